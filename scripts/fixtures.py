@@ -1,0 +1,597 @@
+"""Generate the PyTorch reference fixtures that the tests compare against.
+
+Run it from the repository root, in an environment that has `torch`, `numpy`
+and `safetensors` (`pip install torch numpy safetensors`; a CPU build will do):
+
+    python scripts/fixtures.py tests/fixtures
+
+It writes three files. Every random value comes from a generator seeded by the
+name of what it fills, so adding a case leaves the other cases as they were.
+Inputs are float32; PyTorch computes on them in float64, and the results are
+rounded to float32 on the way out. Labels are int32. The metadata of each file
+holds the version of torch that made it under `torch`, and JSON objects under
+the other keys.
+
+optimizers.safetensors
+    param.{i}                   initial parameters
+    grad.{step}.{i}             gradients, step 1..=20, shared by all configs
+    {config}.after1.{i}         parameters after step 1
+    {config}.after20.{i}        parameters after step 20
+    metadata {config}           {"optimizer": ..., every hyper-parameter}
+
+ops.safetensors
+    {op}.{case}.in.{name}       inputs
+    {op}.{case}.out             result
+    {op}.{case}.ct              cotangent of the result
+    {op}.{case}.grad.{name}     gradients of sum(out * ct)
+    {op}.{case}.after.{name}    state changed in place (batch_norm only)
+    metadata {op}.{case}        the arguments
+
+traces.safetensors
+    {model}.init.{key}          initial weights, under their state dict names
+    {model}.x.{step}            batches, step 0..10
+    {model}.y.{step}            labels (int32)
+    {model}.loss                loss of each step, before its update, [10]
+    {model}.final.{key}         weights (and running statistics) after step 9
+    metadata {model}            {"layers": ..., "optimizer": ..., "loss": ...}
+"""
+
+import argparse
+import json
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import nn
+
+# What PyTorch computes in. The files always hold float32.
+COMPUTE = torch.float64
+
+
+# ---------------------------------------------------------------- utilities
+
+
+def rng(name):
+    """A generator that depends on `name` alone."""
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def from_numpy(array):
+    """A float32 or int32 tensor holding `array`."""
+    array = np.asarray(array)
+    dtype = np.int32 if array.dtype.kind == "i" else np.float32
+    return torch.from_numpy(array.astype(dtype))
+
+
+def stored(tensor):
+    """The form in which a tensor is written: float32 or int32, contiguous."""
+    dtype = torch.float32 if tensor.is_floating_point() else torch.int32
+    # `contiguous` may return the tensor itself, so the copy is explicit.
+    return tensor.detach().to(dtype, copy=True).contiguous()
+
+
+def computed(tensor):
+    """A copy of a stored tensor, for PyTorch to compute on."""
+    return tensor.to(COMPUTE, copy=True)
+
+
+def write(path, tensors, metadata):
+    for name, tensor in tensors.items():
+        assert torch.isfinite(tensor).all(), f"{name} is not finite"
+    metadata = {name: json.dumps(value) for name, value in metadata.items()}
+    metadata["torch"] = torch.__version__
+    save_file(tensors, path, metadata=metadata)
+    canonicalize(path)
+    print(f"{path}: {len(tensors)} tensors, {path.stat().st_size} bytes")
+
+
+def canonicalize(path):
+    """Sort the keys of the header, whose order otherwise varies by run."""
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    header = {
+        "__metadata__": dict(sorted(header.pop("__metadata__").items())),
+        **dict(sorted(header.items(), key=lambda kv: kv[1]["data_offsets"])),
+    }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
+
+
+# --------------------------------------------------------------- optimizers
+
+OPTIMIZER_SHAPES = [(7, 5), (5,), (33, 31)]
+OPTIMIZER_STEPS = 20
+
+# config -> (class, hyper-parameters that differ from PyTorch's defaults)
+OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, dict(lr=0.05)),
+    "sgd_momentum": (torch.optim.SGD, dict(lr=0.05, momentum=0.9)),
+    "sgd_nesterov": (torch.optim.SGD, dict(lr=0.05, momentum=0.9, nesterov=True)),
+    "sgd_l2": (torch.optim.SGD, dict(lr=0.05, momentum=0.9, weight_decay=0.01)),
+    "sgd_dampening": (torch.optim.SGD, dict(lr=0.05, momentum=0.9, dampening=0.5)),
+    "adam": (torch.optim.Adam, dict(lr=0.01)),
+    "adam_l2": (torch.optim.Adam, dict(lr=0.01, weight_decay=0.1)),
+    "adam_amsgrad": (torch.optim.Adam, dict(lr=0.01, amsgrad=True)),
+    "adamw": (torch.optim.AdamW, dict(lr=0.01, weight_decay=0.1)),
+    "rmsprop": (torch.optim.RMSprop, dict(lr=0.01)),
+    "rmsprop_centered": (torch.optim.RMSprop, dict(lr=0.01, centered=True)),
+    "rmsprop_momentum": (torch.optim.RMSprop, dict(lr=0.01, momentum=0.9)),
+    "rmsprop_centered_momentum_l2": (
+        torch.optim.RMSprop,
+        dict(lr=0.01, centered=True, momentum=0.9, weight_decay=0.1),
+    ),
+    "adagrad": (torch.optim.Adagrad, dict(lr=0.05)),
+    "adagrad_decay": (
+        torch.optim.Adagrad,
+        dict(lr=0.05, lr_decay=0.1, weight_decay=0.1, initial_accumulator_value=0.1),
+    ),
+    "nadam": (torch.optim.NAdam, dict()),
+    "radam": (torch.optim.RAdam, dict(lr=0.01)),
+    "adamax": (torch.optim.Adamax, dict()),
+    "adadelta": (torch.optim.Adadelta, dict()),
+}
+
+# Defaults that choose an implementation and do not change the update rule.
+NOT_HYPER_PARAMETERS = {"foreach", "capturable", "differentiable", "fused", "maximize"}
+
+
+def optimizers():
+    start = [
+        from_numpy(rng(f"param.{i}").standard_normal(shape))
+        for i, shape in enumerate(OPTIMIZER_SHAPES)
+    ]
+    tensors = {f"param.{i}": tensor for i, tensor in enumerate(start)}
+    for step in range(1, OPTIMIZER_STEPS + 1):
+        # The scale varies from step to step, so that second moments fall as
+        # well as rise and AMSGrad's maximum makes a difference.
+        scale = 1.0 if step % 5 in (1, 2) else 0.05
+        for i, shape in enumerate(OPTIMIZER_SHAPES):
+            name = f"grad.{step}.{i}"
+            tensors[name] = from_numpy(scale * rng(name).standard_normal(shape))
+
+    metadata = {}
+    for config, (optimizer_class, options) in OPTIMIZERS.items():
+        params = [nn.Parameter(computed(tensor)) for tensor in start]
+        optimizer = optimizer_class(params, **options)
+        for step in range(1, OPTIMIZER_STEPS + 1):
+            for i, param in enumerate(params):
+                param.grad = computed(tensors[f"grad.{step}.{i}"])
+            optimizer.step()
+            if step in (1, OPTIMIZER_STEPS):
+                for i, param in enumerate(params):
+                    tensors[f"{config}.after{step}.{i}"] = stored(param)
+        metadata[config] = {
+            "optimizer": optimizer_class.__name__,
+            **{k: v for k, v in optimizer.defaults.items() if k not in NOT_HYPER_PARAMETERS},
+        }
+    return tensors, metadata
+
+
+# ---------------------------------------------------------------- operators
+
+
+def normal(*shape, scale=1.0, shift=0.0):
+    return lambda r: shift + scale * r.standard_normal(shape)
+
+
+def uniform(low, high, *shape):
+    return lambda r: r.uniform(low, high, shape)
+
+
+def labels(classes, *shape):
+    return lambda r: r.integers(0, classes, shape)
+
+
+def values(*numbers):
+    return lambda r: np.array(numbers)
+
+
+def signed(low, high, *shape):
+    """Magnitudes from `low` to `high`, of either sign."""
+    return lambda r: r.uniform(low, high, shape) * r.choice([-1.0, 1.0], shape)
+
+
+@dataclass
+class Case:
+    """One call of an operator.
+
+    `inputs` maps names to functions from a generator to an array, `args` are
+    the other arguments, as the metadata records them. Floating point inputs
+    get gradients, except those listed in `constant`.
+    """
+
+    op: str
+    case: str
+    inputs: dict
+    args: dict = field(default_factory=dict)
+    constant: tuple = ()
+
+
+def batch_norm(x, weight, bias, running_mean, running_var, **args):
+    after = {"running_mean": running_mean.clone(), "running_var": running_var.clone()}
+    out = F.batch_norm(x, weight=weight, bias=bias, **after, **args)
+    return out, after if args["training"] else {}
+
+
+# op -> function of the inputs and the arguments, by name. It returns the
+# result, or the result and a dict of the state that changed.
+OPS: dict[str, Callable] = {
+    "conv2d": lambda x, weight, bias, **args: F.conv2d(x, weight, bias, **args),
+    "max_pool2d": lambda x, **args: F.max_pool2d(x, **args),
+    "avg_pool2d": lambda x, **args: F.avg_pool2d(x, **args),
+    "batch_norm": batch_norm,
+    "layer_norm": lambda x, weight=None, bias=None, **args: F.layer_norm(
+        x, weight=weight, bias=bias, **args
+    ),
+    "cross_entropy": lambda logits, labels, **args: F.cross_entropy(
+        logits, labels.long(), **args
+    ),
+    "log_softmax": lambda x, dim: F.log_softmax(x, dim),
+    "softmax": lambda x, dim: F.softmax(x, dim),
+    "matmul": lambda a, b: a @ b,
+    "gelu": lambda x, approximate: F.gelu(x, approximate=approximate),
+    "sigmoid": lambda x: torch.sigmoid(x),
+    "tanh": lambda x: torch.tanh(x),
+    "relu": lambda x: torch.relu(x),
+    "elu": lambda x, alpha: F.elu(x, alpha),
+    "silu": lambda x: F.silu(x),
+    "softplus": lambda x, beta, threshold: F.softplus(x, beta, threshold),
+    "erf": lambda x: torch.erf(x),
+    "hardswish": lambda x: F.hardswish(x),
+    "mish": lambda x: F.mish(x),
+    "expm1": lambda x: torch.expm1(x),
+    "log1p": lambda x: torch.log1p(x),
+    "atan2": lambda y, x: torch.atan2(y, x),
+    "pow": lambda x, exponent: torch.pow(x, exponent),
+    "remainder": lambda x, divisor: torch.remainder(x, divisor),
+}
+
+
+def conv_cases():
+    # case, x, weight, stride, padding, dilation, groups
+    table = [
+        ("plain", (2, 3, 6, 6), (4, 3, 3, 3), (1, 1), (0, 0), (1, 1), 1),
+        ("pointwise", (2, 5, 3, 4), (3, 5, 1, 1), (1, 1), (0, 0), (1, 1), 1),
+        ("pad1", (1, 2, 5, 7), (3, 2, 3, 3), (1, 1), (1, 1), (1, 1), 1),
+        ("pad2_k5", (1, 2, 5, 6), (3, 2, 5, 5), (1, 1), (2, 2), (1, 1), 1),
+        ("stride2", (2, 2, 7, 6), (3, 2, 3, 3), (2, 2), (0, 0), (1, 1), 1),
+        ("stride2_pad1", (2, 3, 7, 9), (2, 3, 3, 3), (2, 2), (1, 1), (1, 1), 1),
+        ("stride2_k1", (1, 3, 6, 5), (4, 3, 1, 1), (2, 2), (0, 0), (1, 1), 1),
+        ("dilation2", (1, 2, 7, 8), (3, 2, 3, 3), (1, 1), (0, 0), (2, 2), 1),
+        ("dilation2_pad2_stride2", (1, 2, 9, 7), (2, 2, 3, 3), (2, 2), (2, 2), (2, 2), 1),
+        ("groups2", (2, 4, 5, 5), (6, 2, 3, 3), (1, 1), (1, 1), (1, 1), 2),
+        ("depthwise", (2, 4, 5, 6), (4, 1, 3, 3), (1, 1), (1, 1), (1, 1), 4),
+        ("depthwise_multiplier_stride2", (1, 4, 7, 7), (8, 1, 3, 3), (2, 2), (1, 1), (1, 1), 4),
+        ("asymmetric", (1, 2, 6, 9), (3, 2, 2, 3), (1, 2), (0, 1), (2, 1), 1),
+        ("even_kernel", (1, 2, 5, 6), (2, 2, 4, 2), (2, 1), (1, 0), (1, 1), 1),
+    ]
+    for case, x, weight, stride, padding, dilation, groups in table:
+        yield Case(
+            "conv2d",
+            case,
+            dict(x=normal(*x), weight=normal(*weight, scale=0.5), bias=normal(weight[0])),
+            dict(stride=stride, padding=padding, dilation=dilation, groups=groups),
+        )
+
+
+def pool_cases():
+    # case, x, kernel_size, stride, padding
+    table = [
+        ("k2s2", (2, 3, 6, 8), (2, 2), (2, 2), (0, 0)),
+        ("k2s2_odd", (1, 2, 7, 5), (2, 2), (2, 2), (0, 0)),
+        ("k3s2p1", (2, 2, 7, 8), (3, 3), (2, 2), (1, 1)),
+        ("k3s1", (1, 3, 6, 5), (3, 3), (1, 1), (0, 0)),
+        ("k3s1p1", (1, 2, 5, 4), (3, 3), (1, 1), (1, 1)),
+        ("asymmetric", (1, 2, 6, 7), (2, 3), (1, 2), (0, 1)),
+    ]
+    for case, x, kernel_size, stride, padding in table:
+        args = dict(kernel_size=kernel_size, stride=stride, padding=padding)
+        yield Case("max_pool2d", case, dict(x=normal(*x)), args)
+        yield Case("avg_pool2d", case, dict(x=normal(*x)), dict(args, count_include_pad=True))
+        if padding != (0, 0):
+            yield Case(
+                "avg_pool2d",
+                f"{case}_exclude_pad",
+                dict(x=normal(*x)),
+                dict(args, count_include_pad=False),
+            )
+
+
+def norm_cases():
+    for training in (True, False):
+        mode = "train" if training else "eval"
+        for case, shape in [(mode, (3, 4, 5, 3)), (f"{mode}_2d", (6, 5))]:
+            channels = shape[1]
+            yield Case(
+                "batch_norm",
+                case,
+                dict(
+                    x=normal(*shape, scale=1.5, shift=0.7),
+                    weight=uniform(0.5, 1.5, channels),
+                    bias=normal(channels, scale=0.5),
+                    running_mean=normal(channels, scale=0.5),
+                    running_var=uniform(0.5, 2.0, channels),
+                ),
+                dict(training=training, momentum=0.1, eps=1e-5),
+                constant=("running_mean", "running_var"),
+            )
+
+    # case, x, normalized_shape, affine
+    table = [
+        ("last", (4, 3, 10), (10,), True),
+        ("last_two", (3, 4, 5), (4, 5), True),
+        ("no_affine", (6, 9), (9,), False),
+    ]
+    for case, x, shape, affine in table:
+        inputs = dict(x=normal(*x, scale=2.0, shift=-0.5))
+        if affine:
+            inputs |= dict(weight=uniform(0.5, 1.5, *shape), bias=normal(*shape, scale=0.5))
+        yield Case("layer_norm", case, inputs, dict(normalized_shape=shape, eps=1e-5))
+
+
+def softmax_cases():
+    # case, x, dim
+    table = [
+        ("last", normal(5, 7), -1),
+        ("middle", normal(2, 5, 3), 1),
+        ("first", normal(6, 4), 0),
+        ("large", normal(4, 6, scale=40.0, shift=100.0), -1),
+    ]
+    for case, x, dim in table:
+        yield Case("softmax", case, dict(x=x), dict(dim=dim))
+        yield Case("log_softmax", case, dict(x=x), dict(dim=dim))
+
+    # case, logits, classes, batch
+    for case, logits, classes, batch in [
+        ("mean", normal(8, 5), 5, 8),
+        ("large", normal(6, 10, scale=40.0, shift=100.0), 10, 6),
+        ("single", normal(1, 3), 3, 1),
+    ]:
+        yield Case(
+            "cross_entropy",
+            case,
+            dict(logits=logits, labels=labels(classes, batch)),
+            dict(reduction="mean"),
+        )
+
+
+def matmul_cases():
+    # case, a, b
+    table = [
+        ("plain", (5, 7), (7, 3)),
+        ("batched", (3, 4, 5), (3, 5, 2)),
+        ("broadcast_left", (4, 5), (3, 5, 2)),
+        ("broadcast_right", (3, 4, 5), (5, 2)),
+        ("broadcast_both", (2, 1, 3, 4), (3, 4, 5)),
+        ("broadcast_cross", (2, 1, 3, 4), (1, 3, 4, 2)),
+        ("row_column", (2, 1, 6), (2, 6, 1)),
+    ]
+    for case, a, b in table:
+        yield Case("matmul", case, dict(a=normal(*a), b=normal(*b)))
+
+
+def elementwise_cases():
+    # Points where a careless formula overflows, cancels or underflows. The
+    # kinks of hardswish, at -3 and 3, are left out.
+    wide = (
+        -100.0, -50.0, -21.0, -10.0, -5.0, -2.5, -1.0, -0.1, -1e-3, -1e-6,
+        0.0, 1e-6, 1e-3, 0.1, 1.0, 2.5, 5.0, 10.0, 21.0, 50.0, 100.0,
+    )  # fmt: skip
+    below = lambda limit: [v for v in wide if v < limit]
+    above = lambda limit: [v for v in wide if v > limit]
+
+    # op, suffix of the case, arguments, points of the wide case
+    table = [
+        ("gelu", "erf", dict(approximate="none"), wide),
+        ("gelu", "tanh", dict(approximate="tanh"), wide),
+        ("sigmoid", "", {}, wide),
+        ("tanh", "", {}, wide),
+        ("relu", "", {}, wide),
+        ("elu", "", dict(alpha=1.0), wide),
+        ("elu", "alpha", dict(alpha=0.3), wide),
+        ("silu", "", {}, wide),
+        ("softplus", "", dict(beta=1.0, threshold=20.0), wide),
+        ("softplus", "beta", dict(beta=2.0, threshold=20.0), wide),
+        ("erf", "", {}, wide),
+        ("hardswish", "", {}, wide),
+        ("mish", "", {}, wide),
+        ("expm1", "", {}, below(22.0)),
+        ("log1p", "", {}, above(-1.0)),
+    ]
+    for op, suffix, args, points in table:
+        x = uniform(-0.9, 6.0, 3, 11) if op == "log1p" else normal(3, 11, scale=2.0)
+        name = lambda kind: f"{kind}_{suffix}" if suffix else kind
+        yield Case(op, name("random"), dict(x=x), args)
+        yield Case(op, name("wide"), dict(x=values(*points)), args)
+
+    yield Case("atan2", "random", dict(y=normal(4, 9), x=normal(4, 9)))
+    yield Case("atan2", "broadcast", dict(y=normal(3, 1, 5), x=normal(4, 1)))
+    yield Case(
+        "atan2",
+        "axes",
+        dict(
+            y=values(0.0, 1.0, 0.0, -1.0, 1.0, 1.0, -1.0, -1.0),
+            x=values(1.0, 0.0, -1.0, 0.0, 1.0, -1.0, 1.0, -1.0),
+        ),
+    )
+
+    yield Case("pow", "random", dict(x=uniform(0.1, 3.0, 4, 7), exponent=normal(4, 7)))
+    yield Case("pow", "broadcast", dict(x=uniform(0.1, 3.0, 3, 1, 4), exponent=normal(5, 1)))
+    # A negative base has a gradient, but none with respect to the exponent.
+    for exponent in (2.0, 3.0, -1.0):
+        yield Case(
+            "pow",
+            f"negative_base_{exponent:g}".replace("-", "minus_"),
+            dict(x=signed(0.3, 2.0, 3, 5)),
+            dict(exponent=exponent),
+        )
+    yield Case("pow", "half", dict(x=uniform(0.1, 3.0, 3, 5)), dict(exponent=0.5))
+
+    # The result has the sign of the divisor. Whole divisors and dividends
+    # between quarters keep quotients away from the jumps.
+    off_grid = lambda *shape: lambda r: r.integers(-40, 40, shape) / 4 + r.uniform(0.05, 0.2, shape)
+    whole = lambda *shape: lambda r: r.integers(1, 5, shape) * r.choice([-1.0, 1.0], shape)
+    yield Case("remainder", "random", dict(x=off_grid(4, 7), divisor=whole(4, 7)))
+    yield Case("remainder", "broadcast", dict(x=off_grid(3, 1, 4), divisor=whole(5, 1)))
+    yield Case("remainder", "scalar", dict(x=off_grid(3, 5)), dict(divisor=2.5))
+    yield Case("remainder", "scalar_negative", dict(x=off_grid(3, 5)), dict(divisor=-1.5))
+
+
+def ops():
+    tensors, metadata = {}, {}
+    cases = [
+        *conv_cases(),
+        *pool_cases(),
+        *norm_cases(),
+        *softmax_cases(),
+        *matmul_cases(),
+        *elementwise_cases(),
+    ]
+    for case in cases:
+        name = f"{case.op}.{case.case}"
+        assert name not in metadata, f"two cases are called {name}"
+        metadata[name] = case.args
+
+        inputs = {}
+        for key, make in case.inputs.items():
+            full = f"{name}.in.{key}"
+            tensors[full] = from_numpy(make(rng(full)))
+            floating = tensors[full].is_floating_point()
+            inputs[key] = computed(tensors[full]) if floating else tensors[full]
+            if floating and key not in case.constant:
+                inputs[key].requires_grad_()
+
+        out = OPS[case.op](**inputs, **case.args)
+        out, after = out if isinstance(out, tuple) else (out, {})
+        ct = from_numpy(rng(f"{name}.ct").standard_normal(out.shape))
+        out.backward(computed(ct))
+
+        tensors[f"{name}.out"] = stored(out)
+        tensors[f"{name}.ct"] = ct
+        for key, tensor in inputs.items():
+            if tensor.requires_grad:
+                tensors[f"{name}.grad.{key}"] = stored(tensor.grad)
+        for key, tensor in after.items():
+            tensors[f"{name}.after.{key}"] = stored(tensor)
+    return tensors, metadata
+
+
+# ------------------------------------------------------------------- traces
+
+TRACE_STEPS = 10
+
+
+@dataclass
+class Trace:
+    """A model, in the order of its layers, and how it is trained."""
+
+    layers: OrderedDict
+    optimizer: type
+    options: dict
+    input: tuple
+    batch: int
+    classes: int
+
+
+def traces_table():
+    return {
+        "mlp": Trace(
+            OrderedDict(fc1=nn.Linear(20, 16), relu1=nn.ReLU(), fc2=nn.Linear(16, 5)),
+            torch.optim.Adam,
+            dict(lr=0.01),
+            input=(20,),
+            batch=8,
+            classes=5,
+        ),
+        "cnn": Trace(
+            OrderedDict(
+                conv1=nn.Conv2d(1, 4, 3, padding=1),
+                bn1=nn.BatchNorm2d(4),
+                relu1=nn.ReLU(),
+                pool1=nn.MaxPool2d(2),
+                conv2=nn.Conv2d(4, 6, 3, padding=1),
+                bn2=nn.BatchNorm2d(6),
+                relu2=nn.ReLU(),
+                flatten=nn.Flatten(),
+                fc=nn.Linear(6 * 4 * 4, 5),
+            ),
+            torch.optim.SGD,
+            dict(lr=0.05, momentum=0.9),
+            input=(1, 8, 8),
+            batch=6,
+            classes=5,
+        ),
+    }
+
+
+def weights(model):
+    """The state dict as it is stored, without the batch counters."""
+    return {
+        key: stored(tensor)
+        for key, tensor in model.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+
+
+def batch(name, trace, step):
+    """Noise about a centre that depends on the class, so that losses fall."""
+    centres = rng(f"{name}.centres").standard_normal((trace.classes, *trace.input))
+    y = rng(f"{name}.y.{step}").integers(0, trace.classes, trace.batch)
+    noise = rng(f"{name}.x.{step}").standard_normal((trace.batch, *trace.input))
+    return from_numpy(0.5 * centres[y] + noise), from_numpy(y)
+
+
+def traces():
+    torch.manual_seed(0)
+    tensors, metadata = {}, {}
+    for name, trace in traces_table().items():
+        model = nn.Sequential(trace.layers)
+        tensors |= {f"{name}.init.{key}": t for key, t in weights(model).items()}
+        model = model.to(COMPUTE).train()
+        optimizer = trace.optimizer(model.parameters(), **trace.options)
+
+        losses = []
+        for step in range(TRACE_STEPS):
+            x, y = batch(name, trace, step)
+            tensors[f"{name}.x.{step}"], tensors[f"{name}.y.{step}"] = x, y
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(computed(x)), y.long())
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+
+        tensors[f"{name}.loss"] = stored(torch.stack(losses))
+        tensors |= {f"{name}.final.{key}": t for key, t in weights(model).items()}
+        metadata[name] = {
+            "layers": {key: str(layer) for key, layer in trace.layers.items()},
+            "loss": "cross_entropy, mean",
+            "optimizer": trace.optimizer.__name__,
+            **trace.options,
+        }
+    return tensors, metadata
+
+
+FILES = {"optimizers": optimizers, "ops": ops, "traces": traces}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Generate the PyTorch reference fixtures.")
+    parser.add_argument("directory", type=Path, help="where the files go, e.g. tests/fixtures")
+    directory = parser.parse_args().directory
+
+    torch.set_num_threads(1)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, generate in FILES.items():
+        write(directory / f"{name}.safetensors", *generate())
+
+
+if __name__ == "__main__":
+    main()

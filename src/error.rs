@@ -1,0 +1,209 @@
+//! Every failure a caller, a file or a driver can cause, as one typed enum.
+
+use crate::dtype::DType;
+use crate::shape::Shape;
+use std::fmt;
+use std::panic::Location;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of mistake an [`Error::Op`] reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OpErrorKind {
+    /// Shapes do not fit each other or the op.
+    Shape,
+    /// A dtype does not fit the op or the other operand.
+    DType,
+    /// An axis or a range lies outside the tensor.
+    Axis,
+    /// Operands live on different devices.
+    Device,
+    /// An attribute (stride, groups, probability ...) has an impossible value.
+    Attribute,
+    /// The result would be too large for the device or for 64-bit sizes.
+    TooLarge,
+}
+
+/// A call of an op that cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpError {
+    /// The family of the mistake.
+    pub kind: OpErrorKind,
+    /// The op's name, as in the method that was called.
+    pub op: &'static str,
+    /// The operands' shapes and dtypes, in order.
+    pub operands: Vec<(Shape, DType)>,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub help: String,
+    /// The caller's file and line.
+    pub at: &'static Location<'static>,
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] ", self.op)?;
+        for (i, (shape, dtype)) in self.operands.iter().enumerate() {
+            let separator = if i + 1 == self.operands.len() { ": " } else { ", " };
+            write!(f, "{dtype} {shape}{separator}")?;
+        }
+        write!(f, "{}; help: {} (at {}:{})", self.reason, self.help, self.at.file(), self.at.line())
+    }
+}
+
+/// Everything that can go wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // ---- the caller's tensors ----
+    /// An op was called with operands that do not fit.
+    #[error("{0}")]
+    Op(Box<OpError>),
+    /// Data and shape disagree when a tensor is made.
+    #[error("[{what}] {reason}; help: {help}")]
+    Argument {
+        /// The function or argument.
+        what: String,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
+    /// A value was read as another dtype, or as a scalar when it is none.
+    #[error("[{op}] the tensor is {dtype} {shape}; help: {help}")]
+    Read {
+        /// The reading function.
+        op: &'static str,
+        /// The tensor's shape.
+        shape: Shape,
+        /// The tensor's dtype.
+        dtype: DType,
+        /// What to do about it.
+        help: String,
+    },
+    /// A label or index lies outside its range.
+    #[error("[{op}] index {index} at position {position} is outside 0..{len}; help: {help}")]
+    Index {
+        /// The op that uses the index.
+        op: &'static str,
+        /// The offending value.
+        index: i64,
+        /// Where it stands in the flattened index tensor.
+        position: usize,
+        /// How many rows or classes there are.
+        len: usize,
+        /// What to do about it.
+        help: String,
+    },
+    /// A gradient was asked for where none flows.
+    #[error("[{op}] {reason}; help: {help}")]
+    Gradient {
+        /// `backward`, `grad` or `get`.
+        op: &'static str,
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
+    /// A graph needs a parameter's old value, which a later step has overwritten.
+    #[error(
+        "[eval] parameter {name} has been overwritten (version {wanted} is needed, {current} is stored); help: \
+         call backward() or read the tensor before step(), or keep a handle of what you need"
+    )]
+    Stale {
+        /// The parameter.
+        name: String,
+        /// The version that the graph was built on.
+        wanted: u64,
+        /// The version that memory holds.
+        current: u64,
+    },
+    // ---- files ----
+    /// A file or directory could not be read or written.
+    #[error("{path}: {source}", path = .path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// The operating system's error.
+        source: Arc<std::io::Error>,
+    },
+    /// A file's contents are not what its format promises.
+    #[error("{path}: {reason}; help: {help}", path = .path.display())]
+    Format {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong, with the offset or field.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
+    // ---- devices ----
+    /// No device answers to the request.
+    #[error("no device matches \"{wanted}\": {reason}; help: {help}")]
+    NoDevice {
+        /// What was asked for.
+        wanted: String,
+        /// What was looked for and found.
+        reason: String,
+        /// How to get one.
+        help: String,
+    },
+    /// The device has not enough memory, or a single buffer is past its limit.
+    #[error("[memory] {reason} ({bytes} bytes asked for); help: {help}")]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: u64,
+        /// What the device said.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
+    /// The device went away; every later call on it fails with this.
+    #[error("device {device} is lost: {reason}; help: make a new Device and reload the last checkpoint")]
+    DeviceLost {
+        /// The device's name.
+        device: String,
+        /// What the driver said.
+        reason: String,
+    },
+    /// The op or dtype does not exist on this device.
+    #[error("[{op}] {reason}; help: {help}")]
+    Unsupported {
+        /// The op.
+        op: &'static str,
+        /// What is missing.
+        reason: String,
+        /// What to do instead.
+        help: String,
+    },
+    /// A broken promise inside this crate: please report it.
+    #[error("internal error, please report it: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// An [`Error::Argument`].
+    pub(crate) fn argument(what: impl Into<String>, reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Argument { what: what.into(), reason: reason.into(), help: help.into() }
+    }
+
+    /// An [`Error::Format`].
+    pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Format { path: path.into(), reason: reason.into(), help: help.into() }
+    }
+
+    /// An [`Error::Io`].
+    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source: Arc::new(source) }
+    }
+
+    /// An [`Error::Internal`].
+    pub(crate) fn internal(reason: impl Into<String>) -> Self {
+        Self::Internal(reason.into())
+    }
+}

@@ -1,0 +1,157 @@
+//! What a kernel becomes on the GPU, as plain data: WGSL text, what it binds, how large the launch is.
+//!
+//! Conventions of every program:
+//! - entry point `main`; bind group 0; binding 0 is the uniform record, `params: array<vec4<u32>, R>`, whose words are
+//!   [`Program::record`] (word k is `params[k / 4][k % 4]`; f32 words are bitcast);
+//! - bindings 1.. are storage buffers in the order of [`Program::operands`]; the step's read k is named `b{k}` and is
+//!   `array<f32>` (`i32`, `u32` by dtype), the written buffer is `out`; other views of the same memory (say `array<vec4<f32>>`)
+//!   are extra operands with names of their own;
+//! - grids are folded: the linear workgroup index is `wid.x + wid.y * num_workgroups.x`, and excess workgroups return.
+
+use crate::dtype::DType;
+use crate::plan::expr::Expr;
+
+/// One word of a program's uniform record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Word {
+    /// Known when the plan is compiled.
+    U32(u32),
+    /// The graph's scalar `slot`, rounded to the dtype, as bits.
+    Scalar {
+        /// Position among the graph's scalars.
+        slot: usize,
+        /// The dtype it is rounded to.
+        dtype: DType,
+    },
+    /// A word of the graph's random key `slot`: 0 and 1 are the key, 2 is the offset.
+    Random {
+        /// Position among the graph's random keys.
+        slot: usize,
+        /// 0, 1 or 2.
+        word: usize,
+    },
+}
+
+/// A buffer that a program binds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Operand {
+    /// The step's read k, read-only.
+    Read(usize),
+    /// The step's written buffer, read-write.
+    Write,
+    /// Scratch memory number n of the step, read-only.
+    ScratchRead(usize),
+    /// Scratch memory number n of the step, read-write.
+    ScratchWrite(usize),
+    /// An arena of an optimizer store.
+    Arena(Arena),
+}
+
+/// The memory of an optimizer store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Arena {
+    /// Table of blocks, read-only: see `shaders/common/optim.wgsl`.
+    Blocks,
+    /// Per-entry coefficients, read-only.
+    Coefficients,
+    /// Parameters, read-write.
+    Parameters,
+    /// Gradients, read-only.
+    Gradients,
+    /// State number n, read-write.
+    State(usize),
+}
+
+impl Operand {
+    /// Whether the binding is read-only.
+    pub const fn is_read_only(self) -> bool {
+        matches!(self, Self::Read(_) | Self::ScratchRead(_) | Self::Arena(Arena::Blocks | Arena::Coefficients | Arena::Gradients))
+    }
+}
+
+/// One compute dispatch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// A short name for profiles, such as `matmul_nn_4x8`.
+    pub name: String,
+    /// The whole WGSL text. Equal texts share a pipeline.
+    pub source: String,
+    /// What bindings 1.. hold, in order.
+    pub operands: Vec<Operand>,
+    /// The uniform record.
+    pub record: Vec<Word>,
+    /// Workgroups, each at most the device's limit.
+    pub grid: [u32; 3],
+}
+
+/// A step's programs, in order, and the scratch memory they share.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Lowered {
+    /// Dispatches; usually one.
+    pub programs: Vec<Program>,
+    /// Bytes of each scratch buffer.
+    pub scratch: Vec<u64>,
+}
+
+/// What kernel choice may depend on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Caps {
+    /// Runs on the host's cores (lavapipe, SwiftShader, WARP): avoid workgroup memory and barriers.
+    pub software: bool,
+    /// Most workgroups along a grid dimension.
+    pub max_grid: u32,
+    /// Most storage buffers a program may bind.
+    pub max_storage_buffers: u32,
+    /// Most bytes one binding may span.
+    pub max_binding: u64,
+    /// Most invocations in a workgroup.
+    pub max_invocations: u32,
+    /// Bytes of workgroup memory.
+    pub workgroup_memory: u32,
+}
+
+impl Caps {
+    /// WebGPU's defaults, which every adapter offers; `software` as given.
+    pub const fn webgpu_defaults(software: bool) -> Self {
+        Self {
+            software,
+            max_grid: 65_535,
+            max_storage_buffers: 8,
+            max_binding: 128 << 20,
+            max_invocations: 256,
+            workgroup_memory: 16 << 10,
+        }
+    }
+
+    /// A grid of at least `workgroups` workgroups, folded into two dimensions.
+    pub fn grid(&self, workgroups: usize) -> [u32; 3] {
+        let max = self.max_grid as usize;
+        let rows = workgroups.div_ceil(max).max(1);
+        let cols = workgroups.div_ceil(rows).max(1);
+        [cols.min(max) as u32, rows.min(max) as u32, 1]
+    }
+}
+
+/// WGSL for an expression, and the record words it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ExprCode {
+    /// `fn NAME(i: u32, acc: T) -> T { ... }`: the expression at linear index i of its shape.
+    pub function: String,
+    /// Words to append to the record, starting at the `first_word` that was given to the emitter.
+    pub words: Vec<Word>,
+}
+
+/// The operands that an expression loads, ascending.
+pub(crate) fn loaded(expr: &Expr) -> Vec<usize> {
+    let mut operands: Vec<usize> = expr
+        .terms
+        .iter()
+        .filter_map(|(t, _)| match t {
+            crate::plan::Term::Load { operand, .. } => Some(*operand),
+            _ => None,
+        })
+        .collect();
+    operands.sort_unstable();
+    operands.dedup();
+    operands
+}

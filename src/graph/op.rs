@@ -1,0 +1,417 @@
+//! The list of ops. A graph is made of these; attributes are structure, values are data.
+
+use crate::shape::Shape;
+
+/// Elementwise functions of one operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum UnaryOp {
+    /// `-x`
+    Neg,
+    /// `|x|`
+    Abs,
+    /// -1, 0 or 1
+    Sign,
+    /// `√x`
+    Sqrt,
+    /// `1/√x`
+    Rsqrt,
+    /// `1/x`
+    Reciprocal,
+    /// `x²`
+    Square,
+    /// `eˣ`
+    Exp,
+    /// `eˣ - 1`, accurate near 0
+    Expm1,
+    /// natural logarithm
+    Log,
+    /// `ln(1 + x)`, accurate near 0
+    Log1p,
+    /// sine
+    Sin,
+    /// cosine
+    Cos,
+    /// tangent
+    Tan,
+    /// inverse sine
+    Asin,
+    /// inverse cosine
+    Acos,
+    /// inverse tangent
+    Atan,
+    /// hyperbolic sine
+    Sinh,
+    /// hyperbolic cosine
+    Cosh,
+    /// hyperbolic tangent
+    Tanh,
+    /// Gauss error function
+    Erf,
+    /// largest integer not above x
+    Floor,
+    /// smallest integer not below x
+    Ceil,
+    /// nearest integer, ties to even
+    Round,
+    /// integer part
+    Trunc,
+    /// `1 / (1 + e⁻ˣ)`
+    Sigmoid,
+    /// `max(x, 0)`
+    Relu,
+    /// `ln(1 + eˣ)`
+    Softplus,
+    /// 1 if x is 0, else 0; Bool to Bool
+    Not,
+    /// Bool: x is NaN
+    IsNan,
+    /// Bool: x is neither infinite nor NaN
+    IsFinite,
+}
+
+/// Elementwise functions of two operands of one shape and dtype.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum BinaryOp {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// `a` to the power `b`
+    Pow,
+    /// `a - b·floor(a/b)`: the result has the divisor's sign, as in Python
+    Rem,
+    /// angle of the point (b, a)
+    Atan2,
+    /// the smaller; NaN if either is
+    Minimum,
+    /// the larger; NaN if either is
+    Maximum,
+    /// Bool: `a == b`
+    Eq,
+    /// Bool: `a != b`
+    Ne,
+    /// Bool: `a < b`
+    Lt,
+    /// Bool: `a <= b`
+    Le,
+    /// Bool: `a > b`
+    Gt,
+    /// Bool: `a >= b`
+    Ge,
+    /// Bool and Bool; bitwise on integers
+    And,
+    /// Bool or Bool; bitwise on integers
+    Or,
+    /// Bool xor Bool; bitwise on integers
+    Xor,
+}
+
+impl BinaryOp {
+    /// Whether the result is `Bool` whatever the operands are.
+    pub const fn is_comparison(self) -> bool {
+        matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge)
+    }
+}
+
+/// Reductions to one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ReduceOp {
+    /// Σ x; 0 for none
+    Sum,
+    /// Π x; 1 for none
+    Prod,
+    /// the largest; NaN if any is; at least one element
+    Max,
+    /// the smallest; NaN if any is; at least one element
+    Min,
+}
+
+/// Geometry of a 2-D convolution: NCHW images, OIHW weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConvSpec {
+    /// Step of the window, vertical and horizontal.
+    pub stride: [usize; 2],
+    /// Zeros on both sides, vertical and horizontal.
+    pub padding: [usize; 2],
+    /// Distance between the window's taps.
+    pub dilation: [usize; 2],
+    /// Channel groups that do not see each other.
+    pub groups: usize,
+}
+
+impl ConvSpec {
+    /// Output length along spatial axis `d`: `(len + 2p - dilation·(k - 1) - 1) / stride + 1`, or `None` if no window fits.
+    pub fn output(&self, d: usize, len: usize, kernel: usize) -> Option<usize> {
+        let window = self.dilation[d] * (kernel.checked_sub(1)?) + 1;
+        Some((len + 2 * self.padding[d]).checked_sub(window)? / self.stride[d] + 1)
+    }
+}
+
+/// Geometry of 2-D pooling over the last two axes of an NCHW tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PoolSpec {
+    /// The window's height and width.
+    pub kernel: [usize; 2],
+    /// Step of the window.
+    pub stride: [usize; 2],
+    /// Padding on both sides, at most half the window: -∞ for max, 0 for average.
+    pub padding: [usize; 2],
+    /// Distance between the window's taps.
+    pub dilation: [usize; 2],
+    /// Average only: whether padding counts in the divisor.
+    pub count_include_pad: bool,
+}
+
+impl PoolSpec {
+    /// Output length along spatial axis `d`, or `None` if no window fits.
+    pub fn output(&self, d: usize, len: usize) -> Option<usize> {
+        ConvSpec { stride: self.stride, padding: self.padding, dilation: self.dilation, groups: 1 }.output(d, len, self.kernel[d])
+    }
+}
+
+/// What a pooling node computes. `x` and `u` have the input's shape, `dy` the output's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PoolOp {
+    /// `(x)`: the window's maximum. NaN wins; of equal values the first in row-major order is the maximum.
+    Max,
+    /// `(x, dy)`: each `dy` goes to its window's maximum; overlaps add. The adjoint of `MaxSelect`.
+    MaxScatter,
+    /// `(x, u)`: `u` at the position of each window's maximum in `x`.
+    MaxSelect,
+    /// `(x)`: the window's mean.
+    Avg,
+    /// `(dy)`: the adjoint of `Avg`; the output's size is in the node's shape.
+    AvgScatter,
+}
+
+/// Which word of a Threefry block a random node takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RandomWord {
+    /// The first 32 bits.
+    First,
+    /// The second 32 bits.
+    Second,
+}
+
+/// The update rule of an optimizer, as far as it is structure. Hyper-parameters are data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OptimRule {
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Whether a velocity is kept (one state arena).
+        momentum: bool,
+        /// Look-ahead form of the velocity.
+        nesterov: bool,
+    },
+    /// Adam and, with decoupled decay, AdamW. Two state arenas: m, v; a third, v's maximum, for AMSGrad.
+    Adam {
+        /// Divide by the largest second moment seen.
+        amsgrad: bool,
+    },
+    /// RMSprop. State arenas: v, then the mean gradient if centred, then the velocity if there is momentum.
+    RmsProp {
+        /// Subtract the squared mean gradient from the second moment.
+        centered: bool,
+        /// Whether a velocity is kept.
+        momentum: bool,
+    },
+    /// AdaGrad. One state arena: the sum of squares.
+    AdaGrad,
+}
+
+impl OptimRule {
+    /// How many state values each parameter element has.
+    pub const fn states(self) -> usize {
+        match self {
+            Self::Sgd { momentum, .. } => momentum as usize,
+            Self::Adam { amsgrad } => 2 + amsgrad as usize,
+            Self::RmsProp { centered, momentum } => 1 + centered as usize + momentum as usize,
+            Self::AdaGrad => 1,
+        }
+    }
+}
+
+/// How weight decay enters an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DecayMode {
+    /// Added to the gradient: `g += decay * w` (classic L2; Adam, SGD ...).
+    #[default]
+    L2,
+    /// Shrinks the weight directly: `w -= lr * decay * w` (AdamW).
+    Decoupled,
+}
+
+/// A node's operation. Inputs are listed in brackets; axes are resolved and non-negative.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Op {
+    // ---- sources ----
+    /// `()`: host data or a realised value.
+    Data,
+    /// `()`: a 0-d value passed as data with each evaluation (f64 on the host, rounded to the dtype on use).
+    Scalar,
+    /// `()`: what a cell (parameter or statistic) holds.
+    Cell,
+    /// `()`: the element's linear index, in the node's dtype.
+    Iota,
+    /// `()`: U32 bits of Threefry(key, (linear index, offset)); key and offset are data.
+    Random(RandomWord),
+
+    // ---- elementwise ----
+    /// `(x)`
+    Unary(UnaryOp),
+    /// `(a, b)`, one shape and dtype
+    Binary(BinaryOp),
+    /// `(condition: Bool, a, b)`
+    Where,
+    /// `(x)` to the node's dtype: floats truncate towards 0 and saturate, to Bool is `x != 0`
+    Cast,
+    /// `(x, mean, variance, eps)`, all of x's shape: `(x - mean) / √(variance + eps)`, where mean and (population)
+    /// variance are x's own over `axes`. The gradient with respect to x is the whole one; none flows to mean or variance.
+    Normalize {
+        /// The axes that mean and variance were taken over.
+        axes: Vec<usize>,
+    },
+
+    // ---- movement: views, never copies by themselves ----
+    /// `(x)`
+    Reshape,
+    /// `(x)`: axis `d` of the result is axis `order[d]` of x
+    Permute(Vec<usize>),
+    /// `(x)`: axes of length 1 stretch to the node's shape; same rank
+    Expand,
+    /// `(x)`: coordinate c of the result is `start + c * step` of x; a step may be negative, never 0
+    Slice {
+        /// First coordinate, one an axis.
+        start: Vec<i64>,
+        /// Step, one an axis.
+        step: Vec<i64>,
+    },
+    /// `(x)`: zeros around x, `before[d]` in front of axis d and the rest of the node's shape behind
+    Pad {
+        /// Zeros in front, one an axis.
+        before: Vec<usize>,
+    },
+
+    // ---- reductions: reduced axes keep length 1 ----
+    /// `(x)`
+    Reduce {
+        /// What to do.
+        op: ReduceOp,
+        /// Over which axes, ascending.
+        axes: Vec<usize>,
+    },
+    /// `(x)`: I32 index of the first largest (or smallest) element along an axis; NaN counts as the extreme
+    ArgReduce {
+        /// Max or Min.
+        op: ReduceOp,
+        /// Along which axis.
+        axis: usize,
+    },
+    /// `(x)`: softmax (or its logarithm) over the last axis. A row of only -∞ gives zeros (its logarithm: -∞)
+    Softmax {
+        /// Whether to give the logarithm.
+        log: bool,
+    },
+
+    // ---- contractions ----
+    /// `(a [batch.., m, k], b [batch.., k, n])`, equal batch dimensions
+    MatMul,
+    /// `(x [n, ci, h, w], w [co, ci/groups, kh, kw])` to `[n, co, oh, ow]`
+    Conv2d(ConvSpec),
+    /// `(dy [n, co, oh, ow], w)` to x's shape, which is the node's
+    Conv2dInputGrad(ConvSpec),
+    /// `(x, dy)` to w's shape, which is the node's
+    Conv2dWeightGrad(ConvSpec),
+    /// See [`PoolOp`]; all tensors are `[n, c, h, w]`
+    Pool(PoolOp, PoolSpec),
+
+    // ---- rows ----
+    /// `(logits [n, c], labels: I32 [n])` to `[n]`: `-log_softmax(logits)[i, labels[i]]`
+    CrossEntropy,
+    /// `(logits [n, c], labels: I32 [n], ct [n])` to `[n, c]`: `(softmax(logits) - one_hot(labels)) * ct`
+    CrossEntropyGrad,
+    /// `(table [rows, d], index: I32 [n])` to `[n, d]`: row `index[i]`; out of range clamps
+    Gather,
+    /// `(src [n, d], index: I32 [n])` to the node's shape `[rows, d]`: sums the rows of src that share an index, in order
+    ScatterAdd,
+
+    // ---- effects ----
+    /// `(cell, value)`: overwrites the cell; the node's value is the cell's new contents
+    Assign,
+    /// `(store, gradient...)`: updates the parameters `entries` of an optimizer store in place. No value.
+    OptimStep {
+        /// The update rule.
+        rule: OptimRule,
+        /// Which entries of the store the gradients belong to, ascending.
+        entries: Vec<u32>,
+    },
+    /// `()`: an optimizer's arenas and table, as the first input of `OptimStep`.
+    OptimStore,
+}
+
+impl Op {
+    /// Whether the node has no inputs in any graph.
+    pub const fn is_source(&self) -> bool {
+        matches!(self, Self::Data | Self::Scalar | Self::Cell | Self::Iota | Self::Random(_) | Self::OptimStore)
+    }
+
+    /// Whether one output element depends on the same element of each input alone.
+    pub const fn is_elementwise(&self) -> bool {
+        matches!(self, Self::Unary(_) | Self::Binary(_) | Self::Where | Self::Cast | Self::Normalize { .. })
+    }
+
+    /// Whether the node only renames coordinates.
+    pub const fn is_movement(&self) -> bool {
+        matches!(self, Self::Reshape | Self::Permute(_) | Self::Expand | Self::Slice { .. } | Self::Pad { .. })
+    }
+
+    /// The name that errors and plans show.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Data => "data",
+            Self::Scalar => "scalar",
+            Self::Cell => "cell",
+            Self::Iota => "iota",
+            Self::Random(_) => "random",
+            Self::Unary(_) => "unary",
+            Self::Binary(_) => "binary",
+            Self::Where => "where",
+            Self::Cast => "cast",
+            Self::Normalize { .. } => "normalize",
+            Self::Reshape => "reshape",
+            Self::Permute(_) => "permute",
+            Self::Expand => "expand",
+            Self::Slice { .. } => "slice",
+            Self::Pad { .. } => "pad",
+            Self::Reduce { .. } => "reduce",
+            Self::ArgReduce { .. } => "arg_reduce",
+            Self::Softmax { .. } => "softmax",
+            Self::MatMul => "matmul",
+            Self::Conv2d(_) => "conv2d",
+            Self::Conv2dInputGrad(_) => "conv2d_input_grad",
+            Self::Conv2dWeightGrad(_) => "conv2d_weight_grad",
+            Self::Pool(..) => "pool",
+            Self::CrossEntropy => "cross_entropy",
+            Self::CrossEntropyGrad => "cross_entropy_grad",
+            Self::Gather => "gather",
+            Self::ScatterAdd => "scatter_add",
+            Self::Assign => "assign",
+            Self::OptimStep { .. } => "optim_step",
+            Self::OptimStore => "optim_store",
+        }
+    }
+}
+
+/// Whether every dimension of a shape but `axis` agrees with another's.
+pub(crate) fn same_except(a: &Shape, b: &Shape, axis: usize) -> bool {
+    a.rank() == b.rank() && (0..a.rank()).all(|d| d == axis || a[d] == b[d])
+}

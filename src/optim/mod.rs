@@ -1,0 +1,3 @@
+//! Optimizers: fused, multi-tensor, one dispatch for all parameters.
+
+pub(crate) mod store;

@@ -1,0 +1,296 @@
+//! Plans as plain data: which kernels run, in which order, on which memory. Executors carry them out; tests read them.
+
+pub mod expr;
+
+use crate::dtype::DType;
+use crate::graph::op::{ConvSpec, OptimRule, PoolOp, PoolSpec, ReduceOp};
+use crate::shape::Shape;
+pub use expr::{Expr, Term};
+
+/// The index of a buffer within its [`Plan`].
+pub type BufferId = usize;
+
+/// Where a value of a plan lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Leaf number n of the graph: its n-th `Data`, `Cell` or `OptimStore` node, bound at each evaluation.
+    Leaf(usize),
+    /// A planned slot, shared over time with other values.
+    Slot(usize),
+    /// Output number n of the graph, in a buffer that the caller keeps.
+    Output(usize),
+    /// The gradient arena of the optimizer store bound to a leaf, at an entry's place. GPU plans only.
+    Gradient {
+        /// The store's leaf number.
+        store: usize,
+        /// The entry within the store.
+        entry: u32,
+    },
+}
+
+/// One contiguous value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BufferInfo {
+    /// Where it lives.
+    pub place: Place,
+    /// Its elements' type.
+    pub dtype: DType,
+    /// How many there are.
+    pub len: usize,
+}
+
+/// A matrix operand: `element[batch][row][col]` is at `offset + Σ batch·strides + row·row_stride + col·col_stride`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MatrixView {
+    /// Strides of the batch dimensions, 0 where broadcast; as many as [`MatMul::batch`] has dimensions.
+    pub batch: Vec<i64>,
+    /// Elements to the next row.
+    pub row: i64,
+    /// Elements to the next column. `row` or `col` is 1, unless that dimension has length 1.
+    pub col: i64,
+    /// Index of the first element.
+    pub offset: i64,
+}
+
+/// `out[batch][m][n] = epilogue(Σ_k a[batch][m][k] * b[batch][k][n])`, out contiguous. `reads[0]` is a, `reads[1]` is b.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MatMul {
+    /// Batch dimensions.
+    pub batch: Shape,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Length of the inner products.
+    pub k: usize,
+    /// Left operand, `m` by `k`.
+    pub a: MatrixView,
+    /// Right operand, `k` by `n`.
+    pub b: MatrixView,
+    /// Over the contiguous output shape.
+    pub epilogue: Expr,
+}
+
+/// Which of a convolution's three products.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConvRole {
+    /// reads x, w; writes y
+    Forward,
+    /// reads dy, w; writes dx
+    InputGrad,
+    /// reads x, dy; writes dw
+    WeightGrad,
+}
+
+/// A 2-D convolution product; all tensors contiguous.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Conv2d {
+    /// Which product.
+    pub role: ConvRole,
+    /// Stride, padding, dilation, groups.
+    pub spec: ConvSpec,
+    /// `[n, ci, h, w]`
+    pub x: [usize; 4],
+    /// `[co, ci / groups, kh, kw]`
+    pub w: [usize; 4],
+    /// `[n, co, oh, ow]`
+    pub y: [usize; 4],
+    /// Over the written tensor's shape.
+    pub epilogue: Expr,
+}
+
+/// A kernel with its geometry. The operands of expressions and kernels are the step's `reads`, by position.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// `out[i] = expr(i)` over the expression's shape, in row-major order. The only kernel that may write a buffer it reads.
+    Elementwise(Expr),
+    /// `out[i] = epilogue(i, reduce over j of value(i, j))`: the last `value.shape.rank() - kept` axes are reduced.
+    Reduce {
+        /// How to combine.
+        op: ReduceOp,
+        /// What is combined, over `[kept.., reduced..]`.
+        value: Expr,
+        /// How many leading axes are kept.
+        kept: usize,
+        /// Over the kept axes.
+        epilogue: Expr,
+    },
+    /// `out[i]` = I32 index of the first extreme of `value(i, j)` over the last axis.
+    ArgReduce {
+        /// Max or Min.
+        op: ReduceOp,
+        /// Over `[kept.., reduced]`.
+        value: Expr,
+    },
+    /// A (batched) matrix product.
+    MatMul(MatMul),
+    /// One of a convolution's products.
+    Conv2d(Conv2d),
+    /// Pooling; reads and writes contiguous tensors as [`PoolOp`] lists them.
+    Pool {
+        /// What is computed.
+        op: PoolOp,
+        /// Window geometry.
+        spec: PoolSpec,
+        /// `[n, c, h, w]` of the unpooled side.
+        x: [usize; 4],
+        /// `[n, c, oh, ow]` of the pooled side.
+        y: [usize; 4],
+    },
+    /// Softmax over rows of `cols`; reads x.
+    Softmax {
+        /// How many rows.
+        rows: usize,
+        /// Row length.
+        cols: usize,
+        /// The logarithm instead.
+        log: bool,
+    },
+    /// reads logits, labels; writes one loss a row.
+    CrossEntropy {
+        /// How many rows.
+        rows: usize,
+        /// How many classes.
+        cols: usize,
+    },
+    /// reads logits, labels, ct; writes `[rows, cols]`.
+    CrossEntropyGrad {
+        /// How many rows.
+        rows: usize,
+        /// How many classes.
+        cols: usize,
+    },
+    /// reads table `[rows, cols]`, index `[n]`; writes `[n, cols]`.
+    Gather {
+        /// Rows of the table.
+        rows: usize,
+        /// Row length.
+        cols: usize,
+        /// How many rows are taken.
+        n: usize,
+    },
+    /// reads src `[n, cols]`, index `[n]`; writes `[rows, cols]`.
+    ScatterAdd {
+        /// Rows of the result.
+        rows: usize,
+        /// Row length.
+        cols: usize,
+        /// How many rows are added.
+        n: usize,
+    },
+    /// Updates entries of an optimizer store. On the GPU the gradients lie in its arena and `reads` is empty; on the CPU
+    /// `reads[i]` is the gradient of `entries[i]`.
+    OptimStep {
+        /// The store's leaf number.
+        store: usize,
+        /// The update rule.
+        rule: OptimRule,
+        /// Which entries, ascending.
+        entries: Vec<u32>,
+    },
+}
+
+impl Kernel {
+    /// The name that `explain` and profiles show.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Elementwise(_) => "elementwise",
+            Self::Reduce { .. } => "reduce",
+            Self::ArgReduce { .. } => "arg_reduce",
+            Self::MatMul(_) => "matmul",
+            Self::Conv2d(c) => match c.role {
+                ConvRole::Forward => "conv2d",
+                ConvRole::InputGrad => "conv2d_dgrad",
+                ConvRole::WeightGrad => "conv2d_wgrad",
+            },
+            Self::Pool { .. } => "pool",
+            Self::Softmax { .. } => "softmax",
+            Self::CrossEntropy { .. } => "cross_entropy",
+            Self::CrossEntropyGrad { .. } => "cross_entropy_grad",
+            Self::Gather { .. } => "gather",
+            Self::ScatterAdd { .. } => "scatter_add",
+            Self::OptimStep { .. } => "optim_step",
+        }
+    }
+
+    /// Every expression in the kernel.
+    pub fn exprs(&self) -> Vec<&Expr> {
+        match self {
+            Self::Elementwise(e) | Self::ArgReduce { value: e, .. } => vec![e],
+            Self::Reduce { value, epilogue, .. } => vec![value, epilogue],
+            Self::MatMul(m) => vec![&m.epilogue],
+            Self::Conv2d(c) => vec![&c.epilogue],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// One kernel launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What runs.
+    pub kernel: Kernel,
+    /// What it reads; no buffer twice.
+    pub reads: Vec<BufferId>,
+    /// What it writes; `None` for an optimizer step. For `Elementwise` it may also be among the reads (in place).
+    pub write: Option<BufferId>,
+    /// Dependency level: steps of one level do not depend on each other.
+    pub level: u32,
+    /// Floating-point operations, roughly.
+    pub flops: u64,
+    /// Bytes read and written, at least.
+    pub bytes: u64,
+}
+
+/// A compiled graph.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// The launches, in order.
+    pub steps: Vec<Step>,
+    /// Every value that is materialised.
+    pub buffers: Vec<BufferInfo>,
+    /// The size of each slot in bytes.
+    pub slots: Vec<usize>,
+    /// Per graph output, where its value is: usually a buffer placed at that output. An output may also be a leaf.
+    pub outputs: Vec<BufferId>,
+}
+
+/// The values that a graph's sources take in one evaluation: data, never structure.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Bindings {
+    /// Per `Data`, `Cell` and `OptimStore` node, in node order; [`Place::Leaf`] indexes these.
+    pub leaves: Vec<Leaf>,
+    /// Per `Scalar` node, in node order.
+    pub scalars: Vec<f64>,
+    /// Per `Random` node, in node order.
+    pub randoms: Vec<RandomKey>,
+}
+
+/// What a buffer leaf is bound to.
+#[derive(Debug, Clone)]
+pub(crate) enum Leaf {
+    /// Realised data, never written.
+    Data(Storage),
+    /// A parameter's or statistic's memory, which `Assign` overwrites.
+    Cell(Storage),
+    /// An optimizer's memory.
+    Store(std::sync::Arc<crate::optim::store::OptimStore>),
+}
+
+/// The key and the counter's second word of a random source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RandomKey {
+    /// The seed.
+    pub key: [u32; 2],
+    /// The draw.
+    pub offset: u32,
+}
+
+/// A value in a device's memory. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) enum Storage {
+    /// On the CPU device.
+    Cpu(crate::cpu::Buffer),
+    /// On a GPU.
+    Gpu(crate::gpu::Buffer),
+}

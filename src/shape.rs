@@ -1,0 +1,226 @@
+//! Shapes: up to [`MAX_RANK`] dimensions, held inline.
+
+use crate::error::{Error, Result};
+use std::fmt;
+use std::ops::Deref;
+
+/// The most dimensions a tensor can have.
+pub const MAX_RANK: usize = 8;
+
+/// The size of a tensor along each axis, outermost first. A scalar has rank 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    dims: [usize; MAX_RANK],
+    rank: u8,
+}
+
+impl Shape {
+    /// The shape of a scalar.
+    pub const SCALAR: Self = Self { dims: [0; MAX_RANK], rank: 0 };
+
+    /// A shape from its dimensions.
+    ///
+    /// # Errors
+    /// More than [`MAX_RANK`] dimensions, or more elements than fit in an `isize`.
+    pub fn new(dims: &[usize]) -> Result<Self> {
+        if dims.len() > MAX_RANK {
+            return Err(Error::argument(
+                "shape",
+                format!("{dims:?} has {} dimensions and at most {MAX_RANK} are supported", dims.len()),
+                "merge neighbouring dimensions with reshape",
+            ));
+        }
+        let numel = dims.iter().filter(|&&d| d != 0).try_fold(1usize, |n, &d| n.checked_mul(d));
+        if numel.is_none_or(|n| n > isize::MAX as usize / 8) {
+            return Err(Error::argument(
+                "shape",
+                format!("{dims:?} has more elements than memory can address"),
+                "use smaller dimensions",
+            ));
+        }
+        Ok(Self::of(dims))
+    }
+
+    /// A shape from dimensions known to be valid (at most [`MAX_RANK`] of them).
+    pub(crate) fn of(dims: &[usize]) -> Self {
+        debug_assert!(dims.len() <= MAX_RANK, "shape of rank {}", dims.len());
+        let mut shape = Self::SCALAR;
+        for (slot, &d) in shape.dims.iter_mut().zip(dims) {
+            *slot = d;
+        }
+        shape.rank = u8::try_from(dims.len().min(MAX_RANK)).unwrap_or(0);
+        shape
+    }
+
+    /// The number of dimensions.
+    pub fn rank(&self) -> usize {
+        usize::from(self.rank)
+    }
+
+    /// The dimensions, outermost first.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims[..self.rank()]
+    }
+
+    /// The number of elements; 1 for a scalar, 0 if any dimension is 0.
+    pub fn numel(&self) -> usize {
+        self.dims().iter().product()
+    }
+
+    /// Elements to step over to move by one along each axis, in a contiguous layout.
+    pub fn strides(&self) -> Vec<usize> {
+        let mut strides = vec![1; self.rank()];
+        for d in (1..self.rank()).rev() {
+            strides[d - 1] = strides[d] * self.dims[d].max(1);
+        }
+        strides
+    }
+
+    /// Resolves an axis that may count from the end (`-1` is the last).
+    pub fn axis(&self, axis: isize) -> Option<usize> {
+        let rank = self.rank() as isize;
+        let resolved = if axis < 0 { axis + rank } else { axis };
+        (0..rank).contains(&resolved).then_some(resolved as usize)
+    }
+
+    /// This shape with one dimension replaced.
+    pub(crate) fn with(&self, axis: usize, len: usize) -> Self {
+        let mut shape = *self;
+        shape.dims[axis] = len;
+        shape
+    }
+
+    /// The shape that two operands broadcast to, by NumPy's rule: align at the end; sizes must agree or be 1.
+    pub fn broadcast(&self, other: &Self) -> Option<Self> {
+        let rank = self.rank().max(other.rank());
+        let mut out = vec![0; rank];
+        for (i, slot) in out.iter_mut().enumerate() {
+            let from_end = rank - i;
+            let of = |s: &Self| if from_end <= s.rank() { s.dims()[s.rank() - from_end] } else { 1 };
+            *slot = match (of(self), of(other)) {
+                (a, b) if a == b => a,
+                (1, b) => b,
+                (a, 1) => a,
+                _ => return None,
+            };
+        }
+        Some(Self::of(&out))
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        self.dims()
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.dims())
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.dims())
+    }
+}
+
+impl PartialEq<[usize]> for Shape {
+    fn eq(&self, other: &[usize]) -> bool {
+        self.dims() == other
+    }
+}
+
+impl<const N: usize> PartialEq<[usize; N]> for Shape {
+    fn eq(&self, other: &[usize; N]) -> bool {
+        self.dims() == other
+    }
+}
+
+/// Anything that names a shape: `[2, 3]`, `&[2, 3]`, `vec![2, 3]`, `()` for a scalar, `n` for a vector, or a [`Shape`].
+pub trait IntoShape {
+    /// The shape, checked.
+    ///
+    /// # Errors
+    /// As [`Shape::new`].
+    fn into_shape(self) -> Result<Shape>;
+}
+
+impl IntoShape for Shape {
+    fn into_shape(self) -> Result<Shape> {
+        Ok(self)
+    }
+}
+impl IntoShape for &Shape {
+    fn into_shape(self) -> Result<Shape> {
+        Ok(*self)
+    }
+}
+impl IntoShape for &[usize] {
+    fn into_shape(self) -> Result<Shape> {
+        Shape::new(self)
+    }
+}
+impl IntoShape for Vec<usize> {
+    fn into_shape(self) -> Result<Shape> {
+        Shape::new(&self)
+    }
+}
+impl IntoShape for &Vec<usize> {
+    fn into_shape(self) -> Result<Shape> {
+        Shape::new(self)
+    }
+}
+impl<const N: usize> IntoShape for [usize; N] {
+    fn into_shape(self) -> Result<Shape> {
+        Shape::new(&self)
+    }
+}
+impl<const N: usize> IntoShape for &[usize; N] {
+    fn into_shape(self) -> Result<Shape> {
+        Shape::new(self)
+    }
+}
+impl IntoShape for usize {
+    fn into_shape(self) -> Result<Shape> {
+        Shape::new(&[self])
+    }
+}
+impl IntoShape for () {
+    fn into_shape(self) -> Result<Shape> {
+        Ok(Shape::SCALAR)
+    }
+}
+
+/// Anything that names axes: `1`, `-1`, `[0, 2]`, a slice, or `()` for all of them.
+pub trait IntoAxes {
+    /// The axes as given, or `None` for all.
+    fn into_axes(self) -> Option<Vec<isize>>;
+}
+impl IntoAxes for () {
+    fn into_axes(self) -> Option<Vec<isize>> {
+        None
+    }
+}
+impl IntoAxes for isize {
+    fn into_axes(self) -> Option<Vec<isize>> {
+        Some(vec![self])
+    }
+}
+impl<const N: usize> IntoAxes for [isize; N] {
+    fn into_axes(self) -> Option<Vec<isize>> {
+        Some(self.to_vec())
+    }
+}
+impl IntoAxes for &[isize] {
+    fn into_axes(self) -> Option<Vec<isize>> {
+        Some(self.to_vec())
+    }
+}
+impl IntoAxes for &Vec<isize> {
+    fn into_axes(self) -> Option<Vec<isize>> {
+        Some(self.clone())
+    }
+}
