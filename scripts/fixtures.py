@@ -33,7 +33,7 @@ traces.safetensors
     {model}.y.{step}            labels (int32)
     {model}.loss                loss of each step, before its update, [10]
     {model}.final.{key}         weights (and running statistics) after step 9
-    metadata {model}            {"layers": ..., "optimizer": ..., "loss": ...}
+    metadata {model}            {"layers": ..., "loss": ..., "optimizer": ..., ...}
 """
 
 import argparse
@@ -85,7 +85,7 @@ def write(path, tensors, metadata):
     for name, tensor in tensors.items():
         assert torch.isfinite(tensor).all(), f"{name} is not finite"
     metadata = {name: json.dumps(value) for name, value in metadata.items()}
-    metadata["torch"] = torch.__version__
+    metadata["torch"] = torch.__version__.split("+")[0]
     save_file(tensors, path, metadata=metadata)
     canonicalize(path)
     print(f"{path}: {len(tensors)} tensors, {path.stat().st_size} bytes")
@@ -143,6 +143,12 @@ OPTIMIZERS = {
 NOT_HYPER_PARAMETERS = {"foreach", "capturable", "differentiable", "fused", "maximize"}
 
 
+def hyper_parameters(optimizer):
+    """The name of an optimizer and all its hyper-parameters, defaults included."""
+    options = {k: v for k, v in optimizer.defaults.items() if k not in NOT_HYPER_PARAMETERS}
+    return {"optimizer": type(optimizer).__name__, **options}
+
+
 def optimizers():
     start = [
         from_numpy(rng(f"param.{i}").standard_normal(shape))
@@ -168,10 +174,7 @@ def optimizers():
             if step in (1, OPTIMIZER_STEPS):
                 for i, param in enumerate(params):
                     tensors[f"{config}.after{step}.{i}"] = stored(param)
-        metadata[config] = {
-            "optimizer": optimizer_class.__name__,
-            **{k: v for k, v in optimizer.defaults.items() if k not in NOT_HYPER_PARAMETERS},
-        }
+        metadata[config] = hyper_parameters(optimizer)
     return tensors, metadata
 
 
@@ -546,7 +549,7 @@ def batch(name, trace, step):
     centres = rng(f"{name}.centres").standard_normal((trace.classes, *trace.input))
     y = rng(f"{name}.y.{step}").integers(0, trace.classes, trace.batch)
     noise = rng(f"{name}.x.{step}").standard_normal((trace.batch, *trace.input))
-    return from_numpy(0.5 * centres[y] + noise), from_numpy(y)
+    return from_numpy(centres[y] + noise), from_numpy(y)
 
 
 def traces():
@@ -573,8 +576,7 @@ def traces():
         metadata[name] = {
             "layers": {key: str(layer) for key, layer in trace.layers.items()},
             "loss": "cross_entropy, mean",
-            "optimizer": trace.optimizer.__name__,
-            **trace.options,
+            **hyper_parameters(optimizer),
         }
     return tensors, metadata
 
