@@ -1,10 +1,26 @@
 //! A tensor engine that trains neural networks on any GPU.
+
+pub mod autodiff;
 pub(crate) mod cpu;
+pub mod device;
 pub mod dtype;
 pub mod error;
+pub(crate) mod eval;
 pub(crate) mod gpu;
 pub mod graph;
 pub mod optim;
+pub mod param;
 pub mod plan;
 pub mod rng;
 pub mod shape;
+pub mod tensor;
+
+pub use autodiff::{Differentiable, Gradients, grad};
+pub use device::{Counters, Device, DeviceInfo, DeviceKind, DeviceOptions};
+pub use dtype::{DType, Element, HostData};
+pub use error::{Error, Result};
+pub use param::Param;
+pub use rng::Generator;
+pub use shape::{IntoAxes, IntoShape, Shape};
+pub use tensor::node::no_grad;
+pub use tensor::{ConvOptions, PoolOptions, Tensor};

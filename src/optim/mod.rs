@@ -1,3 +1,4 @@
 //! Optimizers: fused, multi-tensor, one dispatch for all parameters.
 
-pub(crate) mod store;
+pub mod core;
+pub mod store;

@@ -10,7 +10,7 @@ pub(crate) const BLOCK: usize = 1024;
 /// One entry's numbers for one step, worked out on the host in f64. All kernels share the layout.
 #[derive(Debug, Clone, Copy, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
-pub(crate) struct Coefficients {
+pub struct Coefficients {
     /// Learning rate; for Adam divided by the first bias correction `1 - β₁ᵗ`; for AdaGrad decayed.
     pub lr: f32,
     /// Decay that is added to the gradient (L2); 0 if decoupled.
@@ -38,6 +38,8 @@ pub(crate) struct Coefficients {
 /// One parameter of a store.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    /// The parameter.
+    pub cell: std::sync::Arc<crate::param::Cell>,
     /// The parameter's memory; on a GPU a range of the parameter arena.
     pub parameter: Storage,
     /// Its elements.

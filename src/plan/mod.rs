@@ -1,6 +1,10 @@
 //! Plans as plain data: which kernels run, in which order, on which memory. Executors carry them out; tests read them.
 
+pub(crate) mod compile;
+mod explain;
 pub mod expr;
+mod lower;
+mod schedule;
 
 use crate::dtype::DType;
 use crate::graph::op::{ConvSpec, OptimRule, PoolOp, PoolSpec, ReduceOp};

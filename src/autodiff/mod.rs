@@ -1,0 +1,223 @@
+//! Reverse-mode differentiation: a graph to graph transform.
+//!
+//! Gradients are tensors built of the same ops as the forward pass, so they are fused, planned and cached like anything
+//! else, and can be differentiated again. Every rule uses the incoming gradient.
+
+mod rules;
+pub(crate) mod saved;
+
+use crate::error::{Error, Result};
+use crate::graph::Op;
+use crate::param::Param;
+use crate::tensor::Tensor;
+use crate::tensor::node::{Node, Payload, no_grad, with_grad_mode};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// What a gradient belongs to: a parameter whatever its version, or a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    Cell(u64),
+    Node(u64),
+}
+
+/// Something that [`Gradients::get`] can look up: a [`Param`] or a variable [`Tensor`].
+pub trait Differentiable {
+    #[doc(hidden)]
+    fn lookup(&self, gradients: &Gradients) -> Result<Tensor>;
+}
+
+impl Differentiable for Param {
+    fn lookup(&self, gradients: &Gradients) -> Result<Tensor> {
+        let why = if self.is_trainable() { "the loss does not depend on it" } else { "it is frozen" };
+        gradients.find(Key::Cell(self.id()), || format!("parameter {} has no gradient: {why}", self.name()))
+    }
+}
+
+impl Differentiable for Tensor {
+    fn lookup(&self, gradients: &Gradients) -> Result<Tensor> {
+        let node = self.node()?;
+        gradients.find(key(node), || format!("the tensor of shape {} has no gradient", node.shape))
+    }
+}
+
+/// The gradients of one loss: lazy tensors by parameter or variable.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients {
+    by_key: HashMap<Key, Tensor>,
+}
+
+impl Gradients {
+    /// The gradient with respect to a parameter or variable, lazily.
+    ///
+    /// # Errors
+    /// None flows there.
+    pub fn get(&self, of: &impl Differentiable) -> Result<Tensor> {
+        of.lookup(self)
+    }
+
+    /// Adds another loss's gradients, to accumulate over several batches.
+    pub fn accumulate(&mut self, other: &Self) {
+        for (key, gradient) in &other.by_key {
+            self.by_key.entry(*key).and_modify(|g| *g = &*g + gradient).or_insert_with(|| gradient.clone());
+        }
+    }
+
+    /// Applies a function to every gradient.
+    pub fn map(&mut self, f: impl Fn(&Tensor) -> Tensor) {
+        for gradient in self.by_key.values_mut() {
+            *gradient = f(gradient);
+        }
+    }
+
+    /// Computes all gradients now.
+    ///
+    /// # Errors
+    /// Whatever evaluation reports.
+    pub fn eval(&self) -> Result<()> {
+        Tensor::eval_all(&self.by_key.values().collect::<Vec<_>>())
+    }
+
+    /// The gradient of a cell, if there is one.
+    pub(crate) fn of_cell(&self, id: u64) -> Option<&Tensor> {
+        self.by_key.get(&Key::Cell(id))
+    }
+
+    fn find(&self, key: Key, reason: impl FnOnce() -> String) -> Result<Tensor> {
+        self.by_key.get(&key).cloned().ok_or_else(|| Error::Gradient {
+            op: "get",
+            reason: reason(),
+            help: "make the loss depend on it, unfreeze it, or mark a tensor with variable()".into(),
+        })
+    }
+}
+
+fn key(node: &Node) -> Key {
+    match (&node.op, &node.payload) {
+        (Op::Cell, Payload::Cell(cell, _)) => Key::Cell(cell.id),
+        _ => Key::Node(node.id),
+    }
+}
+
+impl Tensor {
+    /// The gradients of this scalar with respect to every parameter and variable it depends on. Lazy: nothing runs yet.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Param, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let device = Device::cpu()?;
+    /// let w = Param::new(&Tensor::from_slice(&[3.0f32, -1.0], [2], &device)?)?;
+    /// let loss = w.tensor().square().sum((), false);
+    /// assert_eq!(loss.backward()?.get(&w)?.to_vec::<f32>()?, [6.0, -2.0]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The error that the tensor carries; more than one element; no parameter or variable upstream.
+    pub fn backward(&self) -> Result<Gradients> {
+        let node = self.node()?;
+        if node.shape.numel() != 1 {
+            return Err(Error::Gradient {
+                op: "backward",
+                reason: format!("the tensor has shape {}, and a loss has one element", node.shape),
+                help: "reduce it, say with .mean((), false), or give a cotangent with backward_with".into(),
+            });
+        }
+        self.backward_with(&self.ones_like())
+    }
+
+    /// The gradients of `Σ self · cotangent`.
+    ///
+    /// # Errors
+    /// As [`Tensor::backward`]; a cotangent of another shape.
+    pub fn backward_with(&self, cotangent: &Self) -> Result<Gradients> {
+        let node = self.node()?;
+        if !node.requires_grad {
+            return Err(Error::Gradient {
+                op: "backward",
+                reason: "the tensor depends on no trainable parameter or variable".into(),
+                help: "build it outside no_grad, from a Param that is not frozen or a tensor marked with variable()".into(),
+            });
+        }
+        let found = no_grad(|| propagate(self, cotangent))?;
+        let leaves = found.order.iter().filter(|n| n.op.is_source());
+        let by_key = leaves.filter_map(|n| Some((key(n), found.cotangents.get(&n.id)?.clone()))).collect();
+        Ok(Gradients { by_key })
+    }
+}
+
+/// The derivatives of `Σ output` with respect to `wrt`, as differentiable tensors: differentiate them again for second
+/// derivatives. Zero where the output does not depend on a tensor.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, grad};
+/// # fn main() -> wgrad::Result<()> {
+/// let x = Tensor::from_slice(&[2.0f32], [1], &Device::cpu()?)?.variable()?;
+/// let first = grad(&x.powf(3.0), &[&x])?.remove(0);
+/// let second = grad(&first, &[&x])?.remove(0);
+/// assert_eq!((first.item()?, second.item()?), (12.0, 12.0));
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// The error that a tensor carries.
+pub fn grad(output: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let found = with_grad_mode(true, || propagate(output, &output.ones_like()))?;
+    wrt.iter().map(|t| Ok(found.cotangents.get(&t.node()?.id).cloned().unwrap_or_else(|| t.zeros_like()))).collect()
+}
+
+struct Propagated {
+    /// Differentiable nodes, users before operands.
+    order: Vec<Arc<Node>>,
+    cotangents: HashMap<u64, Tensor>,
+}
+
+fn propagate(output: &Tensor, cotangent: &Tensor) -> Result<Propagated> {
+    let root = output.node()?;
+    if cotangent.shape()? != root.shape || cotangent.dtype()? != root.dtype {
+        let reason = format!(
+            "the cotangent is {} {} and the tensor {} {}",
+            cotangent.dtype()?,
+            cotangent.shape()?,
+            root.dtype,
+            root.shape
+        );
+        return Err(Error::Gradient { op: "backward", reason, help: "give a cotangent of the tensor's shape and dtype".into() });
+    }
+    // Ids grow with creation, so users always have larger ones than their operands.
+    let mut order = Vec::new();
+    let mut seen = HashSet::from([root.id]);
+    let mut stack = vec![root.clone()];
+    while let Some(node) = stack.pop() {
+        for input in node.state().inputs.iter() {
+            if input.requires_grad && seen.insert(input.id) {
+                stack.push(input.clone());
+            }
+        }
+        order.push(node);
+    }
+    order.sort_by_key(|n| std::cmp::Reverse(n.id));
+    let mut cotangents = HashMap::from([(root.id, cotangent.clone())]);
+    for node in &order {
+        if node.op.is_source() || !node.requires_grad {
+            continue;
+        }
+        let Some(ct) = cotangents.remove(&node.id) else { continue };
+        let inputs: Vec<Tensor> = node.state().inputs.iter().cloned().map(Tensor::from_node).collect();
+        let out = Tensor::from_node(node.clone());
+        let parts = rules::vjp(&node.op, &inputs, &out, &ct)?;
+        // Someone may ask for the derivative by an inner node.
+        cotangents.insert(node.id, ct);
+        for (input, part) in inputs.iter().zip(parts) {
+            let input = input.node()?;
+            let Some(part) = part.filter(|_| input.requires_grad) else { continue };
+            part.check()?;
+            let sum = match cotangents.remove(&input.id) {
+                Some(so_far) => so_far + part,
+                None => part,
+            };
+            cotangents.insert(input.id, sum);
+        }
+    }
+    Ok(Propagated { order, cotangents })
+}

@@ -1,0 +1,264 @@
+//! Vector-Jacobian products: one rule an op, in the order of the list of ops.
+
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::graph::Op;
+use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, UnaryOp};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// One gradient an input; `None` where none flows.
+type Parts = Vec<Option<Tensor>>;
+
+/// `ct · ∂out/∂input` for each input, where `ct` has the shape of `out`. Parts for inputs that need no gradient are built
+/// but never evaluated.
+pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts> {
+    Ok(match op {
+        Op::Unary(op) => vec![unary(*op, &inputs[0], out, ct)],
+        Op::Binary(op) => binary(*op, &inputs[0], &inputs[1], out, ct),
+        Op::Where => {
+            let zero = ct.zeros_like();
+            vec![None, Some(inputs[0].where_(ct, &zero)), Some(inputs[0].where_(&zero, ct))]
+        }
+        Op::Cast => vec![inputs[0].dtype()?.is_float().then_some(ct.cast(inputs[0].dtype()?))],
+        Op::Normalize { axes } => {
+            let axes: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+            let scale = (&inputs[2] + &inputs[3]).rsqrt();
+            let centred = ct - ct.mean(&axes, true) - out * (ct * out).mean(&axes, true);
+            vec![Some(centred * scale), None, None, None]
+        }
+        Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } => {
+            vec![Some(movement(op, &inputs[0], ct)?)]
+        }
+        Op::Reduce { op, axes } => vec![Some(reduce(*op, axes, &inputs[0], out, ct)?)],
+        Op::Softmax { log: false } => vec![Some(out * (ct - (ct * out).sum(-1, true)))],
+        Op::Softmax { log: true } => vec![Some(ct - out.exp() * ct.sum(-1, true))],
+        Op::MatMul => vec![Some(ct.matmul(&inputs[1].t())), Some(inputs[0].t().matmul(ct))],
+        Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) => convolution(op, inputs, ct)?,
+        Op::Pool(..) => pool(op, inputs, ct)?,
+        Op::CrossEntropy => {
+            let dtype = ct.dtype()?;
+            let gradient = Tensor::build(Op::CrossEntropyGrad, &[&inputs[0], &inputs[1], ct], inputs[0].shape()?, dtype);
+            vec![Some(gradient), None]
+        }
+        Op::CrossEntropyGrad => cross_entropy_grad(inputs, ct)?,
+        Op::Gather => vec![Some(ct.scatter_add_rows(inputs[0].shape()?[0], &inputs[1])), None],
+        Op::ScatterAdd => vec![Some(ct.gather_rows(&inputs[1])), None],
+        // Not differentiable, or without inputs.
+        Op::Data
+        | Op::Scalar
+        | Op::Cell
+        | Op::Iota
+        | Op::Random(_)
+        | Op::ArgReduce { .. }
+        | Op::Assign
+        | Op::OptimStep { .. }
+        | Op::OptimStore => vec![None; inputs.len()],
+    })
+}
+
+fn unary(op: UnaryOp, x: &Tensor, y: &Tensor, ct: &Tensor) -> Option<Tensor> {
+    use UnaryOp as U;
+    Some(match op {
+        U::Neg => -ct,
+        U::Abs => ct * x.sign(),
+        U::Sqrt => ct * 0.5 / y,
+        U::Rsqrt => ct * -0.5 * y * y.square(),
+        U::Reciprocal => -(ct * y.square()),
+        U::Square => ct * 2.0 * x,
+        U::Exp => ct * y,
+        U::Expm1 => ct * (y + 1.0),
+        U::Log => ct / x,
+        U::Log1p => ct / (x + 1.0),
+        U::Sin => ct * x.cos(),
+        U::Cos => -(ct * x.sin()),
+        U::Tan => ct * (y.square() + 1.0),
+        U::Asin => ct * (1.0 - x.square()).rsqrt(),
+        U::Acos => -(ct * (1.0 - x.square()).rsqrt()),
+        U::Atan => ct / (x.square() + 1.0),
+        U::Sinh => ct * x.cosh(),
+        U::Cosh => ct * x.sinh(),
+        U::Tanh => ct * (1.0 - y.square()),
+        U::Erf => ct * std::f64::consts::FRAC_2_SQRT_PI * (-x.square()).exp(),
+        U::Sigmoid => ct * y * (1.0 - y),
+        U::Relu => y.gt(&y.scalar_like(0.0)).where_(ct, &ct.scalar_like(0.0)),
+        U::Softplus => ct * x.sigmoid(),
+        // Piecewise constant: the gradient is 0 wherever it exists.
+        U::Sign | U::Floor | U::Ceil | U::Round | U::Trunc => ct.zeros_like(),
+        U::Not | U::IsNan | U::IsFinite => return None,
+    })
+}
+
+fn binary(op: BinaryOp, a: &Tensor, b: &Tensor, y: &Tensor, ct: &Tensor) -> Parts {
+    use BinaryOp as B;
+    let zero = || ct.scalar_like(0.0);
+    let (da, db) = match op {
+        B::Add => (ct.clone(), ct.clone()),
+        B::Sub => (ct.clone(), -ct),
+        B::Mul => (ct * b, ct * a),
+        B::Div => (ct / b, -(ct * y / b)),
+        B::Pow => {
+            let flat = b.eq(&b.scalar_like(0.0));
+            let da = flat.where_(&zero(), &(ct * b * a.pow(&(b - 1.0))));
+            // 0 to a non-negative power does not change with the exponent.
+            let still = a.eq(&a.scalar_like(0.0)).logical_and(&b.ge(&b.scalar_like(0.0)));
+            (da, still.where_(&zero(), &(ct * y * a.log())))
+        }
+        B::Rem => (ct.clone(), -(ct * (a / b).floor())),
+        B::Atan2 => {
+            let norm = a.square() + b.square();
+            (ct * b / &norm, -(ct * a / norm))
+        }
+        B::Minimum => share(ct, a, b),
+        B::Maximum => share(ct, b, a),
+        B::Eq | B::Ne | B::Lt | B::Le | B::Gt | B::Ge | B::And | B::Or | B::Xor => return vec![None, None],
+    };
+    vec![Some(da), Some(db)]
+}
+
+/// The gradient of a minimum, for `a` and `b`: to the smaller; in halves where they are equal.
+fn share(ct: &Tensor, a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
+    let half = ct * 0.5;
+    let tie = a.eq(b);
+    let to = |wins: Tensor| tie.where_(&half, &wins.where_(ct, &ct.scalar_like(0.0)));
+    (to(a.lt(b)), to(b.lt(a)))
+}
+
+fn movement(op: &Op, x: &Tensor, ct: &Tensor) -> Result<Tensor> {
+    let shape = x.shape()?;
+    Ok(match op {
+        Op::Permute(order) => {
+            let node = ct.node()?;
+            let rank = order.len();
+            let swaps_last = rank >= 2 && order[..rank - 2].is_sorted() && order[rank - 2..] == [rank - 1, rank - 2];
+            if swaps_last && node.op == Op::MatMul && !node.is_realised() {
+                // (a·b)ᵀ = bᵀ·aᵀ, which the product writes in order, without a copy.
+                let operands: Vec<Tensor> = node.state().inputs.iter().cloned().map(Tensor::from_node).collect();
+                return Ok(operands[1].t().matmul(&operands[0].t()));
+            }
+            let mut inverse = vec![0; rank];
+            for (d, &o) in order.iter().enumerate() {
+                inverse[o] = d;
+            }
+            ct.permute(&inverse)
+        }
+        Op::Expand => {
+            let wide = ct.shape()?;
+            let axes: Vec<isize> = (0..shape.rank()).filter(|&d| shape[d] != wide[d]).map(|d| d as isize).collect();
+            ct.sum(&axes, true)
+        }
+        Op::Slice { start, step } => unslice(ct, &shape, start, step)?,
+        Op::Pad { before } => {
+            let mut inner = ct.clone();
+            for (d, &b) in before.iter().enumerate() {
+                inner = inner.slice(d as isize, b as isize, (b + shape[d]) as isize);
+            }
+            inner
+        }
+        _ => ct.reshape(shape),
+    })
+}
+
+/// The adjoint of a slice: every element back to where it was taken, zeros elsewhere.
+fn unslice(ct: &Tensor, shape: &Shape, start: &[i64], step: &[i64]) -> Result<Tensor> {
+    let mut out = ct.clone();
+    for d in 0..shape.rank() {
+        let count = out.shape()?[d];
+        if count == 0 {
+            // Nothing was taken: nothing comes back.
+            return Ok(ct.scalar_like(0.0).broadcast_to(*shape));
+        }
+        let (mut first, mut stride) = (start[d], step[d]);
+        if stride < 0 {
+            out = out.flip(d as isize);
+            first += (count as i64 - 1) * stride;
+            stride = -stride;
+        }
+        let stride = stride as usize;
+        if stride > 1 && count > 1 {
+            // Zeros between the elements: a new axis, padded, merged again, its tail cut.
+            let dims = out.shape()?.to_vec();
+            let mut split = dims.clone();
+            split.insert(d + 1, 1);
+            let mut amounts = vec![(0, 0); split.len()];
+            amounts[d + 1] = (0, stride - 1);
+            let mut merged = dims;
+            merged[d] = count * stride;
+            out = out.reshape(split).pad(&amounts).reshape(merged).slice(d as isize, 0, ((count - 1) * stride + 1) as isize);
+        }
+        let len = out.shape()?[d];
+        let first = first as usize;
+        let mut amounts = vec![(0, 0); shape.rank()];
+        amounts[d] = (first, shape[d] - first - len);
+        out = out.pad(&amounts);
+    }
+    Ok(out)
+}
+
+fn reduce(op: ReduceOp, axes: &[usize], x: &Tensor, y: &Tensor, ct: &Tensor) -> Result<Tensor> {
+    let shape = x.shape()?;
+    let axes: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+    let zero = x.scalar_like(0.0);
+    Ok(match op {
+        ReduceOp::Sum => ct.broadcast_to(shape),
+        ReduceOp::Prod => {
+            // The product of all others, also where some are 0.
+            let is_zero = x.eq(&zero);
+            let safe = is_zero.where_(&x.scalar_like(1.0), x);
+            let zeros = is_zero.cast(x.dtype()?).sum(&axes, true);
+            let others = safe.prod(&axes, true) * ct;
+            let none = zeros.eq(&zero).where_(&others, &zero);
+            let one = zeros.eq(&x.scalar_like(1.0)).where_(&others, &zero);
+            is_zero.where_(&one, &(none / safe))
+        }
+        ReduceOp::Max | ReduceOp::Min => {
+            let hit = x.eq(y).cast(x.dtype()?);
+            let count = hit.sum(&axes, true);
+            hit * (ct / count)
+        }
+    })
+}
+
+fn convolution(op: &Op, inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {
+    let dtype = ct.dtype()?;
+    let (a, b) = (&inputs[0], &inputs[1]);
+    let forward = |spec, x: &Tensor, w: &Tensor, shape| Tensor::build(Op::Conv2d(spec), &[x, w], shape, dtype);
+    let input_grad = |spec, dy: &Tensor, w: &Tensor, shape| Tensor::build(Op::Conv2dInputGrad(spec), &[dy, w], shape, dtype);
+    let weight_grad = |spec, x: &Tensor, dy: &Tensor, shape| Tensor::build(Op::Conv2dWeightGrad(spec), &[x, dy], shape, dtype);
+    let (sa, sb) = (a.shape()?, b.shape()?);
+    let (da, db) = match *op {
+        Op::Conv2d(spec) => (input_grad(spec, ct, b, sa), weight_grad(spec, a, ct, sb)),
+        // (dy, w) -> dx: bilinear, so each part is another of the three products.
+        Op::Conv2dInputGrad(spec) => (forward(spec, ct, b, sa), weight_grad(spec, ct, a, sb)),
+        Op::Conv2dWeightGrad(spec) => (input_grad(spec, b, ct, sa), forward(spec, a, ct, sb)),
+        _ => return Ok(vec![None, None]),
+    };
+    Ok(vec![Some(da), Some(db)])
+}
+
+fn pool(op: &Op, inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {
+    let Op::Pool(kind, spec) = *op else { return Ok(vec![None; inputs.len()]) };
+    let dtype = ct.dtype()?;
+    let x = &inputs[0];
+    let node = |kind, operands: &[&Tensor], shape| Tensor::build(Op::Pool(kind, spec), operands, shape, dtype);
+    Ok(match kind {
+        PoolOp::Max => vec![Some(node(PoolOp::MaxScatter, &[x, ct], x.shape()?))],
+        PoolOp::MaxScatter => vec![None, Some(node(PoolOp::MaxSelect, &[x, ct], inputs[1].shape()?))],
+        PoolOp::MaxSelect => vec![None, Some(node(PoolOp::MaxScatter, &[x, ct], x.shape()?))],
+        PoolOp::Avg => vec![Some(node(PoolOp::AvgScatter, &[ct], x.shape()?))],
+        PoolOp::AvgScatter => vec![Some(node(PoolOp::Avg, &[ct], x.shape()?))],
+    })
+}
+
+/// By its decomposition: `(softmax(logits) - one_hot) · g`.
+fn cross_entropy_grad(inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {
+    let (logits, labels, g) = (&inputs[0], &inputs[1], &inputs[2]);
+    let [rows, classes] = logits.dims::<2>()?;
+    let class = Tensor::iota(classes, DType::I32, &logits.device()?)?.reshape([1, classes]);
+    let one_hot = labels.reshape([rows, 1]).eq(&class).cast(ct.dtype()?);
+    let p = logits.softmax(-1);
+    let weighted = ct * g.reshape([rows, 1]);
+    let d_logits = &p * (&weighted - (&weighted * &p).sum(1, true));
+    let d_g = (ct * (p - one_hot)).sum(1, false);
+    Ok(vec![Some(d_logits), None, Some(d_g)])
+}

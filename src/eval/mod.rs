@@ -1,0 +1,188 @@
+//! Evaluation: from lazy nodes to a canonical graph, a cached plan, and values in memory.
+
+pub(crate) mod cache;
+mod gather;
+
+use crate::autodiff::saved::saved_by;
+use crate::device::{Backend, Device};
+use crate::error::{Error, Result};
+use crate::graph::Op;
+use crate::plan::{Storage, compile::Options};
+use crate::tensor::node::{Node, Payload, grad_enabled, lock};
+use cache::Compiled;
+use gather::{Gathered, gather};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Realises nodes. If gradients are being recorded, values that a later backward needs are kept as well.
+pub(crate) fn evaluate(roots: &[Arc<Node>]) -> Result<()> {
+    run(roots, grad_enabled())
+}
+
+/// Runs an optimizer step; `roots` are realised on the way. Nothing is kept for a later backward.
+pub(crate) fn evaluate_step(roots: &[Arc<Node>]) -> Result<()> {
+    run(roots, false)
+}
+
+fn run(roots: &[Arc<Node>], keep_saved: bool) -> Result<()> {
+    let Some(device) = roots.first().map(|r| r.device.clone()) else { return Ok(()) };
+    let _guard = lock(&device.inner().evaluation);
+    let mut wanted: Vec<Arc<Node>> = roots.iter().filter(|r| needs_work(r)).cloned().collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    if keep_saved {
+        add_saved(&mut wanted);
+    }
+    let gathered = with_endangered(&device, wanted)?;
+    let compiled = plan_for(&device, &gathered)?;
+    let values = execute(&device, &compiled, &gathered)?;
+    commit(&gathered, values);
+    Ok(())
+}
+
+/// A realised node's memory, or its cell's.
+pub(crate) fn memory_of(node: &Node) -> Result<Storage> {
+    if let Some(value) = node.state().value.clone() {
+        return Ok(value);
+    }
+    let Some((cell, wanted)) = node.cell_read() else { return Err(Error::internal("a value was read before it was realised")) };
+    let (storage, current) = cell.stored();
+    if current == wanted { Ok(storage) } else { Err(Error::Stale { name: cell.name(), wanted, current }) }
+}
+
+fn needs_work(node: &Node) -> bool {
+    !node.is_realised() && node.cell_read().is_none()
+}
+
+/// Adds the values that gradient rules of nodes under differentiable roots will read.
+fn add_saved(wanted: &mut Vec<Arc<Node>>) {
+    let mut seen: HashSet<u64> = HashSet::new();
+    let mut listed: HashSet<u64> = wanted.iter().map(|n| n.id).collect();
+    let mut stack: Vec<Arc<Node>> = wanted.iter().filter(|n| n.requires_grad).cloned().collect();
+    while let Some(node) = stack.pop() {
+        if !seen.insert(node.id) || !needs_work(&node) {
+            continue;
+        }
+        let inputs = node.state().inputs.clone();
+        if node.requires_grad {
+            for saved in saved_by(&node, &inputs) {
+                // A view costs nothing to repeat: keep what it looks at.
+                let mut base = saved;
+                while base.op.is_movement() && !base.is_realised() {
+                    let Some(inner) = base.state().inputs.first().cloned() else { break };
+                    base = inner;
+                }
+                if !base.op.is_source() && needs_work(&base) && listed.insert(base.id) {
+                    wanted.push(base);
+                }
+            }
+        }
+        stack.extend(inputs.into_iter().filter(|i| i.requires_grad));
+    }
+}
+
+/// Gathers the graph under `wanted`, and under every live handle whose cells the evaluation overwrites.
+fn with_endangered(device: &Device, mut wanted: Vec<Arc<Node>>) -> Result<Gathered> {
+    loop {
+        let gathered = gather(&wanted)?;
+        if gathered.overwritten.is_empty() {
+            return Ok(gathered);
+        }
+        let listed: HashSet<u64> = wanted.iter().map(|n| n.id).collect();
+        let mut more = Vec::new();
+        for node in device.endangered_nodes() {
+            let unread = !node.is_realised() && !listed.contains(&node.id);
+            if unread && depends_on(&node, &gathered.overwritten) {
+                more.push(node);
+            }
+        }
+        if more.is_empty() {
+            return Ok(gathered);
+        }
+        wanted.append(&mut more);
+    }
+}
+
+/// Whether an unrealised node reads the present contents of one of the cells (by id).
+fn depends_on(node: &Arc<Node>, cells: &HashSet<u64>) -> bool {
+    let mut seen = HashSet::new();
+    let mut stack = vec![node.clone()];
+    while let Some(node) = stack.pop() {
+        if !seen.insert(node.id) || node.is_realised() {
+            continue;
+        }
+        if let Some((cell, version)) = node.cell_read() {
+            if cells.contains(&cell.id) && cell.stored().1 == version {
+                return true;
+            }
+            continue;
+        }
+        stack.extend(node.state().inputs.iter().cloned());
+    }
+    false
+}
+
+fn plan_for(device: &Device, gathered: &Gathered) -> Result<Arc<Compiled>> {
+    let inner = device.inner();
+    if let Some(found) = lock(&inner.plans).get(&gathered.graph) {
+        return Ok(found);
+    }
+    let graph = Arc::new(gathered.graph.clone());
+    let options = Options { fuse: inner.fuse, gradient_arena: !device.is_cpu(), max_operands: 7 };
+    let plan = Arc::new(crate::plan::compile::compile(&graph, options)?);
+    let code: Box<dyn std::any::Any + Send + Sync> = match &inner.backend {
+        Backend::Cpu(cpu) => Box::new(cpu.compile(&graph, plan.clone())?),
+        Backend::Gpu(gpu) => Box::new(gpu.compile(plan.clone())?),
+    };
+    let compiled = Arc::new(Compiled { plan, code });
+    lock(&inner.plans).insert(graph, compiled.clone());
+    Ok(compiled)
+}
+
+fn execute(device: &Device, compiled: &Compiled, gathered: &Gathered) -> Result<Vec<Storage>> {
+    let mismatch = || Error::internal("a plan was compiled for another kind of device");
+    match &device.inner().backend {
+        Backend::Cpu(cpu) => cpu.run(compiled.code.downcast_ref().ok_or_else(mismatch)?, &gathered.bindings),
+        Backend::Gpu(gpu) => {
+            let values = gpu.run(compiled.code.downcast_ref().ok_or_else(mismatch)?, &gathered.bindings)?;
+            let missing = || Error::internal("an output has no buffer");
+            values.into_iter().map(|v| v.map(Storage::Gpu).ok_or_else(missing)).collect()
+        }
+    }
+}
+
+/// Hands the values to their nodes and counts the cells' versions up. Runs only after everything was submitted.
+fn commit(gathered: &Gathered, values: Vec<Storage>) {
+    for (nodes, value) in gathered.outputs.iter().zip(values) {
+        for node in nodes {
+            let mut state = node.state();
+            state.value = Some(value.clone());
+            let freed = if node.requires_grad { Vec::new() } else { std::mem::take(&mut state.inputs) };
+            drop(state);
+            drop(freed);
+        }
+    }
+    for assign in &gathered.assigned {
+        if let Payload::Cell(cell, version) = &assign.payload {
+            cell.commit(Some(*version));
+        }
+        let mut state = assign.state();
+        state.assigned = true;
+        let freed = std::mem::take(&mut state.inputs);
+        drop(state);
+        drop(freed);
+    }
+    for node in &gathered.visited {
+        let done = std::mem::take(&mut node.state().anchored);
+        drop(done);
+    }
+    for cell in &gathered.stepped {
+        cell.commit(None);
+    }
+}
+
+/// Whether an op writes memory that outlives the evaluation.
+pub(crate) fn is_effect(op: &Op) -> bool {
+    matches!(op, Op::Assign | Op::OptimStep { .. })
+}

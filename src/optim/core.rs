@@ -1,0 +1,305 @@
+//! What all optimizers share: parameters and state in flat arenas, and one lazy step node an arena.
+
+use super::store::{BLOCK, Coefficients, Entry, OptimStore};
+use crate::autodiff::Gradients;
+use crate::device::{Backend, Device};
+use crate::dtype::{DType, HostData};
+use crate::error::{Error, Result};
+use crate::graph::Op;
+use crate::graph::op::{DecayMode, OptimRule};
+use crate::param::Param;
+use crate::plan::Storage;
+use crate::shape::Shape;
+use crate::tensor::node::{Node, Payload, lock};
+use std::sync::Arc;
+
+/// The shared part of an optimizer: registered parameters, their state, and their step counts.
+#[derive(Debug)]
+pub struct OptimCore {
+    device: Device,
+    rule: OptimRule,
+    decay: DecayMode,
+    params: Vec<Param>,
+    /// Arenas, each within the device's binding limit, and where each parameter is: (arena, entry).
+    stores: Vec<Arc<OptimStore>>,
+    places: Vec<(usize, usize)>,
+    steps: Vec<u64>,
+}
+
+impl OptimCore {
+    /// Registers parameters; one that is listed twice (tied weights) counts once. On a GPU they move into an arena.
+    ///
+    /// # Errors
+    /// No parameter; a parameter that is not f32 or f64, or on another device; out of memory.
+    pub fn new(device: &Device, params: &[Param], rule: OptimRule, decay: DecayMode) -> Result<Self> {
+        let mut unique: Vec<Param> = Vec::new();
+        for param in params {
+            if param.device() != device {
+                let reason = format!("parameter {} is on {}, not on {device}", param.name(), param.device());
+                return Err(Error::argument("optimizer", reason, "make the model on the optimizer's device"));
+            }
+            if !param.dtype().is_float() {
+                let reason = format!("parameter {} is {}", param.name(), param.dtype());
+                return Err(Error::argument("optimizer", reason, "register floating-point parameters only"));
+            }
+            if unique.iter().all(|p| p.id() != param.id()) {
+                unique.push(param.clone());
+            }
+        }
+        if unique.is_empty() {
+            return Err(Error::argument("optimizer", "there are no parameters", "pass the model's parameters"));
+        }
+        let steps = vec![0; unique.len()];
+        let mut core =
+            Self { device: device.clone(), rule, decay, params: unique, stores: Vec::new(), places: Vec::new(), steps };
+        core.adopt()?;
+        Ok(core)
+    }
+
+    /// The registered parameters, each once, in order.
+    pub fn params(&self) -> &[Param] {
+        &self.params
+    }
+
+    /// How many steps entry `i` has taken part in.
+    pub fn steps(&self, i: usize) -> u64 {
+        self.steps[i]
+    }
+
+    /// Sets the step count of entry `i`, as a checkpoint says.
+    pub fn set_steps(&mut self, i: usize, steps: u64) {
+        self.steps[i] = steps;
+    }
+
+    /// How many state arrays each parameter has.
+    pub fn states(&self) -> usize {
+        self.rule.states()
+    }
+
+    /// Updates every trainable parameter that has a gradient, in one dispatch an arena. What the gradients need is computed
+    /// in the same submission; so are handles that still want the old values.
+    ///
+    /// `coefficients(i, t)` gives entry i's numbers for its t-th step (counted from 1).
+    ///
+    /// # Errors
+    /// Whatever evaluation reports; then no parameter, state or count has changed.
+    pub fn step(&mut self, gradients: Gradients, coefficients: &mut dyn FnMut(usize, u64) -> Coefficients) -> Result<()> {
+        self.reclaim()?;
+        let mut active: Vec<Vec<(usize, usize, Arc<Node>)>> = vec![Vec::new(); self.stores.len()];
+        for (i, param) in self.params.iter().enumerate() {
+            let Some(gradient) = gradients.of_cell(param.id()).filter(|_| param.is_trainable()) else { continue };
+            let node = gradient.node()?;
+            if node.shape != param.shape() || node.dtype != param.dtype() {
+                let reason = format!(
+                    "the gradient of {} is {} {}, not {} {}",
+                    param.name(),
+                    node.dtype,
+                    node.shape,
+                    param.dtype(),
+                    param.shape()
+                );
+                return Err(Error::argument("step", reason, "keep a gradient's shape and dtype when you change it"));
+            }
+            let (store, entry) = self.places[i];
+            active[store].push((entry, i, node.clone()));
+        }
+        // The step holds the gradients as operands; as handles they would have to outlive it.
+        drop(gradients);
+        let mut nodes = Vec::new();
+        for (store, mut entries) in self.stores.iter().zip(active.iter().cloned()) {
+            if entries.is_empty() {
+                continue;
+            }
+            entries.sort_by_key(|e| e.0);
+            let mut numbers = lock(&store.coefficients);
+            for &(entry, i, _) in &entries {
+                numbers[entry] = coefficients(i, self.steps[i] + 1);
+            }
+            drop(numbers);
+            nodes.push(self.step_node(store, entries.into_iter().map(|(entry, _, gradient)| (entry, gradient)).collect()));
+        }
+        let stepped: Vec<usize> = active.iter().flatten().map(|e| e.1).collect();
+        drop(active);
+        crate::eval::evaluate_step(&nodes)?;
+        for i in stepped {
+            self.steps[i] += 1;
+        }
+        Ok(())
+    }
+
+    fn step_node(&self, store: &Arc<OptimStore>, entries: Vec<(usize, Arc<Node>)>) -> Arc<Node> {
+        let payload = Payload::Store(store.clone());
+        let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);
+        // An arena has fewer than 2³² elements, and so entries.
+        let listed = entries.iter().map(|e| e.0 as u32).collect();
+        let inputs = std::iter::once(source).chain(entries.into_iter().map(|e| e.1)).collect();
+        let op = Op::OptimStep { rule: self.rule, entries: listed };
+        Node::new(op, inputs, Shape::SCALAR, DType::F32, &self.device, Payload::None, false)
+    }
+
+    /// A state array of entry `i`, for checkpoints. Waits for the device.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn state(&self, i: usize, state: usize) -> Result<HostData> {
+        let param = &self.params[i];
+        self.device.read(&self.state_storage(i, state)?, param.dtype(), param.shape().numel())
+    }
+
+    /// Overwrites a state array of entry `i`.
+    ///
+    /// # Errors
+    /// Another number or type of elements; whatever the device reports.
+    pub fn set_state(&self, i: usize, state: usize, data: HostData) -> Result<()> {
+        let param = &self.params[i];
+        let numel = param.shape().numel();
+        let typed = matches!((&data, param.dtype()), (HostData::F32(_), DType::F32) | (HostData::F64(_), DType::F64));
+        if data.len() != numel || !typed {
+            let reason =
+                format!("state {state} of {} needs {numel} elements of {}, not {}", param.name(), param.dtype(), data.len());
+            return Err(Error::argument("set_state", reason, "load the state of the same model and optimizer"));
+        }
+        let target = self.state_storage(i, state)?;
+        let source = self.device.upload(data)?;
+        self.device.copy(&source, &target)
+    }
+
+    fn state_storage(&self, i: usize, state: usize) -> Result<Storage> {
+        let (store, entry) = self.places[i];
+        let store = &self.stores[store];
+        let missing = || Error::internal(format!("an optimizer has no state {state}"));
+        if self.device.is_cpu() {
+            return store.state.get(state * store.entries.len() + entry).cloned().ok_or_else(missing);
+        }
+        let e = &store.entries[entry];
+        store.state.get(state).map(|arena| range(arena, e.offset, e.len)).ok_or_else(missing)
+    }
+
+    /// Takes parameters back that another optimizer has moved into an arena of its own.
+    fn reclaim(&mut self) -> Result<()> {
+        let moved =
+            self.params.iter().zip(&self.places).any(|(param, &(store, entry))| {
+                !same_memory(&param.cell().stored().0, &self.stores[store].entries[entry].parameter)
+            });
+        if !moved {
+            return Ok(());
+        }
+        let states = self.states();
+        let kept = (0..self.params.len())
+            .map(|i| (0..states).map(|s| self.state(i, s)).collect::<Result<Vec<_>>>())
+            .collect::<Result<Vec<_>>>()?;
+        self.adopt()?;
+        for (i, arrays) in kept.into_iter().enumerate() {
+            for (s, data) in arrays.into_iter().enumerate() {
+                self.set_state(i, s, data)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the arenas and moves the parameters into them.
+    fn adopt(&mut self) -> Result<()> {
+        // Assignments that still wait refer to the old memory's contents: run them first.
+        let heads: Vec<Arc<Node>> = self.params.iter().map(|p| p.tensor().node().cloned()).collect::<Result<_>>()?;
+        crate::eval::evaluate(&heads)?;
+        let _guard = lock(&self.device.inner().evaluation);
+        let (stores, places) = match &self.device.inner().backend {
+            Backend::Cpu(_) => self.adopt_cpu()?,
+            Backend::Gpu(gpu) => self.adopt_gpu(gpu)?,
+        };
+        self.stores = stores;
+        self.places = places;
+        Ok(())
+    }
+
+    /// On the CPU parameters stay where they are, and state lies beside them.
+    fn adopt_cpu(&self) -> Result<(Vec<Arc<OptimStore>>, Vec<(usize, usize)>)> {
+        let entries: Vec<Entry> = self
+            .params
+            .iter()
+            .map(|p| Entry { cell: p.cell().clone(), parameter: p.cell().stored().0, len: p.shape().numel(), offset: 0 })
+            .collect();
+        let mut state = Vec::new();
+        for _ in 0..self.states() {
+            for param in &self.params {
+                let n = param.shape().numel();
+                let zeros = if param.dtype() == DType::F64 { HostData::F64(vec![0.0; n]) } else { HostData::F32(vec![0.0; n]) };
+                state.push(self.device.upload(zeros)?);
+            }
+        }
+        let places = (0..entries.len()).map(|e| (0, e)).collect();
+        Ok((vec![Arc::new(self.store(entries, state, None, None))], places))
+    }
+
+    /// On a GPU each arena holds as many parameters as one binding can span.
+    fn adopt_gpu(&self, gpu: &crate::gpu::GpuExecutor) -> Result<(Vec<Arc<OptimStore>>, Vec<(usize, usize)>)> {
+        let limit = usize::try_from(gpu.caps().max_binding / 4).unwrap_or(usize::MAX);
+        let mut chunks: Vec<Vec<usize>> = Vec::new();
+        let mut filled = usize::MAX;
+        let padded = |i: usize| self.params[i].shape().numel().next_multiple_of(BLOCK).max(BLOCK);
+        for i in 0..self.params.len() {
+            if filled.saturating_add(padded(i)) > limit {
+                chunks.push(Vec::new());
+                filled = 0;
+            }
+            filled += padded(i);
+            if let Some(chunk) = chunks.last_mut() {
+                chunk.push(i);
+            }
+        }
+        let (mut stores, mut places) = (Vec::new(), vec![(0, 0); self.params.len()]);
+        for chunk in chunks {
+            let bytes = chunk.iter().map(|&i| padded(i) as u64 * 4).sum();
+            let arena = || gpu.alloc(bytes).map(Storage::Gpu);
+            let (parameters, gradients) = (arena()?, arena()?);
+            let state = (0..self.states()).map(|_| arena()).collect::<Result<Vec<_>>>()?;
+            let mut entries = Vec::new();
+            let mut offset = 0;
+            for &i in &chunk {
+                let cell = self.params[i].cell();
+                let len = cell.shape.numel();
+                let parameter = range(&parameters, offset, len);
+                if len > 0 {
+                    self.device.copy(&cell.stored().0, &parameter)?;
+                }
+                places[i] = (stores.len(), entries.len());
+                entries.push(Entry { cell: cell.clone(), parameter, len, offset });
+                offset += padded(i);
+            }
+            stores.push(Arc::new(self.store(entries, state, Some(parameters), Some(gradients))));
+        }
+        for store in &stores {
+            for entry in &store.entries {
+                entry.cell.relocate(entry.parameter.clone());
+            }
+        }
+        Ok((stores, places))
+    }
+
+    fn store(
+        &self,
+        entries: Vec<Entry>,
+        state: Vec<Storage>,
+        parameters: Option<Storage>,
+        gradients: Option<Storage>,
+    ) -> OptimStore {
+        let coefficients = vec![Coefficients::default(); entries.len()].into();
+        OptimStore { rule: self.rule, decay: self.decay, entries, state, parameters, gradients, coefficients }
+    }
+}
+
+/// `len` f32 elements of a GPU arena, from element `offset`.
+fn range(arena: &Storage, offset: usize, len: usize) -> Storage {
+    match arena {
+        Storage::Gpu(buffer) => Storage::Gpu(buffer.range(offset as u64 * 4, len as u64 * 4)),
+        Storage::Cpu(buffer) => Storage::Cpu(buffer.clone()),
+    }
+}
+
+fn same_memory(a: &Storage, b: &Storage) -> bool {
+    match (a, b) {
+        (Storage::Gpu(a), Storage::Gpu(b)) => a.id() == b.id() && a.offset == b.offset,
+        (Storage::Cpu(a), Storage::Cpu(b)) => Arc::ptr_eq(&a.data, &b.data),
+        _ => false,
+    }
+}

@@ -1,0 +1,259 @@
+//! Mutable cells: parameters that optimizers update, and statistics that layers track.
+
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::Op;
+use crate::plan::Storage;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+use crate::tensor::node::{Node, Payload, fresh_id, lock};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+/// Memory that changes over time, with a version that counts the changes.
+#[derive(Debug)]
+pub(crate) struct Cell {
+    pub id: u64,
+    pub shape: Shape,
+    pub dtype: DType,
+    pub device: Device,
+    trainable: AtomicBool,
+    name: Mutex<String>,
+    state: Mutex<CellState>,
+}
+
+#[derive(Debug)]
+struct CellState {
+    storage: Storage,
+    /// Counts the writes that have run.
+    version: u64,
+    /// Counts the writes that the program has asked for.
+    head_version: u64,
+    /// The node that reads the newest version, shared by all reads of it.
+    head: Weak<Node>,
+}
+
+impl Cell {
+    /// The memory and the version it holds.
+    pub fn stored(&self) -> (Storage, u64) {
+        let state = lock(&self.state);
+        (state.storage.clone(), state.version)
+    }
+
+    /// Moves the contents to other memory, which must hold the same values.
+    pub fn relocate(&self, storage: Storage) {
+        lock(&self.state).storage = storage;
+    }
+
+    /// Notes that a write has run. `version` is the write's, or `None` for one more than the last.
+    pub fn commit(&self, version: Option<u64>) {
+        let mut state = lock(&self.state);
+        state.version = version.unwrap_or(state.version + 1);
+        state.head_version = state.head_version.max(state.version);
+        if state.version == state.head_version {
+            self.device.remove_pending(self.id);
+            if version.is_none() {
+                state.head = Weak::new();
+            }
+        }
+    }
+
+    /// The name for messages.
+    pub fn name(&self) -> String {
+        let name = lock(&self.name).clone();
+        if name.is_empty() { format!("#{}", self.id) } else { name }
+    }
+
+    /// Whether gradients flow to the cell.
+    pub fn is_trainable(&self) -> bool {
+        self.trainable.load(Ordering::Relaxed)
+    }
+
+    /// The node that reads the newest version in program order.
+    fn head(self: &Arc<Self>) -> Arc<Node> {
+        let mut state = lock(&self.state);
+        let trainable = self.is_trainable();
+        if let Some(head) = state.head.upgrade()
+            && (head.op == Op::Assign || head.requires_grad == trainable)
+        {
+            return head;
+        }
+        let payload = Payload::Cell(self.clone(), state.head_version);
+        let head = Node::new(Op::Cell, Vec::new(), self.shape, self.dtype, &self.device, payload, trainable);
+        state.head = Arc::downgrade(&head);
+        head
+    }
+}
+
+/// A user's hold on a cell; the last one to go drops assignments that never ran.
+#[derive(Debug)]
+struct Owner {
+    cell: Arc<Cell>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.cell.device.remove_pending(self.cell.id);
+    }
+}
+
+/// A parameter, or a statistic that a layer tracks: a tensor that changes in place. Clones share it.
+///
+/// [`Param::tensor`] reads the current value lazily. Handles read before a change keep the value of that time.
+#[derive(Clone)]
+pub struct Param(Arc<Owner>);
+
+impl fmt::Debug for Param {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Param({} {} {})", self.name(), self.dtype(), self.shape())
+    }
+}
+
+impl Param {
+    /// A trainable parameter that starts as a copy of `init`.
+    ///
+    /// # Errors
+    /// `init`'s own error; a dtype that is not floating-point.
+    pub fn new(init: &Tensor) -> Result<Self> {
+        if !init.dtype()?.is_float() {
+            return Err(Error::Read {
+                op: "Param::new",
+                shape: init.shape()?,
+                dtype: init.dtype()?,
+                help: "parameters are floating-point; use Param::buffer for other state".into(),
+            });
+        }
+        Self::make(init, true)
+    }
+
+    /// State that is saved with a module but not trained, such as running statistics.
+    ///
+    /// # Errors
+    /// `init`'s own error.
+    pub fn buffer(init: &Tensor) -> Result<Self> {
+        Self::make(init, false)
+    }
+
+    fn make(init: &Tensor, trainable: bool) -> Result<Self> {
+        // A private copy: the initial tensor may share its memory with other handles.
+        let device = init.device()?;
+        let storage = device.duplicate(init)?;
+        let cell = Arc::new(Cell {
+            id: fresh_id(),
+            shape: init.shape()?,
+            dtype: init.dtype()?,
+            device,
+            trainable: AtomicBool::new(trainable),
+            name: Mutex::default(),
+            state: Mutex::new(CellState { storage, version: 0, head_version: 0, head: Weak::new() }),
+        });
+        Ok(Self(Arc::new(Owner { cell })))
+    }
+
+    pub(crate) fn cell(&self) -> &Arc<Cell> {
+        &self.0.cell
+    }
+
+    /// The current value, lazily.
+    pub fn tensor(&self) -> Tensor {
+        Tensor::from_node(self.cell().head())
+    }
+
+    /// A number that no other parameter of this process has.
+    pub fn id(&self) -> u64 {
+        self.cell().id
+    }
+
+    /// The shape, which never changes.
+    pub fn shape(&self) -> Shape {
+        self.cell().shape
+    }
+
+    /// The dtype, which never changes.
+    pub fn dtype(&self) -> DType {
+        self.cell().dtype
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.cell().device
+    }
+
+    /// The name, for messages; `#id` if none was given.
+    pub fn name(&self) -> String {
+        self.cell().name()
+    }
+
+    /// Names the parameter.
+    pub fn set_name(&self, name: impl Into<String>) {
+        *lock(&self.cell().name) = name.into();
+    }
+
+    /// Whether gradients flow here.
+    pub fn is_trainable(&self) -> bool {
+        self.cell().is_trainable()
+    }
+
+    /// Takes the parameter out of training: backward computes nothing for it, optimizers leave it alone.
+    pub fn freeze(&self) {
+        self.cell().trainable.store(false, Ordering::Relaxed);
+    }
+
+    /// Puts the parameter back into training.
+    pub fn unfreeze(&self) {
+        if self.dtype().is_float() {
+            self.cell().trainable.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Replaces the value now.
+    ///
+    /// # Errors
+    /// Another shape, dtype or device; evaluation errors.
+    pub fn set(&self, value: &Tensor) -> Result<()> {
+        let assign = self.assign_node(value)?;
+        crate::eval::evaluate(&[assign])
+    }
+
+    /// Replaces the value when `anchor`'s returned twin is evaluated, when the parameter is next read, or at
+    /// [`Device::flush`], whichever comes first; exactly once, in program order. Returns `anchor`.
+    ///
+    /// # Errors
+    /// Another shape, dtype or device.
+    pub fn assign_with(&self, value: &Tensor, anchor: &Tensor) -> Result<Tensor> {
+        let assign = self.assign_node(value)?;
+        anchor.node()?.state().anchored.push(assign);
+        Ok(anchor.clone())
+    }
+
+    fn assign_node(&self, value: &Tensor) -> Result<Arc<Node>> {
+        let cell = self.cell();
+        let source = value.node()?;
+        if source.shape != cell.shape || source.dtype != cell.dtype {
+            return Err(Error::argument(
+                format!("assign {}", self.name()),
+                format!("the value is {} {} and the parameter {} {}", source.dtype, source.shape, cell.dtype, cell.shape),
+                "reshape or cast the value first",
+            ));
+        }
+        if source.device != cell.device {
+            return Err(Error::argument(
+                format!("assign {}", self.name()),
+                format!("the value is on {} and the parameter on {}", source.device.name(), cell.device.name()),
+                "move the value with to_device",
+            ));
+        }
+        let before = cell.head();
+        let mut state = lock(&cell.state);
+        state.head_version += 1;
+        let payload = Payload::Cell(cell.clone(), state.head_version);
+        let inputs = vec![before, source.clone()];
+        let node = Node::new(Op::Assign, inputs, cell.shape, cell.dtype, &cell.device, payload, false);
+        state.head = Arc::downgrade(&node);
+        drop(state);
+        cell.device.add_pending(cell.id, node.clone());
+        Ok(node)
+    }
+}

@@ -1,0 +1,81 @@
+//! Orders steps by dependency level and packs values into slots by their lifetimes.
+
+use super::{BufferId, Kernel, Place, Plan};
+use std::collections::HashMap;
+
+/// Levels, a stable order by level, and slots.
+pub(super) fn schedule(mut plan: Plan) -> Plan {
+    assign_levels(&mut plan);
+    plan.steps.sort_by_key(|s| s.level);
+    assign_slots(&mut plan);
+    plan
+}
+
+/// A step comes one level after all it depends on: who wrote what it reads, and who touched what it writes.
+fn assign_levels(plan: &mut Plan) {
+    // Per place: the level after the last write, and the level after the last read.
+    let mut written: HashMap<Place, u32> = HashMap::new();
+    let mut touched: HashMap<Place, u32> = HashMap::new();
+    let mut last = 0;
+    for i in 0..plan.steps.len() {
+        let step = &plan.steps[i];
+        let place = |b: &BufferId| plan.buffers[*b].place;
+        let after_reads = step.reads.iter().filter_map(|b| written.get(&place(b))).copied().max().unwrap_or(0);
+        let after_write = step.write.iter().filter_map(|b| touched.get(&place(b))).copied().max().unwrap_or(0);
+        // An optimizer step reads the gradient arena and writes parameters that any step may have read.
+        let after_all = if matches!(step.kernel, Kernel::OptimStep { .. }) { last } else { 0 };
+        let level = after_reads.max(after_write).max(after_all);
+        for b in &step.reads {
+            let t = touched.entry(place(b)).or_default();
+            *t = (*t).max(level + 1);
+        }
+        if let Some(b) = &step.write {
+            written.insert(place(b), level + 1);
+            touched.insert(place(b), level + 1);
+        }
+        last = last.max(level + 1);
+        plan.steps[i].level = level;
+    }
+}
+
+/// Gives values whose lifetimes do not overlap the same slot; a slot is free again after the level of its last use.
+fn assign_slots(plan: &mut Plan) {
+    let mut last_use: HashMap<BufferId, u32> = HashMap::new();
+    for step in &plan.steps {
+        for &b in step.reads.iter().chain(&step.write) {
+            let level = last_use.entry(b).or_default();
+            *level = (*level).max(step.level);
+        }
+    }
+    let mut slots: Vec<usize> = Vec::new();
+    let mut free: Vec<usize> = Vec::new();
+    // (level of last use, slot)
+    let mut busy: Vec<(u32, usize)> = Vec::new();
+    for i in 0..plan.steps.len() {
+        let level = plan.steps[i].level;
+        busy.retain(|&(until, slot)| {
+            let done = until < level;
+            if done {
+                free.push(slot);
+            }
+            !done
+        });
+        let Some(write) = plan.steps[i].write else { continue };
+        let info = &plan.buffers[write];
+        if !matches!(info.place, Place::Slot(_)) {
+            continue;
+        }
+        let bytes = (info.len * info.dtype.size()).next_multiple_of(16);
+        // The smallest that fits, else the largest, grown.
+        let fits = free.iter().copied().filter(|&s| slots[s] >= bytes).min_by_key(|&s| (slots[s], s));
+        let slot = fits.or_else(|| free.iter().copied().max_by_key(|&s| (slots[s], s))).unwrap_or_else(|| {
+            slots.push(0);
+            slots.len() - 1
+        });
+        free.retain(|&s| s != slot);
+        slots[slot] = slots[slot].max(bytes);
+        busy.push((last_use[&write], slot));
+        plan.buffers[write].place = Place::Slot(slot);
+    }
+    plan.slots = slots;
+}

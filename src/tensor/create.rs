@@ -1,0 +1,187 @@
+//! Making tensors: from host data, constant, counted, random.
+
+use super::Tensor;
+use super::node::Payload;
+use crate::device::Device;
+use crate::dtype::{DType, Element, HostData, check_len};
+use crate::error::{Error, Result};
+use crate::graph::Op;
+use crate::graph::op::RandomWord;
+use crate::plan::RandomKey;
+use crate::rng::{Generator, key};
+use crate::shape::{IntoShape, Shape};
+
+impl Tensor {
+    /// A tensor from host elements in row-major order.
+    ///
+    /// # Errors
+    /// A number of elements that does not fill the shape; f64 on a GPU; out of memory.
+    pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape, device: &Device) -> Result<Self> {
+        Self::from_host(T::pack(values), T::DTYPE, shape.into_shape()?, device)
+    }
+
+    /// A tensor from typed host data. `Bool` data is `HostData::U32` of zeros and ones.
+    ///
+    /// # Errors
+    /// As [`Tensor::from_slice`]; data of another type than `dtype`.
+    pub fn from_host(data: HostData, dtype: DType, shape: impl IntoShape, device: &Device) -> Result<Self> {
+        let shape = shape.into_shape()?;
+        check_len("from_host", data.len(), shape.numel(), &shape)?;
+        need_dtype(dtype, device)?;
+        let fits = matches!(
+            (&data, dtype),
+            (HostData::F32(_), DType::F32)
+                | (HostData::F64(_), DType::F64)
+                | (HostData::I32(_), DType::I32)
+                | (HostData::U32(_), DType::U32 | DType::Bool)
+        );
+        if !fits {
+            return Err(Error::argument("from_host", format!("the data is not {dtype}"), "give data of the tensor's dtype"));
+        }
+        let tensor = Self::source(Op::Data, shape, dtype, device, Payload::None);
+        tensor.node()?.state().value = Some(device.upload(data)?);
+        Ok(tensor)
+    }
+
+    /// A scalar of shape `[]`, f32.
+    ///
+    /// # Errors
+    /// Never, at present; a `Result` like all creation.
+    pub fn scalar(value: f64, device: &Device) -> Result<Self> {
+        Ok(Self::source(Op::Scalar, Shape::SCALAR, DType::F32, device, Payload::Scalar(value)))
+    }
+
+    /// Every element is `value`, f32. Takes no memory until it is read.
+    ///
+    /// # Errors
+    /// An impossible shape.
+    pub fn full(shape: impl IntoShape, value: f64, device: &Device) -> Result<Self> {
+        Self::full_of(shape, value, DType::F32, device)
+    }
+
+    /// Every element is `value`, rounded to `dtype`.
+    ///
+    /// # Errors
+    /// An impossible shape; f64 on a GPU.
+    pub fn full_of(shape: impl IntoShape, value: f64, dtype: DType, device: &Device) -> Result<Self> {
+        need_dtype(dtype, device)?;
+        let shape = shape.into_shape()?;
+        Ok(Self::source(Op::Scalar, Shape::SCALAR, dtype, device, Payload::Scalar(value)).broadcast_to(shape))
+    }
+
+    /// Zeros, f32.
+    ///
+    /// # Errors
+    /// As [`Tensor::full`].
+    pub fn zeros(shape: impl IntoShape, device: &Device) -> Result<Self> {
+        Self::full(shape, 0.0, device)
+    }
+
+    /// Ones, f32.
+    ///
+    /// # Errors
+    /// As [`Tensor::full`].
+    pub fn ones(shape: impl IntoShape, device: &Device) -> Result<Self> {
+        Self::full(shape, 1.0, device)
+    }
+
+    /// `start, start + step, ...` below (for a negative step: above) `stop`, f32: `⌈(stop - start) / step⌉` elements.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let t = Tensor::arange(1.0, 2.0, 0.25, &Device::cpu()?)?;
+    /// assert_eq!(t.to_vec::<f32>()?, [1.0, 1.25, 1.5, 1.75]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// A step of 0, or bounds that are not finite.
+    pub fn arange(start: f64, stop: f64, step: f64, device: &Device) -> Result<Self> {
+        let count = ((stop - start) / step).ceil();
+        if !count.is_finite() || count > f64::from(u32::MAX) {
+            let reason = format!("from {start} to {stop} in steps of {step} is not a finite range");
+            return Err(Error::argument("arange", reason, "use finite bounds and a step other than 0"));
+        }
+        // Checked above to lie within u32.
+        let len = count.max(0.0) as usize;
+        let index = Self::iota(len, DType::F32, device)?;
+        Ok(index * step + start)
+    }
+
+    /// `0, 1, .. len - 1` in a dtype.
+    ///
+    /// # Errors
+    /// f64 on a GPU; an impossible length.
+    pub fn iota(len: usize, dtype: DType, device: &Device) -> Result<Self> {
+        need_dtype(dtype, device)?;
+        Ok(Self::source(Op::Iota, Shape::new(&[len])?, dtype, device, Payload::None))
+    }
+
+    /// The identity matrix, f32 `[n, n]`.
+    ///
+    /// # Errors
+    /// An impossible size.
+    pub fn eye(n: usize, device: &Device) -> Result<Self> {
+        let row = Self::iota(n, DType::I32, device)?.reshape([n, 1]);
+        let col = Self::iota(n, DType::I32, device)?.reshape([1, n]);
+        Ok(row.eq(&col).cast(DType::F32))
+    }
+
+    /// Random bits, u32: Threefry-2x32-20 of the generator's seed and next offset, and each element's index. Bit-equal on
+    /// every device.
+    ///
+    /// # Errors
+    /// An impossible shape, or more than 2³² elements.
+    pub fn random_bits(shape: impl IntoShape, generator: &Generator, device: &Device) -> Result<Self> {
+        let shape = shape.into_shape()?;
+        Ok(Self::random_word(RandomWord::First, shape, draw(generator), device))
+    }
+
+    /// Uniform on `[0, 1)`, f32: multiples of 2⁻²⁴, bit-equal on every device.
+    ///
+    /// # Errors
+    /// As [`Tensor::random_bits`].
+    pub fn rand(shape: impl IntoShape, generator: &Generator, device: &Device) -> Result<Self> {
+        Ok(Self::random_bits(shape, generator, device)?.unit_interval())
+    }
+
+    /// Standard normal, f32, by the Box-Muller transform: `√(-2 ln u) cos(2πv)`. Devices agree to about 1e-5.
+    ///
+    /// # Errors
+    /// As [`Tensor::random_bits`].
+    pub fn randn(shape: impl IntoShape, generator: &Generator, device: &Device) -> Result<Self> {
+        let shape = shape.into_shape()?;
+        let key = draw(generator);
+        // 1 - u lies in (0, 1], so that the logarithm is finite.
+        let u = 1.0 - Self::random_word(RandomWord::First, shape, key, device).unit_interval();
+        let v = Self::random_word(RandomWord::Second, shape, key, device).unit_interval();
+        Ok((u.log() * -2.0).sqrt() * (v * std::f64::consts::TAU).cos())
+    }
+
+    fn random_word(word: RandomWord, shape: Shape, key: RandomKey, device: &Device) -> Self {
+        Self::source(Op::Random(word), shape, DType::U32, device, Payload::Random(key))
+    }
+
+    /// U32 bits to multiples of 2⁻²⁴ below 1: the top 24 bits.
+    fn unit_interval(&self) -> Self {
+        let top = self / f64::from(1u32 << 8);
+        top.cast(DType::F32) * (1.0 / f64::from(1u32 << 24))
+    }
+}
+
+fn draw(generator: &Generator) -> RandomKey {
+    RandomKey { key: key(generator.seed()), offset: (generator.draw() & 0xFFFF_FFFF) as u32 }
+}
+
+/// Faults on a dtype that the device does not have.
+pub(super) fn need_dtype(dtype: DType, device: &Device) -> Result<()> {
+    if dtype == DType::F64 && !device.is_cpu() {
+        return Err(Error::Unsupported {
+            op: "f64",
+            reason: format!("{device} has no 64-bit floats"),
+            help: "use f32, or the CPU device".into(),
+        });
+    }
+    Ok(())
+}

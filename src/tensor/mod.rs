@@ -1,0 +1,349 @@
+//! Tensors: lazy handles, and the methods that build graphs of them. One file a family of methods.
+
+mod contract;
+mod create;
+mod display;
+mod elementwise;
+mod movement;
+pub(crate) mod node;
+mod operators;
+mod reduce;
+mod rows;
+mod window;
+
+pub use window::{ConvOptions, PoolOptions};
+
+use crate::device::Device;
+use crate::dtype::{DType, Element, HostData};
+use crate::error::{Error, OpError, OpErrorKind, Result};
+use crate::graph::Op;
+use crate::shape::Shape;
+pub(crate) use node::At;
+use node::{Handle, Node, Outcome, Payload, grad_enabled};
+use std::sync::Arc;
+
+/// An n-dimensional array on a device, computed when it is needed.
+///
+/// Ops return a tensor at once and do no work. Work happens when a value is read ([`Tensor::to_vec`], [`Tensor::item`]),
+/// on [`Tensor::eval`], or in an optimizer's step. A call with operands that do not fit returns a tensor that carries the
+/// error; every method that returns a `Result` reports it. Clones are cheap and share the value.
+///
+/// ```
+/// # use wgrad::{Device, Tensor};
+/// # fn main() -> wgrad::Result<()> {
+/// let device = Device::cpu()?;
+/// let a = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2], &device)?;
+/// let b = (&a + 1.0).matmul(&a.t());
+/// assert_eq!(b.to_vec::<f32>()?, [8.0, 18.0, 14.0, 32.0]);
+///
+/// let wrong = a.matmul(&Tensor::zeros([3, 2], &device)?);
+/// assert!(wrong.eval().unwrap_err().to_string().contains("inner dimensions 2 and 3 differ"));
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Tensor(Outcome);
+
+impl Tensor {
+    // ---- inside the crate ----
+
+    pub(crate) fn from_node(node: Arc<Node>) -> Self {
+        Self(Ok(Handle::new(node)))
+    }
+
+    pub(crate) fn from_error(error: impl Into<Arc<Error>>) -> Self {
+        Self(Err(error.into()))
+    }
+
+    /// The node, or the error that the tensor carries.
+    pub(crate) fn node(&self) -> Result<&Arc<Node>> {
+        match &self.0 {
+            Ok(handle) => Ok(&handle.node),
+            Err(error) => Err(Error::clone(error)),
+        }
+    }
+
+    /// A new node over these operands. The first operand that carries an error passes it on.
+    pub(crate) fn build(op: Op, inputs: &[&Self], shape: Shape, dtype: DType) -> Self {
+        let mut nodes = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            match &input.0 {
+                Ok(handle) => nodes.push(handle.node.clone()),
+                Err(error) => return Self(Err(error.clone())),
+            }
+        }
+        let Some(first) = nodes.first() else {
+            return Self::from_error(Error::internal(format!("{} was built without operands", op.name())));
+        };
+        let device = first.device.clone();
+        let differentiable = dtype.is_float() && !matches!(op, Op::ArgReduce { .. });
+        let requires_grad = differentiable && grad_enabled() && nodes.iter().any(|n| n.requires_grad);
+        Self::from_node(Node::new(op, nodes, shape, dtype, &device, Payload::None, requires_grad))
+    }
+
+    /// A source node.
+    pub(crate) fn source(op: Op, shape: Shape, dtype: DType, device: &Device, payload: Payload) -> Self {
+        Self::from_node(Node::new(op, Vec::new(), shape, dtype, device, payload, false))
+    }
+
+    /// A tensor that reports a wrong call.
+    pub(crate) fn refuse(op: &'static str, operands: &[&Self], at: At, fault: Fault) -> Self {
+        let mut listed = Vec::new();
+        for operand in operands {
+            match &operand.0 {
+                Ok(handle) => listed.push((handle.node.shape, handle.node.dtype)),
+                Err(error) => return Self(Err(error.clone())),
+            }
+        }
+        let Fault { kind, reason, help } = fault;
+        Self::from_error(Error::Op(Box::new(OpError { kind, op, operands: listed, reason, help, at })))
+    }
+
+    /// Runs a rule over the operands' nodes; its fault becomes an error that names the op and the operands.
+    pub(crate) fn guard(
+        op: &'static str,
+        operands: &[&Self],
+        at: At,
+        rule: impl FnOnce(&[&Arc<Node>]) -> Result<Self, Fault>,
+    ) -> Self {
+        let mut nodes = Vec::with_capacity(operands.len());
+        for operand in operands {
+            match &operand.0 {
+                Ok(handle) => nodes.push(&handle.node),
+                Err(error) => return Self(Err(error.clone())),
+            }
+        }
+        if let [first, rest @ ..] = nodes.as_slice()
+            && let Some(other) = rest.iter().find(|n| n.device != first.device)
+        {
+            let reason = format!("the operands are on different devices, {} and {}", first.device, other.device);
+            return Self::refuse(op, operands, at, Fault::new(OpErrorKind::Device, reason, "move one with to_device"));
+        }
+        rule(&nodes).unwrap_or_else(|fault| Self::refuse(op, operands, at, fault))
+    }
+
+    /// A 0-d value of this tensor's dtype and device, passed as data.
+    pub(crate) fn scalar_like(&self, value: f64) -> Self {
+        match &self.0 {
+            Ok(h) => Self::source(Op::Scalar, Shape::SCALAR, h.node.dtype, &h.node.device, Payload::Scalar(value)),
+            Err(error) => Self(Err(error.clone())),
+        }
+    }
+
+    // ---- what a tensor is ----
+
+    /// The error that the tensor carries, if any.
+    ///
+    /// # Errors
+    /// The first wrong call on the way to this tensor.
+    pub fn check(&self) -> Result<()> {
+        self.node().map(|_| ())
+    }
+
+    /// The shape. Costs nothing.
+    ///
+    /// # Errors
+    /// The error that the tensor carries.
+    pub fn shape(&self) -> Result<Shape> {
+        self.node().map(|n| n.shape)
+    }
+
+    /// The length of one axis; negative axes count from the end.
+    ///
+    /// # Errors
+    /// The error that the tensor carries; an axis that is not there.
+    pub fn dim(&self, axis: isize) -> Result<usize> {
+        let shape = self.shape()?;
+        let found = shape.axis(axis).map(|a| shape[a]);
+        found.ok_or_else(|| Error::argument("dim", format!("axis {axis} is outside {shape}"), "use an axis below the rank"))
+    }
+
+    /// The dimensions as an array.
+    ///
+    /// # Errors
+    /// The error that the tensor carries; another rank.
+    pub fn dims<const N: usize>(&self) -> Result<[usize; N]> {
+        let shape = self.shape()?;
+        let rank = shape.rank();
+        shape.dims().try_into().map_err(|_| {
+            Error::argument("dims", format!("the tensor has shape {shape}, of rank {rank}, not {N}"), "reshape it first")
+        })
+    }
+
+    /// The element type.
+    ///
+    /// # Errors
+    /// The error that the tensor carries.
+    pub fn dtype(&self) -> Result<DType> {
+        self.node().map(|n| n.dtype)
+    }
+
+    /// The device.
+    ///
+    /// # Errors
+    /// The error that the tensor carries.
+    pub fn device(&self) -> Result<Device> {
+        self.node().map(|n| n.device.clone())
+    }
+
+    /// Whether a gradient can flow through the tensor.
+    pub fn requires_grad(&self) -> bool {
+        self.node().is_ok_and(|n| n.requires_grad)
+    }
+
+    // ---- reading ----
+
+    /// Computes the value, if that has not been done. Does not wait for the device.
+    ///
+    /// # Errors
+    /// The error that the tensor carries; whatever the device reports.
+    pub fn eval(&self) -> Result<()> {
+        crate::eval::evaluate(std::slice::from_ref(self.node()?))
+    }
+
+    /// Computes several tensors of one device in one go, sharing work and submission.
+    ///
+    /// # Errors
+    /// The first error that a tensor carries; tensors of different devices; whatever the device reports.
+    pub fn eval_all(tensors: &[&Self]) -> Result<()> {
+        let nodes = tensors.iter().map(|t| t.node().cloned()).collect::<Result<Vec<_>>>()?;
+        if let Some(first) = nodes.first()
+            && nodes.iter().any(|n| n.device != first.device)
+        {
+            return Err(Error::argument(
+                "eval_all",
+                "the tensors are on different devices",
+                "evaluate each device's tensors apart",
+            ));
+        }
+        crate::eval::evaluate(&nodes)
+    }
+
+    /// The elements in row-major order. Computes the value and waits for it.
+    ///
+    /// # Errors
+    /// The error that the tensor carries; whatever the device reports.
+    pub fn to_host(&self) -> Result<HostData> {
+        let node = self.node()?;
+        self.eval()?;
+        let storage = crate::eval::memory_of(node)?;
+        node.device.read(&storage, node.dtype, node.shape.numel())
+    }
+
+    /// The elements in row-major order, as their Rust type. Computes the value and waits for it.
+    ///
+    /// # Errors
+    /// `T` is not the tensor's dtype; as [`Tensor::to_host`].
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        let node = self.node()?;
+        if T::DTYPE != node.dtype {
+            let help = format!("read it as {}, or cast it first: .cast(DType::{:?})", node.dtype, T::DTYPE);
+            return Err(Error::Read { op: "to_vec", shape: node.shape, dtype: node.dtype, help });
+        }
+        T::unpack(self.to_host()?).ok_or_else(|| Error::internal("host data of another dtype than its tensor"))
+    }
+
+    /// The value of a tensor with one element. Computes it and waits for it.
+    ///
+    /// # Errors
+    /// Another number of elements; as [`Tensor::to_host`].
+    pub fn item(&self) -> Result<f64> {
+        let node = self.node()?;
+        if node.shape.numel() != 1 {
+            let help = "reduce it to one element, or read it with to_vec".to_owned();
+            return Err(Error::Read { op: "item", shape: node.shape, dtype: node.dtype, help });
+        }
+        self.to_host()?.to_f64().first().copied().ok_or_else(|| Error::internal("an empty read"))
+    }
+
+    // ---- gradients ----
+
+    /// The same value, through which no gradient flows.
+    pub fn detach(&self) -> Self {
+        match self.node() {
+            Ok(node) if node.requires_grad => {
+                // A reshape to the same shape: a view, and not differentiable under no_grad.
+                node::no_grad(|| Self::build(Op::Reshape, &[self], node.shape, node.dtype))
+            }
+            _ => self.clone(),
+        }
+    }
+
+    /// A variable with this tensor's value: gradients with respect to it can be asked for.
+    ///
+    /// # Errors
+    /// The error that the tensor carries; a dtype that is not floating-point; evaluation errors.
+    pub fn variable(&self) -> Result<Self> {
+        let node = self.node()?;
+        if !node.dtype.is_float() {
+            let help = "cast it to f32 first".to_owned();
+            return Err(Error::Read { op: "variable", shape: node.shape, dtype: node.dtype, help });
+        }
+        self.eval()?;
+        let storage = match node.cell_read() {
+            // A cell's memory changes; a variable must not.
+            Some(_) => node.device.duplicate(self)?,
+            None => crate::eval::memory_of(node)?,
+        };
+        let leaf = Node::new(Op::Data, Vec::new(), node.shape, node.dtype, &node.device, Payload::None, true);
+        leaf.state().value = Some(storage);
+        Ok(Self::from_node(leaf))
+    }
+
+    /// A copy on another device. Waits for the value; gradients do not flow across.
+    ///
+    /// # Errors
+    /// The error that the tensor carries; f64 on a device without it; whatever the devices report.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        if self.device()? == *device {
+            return Ok(self.clone());
+        }
+        Self::from_host(self.to_host()?, self.dtype()?, self.shape()?, device)
+    }
+}
+
+/// What is wrong with a call, before the op's name and operands are added.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    kind: OpErrorKind,
+    reason: String,
+    help: String,
+}
+
+impl Fault {
+    pub fn new(kind: OpErrorKind, reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into(), help: help.into() }
+    }
+
+    pub fn shape(reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(OpErrorKind::Shape, reason, help)
+    }
+
+    pub fn dtype(reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(OpErrorKind::DType, reason, help)
+    }
+
+    pub fn axis(reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(OpErrorKind::Axis, reason, help)
+    }
+
+    pub fn attribute(reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(OpErrorKind::Attribute, reason, help)
+    }
+}
+
+/// Checks that a node has a floating-point dtype.
+pub(crate) fn need_float(node: &Node) -> Result<(), Fault> {
+    if node.dtype.is_float() {
+        return Ok(());
+    }
+    Err(Fault::dtype(format!("{} is not a floating-point dtype", node.dtype), "cast it to f32 first"))
+}
+
+/// Resolves an axis, or faults with the valid range.
+pub(crate) fn need_axis(shape: &Shape, axis: isize) -> Result<usize, Fault> {
+    shape.axis(axis).ok_or_else(|| {
+        let rank = shape.rank();
+        let range = if rank == 0 { "a scalar has no axes".to_owned() } else { format!("valid axes are -{rank}..{rank}") };
+        Fault::axis(format!("axis {axis} is outside shape {shape}"), range)
+    })
+}

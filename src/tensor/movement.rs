@@ -1,0 +1,274 @@
+//! Methods that rename coordinates: views, which cost nothing by themselves.
+
+use super::{Fault, Tensor, need_axis};
+use crate::graph::Op;
+use crate::shape::{IntoShape, Shape};
+use std::panic::Location;
+
+impl Tensor {
+    /// The same elements in row-major order under another shape.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let t = Tensor::arange(0.0, 6.0, 1.0, &Device::cpu()?)?.reshape([2, 3]);
+    /// assert_eq!(t.t().to_vec::<f32>()?, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn reshape(&self, shape: impl IntoShape) -> Self {
+        let wanted = shape.into_shape();
+        Self::guard("reshape", &[self], Location::caller(), |n| {
+            let to = wanted.map_err(|e| Fault::shape(e.to_string(), "use a possible shape"))?;
+            if to.numel() != n[0].shape.numel() {
+                let reason = format!("{} elements cannot fill shape {to}, which holds {}", n[0].shape.numel(), to.numel());
+                return Err(Fault::shape(reason, "use a shape with as many elements"));
+            }
+            if to == n[0].shape {
+                return Ok(self.clone());
+            }
+            Ok(Self::build(Op::Reshape, &[self], to, n[0].dtype))
+        })
+    }
+
+    /// Merges the axes `first..=last` into one. `flatten(1, -1)` turns images into rows.
+    #[track_caller]
+    pub fn flatten(&self, first: isize, last: isize) -> Self {
+        let at = Location::caller();
+        let merged = self.node().map(|n| n.shape).map(|shape| {
+            let (a, b) = (shape.axis(first)?, shape.axis(last)?);
+            (a <= b).then(|| {
+                let mut dims = shape[..a].to_vec();
+                dims.push(shape[a..=b].iter().product());
+                dims.extend(&shape[b + 1..]);
+                Shape::of(&dims)
+            })
+        });
+        match merged {
+            Ok(Some(shape)) => self.reshape(shape),
+            Ok(None) => {
+                let fault = Fault::axis(
+                    format!("axes {first} to {last} are not a range of this shape"),
+                    "use axes below the rank, in order",
+                );
+                Self::refuse("flatten", &[self], at, fault)
+            }
+            Err(_) => self.clone(),
+        }
+    }
+
+    /// Axis `d` of the result is axis `order[d]` of this tensor.
+    #[track_caller]
+    pub fn permute(&self, order: &[usize]) -> Self {
+        Self::guard("permute", &[self], Location::caller(), |n| {
+            let rank = n[0].shape.rank();
+            let mut sorted = order.to_vec();
+            sorted.sort_unstable();
+            if !sorted.into_iter().eq(0..rank) {
+                return Err(Fault::axis(
+                    format!("{order:?} is not an order of {rank} axes"),
+                    format!("list each of 0..{rank} once"),
+                ));
+            }
+            if order.is_sorted() {
+                return Ok(self.clone());
+            }
+            let shape = Shape::of(&order.iter().map(|&d| n[0].shape[d]).collect::<Vec<_>>());
+            Ok(Self::build(Op::Permute(order.to_vec()), &[self], shape, n[0].dtype))
+        })
+    }
+
+    /// Swaps two axes.
+    #[track_caller]
+    pub fn transpose(&self, a: isize, b: isize) -> Self {
+        Self::guard("transpose", &[self], Location::caller(), |n| {
+            let (a, b) = (need_axis(&n[0].shape, a)?, need_axis(&n[0].shape, b)?);
+            let mut order: Vec<usize> = (0..n[0].shape.rank()).collect();
+            order.swap(a, b);
+            Ok(self.permute(&order))
+        })
+    }
+
+    /// The matrix transpose: swaps the last two axes.
+    #[track_caller]
+    pub fn t(&self) -> Self {
+        self.transpose(-2, -1)
+    }
+
+    /// Stretches axes of length 1 (and adds leading axes) to reach `shape`.
+    #[track_caller]
+    pub fn expand(&self, shape: impl IntoShape) -> Self {
+        let wanted = shape.into_shape();
+        Self::guard("expand", &[self], Location::caller(), |n| {
+            let to = wanted.map_err(|e| Fault::shape(e.to_string(), "use a possible shape"))?;
+            if n[0].shape.broadcast(&to) != Some(to) {
+                let reason = format!("shape {} does not stretch to {to}", n[0].shape);
+                return Err(Fault::shape(reason, "only axes of length 1 stretch; aligned at the last axis"));
+            }
+            Ok(self.broadcast_to(to))
+        })
+    }
+
+    /// Adds an axis of length 1 at `axis` (which may be one past the last).
+    #[track_caller]
+    pub fn unsqueeze(&self, axis: isize) -> Self {
+        Self::guard("unsqueeze", &[self], Location::caller(), |n| {
+            let rank = n[0].shape.rank() as isize;
+            let at = if axis < 0 { axis + rank + 1 } else { axis };
+            if !(0..=rank).contains(&at) || rank as usize == crate::shape::MAX_RANK {
+                return Err(Fault::axis(format!("an axis cannot be added at {axis}"), format!("use -{}..={rank}", rank + 1)));
+            }
+            let mut dims = n[0].shape.to_vec();
+            dims.insert(at as usize, 1);
+            Ok(self.reshape(dims))
+        })
+    }
+
+    /// Removes an axis of length 1.
+    #[track_caller]
+    pub fn squeeze(&self, axis: isize) -> Self {
+        Self::guard("squeeze", &[self], Location::caller(), |n| {
+            let at = need_axis(&n[0].shape, axis)?;
+            if n[0].shape[at] != 1 {
+                return Err(Fault::axis(format!("axis {axis} has length {}, not 1", n[0].shape[at]), "reduce or slice it first"));
+            }
+            let mut dims = n[0].shape.to_vec();
+            dims.remove(at);
+            Ok(self.reshape(dims))
+        })
+    }
+
+    /// Elements `start`, `start + 1`, .. below `stop` along an axis. Negative bounds count from the end, as in Python.
+    #[track_caller]
+    pub fn slice(&self, axis: isize, start: isize, stop: isize) -> Self {
+        self.slice_step(axis, start, stop, 1)
+    }
+
+    /// Elements `start`, `start + step`, .. before `stop` along an axis. Negative bounds count from the end. With a negative
+    /// step the range runs backwards, from `start` down to, and without, `stop`; `isize::MIN` means "past the first".
+    #[track_caller]
+    pub fn slice_step(&self, axis: isize, start: isize, stop: isize, step: isize) -> Self {
+        Self::guard("slice", &[self], Location::caller(), |n| {
+            let at = need_axis(&n[0].shape, axis)?;
+            let len = n[0].shape[at] as isize;
+            if step == 0 {
+                return Err(Fault::attribute("the step is 0", "use a positive or negative step"));
+            }
+            let resolve = |b: isize| if b < 0 && b != isize::MIN { b + len } else { b };
+            let (from, to) = (resolve(start), resolve(stop));
+            let inside = if step > 0 {
+                0 <= from && from <= to && to <= len
+            } else {
+                from < len && from >= 0 && to >= isize::MIN && to <= from
+            };
+            if !inside {
+                let reason = format!("{start}..{stop} in steps of {step} is not a range of axis {axis}, of length {len}");
+                return Err(Fault::axis(reason, "use bounds within the axis"));
+            }
+            let count = if step > 0 {
+                (to - from).div_euclid(step) + isize::from((to - from) % step != 0)
+            } else {
+                let span = from - to.max(-1);
+                span.div_euclid(-step) + isize::from(span % -step != 0)
+            };
+            let rank = n[0].shape.rank();
+            let (mut starts, mut steps) = (vec![0; rank], vec![1; rank]);
+            starts[at] = from as i64;
+            steps[at] = step as i64;
+            let shape = n[0].shape.with(at, count as usize);
+            if shape == n[0].shape && step == 1 {
+                return Ok(self.clone());
+            }
+            Ok(Self::build(Op::Slice { start: starts, step: steps }, &[self], shape, n[0].dtype))
+        })
+    }
+
+    /// Reverses an axis.
+    #[track_caller]
+    pub fn flip(&self, axis: isize) -> Self {
+        Self::guard("flip", &[self], Location::caller(), |n| {
+            let at = need_axis(&n[0].shape, axis)?;
+            let rank = n[0].shape.rank();
+            let (mut start, mut step) = (vec![0; rank], vec![1; rank]);
+            start[at] = n[0].shape[at] as i64 - 1;
+            step[at] = -1;
+            if n[0].shape[at] < 2 {
+                return Ok(self.clone());
+            }
+            Ok(Self::build(Op::Slice { start, step }, &[self], n[0].shape, n[0].dtype))
+        })
+    }
+
+    /// Zeros around the tensor: `(before, after)` for each axis.
+    #[track_caller]
+    pub fn pad(&self, amounts: &[(usize, usize)]) -> Self {
+        Self::guard("pad", &[self], Location::caller(), |n| {
+            let rank = n[0].shape.rank();
+            if amounts.len() != rank {
+                return Err(Fault::shape(format!("{} pairs were given for {rank} axes", amounts.len()), "give one pair an axis"));
+            }
+            if amounts.iter().all(|&p| p == (0, 0)) {
+                return Ok(self.clone());
+            }
+            let dims: Option<Vec<usize>> =
+                n[0].shape.iter().zip(amounts).map(|(&d, &(a, b))| d.checked_add(a)?.checked_add(b)).collect();
+            let shape = dims
+                .and_then(|d| Shape::new(&d).ok())
+                .ok_or_else(|| Fault::shape("the padded shape is too large", "pad less"))?;
+            let before = amounts.iter().map(|p| p.0).collect();
+            Ok(Self::build(Op::Pad { before }, &[self], shape, n[0].dtype))
+        })
+    }
+
+    /// Joins tensors along an axis; the other dimensions must agree.
+    #[track_caller]
+    pub fn cat(tensors: &[&Self], axis: isize) -> Self {
+        let at = Location::caller();
+        Self::guard("cat", tensors, at, |n| {
+            let Some(first) = n.first() else {
+                return Err(Fault::shape("no tensors were given", "give at least one"));
+            };
+            let d = need_axis(&first.shape, axis)?;
+            for other in n {
+                if other.dtype != first.dtype {
+                    return Err(Fault::dtype(format!("dtypes {} and {} differ", first.dtype, other.dtype), "cast one"));
+                }
+                if !crate::graph::op::same_except(&first.shape, &other.shape, d) {
+                    let reason = format!("shapes {} and {} differ outside axis {d}", first.shape, other.shape);
+                    return Err(Fault::shape(reason, "only the joined axis may differ"));
+                }
+            }
+            let total: usize = n.iter().map(|t| t.shape[d]).sum();
+            // Each piece padded to the whole, then selected by position.
+            let mut from = 0;
+            let mut joined: Option<Self> = None;
+            for (tensor, node) in tensors.iter().zip(n) {
+                let len = node.shape[d];
+                let mut amounts = vec![(0, 0); node.shape.rank()];
+                amounts[d] = (from, total - from - len);
+                let piece = tensor.pad(&amounts);
+                joined = Some(match joined {
+                    None => piece,
+                    Some(so_far) => {
+                        let mut dims = vec![1; node.shape.rank()];
+                        dims[d] = total;
+                        let position = match Self::iota(total, crate::dtype::DType::I32, &node.device) {
+                            Ok(p) => p.reshape(dims),
+                            Err(e) => return Ok(Self::from_error(e)),
+                        };
+                        position.lt(&position.scalar_like(from as f64)).where_(&so_far, &piece)
+                    }
+                });
+                from += len;
+            }
+            joined.ok_or_else(|| Fault::shape("no tensors were given", "give at least one"))
+        })
+    }
+
+    /// Joins tensors of one shape along a new axis.
+    #[track_caller]
+    pub fn stack(tensors: &[&Self], axis: isize) -> Self {
+        let raised: Vec<Self> = tensors.iter().map(|t| t.unsqueeze(axis)).collect();
+        Self::cat(&raised.iter().collect::<Vec<_>>(), axis)
+    }
+}

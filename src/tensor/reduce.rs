@@ -1,0 +1,164 @@
+//! Reductions over any axes.
+
+use super::{Fault, Tensor, need_axis, need_float};
+use crate::dtype::DType;
+use crate::graph::Op;
+use crate::graph::op::ReduceOp;
+use crate::shape::{IntoAxes, Shape};
+use std::panic::Location;
+
+impl Tensor {
+    /// Σ over `axes` (`()` for all). `keepdim` leaves the reduced axes with length 1.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let t = Tensor::arange(0.0, 6.0, 1.0, &Device::cpu()?)?.reshape([2, 3]);
+    /// assert_eq!(t.sum(0, false).to_vec::<f32>()?, [3.0, 5.0, 7.0]);
+    /// assert_eq!(t.sum((), false).item()?, 15.0);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn sum(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
+        self.reduce("sum", ReduceOp::Sum, axes.into_axes(), keepdim, Location::caller())
+    }
+
+    /// Π over `axes`.
+    #[track_caller]
+    pub fn prod(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
+        self.reduce("prod", ReduceOp::Prod, axes.into_axes(), keepdim, Location::caller())
+    }
+
+    /// The largest over `axes`; NaN if any is. Equal maxima share the gradient.
+    #[track_caller]
+    pub fn max(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
+        self.reduce("max", ReduceOp::Max, axes.into_axes(), keepdim, Location::caller())
+    }
+
+    /// The smallest over `axes`; NaN if any is. Equal minima share the gradient.
+    #[track_caller]
+    pub fn min(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
+        self.reduce("min", ReduceOp::Min, axes.into_axes(), keepdim, Location::caller())
+    }
+
+    /// The arithmetic mean over `axes`; NaN for none.
+    #[track_caller]
+    pub fn mean(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
+        let (at, axes) = (Location::caller(), axes.into_axes());
+        Self::guard("mean", &[self], at, |n| {
+            need_float(n[0])?;
+            let resolved = resolve(&n[0].shape, axes.as_deref())?;
+            let count: usize = resolved.iter().map(|&d| n[0].shape[d]).product();
+            Ok(self.reduce("mean", ReduceOp::Sum, axes, keepdim, at) * (1.0 / count as f64))
+        })
+    }
+
+    /// The variance over `axes`: `Σ(x - mean)² / (count - correction)`; a correction of 1 makes it unbiased.
+    #[track_caller]
+    pub fn var(&self, axes: impl IntoAxes, correction: usize, keepdim: bool) -> Self {
+        let (at, axes) = (Location::caller(), axes.into_axes());
+        Self::guard("var", &[self], at, |n| {
+            need_float(n[0])?;
+            let resolved = resolve(&n[0].shape, axes.as_deref())?;
+            let count: usize = resolved.iter().map(|&d| n[0].shape[d]).product();
+            let mean = self.mean(axes.as_deref().map_or_else(|| all(&n[0].shape), <[isize]>::to_vec).as_slice(), true);
+            let squares = (self - mean).square();
+            let freedom = count as f64 - correction as f64;
+            Ok(squares.reduce("var", ReduceOp::Sum, axes, keepdim, at) * (1.0 / freedom.max(0.0)))
+        })
+    }
+
+    /// I32 index of the first largest element along an axis; NaN counts as the largest.
+    #[track_caller]
+    pub fn argmax(&self, axis: isize, keepdim: bool) -> Self {
+        self.arg_reduce("argmax", ReduceOp::Max, axis, keepdim, Location::caller())
+    }
+
+    /// I32 index of the first smallest element along an axis; NaN counts as the smallest.
+    #[track_caller]
+    pub fn argmin(&self, axis: isize, keepdim: bool) -> Self {
+        self.arg_reduce("argmin", ReduceOp::Min, axis, keepdim, Location::caller())
+    }
+
+    fn reduce(&self, name: &'static str, op: ReduceOp, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
+        Self::guard(name, &[self], at, |n| {
+            let shape = n[0].shape;
+            if n[0].dtype == DType::Bool {
+                return Err(Fault::dtype("bool has no arithmetic", "cast it to f32 or i32 first"));
+            }
+            let axes = resolve(&shape, axes.as_deref())?;
+            let empty = axes.iter().any(|&d| shape[d] == 0);
+            if empty && matches!(op, ReduceOp::Max | ReduceOp::Min) {
+                return Err(Fault::shape(
+                    "no element to choose from along an axis of length 0",
+                    "reduce over axes with elements",
+                ));
+            }
+            let kept = axes.iter().fold(shape, |s, &d| s.with(d, 1));
+            let reduced = if axes.is_empty() {
+                self.clone()
+            } else {
+                Self::build(Op::Reduce { op, axes: axes.clone() }, &[self], kept, n[0].dtype)
+            };
+            Ok(if keepdim { reduced } else { reduced.reshape(drop_axes(&shape, &axes)) })
+        })
+    }
+
+    fn arg_reduce(&self, name: &'static str, op: ReduceOp, axis: isize, keepdim: bool, at: super::At) -> Self {
+        Self::guard(name, &[self], at, |n| {
+            let shape = n[0].shape;
+            let axis = need_axis(&shape, axis)?;
+            if shape[axis] == 0 {
+                return Err(Fault::shape(
+                    "no element to choose from along an axis of length 0",
+                    "reduce over an axis with elements",
+                ));
+            }
+            if n[0].dtype == DType::Bool {
+                return Err(Fault::dtype("bool has no order", "cast it to i32 first"));
+            }
+            let index = Self::build(Op::ArgReduce { op, axis }, &[self], shape.with(axis, 1), DType::I32);
+            Ok(if keepdim { index } else { index.reshape(drop_axes(&shape, &[axis])) })
+        })
+    }
+
+    /// `(x - mean) / √(variance + eps)` with mean and population variance over `axes`, and those two (axes kept with
+    /// length 1). The gradient with respect to x accounts for mean and variance.
+    #[track_caller]
+    pub fn normalize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
+        let at = Location::caller();
+        let signed: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+        let mean = self.mean(signed.as_slice(), true);
+        let variance = (self - &mean).square().mean(signed.as_slice(), true);
+        let out = Self::guard("normalize", &[self, &mean, &variance], at, |n| {
+            let (shape, dtype) = (n[0].shape, n[0].dtype);
+            let mut sorted = axes.to_vec();
+            sorted.sort_unstable();
+            sorted.dedup();
+            let eps = self.scalar_like(eps).broadcast_to(shape);
+            let inputs = [self, &mean.broadcast_to(shape), &variance.broadcast_to(shape), &eps];
+            Ok(Self::build(Op::Normalize { axes: sorted }, &inputs, shape, dtype))
+        });
+        (out, mean, variance)
+    }
+}
+
+fn all(shape: &Shape) -> Vec<isize> {
+    (0..shape.rank() as isize).collect()
+}
+
+/// Axes ascending and unique; `None` is all of them.
+fn resolve(shape: &Shape, axes: Option<&[isize]>) -> Result<Vec<usize>, Fault> {
+    let Some(axes) = axes else { return Ok((0..shape.rank()).collect()) };
+    let mut resolved = axes.iter().map(|&a| need_axis(shape, a)).collect::<Result<Vec<_>, _>>()?;
+    resolved.sort_unstable();
+    if resolved.windows(2).any(|w| w[0] == w[1]) {
+        return Err(Fault::axis(format!("axes {axes:?} name one axis twice"), "list each axis once"));
+    }
+    Ok(resolved)
+}
+
+fn drop_axes(shape: &Shape, axes: &[usize]) -> Shape {
+    let kept: Vec<usize> = (0..shape.rank()).filter(|d| !axes.contains(d)).map(|d| shape[d]).collect();
+    Shape::of(&kept)
+}

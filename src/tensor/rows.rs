@@ -1,0 +1,142 @@
+//! Row-wise functions: softmax, cross-entropy, gathering and scattering rows.
+
+use super::{Fault, Tensor, need_axis, need_float};
+use crate::dtype::{DType, HostData};
+use crate::error::Error;
+use crate::graph::Op;
+use crate::plan::Storage;
+use crate::shape::Shape;
+use crate::tensor::node::Node;
+use std::panic::Location;
+
+impl Tensor {
+    /// `eˣ / Σ eˣ` along an axis, stable. A slice of only -∞ gives zeros.
+    #[track_caller]
+    pub fn softmax(&self, axis: isize) -> Self {
+        self.softmax_of("softmax", axis, false, Location::caller())
+    }
+
+    /// `x - ln Σ eˣ` along an axis, stable. A slice of only -∞ stays -∞.
+    #[track_caller]
+    pub fn log_softmax(&self, axis: isize) -> Self {
+        self.softmax_of("log_softmax", axis, true, Location::caller())
+    }
+
+    fn softmax_of(&self, name: &'static str, axis: isize, log: bool, at: super::At) -> Self {
+        Self::guard(name, &[self], at, |n| {
+            need_float(n[0])?;
+            let axis = need_axis(&n[0].shape, axis)?;
+            let last = n[0].shape.rank() - 1;
+            if axis == last {
+                return Ok(Self::build(Op::Softmax { log }, &[self], n[0].shape, n[0].dtype));
+            }
+            let mut order: Vec<usize> = (0..=last).collect();
+            order.swap(axis, last);
+            Ok(self.permute(&order).softmax_of(name, -1, log, at).permute(&order))
+        })
+    }
+
+    /// The cross-entropy of each row: logits `[n, c]` and integer labels `[n]` give `[n]`,
+    /// `-log_softmax(logits)[i, labels[i]]`. Take `.mean((), false)` of it for the usual loss.
+    ///
+    /// Labels that were made on the host are checked against `0..c`; labels that a device computed are clamped.
+    #[track_caller]
+    pub fn cross_entropy(&self, labels: &Self) -> Self {
+        let labels = as_index(labels);
+        Self::guard("cross_entropy", &[self, &labels], Location::caller(), |n| {
+            need_float(n[0])?;
+            let (logits, index) = (n[0].shape, n[1].shape);
+            if logits.rank() != 2 || index.rank() != 1 || logits[0] != index[0] {
+                return Err(Fault::shape("logits must be [n, classes] and labels [n]", "flatten other axes into n"));
+            }
+            need_index(n[1])?;
+            if let Some(error) = check_range(
+                "cross_entropy",
+                n[1],
+                logits[1],
+                "labels count classes from 0; the logits' second axis is the class count",
+            ) {
+                return Ok(Self::from_error(error));
+            }
+            Ok(Self::build(Op::CrossEntropy, &[self, &labels], Shape::of(&[logits[0]]), n[0].dtype))
+        })
+    }
+
+    /// Rows by index: a table `[rows, d]` and an index `[n]` give `[n, d]`. The gradient adds up rows that are taken
+    /// several times.
+    ///
+    /// Indices that were made on the host are checked against `0..rows`; indices that a device computed are clamped.
+    #[track_caller]
+    pub fn gather_rows(&self, index: &Self) -> Self {
+        let index = as_index(index);
+        Self::guard("gather_rows", &[self, &index], Location::caller(), |n| {
+            if n[0].shape.rank() != 2 || n[1].shape.rank() != 1 {
+                return Err(Fault::shape("the table must be [rows, d] and the index [n]", "reshape them first"));
+            }
+            need_index(n[1])?;
+            if n[0].shape[0] == 0 && n[1].shape[0] > 0 {
+                return Err(Fault::shape("the table has no rows", "gather from a table with rows"));
+            }
+            if let Some(error) = check_range("gather_rows", n[1], n[0].shape[0], "indices count rows from 0") {
+                return Ok(Self::from_error(error));
+            }
+            let shape = Shape::of(&[n[1].shape[0], n[0].shape[1]]);
+            Ok(Self::build(Op::Gather, &[self, &index], shape, n[0].dtype))
+        })
+    }
+
+    /// The adjoint of [`Tensor::gather_rows`]: `[n, d]` and an index `[n]` give `[rows, d]`, where rows with one index add
+    /// up in order.
+    #[track_caller]
+    pub fn scatter_add_rows(&self, rows: usize, index: &Self) -> Self {
+        let index = as_index(index);
+        Self::guard("scatter_add_rows", &[self, &index], Location::caller(), |n| {
+            if n[0].shape.rank() != 2 || n[1].shape.rank() != 1 || n[0].shape[0] != n[1].shape[0] {
+                return Err(Fault::shape("the rows must be [n, d] and the index [n]", "reshape them first"));
+            }
+            need_index(n[1])?;
+            need_float(n[0])?;
+            if rows == 0 && n[1].shape[0] > 0 {
+                return Err(Fault::attribute("there are no rows to add to", "use rows >= 1"));
+            }
+            if let Some(error) = check_range("scatter_add_rows", n[1], rows, "indices count rows from 0") {
+                return Ok(Self::from_error(error));
+            }
+            let shape = Shape::new(&[rows, n[0].shape[1]]).map_err(|e| Fault::shape(e.to_string(), "use fewer rows"))?;
+            Ok(Self::build(Op::ScatterAdd, &[self, &index], shape, n[0].dtype))
+        })
+    }
+}
+
+/// U32 indices are taken as i32.
+fn as_index(index: &Tensor) -> Tensor {
+    match index.dtype() {
+        Ok(DType::U32) => index.cast(DType::I32),
+        _ => index.clone(),
+    }
+}
+
+fn need_index(node: &Node) -> Result<(), Fault> {
+    if node.dtype == DType::I32 {
+        return Ok(());
+    }
+    Err(Fault::dtype(format!("indices are {}, not i32", node.dtype), "cast them: .cast(DType::I32)"))
+}
+
+/// Checks indices that came from the host, without waiting for a device: the CPU's memory is at hand, and a GPU leaf
+/// remembers the range of what was uploaded.
+fn check_range(op: &'static str, index: &Node, len: usize, help: &str) -> Option<Error> {
+    let value = index.state().value.clone()?;
+    let outside = |v: i32| usize::try_from(v).map_or(true, |v| v >= len);
+    let error = |position: usize, v: i32| Error::Index { op, index: i64::from(v), position, len, help: help.into() };
+    match value {
+        Storage::Cpu(buffer) => match &*buffer.read() {
+            HostData::I32(v) => v.iter().position(|&v| outside(v)).map(|p| error(p, v[p])),
+            _ => None,
+        },
+        Storage::Gpu(buffer) => {
+            let range = buffer.uploaded_range()?;
+            [range.0, range.1].into_iter().find(|&(_, v)| outside(v)).map(|(p, v)| error(p, v))
+        }
+    }
+}
