@@ -1,0 +1,38 @@
+//! Rows by index, and sums of rows by index. Indices out of range clamp.
+
+use super::cross_entropy::clamp;
+use bytemuck::{cast_slice, cast_slice_mut};
+use rayon::prelude::*;
+
+/// `out[i] = table[index[i]]`; rows of `cols`.
+pub(super) fn gather(rows: usize, cols: usize, operands: &[&[u32]], out: &mut [u32]) {
+    let (table, index): (&[u32], &[i32]) = (operands[0], cast_slice(operands[1]));
+    let task = (16_384 / cols.max(1)).max(1);
+    out.par_chunks_mut(task * cols.max(1)).zip(index.par_chunks(task)).for_each(|(out, index)| {
+        for (out, &i) in out.chunks_mut(cols).zip(index) {
+            out.copy_from_slice(&table[clamp(i, rows) * cols..][..cols]);
+        }
+    });
+}
+
+/// `out[r] = Σ of src[i] where index[i] = r`, in the order of i.
+pub(super) fn scatter_add(rows: usize, cols: usize, operands: &[&[u32]], out: &mut [u32]) {
+    let (src, index): (&[f32], &[i32]) = (cast_slice(operands[0]), cast_slice(operands[1]));
+    let out: &mut [f32] = cast_slice_mut(out);
+    if rows == 0 || cols == 0 {
+        return;
+    }
+    // Each task owns some rows of the result and scans all indices, so no two tasks add to one place.
+    let tasks = (index.len() * cols / 32_768).clamp(1, 16);
+    let own = rows.div_ceil(tasks);
+    out.par_chunks_mut(own * cols).enumerate().for_each(|(task, out)| {
+        out.fill(0.0);
+        let first = task * own;
+        for (src, &i) in src.chunks(cols).zip(index) {
+            let row = clamp(i, rows);
+            if let Some(out) = row.checked_sub(first).and_then(|r| out.get_mut(r * cols..(r + 1) * cols)) {
+                out.iter_mut().zip(src).for_each(|(o, &x)| *o += x);
+            }
+        }
+    });
+}

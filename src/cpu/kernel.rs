@@ -1,0 +1,102 @@
+//! A plan's kernels made ready for this device.
+
+use super::expr::{Context, Program};
+use super::reduce::{ArgReduce, Reduce};
+use super::{conv2d, cross_entropy, elementwise, gather, matmul, pool, softmax};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::plan::expr::{Expr, Term};
+use crate::plan::{BufferInfo, Kernel, Plan, Step};
+
+/// A kernel with its expressions compiled.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    /// `in_place` is the read that is also written, if any.
+    Elementwise { program: Program, in_place: Option<usize> },
+    /// A reduction.
+    Reduce(Reduce),
+    /// An arg-reduction.
+    ArgReduce(ArgReduce),
+    /// Kernels that run from the plan's own description, with their epilogue.
+    Described { epilogue: Option<Program> },
+}
+
+impl Prepared {
+    /// Compiles a step's expressions and checks that they stay within their operands.
+    pub fn new(plan: &Plan, step: &Step) -> Result<Self> {
+        let info = |id: usize| plan.buffers.get(id).ok_or_else(|| Error::internal(format!("the plan has no buffer {id}")));
+        let reads: Vec<&BufferInfo> = step.reads.iter().map(|&id| info(id)).collect::<Result<_>>()?;
+        for expr in step.kernel.exprs() {
+            check_loads(expr, &reads)?;
+        }
+        Ok(match &step.kernel {
+            Kernel::Elementwise(expr) => {
+                let write = step.write.map(info).transpose()?;
+                let shared = reads.iter().position(|r| write.is_some_and(|w| w.place == r.place));
+                // A read in another order than it is written needs a copy, which the executor makes.
+                let in_place = shared.filter(|&operand| reads_in_order(expr, operand));
+                Self::Elementwise { program: Program::new(expr, in_place)?, in_place }
+            }
+            Kernel::Reduce { op, value, kept, epilogue } => Self::Reduce(Reduce::new(*op, value, *kept, epilogue)?),
+            Kernel::ArgReduce { op, value } => Self::ArgReduce(ArgReduce::new(*op, value)?),
+            Kernel::MatMul(m) => {
+                check_f32("matmul", &reads[..2.min(reads.len())])?;
+                Self::Described { epilogue: Some(Program::new(&m.epilogue, None)?) }
+            }
+            Kernel::Conv2d(c) => {
+                check_f32("conv2d", &reads[..2.min(reads.len())])?;
+                Self::Described { epilogue: Some(Program::new(&c.epilogue, None)?) }
+            }
+            _ => Self::Described { epilogue: None },
+        })
+    }
+
+    /// Runs the kernel; `context.operands` are the step's reads, `out` what it writes.
+    pub fn run(&self, kernel: &Kernel, context: Context, out: &mut [u32]) -> Result<()> {
+        let operands = context.operands;
+        match (self, kernel) {
+            (Self::Elementwise { program, .. }, _) => elementwise::run(program, context, out),
+            (Self::Reduce(reduce), _) => reduce.run(context, out),
+            (Self::ArgReduce(reduce), _) => reduce.run(context, out),
+            (Self::Described { epilogue: Some(epilogue) }, Kernel::MatMul(m)) => matmul::run(m, epilogue, context, out)?,
+            (Self::Described { epilogue: Some(epilogue) }, Kernel::Conv2d(c)) => conv2d::run(c, epilogue, context, out)?,
+            (_, &Kernel::Pool { op, ref spec, x, y }) => pool::run(op, spec, x, y, operands, out),
+            (_, &Kernel::Softmax { cols, log, .. }) => softmax::run(cols, log, operands[0], out),
+            (_, &Kernel::CrossEntropy { cols, .. }) => cross_entropy::loss(cols, operands, out),
+            (_, &Kernel::CrossEntropyGrad { cols, .. }) => cross_entropy::gradient(cols, operands, out),
+            (_, &Kernel::Gather { rows, cols, .. }) => gather::gather(rows, cols, operands, out),
+            (_, &Kernel::ScatterAdd { rows, cols, .. }) => gather::scatter_add(rows, cols, operands, out),
+            (_, kernel) => return Err(Error::internal(format!("the CPU does not run {} here", kernel.name()))),
+        }
+        Ok(())
+    }
+}
+
+fn reads_in_order(expr: &Expr, operand: usize) -> bool {
+    expr.terms.iter().all(|(t, _)| !matches!(t, Term::Load { operand: o, view } if *o == operand && !view.is_identity()))
+}
+
+fn check_f32(op: &'static str, reads: &[&BufferInfo]) -> Result<()> {
+    match reads.iter().find(|r| r.dtype != DType::F32) {
+        None if reads.len() == 2 => Ok(()),
+        None => Err(Error::internal(format!("{op} needs two operands"))),
+        Some(read) => Err(Error::Unsupported {
+            op,
+            reason: format!("operands are {}", read.dtype),
+            help: "cast them to f32".into(),
+        }),
+    }
+}
+
+fn check_loads(expr: &Expr, reads: &[&BufferInfo]) -> Result<()> {
+    for (term, _) in &expr.terms {
+        if let Term::Load { operand, view } = term {
+            let len = reads.get(*operand).ok_or_else(|| Error::internal(format!("operand {operand} is not read")))?.len;
+            let bounds = super::expr::Walk::new(view).bounds();
+            if bounds.is_some_and(|(low, high)| low < 0 || high >= len as i64) {
+                return Err(Error::internal(format!("{view:?} reaches outside its {len} elements")));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! f32 functions without branches or calls, so that loops over them vectorise. Within about 2 ulp; subnormals count as 0.
+
+const LN2_HI: f32 = 0.693_359_4;
+const LN2_LO: f32 = -2.121_944_4e-4;
+/// 1.5 · 2²³: adding it rounds to an integer, which then stands in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// `x = n·ln 2 + r` with |r| at most ln 2 / 2: n as a float and as an integer, and r.
+#[inline(always)]
+fn split(x: f32) -> (f32, i32, f32) {
+    let shifted = x * std::f32::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let whole = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    (n, whole, (x - n * LN2_HI) - n * LN2_LO)
+}
+
+/// `2ⁿ` for n in -126..=127.
+#[inline(always)]
+fn power_of_two(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) << 23) as u32)
+}
+
+/// `(eʳ - 1 - r) / r²` by its Taylor series, for |r| up to ln 2 / 2.
+#[inline(always)]
+fn exp_tail(r: f32) -> f32 {
+    let p = 1.0 / 5040.0;
+    let p = p * r + 1.0 / 720.0;
+    let p = p * r + 1.0 / 120.0;
+    let p = p * r + 1.0 / 24.0;
+    let p = p * r + 1.0 / 6.0;
+    p * r + 0.5
+}
+
+#[inline(always)]
+fn clamp_keeping_nan(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
+/// `eˣ`
+#[inline(always)]
+pub(super) fn exp(x: f32) -> f32 {
+    let (_, n, r) = split(clamp_keeping_nan(x, -104.0, 89.0));
+    let y = exp_tail(r) * r * r + r + 1.0;
+    // Two factors, as 2ⁿ alone may leave the range.
+    let half = n >> 1;
+    y * power_of_two(half) * power_of_two(n - half)
+}
+
+/// `eˣ - 1`
+#[inline(always)]
+pub(super) fn expm1(x: f32) -> f32 {
+    let (_, n, r) = split(clamp_keeping_nan(x, -20.0, 89.0));
+    let y = exp_tail(r) * r * r + r;
+    // For n = 128, where 2ⁿ overflows, all is halved.
+    let (scale, double) = if n > 127 { (power_of_two(127), 2.0) } else { (power_of_two(n), 1.0) };
+    (y * scale + (scale - 1.0 / double)) * double
+}
+
+/// natural logarithm
+#[inline(always)]
+pub(super) fn log(x: f32) -> f32 {
+    // The mantissa is taken from [√½, √2), so that the exponent of numbers near 1 is 0.
+    let bits = x.to_bits() as i32;
+    let shifted = bits.wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32);
+    let n = shifted >> 23;
+    let m = f32::from_bits(bits.wrapping_sub(n << 23) as u32);
+    let n = n as f32;
+    let f = m - 1.0;
+    // ln(1 + f) = 2 artanh(s) with s = f / (2 + f).
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let p = 2.0 / 9.0;
+    let p = p * z + 2.0 / 7.0;
+    let p = p * z + 2.0 / 5.0;
+    let p = (p * z + 2.0 / 3.0) * z;
+    // 2s = f - s·f, which keeps the leading term exact.
+    let y = n * LN2_HI + (f - s * (f - p) + n * LN2_LO);
+    let y = if x < f32::MIN_POSITIVE { f32::NEG_INFINITY } else { y };
+    let y = if x < 0.0 { f32::NAN } else { y };
+    // Infinity and NaN stay as they are.
+    if x < f32::INFINITY { y } else { x }
+}
+
+/// `ln(1 + x)`
+#[inline(always)]
+pub(super) fn log1p(x: f32) -> f32 {
+    let u = 1.0 + x;
+    // What rounding lost from u, to first order.
+    let correction = (x - (u - 1.0)) / u;
+    let correction = if u > 0.0 && u < f32::INFINITY { correction } else { 0.0 };
+    log(u) + correction
+}
+
+/// `1 / (1 + e⁻ˣ)`
+#[inline(always)]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
+}
+
+/// `ln(1 + eˣ)`
+#[inline(always)]
+pub(super) fn softplus(x: f32) -> f32 {
+    let positive = if x < 0.0 { 0.0 } else { x };
+    positive + log1p(exp(-x.abs()))
+}
+
+/// hyperbolic tangent
+#[inline(always)]
+pub(super) fn tanh(x: f32) -> f32 {
+    let e = expm1(clamp_keeping_nan(2.0 * x.abs(), 0.0, 20.0));
+    let y = e / (e + 2.0);
+    f32::from_bits(y.to_bits() | (x.to_bits() & 0x8000_0000))
+}
+
+/// Gauss error function: `x·P(x²)` up to 1, and `1 - e^Q(x)` beyond, with P and Q interpolated at Chebyshev nodes.
+#[inline(always)]
+pub(super) fn erf(x: f32) -> f32 {
+    const SMALL: [f32; 7] =
+        [0.965_468_74, -0.140_536_1, 0.019_852_498, -0.002_285_419_5, 0.000_217_512, -1.766_908_1e-5, 1.231_640_2e-6];
+    const LARGE: [f32; 9] = [
+        -7.806_815_3,
+        -8.029_022,
+        -2.123_760_7,
+        -0.036_647_495,
+        0.010_961_124,
+        -0.003_190_472_8,
+        0.000_881_570_8,
+        -0.000_227_403_41,
+        4.136_663_4e-5,
+    ];
+    let a = clamp_keeping_nan(x.abs(), 0.0, 4.0);
+    let near = polynomial(&SMALL, 2.0 * a * a - 1.0) * a;
+    let far = 1.0 - exp(polynomial(&LARGE, (a - 2.5) * (1.0 / 1.5)));
+    let y = if a > 1.0 { far } else { near };
+    f32::from_bits(y.to_bits() | (x.to_bits() & 0x8000_0000))
+}
+
+/// `Σ coefficients[i]·uⁱ`
+#[inline(always)]
+fn polynomial<const N: usize>(coefficients: &[f32; N], u: f32) -> f32 {
+    coefficients.iter().rev().fold(0.0, |sum, &c| sum * u + c)
+}
+
+/// The larger; NaN if either is.
+#[inline(always)]
+pub(super) fn maximum(a: f32, b: f32) -> f32 {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+/// The smaller; NaN if either is.
+#[inline(always)]
+pub(super) fn minimum(a: f32, b: f32) -> f32 {
+    if a < b || a.is_nan() { a } else { b }
+}
+
+/// `a - b·floor(a/b)`, with the divisor's sign.
+#[inline(always)]
+pub(super) fn rem(a: f32, b: f32) -> f32 {
+    let r = a % b;
+    if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::reference::elementwise as exact;
+
+    #[test]
+    fn functions_stay_close_to_f64() {
+        type Row = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f32, f32);
+        let rows: [Row; 8] = [
+            ("exp", exp, f64::exp, -87.0, 88.7),
+            ("expm1", expm1, f64::exp_m1, -30.0, 88.7),
+            ("log", log, f64::ln, 1e-6, 1e6),
+            ("log1p", log1p, f64::ln_1p, -0.999, 50.0),
+            ("sigmoid", sigmoid, exact::sigmoid, -80.0, 80.0),
+            ("softplus", softplus, exact::softplus, -80.0, 80.0),
+            ("tanh", tanh, f64::tanh, -12.0, 12.0),
+            ("erf", erf, exact::erf, -6.0, 6.0),
+        ];
+        for (name, fast, exact, low, high) in rows {
+            let mut worst = 0.0;
+            for i in 0..200_000u32 {
+                let t = i as f32 / 200_000.0;
+                for x in [low + (high - low) * t, (low + (high - low) * t) * 1e-3, t * 4.0 - 0.9] {
+                    if x < low || x > high {
+                        continue;
+                    }
+                    let (y, e) = (f64::from(fast(x)), exact(f64::from(x)));
+                    let ulp = f64::from(f32::EPSILON) * e.abs().max(1e-37);
+                    let error = (y - e).abs() / ulp;
+                    assert!(error < 3.0, "{name}({x}) = {y}, not {e}: {error} ulp");
+                    worst = f64::max(worst, error);
+                }
+            }
+            println!("{name}: {worst:.2} ulp");
+        }
+    }
+
+    #[test]
+    fn special_values() {
+        let rows: [(&str, f32, f32); 16] = [
+            ("exp(inf)", exp(f32::INFINITY), f32::INFINITY),
+            ("exp(-inf)", exp(f32::NEG_INFINITY), 0.0),
+            ("exp(0)", exp(0.0), 1.0),
+            ("expm1(inf)", expm1(f32::INFINITY), f32::INFINITY),
+            ("expm1(-inf)", expm1(f32::NEG_INFINITY), -1.0),
+            ("log(0)", log(0.0), f32::NEG_INFINITY),
+            ("log(inf)", log(f32::INFINITY), f32::INFINITY),
+            ("log(1)", log(1.0), 0.0),
+            ("log1p(-1)", log1p(-1.0), f32::NEG_INFINITY),
+            ("log1p(inf)", log1p(f32::INFINITY), f32::INFINITY),
+            ("sigmoid(-inf)", sigmoid(f32::NEG_INFINITY), 0.0),
+            ("sigmoid(inf)", sigmoid(f32::INFINITY), 1.0),
+            ("softplus(inf)", softplus(f32::INFINITY), f32::INFINITY),
+            ("tanh(inf)", tanh(f32::INFINITY), 1.0),
+            ("tanh(-inf)", tanh(f32::NEG_INFINITY), -1.0),
+            ("rem(-1, 3)", rem(-1.0, 3.0), 2.0),
+        ];
+        for (name, got, wanted) in rows {
+            assert_eq!(got, wanted, "{name}");
+        }
+        for (name, f) in [("exp", exp as fn(f32) -> f32), ("expm1", expm1), ("log", log), ("log1p", log1p)] {
+            assert!(f(f32::NAN).is_nan(), "{name}");
+        }
+        for (name, f) in [("sigmoid", sigmoid as fn(f32) -> f32), ("softplus", softplus), ("tanh", tanh)] {
+            assert!(f(f32::NAN).is_nan(), "{name}");
+        }
+        assert!(log(-1.0).is_nan() && log1p(-2.0).is_nan());
+    }
+}

@@ -1,0 +1,47 @@
+//! Batched matrix products with an epilogue.
+
+use super::elementwise;
+use super::expr::{Context, Program};
+use super::gemm::{Matrix, gemm};
+use crate::error::Result;
+use crate::plan::{MatMul, MatrixView};
+use bytemuck::{cast_slice, cast_slice_mut};
+use rayon::prelude::*;
+
+/// `out[batch][m][n] = epilogue(Σ_k a[batch][m][k] * b[batch][k][n])`.
+pub(super) fn run(kernel: &MatMul, epilogue: &Program, context: Context, out: &mut [u32]) -> Result<()> {
+    let (a, b): (&[f32], &[f32]) = (cast_slice(context.operands[0]), cast_slice(context.operands[1]));
+    let (m, n, k) = (kernel.m, kernel.n, kernel.k);
+    let batches = kernel.batch.numel();
+    let strides = kernel.batch.strides();
+    let operand = |view: &MatrixView, batch: usize| {
+        let step = |d: usize| (batch / strides[d] % kernel.batch[d]) as i64 * view.batch[d];
+        view.offset + (0..kernel.batch.rank()).map(step).sum::<i64>()
+    };
+    let product = |batch: usize, out: &mut [f32], parallel: bool| {
+        let a = Matrix { data: a, offset: operand(&kernel.a, batch), row: kernel.a.row, col: kernel.a.col };
+        let b = Matrix { data: b, offset: operand(&kernel.b, batch), row: kernel.b.row, col: kernel.b.col };
+        gemm([m, n, k], out, false, a, b, parallel)
+    };
+    if m * n == 0 || batches == 0 {
+        return Ok(());
+    }
+    // Many small products run beside each other; a few large ones each use all threads.
+    if batches >= 4 && m * n * k <= 256 * 256 * 256 {
+        let together = (32_768 / (m * n * k.max(1))).max(1);
+        return out.par_chunks_mut(m * n * together).enumerate().try_for_each(|(i, chunk)| {
+            for (j, out) in cast_slice_mut(chunk).chunks_mut(m * n).enumerate() {
+                product(i * together + j, out, false)?;
+            }
+            elementwise::epilogue(epilogue, context, i * together * m * n, chunk);
+            Ok(())
+        });
+    }
+    for (batch, out) in cast_slice_mut(out).chunks_mut(m * n).enumerate() {
+        product(batch, out, true)?;
+    }
+    if !epilogue.is_identity {
+        elementwise::run(epilogue, context, out);
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! 2-D pooling and its adjoints, plane by plane.
+
+use super::math;
+use super::simd::vectorize;
+use crate::graph::op::{PoolOp, PoolSpec};
+use bytemuck::{cast_slice, cast_slice_mut};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Geometry of one plane.
+#[derive(Clone, Copy)]
+struct Plane<'a> {
+    spec: &'a PoolSpec,
+    /// Height and width of the unpooled side.
+    x: [usize; 2],
+    /// Height and width of the pooled side.
+    y: [usize; 2],
+}
+
+impl Plane<'_> {
+    /// The kernel taps of output `o` along axis `d` that lie inside the image, and the first tap's coordinate.
+    #[inline(always)]
+    fn taps(&self, d: usize, o: usize) -> (Range<usize>, usize) {
+        let (start, pad, dilation) = (o * self.spec.stride[d], self.spec.padding[d], self.spec.dilation[d]);
+        let first = pad.saturating_sub(start).div_ceil(dilation);
+        let end = (self.x[d] + pad).saturating_sub(start).div_ceil(dilation).min(self.spec.kernel[d]);
+        if first >= end { (0..0, 0) } else { (first..end, start + first * dilation - pad) }
+    }
+
+    /// Calls `visit(output pixel, rows' taps, first row, columns' taps, first column)` for each output pixel.
+    #[inline(always)]
+    fn each(&self, mut visit: impl FnMut(usize, usize, usize, usize, usize)) {
+        for oh in 0..self.y[0] {
+            let (rows, top) = self.taps(0, oh);
+            for ow in 0..self.y[1] {
+                let (cols, left) = self.taps(1, ow);
+                visit(oh * self.y[1] + ow, rows.len(), top, cols.len(), left);
+            }
+        }
+    }
+
+    /// The first NaN of a window, or else the first of its largest, as an index into the plane.
+    #[inline(always)]
+    fn argmax(&self, x: &[f32], rows: usize, top: usize, cols: usize, left: usize) -> Option<usize> {
+        let [down, right] = self.spec.dilation;
+        if rows * cols == 0 {
+            return None;
+        }
+        let first = top * self.x[1] + left;
+        let (mut best, mut max) = (first, x[first]);
+        for r in 0..rows {
+            for c in 0..cols {
+                let at = first + r * down * self.x[1] + c * right;
+                if x[at] > max || (x[at].is_nan() && !max.is_nan()) {
+                    (best, max) = (at, x[at]);
+                }
+            }
+        }
+        Some(best)
+    }
+
+    fn divisor(&self, rows: usize, cols: usize) -> f32 {
+        if self.spec.count_include_pad { (self.spec.kernel[0] * self.spec.kernel[1]) as f32 } else { (rows * cols) as f32 }
+    }
+
+    /// Whether windows are the dense 2 by 2 tiles that most networks pool over.
+    fn is_two_by_two(&self) -> bool {
+        let s = self.spec;
+        s.kernel == [2, 2] && s.stride == [2, 2] && s.padding == [0, 0] && s.dilation == [1, 1]
+    }
+
+    fn max(&self, x: &[f32], y: &mut [f32]) {
+        if self.is_two_by_two() {
+            return vectorize(
+                #[inline(always)]
+                || {
+                    for (oh, line) in y.chunks_exact_mut(self.y[1]).enumerate() {
+                        let (upper, lower) = x[2 * oh * self.x[1]..][..2 * self.x[1]].split_at(self.x[1]);
+                        let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
+                        for (y, (a, b)) in line.iter_mut().zip(pairs) {
+                            *y = math::maximum(math::maximum(a[0], a[1]), math::maximum(b[0], b[1]));
+                        }
+                    }
+                },
+            );
+        }
+        self.each(|pixel, rows, top, cols, left| {
+            y[pixel] = self.argmax(x, rows, top, cols, left).map_or(f32::NEG_INFINITY, |at| x[at]);
+        });
+    }
+
+    fn max_scatter(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        if self.is_two_by_two() {
+            return self.max_scatter_two_by_two(x, dy, dx);
+        }
+        dx.fill(0.0);
+        self.each(|pixel, rows, top, cols, left| {
+            if let Some(at) = self.argmax(x, rows, top, cols, left) {
+                dx[at] += dy[pixel];
+            }
+        });
+    }
+
+    /// Tiles do not overlap, so each of the four elements is dy or 0, without branches.
+    fn max_scatter_two_by_two(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
+        let width = self.x[1];
+        dx[self.y[0] * 2 * width..].fill(0.0);
+        vectorize(
+            #[inline(always)]
+            || {
+                for (oh, dy) in dy.chunks_exact(self.y[1]).enumerate() {
+                    let (a, b) = x[2 * oh * width..][..2 * width].split_at(width);
+                    let (da, db) = dx[2 * oh * width..][..2 * width].split_at_mut(width);
+                    da[2 * dy.len()..].fill(0.0);
+                    db[2 * dy.len()..].fill(0.0);
+                    let tiles = a.as_chunks::<2>().0.iter().zip(b.as_chunks::<2>().0);
+                    let targets = da.as_chunks_mut::<2>().0.iter_mut().zip(db.as_chunks_mut::<2>().0);
+                    for ((&dy, (a, b)), (da, db)) in dy.iter().zip(tiles).zip(targets) {
+                        // `later` wins over `earlier` only if it is larger, or the first NaN.
+                        let wins = |later: f32, earlier: f32| later > earlier || (later.is_nan() && !earlier.is_nan());
+                        let right = (wins(a[1], a[0]), wins(b[1], b[0]));
+                        let upper = if right.0 { a[1] } else { a[0] };
+                        let lower = wins(if right.1 { b[1] } else { b[0] }, upper);
+                        da[0] = if !lower && !right.0 { dy } else { 0.0 };
+                        da[1] = if !lower && right.0 { dy } else { 0.0 };
+                        db[0] = if lower && !right.1 { dy } else { 0.0 };
+                        db[1] = if lower && right.1 { dy } else { 0.0 };
+                    }
+                }
+            },
+        );
+    }
+
+    fn max_select(&self, x: &[f32], u: &[f32], y: &mut [f32]) {
+        self.each(|pixel, rows, top, cols, left| {
+            y[pixel] = self.argmax(x, rows, top, cols, left).map_or(0.0, |at| u[at]);
+        });
+    }
+
+    fn avg(&self, x: &[f32], y: &mut [f32]) {
+        let [down, right] = self.spec.dilation;
+        self.each(|pixel, rows, top, cols, left| {
+            let mut sum = 0.0;
+            for r in 0..rows {
+                for c in 0..cols {
+                    sum += x[(top + r * down) * self.x[1] + left + c * right];
+                }
+            }
+            y[pixel] = if rows * cols == 0 { 0.0 } else { sum / self.divisor(rows, cols) };
+        });
+    }
+
+    fn avg_scatter(&self, dy: &[f32], dx: &mut [f32]) {
+        let [down, right] = self.spec.dilation;
+        dx.fill(0.0);
+        self.each(|pixel, rows, top, cols, left| {
+            let share = dy[pixel] / self.divisor(rows, cols);
+            for r in 0..rows {
+                for c in 0..cols {
+                    dx[(top + r * down) * self.x[1] + left + c * right] += share;
+                }
+            }
+        });
+    }
+}
+
+/// Runs `op` on every plane; `x` and `y` are the NCHW extents of the two sides.
+pub(super) fn run(op: PoolOp, spec: &PoolSpec, x: [usize; 4], y: [usize; 4], operands: &[&[u32]], out: &mut [u32]) {
+    let plane = Plane { spec, x: [x[2], x[3]], y: [y[2], y[3]] };
+    let (large, small) = (x[2] * x[3], y[2] * y[3]);
+    if large == 0 || small == 0 {
+        out.fill(0);
+        return;
+    }
+    let out: &mut [f32] = cast_slice_mut(out);
+    let part = |operand: usize, len: usize, i: usize| -> &[f32] { &cast_slice(operands[operand])[i * len..(i + 1) * len] };
+    let (len, run): (usize, &(dyn Fn(usize, &mut [f32]) + Sync)) = match op {
+        PoolOp::Max => (small, &|i, y| plane.max(part(0, large, i), y)),
+        PoolOp::MaxScatter => (large, &|i, dx| plane.max_scatter(part(0, large, i), part(1, small, i), dx)),
+        PoolOp::MaxSelect => (small, &|i, y| plane.max_select(part(0, large, i), part(1, large, i), y)),
+        PoolOp::Avg => (small, &|i, y| plane.avg(part(0, large, i), y)),
+        PoolOp::AvgScatter => (large, &|i, dx| plane.avg_scatter(part(0, small, i), dx)),
+    };
+    let planes = (8192 / large).max(1);
+    out.par_chunks_mut(len * planes).enumerate().for_each(|(task, out)| {
+        for (i, out) in out.chunks_mut(len).enumerate() {
+            run(task * planes + i, out);
+        }
+    });
+}

@@ -1,0 +1,73 @@
+//! Softmax and its logarithm over rows.
+
+use super::math;
+use super::simd::vectorize;
+use bytemuck::{cast_slice, cast_slice_mut};
+use rayon::prelude::*;
+
+/// Rows of a parallel task.
+pub(super) fn rows_of_task(cols: usize) -> usize {
+    (8192 / cols.max(1)).max(1)
+}
+
+/// The row's maximum; NaN if it has one, -∞ if it is empty.
+#[inline(always)]
+fn maximum(x: &[f32]) -> f32 {
+    let (body, tail) = x.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    for chunk in body {
+        for (a, &x) in lanes.iter_mut().zip(chunk) {
+            *a = math::maximum(*a, x);
+        }
+    }
+    let max = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| math::maximum(a, b));
+    tail.iter().fold(max, |a, &b| math::maximum(a, b))
+}
+
+/// Fills `out` with `e^(x - max)` and returns (max, Σ of it); (-∞, 1) with zeros for a row of only -∞.
+#[inline(always)]
+pub(super) fn exponentials(x: &[f32], out: &mut [f32]) -> (f32, f32) {
+    let max = maximum(x);
+    if max == f32::NEG_INFINITY {
+        out.fill(0.0);
+        return (max, 1.0);
+    }
+    for (o, &x) in out.iter_mut().zip(x) {
+        *o = math::exp(x - max);
+    }
+    let (body, tail) = out.as_chunks::<16>();
+    let mut lanes = [0.0; 16];
+    for chunk in body {
+        for (a, &x) in lanes.iter_mut().zip(chunk) {
+            *a += x;
+        }
+    }
+    (max, lanes.iter().sum::<f32>() + tail.iter().sum::<f32>())
+}
+
+/// Softmax of every row of `cols`, or its logarithm.
+pub(super) fn run(cols: usize, log: bool, x: &[u32], out: &mut [u32]) {
+    let (x, out): (&[f32], &mut [f32]) = (cast_slice(x), cast_slice_mut(out));
+    let task = rows_of_task(cols) * cols.max(1);
+    out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| {
+        for (out, x) in out.chunks_mut(cols).zip(x.chunks(cols)) {
+            vectorize(
+                #[inline(always)]
+                || row(x, log, out),
+            );
+        }
+    });
+}
+
+#[inline(always)]
+fn row(x: &[f32], log: bool, out: &mut [f32]) {
+    let (max, sum) = exponentials(x, out);
+    if !log {
+        out.iter_mut().for_each(|o| *o /= sum);
+    } else if max == f32::NEG_INFINITY {
+        out.fill(max);
+    } else {
+        let log_sum = math::log(sum);
+        out.iter_mut().zip(x).for_each(|(o, &x)| *o = x - max - log_sum);
+    }
+}

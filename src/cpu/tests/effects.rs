@@ -1,0 +1,205 @@
+//! Cells, slots, optimizer stores and f64 graphs.
+
+use super::*;
+use crate::graph::View;
+use crate::graph::op::{BinaryOp, DecayMode, OptimRule, UnaryOp};
+use crate::optim::store::{Coefficients, Entry, OptimStore};
+use crate::plan::expr::{Expr, Term};
+use std::sync::Mutex;
+
+fn cpu() -> CpuExecutor {
+    CpuExecutor::new().expect("threads can be started")
+}
+
+fn step(kernel: Kernel, reads: &[usize], write: Option<usize>) -> Step {
+    Step { kernel, reads: reads.to_vec(), write, level: 0, flops: 0, bytes: 0 }
+}
+
+/// `view of operand 0` plus operand 1 where given.
+fn sum(shape: &[usize], view: View, second: bool) -> Expr {
+    let shape = Shape::of(shape);
+    let mut expr = Expr::new(shape);
+    expr.push(Term::Load { operand: 0, view }, DType::F32);
+    if second {
+        expr.push(Term::Load { operand: 1, view: View::contiguous(shape) }, DType::F32);
+        expr.push(Term::Binary(BinaryOp::Add, 0, 1), DType::F32);
+    }
+    expr
+}
+
+#[test]
+fn cells_are_overwritten_in_place_and_slots_are_shared() {
+    let cpu = cpu();
+    let n = 6;
+    let (flat, square) = (Shape::of(&[n]), Shape::of(&[2, 3]));
+    let info = |place| BufferInfo { place, dtype: DType::F32, len: n };
+    // cell += x; cell = transpose-like reversal of itself; slot = cell + x; output = slot + x.
+    let reversed = View::contiguous(flat).slice(&[5], &[-1], flat);
+    let plan = Plan {
+        steps: vec![
+            step(Kernel::Elementwise(sum(&[n], View::contiguous(flat), true)), &[0, 1], Some(0)),
+            step(Kernel::Elementwise(sum(&[n], reversed, false)), &[0], Some(0)),
+            step(Kernel::Elementwise(sum(&[2, 3], View::contiguous(square), true)), &[0, 1], Some(2)),
+            step(Kernel::Elementwise(sum(&[2, 3], View::contiguous(square), true)), &[2, 1], Some(3)),
+        ],
+        buffers: vec![info(Place::Leaf(0)), info(Place::Leaf(1)), info(Place::Slot(0)), info(Place::Output(0))],
+        slots: vec![4 * n],
+        outputs: vec![3],
+    };
+    let cell = cpu.upload(HostData::F32(vec![0.0; n]));
+    let x = cpu.upload(HostData::F32((1..=6).map(|x| x as f32).collect()));
+    let bindings = Bindings {
+        leaves: vec![Leaf::Cell(Storage::Cpu(cell.clone())), Leaf::Data(Storage::Cpu(x))],
+        ..Bindings::default()
+    };
+    let compiled = cpu.compile(&Graph::default(), Arc::new(plan)).expect("the plan is valid");
+    let first = cpu.run(&compiled, &bindings).expect("the plan runs");
+    assert_eq!(cpu.read(&cell), HostData::F32(vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0]));
+    assert_eq!(download(&cpu, &first[0]), HostData::F32(vec![8.0, 9.0, 10.0, 11.0, 12.0, 13.0]));
+    // A held output keeps its value; a dropped one is reused.
+    let second = cpu.run(&compiled, &bindings).expect("the plan runs");
+    assert_eq!(download(&cpu, &first[0]), HostData::F32(vec![8.0, 9.0, 10.0, 11.0, 12.0, 13.0]));
+    drop((first, second));
+    let live = cpu.counters().live_bytes;
+    for _ in 0..5 {
+        cpu.run(&compiled, &bindings).expect("the plan runs");
+    }
+    assert_eq!(cpu.counters().live_bytes, live);
+    assert_eq!(cpu.counters().kernels, 28);
+}
+
+#[test]
+fn optimizer_steps_match_the_reference() {
+    let cpu = cpu();
+    let c = Coefficients {
+        lr: 0.01,
+        l2: 0.1,
+        shrink: 0.99,
+        beta1: 0.9,
+        beta2: 0.95,
+        one_minus_beta1: 0.1,
+        one_minus_beta2: 0.05,
+        eps: 1e-6,
+        inv_sqrt_bias2: 1.5,
+        grad_scale: 0.5,
+        ..Coefficients::default()
+    };
+    let rules = [
+        OptimRule::Sgd { momentum: false, nesterov: false },
+        OptimRule::Sgd { momentum: true, nesterov: false },
+        OptimRule::Sgd { momentum: true, nesterov: true },
+        OptimRule::Adam { amsgrad: false },
+        OptimRule::Adam { amsgrad: true },
+        OptimRule::RmsProp { centered: false, momentum: false },
+        OptimRule::RmsProp { centered: true, momentum: false },
+        OptimRule::RmsProp { centered: false, momentum: true },
+        OptimRule::RmsProp { centered: true, momentum: true },
+        OptimRule::AdaGrad,
+    ];
+    let lens = [5, 40_000, 33];
+    for rule in rules {
+        // Entry 1 is frozen.
+        let entries = vec![0, 2];
+        let zeros = |n: usize| Storage::Cpu(cpu.upload(HostData::F32(vec![0.0; n])));
+        let parameters: Vec<Storage> =
+            lens.iter().enumerate().map(|(i, &n)| Storage::Cpu(cpu.upload(floats(n, i as u32)))).collect();
+        let store = Arc::new(OptimStore {
+            rule,
+            decay: DecayMode::L2,
+            entries: parameters.iter().zip(lens).map(|(p, len)| Entry { parameter: p.clone(), len, offset: 0 }).collect(),
+            state: (0..rule.states()).flat_map(|_| lens.map(zeros)).collect(),
+            parameters: None,
+            gradients: None,
+            coefficients: Mutex::new(vec![c; 3]),
+        });
+        let gradients = [floats(lens[0], 10), floats(lens[2], 12)];
+        let info = |i: usize, len| BufferInfo { place: Place::Leaf(i), dtype: DType::F32, len };
+        let plan = Plan {
+            steps: vec![step(Kernel::OptimStep { store: 0, rule, entries: entries.clone() }, &[0, 1], None)],
+            buffers: vec![info(1, lens[0]), info(2, lens[2])],
+            slots: vec![],
+            outputs: vec![],
+        };
+        let mut leaves = vec![Leaf::Store(Arc::clone(&store))];
+        leaves.extend(gradients.iter().map(|g| Leaf::Data(Storage::Cpu(cpu.upload(g.clone())))));
+        let bindings = Bindings { leaves, ..Bindings::default() };
+        let compiled = cpu.compile(&Graph::default(), Arc::new(plan)).expect("the plan is valid");
+        for _ in 0..3 {
+            cpu.run(&compiled, &bindings).expect("the plan runs");
+        }
+        for (entry, &len) in lens.iter().enumerate() {
+            let got = download(&cpu, &parameters[entry]).to_f64();
+            let before = floats(len, entry as u32).to_f64();
+            let Some(k) = entries.iter().position(|&e| e as usize == entry) else {
+                assert_eq!(got, before, "{rule:?} moved a frozen entry");
+                continue;
+            };
+            for (i, &g) in gradients[k].to_f64().iter().enumerate() {
+                let mut state = vec![0.0; rule.states()];
+                let wanted = (0..3).fold(before[i], |p, _| reference::optim::update(rule, &c, p, g, &mut state));
+                assert!((got[i] - wanted).abs() < 2e-6 * wanted.abs().max(1.0), "{rule:?}: {} is not {wanted}", got[i]);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gradient_may_be_the_parameter_itself() {
+    let cpu = cpu();
+    let rule = OptimRule::Sgd { momentum: false, nesterov: false };
+    let parameter = Storage::Cpu(cpu.upload(HostData::F32(vec![1.0, 2.0])));
+    let c = Coefficients { lr: 0.5, shrink: 1.0, grad_scale: 1.0, ..Coefficients::default() };
+    let store = OptimStore {
+        rule,
+        decay: DecayMode::L2,
+        entries: vec![Entry { parameter: parameter.clone(), len: 2, offset: 0 }],
+        state: vec![],
+        parameters: None,
+        gradients: None,
+        coefficients: Mutex::new(vec![c]),
+    };
+    let plan = Plan {
+        steps: vec![step(Kernel::OptimStep { store: 1, rule, entries: vec![0] }, &[0], None)],
+        buffers: vec![BufferInfo { place: Place::Leaf(0), dtype: DType::F32, len: 2 }],
+        ..Plan::default()
+    };
+    let leaves = vec![Leaf::Cell(parameter.clone()), Leaf::Store(Arc::new(store))];
+    let compiled = cpu.compile(&Graph::default(), Arc::new(plan)).expect("the plan is valid");
+    cpu.run(&compiled, &Bindings { leaves, ..Bindings::default() }).expect("the plan runs");
+    assert_eq!(download(&cpu, &parameter), HostData::F32(vec![0.5, 1.0]));
+}
+
+#[test]
+fn f64_graphs_run_unrounded_and_write_their_cells() {
+    let cpu = cpu();
+    let node = |op, inputs: &[usize]| GraphNode { op, inputs: inputs.to_vec(), shape: Shape::of(&[1]), dtype: DType::F64 };
+    let graph = Graph {
+        nodes: vec![node(Op::Cell, &[]), node(Op::Unary(UnaryOp::Exp), &[0]), node(Op::Assign, &[0, 1])],
+        outputs: vec![1],
+    };
+    let cell = cpu.upload(HostData::F64(vec![1.0]));
+    let leaves = vec![Leaf::Cell(Storage::Cpu(cell.clone()))];
+    let compiled = cpu.compile(&graph, Arc::new(Plan::default())).expect("no plan is needed");
+    let out = cpu.run(&compiled, &Bindings { leaves, ..Bindings::default() }).expect("the graph runs");
+    assert_eq!(download(&cpu, &out[0]), HostData::F64(vec![1f64.exp()]));
+    assert_eq!(cpu.read(&cell), HostData::F64(vec![1f64.exp()]));
+}
+
+#[test]
+fn broken_plans_are_errors() {
+    let cpu = cpu();
+    let shape = Shape::of(&[4]);
+    let info = |place, len| BufferInfo { place, dtype: DType::F32, len };
+    let copy = step(Kernel::Elementwise(sum(&[4], View::contiguous(shape), false)), &[0], Some(1));
+    let plan = |len| Plan {
+        steps: vec![copy.clone()],
+        buffers: vec![info(Place::Leaf(0), len), info(Place::Output(0), 4)],
+        slots: vec![],
+        outputs: vec![1],
+    };
+    assert!(cpu.compile(&Graph::default(), Arc::new(plan(3))).is_err(), "a view that reaches too far");
+    let compiled = cpu.compile(&Graph::default(), Arc::new(plan(4))).expect("the plan is valid");
+    assert!(cpu.run(&compiled, &Bindings::default()).is_err(), "an unbound leaf");
+    let leaves = vec![Leaf::Data(Storage::Cpu(cpu.upload(HostData::F32(vec![0.0; 3]))))];
+    assert!(cpu.run(&compiled, &Bindings { leaves, ..Bindings::default() }).is_err(), "a leaf that is too short");
+}

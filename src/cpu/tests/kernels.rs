@@ -1,0 +1,398 @@
+//! Each kernel on odd sizes.
+
+use super::*;
+use crate::graph::View;
+use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, RandomWord, ReduceOp, UnaryOp};
+use crate::plan::expr::{Expr, Term};
+use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView};
+
+fn cpu() -> CpuExecutor {
+    CpuExecutor::new().expect("threads can be started")
+}
+
+/// An expression that loads `views[i]` of operand i, one f32 term each.
+fn loads(shape: Shape, views: &[(View, DType)]) -> Expr {
+    let mut expr = Expr::new(shape);
+    for (operand, &(view, dtype)) in views.iter().enumerate() {
+        expr.push(Term::Load { operand, view }, dtype);
+    }
+    expr
+}
+
+#[test]
+fn unary_functions() {
+    let cpu = cpu();
+    use UnaryOp::*;
+    for (op, bool_result) in [
+        (Neg, false), (Abs, false), (Sign, false), (Square, false), (Exp, false), (Expm1, false), (Sin, false), (Cos, false),
+        (Tan, false), (Atan, false), (Sinh, false), (Cosh, false), (Tanh, false), (Erf, false), (Floor, false), (Ceil, false),
+        (Round, false), (Trunc, false), (Sigmoid, false), (Relu, false), (Softplus, false), (Sqrt, false), (Log, false),
+        (Log1p, false), (Asin, false), (Acos, false), (Rsqrt, false), (Reciprocal, false), (IsNan, true), (IsFinite, true),
+    ] {
+        for n in [1, 1500] {
+            let mut case = Case::new();
+            let x = case.float_leaf(&[n]);
+            let dtype = if bool_result { DType::Bool } else { DType::F32 };
+            case.node(Op::Unary(op), &[x], &[n], dtype);
+            let shape = Shape::of(&[n]);
+            let mut expr = loads(shape, &[(View::contiguous(shape), DType::F32)]);
+            expr.push(Term::Unary(op, 0), dtype);
+            // Near its poles a tangent magnifies what f32 lost of its argument.
+            case.check(&format!("{op:?}"), &cpu, Kernel::Elementwise(expr), if op == Tan { 2e-5 } else { 1e-6 });
+        }
+    }
+}
+
+#[test]
+fn binary_functions_of_floats_and_integers() {
+    let cpu = cpu();
+    use BinaryOp::*;
+    for op in [Add, Sub, Mul, Div, Pow, Rem, Atan2, Minimum, Maximum, Eq, Ne, Lt, Le, Gt, Ge, And, Or, Xor] {
+        for dtype in [DType::F32, DType::I32, DType::U32, DType::Bool] {
+            let skip = match dtype {
+                DType::F32 => matches!(op, And | Or | Xor),
+                DType::Bool => !matches!(op, And | Or | Xor | Eq | Ne),
+                _ => matches!(op, Atan2),
+            };
+            if skip {
+                continue;
+            }
+            let n = 1100;
+            let mut case = Case::new();
+            for seed in 0..2 {
+                let data = match dtype {
+                    DType::F32 => floats(n, seed),
+                    DType::I32 => ints(n, seed, -5, 11),
+                    DType::U32 | DType::Bool => match ints(n, seed, 0, if dtype == DType::Bool { 2 } else { 9 }) {
+                        HostData::I32(v) => HostData::U32(v.into_iter().map(|x| x as u32).collect()),
+                        other => other,
+                    },
+                    DType::F64 => unreachable!("not in the table"),
+                };
+                case.leaf(&[n], dtype, data);
+            }
+            let result = if op.is_comparison() { DType::Bool } else { dtype };
+            case.node(Op::Binary(op), &[0, 1], &[n], result);
+            let view = View::contiguous(Shape::of(&[n]));
+            let mut expr = loads(view.shape, &[(view, dtype), (view, dtype)]);
+            expr.push(Term::Binary(op, 0, 1), result);
+            case.check(&format!("{op:?} {dtype}"), &cpu, Kernel::Elementwise(expr), 2e-6);
+        }
+    }
+}
+
+#[test]
+fn casts_selects_scalars_and_sources() {
+    let cpu = cpu();
+    let n = 2500;
+    let shape = Shape::of(&[n]);
+    let view = View::contiguous(shape);
+    for (from, to) in [
+        (DType::F32, DType::I32), (DType::F32, DType::U32), (DType::F32, DType::Bool), (DType::I32, DType::F32),
+        (DType::I32, DType::U32), (DType::I32, DType::Bool), (DType::I32, DType::I32),
+    ] {
+        let mut case = Case::new();
+        let data = if from == DType::F32 { floats(n, 3) } else { ints(n, 3, -3, 7) };
+        case.leaf(&[n], from, data);
+        case.node(Op::Cast, &[0], &[n], to);
+        let mut expr = loads(shape, &[(view, from)]);
+        expr.push(Term::Cast(0), to);
+        case.check(&format!("cast {from} to {to}"), &cpu, Kernel::Elementwise(expr), 0.0);
+    }
+    // where(x > s, x, iota)
+    let mut case = Case::new();
+    case.scalars = vec![0.25];
+    let x = case.float_leaf(&[n]);
+    let s = case.node(Op::Scalar, &[], &[], DType::F32);
+    let s = case.node(Op::Reshape, &[s], &[1], DType::F32);
+    let s = case.node(Op::Expand, &[s], &[n], DType::F32);
+    let iota = case.node(Op::Iota, &[], &[n], DType::F32);
+    let greater = case.node(Op::Binary(BinaryOp::Gt), &[x, s], &[n], DType::Bool);
+    case.node(Op::Where, &[greater, x, iota], &[n], DType::F32);
+    let mut expr = loads(shape, &[(view, DType::F32)]);
+    expr.push(Term::Scalar { slot: 0 }, DType::F32);
+    expr.push(Term::Binary(BinaryOp::Gt, 0, 1), DType::Bool);
+    expr.push(Term::Index { view }, DType::F32);
+    expr.push(Term::Select(2, 0, 3), DType::F32);
+    case.check("where", &cpu, Kernel::Elementwise(expr), 0.0);
+    for word in [RandomWord::First, RandomWord::Second] {
+        let mut case = Case::new();
+        case.randoms = vec![RandomKey { key: [7, 8], offset: 9 }];
+        case.node(Op::Random(word), &[], &[n], DType::U32);
+        let mut expr = Expr::new(shape);
+        expr.push(Term::Random { slot: 0, word, view }, DType::U32);
+        case.check("random", &cpu, Kernel::Elementwise(expr), 0.0);
+    }
+}
+
+#[test]
+fn padded_views_and_their_masks() {
+    let cpu = cpu();
+    let mut case = Case::new();
+    let x = case.float_leaf(&[5, 7]);
+    let p = case.node(Op::Permute(vec![1, 0]), &[x], &[7, 5], DType::F32);
+    let p = case.node(Op::Pad { before: vec![2, 1] }, &[p], &[10, 300], DType::F32);
+    case.node(Op::Unary(UnaryOp::Exp), &[p], &[10, 300], DType::F32);
+    let shape = Shape::of(&[10, 300]);
+    let view = View::contiguous(Shape::of(&[5, 7])).permute(&[1, 0]).pad(&[2, 1], shape);
+    let mut expr = loads(shape, &[(view, DType::F32)]);
+    expr.push(Term::Unary(UnaryOp::Exp, 0), DType::F32);
+    case.check("exp of pad", &cpu, Kernel::Elementwise(expr.clone()), 1e-6);
+    // Pad of exp: 0 where there is no element.
+    let mut case = Case::new();
+    let x = case.float_leaf(&[5, 7]);
+    let e = case.node(Op::Unary(UnaryOp::Exp), &[x], &[5, 7], DType::F32);
+    let p = case.node(Op::Permute(vec![1, 0]), &[e], &[7, 5], DType::F32);
+    case.node(Op::Pad { before: vec![2, 1] }, &[p], &[10, 300], DType::F32);
+    let valid = expr.push(Term::Valid { view }, DType::Bool);
+    let zero = expr.push(Term::Constant { bits: 0 }, DType::F32);
+    expr.push(Term::Select(valid, 1, zero), DType::F32);
+    case.check("pad of exp", &cpu, Kernel::Elementwise(expr), 1e-6);
+}
+
+#[test]
+fn reductions_in_both_layouts() {
+    let cpu = cpu();
+    // (shape, reduced axes)
+    let rows: &[(&[usize], &[usize])] = &[
+        (&[1], &[0]),
+        (&[3, 5], &[1]),
+        (&[3, 5], &[0]),
+        (&[200_003], &[0]),
+        (&[2, 100_001], &[1]),
+        (&[70_000, 3], &[0]),
+        (&[131, 517], &[0]),
+        (&[7, 9001], &[0]),
+        (&[4, 6, 5, 3], &[0, 2, 3]),
+        (&[4, 6, 5, 3], &[1, 3]),
+        (&[0, 4], &[0]),
+        (&[4, 0], &[0]),
+        (&[2000, 3], &[1]),
+    ];
+    for &(shape, axes) in rows {
+        for op in [ReduceOp::Sum, ReduceOp::Prod, ReduceOp::Max, ReduceOp::Min] {
+            for dtype in [DType::F32, DType::I32] {
+                let extent = Shape::of(shape);
+                if matches!(op, ReduceOp::Max | ReduceOp::Min) && extent.numel() == 0 {
+                    continue;
+                }
+                let mut case = Case::new();
+                let data = if dtype == DType::F32 { floats(extent.numel(), 5) } else { ints(extent.numel(), 5, -9, 19) };
+                case.leaf(shape, dtype, data);
+                let out = axes.iter().fold(extent, |s, &a| s.with(a, 1));
+                case.node(Op::Reduce { op, axes: axes.to_vec() }, &[0], &out, dtype);
+                let order: Vec<usize> =
+                    (0..shape.len()).filter(|d| !axes.contains(d)).chain(axes.iter().copied()).collect();
+                let view = View::contiguous(extent).permute(&order);
+                let value = loads(view.shape, &[(view, dtype)]);
+                let kept = shape.len() - axes.len();
+                let epilogue = Expr::identity(Shape::of(&view.shape[..kept]), dtype);
+                let kernel = Kernel::Reduce { op, value, kept, epilogue };
+                case.check(&format!("{op:?} of {shape:?} over {axes:?} in {dtype}"), &cpu, kernel, 2e-6 * 30.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn arg_reductions() {
+    let cpu = cpu();
+    for (shape, axis) in [(&[3usize, 50][..], 1), (&[50, 3], 0), (&[4, 5, 6], 1), (&[1, 3000], 1)] {
+        for op in [ReduceOp::Max, ReduceOp::Min] {
+            let extent = Shape::of(shape);
+            let mut case = Case::new();
+            case.leaf(shape, DType::F32, floats(extent.numel(), 2));
+            case.node(Op::ArgReduce { op, axis }, &[0], &extent.with(axis, 1), DType::I32);
+            let order: Vec<usize> = (0..shape.len()).filter(|&d| d != axis).chain([axis]).collect();
+            let view = View::contiguous(extent).permute(&order);
+            let kernel = Kernel::ArgReduce { op, value: loads(view.shape, &[(view, DType::F32)]) };
+            case.check(&format!("arg {op:?} of {shape:?}"), &cpu, kernel, 0.0);
+        }
+    }
+}
+
+#[test]
+fn matrix_products_with_epilogue() {
+    let cpu = cpu();
+    // (batch, m, n, k, a transposed, b transposed)
+    let rows: &[(&[usize], usize, usize, usize, bool, bool)] = &[
+        (&[], 1, 1, 1, false, false),
+        (&[], 3, 5, 7, false, true),
+        (&[], 65, 33, 130, true, false),
+        (&[], 17, 1, 200, false, false),
+        (&[], 2, 3, 0, false, false),
+        (&[5], 4, 3, 2, true, true),
+        (&[2, 3], 31, 9, 12, false, false),
+        (&[40], 20, 20, 20, false, true),
+    ];
+    for &(batch, m, n, k, ta, tb) in rows {
+        let shape = |last: [usize; 2]| [batch, &last[..]].concat();
+        let rank = batch.len() + 2;
+        let swap: Vec<usize> = (0..rank - 2).chain([rank - 1, rank - 2]).collect();
+        let mut case = Case::new();
+        let mut a = case.float_leaf(&shape(if ta { [k, m] } else { [m, k] }));
+        let mut b = case.float_leaf(&shape(if tb { [n, k] } else { [k, n] }));
+        let bias = case.float_leaf(&[n]);
+        if ta {
+            a = case.node(Op::Permute(swap.clone()), &[a], &shape([m, k]), DType::F32);
+        }
+        if tb {
+            b = case.node(Op::Permute(swap.clone()), &[b], &shape([k, n]), DType::F32);
+        }
+        let out = Shape::of(&shape([m, n]));
+        let product = case.node(Op::MatMul, &[a, b], &out, DType::F32);
+        let ones: Vec<usize> = vec![1; rank - 1];
+        let wide = case.node(Op::Reshape, &[bias], &[&ones[..], &[n]].concat(), DType::F32);
+        let wide = case.node(Op::Expand, &[wide], &out, DType::F32);
+        let sum = case.node(Op::Binary(BinaryOp::Add), &[product, wide], &out, DType::F32);
+        case.node(Op::Unary(UnaryOp::Relu), &[sum], &out, DType::F32);
+        let mut epilogue = Expr::new(out);
+        epilogue.push(Term::Acc, DType::F32);
+        let view = View::contiguous(Shape::of(&[&ones[..], &[n]].concat())).expand(out);
+        epilogue.push(Term::Load { operand: 2, view }, DType::F32);
+        epilogue.push(Term::Binary(BinaryOp::Add, 0, 1), DType::F32);
+        epilogue.push(Term::Unary(UnaryOp::Relu, 2), DType::F32);
+        let strides = |each: usize| -> Vec<i64> {
+            Shape::of(batch).strides().iter().map(|&s| (s * each) as i64).collect()
+        };
+        let view = |rows: usize, cols: usize, transposed: bool| MatrixView {
+            batch: strides(rows * cols),
+            row: if transposed { 1 } else { cols as i64 },
+            col: if transposed { rows as i64 } else { 1 },
+            offset: 0,
+        };
+        let kernel = MatMul { batch: Shape::of(batch), m, n, k, a: view(m, k, ta), b: view(k, n, tb), epilogue };
+        case.check(&format!("{batch:?} x {m} x {n} x {k}"), &cpu, Kernel::MatMul(kernel), 1e-5);
+    }
+}
+
+#[test]
+fn convolutions_and_their_gradients() {
+    let cpu = cpu();
+    let plain = ConvSpec { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 };
+    // (x, co, kernel, spec)
+    let rows = [
+        ([1, 1, 5, 5], 1, [3, 3], plain),
+        ([3, 2, 6, 7], 4, [3, 2], ConvSpec { padding: [1, 1], ..plain }),
+        ([2, 4, 9, 8], 6, [3, 3], ConvSpec { stride: [2, 3], padding: [1, 2], groups: 2, ..plain }),
+        ([5, 3, 7, 7], 3, [3, 3], ConvSpec { dilation: [2, 2], padding: [2, 2], groups: 3, ..plain }),
+        ([17, 3, 4, 4], 5, [1, 1], plain),
+        ([2, 3, 4, 4], 5, [1, 1], ConvSpec { stride: [2, 2], ..plain }),
+        ([2, 2, 3, 1], 2, [3, 3], ConvSpec { padding: [2, 3], dilation: [2, 3], ..plain }),
+        ([2, 1, 4, 5], 2, [4, 5], plain),
+    ];
+    for (x, co, k, spec) in rows {
+        let w = [co, x[1] / spec.groups, k[0], k[1]];
+        let oh = spec.output(0, x[2], k[0]).expect("the window fits");
+        let ow = spec.output(1, x[3], k[1]).expect("the window fits");
+        let y = [x[0], co, oh, ow];
+        for role in [ConvRole::Forward, ConvRole::InputGrad, ConvRole::WeightGrad] {
+            let (a, b, out, op) = match role {
+                ConvRole::Forward => (x, w, y, Op::Conv2d(spec)),
+                ConvRole::InputGrad => (y, w, x, Op::Conv2dInputGrad(spec)),
+                ConvRole::WeightGrad => (x, y, w, Op::Conv2dWeightGrad(spec)),
+            };
+            let mut case = Case::new();
+            let a = case.float_leaf(&a);
+            let b = case.float_leaf(&b);
+            let conv = case.node(op, &[a, b], &out, DType::F32);
+            case.node(Op::Unary(UnaryOp::Square), &[conv], &out, DType::F32);
+            let mut epilogue = Expr::identity(Shape::of(&out), DType::F32);
+            epilogue.push(Term::Unary(UnaryOp::Square, 0), DType::F32);
+            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue });
+            case.check(&format!("{role:?} {x:?} {w:?} {spec:?}"), &cpu, kernel, 2e-5);
+        }
+    }
+}
+
+#[test]
+fn pooling() {
+    let cpu = cpu();
+    let plain = PoolSpec { kernel: [2, 2], stride: [2, 2], padding: [0, 0], dilation: [1, 1], count_include_pad: true };
+    let rows = [
+        ([2, 3, 8, 6], plain),
+        ([2, 3, 7, 9], plain),
+        ([3, 1, 7, 5], PoolSpec { kernel: [3, 3], stride: [2, 1], padding: [1, 1], ..plain }),
+        ([3, 1, 7, 5], PoolSpec { kernel: [3, 3], stride: [2, 1], padding: [1, 1], count_include_pad: false, ..plain }),
+        ([1, 2, 9, 9], PoolSpec { kernel: [2, 3], stride: [1, 2], dilation: [2, 3], ..plain }),
+        ([1, 1, 4, 4], PoolSpec { kernel: [4, 4], stride: [4, 4], ..plain }),
+        ([1, 1, 1, 1], PoolSpec { stride: [1, 1], padding: [1, 1], dilation: [2, 2], count_include_pad: false, ..plain }),
+    ];
+    for (x, spec) in rows {
+        let y = [x[0], x[1], spec.output(0, x[2]).expect("fits"), spec.output(1, x[3]).expect("fits")];
+        for (op, operands, out) in [
+            (PoolOp::Max, vec![x], y),
+            (PoolOp::MaxScatter, vec![x, y], x),
+            (PoolOp::MaxSelect, vec![x, x], y),
+            (PoolOp::Avg, vec![x], y),
+            (PoolOp::AvgScatter, vec![y], x),
+        ] {
+            for with_nan in [false, true] {
+                let mut case = Case::new();
+                let inputs: Vec<usize> = operands.iter().map(|s| case.float_leaf(s)).collect();
+                if let (true, HostData::F32(v)) = (with_nan, &mut case.leaves[0]) {
+                    // Coarse values make ties; a NaN must win.
+                    v.iter_mut().for_each(|v| *v = v.round());
+                    let middle = v.len() / 2;
+                    v[middle] = f32::NAN;
+                }
+                case.node(Op::Pool(op, spec), &inputs, &out, DType::F32);
+                case.check(&format!("{op:?} {x:?} {spec:?}"), &cpu, Kernel::Pool { op, spec, x, y }, 1e-6);
+            }
+        }
+    }
+}
+
+#[test]
+fn softmax_and_cross_entropy() {
+    let cpu = cpu();
+    for (rows, cols) in [(1, 1), (3, 10), (5, 17), (700, 33), (2, 5000)] {
+        let infinite_row = |case: &mut Case| {
+            if let HostData::F32(v) = &mut case.leaves[0] {
+                v[..cols].fill(f32::NEG_INFINITY);
+            }
+        };
+        for log in [false, true] {
+            for masked in [false, true] {
+                let mut case = Case::new();
+                let x = case.float_leaf(&[rows, cols]);
+                if masked {
+                    infinite_row(&mut case);
+                }
+                case.node(Op::Softmax { log }, &[x], &[rows, cols], DType::F32);
+                case.check(&format!("softmax {rows} x {cols} {log}"), &cpu, Kernel::Softmax { rows, cols, log }, 2e-6);
+            }
+        }
+        let mut case = Case::new();
+        let x = case.float_leaf(&[rows, cols]);
+        infinite_row(&mut case);
+        let labels = case.leaf(&[rows], DType::I32, ints(rows, 1, -1, cols as u32 + 2));
+        case.node(Op::CrossEntropy, &[x, labels], &[rows], DType::F32);
+        case.check(&format!("cross-entropy {rows} x {cols}"), &cpu, Kernel::CrossEntropy { rows, cols }, 2e-6);
+        let mut case = Case::new();
+        let x = case.float_leaf(&[rows, cols]);
+        infinite_row(&mut case);
+        let labels = case.leaf(&[rows], DType::I32, ints(rows, 1, -1, cols as u32 + 2));
+        let ct = case.float_leaf(&[rows]);
+        case.node(Op::CrossEntropyGrad, &[x, labels, ct], &[rows, cols], DType::F32);
+        case.check(&format!("its gradient {rows} x {cols}"), &cpu, Kernel::CrossEntropyGrad { rows, cols }, 2e-6);
+    }
+}
+
+#[test]
+fn rows_by_index() {
+    let cpu = cpu();
+    for (rows, cols, n) in [(1, 1, 1), (5, 3, 20), (50, 65, 3000), (3, 7, 0)] {
+        let index = ints(n, 4, -1, rows as u32 + 2);
+        let mut case = Case::new();
+        let table = case.float_leaf(&[rows, cols]);
+        let i = case.leaf(&[n], DType::I32, index.clone());
+        case.node(Op::Gather, &[table, i], &[n, cols], DType::F32);
+        case.check("gather", &cpu, Kernel::Gather { rows, cols, n }, 0.0);
+        let mut case = Case::new();
+        let src = case.float_leaf(&[n, cols]);
+        let i = case.leaf(&[n], DType::I32, index);
+        case.node(Op::ScatterAdd, &[src, i], &[rows, cols], DType::F32);
+        case.check("scatter_add", &cpu, Kernel::ScatterAdd { rows, cols, n }, 1e-5);
+    }
+}
