@@ -1,6 +1,8 @@
 //! The GPU executor: carries out plans through wgpu.
 
 pub(crate) mod expr;
+pub(crate) mod kernels;
+pub(crate) mod math;
 pub(crate) mod program;
 
 /// A range of GPU memory. Clones share it.

@@ -1,0 +1,59 @@
+// Integer arithmetic with every case defined: division by zero gives 0, and the remainder has the divisor's sign.
+
+fn div_i32(a: i32, b: i32) -> i32 {
+    if (b == 0) {
+        return 0;
+    }
+    // The most negative number has no counterpart: negate with wrap-around instead of dividing by -1.
+    if (b == -1) {
+        return bitcast<i32>(0u - bitcast<u32>(a));
+    }
+    return a / b;
+}
+
+fn div_u32(a: u32, b: u32) -> u32 {
+    if (b == 0u) {
+        return 0u;
+    }
+    return a / b;
+}
+
+fn rem_i32(a: i32, b: i32) -> i32 {
+    if (b == 0 || b == -1) {
+        return 0;
+    }
+    let r = a % b;
+    return select(r, r + b, r != 0 && ((r < 0) != (b < 0)));
+}
+
+fn rem_u32(a: u32, b: u32) -> u32 {
+    if (b == 0u) {
+        return 0u;
+    }
+    return a % b;
+}
+
+fn pow_u32(a: u32, b: u32) -> u32 {
+    var n = b;
+    var base = a;
+    var product = 1u;
+    while (n > 0u) {
+        if ((n & 1u) == 1u) {
+            product *= base;
+        }
+        base *= base;
+        n >>= 1u;
+    }
+    return product;
+}
+
+// A negative exponent gives the truncated reciprocal.
+fn pow_i32(a: i32, b: i32) -> i32 {
+    if (b >= 0) {
+        return bitcast<i32>(pow_u32(bitcast<u32>(a), u32(b)));
+    }
+    if (a == 1 || (a == -1 && (b & 1) == 0)) {
+        return 1;
+    }
+    return select(0, -1, a == -1);
+}

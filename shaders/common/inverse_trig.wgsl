@@ -1,0 +1,34 @@
+// Inverse trigonometric functions to about 3 ulp: all of them are an angle of a point.
+
+// The arc tangent of t in [0, 1].
+fn atan_unit(t: f32) -> f32 {
+    let far = t > 0.414213562;
+    let u = select(t, (t - 1.0) / (t + 1.0), far);
+    let z = u * u;
+    let p = u + u * z * (-0.333333069 + z * (0.19998183 + z * (-0.142395327 + z * (0.105698288 - z * 0.0602630525))));
+    return select(p, 0.785398163 + p, far);
+}
+
+fn atan2_f32(y: f32, x: f32) -> f32 {
+    let ax = abs(x);
+    let ay = abs(y);
+    let large = max(ax, ay);
+    let t = select(select(min(ax, ay) / large, 0.0, large == 0.0), 1.0, ax == ay && large > 0.0);
+    var angle = atan_unit(t);
+    angle = select(angle, 1.57079633 - angle, ay > ax);
+    angle = select(angle, 3.14159265 - angle, (bitcast<u32>(x) >> 31u) == 1u);
+    angle = select(angle, -angle, (bitcast<u32>(y) >> 31u) == 1u);
+    return select(angle, x + y, is_nan_f32(x) || is_nan_f32(y));
+}
+
+fn atan_f32(x: f32) -> f32 {
+    return atan2_f32(x, 1.0);
+}
+
+fn asin_f32(x: f32) -> f32 {
+    return atan2_f32(x, sqrt((1.0 - x) * (1.0 + x)));
+}
+
+fn acos_f32(x: f32) -> f32 {
+    return atan2_f32(sqrt((1.0 - x) * (1.0 + x)), x);
+}

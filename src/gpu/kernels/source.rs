@@ -1,0 +1,69 @@
+//! What the generated kernels share: binding declarations and the folded launch.
+
+use crate::error::{Error, Result};
+use crate::gpu::math::wgsl_type;
+use crate::gpu::program::{Caps, Operand};
+use crate::plan::{Plan, Step};
+
+/// A storage binding: what it is, its name in WGSL and its element type.
+pub(crate) struct Binding {
+    /// What is bound.
+    pub operand: Operand,
+    /// The variable's name.
+    pub name: String,
+    /// The element type.
+    pub element: &'static str,
+}
+
+impl Binding {
+    /// The step's read `k`, as `b{k}`.
+    pub fn read(k: usize, step: &Step, plan: &Plan) -> Self {
+        Self { operand: Operand::Read(k), name: format!("b{k}"), element: wgsl_type(plan.buffers[step.reads[k]].dtype) }
+    }
+
+    /// Any operand under a name of its own.
+    pub fn new(operand: Operand, name: &str, element: &'static str) -> Self {
+        Self { operand, name: name.into(), element }
+    }
+}
+
+/// Declarations of the record and the storage bindings, in the order in which the executor binds them.
+pub(crate) fn declare(record_words: usize, bindings: &[Binding]) -> String {
+    let mut text = format!("@group(0) @binding(0) var<uniform> params: array<vec4<u32>, {}>;\n", record_words.div_ceil(4).max(1));
+    for (k, b) in bindings.iter().enumerate() {
+        let access = if b.operand.is_read_only() { "read" } else { "read_write" };
+        let line = format!("@group(0) @binding({}) var<storage, {access}> {}: array<{}>;\n", k + 1, b.name, b.element);
+        text.push_str(&line);
+    }
+    text
+}
+
+/// The head of an entry point with workgroups of `size`: declares `wg`, the linear workgroup index, and `lid`.
+pub(crate) fn entry(size: u32) -> String {
+    format!(
+        "@compute @workgroup_size({size})\nfn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) nwg: \
+         vec3<u32>,\n        @builtin(local_invocation_index) lid: u32) {{\n    let wg = wid.x + wid.y * nwg.x;\n"
+    )
+}
+
+/// The written buffer's id; every kernel but the optimizers' has one.
+pub(crate) fn written(step: &Step) -> Result<usize> {
+    step.write.ok_or_else(|| Error::internal(format!("{} writes nothing", step.kernel.name())))
+}
+
+/// Checks a kernel against the device's limit on storage buffers, which the planner keeps.
+pub(crate) fn check_bindings(count: usize, caps: &Caps, step: &Step) -> Result<()> {
+    if count as u64 <= u64::from(caps.max_storage_buffers) {
+        return Ok(());
+    }
+    Err(Error::internal(format!("{} binds {count} buffers; the device allows {}", step.kernel.name(), caps.max_storage_buffers)))
+}
+
+/// A size as a record word.
+pub(crate) fn size_word(n: usize) -> Result<u32> {
+    u32::try_from(n).map_err(|_| Error::OutOfMemory {
+        bytes: n as u64 * 4,
+        reason: "a kernel can index at most 2^32 elements".into(),
+        help: "use smaller tensors or batches".into(),
+    })
+}
