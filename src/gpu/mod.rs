@@ -1,10 +1,20 @@
 //! The GPU executor: carries out plans through wgpu.
 
+pub(crate) mod compiled;
+pub(crate) mod context;
+pub(crate) mod executor;
 pub(crate) mod expr;
 pub(crate) mod kernels;
 pub(crate) mod math;
+pub(crate) mod memory;
+pub(crate) mod pipeline;
 pub(crate) mod program;
+pub(crate) mod readback;
+pub(crate) mod run;
+pub(crate) mod staging;
+#[cfg(test)]
+mod tests;
 
-/// A range of GPU memory. Clones share it.
-#[derive(Debug, Clone)]
-pub(crate) struct Buffer {}
+pub(crate) use compiled::Compiled;
+pub(crate) use executor::GpuExecutor;
+pub(crate) use memory::Buffer;

@@ -2,6 +2,7 @@
 
 pub(crate) mod arg_reduce;
 pub(crate) mod elementwise;
+pub(crate) mod optim;
 pub(crate) mod reduce;
 pub(crate) mod source;
 

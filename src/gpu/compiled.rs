@@ -1,0 +1,236 @@
+//! A plan made ready for a device: its programs, pipelines and uniform records.
+
+use super::executor::GpuExecutor;
+use super::kernels;
+use super::memory::Buffer;
+use super::pipeline::Pipeline;
+use super::program::{Operand, Program, Word};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::optim::store::OptimStore;
+use crate::plan::{Bindings, Plan, Step};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// A submission is cut where its estimate passes this, in seconds; Windows ends jobs at 2 s.
+const SUBMISSION_SECONDS: f64 = 0.2;
+
+/// A plan for one device.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(super) plan: Arc<Plan>,
+    pub(super) dispatches: Vec<Dispatch>,
+    /// Bytes of each scratch buffer: the most that any step wants.
+    pub(super) scratch: Vec<u64>,
+    pub(super) state: Mutex<State>,
+}
+
+/// One launch.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    pub name: String,
+    pub step: usize,
+    pub pipeline: Arc<Pipeline>,
+    pub operands: Vec<Operand>,
+    pub grid: [u32; 3],
+    /// Its record's place in the plan's uniform buffer.
+    pub record: std::ops::Range<u64>,
+    /// Whether a new submission begins here.
+    pub cut: bool,
+}
+
+/// What a plan keeps between evaluations.
+#[derive(Debug)]
+pub(super) struct State {
+    /// All uniform records; those with words that change lie at the end.
+    pub record: Buffer,
+    template: Vec<u8>,
+    dynamic: Vec<(usize, Word)>,
+    /// Where the changing part of the records starts.
+    dynamic_from: usize,
+    uploaded: bool,
+    /// Per graph output, buffers that were handed out and may have come back.
+    pub outputs: Vec<Vec<Buffer>>,
+    /// Per dispatch, bind groups by the (buffer, offset) pairs that they bind, the latest last.
+    pub groups: Vec<Vec<(Vec<(u64, u64)>, wgpu::BindGroup)>>,
+    /// What the bind groups were made under.
+    pub generation: (u64, u64),
+    /// Per optimizer step: the store it last ran on, its block table and its coefficients.
+    pub optimizers: Vec<Optimizer>,
+}
+
+/// An optimizer step's tables for one store.
+#[derive(Debug)]
+pub(super) struct Optimizer {
+    pub step: usize,
+    pub store: Weak<OptimStore>,
+    pub blocks: Buffer,
+    pub coefficients: Buffer,
+}
+
+impl Compiled {
+    pub(super) fn new(gpu: &GpuExecutor, plan: Arc<Plan>) -> Result<Self> {
+        if plan.buffers.iter().any(|b| b.dtype == DType::F64) {
+            return Err(Error::Unsupported {
+                op: "gpu",
+                reason: "f64 does not exist on GPUs".into(),
+                help: "cast to f32, or use the CPU device".into(),
+            });
+        }
+        let caps = gpu.caps();
+        let mut programs: Vec<(usize, Program)> = Vec::new();
+        let mut scratch: Vec<u64> = Vec::new();
+        for (s, step) in plan.steps.iter().enumerate() {
+            let lowered = kernels::lower(step, &plan, &caps)?;
+            for (n, &bytes) in lowered.scratch.iter().enumerate() {
+                if n == scratch.len() {
+                    scratch.push(0);
+                }
+                scratch[n] = scratch[n].max(bytes);
+            }
+            programs.extend(lowered.programs.into_iter().map(|p| (s, p)));
+        }
+        let layout = Layout::of(&programs, u64::from(gpu.context.limits.min_uniform_buffer_offset_alignment).max(16));
+        let pipelines = compile_all(gpu, &programs)?;
+        let record = gpu.memory.take(&gpu.context, layout.template.len() as u64, "a plan's records")?;
+        let cuts = cuts(&plan.steps, gpu.is_software());
+        let mut dispatches = Vec::with_capacity(programs.len());
+        for (((step, program), pipeline), place) in programs.into_iter().zip(pipelines).zip(&layout.places) {
+            let first = dispatches.last().is_none_or(|d: &Dispatch| d.step != step);
+            dispatches.push(Dispatch {
+                name: program.name,
+                step,
+                pipeline,
+                operands: program.operands,
+                grid: program.grid,
+                record: place.clone(),
+                cut: first && cuts[step],
+            });
+        }
+        let state = State {
+            record,
+            template: layout.template,
+            dynamic: layout.dynamic,
+            dynamic_from: layout.dynamic_from,
+            uploaded: false,
+            outputs: vec![Vec::new(); plan.outputs.len()],
+            groups: dispatches.iter().map(|_| Vec::new()).collect(),
+            generation: (0, 0),
+            optimizers: Vec::new(),
+        };
+        Ok(Self { plan, dispatches, scratch, state: Mutex::new(state) })
+    }
+
+    /// The launches: step, kernel name and workgroups.
+    pub fn launches(&self) -> impl Iterator<Item = (usize, &str, [u32; 3])> {
+        self.dispatches.iter().map(|d| (d.step, d.name.as_str(), d.grid))
+    }
+}
+
+impl State {
+    /// Fills in the words that change; gives the bytes to upload and where they go, or `None` if none changed.
+    pub fn patch(&mut self, bindings: &Bindings) -> Result<Option<(usize, &[u8])>> {
+        let mut changed = false;
+        for &(at, word) in &self.dynamic {
+            let value = word_value(word, bindings)?.to_le_bytes();
+            let place = &mut self.template[at..at + 4];
+            changed |= place != value;
+            place.copy_from_slice(&value);
+        }
+        let from = if self.uploaded { self.dynamic_from } else { 0 };
+        let wanted = changed || !self.uploaded;
+        // Until the caller confirms it, so that a failed upload is made again in full.
+        self.uploaded &= !wanted;
+        Ok(wanted.then(|| (from, &self.template[from..])))
+    }
+
+    /// The bytes that [`State::patch`] gave are on their way.
+    pub fn patched(&mut self) {
+        self.uploaded = true;
+    }
+
+    /// The next [`State::patch`] gives everything again, because the last upload may not have arrived.
+    pub fn forget(&mut self) {
+        self.uploaded = false;
+        self.groups.iter_mut().for_each(Vec::clear);
+    }
+}
+
+/// The current value of a record word.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scalars are rounded to their dtype on use")]
+fn word_value(word: Word, bindings: &Bindings) -> Result<u32> {
+    let missing = |what: &str, slot: usize| Error::internal(format!("{what} {slot} is not bound"));
+    match word {
+        Word::U32(v) => Ok(v),
+        Word::Scalar { slot, dtype } => {
+            let value = *bindings.scalars.get(slot).ok_or_else(|| missing("scalar", slot))?;
+            Ok(match dtype {
+                DType::F32 | DType::F64 => (value as f32).to_bits(),
+                DType::I32 => (value as i32).cast_unsigned(),
+                DType::U32 => value as u32,
+                DType::Bool => u32::from(value != 0.0),
+            })
+        }
+        Word::Random { slot, word } => {
+            let key = bindings.randoms.get(slot).ok_or_else(|| missing("random key", slot))?;
+            Ok([key.key[0], key.key[1], key.offset][word.min(2)])
+        }
+    }
+}
+
+/// Where each program's record lies.
+struct Layout {
+    places: Vec<std::ops::Range<u64>>,
+    template: Vec<u8>,
+    dynamic: Vec<(usize, Word)>,
+    dynamic_from: usize,
+}
+
+impl Layout {
+    /// Constant records first, those with changing words last, each at a multiple of `align`.
+    fn of(programs: &[(usize, Program)], align: u64) -> Self {
+        let align = usize::try_from(align).unwrap_or(256);
+        let changes = |p: &Program| p.record.iter().any(|w| !matches!(w, Word::U32(_)));
+        let mut layout = Self { places: vec![0..0; programs.len()], template: Vec::new(), dynamic: Vec::new(), dynamic_from: 0 };
+        for wanted in [false, true] {
+            if wanted {
+                layout.dynamic_from = layout.template.len();
+            }
+            for (n, (_, program)) in programs.iter().enumerate().filter(|(_, (_, p))| changes(p) == wanted) {
+                let at = layout.template.len();
+                let bytes = (program.record.len() * 4).next_multiple_of(16).max(16);
+                layout.places[n] = at as u64..(at + bytes) as u64;
+                for (k, &word) in program.record.iter().enumerate() {
+                    match word {
+                        Word::U32(v) => layout.template.extend(v.to_le_bytes()),
+                        word => {
+                            layout.dynamic.push((at + k * 4, word));
+                            layout.template.extend([0; 4]);
+                        }
+                    }
+                }
+                layout.template.resize((at + bytes).next_multiple_of(align), 0);
+            }
+        }
+        layout
+    }
+}
+
+/// Per step, whether a new submission begins with it.
+fn cuts(steps: &[Step], software: bool) -> Vec<bool> {
+    let (flops, bytes) = if software { (5e9, 2e9) } else { (1e12, 5e10) };
+    let mut elapsed = 0.0;
+    steps
+        .iter()
+        .map(|step| {
+            let seconds = (step.flops as f64 / flops).max(step.bytes as f64 / bytes);
+            let cut = elapsed > 0.0 && elapsed + seconds > SUBMISSION_SECONDS;
+            elapsed = if cut { seconds } else { elapsed + seconds };
+            cut
+        })
+        .collect()
+}
+
+fn compile_all(gpu: &GpuExecutor, programs: &[(usize, Program)]) -> Result<Vec<Arc<Pipeline>>> {
+    let mut pipelines = gpu.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+    programs.iter().map(|(_, p)| pipelines.get(&gpu.context, p)).collect()
+}

@@ -1,0 +1,216 @@
+//! Adapters and devices: what is there, and one of it opened.
+
+use super::program::Caps;
+use crate::error::{Error, Result};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What an adapter says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AdapterInfoLite {
+    /// Position in [`list`]; opens it through [`open`].
+    pub index: usize,
+    /// The adapter's name.
+    pub name: String,
+    /// `vulkan`, `metal`, `dx12` ...
+    pub backend: String,
+    /// What sort of device it is.
+    pub kind: AdapterKind,
+    /// The driver's name and version.
+    pub driver: String,
+}
+
+impl AdapterInfoLite {
+    /// Whether it computes on the host's cores.
+    pub fn is_software(&self) -> bool {
+        self.kind == AdapterKind::Software
+    }
+}
+
+/// Sorts of adapters, the fastest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum AdapterKind {
+    /// A card with memory of its own.
+    Discrete,
+    /// Shares the host's memory.
+    Integrated,
+    /// Lent by a virtual machine's host.
+    Virtual,
+    /// Unknown.
+    Other,
+    /// Runs on the host's cores (lavapipe, SwiftShader, WARP).
+    Software,
+}
+
+/// How a device is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Options {
+    /// Only WebGPU's default limits, whatever the adapter offers.
+    pub clamped: bool,
+    /// Bounds and loop checks in shaders, for tests.
+    pub checks: bool,
+}
+
+/// An open device.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The logical device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+    /// What it is.
+    pub info: AdapterInfoLite,
+    /// What kernels may use.
+    pub caps: Caps,
+    /// The limits it was opened with.
+    pub limits: wgpu::Limits,
+    /// How it was opened.
+    pub options: Options,
+    /// Whether timestamps can be taken.
+    pub timestamps: bool,
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+/// What the driver reported outside of any call.
+#[derive(Debug, Clone)]
+enum Failure {
+    /// The device is gone.
+    Lost(String),
+    /// An error that no scope caught.
+    Uncaught(String),
+}
+
+/// The adapters of this machine, in the driver's order.
+pub(crate) fn list() -> Vec<AdapterInfoLite> {
+    adapters().iter().enumerate().map(|(i, a)| describe(i, &a.get_info())).collect()
+}
+
+/// Opens adapter number `index` of [`list`].
+///
+/// # Errors
+/// No such adapter, or the driver refuses.
+pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
+    let adapters = adapters();
+    let Some(adapter) = adapters.get(index) else {
+        return Err(Error::NoDevice {
+            wanted: format!("adapter {index}"),
+            reason: format!("{} adapters were found", adapters.len()),
+            help: "install a Vulkan, Metal or DX12 driver (lavapipe works without a GPU), or use the CPU device".into(),
+        });
+    };
+    let info = describe(index, &adapter.get_info());
+    let limits = wanted_limits(&adapter.limits(), options);
+    let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("wgrad"),
+        required_features: if timestamps { wgpu::Features::TIMESTAMP_QUERY } else { wgpu::Features::empty() },
+        required_limits: limits.clone(),
+        memory_hints: wgpu::MemoryHints::Performance,
+        ..Default::default()
+    };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| Error::NoDevice {
+        wanted: info.name.clone(),
+        reason: e.to_string(),
+        help: "update the driver, or choose another adapter".into(),
+    })?;
+    let failure = Arc::new(Mutex::new(None));
+    let (lost, uncaught) = (failure.clone(), failure.clone());
+    device.set_device_lost_callback(move |reason, message| {
+        if reason != wgpu::DeviceLostReason::Destroyed {
+            record(&lost, Failure::Lost(message));
+        }
+    });
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| record(&uncaught, Failure::Uncaught(error.to_string()))));
+    let caps = caps(&limits, info.is_software());
+    Ok(Context { device, queue, info, caps, limits, options, timestamps, failure })
+}
+
+impl Context {
+    /// Fails if the device is lost, or (once) if the driver reported an error that no call has returned.
+    pub fn check(&self) -> Result<()> {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match failure.as_ref() {
+            None => Ok(()),
+            Some(Failure::Lost(reason)) => Err(Error::DeviceLost { device: self.info.name.clone(), reason: reason.clone() }),
+            Some(Failure::Uncaught(reason)) => {
+                let error = Error::internal(format!("{} reported: {reason}", self.info.name));
+                *failure = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs `work` and returns the validation or internal error that it caused, if any, as [`Error::Internal`].
+    pub fn scoped<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T> {
+        // Scopes are a stack of this thread: they are popped in reverse, before anything else may fail.
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let value = work();
+        let errors = [pollster::block_on(validation.pop()), pollster::block_on(internal.pop())];
+        match errors.into_iter().flatten().next() {
+            None => Ok(value),
+            Some(error) => {
+                self.check()?;
+                Err(Error::internal(format!("{what}: {error}")))
+            }
+        }
+    }
+
+    /// Blocks until the queue has done everything, or one submission.
+    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
+        self.device.poll(poll).map_err(|e| Error::DeviceLost { device: self.info.name.clone(), reason: e.to_string() })?;
+        self.check()
+    }
+}
+
+/// The first report wins, except that a lost device outlives other errors.
+fn record(slot: &Mutex<Option<Failure>>, failure: Failure) {
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.is_none() || matches!(failure, Failure::Lost(_)) {
+        *slot = Some(failure);
+    }
+}
+
+fn adapters() -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let instance = wgpu::Instance::new(descriptor);
+    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+}
+
+fn describe(index: usize, info: &wgpu::AdapterInfo) -> AdapterInfoLite {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+        wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+        wgpu::DeviceType::Other => AdapterKind::Other,
+        wgpu::DeviceType::Cpu => AdapterKind::Software,
+    };
+    AdapterInfoLite {
+        index,
+        name: info.name.clone(),
+        backend: info.backend.to_string(),
+        kind,
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+    }
+}
+
+/// The adapter's limits, or WebGPU's defaults where that is asked for.
+fn wanted_limits(offered: &wgpu::Limits, options: Options) -> wgpu::Limits {
+    if options.clamped {
+        return wgpu::Limits::default().or_worse_values_from(offered);
+    }
+    offered.clone()
+}
+
+/// Storage bindings end below 2^31 bytes, whatever a driver says.
+fn caps(limits: &wgpu::Limits, software: bool) -> Caps {
+    Caps {
+        software,
+        max_grid: limits.max_compute_workgroups_per_dimension,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        max_binding: limits.max_storage_buffer_binding_size.min((1 << 31) - 4),
+        max_invocations: limits.max_compute_invocations_per_workgroup,
+        workgroup_memory: limits.max_compute_workgroup_storage_size,
+    }
+}

@@ -1,0 +1,311 @@
+//! Carries out a compiled plan: resolves its memory, finds its bind groups, encodes and submits.
+
+use super::compiled::{Compiled, Dispatch, Optimizer, State};
+use super::executor::{GpuExecutor, Queue};
+use super::kernels::optim::block_table;
+use super::memory::Buffer;
+use super::program::{Arena, Operand};
+use crate::error::{Error, Result};
+use crate::optim::store::OptimStore;
+use crate::plan::{Bindings, BufferInfo, Kernel, Leaf, Place, Storage};
+use std::sync::{Arc, PoisonError};
+
+/// Bind groups that a dispatch keeps for different sets of buffers.
+const GROUPS: usize = 8;
+
+/// Buffers that an output alternates between.
+const ROTATION: usize = 3;
+
+/// A launch that is ready to encode.
+struct Ready {
+    group: wgpu::BindGroup,
+    /// Copies to make first, where a kernel reads one part of a buffer and writes another.
+    copies: Vec<(Buffer, Buffer)>,
+}
+
+/// Runs a plan once. Everything is allocated before the first submission.
+pub(super) fn run(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>> {
+    let mut state = compiled.state.lock().unwrap_or_else(PoisonError::into_inner);
+    let state = &mut *state;
+    grow(gpu, queue, compiled)?;
+    let outputs = outputs(gpu, compiled, state)?;
+    let memory = Resolver { compiled, bindings, slots: &queue.slots, outputs: &outputs };
+    let buffers: Vec<Option<Buffer>> = compiled.plan.buffers.iter().map(|b| memory.place(b)).collect::<Result<_>>()?;
+    tables(gpu, queue, compiled, state, bindings)?;
+    let generation = (queue.generation, gpu.memory.trims());
+    if state.generation != generation {
+        state.groups.iter_mut().for_each(Vec::clear);
+        state.generation = generation;
+    }
+    let ready: Vec<Ready> = (0..compiled.dispatches.len())
+        .map(|n| prepare(gpu, queue, compiled, state, bindings, &buffers, n))
+        .collect::<Result<_>>()?;
+    let record = state.record.clone();
+    if let Some((from, bytes)) = state.patch(bindings)? {
+        queue.write(&gpu.context, bytes, &record.range(from as u64, bytes.len() as u64))?;
+        state.patched();
+    }
+    let submitted = gpu.context.scoped("run", || encode(gpu, queue, compiled, &ready));
+    if let Err(error) = submitted {
+        state.forget();
+        return Err(error);
+    }
+    Ok(compiled.plan.outputs.iter().map(|&b| buffers[b].clone()).collect())
+}
+
+/// Grows the device's slots and scratch memory to what the plan wants.
+fn grow(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled) -> Result<()> {
+    let slots = compiled.plan.slots.iter().map(|&s| s as u64);
+    queue.generation += u64::from(grow_to(gpu, &mut queue.slots, slots, "an intermediate result")?);
+    queue.generation += u64::from(grow_to(gpu, &mut queue.scratch, compiled.scratch.iter().copied(), "scratch memory")?);
+    Ok(())
+}
+
+fn grow_to(gpu: &GpuExecutor, held: &mut Vec<Option<Buffer>>, wanted: impl Iterator<Item = u64>, what: &str) -> Result<bool> {
+    let mut grown = false;
+    for (n, bytes) in wanted.enumerate() {
+        if n == held.len() {
+            held.push(None);
+        }
+        if held[n].as_ref().is_none_or(|b| b.bytes < bytes) {
+            // Dropped first, so that the old memory is free for the new.
+            held[n] = None;
+            held[n] = Some(gpu.memory.take(&gpu.context, bytes, what)?);
+            grown = true;
+        }
+    }
+    Ok(grown)
+}
+
+/// A buffer for each graph output that has one of its own: one that came back, or a new one.
+fn outputs(gpu: &GpuExecutor, compiled: &Compiled, state: &mut State) -> Result<Vec<Option<Buffer>>> {
+    let mut chosen = vec![None; compiled.plan.outputs.len()];
+    for info in &compiled.plan.buffers {
+        let Place::Output(n) = info.place else { continue };
+        let bytes = (info.len * info.dtype.size()) as u64;
+        let rotation = state.outputs.get_mut(n).ok_or_else(|| Error::internal(format!("output {n} does not exist")))?;
+        let buffer = match rotation.iter().find(|b| b.is_unshared()) {
+            Some(back) => back.clone(),
+            None => {
+                let new = gpu.memory.take(&gpu.context, bytes, "a result")?;
+                if rotation.len() == ROTATION {
+                    rotation.remove(0);
+                }
+                rotation.push(new.clone());
+                new
+            }
+        };
+        chosen[n] = Some(buffer);
+    }
+    Ok(chosen)
+}
+
+/// Finds where a plan's values live in this evaluation.
+struct Resolver<'a> {
+    compiled: &'a Compiled,
+    bindings: &'a Bindings,
+    slots: &'a [Option<Buffer>],
+    outputs: &'a [Option<Buffer>],
+}
+
+impl Resolver<'_> {
+    /// The memory of a value; `None` for an optimizer store, which is not one value.
+    fn place(&self, info: &BufferInfo) -> Result<Option<Buffer>> {
+        let bytes = (info.len * info.dtype.size()) as u64;
+        let buffer = match info.place {
+            Place::Slot(n) => self.slots.get(n).cloned().flatten(),
+            Place::Output(n) => self.outputs.get(n).cloned().flatten(),
+            Place::Leaf(n) => match self.bindings.leaves.get(n) {
+                Some(Leaf::Data(storage) | Leaf::Cell(storage)) => Some(on_gpu(storage)?.clone()),
+                Some(Leaf::Store(_)) => return Ok(None),
+                None => None,
+            },
+            Place::Gradient { store, entry } => {
+                let store = store_of(self.bindings, store)?;
+                let entry = store.entries.get(entry as usize).ok_or_else(|| Error::internal("no such optimizer entry"))?;
+                let arena = on_gpu(store.gradients.as_ref().ok_or_else(|| Error::internal("a store without gradients"))?)?;
+                Some(arena.range(entry.offset as u64 * 4, bytes))
+            }
+        };
+        match buffer {
+            Some(b) if b.bytes >= bytes => Ok(Some(b.range(0, bytes))),
+            Some(b) => Err(Error::internal(format!("{:?} has {} bytes and needs {bytes}", info.place, b.bytes))),
+            None => Err(Error::internal(format!(
+                "{:?} is not bound ({} steps, {} leaves)",
+                info.place,
+                self.compiled.plan.steps.len(),
+                self.bindings.leaves.len()
+            ))),
+        }
+    }
+}
+
+/// The store that a leaf is bound to.
+fn store_of(bindings: &Bindings, leaf: usize) -> Result<&Arc<OptimStore>> {
+    match bindings.leaves.get(leaf) {
+        Some(Leaf::Store(store)) => Ok(store),
+        _ => Err(Error::internal(format!("leaf {leaf} is no optimizer store"))),
+    }
+}
+
+fn on_gpu(storage: &Storage) -> Result<&Buffer> {
+    match storage {
+        Storage::Gpu(buffer) => Ok(buffer),
+        Storage::Cpu(_) => Err(Error::internal("a CPU value is bound to a GPU plan")),
+    }
+}
+
+/// Block tables of optimizer steps (when the store is a new one) and their coefficients (always).
+fn tables(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, state: &mut State, bindings: &Bindings) -> Result<()> {
+    for (n, step) in compiled.plan.steps.iter().enumerate() {
+        let Kernel::OptimStep { store, entries, .. } = &step.kernel else { continue };
+        let store = store_of(bindings, *store)?;
+        let coefficients = store.coefficients.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let bytes: &[u8] = bytemuck::cast_slice(&coefficients);
+        let known = state.optimizers.iter().position(|o| o.step == n && std::ptr::eq(o.store.as_ptr(), Arc::as_ptr(store)));
+        let at = match known.filter(|&k| state.optimizers[k].coefficients.bytes == bytes.len() as u64) {
+            Some(at) => at,
+            None => {
+                let table = block_table(store, entries);
+                let table: &[u8] = bytemuck::cast_slice(&table);
+                let blocks = gpu.memory.take(&gpu.context, table.len() as u64, "an optimizer's table")?;
+                let coefficients = gpu.memory.take(&gpu.context, bytes.len() as u64, "an optimizer's coefficients")?;
+                queue.write(&gpu.context, table, &blocks)?;
+                state.optimizers.retain(|o| o.step != n);
+                state.optimizers.push(Optimizer { step: n, store: Arc::downgrade(store), blocks, coefficients });
+                state.optimizers.len() - 1
+            }
+        };
+        let target = state.optimizers[at].coefficients.clone();
+        queue.write(&gpu.context, bytes, &target)?;
+    }
+    Ok(())
+}
+
+/// What an operand of a dispatch is bound to.
+fn operand(
+    queue: &Queue,
+    compiled: &Compiled,
+    state: &State,
+    bindings: &Bindings,
+    buffers: &[Option<Buffer>],
+    dispatch: &Dispatch,
+    operand: Operand,
+) -> Result<Buffer> {
+    let step = &compiled.plan.steps[dispatch.step];
+    let missing = || Error::internal(format!("{} binds {operand:?}, which is not there", dispatch.name));
+    let found = match operand {
+        Operand::Read(k) => step.reads.get(k).and_then(|&b| buffers[b].clone()),
+        Operand::Write => step.write.and_then(|b| buffers[b].clone()),
+        Operand::ScratchRead(n) | Operand::ScratchWrite(n) => queue.scratch.get(n).cloned().flatten(),
+        Operand::Arena(arena) => {
+            let Kernel::OptimStep { store, .. } = &step.kernel else { return Err(missing()) };
+            let tables = state.optimizers.iter().find(|o| o.step == dispatch.step).ok_or_else(missing)?;
+            let store = store_of(bindings, *store)?;
+            let storage = match arena {
+                Arena::Blocks => return Ok(tables.blocks.clone()),
+                Arena::Coefficients => return Ok(tables.coefficients.clone()),
+                Arena::Parameters => store.parameters.as_ref(),
+                Arena::Gradients => store.gradients.as_ref(),
+                Arena::State(n) => store.state.get(n),
+            };
+            Some(on_gpu(storage.ok_or_else(missing)?)?.clone())
+        }
+    };
+    found.ok_or_else(missing)
+}
+
+/// Finds or makes the bind group of dispatch `n`.
+fn prepare(
+    gpu: &GpuExecutor,
+    queue: &mut Queue,
+    compiled: &Compiled,
+    state: &mut State,
+    bindings: &Bindings,
+    buffers: &[Option<Buffer>],
+    n: usize,
+) -> Result<Ready> {
+    let dispatch = &compiled.dispatches[n];
+    let mut bound: Vec<Buffer> = dispatch
+        .operands
+        .iter()
+        .map(|&o| operand(queue, compiled, state, bindings, buffers, dispatch, o))
+        .collect::<Result<_>>()?;
+    let copies = separate(gpu, dispatch, &mut bound)?;
+    let key: Vec<(u64, u64)> = bound.iter().map(|b| (b.id(), b.offset)).collect();
+    let cache = &mut state.groups[n];
+    if let Some(hit) = cache.iter().rposition(|(k, _)| *k == key) {
+        return Ok(Ready { group: cache[hit].1.clone(), copies });
+    }
+    let group = gpu.context.scoped(&dispatch.name, || {
+        let uniform = wgpu::BufferBinding {
+            buffer: state.record.raw(),
+            offset: dispatch.record.start,
+            size: wgpu::BufferSize::new(dispatch.record.end - dispatch.record.start),
+        };
+        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
+        for (binding, buffer) in (1..).zip(&bound) {
+            let storage = wgpu::BufferBinding {
+                buffer: buffer.raw(),
+                offset: buffer.offset,
+                size: wgpu::BufferSize::new(buffer.binding_size()),
+            };
+            entries.push(wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(storage) });
+        }
+        gpu.context.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &dispatch.pipeline.layout,
+            entries: &entries,
+        })
+    })?;
+    queue.bind_groups += 1;
+    if cache.len() == GROUPS {
+        cache.remove(0);
+    }
+    cache.push((key, group.clone()));
+    Ok(Ready { group, copies })
+}
+
+/// wgpu tracks whole buffers: where a kernel reads one part of an allocation and writes another, the part that is read is
+/// copied first.
+fn separate(gpu: &GpuExecutor, dispatch: &Dispatch, bound: &mut [Buffer]) -> Result<Vec<(Buffer, Buffer)>> {
+    let mut copies = Vec::new();
+    for r in 0..bound.len() {
+        let clash = dispatch.operands[r].is_read_only()
+            && (0..bound.len()).any(|w| !dispatch.operands[w].is_read_only() && bound[w].id() == bound[r].id());
+        if clash {
+            let copy = gpu.memory.take(&gpu.context, bound[r].bytes, "a copy")?;
+            copies.push((bound[r].clone(), copy.clone()));
+            bound[r] = copy;
+        }
+    }
+    Ok(copies)
+}
+
+/// Encodes everything that is queued and all launches, one pass a submission.
+fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) {
+    let mut encoder = gpu.encoder();
+    queue.encode_pending(&mut encoder);
+    let mut n = 0;
+    while n < ready.len() {
+        if compiled.dispatches[n].cut && n > 0 {
+            let full = std::mem::replace(&mut encoder, gpu.encoder());
+            queue.submit(&gpu.context, full);
+        }
+        for (from, to) in &ready[n].copies {
+            encoder.copy_buffer_to_buffer(from.raw(), from.offset, to.raw(), to.offset, from.bytes);
+        }
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        let first = n;
+        while n < ready.len() && (n == first || (!compiled.dispatches[n].cut && ready[n].copies.is_empty())) {
+            let dispatch = &compiled.dispatches[n];
+            pass.set_pipeline(&dispatch.pipeline.pipeline);
+            pass.set_bind_group(0, &ready[n].group, &[]);
+            let [x, y, z] = dispatch.grid;
+            pass.dispatch_workgroups(x, y, z);
+            n += 1;
+        }
+    }
+    queue.dispatches += ready.len() as u64;
+    queue.submit(&gpu.context, encoder);
+}
