@@ -24,3 +24,10 @@ pub use rng::Generator;
 pub use shape::{IntoAxes, IntoShape, Shape};
 pub use tensor::node::no_grad;
 pub use tensor::{ConvOptions, PoolOptions, Tensor};
+
+/// Rates of single GPU kernels, for this crate's own benchmarks.
+#[cfg(feature = "lab")]
+#[doc(hidden)]
+pub mod lab {
+    pub use crate::gpu::kernels::lab::rates::print;
+}

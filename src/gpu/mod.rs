@@ -11,6 +11,7 @@ pub(crate) mod pipeline;
 pub(crate) mod program;
 pub(crate) mod readback;
 pub(crate) mod run;
+pub(crate) mod shader;
 pub(crate) mod staging;
 #[cfg(test)]
 mod tests;

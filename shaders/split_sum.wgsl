@@ -1,0 +1,25 @@
+// out[i] = epilogue(i, Σ_s parts[s * len + i]): the second pass of products that split their inner dimension.
+// The order of the sum is fixed, so reruns agree bit for bit.
+// Launch: one thread an element. Traffic: 4 * splits bytes read and 4 written an element.
+@group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
+@group(0) @binding(1) var<storage, read> parts: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+${OPERANDS}
+#import grid
+${EPILOGUE}
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let len = params[0][0];
+    let splits = params[0][1];
+    let i = linear_workgroup(wid, groups) * 64u + lane;
+    let at = min(i, len - 1u);
+    var v = 0.0;
+    for (var s = 0u; s < splits; s++) {
+        v += parts[s * len + at];
+    }
+    if (i < len) {
+        out[i] = ${RESULT};
+    }
+}

@@ -1,0 +1,127 @@
+//! Matrix products: chooses a variant, an operand path and a tile, and fills `shaders/matmul.wgsl`.
+
+use super::{Epilogue, need_f32, record_len, split_sum, word};
+use crate::error::{Error, Result};
+use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
+use crate::gpu::shader::Shader;
+use crate::plan::{Kernel, MatMul, MatrixView, Plan, Step};
+
+/// A way to carry out a product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Variant {
+    /// Rows and columns that a thread computes: multiples of 4.
+    pub tile: [usize; 2],
+    /// Threads of a workgroup along rows and columns.
+    pub lanes: [usize; 2],
+    /// Parts that the inner dimension is cut into.
+    pub splits: usize,
+}
+
+/// How an operand is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Path {
+    /// `vec4` along the inner dimension.
+    Inner,
+    /// `vec4` along the rows of lhs or the columns of rhs.
+    Outer,
+    /// One scalar at a time.
+    Scalar,
+}
+
+impl Path {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Inner => "k",
+            Self::Outer => "x",
+            Self::Scalar => "s",
+        }
+    }
+
+    /// The widest path that a view's alignment allows. `inner`/`outer` are (stride, length) of the two dimensions.
+    fn of(view: &MatrixView, inner: (i64, usize), outer: (i64, usize)) -> Self {
+        let aligned = |x: i64| x % 4 == 0;
+        if !aligned(view.offset) || !view.batch.iter().all(|&s| aligned(s)) {
+            return Self::Scalar;
+        }
+        let fits = |fast: (i64, usize), slow: (i64, usize)| fast.0 == 1 && fast.1 % 4 == 0 && (aligned(slow.0) || slow.1 == 1);
+        match () {
+            () if fits(inner, outer) => Self::Inner,
+            () if fits(outer, inner) => Self::Outer,
+            () => Self::Scalar,
+        }
+    }
+}
+
+/// Lowers a [`Kernel::MatMul`].
+pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let Kernel::MatMul(mm) = &step.kernel else { return Err(Error::internal("matmul::lower got another kernel")) };
+    lower_with(step, plan, caps, select(mm, caps))
+}
+
+/// The variant for a shape.
+pub(crate) fn select(mm: &MatMul, caps: &Caps) -> Variant {
+    let _ = (mm, caps);
+    Variant { tile: [4, 8], lanes: [64, 1], splits: 1 }
+}
+
+/// Lowers with a given variant.
+pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant) -> Result<Lowered> {
+    let Kernel::MatMul(mm) = &step.kernel else { return Err(Error::internal("matmul::lower got another kernel")) };
+    need_f32("matmul", step, plan, &[0, 1])?;
+    let (m, n, k) = (mm.m, mm.n, mm.k);
+    let batches = mm.batch.numel();
+    let [tm, tn] = variant.tile;
+    let [lm, ln] = variant.lanes;
+    let lhs = Path::of(&mm.a, (mm.a.col, k), (mm.a.row, m));
+    let rhs = Path::of(&mm.b, (mm.b.row, k), (mm.b.col, n));
+    let out = if n % 4 == 0 { Path::Outer } else { Path::Scalar };
+
+    let k_part = k.div_ceil(variant.splits).next_multiple_of(4).max(4);
+    let splits = k.div_ceil(k_part).max(1);
+    let (tiles_m, tiles_n) = (m.div_ceil(tm * lm), n.div_ceil(tn * ln));
+    let count = tiles_m * tiles_n * batches * splits;
+
+    let mut record: Vec<Word> = [m, n, k, k_part, tiles_m, tiles_n, count, batches].map(word).to_vec();
+    record.extend([mm.a.row, mm.a.col, mm.b.row, mm.b.col, mm.a.offset, mm.b.offset, 0, 0].map(stride));
+    for d in (0..mm.batch.rank()).rev() {
+        record.extend([word(mm.batch[d]), stride(mm.a.batch[d]), stride(mm.b.batch[d]), word(0)]);
+    }
+    let epilogue = if splits > 1 { Epilogue::none() } else { Epilogue::new(&mm.epilogue, step, plan, 3, record.len()) };
+    record.extend(&epilogue.words);
+
+    let kind = |p: Path| if p == Path::Scalar { "f32" } else { "vec4<f32>" };
+    let shader = Shader::new()
+        .set("RECORD", record_len(record.len()))
+        .set("BATCH_DIMS", mm.batch.rank())
+        .set("TM", tm)
+        .set("TN", tn)
+        .set("TM4", tm / 4)
+        .set("TN4", tn / 4)
+        .set("LM", lm)
+        .set("LN", ln)
+        .set("LANES", lm * ln)
+        .set("LHS", lhs.code())
+        .set("RHS", rhs.code())
+        .set("OUT", out.code())
+        .set("LHS_TYPE", kind(lhs))
+        .set("RHS_TYPE", kind(rhs))
+        .set("OUT_TYPE", kind(out))
+        .set("TAIL", usize::from(k % 4 != 0));
+    let source = epilogue.fill(shader).render("matmul")?;
+    let target = if splits > 1 { Operand::ScratchWrite(0) } else { Operand::Write };
+    let mut operands = vec![Operand::Read(0), Operand::Read(1), target];
+    operands.extend(&epilogue.operands);
+    let name = format!("matmul_{}{}_{tm}x{tn}", lhs.code(), rhs.code());
+    let mut lowered = Lowered { programs: vec![Program { name, source, operands, record, grid: caps.grid(count) }], scratch: vec![] };
+    if splits > 1 {
+        let len = batches * m * n;
+        lowered.scratch.push((splits * len * 4) as u64);
+        lowered.programs.push(split_sum(&mm.epilogue, step, plan, caps, len, splits)?);
+    }
+    Ok(lowered)
+}
+
+/// A stride or offset as a record word; shaders compute addresses modulo 2³².
+fn stride(value: i64) -> Word {
+    Word::U32(value as u32)
+}
