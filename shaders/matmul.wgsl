@@ -10,7 +10,7 @@
 @group(0) @binding(3) var<storage, read_write> out: array<${OUT_TYPE}>;
 ${OPERANDS}
 #import grid
-${EPILOGUE}
+${EPILOGUE_FN}
 
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -176,25 +176,41 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #end
 
     let base = (split * batches + z) * m * n;
+    let here = index < count;
 #for i in 0..${TM}
-    if (index < count && row + ${i}u < m) {
+    if (here && row + ${i}u < m) {
         let at = base + (row + ${i}u) * n + col;
 #for j in 0..${TN4}
 #if ${OUT} == x
         if (col + 4u * ${j}u < n) {
-            let i = at + 4u * ${j}u;
-            let v = acc[${i} * ${TN4} + ${j}];
-            out[i >> 2u] = ${RESULT4};
+            out[(at + 4u * ${j}u) >> 2u] = acc[${i} * ${TN4} + ${j}];
         }
 #else
 #for u in 0..4
         if (col + 4u * ${j}u + ${u}u < n) {
-            let i = at + 4u * ${j}u + ${u}u;
-            let v = acc[${i} * ${TN4} + ${j}][${u}];
-            out[i] = ${RESULT};
+            out[at + 4u * ${j}u + ${u}u] = acc[${i} * ${TN4} + ${j}][${u}];
         }
 #end
 #end
+#end
+    }
+#end
+#if ${EPILOGUE}
+    // A second look at the thread's own results keeps the epilogue in the text once; unrolled, it would double compile time.
+    let rows = select(0u, min(m - min(row, m), ${TM}u), here);
+    let cols = min(n - min(col, n), ${TN}u);
+    for (var r = 0u; r < rows; r++) {
+        let first = base + (row + r) * n + col;
+#if ${OUT} == x
+        for (var i = first; i < first + cols; i += 4u) {
+            let v = out[i >> 2u];
+            out[i >> 2u] = ${RESULT4};
+        }
+#else
+        for (var i = first; i < first + cols; i++) {
+            let v = out[i];
+            out[i] = ${RESULT};
+        }
 #end
     }
 #end

@@ -6,7 +6,7 @@
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 ${OPERANDS}
 #import grid
-${EPILOGUE}
+${EPILOGUE_FN}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,

@@ -67,14 +67,19 @@ impl Epilogue {
         Self { declarations: String::new(), function: String::new(), operands: vec![], words: vec![], identity: true }
     }
 
-    /// Fills the holes `OPERANDS`, `EPILOGUE`, `RESULT` (of `v: f32` at `i`) and `RESULT4` (of `v: vec4<f32>` from `i` on).
+    /// Fills the holes `OPERANDS`, `EPILOGUE` (a flag), `EPILOGUE_FN`, `RESULT` (of `v: f32` at `i`) and `RESULT4` (of `v: vec4<f32>` from `i` on).
     pub fn fill(&self, shader: Shader) -> Shader {
         let (one, four) = if self.identity {
             ("v", "v")
         } else {
             ("epilogue(i, v)", "vec4<f32>(epilogue(i, v.x), epilogue(i + 1u, v.y), epilogue(i + 2u, v.z), epilogue(i + 3u, v.w))")
         };
-        shader.set("OPERANDS", &self.declarations).set("EPILOGUE", &self.function).set("RESULT", one).set("RESULT4", four)
+        shader
+            .set("OPERANDS", &self.declarations)
+            .set("EPILOGUE", usize::from(!self.identity))
+            .set("EPILOGUE_FN", &self.function)
+            .set("RESULT", one)
+            .set("RESULT4", four)
     }
 }
 
