@@ -112,9 +112,8 @@ fn input_grad(s: &Sizes, image: usize, dy: &[f32], w: &[f32], dx: &mut [f32], pa
     for (group, dx) in dx.chunks_mut(s.x).enumerate() {
         let dy = &dy[(image * s.groups + group) * s.rows * s.pixels..];
         let w = Matrix::rows_of(s.taps, &w[group * s.rows * s.taps..]).transposed();
-        let product = |columns: &mut [f32]| {
-            gemm([s.taps, s.pixels, s.rows], columns, false, w, Matrix::rows_of(s.pixels, dy), parallel)
-        };
+        let product =
+            |columns: &mut [f32]| gemm([s.taps, s.pixels, s.rows], columns, false, w, Matrix::rows_of(s.pixels, dy), parallel);
         if s.columns.is_identity() {
             product(dx)?;
         } else {

@@ -107,9 +107,7 @@ impl CpuExecutor {
                 grow(&mut slots, plan);
                 let outputs = self.outputs(plan, &mut lock(recycled));
                 let mut memory = Memory { plan, slots: &mut slots, outputs: &outputs, bindings };
-                self.pool.install(|| {
-                    plan.steps.iter().zip(kernels).try_for_each(|(step, kernel)| memory.run(step, kernel))
-                })?;
+                self.pool.install(|| plan.steps.iter().zip(kernels).try_for_each(|(step, kernel)| memory.run(step, kernel)))?;
                 self.kernels.fetch_add(plan.steps.len() as u64, Ordering::Relaxed);
                 plan.outputs.iter().map(|&id| output(plan, id, &outputs, bindings)).collect()
             }
@@ -254,7 +252,7 @@ impl<'a> Memory<'a> {
         let out = out.get_mut(..target.map_or(0, |t| t.len)).ok_or_else(|| Error::internal("a slot is too small"))?;
         let context = Context { operands: &operands, bindings: self.bindings };
         let result = match &step.kernel {
-            Kernel::OptimStep { store, rule, entries } => match self.bindings.leaves.get(*store) {
+            Kernel::OptimStep { store, rule, entries, .. } => match self.bindings.leaves.get(*store) {
                 Some(Leaf::Store(store)) => optim::run(*rule, entries, store, &operands),
                 _ => Err(Error::internal(format!("leaf {store} is no optimizer store"))),
             },

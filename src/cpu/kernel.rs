@@ -80,11 +80,9 @@ fn check_f32(op: &'static str, reads: &[&BufferInfo]) -> Result<()> {
     match reads.iter().find(|r| r.dtype != DType::F32) {
         None if reads.len() == 2 => Ok(()),
         None => Err(Error::internal(format!("{op} needs two operands"))),
-        Some(read) => Err(Error::Unsupported {
-            op,
-            reason: format!("operands are {}", read.dtype),
-            help: "cast them to f32".into(),
-        }),
+        Some(read) => {
+            Err(Error::Unsupported { op, reason: format!("operands are {}", read.dtype), help: "cast them to f32".into() })
+        }
     }
 }
 

@@ -143,8 +143,7 @@ impl Reduce {
             acc
         };
         let tasks = self.kept.div_ceil(width) * pieces;
-        let partial: Vec<Vec<T::Acc>> =
-            if tasks == 1 { vec![task(0)] } else { (0..tasks).into_par_iter().map(task).collect() };
+        let partial: Vec<Vec<T::Acc>> = if tasks == 1 { vec![task(0)] } else { (0..tasks).into_par_iter().map(task).collect() };
         for (out, parts) in out.chunks_mut(width).zip(partial.chunks(pieces)) {
             for (i, out) in out.iter_mut().enumerate() {
                 *out = T::finish(parts.iter().fold(T::start(self.op), |a, part| T::combine(self.op, a, part[i])));

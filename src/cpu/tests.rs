@@ -7,7 +7,7 @@ use super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use super::*;
 use crate::dtype::DType;
 use crate::graph::{Graph, GraphNode, Op};
-use crate::plan::{BufferInfo, Bindings, Kernel, Leaf, Place, Plan, RandomKey, Step, Storage};
+use crate::plan::{Bindings, BufferInfo, Kernel, Leaf, Place, Plan, RandomKey, Step, Storage};
 use crate::rng::threefry2x32;
 use crate::shape::Shape;
 

@@ -17,6 +17,8 @@ pub(crate) struct AdapterInfoLite {
     pub kind: AdapterKind,
     /// The driver's name and version.
     pub driver: String,
+    /// Limits and features that matter here, as (name, value).
+    pub limits: Vec<(&'static str, String)>,
 }
 
 impl AdapterInfoLite {
@@ -81,7 +83,7 @@ enum Failure {
 
 /// The adapters of this machine, in the driver's order.
 pub(crate) fn list() -> Vec<AdapterInfoLite> {
-    adapters().iter().enumerate().map(|(i, a)| describe(i, &a.get_info())).collect()
+    adapters().iter().enumerate().map(|(i, a)| describe(i, a)).collect()
 }
 
 /// Opens adapter number `index` of [`list`].
@@ -97,7 +99,7 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
             help: "install a Vulkan, Metal or DX12 driver (lavapipe works without a GPU), or use the CPU device".into(),
         });
     };
-    let info = describe(index, &adapter.get_info());
+    let info = describe(index, adapter);
     let limits = wanted_limits(&adapter.limits(), options);
     let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
     let descriptor = wgpu::DeviceDescriptor {
@@ -178,7 +180,21 @@ fn adapters() -> Vec<wgpu::Adapter> {
     pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
 }
 
-fn describe(index: usize, info: &wgpu::AdapterInfo) -> AdapterInfoLite {
+fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfoLite {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let has = |f: wgpu::Features| if features.contains(f) { "yes" } else { "no" }.to_owned();
+    let limits = vec![
+        ("storage buffers a kernel", limits.max_storage_buffers_per_shader_stage.to_string()),
+        ("bytes a binding", limits.max_storage_buffer_binding_size.to_string()),
+        ("bytes a buffer", limits.max_buffer_size.to_string()),
+        ("invocations a workgroup", limits.max_compute_invocations_per_workgroup.to_string()),
+        ("workgroup memory, bytes", limits.max_compute_workgroup_storage_size.to_string()),
+        ("workgroups a dimension", limits.max_compute_workgroups_per_dimension.to_string()),
+        ("binding alignment, bytes", limits.min_storage_buffer_offset_alignment.to_string()),
+        ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
+        ("timestamps", has(wgpu::Features::TIMESTAMP_QUERY)),
+        ("f16 arithmetic", has(wgpu::Features::SHADER_F16)),
+    ];
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
         wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
@@ -192,6 +208,7 @@ fn describe(index: usize, info: &wgpu::AdapterInfo) -> AdapterInfoLite {
         backend: info.backend.to_string(),
         kind,
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
+        limits,
     }
 }
 

@@ -166,7 +166,7 @@ fn tables(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, state: &mut
         let at = match known.filter(|&k| state.optimizers[k].coefficients.bytes == bytes.len() as u64) {
             Some(at) => at,
             None => {
-                let table = block_table(store, entries);
+                let table = block_table(store, entries)?;
                 let table: &[u8] = bytemuck::cast_slice(&table);
                 let blocks = gpu.memory.take(&gpu.context, table.len() as u64, "an optimizer's table")?;
                 let coefficients = gpu.memory.take(&gpu.context, bytes.len() as u64, "an optimizer's coefficients")?;

@@ -11,12 +11,27 @@ use crate::error::{Error, Result};
 
 /// The kernels, by file name.
 const FILES: &[(&str, &str)] = &[
+    ("adagrad", include_str!("../../shaders/adagrad.wgsl")),
+    ("adam", include_str!("../../shaders/adam.wgsl")),
+    ("cross_entropy", include_str!("../../shaders/cross_entropy.wgsl")),
+    ("cross_entropy_grad", include_str!("../../shaders/cross_entropy_grad.wgsl")),
+    ("gather", include_str!("../../shaders/gather.wgsl")),
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
+    ("pool", include_str!("../../shaders/pool.wgsl")),
+    ("rmsprop", include_str!("../../shaders/rmsprop.wgsl")),
+    ("scatter_add", include_str!("../../shaders/scatter_add.wgsl")),
+    ("sgd", include_str!("../../shaders/sgd.wgsl")),
+    ("softmax", include_str!("../../shaders/softmax.wgsl")),
     ("split_sum", include_str!("../../shaders/split_sum.wgsl")),
 ];
 
 /// The snippets that `#import` can name.
-const SNIPPETS: &[(&str, &str)] = &[("grid", include_str!("../../shaders/common/grid.wgsl"))];
+const SNIPPETS: &[(&str, &str)] = &[
+    ("grid", include_str!("../../shaders/common/grid.wgsl")),
+    ("optim", include_str!("../../shaders/common/optim.wgsl")),
+    ("optim_main", include_str!("../../shaders/common/optim_main.wgsl")),
+    ("row_max", include_str!("../../shaders/common/row_max.wgsl")),
+];
 
 /// Values for the holes of one kernel file.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +144,8 @@ fn block(lines: &[&str], from: usize) -> Option<(usize, Option<usize>)> {
 fn substitute(file: &str, line: &str, values: &[(String, String)], out: &mut String) -> Result<()> {
     let mut rest = line;
     while let Some(start) = rest.find("${") {
-        let end = rest[start..].find('}').ok_or_else(|| Error::internal(format!("shaders/{file}.wgsl: open hole: {line}")))? + start;
+        let end =
+            rest[start..].find('}').ok_or_else(|| Error::internal(format!("shaders/{file}.wgsl: open hole: {line}")))? + start;
         let name = &rest[start + 2..end];
         let value = values.iter().rev().find(|(n, _)| n == name);
         let (_, value) = value.ok_or_else(|| Error::internal(format!("shaders/{file}.wgsl: nothing named {name}")))?;

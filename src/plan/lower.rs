@@ -6,6 +6,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::op::{BinaryOp, UnaryOp};
 use crate::graph::{Graph, NodeId, Op, View};
+use crate::optim::store::BLOCK;
 use crate::plan::expr::TermId;
 use crate::shape::Shape;
 use std::collections::{HashMap, HashSet};
@@ -321,13 +322,15 @@ impl<'g> Lowering<'g> {
             let Op::OptimStep { rule, entries } = &node.op else { continue };
             let store = self.position[node.inputs[0]];
             let mut reads = Vec::new();
+            let block_count = |&g: &NodeId| graph.nodes[g].shape.numel().div_ceil(BLOCK);
+            let blocks = node.inputs[1..].iter().map(block_count).sum();
             for (&gradient, &entry) in node.inputs[1..].iter().zip(entries) {
                 let buffer = self.gradient(gradient, store, entry)?;
                 if !self.options.gradient_arena {
                     reads.push(buffer);
                 }
             }
-            self.push_step(Kernel::OptimStep { store, rule: *rule, entries: entries.clone() }, reads, None);
+            self.push_step(Kernel::OptimStep { store, rule: *rule, entries: entries.clone(), blocks }, reads, None);
         }
         Ok(())
     }

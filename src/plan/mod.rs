@@ -191,6 +191,8 @@ pub enum Kernel {
         rule: OptimRule,
         /// Which entries, ascending.
         entries: Vec<u32>,
+        /// How many blocks of [`BLOCK`](crate::optim::store::BLOCK) elements they fill.
+        blocks: usize,
     },
 }
 

@@ -134,9 +134,6 @@ fn check_range(op: &'static str, index: &Node, len: usize, help: &str) -> Option
             HostData::I32(v) => v.iter().position(|&v| outside(v)).map(|p| error(p, v[p])),
             _ => None,
         },
-        Storage::Gpu(buffer) => {
-            let range = buffer.uploaded_range()?;
-            [range.0, range.1].into_iter().find(|&(_, v)| outside(v)).map(|(p, v)| error(p, v))
-        }
+        Storage::Gpu(buffer) => buffer.extremes?.into_iter().find(|&(_, v)| outside(v)).map(|(p, v)| error(p, v)),
     }
 }

@@ -11,11 +11,7 @@ pub(super) fn row(x: &[f64], log: bool) -> Vec<f64> {
         return vec![if log { max } else { 0.0 }; x.len()];
     }
     let sum: f64 = x.iter().map(|x| (x - max).exp()).sum();
-    if log {
-        x.iter().map(|x| x - max - sum.ln()).collect()
-    } else {
-        x.iter().map(|x| (x - max).exp() / sum).collect()
-    }
+    if log { x.iter().map(|x| x - max - sum.ln()).collect() } else { x.iter().map(|x| (x - max).exp() / sum).collect() }
 }
 
 /// Every row through [`row`].

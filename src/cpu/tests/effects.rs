@@ -48,10 +48,8 @@ fn cells_are_overwritten_in_place_and_slots_are_shared() {
     };
     let cell = cpu.upload(HostData::F32(vec![0.0; n]));
     let x = cpu.upload(HostData::F32((1..=6).map(|x| x as f32).collect()));
-    let bindings = Bindings {
-        leaves: vec![Leaf::Cell(Storage::Cpu(cell.clone())), Leaf::Data(Storage::Cpu(x))],
-        ..Bindings::default()
-    };
+    let bindings =
+        Bindings { leaves: vec![Leaf::Cell(Storage::Cpu(cell.clone())), Leaf::Data(Storage::Cpu(x))], ..Bindings::default() };
     let compiled = cpu.compile(&Graph::default(), Arc::new(plan)).expect("the plan is valid");
     let first = cpu.run(&compiled, &bindings).expect("the plan runs");
     assert_eq!(cpu.read(&cell), HostData::F32(vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0]));
@@ -115,7 +113,7 @@ fn optimizer_steps_match_the_reference() {
         let gradients = [floats(lens[0], 10), floats(lens[2], 12)];
         let info = |i: usize, len| BufferInfo { place: Place::Leaf(i), dtype: DType::F32, len };
         let plan = Plan {
-            steps: vec![step(Kernel::OptimStep { store: 0, rule, entries: entries.clone() }, &[0, 1], None)],
+            steps: vec![step(Kernel::OptimStep { store: 0, rule, entries: entries.clone(), blocks: 0 }, &[0, 1], None)],
             buffers: vec![info(1, lens[0]), info(2, lens[2])],
             slots: vec![],
             outputs: vec![],
@@ -159,7 +157,7 @@ fn a_gradient_may_be_the_parameter_itself() {
         coefficients: Mutex::new(vec![c]),
     };
     let plan = Plan {
-        steps: vec![step(Kernel::OptimStep { store: 1, rule, entries: vec![0] }, &[0], None)],
+        steps: vec![step(Kernel::OptimStep { store: 1, rule, entries: vec![0], blocks: 0 }, &[0], None)],
         buffers: vec![BufferInfo { place: Place::Leaf(0), dtype: DType::F32, len: 2 }],
         ..Plan::default()
     };

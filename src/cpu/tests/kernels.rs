@@ -24,10 +24,36 @@ fn unary_functions() {
     let cpu = cpu();
     use UnaryOp::*;
     for (op, bool_result) in [
-        (Neg, false), (Abs, false), (Sign, false), (Square, false), (Exp, false), (Expm1, false), (Sin, false), (Cos, false),
-        (Tan, false), (Atan, false), (Sinh, false), (Cosh, false), (Tanh, false), (Erf, false), (Floor, false), (Ceil, false),
-        (Round, false), (Trunc, false), (Sigmoid, false), (Relu, false), (Softplus, false), (Sqrt, false), (Log, false),
-        (Log1p, false), (Asin, false), (Acos, false), (Rsqrt, false), (Reciprocal, false), (IsNan, true), (IsFinite, true),
+        (Neg, false),
+        (Abs, false),
+        (Sign, false),
+        (Square, false),
+        (Exp, false),
+        (Expm1, false),
+        (Sin, false),
+        (Cos, false),
+        (Tan, false),
+        (Atan, false),
+        (Sinh, false),
+        (Cosh, false),
+        (Tanh, false),
+        (Erf, false),
+        (Floor, false),
+        (Ceil, false),
+        (Round, false),
+        (Trunc, false),
+        (Sigmoid, false),
+        (Relu, false),
+        (Softplus, false),
+        (Sqrt, false),
+        (Log, false),
+        (Log1p, false),
+        (Asin, false),
+        (Acos, false),
+        (Rsqrt, false),
+        (Reciprocal, false),
+        (IsNan, true),
+        (IsFinite, true),
     ] {
         for n in [1, 1500] {
             let mut case = Case::new();
@@ -88,8 +114,13 @@ fn casts_selects_scalars_and_sources() {
     let shape = Shape::of(&[n]);
     let view = View::contiguous(shape);
     for (from, to) in [
-        (DType::F32, DType::I32), (DType::F32, DType::U32), (DType::F32, DType::Bool), (DType::I32, DType::F32),
-        (DType::I32, DType::U32), (DType::I32, DType::Bool), (DType::I32, DType::I32),
+        (DType::F32, DType::I32),
+        (DType::F32, DType::U32),
+        (DType::F32, DType::Bool),
+        (DType::I32, DType::F32),
+        (DType::I32, DType::U32),
+        (DType::I32, DType::Bool),
+        (DType::I32, DType::I32),
     ] {
         let mut case = Case::new();
         let data = if from == DType::F32 { floats(n, 3) } else { ints(n, 3, -3, 7) };
@@ -181,8 +212,7 @@ fn reductions_in_both_layouts() {
                 case.leaf(shape, dtype, data);
                 let out = axes.iter().fold(extent, |s, &a| s.with(a, 1));
                 case.node(Op::Reduce { op, axes: axes.to_vec() }, &[0], &out, dtype);
-                let order: Vec<usize> =
-                    (0..shape.len()).filter(|d| !axes.contains(d)).chain(axes.iter().copied()).collect();
+                let order: Vec<usize> = (0..shape.len()).filter(|d| !axes.contains(d)).chain(axes.iter().copied()).collect();
                 let view = View::contiguous(extent).permute(&order);
                 let value = loads(view.shape, &[(view, dtype)]);
                 let kept = shape.len() - axes.len();
@@ -252,9 +282,7 @@ fn matrix_products_with_epilogue() {
         epilogue.push(Term::Load { operand: 2, view }, DType::F32);
         epilogue.push(Term::Binary(BinaryOp::Add, 0, 1), DType::F32);
         epilogue.push(Term::Unary(UnaryOp::Relu, 2), DType::F32);
-        let strides = |each: usize| -> Vec<i64> {
-            Shape::of(batch).strides().iter().map(|&s| (s * each) as i64).collect()
-        };
+        let strides = |each: usize| -> Vec<i64> { Shape::of(batch).strides().iter().map(|&s| (s * each) as i64).collect() };
         let view = |rows: usize, cols: usize, transposed: bool| MatrixView {
             batch: strides(rows * cols),
             row: if transposed { 1 } else { cols as i64 },

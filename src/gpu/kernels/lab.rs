@@ -50,7 +50,8 @@ impl Lab {
         let filled = |data: &[u8]| {
             let size = (data.len().max(4) as u64).next_multiple_of(16);
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            let buffer = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
+            let buffer =
+                self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
             self.queue.write_buffer(&buffer, 0, data);
             buffer
         };
@@ -94,7 +95,10 @@ impl Lab {
             layout: Some(&pipeline_layout),
             module: &module,
             entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions { zero_initialize_workgroup_memory: false, ..Default::default() },
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
             cache: None,
         });
         let words: Vec<u32> = program.record.iter().map(|w| if let Word::U32(v) = w { *v } else { 0 }).collect();
@@ -143,7 +147,12 @@ impl Lab {
     pub fn read(&self, prepared: &Prepared, n: usize, dtype: DType, len: usize) -> HostData {
         let source = &prepared.written[n];
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size: source.size(), usage, mapped_at_creation: false });
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: source.size(),
+            usage,
+            mapped_at_creation: false,
+        });
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(source, 0, &staging, 0, source.size());
         self.queue.submit([encoder.finish()]);

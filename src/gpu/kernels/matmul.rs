@@ -140,7 +140,8 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
     let mut operands = vec![Operand::Read(0), Operand::Read(1), target];
     operands.extend(&epilogue.operands);
     let name = format!("matmul_{}{}_{tm}x{tn}", lhs.code(), rhs.code());
-    let mut lowered = Lowered { programs: vec![Program { name, source, operands, record, grid: caps.grid(count) }], scratch: vec![] };
+    let mut lowered =
+        Lowered { programs: vec![Program { name, source, operands, record, grid: caps.grid(count) }], scratch: vec![] };
     if splits > 1 {
         let len = batches * m * n;
         lowered.scratch.push((splits * len * 4) as u64);

@@ -4,7 +4,9 @@ pub(crate) mod arg_reduce;
 pub(crate) mod elementwise;
 pub(crate) mod matmul;
 pub(crate) mod optim;
+pub(crate) mod pool;
 pub(crate) mod reduce;
+pub(crate) mod rows;
 pub(crate) mod source;
 
 #[cfg(any(test, feature = "lab"))]
@@ -27,6 +29,15 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::Reduce { .. } => reduce::lower(step, plan, caps),
         Kernel::ArgReduce { .. } => arg_reduce::lower(step, plan, caps),
         Kernel::MatMul(_) => matmul::lower(step, plan, caps),
+        Kernel::Pool { .. } => pool::lower(step, plan, caps),
+        Kernel::Softmax { .. }
+        | Kernel::CrossEntropy { .. }
+        | Kernel::CrossEntropyGrad { .. }
+        | Kernel::Gather { .. }
+        | Kernel::ScatterAdd { .. } => rows::lower(step, plan, caps),
+        Kernel::OptimStep { rule, blocks, .. } => {
+            Ok(Lowered { programs: vec![optim::lower_store(*rule, *blocks, caps)?], scratch: vec![] })
+        }
         other => Err(Error::internal(format!("no GPU kernel for {}", other.name()))),
     }
 }
@@ -48,7 +59,13 @@ impl Epilogue {
     /// Prepares `expr` for a program that already binds `bound` storage buffers and uses `first_word` record words.
     pub fn new(expr: &Expr, step: &Step, plan: &Plan, bound: usize, first_word: usize) -> Self {
         if expr.is_identity() {
-            return Self { declarations: String::new(), function: String::new(), operands: vec![], words: vec![], identity: true };
+            return Self {
+                declarations: String::new(),
+                function: String::new(),
+                operands: vec![],
+                words: vec![],
+                identity: true,
+            };
         }
         let code = expr::emit("epilogue", expr, first_word);
         let mut declarations = String::new();

@@ -32,7 +32,14 @@ fn product(m: usize, n: usize, k: usize, ta: bool, tb: bool) -> MatMul {
 
 fn tiles(lab: &Lab) -> Result<()> {
     let caps = Caps::webgpu_defaults(true);
-    let shapes = [(512, 512, 512, false, false), (512, 512, 512, false, true), (512, 512, 512, true, false), (128, 512, 784, false, true), (128, 512, 512, false, false), (512, 784, 128, true, false)];
+    let shapes = [
+        (512, 512, 512, false, false),
+        (512, 512, 512, false, true),
+        (512, 512, 512, true, false),
+        (128, 512, 784, false, true),
+        (128, 512, 512, false, false),
+        (512, 784, 128, true, false),
+    ];
     for (m, n, k, ta, tb) in shapes {
         let mm = product(m, n, k, ta, tb);
         for (tile, lanes) in [([4, 8], [8, 1]), ([8, 8], [8, 1]), ([8, 8], [1, 8]), ([8, 16], [8, 1])] {
@@ -43,7 +50,10 @@ fn tiles(lab: &Lab) -> Result<()> {
             let prepared = lab.prepare(&lowered, &[HostData::F32(noise(m * k, 1)), HostData::F32(noise(k * n, 2))], &[target]);
             let (first, ms) = lab.time(&prepared, 0.15);
             let rate = 2.0 * (m * n * k) as f64 / ms / 1e6;
-            println!("{m}x{n}x{k} {ta} {tb} {} lanes {lanes:?}: {rate:.2} GFLOP/s, {ms:.3} ms, first {first:.0} ms", prepared.name());
+            println!(
+                "{m}x{n}x{k} {ta} {tb} {} lanes {lanes:?}: {rate:.2} GFLOP/s, {ms:.3} ms, first {first:.0} ms",
+                prepared.name()
+            );
         }
     }
     Ok(())
