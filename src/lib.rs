@@ -2,18 +2,22 @@
 
 pub mod autodiff;
 pub(crate) mod cpu;
+pub mod data;
 pub mod device;
 pub mod dtype;
 pub mod error;
 pub(crate) mod eval;
 pub(crate) mod gpu;
 pub mod graph;
+pub mod io;
+pub mod nn;
 pub mod optim;
 pub mod param;
 pub mod plan;
 pub mod rng;
 pub mod shape;
 pub mod tensor;
+pub mod train;
 
 pub use autodiff::{Differentiable, Gradients, grad};
 pub use device::{Counters, Device, DeviceInfo, DeviceKind, DeviceOptions};

@@ -19,6 +19,8 @@ pub(crate) struct Cell {
     pub shape: Shape,
     pub dtype: DType,
     pub device: Device,
+    /// Whether this is tracked state, which never trains.
+    pub buffer: bool,
     trainable: AtomicBool,
     name: Mutex<String>,
     state: Mutex<CellState>,
@@ -145,6 +147,7 @@ impl Param {
             shape: init.shape()?,
             dtype: init.dtype()?,
             device,
+            buffer: !trainable,
             trainable: AtomicBool::new(trainable),
             name: Mutex::default(),
             state: Mutex::new(CellState { storage, version: 0, head_version: 0, head: Weak::new() }),
@@ -196,14 +199,19 @@ impl Param {
         self.cell().is_trainable()
     }
 
+    /// Whether this is tracked state made by [`Param::buffer`], which is saved and never trained.
+    pub fn is_buffer(&self) -> bool {
+        self.cell().buffer
+    }
+
     /// Takes the parameter out of training: backward computes nothing for it, optimizers leave it alone.
     pub fn freeze(&self) {
         self.cell().trainable.store(false, Ordering::Relaxed);
     }
 
-    /// Puts the parameter back into training.
+    /// Puts the parameter back into training; a buffer stays as it is.
     pub fn unfreeze(&self) {
-        if self.dtype().is_float() {
+        if !self.is_buffer() {
             self.cell().trainable.store(true, Ordering::Relaxed);
         }
     }

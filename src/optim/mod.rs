@@ -1,4 +1,72 @@
 //! Optimizers: fused, multi-tensor, one dispatch for all parameters.
+//!
+//! In order of complexity: [`Sgd`], [`AdaGrad`], [`RmsProp`], [`Adam`], [`AdamW`]. Names, formulas and defaults are
+//! PyTorch's. Hyper-parameters are data: changing one, such as the learning rate at every step, recompiles nothing.
+//!
+//! Step counts are kept a parameter. A frozen parameter, or one without a gradient in a step, is left alone in that step: no
+//! decay, no change of state, no count.
+//!
+//! ```
+//! use wgrad::optim::{Adam, AdamConfig, Optimizer, ParamGroup};
+//! use wgrad::{Device, Param, Result, Tensor};
+//!
+//! # fn main() -> Result<()> {
+//! let device = Device::cpu()?;
+//! let w = Param::new(&Tensor::ones([3], &device)?)?;
+//! let mut adam = Adam::new(&[w.clone()], AdamConfig { lr: 0.1, ..AdamConfig::default() })?;
+//! let loss = w.tensor().square().sum((), false);
+//! adam.step(loss.backward()?)?;
+//! assert!(w.tensor().to_vec::<f32>()?.iter().all(|&x| (x - 0.9).abs() < 1e-4));
+//! # Ok(()) }
+//! ```
 
+mod adagrad;
+mod adam;
+mod adamw;
 pub mod core;
+mod fused;
+mod rmsprop;
+pub mod schedule;
+mod sgd;
 pub mod store;
+
+pub use crate::graph::op::DecayMode;
+pub use adagrad::{AdaGrad, AdaGradConfig};
+pub use adam::{Adam, AdamConfig};
+pub use adamw::{AdamW, AdamWConfig};
+pub use fused::{Fused, ParamGroup};
+pub use rmsprop::{RmsProp, RmsPropConfig};
+pub use schedule::Schedule;
+pub use sgd::{Sgd, SgdConfig};
+
+use crate::autodiff::Gradients;
+use crate::error::Result;
+use crate::io::StateDict;
+
+/// What changes parameters by their gradients.
+pub trait Optimizer {
+    /// Updates every registered parameter that has a gradient and is not frozen. Evaluates what the gradients need; does not
+    /// wait for the device.
+    ///
+    /// # Errors
+    /// Evaluation errors; no parameter has changed then.
+    fn step(&mut self, gradients: Gradients) -> Result<()>;
+
+    /// The first group's learning rate.
+    fn lr(&self) -> f64;
+
+    /// Sets the learning rate of all groups; values below 0 and NaN count as 0.
+    fn set_lr(&mut self, lr: f64);
+
+    /// State, step counts and learning rates in host memory. Waits for the device.
+    ///
+    /// # Errors
+    /// Errors of earlier steps; a lost device.
+    fn state_dict(&self) -> Result<StateDict>;
+
+    /// Restores what [`Optimizer::state_dict`] gave.
+    ///
+    /// # Errors
+    /// The state belongs to another optimizer, or to other parameters.
+    fn load_state_dict(&mut self, dict: &StateDict) -> Result<()>;
+}

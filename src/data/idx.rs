@@ -1,0 +1,172 @@
+//! The IDX format of MNIST: a magic number, big-endian dimensions, then bytes; plain or compressed with gzip.
+//!
+//! Nothing in a file is trusted: the header is checked, and the size it claims is limited, before memory is taken for it.
+//!
+//! Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+
+use crate::error::{Error, Result};
+use flate2::read::MultiGzDecoder;
+use std::fs::File;
+use std::io::{BufReader, ErrorKind, Read};
+use std::path::Path;
+
+/// The most elements that a file may hold: 1 GiB, twenty times the full MNIST.
+pub const MAX_ELEMENTS: usize = 1 << 30;
+
+const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
+const UNSIGNED_BYTE: u8 = 0x08;
+const FETCH: &str = "fetch the file again, or point --data at a directory with the four MNIST files";
+
+/// An array of bytes, as an IDX file holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdxArray {
+    /// The dimensions, outermost first.
+    pub dims: Vec<usize>,
+    /// The elements in row-major order.
+    pub bytes: Vec<u8>,
+}
+
+/// Reads an IDX file of unsigned bytes with `rank` dimensions. Compression is recognised by its magic number.
+///
+/// # Errors
+/// [`Error::Io`] if the file cannot be read; [`Error::Format`] if it is no IDX file, is truncated, is longer than its header
+/// says, has another rank or element type, claims more than [`MAX_ELEMENTS`], or its gzip stream is damaged.
+pub fn read(path: &Path, rank: usize) -> Result<IdxArray> {
+    let mut file = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
+    let mut start = Vec::new();
+    file.by_ref().take(2).read_to_end(&mut start).map_err(|e| Error::io(path, e))?;
+    let compressed = start == GZIP_MAGIC;
+    let whole = start.as_slice().chain(file);
+    if compressed { parse(&mut MultiGzDecoder::new(whole), path, rank) } else { parse(&mut { whole }, path, rank) }
+}
+
+/// Reads exactly `buffer`, or says what was missing.
+fn fill(reader: &mut impl Read, buffer: &mut [u8], path: &Path, what: &str) -> Result<()> {
+    reader.read_exact(buffer).map_err(|e| read_error(&e, path, what))
+}
+
+fn read_error(error: &std::io::Error, path: &Path, what: &str) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => Error::format(path, format!("the file ends within {what}"), FETCH),
+        ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+            Error::format(path, format!("the gzip stream is damaged within {what}: {error}"), FETCH)
+        }
+        _ => Error::io(path, std::io::Error::new(error.kind(), error.to_string())),
+    }
+}
+
+fn parse(reader: &mut impl Read, path: &Path, rank: usize) -> Result<IdxArray> {
+    let mut magic = [0; 4];
+    fill(reader, &mut magic, path, "the magic number")?;
+    let [0, 0, element, found] = magic else {
+        return Err(Error::format(path, format!("the magic number is {magic:02x?}; an IDX file begins with two zeros"), FETCH));
+    };
+    if element != UNSIGNED_BYTE {
+        let reason = format!("the element type is 0x{element:02x}; only unsigned bytes (0x08) are read");
+        return Err(Error::format(path, reason, "convert the file to unsigned bytes"));
+    }
+    if usize::from(found) != rank {
+        let help = "images have 3 dimensions and labels 1: are the two files swapped?";
+        return Err(Error::format(path, format!("the file has {found} dimensions and {rank} are expected"), help));
+    }
+    let mut dims = Vec::with_capacity(rank);
+    for axis in 0..rank {
+        let mut word = [0; 4];
+        fill(reader, &mut word, path, &format!("the length of axis {axis}"))?;
+        dims.push(u32::from_be_bytes(word) as usize);
+    }
+    let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_ELEMENTS);
+    let Some(count) = count else {
+        let reason = format!("the header claims {dims:?} elements, more than the limit of {MAX_ELEMENTS}");
+        return Err(Error::format(path, reason, FETCH));
+    };
+    // `take` keeps a lying header from reserving memory that the file cannot fill; one more byte shows a longer file.
+    let mut bytes = Vec::new();
+    reader.take(count as u64 + 1).read_to_end(&mut bytes).map_err(|e| read_error(&e, path, "the elements"))?;
+    if bytes.len() < count {
+        let reason = format!("the header says {dims:?}, that is {count} elements, and the file ends after {}", bytes.len());
+        return Err(Error::format(path, reason, FETCH));
+    }
+    if bytes.len() > count {
+        return Err(Error::format(
+            path,
+            format!("the header says {dims:?}, that is {count} elements, and there are more"),
+            FETCH,
+        ));
+    }
+    Ok(IdxArray { dims, bytes })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// An IDX file's bytes.
+    pub(crate) fn encode(dims: &[u32], bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![0, 0, UNSIGNED_BYTE, u8::try_from(dims.len()).unwrap()];
+        out.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn read_bytes(bytes: &[u8], rank: usize) -> Result<IdxArray> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        read(&path, rank)
+    }
+
+    #[test]
+    fn plain_and_gzip_files_read_alike() {
+        let cases = [(vec![2, 2, 3], (0..12).collect::<Vec<u8>>()), (vec![4], vec![9, 8, 7, 6]), (vec![0], vec![])];
+        for (dims, bytes) in cases {
+            let expected = IdxArray { dims: dims.iter().map(|&d| d as usize).collect(), bytes: bytes.clone() };
+            let file = encode(&dims, &bytes);
+            assert_eq!(read_bytes(&file, dims.len()).unwrap(), expected);
+            assert_eq!(read_bytes(&gzip(&file), dims.len()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn bad_files_are_named_with_a_remedy() {
+        let good = encode(&[2, 3], &[1; 6]);
+        let packed = gzip(&good);
+        let mut damaged = packed.clone();
+        let middle = damaged.len() - 6;
+        damaged[middle] ^= 0xFF;
+        let mut wrong_type = good.clone();
+        wrong_type[2] = 0x0D;
+        let longer = [good.clone(), vec![0]].concat();
+        let rows: [(&str, Vec<u8>, usize, &str); 12] = [
+            ("empty", vec![], 2, "magic number"),
+            ("short magic", vec![0, 0, 8], 2, "magic number"),
+            ("text", b"<html>not found</html>".to_vec(), 2, "two zeros"),
+            ("element type", wrong_type, 2, "element type"),
+            ("rank", good.clone(), 3, "dimensions"),
+            ("short header", good[..9].to_vec(), 2, "axis 1"),
+            ("short body", good[..13].to_vec(), 2, "ends after 1"),
+            ("long body", longer, 2, "there are more"),
+            ("lying header", encode(&[u32::MAX, u32::MAX], &[1; 6]), 2, "limit"),
+            ("large header", encode(&[1 << 14, 1 << 15], &[1; 6]), 2, "ends after 6"),
+            ("short gzip", packed[..packed.len() - 12].to_vec(), 2, "ends within"),
+            ("damaged gzip", damaged, 2, "gzip"),
+        ];
+        for (name, bytes, rank, expected) in rows {
+            match read_bytes(&bytes, rank) {
+                Err(Error::Format { reason, help, .. }) => {
+                    assert!(reason.contains(expected), "{name}: {reason}");
+                    assert!(!help.is_empty());
+                }
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        assert!(matches!(read(Path::new("/nonexistent/file"), 1), Err(Error::Io { .. })));
+    }
+}

@@ -1,0 +1,7 @@
+//! Files: weights and checkpoints in the safetensors format, written whole or not at all.
+
+pub mod atomic;
+mod safetensors;
+mod state_dict;
+
+pub use state_dict::{HostTensor, StateDict};

@@ -1,0 +1,198 @@
+//! The safetensors format, which PyTorch and Hugging Face share: a JSON header and the tensors' bytes.
+
+use super::atomic;
+use super::state_dict::{HostTensor, StateDict};
+use crate::dtype::{DType, HostData};
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use safetensors::tensor::{Dtype as Stored, SafeTensors, TensorView};
+use std::path::Path;
+
+const DAMAGED: &str = "the file is damaged or no safetensors file; save or download it again";
+
+impl StateDict {
+    /// Writes a `.safetensors` file, whole or not at all.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        atomic::write(path, &self.to_bytes()?)
+    }
+
+    /// Reads a `.safetensors` file. F16 and BF16 become F32; I64 becomes I32 if every value fits.
+    ///
+    /// # Errors
+    /// The file cannot be read or is malformed; a dtype has no counterpart here; an integer is out of range.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        Self::from_bytes(&bytes, path)
+    }
+
+    /// The file's bytes.
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut views = Vec::with_capacity(self.tensors.len());
+        for (name, tensor) in &self.tensors {
+            let bytes = stored_bytes(tensor);
+            views.push((name, stored_dtype(tensor.dtype), tensor.shape.dims().to_vec(), bytes));
+        }
+        let mut borrowed = Vec::with_capacity(views.len());
+        for (name, dtype, shape, bytes) in &views {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| Error::internal(format!("{name}: {e}")))?;
+            borrowed.push((name.as_str(), view));
+        }
+        let metadata = self.metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        safetensors::serialize(borrowed, Some(metadata)).map_err(|e| Error::internal(format!("safetensors: {e}")))
+    }
+
+    /// Parses a file's bytes; `path` is for messages.
+    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
+        let malformed = |e: safetensors::SafeTensorError| Error::format(path, e.to_string(), DAMAGED);
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
+        let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
+        let mut dict = Self::new();
+        if let Some(metadata) = header.metadata() {
+            dict.metadata.extend(metadata.iter().map(|(k, v)| (k.clone(), v.clone())));
+        }
+        for (name, view) in file.iter() {
+            let shape = Shape::new(view.shape()).map_err(|e| Error::format(path, format!("tensor \"{name}\": {e}"), DAMAGED))?;
+            let (dtype, data) = decode(view.dtype(), view.data())
+                .map_err(|(reason, help)| Error::format(path, format!("tensor \"{name}\" {reason}"), help))?;
+            let tensor = HostTensor::new(dtype, shape, data)
+                .map_err(|e| Error::format(path, format!("tensor \"{name}\": {e}"), DAMAGED))?;
+            dict.insert(name, tensor);
+        }
+        Ok(dict)
+    }
+}
+
+/// The bytes as the format stores them: little-endian, a truth value in one byte.
+fn stored_bytes(tensor: &HostTensor) -> Vec<u8> {
+    match &tensor.data {
+        HostData::U32(v) if tensor.dtype == DType::Bool => v.iter().map(|&x| u8::from(x != 0)).collect(),
+        HostData::U32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        HostData::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        HostData::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        HostData::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
+    }
+}
+
+fn stored_dtype(dtype: DType) -> Stored {
+    match dtype {
+        DType::Bool => Stored::BOOL,
+        DType::U32 => Stored::U32,
+        DType::I32 => Stored::I32,
+        DType::F32 => Stored::F32,
+        DType::F64 => Stored::F64,
+    }
+}
+
+/// Splits bytes into little-endian words of `N` bytes.
+fn words<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let (chunks, _) = bytes.as_chunks::<N>();
+    chunks.iter().map(|&chunk| read(chunk)).collect()
+}
+
+/// The elements, or what is wrong with them and what to do about it.
+fn decode(dtype: Stored, bytes: &[u8]) -> std::result::Result<(DType, HostData), (String, &'static str)> {
+    Ok(match dtype {
+        Stored::BOOL => (DType::Bool, HostData::U32(bytes.iter().map(|&b| u32::from(b != 0)).collect())),
+        Stored::U8 => (DType::U32, HostData::U32(bytes.iter().map(|&b| u32::from(b)).collect())),
+        Stored::U32 => (DType::U32, HostData::U32(words(bytes, u32::from_le_bytes))),
+        Stored::I32 => (DType::I32, HostData::I32(words(bytes, i32::from_le_bytes))),
+        Stored::I64 => {
+            let wide = words(bytes, i64::from_le_bytes);
+            let narrow: std::result::Result<Vec<i32>, i64> = wide.into_iter().map(|x| i32::try_from(x).map_err(|_| x)).collect();
+            let data = narrow.map_err(|x| (format!("holds {x}, which does not fit in 32 bits"), "store it as i32"))?;
+            (DType::I32, HostData::I32(data))
+        }
+        Stored::F16 => (DType::F32, HostData::F32(words(bytes, |b| half_to_f32(u16::from_le_bytes(b))))),
+        // A bfloat16 is the upper half of an f32.
+        Stored::BF16 => (DType::F32, HostData::F32(words(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)))),
+        Stored::F32 => (DType::F32, HostData::F32(words(bytes, f32::from_le_bytes))),
+        Stored::F64 => (DType::F64, HostData::F64(words(bytes, f64::from_le_bytes))),
+        other => return Err((format!("has dtype {other:?}, which is not supported"), "convert it to f32 or i32 first")),
+    })
+}
+
+/// An IEEE half precision number, exactly.
+fn half_to_f32(bits: u16) -> f32 {
+    let sign = u32::from(bits >> 15) << 31;
+    let exponent = u32::from(bits >> 10) & 0x1F;
+    let mantissa = u32::from(bits) & 0x3FF;
+    let magnitude = match exponent {
+        // Subnormal: the mantissa counts units of 2^-24. The product is exact.
+        0 => (f32::from(bits & 0x3FF) * 2f32.powi(-24)).to_bits(),
+        0x1F => 0x7F80_0000 | (mantissa << 13),
+        _ => ((exponent + 112) << 23) | (mantissa << 13),
+    };
+    f32::from_bits(sign | magnitude)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> StateDict {
+        let mut dict = StateDict::new();
+        let rows = [
+            ("a.weight", DType::F32, vec![2, 2], HostData::F32(vec![1.0, -0.0, f32::MIN_POSITIVE, 3.5])),
+            ("b", DType::F64, vec![], HostData::F64(vec![std::f64::consts::PI])),
+            ("c", DType::I32, vec![3], HostData::I32(vec![-1, 0, i32::MAX])),
+            ("d", DType::Bool, vec![2], HostData::U32(vec![0, 1])),
+            ("empty", DType::U32, vec![0, 4], HostData::U32(vec![])),
+        ];
+        for (name, dtype, dims, data) in rows {
+            dict.insert(name, HostTensor::new(dtype, Shape::new(&dims).unwrap(), data).unwrap());
+        }
+        dict.metadata.insert("epoch".into(), "3".into());
+        dict
+    }
+
+    #[test]
+    fn files_round_trip_and_are_reproducible() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.safetensors");
+        let dict = sample();
+        dict.save(&path).unwrap();
+        assert_eq!(StateDict::load(&path).unwrap(), dict);
+        assert_eq!(dict.to_bytes().unwrap(), sample().to_bytes().unwrap());
+        assert_eq!(dict.note::<usize>("epoch").unwrap(), 3);
+        assert!(dict.note::<usize>("step").is_err());
+    }
+
+    #[test]
+    fn damaged_files_are_typed_errors() {
+        let good = sample().to_bytes().unwrap();
+        for cut in [0, 4, 8, 40, good.len() - 1] {
+            let result = StateDict::from_bytes(&good[..cut], Path::new("x"));
+            assert!(matches!(result, Err(Error::Format { .. })), "{cut} bytes: {result:?}");
+        }
+        let mut lying = good;
+        lying[0..8].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(matches!(StateDict::from_bytes(&lying, Path::new("x")), Err(Error::Format { .. })));
+        assert!(matches!(StateDict::load("/nonexistent/x"), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn narrow_types_are_widened() {
+        for (bits, value) in
+            [(0x3C00, 1.0), (0xC000, -2.0), (0x0001, 2f32.powi(-24)), (0x7BFF, 65504.0), (0x7C00, f32::INFINITY), (0, 0.0)]
+        {
+            assert_eq!(half_to_f32(bits), value, "{bits:x}");
+        }
+        assert!(half_to_f32(0x7E00).is_nan());
+        let long = 5i64.to_le_bytes();
+        assert_eq!(decode(Stored::I64, &long).unwrap(), (DType::I32, HostData::I32(vec![5])));
+        assert!(decode(Stored::I64, &i64::MAX.to_le_bytes()).is_err());
+    }
+
+    #[test]
+    fn prefixes_nest() {
+        let mut outer = StateDict::new();
+        outer.insert_all("model.", sample());
+        assert_eq!(outer.under("model.").tensors, sample().tensors);
+        assert!(outer.under("optimizer.").tensors.is_empty());
+    }
+}

@@ -1,0 +1,92 @@
+//! Named tensors in host memory: what checkpoints hold.
+
+use crate::dtype::{DType, HostData};
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use std::collections::BTreeMap;
+
+/// A tensor in host memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostTensor {
+    /// The element type; `Bool` data are 0 and 1 in `u32`.
+    pub dtype: DType,
+    /// The shape.
+    pub shape: Shape,
+    /// The elements in row-major order, as many as the shape holds.
+    pub data: HostData,
+}
+
+impl HostTensor {
+    /// A tensor whose data fill its shape.
+    ///
+    /// # Errors
+    /// The number of elements differs from the shape's.
+    pub fn new(dtype: DType, shape: Shape, data: HostData) -> Result<Self> {
+        crate::dtype::check_len("HostTensor::new", data.len(), shape.numel(), &shape)?;
+        Ok(Self { dtype, shape, data })
+    }
+
+    /// A 0-d f64 tensor.
+    pub fn scalar(value: f64) -> Self {
+        Self { dtype: DType::F64, shape: Shape::SCALAR, data: HostData::F64(vec![value]) }
+    }
+
+    /// The same values in another floating-point type; other dtypes only convert to themselves.
+    pub(crate) fn to_dtype(&self, dtype: DType) -> Option<Self> {
+        let data = match (self.dtype, dtype) {
+            (a, b) if a == b => self.data.clone(),
+            #[allow(clippy::cast_possible_truncation, reason = "rounding to single precision is what is asked for")]
+            (DType::F64, DType::F32) => HostData::F32(self.data.to_f64().iter().map(|&x| x as f32).collect()),
+            (DType::F32, DType::F64) => HostData::F64(self.data.to_f64()),
+            _ => return None,
+        };
+        Some(Self { dtype, shape: self.shape, data })
+    }
+}
+
+/// Tensors by name, and notes: the contents of one safetensors file.
+///
+/// Names are ordered, so that equal contents give equal files.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StateDict {
+    /// The tensors.
+    pub tensors: BTreeMap<String, HostTensor>,
+    /// Free-form notes, such as the epoch of a checkpoint.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl StateDict {
+    /// A dictionary without entries.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds or replaces a tensor.
+    pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
+        self.tensors.insert(name.into(), tensor);
+    }
+
+    /// Adds all of another's tensors under `prefix` (`"optimizer."`, say); notes are left out.
+    pub fn insert_all(&mut self, prefix: &str, other: Self) {
+        self.tensors.extend(other.tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+    }
+
+    /// The tensors whose names begin with `prefix`, without it.
+    pub fn under(&self, prefix: &str) -> Self {
+        let strip = |(name, tensor): (&String, &HostTensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()));
+        Self { tensors: self.tensors.iter().filter_map(strip).collect(), metadata: BTreeMap::new() }
+    }
+
+    /// A note's value, parsed.
+    ///
+    /// # Errors
+    /// The note is missing or does not parse.
+    pub fn note<T: std::str::FromStr>(&self, key: &str) -> Result<T> {
+        let Some(text) = self.metadata.get(key) else {
+            return Err(Error::argument("checkpoint", format!("there is no note \"{key}\""), "resume from a checkpoint file"));
+        };
+        text.parse().map_err(|_| {
+            Error::argument("checkpoint", format!("note \"{key}\" is \"{text}\""), "the file is damaged; use another checkpoint")
+        })
+    }
+}

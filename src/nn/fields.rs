@@ -1,0 +1,153 @@
+//! What a module consists of, as plain lists.
+
+use super::module::Module;
+use crate::param::Param;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether a layer trains or evaluates; clones share it. Starts in training.
+#[derive(Debug, Clone)]
+pub struct Mode(Arc<AtomicBool>);
+
+impl Default for Mode {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Mode {
+    /// Whether the layer trains.
+    pub fn is_training(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Switches between training and evaluation.
+    pub fn set_training(&self, training: bool) {
+        self.0.store(training, Ordering::Relaxed);
+    }
+}
+
+/// The parameters, buffers, modes and submodules of a module and all below it, in order, with dotted names.
+#[derive(Debug, Default)]
+pub struct Fields {
+    /// Trainable state.
+    pub parameters: Vec<(String, Param)>,
+    /// State that is saved, not trained.
+    pub buffers: Vec<(String, Param)>,
+    /// Every layer's mode.
+    pub modes: Vec<Mode>,
+    /// Names of the submodules by their address, to label a [`summary`](super::summary()).
+    pub(crate) modules: Vec<(usize, String)>,
+    prefix: String,
+}
+
+impl Fields {
+    /// Adds a field and what is below it.
+    pub fn add(&mut self, name: &str, field: &dyn Field) {
+        let length = self.prefix.len();
+        if length > 0 {
+            self.prefix.push('.');
+        }
+        self.prefix.push_str(name);
+        field.list(self);
+        self.prefix.truncate(length);
+    }
+
+    /// Adds a parameter; for layers that list their fields by hand.
+    pub fn parameter(&mut self, name: &str, parameter: &Param) {
+        self.parameters.push((self.path(name), parameter.clone()));
+    }
+
+    /// Adds a buffer; for layers that list their fields by hand.
+    pub fn buffer(&mut self, name: &str, buffer: &Param) {
+        self.buffers.push((self.path(name), buffer.clone()));
+    }
+
+    /// The dotted name of a field here.
+    fn path(&self, name: &str) -> String {
+        if self.prefix.is_empty() { name.into() } else { format!("{}.{name}", self.prefix) }
+    }
+}
+
+/// What may be a field of a module: a module, a [`Param`], a [`Mode`], options and lists of these, and plain settings.
+pub trait Field {
+    /// Adds the field to the lists, under the name that `fields` is at.
+    fn list(&self, fields: &mut Fields);
+}
+
+impl<M: Module> Field for M {
+    fn list(&self, fields: &mut Fields) {
+        fields.modules.push((super::summary::address(self), fields.prefix.clone()));
+        self.fields(fields);
+    }
+}
+
+impl Field for Box<dyn Module> {
+    fn list(&self, fields: &mut Fields) {
+        fields.modules.push((super::summary::address(&**self), fields.prefix.clone()));
+        (**self).fields(fields);
+    }
+}
+
+impl Field for Param {
+    fn list(&self, fields: &mut Fields) {
+        let entry = (fields.prefix.clone(), self.clone());
+        if self.is_buffer() { fields.buffers.push(entry) } else { fields.parameters.push(entry) }
+    }
+}
+
+impl Field for Mode {
+    fn list(&self, fields: &mut Fields) {
+        fields.modes.push(self.clone());
+    }
+}
+
+impl<F: Field> Field for Option<F> {
+    fn list(&self, fields: &mut Fields) {
+        if let Some(field) = self {
+            field.list(fields);
+        }
+    }
+}
+
+impl<F: Field> Field for Vec<F> {
+    /// The elements are named by their index, as in PyTorch's `ModuleList`.
+    fn list(&self, fields: &mut Fields) {
+        for (i, field) in self.iter().enumerate() {
+            fields.add(&i.to_string(), field);
+        }
+    }
+}
+
+/// Settings hold no state.
+macro_rules! plain {
+    ($($type:ty),*) => {$(
+        impl Field for $type {
+            fn list(&self, _: &mut Fields) {}
+        }
+    )*};
+}
+plain!(bool, usize, u32, i32, u64, i64, f32, f64, String, &'static str, crate::rng::Generator, crate::device::Device);
+
+/// Writes [`Module::fields`]: lists every field of the struct, so that one that is forgotten does not compile.
+///
+/// Fields after `skip` are left out: settings of a type that is no [`Field`].
+///
+/// ```compile_fail
+/// use wgrad::nn::{Linear, Module, fields};
+/// struct Net { fc1: Linear, fc2: Linear }
+/// impl Module for Net {
+///     fn forward(&self, x: &wgrad::Tensor) -> wgrad::Result<wgrad::Tensor> { self.fc2.forward(&self.fc1.forward(x)?) }
+///     fields!(fc1); // error: pattern does not mention field `fc2`
+/// }
+/// ```
+#[macro_export]
+macro_rules! fields {
+    ($($field:ident),* $(,)? $(; skip $($skipped:ident),+ $(,)?)?) => {
+        fn fields(&self, fields: &mut $crate::nn::Fields) {
+            let Self { $($field,)* $($($skipped: _,)+)? } = self;
+            $(fields.add(stringify!($field), $field);)*
+            let _ = fields;
+        }
+    };
+}

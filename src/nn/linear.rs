@@ -1,0 +1,54 @@
+//! The fully connected layer.
+
+use super::init::{self, Init};
+use super::module::Module;
+use super::summary::observe;
+use crate::error::Result;
+use crate::fields;
+use crate::param::Param;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// `y = x · weightᵀ + bias` over the last axis: `[..., in]` to `[..., out]`, weight `[out, in]`.
+#[derive(Debug)]
+pub struct Linear {
+    /// `[out, in]`.
+    pub weight: Param,
+    /// `[out]`.
+    pub bias: Option<Param>,
+}
+
+impl Linear {
+    /// A layer with bias, initialised as PyTorch's.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn new(inputs: usize, outputs: usize, init: &Init) -> Result<Self> {
+        let (weight, bias) = init::weight_and_bias(Shape::new(&[outputs, inputs])?, true, init)?;
+        Ok(Self { weight, bias })
+    }
+
+    /// A layer without bias.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn without_bias(inputs: usize, outputs: usize, init: &Init) -> Result<Self> {
+        let (weight, bias) = init::weight_and_bias(Shape::new(&[outputs, inputs])?, false, init)?;
+        Ok(Self { weight, bias })
+    }
+}
+
+impl Module for Linear {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let product = x.matmul(&self.weight.tensor().t());
+        observe(
+            self,
+            "Linear",
+            match &self.bias {
+                Some(bias) => product + bias.tensor(),
+                None => product,
+            },
+        )
+    }
+    fields!(weight, bias);
+}

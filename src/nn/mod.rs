@@ -1,0 +1,58 @@
+//! Neural-network modules: layers with named parameters under PyTorch's names.
+//!
+//! A model is a struct of layers that implements [`Module`]: `forward`, and the list of its fields by [`fields!`].
+//!
+//! ```
+//! use wgrad::nn::{Dropout, Init, Linear, Module, fields};
+//! use wgrad::{Device, Result, Tensor};
+//!
+//! struct Mlp {
+//!     fc1: Linear,
+//!     dropout: Dropout,
+//!     fc2: Linear,
+//! }
+//!
+//! impl Module for Mlp {
+//!     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+//!         let hidden = self.fc1.forward(x)?.relu();
+//!         self.fc2.forward(&self.dropout.forward(&hidden)?)
+//!     }
+//!     fields!(fc1, dropout, fc2);
+//! }
+//!
+//! # fn main() -> Result<()> {
+//! let init = Init::new(&Device::cpu()?, 0);
+//! let model = Mlp { fc1: Linear::new(4, 8, &init)?, dropout: Dropout::new(0.5, &init)?, fc2: Linear::new(8, 2, &init)? };
+//! let names: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
+//! assert_eq!(names, ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
+//! # Ok(()) }
+//! ```
+
+mod activation;
+mod batch_norm;
+mod conv;
+mod dropout;
+mod fields;
+pub mod init;
+mod linear;
+pub mod loss;
+mod module;
+mod pool;
+mod sequential;
+mod state;
+mod summary;
+
+pub use crate::fields;
+pub use activation::{Relu, Sigmoid, Softmax, Tanh};
+pub use batch_norm::{BatchNorm2d, BatchNormConfig};
+pub use conv::{Conv2d, Conv2dConfig};
+pub use dropout::Dropout;
+pub use fields::{Field, Fields, Mode};
+pub use init::Init;
+pub use linear::Linear;
+pub use loss::Reduction;
+pub use module::Module;
+pub use pool::{AvgPool2d, Flatten, MaxPool2d};
+pub use sequential::Sequential;
+pub use state::LoadReport;
+pub use summary::{Summary, SummaryRow, summary};

@@ -1,0 +1,106 @@
+//! The trait of everything that maps a tensor to a tensor and may hold parameters.
+
+use super::fields::Fields;
+use super::state::{self, LoadReport};
+use crate::error::Result;
+use crate::io::StateDict;
+use crate::param::Param;
+use crate::tensor::Tensor;
+use std::path::Path;
+
+/// A layer or a model.
+///
+/// Implement `forward`, and `fields` by the macro [`fields!`](crate::fields); the rest follows.
+pub trait Module {
+    /// The output for input `x`. Errors of the ops within surface here.
+    ///
+    /// # Errors
+    /// `x` does not fit the module; the first error of any op on the way to `x`.
+    fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// Lists the module's fields; written by [`fields!`](crate::fields).
+    fn fields(&self, fields: &mut Fields);
+
+    /// Parameters, buffers and modes of the module and all below it.
+    fn collect(&self) -> Fields {
+        let mut fields = Fields::default();
+        self.fields(&mut fields);
+        fields
+    }
+
+    /// Parameters with PyTorch's names, such as `conv1.weight`. A tied parameter appears under each of its names.
+    fn named_parameters(&self) -> Vec<(String, Param)> {
+        self.collect().parameters
+    }
+
+    /// Each parameter once, for an optimizer.
+    fn parameters(&self) -> Vec<Param> {
+        let mut seen = std::collections::HashSet::new();
+        self.collect().parameters.into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect()
+    }
+
+    /// State that is saved and not trained, such as running statistics, with its names.
+    fn named_buffers(&self) -> Vec<(String, Param)> {
+        self.collect().buffers
+    }
+
+    /// Switches to training: dropout drops, batch normalisation uses and tracks the batch's statistics.
+    fn train(&self) {
+        self.collect().modes.iter().for_each(|m| m.set_training(true));
+    }
+
+    /// Switches to evaluation: dropout passes, batch normalisation uses its running statistics.
+    fn eval(&self) {
+        self.collect().modes.iter().for_each(|m| m.set_training(false));
+    }
+
+    /// Takes every parameter out of training.
+    fn freeze(&self) {
+        self.parameters().iter().for_each(Param::freeze);
+    }
+
+    /// Puts every parameter back into training.
+    fn unfreeze(&self) {
+        self.parameters().iter().for_each(Param::unfreeze);
+    }
+
+    /// Parameters and buffers in host memory. Waits for the device.
+    ///
+    /// # Errors
+    /// Evaluation errors; a lost device.
+    fn state_dict(&self) -> Result<StateDict> {
+        state::state_dict(&self.collect())
+    }
+
+    /// Replaces all parameters and buffers. Everything is checked, and on the device, before the first one changes.
+    ///
+    /// # Errors
+    /// A tensor is missing, unknown, or of another shape or dtype; the message lists them all.
+    fn load_state_dict(&self, dict: &StateDict) -> Result<()> {
+        state::load(&self.collect(), dict, true).map(|_| ())
+    }
+
+    /// As [`Module::load_state_dict`], leaving parameters without a tensor as they are and ignoring unknown tensors.
+    ///
+    /// # Errors
+    /// A tensor has another shape or dtype.
+    fn load_state_dict_partial(&self, dict: &StateDict) -> Result<LoadReport> {
+        state::load(&self.collect(), dict, false)
+    }
+
+    /// Writes parameters and buffers to a safetensors file that PyTorch can read, whole or not at all.
+    ///
+    /// # Errors
+    /// Evaluation errors; the file cannot be written.
+    fn save(&self, path: &Path) -> Result<()> {
+        self.state_dict()?.save(path)
+    }
+
+    /// Reads parameters and buffers from a safetensors file, as [`Module::load_state_dict`].
+    ///
+    /// # Errors
+    /// The file cannot be read or does not fit the module.
+    fn load(&self, path: &Path) -> Result<()> {
+        self.load_state_dict(&StateDict::load(path)?)
+    }
+}

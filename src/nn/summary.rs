@@ -1,0 +1,133 @@
+//! A table of a model's layers, their output shapes and parameters.
+
+use super::fields::Mode;
+use super::module::Module;
+use crate::error::{Error, Result};
+use crate::param::Param;
+use crate::shape::{IntoShape, Shape};
+use crate::tensor::Tensor;
+use crate::tensor::node::no_grad;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fmt;
+
+thread_local! {
+    /// What layers report while a summary is made; `None` otherwise.
+    static TRACE: RefCell<Option<Vec<Call>>> = const { RefCell::new(None) };
+}
+
+/// One layer's call: its address, kind, output and parameters.
+struct Call {
+    address: usize,
+    kind: &'static str,
+    output: Shape,
+    parameters: Vec<Param>,
+}
+
+/// A module's identity while it is not moved.
+pub(super) fn address(module: &(impl Module + ?Sized)) -> usize {
+    std::ptr::from_ref(module).cast::<()>().addr()
+}
+
+/// Checks a layer's output at the module's border, and reports it if a summary is being made.
+pub(super) fn observe(layer: &impl Module, kind: &'static str, output: Tensor) -> Result<Tensor> {
+    output.check()?;
+    TRACE.with_borrow_mut(|trace| {
+        if let Some(calls) = trace {
+            calls.push(Call { address: address(layer), kind, output: output.shape()?, parameters: layer.parameters() });
+        }
+        Ok(output)
+    })
+}
+
+/// One layer of a [`Summary`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SummaryRow {
+    /// The dotted name; empty if the layer is no field of the model.
+    pub name: String,
+    /// The layer's type.
+    pub kind: &'static str,
+    /// The shape of its output.
+    pub output: Shape,
+    /// Elements of its own parameters that no earlier row has counted.
+    pub parameters: usize,
+}
+
+/// A model's layers in the order in which they run. `Display` prints a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// The layers.
+    pub rows: Vec<SummaryRow>,
+    /// Elements of all parameters, each counted once.
+    pub parameters: usize,
+    /// Those of them that are trained.
+    pub trainable: usize,
+}
+
+/// Runs the model's graph building, in evaluation mode and without computing anything, on an input of the given shape.
+///
+/// # Errors
+/// The input does not fit the model; the model has no parameters, so no device is known.
+pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
+    struct Restore(Vec<(Mode, bool)>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            self.0.iter().for_each(|(mode, training)| mode.set_training(*training));
+            TRACE.set(None);
+        }
+    }
+    let fields = model.collect();
+    let parameters = model.parameters();
+    let Some(first) = parameters.first() else {
+        return Err(Error::argument("summary", "the model has no parameters", "summarise a model with at least one"));
+    };
+    let x = Tensor::zeros(input, first.device())?.cast(first.dtype());
+    let _restore = Restore(fields.modes.iter().map(|m| (m.clone(), m.is_training())).collect());
+    model.eval();
+    TRACE.set(Some(Vec::new()));
+    no_grad(|| model.forward(&x))?;
+    let calls = TRACE.take().unwrap_or_default();
+    let mut counted = HashSet::new();
+    // Layers without fields may share an address, so each name is given out once.
+    let mut names = fields.modules;
+    let rows = calls.into_iter().map(|call| {
+        let at = names.iter().position(|(a, _)| *a == call.address);
+        SummaryRow {
+            name: at.map(|i| names.remove(i).1).unwrap_or_default(),
+            kind: call.kind,
+            output: call.output,
+            parameters: call.parameters.iter().filter(|p| counted.insert(p.id())).map(|p| p.shape().numel()).sum(),
+        }
+    });
+    let rows = rows.collect();
+    let count = |trainable: bool| parameters.iter().filter(|p| !trainable || p.is_trainable()).map(|p| p.shape().numel()).sum();
+    Ok(Summary { rows, parameters: count(false), trainable: count(true) })
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let label = |r: &SummaryRow| if r.name.is_empty() { r.kind.to_string() } else { format!("{} ({})", r.name, r.kind) };
+        let cells: Vec<[String; 3]> = self.rows.iter().map(|r| [label(r), r.output.to_string(), grouped(r.parameters)]).collect();
+        let head = ["layer", "output", "parameters"];
+        let width = |c: usize| cells.iter().map(|row| row[c].chars().count()).chain([head[c].len()]).max().unwrap_or(0);
+        let (a, b, c) = (width(0), width(1), width(2));
+        writeln!(f, "{:<a$}  {:<b$}  {:>c$}", head[0], head[1], head[2])?;
+        for [layer, output, parameters] in &cells {
+            writeln!(f, "{layer:<a$}  {output:<b$}  {parameters:>c$}")?;
+        }
+        write!(f, "{} parameters, {} trainable", grouped(self.parameters), grouped(self.trainable))
+    }
+}
+
+/// A number with commas between its thousands.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}

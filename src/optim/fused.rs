@@ -1,0 +1,279 @@
+//! What all optimizers share: parameter groups, learning rates, state, and the fused step.
+
+use super::Optimizer;
+use super::core::OptimCore;
+use super::store::Coefficients;
+use crate::autodiff::Gradients;
+use crate::dtype::{DType, HostData};
+use crate::error::{Error, Result};
+use crate::graph::op::{DecayMode, OptimRule};
+use crate::io::{HostTensor, StateDict};
+use crate::param::Param;
+use std::collections::HashSet;
+
+/// One optimizer's formula: its structure, and the numbers of a step. Sealed: the kernels know these rules and no others.
+pub trait Formula: Clone + std::fmt::Debug {
+    /// The optimizer's name in messages and checkpoints.
+    const NAME: &'static str;
+    /// The part of the settings that kernels are compiled for; the same in all groups.
+    fn rule(&self) -> OptimRule;
+    /// How weight decay enters.
+    fn decay_mode(&self) -> DecayMode;
+    /// The numbers of a parameter's step `t`, counted from 1.
+    fn coefficients(&self, t: u64) -> Coefficients;
+    /// The learning rate.
+    fn lr(&mut self) -> &mut f64;
+    /// What each element of the first state starts as.
+    fn initial_state(&self) -> f64 {
+        0.0
+    }
+    /// Settings that may not be negative, and factors that must lie in `0..1`.
+    fn limits(&self) -> (Vec<(&'static str, f64)>, Vec<(&'static str, f64)>);
+    /// The rest of what may be wrong with the settings.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Parameters that share settings, such as a weight decay that biases do without.
+#[derive(Debug, Clone)]
+pub struct ParamGroup<C> {
+    /// The parameters.
+    pub params: Vec<Param>,
+    /// Their settings.
+    pub config: C,
+}
+
+impl<C> ParamGroup<C> {
+    /// A group.
+    pub fn new(params: impl IntoIterator<Item = Param>, config: C) -> Self {
+        Self { params: params.into_iter().collect(), config }
+    }
+}
+
+/// An optimizer that updates all parameters in one fused pass. Used through its names: [`Sgd`](super::Sgd),
+/// [`Adam`](super::Adam) and the others.
+#[derive(Debug)]
+pub struct Fused<C: Formula> {
+    core: OptimCore,
+    /// The settings of each group.
+    configs: Vec<C>,
+    /// The group of each registered parameter.
+    group_of: Vec<usize>,
+}
+
+impl<C: Formula> Fused<C> {
+    /// An optimizer of parameters with common settings. A parameter that is listed twice counts once.
+    ///
+    /// # Errors
+    /// No parameters; parameters on different devices; settings out of range.
+    pub fn new(params: &[Param], config: C) -> Result<Self> {
+        Self::with_groups(vec![ParamGroup { params: params.to_vec(), config }])
+    }
+
+    /// An optimizer of several groups, each with its own settings.
+    ///
+    /// # Errors
+    /// As [`Fused::new`]; groups that differ in structure, such as one with and one without momentum; a parameter in two
+    /// groups.
+    pub fn with_groups(groups: Vec<ParamGroup<C>>) -> Result<Self> {
+        let mut seen = HashSet::new();
+        let (mut params, mut group_of, mut configs) = (Vec::new(), Vec::new(), Vec::new());
+        for (g, group) in groups.into_iter().enumerate() {
+            check(&group.config)?;
+            let mut own = HashSet::new();
+            for param in group.params {
+                if !own.insert(param.id()) {
+                    continue;
+                }
+                if !seen.insert(param.id()) {
+                    let reason = format!("parameter {} is in two groups", param.name());
+                    return Err(Error::argument(C::NAME, reason, "put each parameter into one group"));
+                }
+                params.push(param);
+                group_of.push(g);
+            }
+            configs.push(group.config);
+        }
+        let (Some(first), Some(param)) = (configs.first(), params.first()) else {
+            return Err(Error::argument(C::NAME, "there are no parameters", "give the model's parameters()"));
+        };
+        let (rule, decay) = (first.rule(), first.decay_mode());
+        if configs.iter().any(|c| c.rule() != rule || c.decay_mode() != decay || c.initial_state() != first.initial_state()) {
+            return Err(Error::argument(
+                C::NAME,
+                "the groups differ in structure",
+                "give all groups the same kind of momentum, decay and flags, or make an optimizer for each",
+            ));
+        }
+        let initial = first.initial_state();
+        let core = OptimCore::new(param.device(), &params, rule, decay)?;
+        if initial != 0.0 {
+            for (i, param) in params.iter().enumerate() {
+                let n = param.shape().numel();
+                let data = if param.dtype() == DType::F64 {
+                    HostData::F64(vec![initial; n])
+                } else {
+                    HostData::F32(vec![f32_of(initial); n])
+                };
+                core.set_state(i, 0, data)?;
+            }
+        }
+        Ok(Self { core, configs, group_of })
+    }
+
+    /// What PyTorch calls each state array.
+    fn state_names(&self) -> &'static [&'static str] {
+        match self.configs.first().map(Formula::rule) {
+            Some(OptimRule::Sgd { momentum: true, .. }) => &["momentum_buffer"],
+            Some(OptimRule::Sgd { momentum: false, .. }) | None => &[],
+            Some(OptimRule::AdaGrad) => &["sum"],
+            Some(OptimRule::Adam { amsgrad: false }) => &["exp_avg", "exp_avg_sq"],
+            Some(OptimRule::Adam { amsgrad: true }) => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
+            Some(OptimRule::RmsProp { centered: false, momentum: false }) => &["square_avg"],
+            Some(OptimRule::RmsProp { centered: true, momentum: false }) => &["square_avg", "grad_avg"],
+            Some(OptimRule::RmsProp { centered: false, momentum: true }) => &["square_avg", "momentum_buffer"],
+            Some(OptimRule::RmsProp { centered: true, momentum: true }) => &["square_avg", "grad_avg", "momentum_buffer"],
+        }
+    }
+
+    /// The settings of each group.
+    pub fn configs(&self) -> &[C] {
+        &self.configs
+    }
+
+    /// Sets one group's learning rate; values below 0 and NaN count as 0.
+    ///
+    /// # Errors
+    /// There is no such group.
+    pub fn set_group_lr(&mut self, group: usize, lr: f64) -> Result<()> {
+        let groups = self.configs.len();
+        let Some(config) = self.configs.get_mut(group) else {
+            return Err(Error::argument("set_group_lr", format!("there is no group {group}"), format!("use one in 0..{groups}")));
+        };
+        *config.lr() = lr.max(0.0);
+        Ok(())
+    }
+}
+
+/// A checkpoint of another optimizer or model.
+fn mismatch(reason: String) -> Error {
+    Error::argument(
+        "load_state_dict",
+        reason,
+        "resume with the model, the optimizer and the groups that the checkpoint was made with",
+    )
+}
+
+fn check<C: Formula>(config: &C) -> Result<()> {
+    let (positive, factors) = config.limits();
+    let wrong_sign = positive.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)).map(|bad| (bad, "finite and at least 0"));
+    let wrong_factor = factors.into_iter().find(|(_, v)| !(0.0..1.0).contains(v)).map(|bad| (bad, "in 0..1"));
+    match wrong_sign.or(wrong_factor) {
+        Some(((name, value), range)) => {
+            Err(Error::argument(C::NAME, format!("{name} is {value}"), format!("use a value {range}")))
+        }
+        None => config.validate(),
+    }
+}
+
+impl<C: Formula> Optimizer for Fused<C> {
+    fn step(&mut self, gradients: Gradients) -> Result<()> {
+        let (configs, group_of) = (&self.configs, &self.group_of);
+        self.core.step(gradients, &mut |entry, t| configs[group_of[entry]].coefficients(t))
+    }
+
+    fn lr(&self) -> f64 {
+        self.configs.first().map_or(0.0, |c| *c.clone().lr())
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        for config in &mut self.configs {
+            *config.lr() = lr.max(0.0);
+        }
+    }
+
+    fn state_dict(&self) -> Result<StateDict> {
+        let mut dict = StateDict::new();
+        for (i, param) in self.core.params().iter().enumerate() {
+            for (s, state) in self.state_names().iter().enumerate() {
+                let tensor = HostTensor::new(param.dtype(), param.shape(), self.core.state(i, s)?)?;
+                dict.insert(format!("{}.{i}.{state}", C::NAME), tensor);
+            }
+            // Exact: 2⁵³ steps take longer than any run.
+            dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.core.steps(i) as f64));
+        }
+        for (g, config) in self.configs.iter().enumerate() {
+            dict.insert(format!("{}.group.{g}.lr", C::NAME), HostTensor::scalar(*config.clone().lr()));
+        }
+        Ok(dict)
+    }
+
+    fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
+        let own = dict.under(&format!("{}.", C::NAME));
+        let mut lrs = Vec::with_capacity(self.configs.len());
+        for g in 0..self.configs.len() {
+            let Some(lr) = own.tensors.get(&format!("group.{g}.lr")).and_then(|t| t.data.to_f64().first().copied()) else {
+                let kinds: HashSet<&str> = dict.tensors.keys().filter_map(|k| k.split('.').next()).collect();
+                return Err(mismatch(format!(
+                    "the state of {} group {g} is missing; the file holds state of {kinds:?}",
+                    C::NAME
+                )));
+            };
+            lrs.push(lr);
+        }
+        let found = own.tensors.keys().filter(|k| k.ends_with(".step")).count();
+        if found != self.core.params().len() {
+            return Err(mismatch(format!("the file holds {found} parameters and the optimizer {}", self.core.params().len())));
+        }
+        // Everything is checked before the first state changes.
+        let mut restored = Vec::new();
+        for (i, param) in self.core.params().iter().enumerate() {
+            let entry =
+                |name: &str| own.tensors.get(&format!("{i}.{name}")).ok_or_else(|| mismatch(format!("{i}.{name} is missing")));
+            let steps = entry("step")?.data.to_f64().first().copied().unwrap_or(0.0);
+            let mut states = Vec::new();
+            for &name in self.state_names() {
+                let tensor = entry(name)?;
+                if tensor.shape != param.shape() || tensor.dtype != param.dtype() {
+                    let reason = format!(
+                        "{i}.{name} is {} {}, and parameter {} is {} {}",
+                        tensor.dtype,
+                        tensor.shape,
+                        param.name(),
+                        param.dtype(),
+                        param.shape()
+                    );
+                    return Err(mismatch(reason));
+                }
+                states.push(tensor.data.clone());
+            }
+            restored.push((steps, states));
+        }
+        for (i, (steps, states)) in restored.into_iter().enumerate() {
+            for (s, data) in states.into_iter().enumerate() {
+                self.core.set_state(i, s, data)?;
+            }
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number; the cast saturates")]
+            self.core.set_steps(i, steps as u64);
+        }
+        for (config, lr) in self.configs.iter_mut().zip(lrs) {
+            *config.lr() = lr;
+        }
+        Ok(())
+    }
+}
+
+/// `1 - lr · decay` if decay is decoupled; the decay to add to the gradient otherwise: the pair (l2, shrink).
+pub(super) fn decay(mode: DecayMode, lr: f64, weight_decay: f64) -> (f64, f64) {
+    match mode {
+        DecayMode::L2 => (weight_decay, 1.0),
+        DecayMode::Decoupled => (0.0, 1.0 - lr * weight_decay),
+    }
+}
+
+/// Rounds a coefficient to what kernels compute in.
+#[allow(clippy::cast_possible_truncation, reason = "kernels compute in single precision")]
+pub(super) fn f32_of(x: f64) -> f32 {
+    x as f32
+}

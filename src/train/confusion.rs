@@ -1,0 +1,121 @@
+//! Which classes are taken for which.
+
+use crate::error::{Error, Result};
+use std::fmt;
+
+/// Counts of (label, prediction) pairs. `Display` prints the table with each class's recall.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfusionMatrix {
+    classes: usize,
+    counts: Vec<u64>,
+}
+
+impl ConfusionMatrix {
+    /// An empty matrix for labels `0..classes`.
+    pub fn new(classes: usize) -> Self {
+        Self { classes, counts: vec![0; classes * classes] }
+    }
+
+    /// Counts predictions against labels.
+    ///
+    /// # Errors
+    /// The slices differ in length, or hold a class outside `0..classes`; nothing is counted then.
+    pub fn update(&mut self, labels: &[i32], predictions: &[i32]) -> Result<()> {
+        if labels.len() != predictions.len() {
+            return Err(Error::argument(
+                "ConfusionMatrix::update",
+                format!("{} labels and {} predictions were given", labels.len(), predictions.len()),
+                "give one prediction for every label",
+            ));
+        }
+        let class = |value: i32, position: usize| {
+            usize::try_from(value).ok().filter(|&c| c < self.classes).ok_or_else(|| Error::Index {
+                op: "ConfusionMatrix::update",
+                index: i64::from(value),
+                position,
+                len: self.classes,
+                help: "make the matrix with as many classes as the data have".into(),
+            })
+        };
+        let pairs = labels.iter().zip(predictions).enumerate();
+        let cells = pairs.map(|(i, (&l, &p))| Ok(class(l, i)? * self.classes + class(p, i)?)).collect::<Result<Vec<_>>>()?;
+        for cell in cells {
+            self.counts[cell] += 1;
+        }
+        Ok(())
+    }
+
+    /// How often `label` was taken for `prediction`; 0 outside the matrix.
+    pub fn count(&self, label: usize, prediction: usize) -> u64 {
+        if label < self.classes && prediction < self.classes { self.counts[label * self.classes + prediction] } else { 0 }
+    }
+
+    /// How many samples were counted.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// How many samples were right.
+    pub fn hits(&self) -> u64 {
+        (0..self.classes).map(|c| self.count(c, c)).sum()
+    }
+
+    /// The share of right predictions; 0 if nothing was counted.
+    pub fn accuracy(&self) -> f64 {
+        if self.total() == 0 { 0.0 } else { self.hits() as f64 / self.total() as f64 }
+    }
+}
+
+impl fmt::Display for ConfusionMatrix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let largest = self.counts.iter().copied().max().unwrap_or(0).max(self.classes as u64);
+        let width = largest.to_string().len() + 1;
+        write!(f, "label \\ predicted")?;
+        for p in 0..self.classes {
+            write!(f, " {p:>width$}")?;
+        }
+        writeln!(f, "   recall")?;
+        for l in 0..self.classes {
+            write!(f, "{l:>17}")?;
+            for p in 0..self.classes {
+                match self.count(l, p) {
+                    // A dot lets the mistakes stand out.
+                    0 => write!(f, " {:>width$}", "·")?,
+                    n => write!(f, " {n:>width$}")?,
+                }
+            }
+            let row: u64 = (0..self.classes).map(|p| self.count(l, p)).sum();
+            if row == 0 {
+                writeln!(f, "        -")?;
+            } else {
+                writeln!(f, "  {:>5.1} %", 100.0 * self.count(l, l) as f64 / row as f64)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_and_prints() {
+        let mut m = ConfusionMatrix::new(3);
+        m.update(&[0, 1, 1, 2], &[0, 1, 2, 2]).unwrap();
+        assert_eq!((m.total(), m.hits(), m.count(1, 2)), (4, 3, 1));
+        assert!((m.accuracy() - 0.75).abs() < 1e-12);
+        let text = m.to_string();
+        assert!(text.contains("100.0 %") && text.contains("50.0 %"), "{text}");
+        assert_eq!(text.lines().count(), 4);
+    }
+
+    #[test]
+    fn wrong_input_changes_nothing() {
+        let mut m = ConfusionMatrix::new(2);
+        assert!(m.update(&[0, 1], &[0]).is_err());
+        assert!(m.update(&[0, 2], &[0, 0]).is_err());
+        assert!(m.update(&[0], &[-1]).is_err());
+        assert_eq!((m.total(), m.accuracy()), (0, 0.0));
+    }
+}

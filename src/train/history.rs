@@ -1,0 +1,106 @@
+//! What each epoch achieved, as text for checkpoints and as curves.
+
+use super::chart::{Chart, Panel, Series};
+use crate::error::{Error, Result};
+use std::fmt::Write;
+
+/// The results of one epoch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EpochRecord {
+    /// Its number, from 1.
+    pub epoch: usize,
+    /// Mean training loss.
+    pub train_loss: f64,
+    /// Share of training samples predicted rightly, while training, in 0..1.
+    pub train_accuracy: f64,
+    /// Mean loss on the test set.
+    pub test_loss: f64,
+    /// Share of test samples predicted rightly, in 0..1.
+    pub test_accuracy: f64,
+    /// Learning rate at the end of the epoch.
+    pub lr: f64,
+    /// Duration in seconds.
+    pub seconds: f64,
+}
+
+/// The epochs of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// In order.
+    pub records: Vec<EpochRecord>,
+}
+
+impl History {
+    /// One line an epoch; every number reads back exactly.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for r in &self.records {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{} {} {} {} {} {} {}",
+                r.epoch, r.train_loss, r.train_accuracy, r.test_loss, r.test_accuracy, r.lr, r.seconds
+            );
+        }
+        text
+    }
+
+    /// Reads what [`History::to_text`] wrote.
+    ///
+    /// # Errors
+    /// A line has other than seven numbers.
+    pub fn from_text(text: &str) -> Result<Self> {
+        let parse = |line: &str| {
+            let (epoch, rest) = line.split_once(' ')?;
+            let numbers: Vec<f64> = rest.split(' ').map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
+            let [train_loss, train_accuracy, test_loss, test_accuracy, lr, seconds] = numbers[..] else { return None };
+            Some(EpochRecord { epoch: epoch.parse().ok()?, train_loss, train_accuracy, test_loss, test_accuracy, lr, seconds })
+        };
+        let damaged = |line| Error::argument("history", format!("\"{line}\" is not an epoch's line"), "use another checkpoint");
+        let records = text.lines().map(|line| parse(line).ok_or_else(|| damaged(line))).collect::<Result<_>>()?;
+        Ok(Self { records })
+    }
+
+    /// Loss and accuracy over the epochs.
+    pub fn chart(&self, title: impl Into<String>) -> Chart {
+        let line = |name: &str, value: fn(&EpochRecord) -> f64| Series {
+            name: name.into(),
+            points: self.records.iter().map(|r| (r.epoch as f64, value(r))).collect(),
+        };
+        let loss = vec![line("train", |r| r.train_loss), line("test", |r| r.test_loss)];
+        let accuracy = vec![line("train", |r| 100.0 * r.train_accuracy), line("test", |r| 100.0 * r.test_accuracy)];
+        let panels = vec![
+            Panel { title: "Loss".into(), series: loss, unit: String::new() },
+            Panel { title: "Accuracy".into(), series: accuracy, unit: " %".into() },
+        ];
+        Chart { title: title.into(), x_label: "epoch".into(), panels }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trips_exactly() {
+        let record = |epoch: usize| EpochRecord {
+            epoch,
+            train_loss: 1.0 / 3.0,
+            train_accuracy: 0.1 + 0.2,
+            test_loss: f64::NAN,
+            test_accuracy: 1e-17,
+            lr: 1e-3,
+            seconds: 2.5,
+        };
+        let history = History { records: vec![record(1), record(2)] };
+        let back = History::from_text(&history.to_text()).unwrap();
+        // NaN is not equal to itself, its text is.
+        assert_eq!(back.to_text(), history.to_text());
+        assert_eq!(back.records[1].train_accuracy.to_bits(), (0.1f64 + 0.2).to_bits());
+        assert_eq!(History::from_text("").unwrap(), History::default());
+        for bad in ["1", "1 2 3", "x 1 2 3 4 5 6", "1 1 2 3 4 5 6 7"] {
+            assert!(History::from_text(bad).is_err(), "{bad}");
+        }
+        assert_eq!(history.chart("t").panels.len(), 2);
+    }
+}

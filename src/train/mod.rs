@@ -1,0 +1,15 @@
+//! Parts of a training program: progress, averages, a confusion matrix, curves, checkpoints.
+
+pub mod chart;
+mod checkpoint;
+mod confusion;
+mod history;
+mod meter;
+mod progress;
+
+pub use chart::{Chart, Panel, Series};
+pub use checkpoint::Checkpoint;
+pub use confusion::ConfusionMatrix;
+pub use history::{EpochRecord, History};
+pub use meter::Meter;
+pub use progress::Progress;
