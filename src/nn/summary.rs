@@ -88,12 +88,13 @@ pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
     no_grad(|| model.forward(&x))?;
     let calls = TRACE.take().unwrap_or_default();
     let mut counted = HashSet::new();
-    // Layers without fields may share an address, so each name is given out once.
     let mut names = fields.modules;
     let rows = calls.into_iter().map(|call| {
-        let at = names.iter().position(|(a, _)| *a == call.address);
+        // Layers without fields may share an address, so names take turns.
+        let name = names.iter().position(|(a, _)| *a == call.address).map(|i| names.remove(i));
+        names.extend(name.clone());
         SummaryRow {
-            name: at.map(|i| names.remove(i).1).unwrap_or_default(),
+            name: name.map(|n| n.1).unwrap_or_default(),
             kind: call.kind,
             output: call.output,
             parameters: call.parameters.iter().filter(|p| counted.insert(p.id())).map(|p| p.shape().numel()).sum(),

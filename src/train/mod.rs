@@ -3,6 +3,7 @@
 pub mod chart;
 mod checkpoint;
 mod confusion;
+mod evaluate;
 mod history;
 mod meter;
 mod progress;
@@ -10,6 +11,7 @@ mod progress;
 pub use chart::{Chart, Panel, Series};
 pub use checkpoint::Checkpoint;
 pub use confusion::ConfusionMatrix;
+pub use evaluate::{Evaluation, evaluate};
 pub use history::{EpochRecord, History};
 pub use meter::Meter;
 pub use progress::Progress;

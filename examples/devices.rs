@@ -1,0 +1,50 @@
+//! Prints the devices of this machine, with the limits and features that matter here.
+//!
+//! ```text
+//! cargo run --example devices
+//! ```
+
+use wgrad::{Device, DeviceInfo};
+
+fn main() {
+    let devices = Device::list();
+    let mut rows: Vec<(String, Vec<String>)> = vec![
+        ("index".into(), column(&devices, |d| d.index.to_string())),
+        ("kind".into(), column(&devices, |d| d.kind.to_string())),
+        ("name".into(), column(&devices, |d| d.name.clone())),
+        ("backend".into(), column(&devices, |d| d.backend.clone())),
+        ("driver".into(), column(&devices, |d| d.driver.clone())),
+    ];
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in devices.iter().flat_map(|d| &d.limits) {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    for name in names {
+        let value = |d: &DeviceInfo| d.limits.iter().find(|(n, _)| *n == name).map_or_else(String::new, |(_, v)| v.clone());
+        rows.push((name.into(), column(&devices, value)));
+    }
+    print!("{}", table(&rows));
+    println!("\nchoose one with --device or WGRAD_DEVICE: a kind, an index, or a part of a name");
+}
+
+fn column(devices: &[DeviceInfo], cell: impl Fn(&DeviceInfo) -> String) -> Vec<String> {
+    devices.iter().map(cell).map(|text| if text.is_empty() { "-".into() } else { text }).collect()
+}
+
+/// Rows of a label and one cell a device, in columns as wide as they need.
+fn table(rows: &[(String, Vec<String>)]) -> String {
+    let count = |text: &String| text.chars().count();
+    let label_width = rows.iter().map(|(label, _)| count(label)).max().unwrap_or(0);
+    let devices = rows.first().map_or(0, |(_, cells)| cells.len());
+    let width = |d: usize| rows.iter().map(|(_, cells)| count(&cells[d])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..devices).map(width).collect();
+    let mut text = String::new();
+    for (label, cells) in rows {
+        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, w)| format!("{cell:<w$}")).collect();
+        text.push_str(format!("{label:<label_width$}  {}", padded.join("  ")).trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,347 @@
+//! Trains a small convolutional network on handwritten digits, tests it, and saves it.
+//!
+//! ```text
+//! cargo run --release --example mnist
+//! cargo run --release --example mnist -- --device software --epochs 5 --optimizer adamw
+//! cargo run --release --example mnist -- --resume target/mnist/mnist.checkpoint.safetensors
+//! ```
+
+use clap::{Parser, ValueEnum};
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use wgrad::data::{AffineConfig, Loader, Mnist, Normalize, RandomAffine};
+use wgrad::nn::loss::{Reduction, accuracy, cross_entropy};
+use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, fields, summary};
+use wgrad::optim::{
+    AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
+};
+use wgrad::train::{Checkpoint, EpochRecord, Evaluation, History, Meter, Progress, evaluate};
+use wgrad::{Device, DeviceKind, Error, Param, Result, Tensor};
+
+/// Train a small CNN on MNIST's handwritten digits.
+#[derive(Debug, Parser)]
+#[command(about)]
+struct Options {
+    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    #[arg(long)]
+    device: Option<String>,
+    /// Directory with the four IDX files, plain or gzip
+    #[arg(long, default_value = "data/mnist-5k")]
+    data: PathBuf,
+    /// Passes over the training set
+    #[arg(long, default_value_t = 30, value_parser = positive)]
+    epochs: usize,
+    /// Images a step
+    #[arg(long, default_value_t = 64, value_parser = positive)]
+    batch: usize,
+    /// Highest learning rate; each optimizer has its own default
+    #[arg(long, value_parser = learning_rate)]
+    lr: Option<f64>,
+    /// Update rule
+    #[arg(long, value_enum, default_value_t = Rule::Adam)]
+    optimizer: Rule,
+    /// Seed of weights, batches, augmentation and dropout
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the weights go; the checkpoint and the curves are written beside them
+    #[arg(long, default_value = "target/mnist/mnist.safetensors")]
+    save: PathBuf,
+    /// A *.checkpoint.safetensors file to continue from
+    #[arg(long)]
+    resume: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rule {
+    Adam,
+    Adamw,
+    Rmsprop,
+    Sgd,
+    Adagrad,
+}
+
+fn positive(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+fn learning_rate(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(lr) if lr.is_finite() && lr > 0.0 => Ok(lr),
+        Ok(_) => Err("must be above 0, such as 0.001".into()),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// Two convolutions with pooling, two linear layers.
+struct Cnn {
+    conv1: Conv2d,
+    pool1: MaxPool2d,
+    conv2: Conv2d,
+    pool2: MaxPool2d,
+    flatten: Flatten,
+    fc1: Linear,
+    dropout: Dropout,
+    fc2: Linear,
+}
+
+impl Cnn {
+    /// The network for grey images of a size (height, width).
+    fn new([height, width]: [usize; 2], init: &Init) -> Result<Self> {
+        let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+        Ok(Self {
+            conv1: Conv2d::new(1, 16, [3, 3], same, init)?,
+            pool1: MaxPool2d::new(2),
+            conv2: Conv2d::new(16, 32, [3, 3], same, init)?,
+            pool2: MaxPool2d::new(2),
+            flatten: Flatten,
+            fc1: Linear::new(32 * (height / 4) * (width / 4), 128, init)?,
+            dropout: Dropout::new(0.3, init)?,
+            fc2: Linear::new(128, Mnist::CLASSES, init)?,
+        })
+    }
+}
+
+impl Module for Cnn {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.pool1.forward(&self.conv1.forward(x)?.relu())?;
+        let x = self.pool2.forward(&self.conv2.forward(&x)?.relu())?;
+        let x = self.fc1.forward(&self.flatten.forward(&x)?)?.relu();
+        self.fc2.forward(&self.dropout.forward(&x)?)
+    }
+    fields!(conv1, pool1, conv2, pool2, flatten, fc1, dropout, fc2);
+}
+
+/// The optimizer and its highest learning rate.
+fn optimizer(rule: Rule, lr: Option<f64>, params: &[Param]) -> Result<(Box<dyn Optimizer>, f64)> {
+    let lr = lr.unwrap_or(match rule {
+        Rule::Adam | Rule::Adamw => 2e-3,
+        Rule::Rmsprop => 1e-3,
+        Rule::Sgd => 5e-2,
+        Rule::Adagrad => 2e-2,
+    });
+    let optimizer: Box<dyn Optimizer> = match rule {
+        Rule::Adam => Box::new(Adam::new(params, AdamConfig { lr, ..AdamConfig::default() })?),
+        Rule::Adamw => Box::new(AdamW::new(params, AdamWConfig { lr, ..AdamWConfig::default() })?),
+        Rule::Rmsprop => Box::new(RmsProp::new(params, RmsPropConfig { lr, ..RmsPropConfig::default() })?),
+        Rule::Sgd => Box::new(Sgd::new(params, SgdConfig { lr, momentum: 0.9, nesterov: true, ..SgdConfig::default() })?),
+        Rule::Adagrad => Box::new(AdaGrad::new(params, AdaGradConfig { lr, ..AdaGradConfig::default() })?),
+    };
+    Ok((optimizer, lr))
+}
+
+/// A mistake in the arguments, or a failure of the run.
+enum Failure {
+    Usage(String),
+    Run(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Run(error)
+    }
+}
+
+fn usage(message: impl Display) -> Failure {
+    Failure::Usage(message.to_string())
+}
+
+/// The device that was asked for, or the best; says so if there is no GPU.
+fn open_device(wanted: Option<&str>) -> std::result::Result<Device, Failure> {
+    let Some(wanted) = wanted else {
+        let device = Device::best()?;
+        let chosen = std::env::var_os("WGRAD_DEVICE").is_some_and(|v| !v.is_empty());
+        if let (DeviceKind::Cpu, false, Err(Error::NoDevice { reason, help, .. })) = (device.kind(), chosen, Device::gpu()) {
+            println!("no GPU: {reason}; using the CPU device; to get an adapter, {help}");
+        }
+        return Ok(device);
+    };
+    match Device::named(wanted) {
+        // A kind that this machine lacks is a failure; a name that nothing has is a mistake.
+        Err(error @ Error::NoDevice { .. }) if !["gpu", "software"].contains(&wanted) => Err(usage(error)),
+        other => Ok(other?),
+    }
+}
+
+/// Where the files beside the weights go.
+fn beside(weights: &Path, extension: &str) -> PathBuf {
+    weights.with_extension(extension)
+}
+
+fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure> {
+    let start = Instant::now();
+    let device = open_device(options.device.as_deref())?;
+    println!("device: {device}");
+    let mnist = Mnist::load(&options.data)?;
+    let loader = Loader::new(mnist.train.len(), options.batch, options.seed)?.drop_last(true);
+    let steps = loader.batches();
+    if steps == 0 {
+        return Err(usage(format!(
+            "--batch {} is more than the {} training images; use a smaller one",
+            options.batch,
+            mnist.train.len()
+        )));
+    }
+    println!("data: {} training and {} test images from {}", mnist.train.len(), mnist.test.len(), options.data.display());
+
+    let init = Init::new(&device, options.seed);
+    let model = Cnn::new(mnist.train.size(), &init)?;
+    let [height, width] = mnist.train.size();
+    println!("\n{}\n", summary(&model, [options.batch, 1, height, width])?);
+    let (mut optimizer, lr) = optimizer(options.optimizer, options.lr, &model.parameters())?;
+    let total = options.epochs * steps;
+    let schedule = Schedule::Cosine { base: lr, warmup: (total / 20).min(2 * steps), total, floor: 0.01 };
+    let (mean, std) = mnist.train.statistics();
+    let normalize = Normalize::new(&[mean], &[std.max(1e-6)], &device)?;
+    let augment = RandomAffine::new(AffineConfig::default(), mnist.train.size(), &device)?;
+
+    // What must agree for a resumed run to continue as if it had not stopped.
+    let settings = format!(
+        "--optimizer {:?} --lr {lr} --batch {} --seed {} on {} images",
+        options.optimizer,
+        options.batch,
+        options.seed,
+        mnist.train.len()
+    )
+    .to_lowercase();
+    let mut history = History::default();
+    let (mut first_epoch, mut first_batch) = (0, 0);
+    let (mut loss, mut hits) = (Meter::new(), Meter::new());
+    if let Some(path) = &options.resume {
+        let checkpoint = Checkpoint::load(path)?;
+        let before: String = checkpoint.note("settings")?;
+        if before != settings {
+            return Err(usage(format!("{} was made with {before}, not with {settings}; use the same options", path.display())));
+        }
+        checkpoint.restore(&model, &mut *optimizer)?;
+        init.generator.set_offset(checkpoint.note("generator offset")?);
+        history = History::from_text(&checkpoint.note::<String>("history")?)?;
+        (first_epoch, first_batch) = (checkpoint.note("epoch")?, checkpoint.note("batch")?);
+        loss = Meter::from_parts(checkpoint.note("loss sum")?, checkpoint.note("samples")?);
+        hits = Meter::from_parts(checkpoint.note("hits")?, checkpoint.note("samples")?);
+        if first_epoch >= options.epochs {
+            return Err(usage(format!("{} has {first_epoch} epochs already; use a larger --epochs", path.display())));
+        }
+        println!("resumed from {} at epoch {}, batch {first_batch}", path.display(), first_epoch + 1);
+    }
+    let checkpoint_path = beside(&options.save, "checkpoint.safetensors");
+    let mut last: Option<Evaluation> = None;
+    for epoch in first_epoch..options.epochs {
+        let epoch_start = Instant::now();
+        let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), steps);
+        progress.skip(first_batch);
+        let mut done = first_batch;
+        for indices in loader.epoch(epoch as u64).skip(first_batch) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let (images, labels) = mnist.train.batch(&indices, &device)?;
+            let images = normalize.apply(&augment.apply(&images, &init.generator)?);
+            let logits = model.forward(&images)?;
+            let batch_loss = cross_entropy(&logits, &labels, Reduction::Mean)?;
+            let batch_hits = accuracy(&logits, &labels)?;
+            optimizer.set_lr(schedule.lr(epoch * steps + done));
+            optimizer.step(batch_loss.backward()?)?;
+            loss.push(&batch_loss, indices.len() as f64)?;
+            hits.push(&batch_hits, indices.len() as f64)?;
+            progress.step(indices.len(), loss.recent());
+            done += 1;
+        }
+        progress.finish();
+        let (loss_sum, samples) = loss.parts()?;
+        let (hit_sum, _) = hits.parts()?;
+        let interrupted = done < steps;
+        if !interrupted {
+            let test = evaluate(&model, &mnist.test, Mnist::CLASSES, 500, &device, |x| normalize.apply(x))?;
+            let record = EpochRecord {
+                epoch: epoch + 1,
+                train_loss: loss_sum / samples,
+                train_accuracy: hit_sum / samples,
+                test_loss: test.loss,
+                test_accuracy: test.confusion.accuracy(),
+                lr: optimizer.lr(),
+                seconds: epoch_start.elapsed().as_secs_f64(),
+            };
+            println!("{}", line(&record, options.epochs));
+            history.records.push(record);
+            last = Some(test);
+            (loss, hits) = (Meter::new(), Meter::new());
+        }
+        let (loss_sum, samples) = loss.parts()?;
+        let (hit_sum, _) = hits.parts()?;
+        let (next_epoch, next_batch) = if interrupted { (epoch, done) } else { (epoch + 1, 0) };
+        Checkpoint::capture(&model, &*optimizer)?
+            .with("settings", &settings)
+            .with("epoch", next_epoch)
+            .with("batch", next_batch)
+            .with("generator offset", init.generator.offset())
+            .with("loss sum", loss_sum)
+            .with("hits", hit_sum)
+            .with("samples", samples)
+            .with("history", history.to_text())
+            .save(&checkpoint_path)?;
+        first_batch = 0;
+        if interrupted || (stop.load(Ordering::Relaxed) && next_epoch < options.epochs) {
+            println!("stopped in epoch {}; continue with --resume {}", next_epoch + 1, checkpoint_path.display());
+            break;
+        }
+    }
+
+    if let Some(test) = last {
+        println!("\n{}", test.confusion);
+        println!(
+            "test accuracy {:.2} % ({} of {})",
+            100.0 * test.confusion.accuracy(),
+            test.confusion.hits(),
+            test.confusion.total()
+        );
+    }
+    model.save(&options.save)?;
+    let curves = beside(&options.save, "svg");
+    history.chart(format!("MNIST on {}", device.name())).save(&curves)?;
+    println!("total time {:.1} s", start.elapsed().as_secs_f64());
+    println!("weights:    {}", options.save.display());
+    println!("checkpoint: {}", checkpoint_path.display());
+    println!("curves:     {}", curves.display());
+    Ok(())
+}
+
+/// One epoch's report.
+fn line(r: &EpochRecord, epochs: usize) -> String {
+    format!(
+        "epoch {:>3}/{epochs}  loss {:.4}  train {:5.2} %  test {:5.2} %  lr {:.2e}  {:.1} s",
+        r.epoch,
+        r.train_loss,
+        100.0 * r.train_accuracy,
+        100.0 * r.test_accuracy,
+        r.lr,
+        r.seconds
+    )
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    if let Err(error) = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)) {
+        eprintln!("warning: Ctrl-C will not save: {error}");
+    }
+    match run(&options, &stop) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
