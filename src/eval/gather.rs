@@ -63,7 +63,7 @@ impl Numbering {
                     let state = node.state();
                     (state.inputs.clone(), state.anchored.clone())
                 };
-                roots.extend(anchored);
+                roots.extend(anchored.into_iter().filter(|a| !a.state().assigned));
                 stack.push((node, inputs, 0));
             }
             let Some((node, inputs, done)) = stack.last_mut() else { return Ok(()) };

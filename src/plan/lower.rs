@@ -314,10 +314,7 @@ impl<'g> Lowering<'g> {
     /// Writes to cells and optimizer steps come last, when every reader of the old values has run.
     fn lower_effects(&mut self) -> Attempt<()> {
         let graph = self.graph;
-        let mut written = Vec::new();
-        for node in graph.nodes.iter().filter(|n| n.op == Op::Assign) {
-            self.lower_assign(node.inputs[0], node.inputs[1], &mut written)?;
-        }
+        self.lower_assigns()?;
         for node in &graph.nodes {
             let Op::OptimStep { rule, entries } = &node.op else { continue };
             let store = self.position[node.inputs[0]];
@@ -358,24 +355,39 @@ impl<'g> Lowering<'g> {
         self.copy_to(id, place)
     }
 
-    fn lower_assign(&mut self, cell: NodeId, value: NodeId, written: &mut Vec<BufferId>) -> Attempt<()> {
-        let node = &self.graph.nodes[cell];
-        let leaf = self.buffer[cell].ok_or_else(|| Error::internal("an assignment's cell has no buffer"))?;
-        let mut builder = Builder::new(node.shape, None);
-        let root = self.value(&mut builder, value, &[])?;
-        let expr = builder.expr.finish(root);
-        // Writing in place is right only if each element reads itself.
-        let in_place = builder.reads.iter().position(|&b| b == leaf);
-        let shuffled = expr
-            .terms
-            .iter()
-            .any(|(t, _)| matches!(t, Term::Load { operand, view } if Some(*operand) == in_place && !view.is_identity()));
-        // Nor may it read what an earlier assignment of this evaluation has overwritten.
-        if shuffled || builder.reads.iter().any(|b| written.contains(b)) {
-            return Err(Stop::Materialise(value));
+    /// Writes each assigned value to its cell, in place where the value reads that cell element by element.
+    fn lower_assigns(&mut self) -> Attempt<()> {
+        let graph = self.graph;
+        let assigns: Vec<(NodeId, NodeId)> =
+            graph.nodes.iter().filter(|n| n.op == Op::Assign).map(|n| (n.inputs[0], n.inputs[1])).collect();
+        let leaves = assigns.iter().map(|a| self.buffer[a.0]).collect::<Option<Vec<_>>>();
+        let leaves = leaves.ok_or_else(|| Error::internal("an assignment's cell has no buffer"))?;
+        let mut writes = Vec::new();
+        for (&(cell, value), &leaf) in assigns.iter().zip(&leaves) {
+            let node = &graph.nodes[cell];
+            let mut builder = Builder::new(node.shape, None);
+            let root = self.value(&mut builder, value, &[])?;
+            let (mut expr, mut reads) = (builder.expr.finish(root), builder.reads);
+            let own = reads.iter().position(|&b| b == leaf);
+            let shuffled = expr
+                .terms
+                .iter()
+                .any(|(t, _)| matches!(t, Term::Load { operand, view } if Some(*operand) == own && !view.is_identity()));
+            if shuffled || reads.iter().any(|b| *b != leaf && leaves.contains(b)) {
+                // Read before anything is overwritten; copied in afterwards.
+                let place = Place::Slot(self.plan.buffers.len());
+                self.plan.buffers.push(BufferInfo { place, dtype: node.dtype, len: node.shape.numel() });
+                let copy = self.plan.buffers.len() - 1;
+                self.push_step(Kernel::Elementwise(expr), reads, Some(copy));
+                expr = Expr::new(node.shape);
+                let load = expr.push(Term::Load { operand: 0, view: View::contiguous(node.shape) }, node.dtype);
+                (expr, reads) = (expr.finish(load), vec![copy]);
+            }
+            writes.push((expr, reads, leaf));
         }
-        written.push(leaf);
-        self.push_step(Kernel::Elementwise(expr), builder.reads, Some(leaf));
+        for (expr, reads, leaf) in writes {
+            self.push_step(Kernel::Elementwise(expr), reads, Some(leaf));
+        }
         Ok(())
     }
 

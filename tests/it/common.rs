@@ -1,0 +1,148 @@
+//! The device under test, the oracle, and comparison.
+
+use std::sync::OnceLock;
+use wgrad::{DType, Device, DeviceOptions, HostData, Tensor};
+
+/// The device that this process tests, fused and unfused.
+pub struct Devices {
+    pub fused: Device,
+    pub unfused: Device,
+}
+
+/// Opens the device once. A device that cannot be had fails every test: nothing is skipped.
+pub fn devices() -> &'static Devices {
+    static DEVICES: OnceLock<Devices> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let wanted = std::env::var("WGRAD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+        let (name, clamped) = wanted.strip_suffix("+clamped").map_or((wanted.as_str(), false), |n| (n, true));
+        let open = |unfused| {
+            let options = DeviceOptions { clamped, unfused, checks: Some(true) };
+            Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
+        };
+        Devices { fused: open(false), unfused: open(true) }
+    })
+}
+
+/// The device under test.
+pub fn device() -> &'static Device {
+    &devices().fused
+}
+
+/// The CPU device: on f64 tensors it runs the reference executor.
+pub fn oracle() -> Device {
+    Device::cpu().expect("the CPU device opens")
+}
+
+/// A small deterministic generator for test data, apart from the one under test: SplitMix64.
+pub struct Noise(pub u64);
+
+impl Noise {
+    /// Uniform on [0, 1).
+    pub fn next(&mut self) -> f64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Values in [lo, hi), exact in f32.
+    pub fn values(&mut self, n: usize, lo: f64, hi: f64) -> Vec<f64> {
+        (0..n).map(|_| f64::from((lo + (hi - lo) * self.next()) as f32)).collect()
+    }
+}
+
+/// How a tensor's elements lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    Contiguous,
+    /// A permuted view of reversed axes.
+    Transposed,
+    /// Every other element of a larger tensor, from the second on.
+    Sliced,
+    /// A reversed view along the last axis.
+    Flipped,
+    /// Stretched along the first axis.
+    Broadcast,
+    /// Cut from a tensor with zeros around.
+    Padded,
+}
+
+pub const LAYOUTS: [Layout; 6] =
+    [Layout::Contiguous, Layout::Transposed, Layout::Sliced, Layout::Flipped, Layout::Broadcast, Layout::Padded];
+
+/// Uploads f64 values in a dtype.
+pub fn upload(values: &[f64], shape: &[usize], dtype: DType, device: &Device) -> Tensor {
+    let data = match dtype {
+        DType::F64 => HostData::F64(values.to_vec()),
+        DType::F32 => HostData::F32(values.iter().map(|&v| v as f32).collect()),
+        DType::I32 => HostData::I32(values.iter().map(|&v| v as i32).collect()),
+        _ => HostData::U32(values.iter().map(|&v| v as u32).collect()),
+    };
+    Tensor::from_host(data, dtype, shape, device).expect("test data uploads")
+}
+
+/// A tensor with these elements in row-major order, whatever the layout. `Broadcast` repeats the first slice.
+pub fn arrange(leaf: &Tensor, layout: Layout) -> Tensor {
+    let shape = leaf.shape().expect("a valid leaf");
+    let rank = shape.rank();
+    if rank == 0 || shape.numel() == 0 {
+        return leaf.clone();
+    }
+    let last = rank as isize - 1;
+    let len = shape[rank - 1] as isize;
+    match layout {
+        Layout::Contiguous => leaf.clone(),
+        Layout::Transposed => {
+            let order: Vec<usize> = (0..rank).rev().collect();
+            // Materialise the reversed copy, then view it back.
+            let reversed = leaf.permute(&order) * 1.0;
+            reversed.eval().expect("a copy evaluates");
+            reversed.permute(&order)
+        }
+        Layout::Sliced => {
+            let spaced = leaf.unsqueeze(last + 1).pad(&{
+                let mut p = vec![(0, 0); rank + 1];
+                p[rank] = (1, 0);
+                p
+            });
+            let mut wide = shape.to_vec();
+            wide[rank - 1] *= 2;
+            spaced.reshape(wide).slice_step(last, 1, 2 * len, 2)
+        }
+        Layout::Flipped => (leaf.flip(last) * 1.0).flip(last),
+        Layout::Broadcast => {
+            let mut one = shape.to_vec();
+            one[0] = 1;
+            leaf.slice(0, 0, 1).reshape(one).expand(shape)
+        }
+        Layout::Padded => {
+            let around: Vec<(usize, usize)> = shape.iter().map(|_| (1, 2)).collect();
+            let mut t = leaf.pad(&around);
+            for d in 0..rank {
+                t = t.slice(d as isize, 1, 1 + shape[d] as isize);
+            }
+            t
+        }
+    }
+}
+
+/// Checks values against the oracle: each within `absolute + relative · |expected|`.
+pub fn close(what: &str, got: &[f64], expected: &[f64], relative: f64, absolute: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}: length");
+    for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
+        let same = g == e || (g.is_nan() && e.is_nan());
+        assert!(same || (g - e).abs() <= absolute + relative * e.abs(), "{what}: element {i} is {g:e}, expected {e:e}");
+    }
+}
+
+/// A tensor's elements as f64.
+pub fn values(t: &Tensor) -> Vec<f64> {
+    t.to_host().unwrap_or_else(|e| panic!("{e}")).to_f64()
+}
+
+/// Held by tests that count what the shared device does.
+pub fn serial() -> std::sync::MutexGuard<'static, ()> {
+    static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

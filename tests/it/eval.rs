@@ -1,0 +1,96 @@
+//! When work happens, and how much of it.
+
+use crate::common::{device, upload, values};
+use wgrad::{DType, Generator, Param, Tensor, no_grad};
+
+#[test]
+fn a_loss_that_was_read_is_not_computed_again_for_backward() {
+    let d = device();
+    let w = Param::new(&Tensor::randn([8, 8], &Generator::new(1), d).expect("valid")).expect("float");
+    let x = Tensor::randn([4, 8], &Generator::new(2), d).expect("valid");
+    x.eval().expect("runs");
+    let loss = || x.matmul(&w.tensor()).tanh().matmul(&w.tensor()).square().mean((), false);
+    let gradient = |l: &Tensor| values(&l.backward().and_then(|g| g.get(&w)).expect("a gradient"));
+    let unread = loss();
+    let before = d.counters().dispatches;
+    let expected = gradient(&unread);
+    let whole = d.counters().dispatches - before;
+    let read = loss();
+    read.item().expect("a scalar");
+    let before = d.counters().dispatches;
+    assert_eq!(gradient(&read), expected);
+    let rest = d.counters().dispatches - before;
+    assert!(rest < whole, "backward after item() ran {rest} kernels, and {whole} without it");
+}
+
+#[test]
+fn plans_are_cached_by_structure_not_by_value() {
+    let d = device();
+    let run = |scale: f64, n: usize| {
+        let x = upload(&vec![1.0; n], &[n], DType::F32, d);
+        values(&((x * scale + 1.0).sqrt() * 3.0)).len()
+    };
+    run(1.0, 5);
+    let plans = d.counters().plans;
+    for i in 0..10 {
+        run(f64::from(i), 5);
+    }
+    assert_eq!(d.counters().plans, plans, "scalars are data");
+    run(1.0, 6);
+    assert_eq!(d.counters().plans, plans + 1, "shapes are structure");
+}
+
+#[test]
+fn long_chains_neither_overflow_nor_stall() {
+    let d = device();
+    let mut x = upload(&[1.0], &[1], DType::F32, d);
+    for _ in 0..100_000 {
+        x = x + 1.0;
+    }
+    drop(x);
+    let mut y = upload(&[1.0, 2.0], &[2], DType::F32, d);
+    for _ in 0..300 {
+        y = y + 1.0;
+    }
+    assert_eq!(values(&y), [301.0, 302.0]);
+}
+
+#[test]
+fn shared_work_is_shared_and_handles_are_independent() {
+    let d = device();
+    let x = Tensor::randn([16, 16], &Generator::new(3), d).expect("valid");
+    let h = x.matmul(&x.t());
+    let (a, b) = (h.relu(), h.neg().relu());
+    Tensor::eval_all(&[&a, &b]).expect("runs");
+    let sum: Vec<f64> = values(&a).iter().zip(values(&b)).map(|(a, b)| a - b).collect();
+    assert_eq!(sum, values(&h));
+}
+
+#[test]
+fn no_grad_frees_and_detaches() {
+    let d = device();
+    let w = Param::new(&Tensor::ones([2, 2], d).expect("valid")).expect("float");
+    let y = no_grad(|| w.tensor().matmul(&w.tensor()));
+    assert!(!y.requires_grad());
+    assert!(y.sum((), false).backward().is_err());
+    assert_eq!(values(&y), [2.0; 4]);
+}
+
+#[test]
+fn display_looks_like_numpy() {
+    let d = device();
+    let t = |v: &[f32], s: &[usize]| Tensor::from_slice(v, s, d).expect("valid");
+    let rows = [
+        (t(&[1.0, 2.0, 3.0, 4.0], &[2, 2]), "[[1. 2.]\n [3. 4.]]\nf32 [2, 2]"),
+        (t(&[0.5, -1.25], &[2]), "[ 0.50 -1.25]\nf32 [2]"),
+        (t(&[3.0], &[]), "3.\nf32 []"),
+        (t(&[], &[0]), "[]\nf32 [0]"),
+        (Tensor::arange(0.0, 2000.0, 1.0, d).expect("valid"), "[   0.    1.    2. ... 1997. 1998. 1999.]\nf32 [2000]"),
+        (Tensor::from_slice(&[true, false], [2], d).expect("valid"), "[ true false]\nbool [2]"),
+    ];
+    for (tensor, text) in rows {
+        assert_eq!(tensor.to_string(), text);
+    }
+    let wrong = t(&[1.0], &[1]).reshape([2]);
+    assert!(wrong.to_string().starts_with("<[reshape] f32 [1]: 1 elements cannot fill"), "{wrong}");
+}

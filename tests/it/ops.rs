@@ -1,0 +1,165 @@
+//! Forward passes: every sample, layout and size, fused and unfused, against f64 on the reference.
+
+use crate::common::{LAYOUTS, Layout, Noise, arrange, close, devices, oracle, upload, values};
+use crate::samples::{Sample, binary_over, samples, unary_over};
+use wgrad::{DType, Device, Generator, Tensor};
+
+/// Runs a sample on a device from the given values.
+fn run(sample: &Sample, data: &[Vec<f64>], layout: Layout, dtype: DType, device: &Device) -> Tensor {
+    let leaves = sample.operands.iter().zip(data).map(|(o, v)| arrange(&upload(v, &o.shape, dtype, device), layout));
+    (sample.run)(&leaves.collect::<Vec<_>>())
+}
+
+fn check(sample: &Sample, layouts: &[Layout]) {
+    let mut noise = Noise(7);
+    let data: Vec<Vec<f64>> = sample.operands.iter().map(|o| noise.values(o.shape.iter().product(), o.lo, o.hi)).collect();
+    for &layout in layouts {
+        let expected = values(&run(sample, &data, layout, DType::F64, &oracle()));
+        for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
+            let what = format!("{} {layout:?} {mode} on {device}", sample.name);
+            let got = run(sample, &data, layout, DType::F32, device);
+            let got = got.to_host().unwrap_or_else(|e| panic!("{what}: {e}")).to_f64();
+            close(&what, &got, &expected, sample.relative, sample.absolute);
+        }
+    }
+}
+
+#[test]
+fn samples_agree_with_f64() {
+    for sample in samples() {
+        check(&sample, &LAYOUTS);
+    }
+}
+
+#[test]
+fn elementwise_sizes() {
+    for n in [255, 256, 257, 65_537] {
+        for sample in unary_over(&[n]) {
+            check(&sample, &[Layout::Contiguous]);
+        }
+    }
+    for sample in binary_over(&[257, 65], &[65]).iter().chain(&binary_over(&[65_537], &[65_537])) {
+        check(sample, &[Layout::Contiguous]);
+    }
+}
+
+#[test]
+fn reductions_of_many_sizes() {
+    for (shape, axis) in
+        [([1, 65_537], 1), ([65_537, 1], 0), ([257, 300], 0), ([300, 257], 1), ([3, 100_000], 1), ([100_000, 3], 0)]
+    {
+        let mut noise = Noise(3);
+        let data = noise.values(shape[0] * shape[1], -1.0, 1.0);
+        let of = |dtype, device: &Device| {
+            let x = upload(&data, &shape, dtype, device);
+            let parts = [x.sum(axis, false), x.square().mean(axis, false), x.max(axis, false), x.min(axis, false)];
+            let index = x.argmax(axis, false);
+            (parts.iter().map(values).collect::<Vec<_>>(), values(&index))
+        };
+        let (expected, expected_index) = of(DType::F64, &oracle());
+        let (got, index) = of(DType::F32, &devices().fused);
+        for (k, (g, e)) in got.iter().zip(&expected).enumerate() {
+            // A sum's error grows with the square root of its length, and cancellation hides its size.
+            close(&format!("reduction {k} of {shape:?} over {axis}"), g, e, 1e-5, 1e-3);
+        }
+        assert_eq!(index, expected_index, "argmax of {shape:?} over {axis}");
+    }
+}
+
+#[test]
+fn larger_products_agree() {
+    let shapes = [(65, 33, 129), (128, 128, 128), (64, 1568, 128), (10, 3000, 7), (1, 700, 300), (130, 70, 1)];
+    for (m, k, n) in shapes {
+        let mut noise = Noise(11);
+        let (a, b) = (noise.values(m * k, -1.0, 1.0), noise.values(k * n, -1.0, 1.0));
+        for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
+            let of = |dtype, device: &Device| {
+                let x = if ta { upload(&a, &[k, m], dtype, device).t() } else { upload(&a, &[m, k], dtype, device) };
+                let y = if tb { upload(&b, &[n, k], dtype, device).t() } else { upload(&b, &[k, n], dtype, device) };
+                values(&(x.matmul(&y).relu() + 1.0))
+            };
+            let what = format!("matmul {m}x{k}x{n} {ta} {tb}");
+            normalised(&what, &of(DType::F32, &devices().fused), &of(DType::F64, &oracle()), 1e-12);
+        }
+    }
+}
+
+/// Checks `Σ(g - e)² / Σe²`.
+fn normalised(what: &str, got: &[f64], expected: &[f64], limit: f64) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let error: f64 = got.iter().zip(expected).map(|(g, e)| (g - e) * (g - e)).sum();
+    let norm: f64 = expected.iter().map(|e| e * e).sum();
+    assert!(error <= limit * norm, "{what}: normalised squared error {}", error / norm);
+}
+
+#[test]
+fn larger_convolutions_agree() {
+    for (x, w, padding, stride, groups) in [
+        ([8, 1, 28, 28], [16, 1, 3, 3], 1, 1, 1),
+        ([8, 16, 14, 14], [32, 16, 3, 3], 1, 1, 1),
+        ([3, 16, 15, 13], [24, 8, 5, 5], 2, 2, 2),
+        ([2, 32, 17, 17], [32, 1, 3, 3], 1, 1, 32),
+        ([2, 3, 33, 33], [8, 3, 7, 7], 3, 2, 1),
+    ] {
+        let options = wgrad::ConvOptions { stride: [stride; 2], padding: [padding; 2], dilation: [1, 1], groups };
+        let mut noise = Noise(13);
+        let (xs, ws) = (noise.values(x.iter().product(), -1.0, 1.0), noise.values(w.iter().product(), -1.0, 1.0));
+        let of = |dtype, device: &Device| {
+            let x = upload(&xs, &x, dtype, device).variable().expect("float");
+            let w = upload(&ws, &w, dtype, device).variable().expect("float");
+            let y = x.conv2d(&w, None, options);
+            let ct = (&y * 0.5).detach();
+            let g = y.backward_with(&ct).expect("differentiable");
+            [values(&y), values(&g.get(&x).expect("dx")), values(&g.get(&w).expect("dw"))]
+        };
+        let (got, expected) = (of(DType::F32, &devices().fused), of(DType::F64, &oracle()));
+        for (part, (g, e)) in ["y", "dx", "dw"].iter().zip(got.iter().zip(&expected)) {
+            normalised(&format!("conv2d {x:?} {w:?} {part}"), g, e, 1e-11);
+        }
+    }
+}
+
+#[test]
+fn random_numbers_are_bit_equal_everywhere() {
+    let device = &devices().fused;
+    let bits =
+        |d: &Device| Tensor::random_bits([257, 3], &Generator::at(42, 5), d).and_then(|t| t.to_vec::<u32>()).expect("bits");
+    let expected: Vec<u32> = (0..257 * 3).map(|i| wgrad::rng::threefry2x32([42, 0], [i, 5])[0]).collect();
+    assert_eq!(bits(device), expected);
+    assert_eq!(bits(&oracle()), expected);
+    let uniform = |d: &Device| Tensor::rand([1000], &Generator::new(1), d).and_then(|t| t.to_vec::<f32>()).expect("floats");
+    assert_eq!(uniform(device), uniform(&oracle()));
+    assert!(uniform(device).iter().all(|u| (0.0..1.0).contains(u)));
+    let normal = |d: &Device| values(&Tensor::randn([10_000], &Generator::new(1), d).expect("normals"));
+    let (got, expected) = (normal(device), normal(&oracle()));
+    close("normals", &got, &expected, 1e-5, 1e-5);
+    let mean = got.iter().sum::<f64>() / 1e4;
+    let variance = got.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / 1e4;
+    assert!(mean.abs() < 0.04 && (variance - 1.0).abs() < 0.05, "mean {mean}, variance {variance}");
+}
+
+#[test]
+fn slices_and_transposes_of_random_tensors_keep_their_numbers() {
+    let device = &devices().fused;
+    let generator = || Generator::new(9);
+    let whole = Tensor::rand([6, 8], &generator(), device).expect("valid");
+    let part = Tensor::rand([6, 8], &generator(), device).expect("valid").slice(0, 2, 4).t() * 1.0;
+    let whole = values(&whole);
+    let expected: Vec<f64> = (0..8).flat_map(|c| [whole[16 + c], whole[24 + c]]).collect();
+    assert_eq!(values(&part), expected);
+}
+
+#[test]
+fn creation() {
+    let d = &devices().fused;
+    let get = |t: wgrad::Result<Tensor>| values(&t.expect("valid"));
+    assert_eq!(get(Tensor::zeros([2, 2], d)), [0.0; 4]);
+    assert_eq!(get(Tensor::full([3], 2.5, d)), [2.5; 3]);
+    assert_eq!(get(Tensor::arange(1.0, 4.0, 1.0, d)), [1.0, 2.0, 3.0]);
+    assert_eq!(get(Tensor::arange(5.0, 0.0, -2.0, d)), [5.0, 3.0, 1.0]);
+    assert_eq!(get(Tensor::arange(1.0, 1.0, 1.0, d)), [0.0; 0]);
+    assert_eq!(get(Tensor::eye(3, d)), [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    assert_eq!(Tensor::from_slice(&[true, false], [2], d).and_then(|t| t.to_vec::<bool>()).expect("bools"), [true, false]);
+    assert_eq!(Tensor::from_slice(&[7u32], [1], d).and_then(|t| t.to_vec::<u32>()).expect("u32"), [7]);
+    assert_eq!(get(Tensor::from_slice(&[0f32; 0], [0, 4], d)), [0.0; 0]);
+}
