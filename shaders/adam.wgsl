@@ -1,24 +1,28 @@
-// Adam: m = β₁ m + (1 - β₁) g; v = β₂ v + (1 - β₂) g²; w -= lr / (1 - β₁ᵗ) · m / (√v / √(1 - β₂ᵗ) + eps).
-// AMSGrad takes the largest v so far. lr comes divided by the first bias correction.
-// Launch: see common/optim_main. Traffic: 28 bytes an element, 36 with AMSGrad.
+// Adam, AdamW, AMSGrad (PyTorch): m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²;
+// p -= lr' · m / (√v · c + eps), lr' = lr / (1 - β₁ᵗ), c = 1 / √(1 - β₂ᵗ); AMSGrad takes the largest v so far.
+// Launch: a workgroup a block. Traffic: 28 bytes an element, 36 with AMSGrad.
 #import optim
-@group(0) @binding(5) var<storage, read_write> first: array<f32>;
-@group(0) @binding(6) var<storage, read_write> second: array<f32>;
-#if ${AMSGRAD}
-@group(0) @binding(7) var<storage, read_write> largest: array<f32>;
-#end
-#import grid
 
-fn update(c: Coefficients, at: u32, g: f32) -> f32 {
-    let m = c.beta1 * first[at] + c.one_minus_beta1 * g;
-    var v = c.beta2 * second[at] + c.one_minus_beta2 * g * g;
-    first[at] = m;
-    second[at] = v;
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let at = site(wid, groups, lane);
+    if (at.used) {
+        let a = coefficients[at.entry];
+        let b = coefficients[at.entry + 1u];
+        let p = parameters[at.parameter];
+        let g = gradient(at, p);
+        let m = a.w * state0[at.state] + b.y * g;
+        let v = b.x * state1[at.state] + b.z * g * g;
+        state0[at.state] = m;
+        state1[at.state] = v;
 #if ${AMSGRAD}
-    v = max(v, largest[at]);
-    largest[at] = v;
+        let second = max(state2[at.state], v);
+        state2[at.state] = second;
+#else
+        let second = v;
 #end
-    return c.lr * m / (sqrt(v) * c.inv_sqrt_bias2 + c.eps);
+        let denominator = sqrt(second) * coefficients[at.entry + 2u].x + b.w;
+        parameters[at.parameter] = p * a.z - a.x * m / denominator;
+    }
 }
-
-#import optim_main

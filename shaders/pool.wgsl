@@ -1,141 +1,145 @@
-// Pooling over [n, c, h, w] images x and [n, c, oh, ow] windows y. ${OP} is one of
-//   max          (x)      out[y] = the window's largest; NaN wins, of equals the first
-//   max_select   (x, u)   out[y] = u at the window's largest in x
-//   max_scatter  (x, dy)  out[x] = Σ dy of the windows whose largest is here
-//   avg          (x)      out[y] = mean of the window
-//   avg_scatter  (dy)     out[x] = Σ dy / divisor of the windows that cover this element
-// Launch: one thread an output element; scatters gather over the windows that cover it, so no atomics.
-// Traffic: 4 bytes written; a window's worth read (max_scatter: a window for each window that covers the element).
+// Pooling over [planes][H][W] to [planes][OH][OW] and its adjoints; PoolOp says what `MODE` computes.
+//
+// max, select, avg: one thread an output, KH * KW values read. avg_scatter, max_scatter: one thread an element of dx, which gathers
+// from the windows that cover it, so nothing is added atomically. max_scatter_apart: windows do not overlap; one thread a cell
+// of stride by stride elements, which is read once and written once.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
-@group(0) @binding(1) var<storage, read> a: array<f32>;
-#if ${BINARY}
-@group(0) @binding(2) var<storage, read> b: array<f32>;
+#if ${READS} == 2
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> y: array<f32>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 #else
+@group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 #end
-
-const H = ${H};
-const W = ${W};
-const OH = ${OH};
-const OW = ${OW};
-const KH = ${KH};
-const KW = ${KW};
-const SH = ${SH};
-const SW = ${SW};
-const PH = ${PH};
-const PW = ${PW};
-const DH = ${DH};
-const DW = ${DW};
+const H = ${H}u;
+const W = ${W}u;
+const OH = ${OH}u;
+const OW = ${OW}u;
 #import grid
-#if ${MAX}
 
-fn is_nan_bits(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+fn is_nan(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
 }
 
-// The index within plane `base` of the largest element of window (oy, ox).
-fn largest(base: u32, oy: i32, ox: i32) -> u32 {
-    var best = 0.0;
-    var at = base;
-    var found = false;
-    for (var ky = 0; ky < KH; ky++) {
-        let y = oy * SH - PH + ky * DH;
-        if (y < 0 || y >= H) {
-            continue;
-        }
-        for (var kx = 0; kx < KW; kx++) {
-            let x = ox * SW - PW + kx * DW;
-            if (x < 0 || x >= W) {
-                continue;
-            }
-            let i = base + u32(y * W + x);
-            let v = a[i];
-            if (!found || v > best || (is_nan_bits(v) && !is_nan_bits(best))) {
-                best = v;
-                at = i;
-                found = true;
+// The index in x of the maximum of window (oy, ox) of a plane, or 2^32 - 1 if the window lies in the padding.
+fn argmax(plane: u32, oy: u32, ox: u32) -> u32 {
+    var best = 0xffffffffu;
+    var value = 0.0;
+    for (var kh = 0u; kh < ${KH}u; kh++) {
+        let iy = oy * ${SY}u + kh * ${DY}u - ${PY}u;
+        for (var kw = 0u; kw < ${KW}u; kw++) {
+            let ix = ox * ${SX}u + kw * ${DX}u - ${PX}u;
+            let inside = iy < H && ix < W;
+            let at = plane * (H * W) + select(0u, iy * W + ix, inside);
+            let v = x[at];
+            if (inside && (best == 0xffffffffu || (!is_nan(value) && (is_nan(v) || v > value)))) {
+                best = at;
+                value = v;
             }
         }
     }
-    return at;
+    return best;
 }
-#end
-#if ${AVG}
 
-// What a window's sum is divided by.
-fn divisor(oy: i32, ox: i32) -> f32 {
-#if ${COUNT_PAD}
-    let y = min(oy * SH - PH + KH, H + PH) - (oy * SH - PH);
-    let x = min(ox * SW - PW + KW, W + PW) - (ox * SW - PW);
+// How many of a window's taps the mean is over.
+fn divisor(oy: u32, ox: u32) -> f32 {
+#if ${INCLUDE_PAD}
+    return ${KH}.0 * ${KW}.0;
 #else
-    let y = min(oy * SH - PH + KH, H) - max(oy * SH - PH, 0);
-    let x = min(ox * SW - PW + KW, W) - max(ox * SW - PW, 0);
+    var rows = 0u;
+    for (var kh = 0u; kh < ${KH}u; kh++) {
+        rows += select(0u, 1u, oy * ${SY}u + kh * ${DY}u - ${PY}u < H);
+    }
+    var cols = 0u;
+    for (var kw = 0u; kw < ${KW}u; kw++) {
+        cols += select(0u, 1u, ox * ${SX}u + kw * ${DX}u - ${PX}u < W);
+    }
+    return f32(max(rows * cols, 1u));
 #end
-    return f32(y * x);
 }
-#end
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
+    let total = params[0][0];
     let i = linear_workgroup(wid, groups) * 64u + lane;
-    if (i >= params[0][0]) {
+    if (i >= total) {
         return;
     }
-#if ${SCATTER}
-    let plane = i / u32(H * W);
-    let y = i32(i / u32(W) % u32(H));
-    let x = i32(i % u32(W));
-    var sum = 0.0;
-    // Window oy covers row y with tap ky when oy * SH - PH + ky * DH = y.
-    for (var ky = 0; ky < KH; ky++) {
-        let ty = y + PH - ky * DH;
-        if (ty < 0 || ty % SH != 0 || ty / SH >= OH) {
-            continue;
-        }
-        for (var kx = 0; kx < KW; kx++) {
-            let tx = x + PW - kx * DW;
-            if (tx < 0 || tx % SW != 0 || tx / SW >= OW) {
-                continue;
-            }
-            let oy = ty / SH;
-            let ox = tx / SW;
-            let window = plane * u32(OH * OW) + u32(oy * OW + ox);
-#if ${MAX}
-            if (largest(plane * u32(H * W), oy, ox) == i) {
-                sum += b[window];
-            }
-#else
-            sum += a[window] / divisor(oy, ox);
+#if ${MODE} == max
+    let at = argmax(i / (OH * OW), i / OW % OH, i % OW);
+    // -∞ comes as data: WGSL has no constant for it.
+    out[i] = select(x[min(at, params[0][2] - 1u)], bitcast<f32>(params[0][1]), at == 0xffffffffu);
 #end
-        }
-    }
-    out[i] = sum;
-#else
-    let plane = i / u32(OH * OW);
-    let oy = i32(i / u32(OW) % u32(OH));
-    let ox = i32(i % u32(OW));
-    let base = plane * u32(H * W);
-#if ${MAX}
-    let at = largest(base, oy, ox);
-#if ${BINARY}
-    out[i] = b[at];
-#else
-    out[i] = a[at];
+#if ${MODE} == select
+    let at = argmax(i / (OH * OW), i / OW % OH, i % OW);
+    out[i] = select(y[min(at, params[0][2] - 1u)], 0.0, at == 0xffffffffu);
 #end
-#else
+#if ${MODE} == avg
+    let plane = i / (OH * OW);
+    let oy = i / OW % OH;
+    let ox = i % OW;
     var sum = 0.0;
-    for (var ky = 0; ky < KH; ky++) {
-        let y = oy * SH - PH + ky;
-        for (var kx = 0; kx < KW; kx++) {
-            let x = ox * SW - PW + kx;
-            if (y >= 0 && y < H && x >= 0 && x < W) {
-                sum += a[base + u32(y * W + x)];
-            }
+    for (var kh = 0u; kh < ${KH}u; kh++) {
+        let iy = oy * ${SY}u + kh * ${DY}u - ${PY}u;
+        for (var kw = 0u; kw < ${KW}u; kw++) {
+            let ix = ox * ${SX}u + kw * ${DX}u - ${PX}u;
+            let inside = iy < H && ix < W;
+            sum += select(0.0, x[plane * (H * W) + select(0u, iy * W + ix, inside)], inside);
         }
     }
     out[i] = sum / divisor(oy, ox);
 #end
+#if ${MODE} == max_scatter
+    // Windows that may cover row iy are those from ceil((iy + PY - (KH - 1) * DY) / SY) to (iy + PY) / SY; columns likewise.
+    let plane = i / (H * W);
+    let iy = i / W % H + ${PY}u;
+    let ix = i % W + ${PX}u;
+    let first_y = (max(iy, (${KH}u - 1u) * ${DY}u) - (${KH}u - 1u) * ${DY}u + ${SY}u - 1u) / ${SY}u;
+    let first_x = (max(ix, (${KW}u - 1u) * ${DX}u) - (${KW}u - 1u) * ${DX}u + ${SX}u - 1u) / ${SX}u;
+    var sum = 0.0;
+    for (var oy = first_y; oy <= min(iy / ${SY}u, OH - 1u); oy++) {
+        for (var ox = first_x; ox <= min(ix / ${SX}u, OW - 1u); ox++) {
+            if (argmax(plane, oy, ox) == i) {
+                sum += y[(plane * OH + oy) * OW + ox];
+            }
+        }
+    }
+    out[i] = sum;
+#end
+#if ${MODE} == avg_scatter
+    let plane = i / (H * W);
+    let iy = i / W % H + ${PY}u;
+    let ix = i % W + ${PX}u;
+    let first_y = (max(iy, (${KH}u - 1u) * ${DY}u) - (${KH}u - 1u) * ${DY}u + ${SY}u - 1u) / ${SY}u;
+    let first_x = (max(ix, (${KW}u - 1u) * ${DX}u) - (${KW}u - 1u) * ${DX}u + ${SX}u - 1u) / ${SX}u;
+    var sum = 0.0;
+    for (var oy = first_y; oy <= min(iy / ${SY}u, OH - 1u); oy++) {
+        for (var ox = first_x; ox <= min(ix / ${SX}u, OW - 1u); ox++) {
+            if ((iy - oy * ${SY}u) % ${DY}u == 0u && (ix - ox * ${SX}u) % ${DX}u == 0u) {
+                sum += x[(plane * OH + oy) * OW + ox] / divisor(oy, ox);
+            }
+        }
+    }
+    out[i] = sum;
+#end
+#if ${MODE} == max_scatter_apart
+    let plane = i / (${CELLS_Y}u * ${CELLS_X}u);
+    let oy = i / ${CELLS_X}u % ${CELLS_Y}u;
+    let ox = i % ${CELLS_X}u;
+    let window = oy < OH && ox < OW;
+    let at = argmax(plane, oy, ox);
+    let g = y[(plane * OH + min(oy, OH - 1u)) * OW + min(ox, OW - 1u)];
+    for (var sy = 0u; sy < ${SY}u; sy++) {
+        for (var sx = 0u; sx < ${SX}u; sx++) {
+            let iy = oy * ${SY}u + sy - ${PY}u;
+            let ix = ox * ${SX}u + sx - ${PX}u;
+            if (iy < H && ix < W) {
+                let e = (plane * H + iy) * W + ix;
+                out[e] = select(0.0, g, window && at == e);
+            }
+        }
+    }
 #end
 }

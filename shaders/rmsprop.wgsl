@@ -1,30 +1,33 @@
-// RMSprop: v = α v + (1 - α) g²; centred: a = α a + (1 - α) g and v - a² in place of v; u = g / (√v + eps);
-// with momentum: b = β b + u in place of u; w -= lr u.
-// Launch: see common/optim_main. Traffic: 20 bytes an element, and 8 for each further state.
+// RMSprop (PyTorch): v = α·v + (1 - α)·g²; d = √v + eps, centred √(v - a²) + eps with a = α·a + (1 - α)·g;
+// p -= lr·g/d, with momentum b = μ·b + g/d; p -= lr·b. States: v, a if centred, b if there is momentum.
+// Launch: a workgroup a block. Traffic: 20 bytes an element, 8 more for each further state.
 #import optim
-@group(0) @binding(5) var<storage, read_write> square: array<f32>;
-#if ${CENTERED}
-@group(0) @binding(6) var<storage, read_write> mean: array<f32>;
-#end
-#if ${MOMENTUM}
-@group(0) @binding(${VELOCITY}) var<storage, read_write> velocity: array<f32>;
-#end
-#import grid
 
-fn update(c: Coefficients, at: u32, g: f32) -> f32 {
-    var v = c.beta2 * square[at] + c.one_minus_beta2 * g * g;
-    square[at] = v;
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let at = site(wid, groups, lane);
+    if (at.used) {
+        let a = coefficients[at.entry];
+        let b = coefficients[at.entry + 1u];
+        let p = parameters[at.parameter];
+        let g = gradient(at, p);
+        let v = b.x * state0[at.state] + b.z * g * g;
+        state0[at.state] = v;
 #if ${CENTERED}
-    let a = c.beta2 * mean[at] + c.one_minus_beta2 * g;
-    mean[at] = a;
-    v = max(v - a * a, 0.0);
+        let mean = b.x * state1[at.state] + b.z * g;
+        state1[at.state] = mean;
+        // Rounding may take the difference below 0.
+        let scaled = g / (sqrt(max(v - mean * mean, vec4<f32>())) + b.w);
+#else
+        let scaled = g / (sqrt(v) + b.w);
 #end
-    var u = g / (sqrt(v) + c.eps);
 #if ${MOMENTUM}
-    u += c.beta1 * velocity[at];
-    velocity[at] = u;
+        let step = a.w * state${VELOCITY}[at.state] + scaled;
+        state${VELOCITY}[at.state] = step;
+#else
+        let step = scaled;
 #end
-    return c.lr * u;
+        parameters[at.parameter] = p * a.z - a.x * step;
+    }
 }
-
-#import optim_main

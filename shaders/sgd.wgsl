@@ -1,23 +1,26 @@
-// Stochastic gradient descent: v = β v + (1 - dampening) g; w -= lr v (Nesterov: lr (g + β v)).
-// Launch: see common/optim_main. Traffic: 12 bytes an element, 20 with momentum.
+// SGD (PyTorch): v = μ·v + (1 - dampening)·g; p -= lr·v, with Nesterov p -= lr·(g + μ·v); without momentum p -= lr·g.
+// Launch: a workgroup a block. Traffic: 12 bytes an element, 20 with momentum.
 #import optim
-#if ${MOMENTUM}
-@group(0) @binding(5) var<storage, read_write> velocity: array<f32>;
-#end
-#import grid
 
-fn update(c: Coefficients, at: u32, g: f32) -> f32 {
+@compute @workgroup_size(256)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let at = site(wid, groups, lane);
+    if (at.used) {
+        let a = coefficients[at.entry];
+        let p = parameters[at.parameter];
+        let g = gradient(at, p);
 #if ${MOMENTUM}
-    let v = c.beta1 * velocity[at] + c.one_minus_beta1 * g;
-    velocity[at] = v;
+        let v = a.w * state0[at.state] + coefficients[at.entry + 1u].y * g;
+        state0[at.state] = v;
 #if ${NESTEROV}
-    return c.lr * (g + c.beta1 * v);
+        let step = g + a.w * v;
 #else
-    return c.lr * v;
+        let step = v;
 #end
 #else
-    return c.lr * g;
+        let step = g;
 #end
+        parameters[at.parameter] = p * a.z - a.x * step;
+    }
 }
-
-#import optim_main

@@ -3,7 +3,7 @@
 // Launch: one thread an element. Traffic: 4 * splits bytes read and 4 written an element.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
 @group(0) @binding(1) var<storage, read> parts: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<${OUT_TYPE}>;
 ${OPERANDS}
 #import grid
 ${EPILOGUE_FN}

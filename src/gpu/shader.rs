@@ -13,8 +13,11 @@ use crate::error::{Error, Result};
 const FILES: &[(&str, &str)] = &[
     ("adagrad", include_str!("../../shaders/adagrad.wgsl")),
     ("adam", include_str!("../../shaders/adam.wgsl")),
+    ("conv2d", include_str!("../../shaders/conv2d.wgsl")),
+    ("conv2d_dgrad", include_str!("../../shaders/conv2d_dgrad.wgsl")),
+    ("conv2d_pack", include_str!("../../shaders/conv2d_pack.wgsl")),
+    ("conv2d_wgrad", include_str!("../../shaders/conv2d_wgrad.wgsl")),
     ("cross_entropy", include_str!("../../shaders/cross_entropy.wgsl")),
-    ("cross_entropy_grad", include_str!("../../shaders/cross_entropy_grad.wgsl")),
     ("gather", include_str!("../../shaders/gather.wgsl")),
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
     ("pool", include_str!("../../shaders/pool.wgsl")),
@@ -27,10 +30,10 @@ const FILES: &[(&str, &str)] = &[
 
 /// The snippets that `#import` can name.
 const SNIPPETS: &[(&str, &str)] = &[
+    ("conv_in", include_str!("../../shaders/common/conv_in.wgsl")),
     ("grid", include_str!("../../shaders/common/grid.wgsl")),
     ("optim", include_str!("../../shaders/common/optim.wgsl")),
-    ("optim_main", include_str!("../../shaders/common/optim_main.wgsl")),
-    ("row_max", include_str!("../../shaders/common/row_max.wgsl")),
+    ("rows", include_str!("../../shaders/common/rows.wgsl")),
 ];
 
 /// Values for the holes of one kernel file.

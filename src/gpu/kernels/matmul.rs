@@ -114,7 +114,8 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
     for d in (0..mm.batch.rank()).rev() {
         record.extend([word(mm.batch[d]), stride(mm.a.batch[d]), stride(mm.b.batch[d]), word(0)]);
     }
-    let epilogue = if splits > 1 { Epilogue::none() } else { Epilogue::new(&mm.epilogue, step, plan, 3, record.len()) };
+    let direct = splits == 1 && Epilogue::fits(&mm.epilogue);
+    let epilogue = if direct { Epilogue::new(&mm.epilogue, step, plan, 3, record.len()) } else { Epilogue::none() };
     record.extend(&epilogue.words);
 
     let kind = |p: Path| if p == Path::Scalar { "f32" } else { "vec4<f32>" };
@@ -136,16 +137,16 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
         .set("OUT_TYPE", kind(out))
         .set("TAIL", usize::from(k % 4 != 0));
     let source = epilogue.fill(shader).render("matmul")?;
-    let target = if splits > 1 { Operand::ScratchWrite(0) } else { Operand::Write };
+    let target = if direct { Operand::Write } else { Operand::ScratchWrite(0) };
     let mut operands = vec![Operand::Read(0), Operand::Read(1), target];
     operands.extend(&epilogue.operands);
     let name = format!("matmul_{}{}_{tm}x{tn}", lhs.code(), rhs.code());
     let mut lowered =
         Lowered { programs: vec![Program { name, source, operands, record, grid: caps.grid(count) }], scratch: vec![] };
-    if splits > 1 {
+    if !direct {
         let len = batches * m * n;
         lowered.scratch.push((splits * len * 4) as u64);
-        lowered.programs.push(split_sum(&mm.epilogue, step, plan, caps, len, splits)?);
+        lowered.programs.push(split_sum(&mm.epilogue, step, plan, caps, 0, (len, splits))?);
     }
     Ok(lowered)
 }

@@ -1,0 +1,60 @@
+// Row-wise kernels: ${LANES} threads share a row of logits, named x, and agree on its maximum and on its sum of exponentials.
+fn is_lowest(v: f32) -> bool {
+    return bitcast<u32>(v) == 0xff800000u;
+}
+
+// e^(v - top), and 0 for -∞ without relying on how the driver treats infinities.
+fn shifted_exp(v: f32, top: f32) -> f32 {
+    return select(exp(v - top), 0.0, is_lowest(v));
+}
+
+#if ${LANES} != 1
+var<workgroup> shared_values: array<f32, ${LANES}>;
+
+fn combine_max(lane: u32, v: f32) -> f32 {
+    shared_values[lane] = v;
+    workgroupBarrier();
+    for (var step = ${LANES}u / 2u; step > 0u; step = step / 2u) {
+        if (lane < step) {
+            shared_values[lane] = max(shared_values[lane], shared_values[lane + step]);
+        }
+        workgroupBarrier();
+    }
+    let result = shared_values[0];
+    workgroupBarrier();
+    return result;
+}
+
+fn combine_sum(lane: u32, v: f32) -> f32 {
+    shared_values[lane] = v;
+    workgroupBarrier();
+    for (var step = ${LANES}u / 2u; step > 0u; step = step / 2u) {
+        if (lane < step) {
+            shared_values[lane] += shared_values[lane + step];
+        }
+        workgroupBarrier();
+    }
+    let result = shared_values[0];
+    workgroupBarrier();
+    return result;
+}
+#end
+
+// (maximum, Σ e^(x - maximum)) of the row; the sum is 0 only if the whole row is -∞.
+fn row_sums(first: u32, cols: u32, lane: u32) -> vec2<f32> {
+    var top = x[first];
+    for (var c = lane; c < cols; c += ${LANES}u) {
+        top = max(top, x[first + c]);
+    }
+#if ${LANES} != 1
+    top = combine_max(lane, top);
+#end
+    var sum = 0.0;
+    for (var c = lane; c < cols; c += ${LANES}u) {
+        sum += shifted_exp(x[first + c], top);
+    }
+#if ${LANES} != 1
+    sum = combine_sum(lane, sum);
+#end
+    return vec2<f32>(top, sum);
+}

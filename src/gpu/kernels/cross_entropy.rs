@@ -1,0 +1,26 @@
+//! Cross entropy of logits and labels, and its gradient: `shaders/cross_entropy.wgsl`.
+
+use super::softmax::RowLaunch;
+use super::{need_f32, word};
+use crate::error::{Error, Result};
+use crate::gpu::program::{Caps, Lowered, Operand, Program};
+use crate::gpu::shader::Shader;
+use crate::plan::{Kernel, Plan, Step};
+
+/// Lowers a [`Kernel::CrossEntropy`] or a [`Kernel::CrossEntropyGrad`].
+pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let (rows, cols, grad) = match step.kernel {
+        Kernel::CrossEntropy { rows, cols } => (rows, cols, false),
+        Kernel::CrossEntropyGrad { rows, cols } => (rows, cols, true),
+        _ => return Err(Error::internal("cross_entropy::lower got another kernel")),
+    };
+    need_f32("cross_entropy", step, plan, if grad { &[0, 2] } else { &[0] })?;
+    let launch = RowLaunch::of(cols, caps);
+    let source = launch.fill(Shader::new().set("GRAD", usize::from(grad))).render("cross_entropy")?;
+    let mut operands: Vec<Operand> = (0..step.reads.len()).map(Operand::Read).collect();
+    operands.push(Operand::Write);
+    let record = vec![word(rows), word(cols), word(0), word(0)];
+    let grid = caps.grid(rows.div_ceil(launch.rows));
+    let program = Program { name: step.kernel.name().into(), source, operands, record, grid };
+    Ok(Lowered { programs: vec![program], scratch: vec![] })
+}

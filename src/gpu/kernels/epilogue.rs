@@ -1,0 +1,92 @@
+//! What products do to their results: an expression fused into the kernel, or a second pass.
+
+use super::{record_len, scalar_type, word};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::gpu::expr;
+use crate::gpu::program::{Caps, Operand, Program, Word, loaded};
+use crate::gpu::shader::Shader;
+use crate::plan::{Expr, Plan, Step};
+
+/// What an epilogue adds to a program: declarations, its function, and how a result is written.
+pub(crate) struct Epilogue {
+    /// Declarations of the operands that it loads.
+    declarations: String,
+    /// `fn epilogue`, or nothing for the identity.
+    function: String,
+    /// The operands, to append to the program's.
+    pub operands: Vec<Operand>,
+    /// The words, to append to the record.
+    pub words: Vec<Word>,
+    identity: bool,
+}
+
+impl Epilogue {
+    /// Prepares `expr` for a program that already binds `bound` storage buffers and uses `first_word` record words.
+    pub fn new(expr: &Expr, step: &Step, plan: &Plan, bound: usize, first_word: usize) -> Self {
+        if expr.is_identity() {
+            return Self {
+                declarations: String::new(),
+                function: String::new(),
+                operands: vec![],
+                words: vec![],
+                identity: true,
+            };
+        }
+        let code = expr::emit("epilogue", expr, first_word);
+        let mut declarations = String::new();
+        let mut operands = Vec::new();
+        for k in loaded(expr) {
+            let kind = scalar_type(plan.buffers[step.reads[k]].dtype);
+            let binding = bound + 1 + operands.len();
+            declarations += &format!("@group(0) @binding({binding}) var<storage, read> b{k}: array<{kind}>;\n");
+            operands.push(Operand::Read(k));
+        }
+        Self { declarations, function: code.function, operands, words: code.words, identity: false }
+    }
+
+    /// Whether a program that accumulates in f32 can finish `expr` itself: its own results must be f32 to be looked at again.
+    pub fn fits(expr: &Expr) -> bool {
+        expr.dtype() == DType::F32
+    }
+
+    /// The epilogue of a program whose result is finished by another one.
+    pub fn none() -> Self {
+        Self { declarations: String::new(), function: String::new(), operands: vec![], words: vec![], identity: true }
+    }
+
+    /// Fills the holes `OPERANDS`, `EPILOGUE` (a flag), `EPILOGUE_FN`, `RESULT` (of `v: f32` at `i`) and `RESULT4` (of `v: vec4<f32>` from `i` on).
+    pub fn fill(&self, shader: Shader) -> Shader {
+        let (one, four) = if self.identity {
+            ("v", "v")
+        } else {
+            ("epilogue(i, v)", "vec4<f32>(epilogue(i, v.x), epilogue(i + 1u, v.y), epilogue(i + 2u, v.z), epilogue(i + 3u, v.w))")
+        };
+        shader
+            .set("OPERANDS", &self.declarations)
+            .set("EPILOGUE", usize::from(!self.identity))
+            .set("EPILOGUE_FN", &self.function)
+            .set("RESULT", one)
+            .set("RESULT4", four)
+    }
+}
+
+/// The second pass of a split product: sums `splits` partial results of `len` elements from a scratch buffer and finishes them.
+pub(crate) fn split_sum(
+    expr: &Expr,
+    step: &Step,
+    plan: &Plan,
+    caps: &Caps,
+    scratch: usize,
+    (len, splits): (usize, usize),
+) -> Result<Program> {
+    let mut record = vec![word(len), word(splits), word(0), word(0)];
+    let epilogue = Epilogue::new(expr, step, plan, 2, record.len());
+    record.extend(&epilogue.words);
+    let source = epilogue
+        .fill(Shader::new().set("RECORD", record_len(record.len())).set("OUT_TYPE", scalar_type(expr.dtype())))
+        .render("split_sum")?;
+    let mut operands = vec![Operand::ScratchRead(scratch), Operand::Write];
+    operands.extend(&epilogue.operands);
+    Ok(Program { name: "split_sum".into(), source, operands, record, grid: caps.grid(len.div_ceil(64)) })
+}

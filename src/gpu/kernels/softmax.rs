@@ -1,0 +1,51 @@
+//! Softmax over rows: `shaders/softmax.wgsl`.
+
+use super::{need_f32, word};
+use crate::error::{Error, Result};
+use crate::gpu::program::{Caps, Lowered, Operand, Program};
+use crate::gpu::shader::Shader;
+use crate::plan::{Kernel, Plan, Step};
+
+/// How threads share rows: a thread a row where rows are short or barriers are dear, else a workgroup a row.
+pub(crate) struct RowLaunch {
+    /// Threads a row.
+    pub lanes: usize,
+    /// Threads a workgroup.
+    pub size: usize,
+    /// Rows a workgroup.
+    pub rows: usize,
+}
+
+impl RowLaunch {
+    /// The launch for rows of `cols`.
+    pub fn of(cols: usize, caps: &Caps) -> Self {
+        match (caps.software, cols) {
+            (true, _) => Self { lanes: 1, size: 8, rows: 8 },
+            (false, ..=64) => Self { lanes: 1, size: 64, rows: 64 },
+            (false, _) => Self { lanes: 64, size: 64, rows: 1 },
+        }
+    }
+
+    /// Fills the holes that `common/rows.wgsl` and its users need.
+    pub fn fill(&self, shader: Shader) -> Shader {
+        shader.set("LANES", self.lanes).set("SIZE", self.size).set("ROWS", self.rows)
+    }
+}
+
+/// Lowers a [`Kernel::Softmax`].
+pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let Kernel::Softmax { rows, cols, log } = step.kernel else {
+        return Err(Error::internal("softmax::lower got another kernel"));
+    };
+    need_f32("softmax", step, plan, &[0])?;
+    let launch = RowLaunch::of(cols, caps);
+    let source = launch.fill(Shader::new().set("LOG", usize::from(log))).render("softmax")?;
+    let program = Program {
+        name: if log { "log_softmax" } else { "softmax" }.into(),
+        source,
+        operands: vec![Operand::Read(0), Operand::Write],
+        record: vec![word(rows), word(cols), word(0), word(0)],
+        grid: caps.grid(rows.div_ceil(launch.rows)),
+    };
+    Ok(Lowered { programs: vec![program], scratch: vec![] })
+}

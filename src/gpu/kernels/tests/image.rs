@@ -1,0 +1,177 @@
+//! Convolutions and pooling over odd geometries.
+
+use super::product::bias_relu;
+use super::{close, f32s, noise, run};
+use crate::dtype::DType;
+use crate::gpu::kernels::lab::Lab;
+use crate::graph::op::{ConvSpec, PoolOp, PoolSpec};
+use crate::plan::{Conv2d, ConvRole, Expr, Kernel};
+use crate::shape::Shape;
+
+fn at(shape: [usize; 4], i: [usize; 4]) -> usize {
+    ((i[0] * shape[1] + i[1]) * shape[2] + i[2]) * shape[3] + i[3]
+}
+
+/// Calls `f(x index, w index, y index)` for every product of a convolution.
+fn taps(spec: &ConvSpec, x: [usize; 4], w: [usize; 4], y: [usize; 4], mut f: impl FnMut(usize, usize, usize)) {
+    let per_group = y[1] / spec.groups;
+    for n in 0..y[0] {
+        for o in 0..y[1] {
+            for (oy, ox) in (0..y[2] * y[3]).map(|p| (p / y[3], p % y[3])) {
+                for i in 0..w[1] {
+                    for (kh, kw) in (0..w[2] * w[3]).map(|p| (p / w[3], p % w[3])) {
+                        let iy = (oy * spec.stride[0] + kh * spec.dilation[0]).wrapping_sub(spec.padding[0]);
+                        let ix = (ox * spec.stride[1] + kw * spec.dilation[1]).wrapping_sub(spec.padding[1]);
+                        if iy < x[2] && ix < x[3] {
+                            f(at(x, [n, o / per_group * w[1] + i, iy, ix]), at(w, [o, i, kh, kw]), at(y, [n, o, oy, ox]));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn convolutions_match_loops() {
+    let lab = Lab::open(true).unwrap();
+    // (n, ci, h, w), (co, kh, kw), stride, padding, dilation, groups
+    type Row = ([usize; 4], [usize; 3], [usize; 2], [usize; 2], [usize; 2], usize);
+    let rows: &[Row] = &[
+        ([2, 1, 8, 8], [16, 3, 3], [1, 1], [1, 1], [1, 1], 1),
+        ([2, 3, 7, 5], [5, 3, 3], [1, 1], [0, 0], [1, 1], 1),
+        ([1, 4, 14, 14], [8, 3, 3], [1, 1], [1, 1], [1, 1], 1),
+        ([2, 5, 9, 12], [6, 2, 3], [1, 1], [2, 0], [1, 1], 1),
+        ([2, 6, 6, 6], [4, 1, 1], [1, 1], [0, 0], [1, 1], 1),
+        ([1, 2, 11, 10], [3, 3, 3], [2, 2], [1, 1], [1, 1], 1),
+        ([2, 3, 9, 9], [4, 2, 2], [2, 3], [0, 1], [1, 1], 1),
+        ([1, 2, 12, 9], [3, 3, 2], [3, 2], [1, 2], [2, 1], 1),
+        ([1, 2, 13, 13], [2, 3, 3], [1, 1], [2, 2], [2, 2], 1),
+        ([1, 3, 10, 10], [2, 3, 3], [2, 2], [2, 2], [2, 2], 1),
+        ([2, 4, 8, 8], [6, 3, 3], [1, 1], [1, 1], [1, 1], 2),
+        ([2, 6, 9, 7], [6, 3, 3], [1, 1], [1, 1], [1, 1], 6),
+        ([1, 6, 8, 8], [12, 3, 3], [2, 2], [1, 1], [1, 1], 6),
+        ([1, 3, 16, 16], [8, 7, 7], [2, 2], [3, 3], [1, 1], 1),
+        ([1, 2, 9, 8], [9, 5, 5], [1, 1], [2, 2], [1, 1], 1),
+        ([1, 1, 1, 1], [1, 1, 1], [1, 1], [0, 0], [1, 1], 1),
+        ([1, 1, 3, 3], [2, 3, 3], [1, 1], [3, 4], [1, 1], 1),
+        ([1, 2, 17, 17], [2, 1, 1], [3, 3], [0, 0], [1, 1], 1),
+        ([1, 1, 9, 14], [2, 2, 9], [1, 1], [1, 4], [1, 1], 1),
+    ];
+    for &(x, [co, kh, kw], stride, padding, dilation, groups) in rows {
+        let spec = ConvSpec { stride, padding, dilation, groups };
+        let w = [co, x[1] / groups, kh, kw];
+        let y = [x[0], co, spec.output(0, x[2], kh).unwrap(), spec.output(1, x[3], kw).unwrap()];
+        let [nx, nw, ny] = [x, w, y].map(|s| s.iter().product::<usize>());
+        let (dx, dw, dy) = (noise(nx, 1), noise(nw, 2), noise(ny, 3));
+        let what = format!("{x:?} {w:?} {spec:?}");
+        let kernel = |role, epilogue| Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue });
+        let plain = |s: [usize; 4]| Expr::identity(Shape::of(&s), DType::F32);
+
+        let mut want = vec![0.0; ny];
+        taps(&spec, x, w, y, |i, j, o| want[o] += dx[i] * dw[j]);
+        let got = run(&lab, kernel(ConvRole::Forward, plain(y)), &[f32s(&dx), f32s(&dw)], ny);
+        close(&format!("forward {what}"), &got, &want, 1e-4);
+
+        let bias = noise(co, 4);
+        let plane = y[2] * y[3];
+        let relu: Vec<f64> = want.iter().enumerate().map(|(i, v)| (v + bias[i / plane % co]).max(0.0)).collect();
+        let fused = kernel(ConvRole::Forward, bias_relu(&y, 1, 2));
+        let got = run(&lab, fused, &[f32s(&dx), f32s(&dw), f32s(&bias)], ny);
+        close(&format!("forward, bias, relu {what}"), &got, &relu, 1e-4);
+
+        let mut want = vec![0.0; nx];
+        taps(&spec, x, w, y, |i, j, o| want[i] += dy[o] * dw[j]);
+        let got = run(&lab, kernel(ConvRole::InputGrad, plain(x)), &[f32s(&dy), f32s(&dw)], nx);
+        close(&format!("input grad {what}"), &got, &want, 1e-4);
+
+        let bias = noise(x[1], 4);
+        let plane = x[2] * x[3];
+        let relu: Vec<f64> = want.iter().enumerate().map(|(i, v)| (v + bias[i / plane % x[1]]).max(0.0)).collect();
+        let fused = kernel(ConvRole::InputGrad, bias_relu(&x, 1, 2));
+        let got = run(&lab, fused, &[f32s(&dy), f32s(&dw), f32s(&bias)], nx);
+        close(&format!("input grad, bias, relu {what}"), &got, &relu, 1e-4);
+
+        let mut want = vec![0.0; nw];
+        taps(&spec, x, w, y, |i, j, o| want[j] += dy[o] * dx[i]);
+        let got = run(&lab, kernel(ConvRole::WeightGrad, plain(w)), &[f32s(&dx), f32s(&dy)], nw);
+        close(&format!("weight grad {what}"), &got, &want, 1e-4);
+    }
+}
+
+/// The taps of a window inside the image, as x indices in row-major order.
+fn window(spec: &PoolSpec, x: [usize; 4], n: usize, c: usize, oy: usize, ox: usize) -> Vec<usize> {
+    let mut inside = Vec::new();
+    for (kh, kw) in (0..spec.kernel[0] * spec.kernel[1]).map(|p| (p / spec.kernel[1], p % spec.kernel[1])) {
+        let iy = (oy * spec.stride[0] + kh * spec.dilation[0]).wrapping_sub(spec.padding[0]);
+        let ix = (ox * spec.stride[1] + kw * spec.dilation[1]).wrapping_sub(spec.padding[1]);
+        if iy < x[2] && ix < x[3] {
+            inside.push(at(x, [n, c, iy, ix]));
+        }
+    }
+    inside
+}
+
+#[test]
+fn pooling_matches_loops() {
+    let lab = Lab::open(true).unwrap();
+    // x, kernel, stride, padding, dilation, count_include_pad
+    type Row = ([usize; 4], [usize; 2], [usize; 2], [usize; 2], [usize; 2], bool);
+    let rows: &[Row] = &[
+        ([2, 3, 8, 8], [2, 2], [2, 2], [0, 0], [1, 1], false),
+        ([2, 3, 28, 28], [2, 2], [2, 2], [0, 0], [1, 1], false),
+        ([1, 2, 9, 7], [2, 2], [2, 2], [0, 0], [1, 1], false),
+        ([1, 2, 9, 9], [3, 3], [2, 2], [1, 1], [1, 1], false),
+        ([1, 2, 9, 9], [3, 3], [2, 2], [1, 1], [1, 1], true),
+        ([1, 2, 9, 9], [3, 2], [1, 1], [1, 1], [1, 1], true),
+        ([1, 1, 10, 11], [2, 2], [3, 3], [1, 1], [1, 1], false),
+        ([1, 1, 10, 11], [2, 3], [1, 2], [1, 1], [2, 2], false),
+        ([1, 1, 5, 5], [5, 5], [5, 5], [0, 0], [1, 1], false),
+        ([1, 2, 6, 16], [2, 2], [2, 2], [0, 0], [1, 1], false),
+        ([1, 2, 7, 7], [1, 1], [1, 1], [0, 0], [1, 1], false),
+    ];
+    for &(x, kernel, stride, padding, dilation, count_include_pad) in rows {
+        let spec = PoolSpec { kernel, stride, padding, dilation, count_include_pad };
+        let y = [x[0], x[1], spec.output(0, x[2]).unwrap(), spec.output(1, x[3]).unwrap()];
+        let [nx, ny] = [x, y].map(|s| s.iter().product::<usize>());
+        // Few distinct values, so that ties happen; and some NaN.
+        let mut data: Vec<f64> = noise(nx, 1).iter().map(|v| (v * 3.0).round()).collect();
+        if nx > 100 {
+            data[nx / 2] = f64::NAN;
+            data[nx / 3] = f64::NEG_INFINITY;
+        }
+        let (u, dy) = (noise(nx, 2), noise(ny, 3));
+        let (mut max, mut scatter, mut select, mut avg, mut spread) =
+            (vec![0.0; ny], vec![0.0; nx], vec![0.0; ny], vec![0.0; ny], vec![0.0; nx]);
+        for (o, oy, ox, n, c) in
+            (0..ny).map(|o| (o, o / y[3] % y[2], o % y[3], o / (y[1] * y[2] * y[3]), o / (y[2] * y[3]) % y[1]))
+        {
+            let inside = window(&spec, x, n, c, oy, ox);
+            let mut best = inside[0];
+            for &i in &inside {
+                if !data[best].is_nan() && (data[i].is_nan() || data[i] > data[best]) {
+                    best = i;
+                }
+            }
+            max[o] = data[best];
+            select[o] = u[best];
+            scatter[best] += dy[o];
+            let count = if count_include_pad { kernel[0] * kernel[1] } else { inside.len() } as f64;
+            avg[o] = inside.iter().map(|&i| u[i]).sum::<f64>() / count;
+            inside.iter().for_each(|&i| spread[i] += dy[o] / count);
+        }
+        let what = format!("{x:?} {spec:?}");
+        let rows: [(PoolOp, Vec<&[f64]>, &[f64]); 5] = [
+            (PoolOp::Max, vec![&data], &max),
+            (PoolOp::MaxSelect, vec![&data, &u], &select),
+            (PoolOp::MaxScatter, vec![&data, &dy], &scatter),
+            (PoolOp::Avg, vec![&u], &avg),
+            (PoolOp::AvgScatter, vec![&dy], &spread),
+        ];
+        for (op, reads, want) in rows {
+            let reads: Vec<_> = reads.into_iter().map(f32s).collect();
+            let got = run(&lab, Kernel::Pool { op, spec, x, y }, &reads, want.len());
+            close(&format!("{op:?} {what}"), &got, want, 1e-5);
+        }
+    }
+}

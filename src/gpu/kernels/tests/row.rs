@@ -1,0 +1,69 @@
+//! Row-wise kernels: softmax, cross entropy, gather, scatter-add.
+
+use super::{close, f32s, noise, run, run_as};
+use crate::dtype::HostData;
+use crate::gpu::kernels::lab::Lab;
+use crate::gpu::program::Caps;
+use crate::plan::Kernel;
+
+fn log_softmax(row: &[f64]) -> Vec<f64> {
+    let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if top == f64::NEG_INFINITY {
+        return row.to_vec();
+    }
+    let sum: f64 = row.iter().map(|v| (v - top).exp()).sum();
+    row.iter().map(|v| v - top - sum.ln()).collect()
+}
+
+#[test]
+fn softmax_and_cross_entropy_match_loops() {
+    let lab = Lab::open(true).unwrap();
+    for (rows, cols) in [(1, 1), (3, 5), (64, 10), (5, 65), (17, 3), (2, 300)] {
+        let mut x: Vec<f64> = noise(rows * cols, 1).iter().map(|v| f64::from((v * 30.0) as f32)).collect();
+        if rows > 2 {
+            x[cols..2 * cols].fill(f64::NEG_INFINITY);
+            x[0] = f64::NEG_INFINITY;
+        }
+        let labels: Vec<i32> = (0..rows).map(|r| if r == 0 { -3 } else { (r * 7 % (cols + 2)) as i32 }).collect();
+        let ct = noise(rows, 5);
+        let log: Vec<f64> = x.chunks(cols).flat_map(log_softmax).collect();
+        let soft: Vec<f64> = log.iter().map(|v| v.exp()).collect();
+        let label = |r: usize| (labels[r].max(0) as usize).min(cols - 1);
+        let loss: Vec<f64> = (0..rows).map(|r| -log[r * cols + label(r)]).collect();
+        let grad: Vec<f64> =
+            (0..rows * cols).map(|i| (soft[i] - if i % cols == label(i / cols) { 1.0 } else { 0.0 }) * ct[i / cols]).collect();
+        for caps in [Caps::webgpu_defaults(true), Caps::webgpu_defaults(false)] {
+            let what = format!("{rows}x{cols}, software {}", caps.software);
+            let blank = |len: usize| HostData::F32(vec![f32::NAN; len]);
+            let n = rows * cols;
+            let got = run_as(&lab, Kernel::Softmax { rows, cols, log: false }, &[f32s(&x)], blank(n), &caps);
+            close(&format!("softmax {what}"), &got, &soft, 2e-6);
+            let got = run_as(&lab, Kernel::Softmax { rows, cols, log: true }, &[f32s(&x)], blank(n), &caps);
+            close(&format!("log softmax {what}"), &got, &log, 2e-6);
+            let index = HostData::I32(labels.clone());
+            let got = run_as(&lab, Kernel::CrossEntropy { rows, cols }, &[f32s(&x), index.clone()], blank(rows), &caps);
+            close(&format!("cross entropy {what}"), &got, &loss, 2e-6);
+            let reads = [f32s(&x), index, f32s(&ct)];
+            let got = run_as(&lab, Kernel::CrossEntropyGrad { rows, cols }, &reads, blank(n), &caps);
+            close(&format!("cross entropy gradient {what}"), &got, &grad, 2e-6);
+        }
+    }
+}
+
+#[test]
+fn gather_and_scatter_match_loops() {
+    let lab = Lab::open(true).unwrap();
+    for (rows, cols, n) in [(1, 1, 1), (5, 3, 17), (10, 8, 4), (3, 65, 40)] {
+        let index: Vec<i32> = (0..n).map(|i| (i * 5 % (rows + 2)) as i32 - 1).collect();
+        let row = |i: usize| (index[i].max(0) as usize).min(rows - 1);
+        let (table, src) = (noise(rows * cols, 1), noise(n * cols, 2));
+        let taken: Vec<f64> = (0..n * cols).map(|i| table[row(i / cols) * cols + i % cols]).collect();
+        let mut sums = vec![0.0; rows * cols];
+        (0..n * cols).for_each(|i| sums[row(i / cols) * cols + i % cols] += src[i]);
+        let what = format!("{rows}x{cols}, {n}");
+        let got = run(&lab, Kernel::Gather { rows, cols, n }, &[f32s(&table), HostData::I32(index.clone())], n * cols);
+        close(&format!("gather {what}"), &got, &taken, 0.0);
+        let got = run(&lab, Kernel::ScatterAdd { rows, cols, n }, &[f32s(&src), HostData::I32(index)], rows * cols);
+        close(&format!("scatter {what}"), &got, &sums, 1e-6);
+    }
+}
