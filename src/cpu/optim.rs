@@ -2,7 +2,7 @@
 
 use super::lock;
 use super::simd::vectorize;
-use super::{Buffer, words, words_mut};
+use super::{Buffer, words_mut};
 use crate::error::{Error, Result};
 use crate::graph::op::OptimRule;
 use crate::optim::store::{Coefficients, OptimStore};

@@ -103,7 +103,7 @@ fn node(op: Op, operands: &[(&[usize], &[f64])], shape: &[usize]) -> Vec<f64> {
 
 #[test]
 fn nodes_match_hand_computed_values() {
-    let nan = f64::NAN;
+    const NAN: f64 = f64::NAN;
     let x: Vec<f64> = (1..=6).map(f64::from).collect();
     let x23: (&[usize], &[f64]) = (&[2, 3], &x);
     let image: Vec<f64> = (1..=9).map(f64::from).collect();
@@ -121,9 +121,9 @@ fn nodes_match_hand_computed_values() {
         (Op::Expand, vec![(&[2, 1], &[1.0, 2.0])], &[2, 2], vec![1.0, 1.0, 2.0, 2.0]),
         (sum(&[0]), vec![x23], &[1, 3], vec![5.0, 7.0, 9.0]),
         (sum(&[1]), vec![x23], &[2, 1], vec![6.0, 15.0]),
-        (Op::Reduce { op: ReduceOp::Max, axes: vec![0] }, vec![(&[3], &[1.0, nan, 2.0])], &[1], vec![nan]),
+        (Op::Reduce { op: ReduceOp::Max, axes: vec![0] }, vec![(&[3], &[1.0, NAN, 2.0])], &[1], vec![NAN]),
         (Op::ArgReduce { op: ReduceOp::Max, axis: 0 }, vec![(&[4], &[1.0, 3.0, 3.0, 2.0])], &[1], vec![1.0]),
-        (Op::ArgReduce { op: ReduceOp::Min, axis: 0 }, vec![(&[3], &[1.0, nan, 0.0])], &[1], vec![1.0]),
+        (Op::ArgReduce { op: ReduceOp::Min, axis: 0 }, vec![(&[3], &[1.0, NAN, 0.0])], &[1], vec![1.0]),
         (Op::MatMul, vec![x23, (&[3, 1], &[1.0, 0.0, 2.0])], &[2, 1], vec![7.0, 16.0]),
         (Op::Softmax { log: false }, vec![(&[2], &[f64::NEG_INFINITY; 2])], &[2], vec![0.0, 0.0]),
         (Op::Softmax { log: true }, vec![(&[2], &[0.0, 0.0])], &[2], vec![-(2f64.ln()), -(2f64.ln())]),
