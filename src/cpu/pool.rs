@@ -103,32 +103,32 @@ impl Plane<'_> {
 
     /// Tiles do not overlap, so each of the four elements is dy or 0, without branches.
     fn max_scatter_two_by_two(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-        let width = self.x[1];
+        let (width, tiles) = (self.x[1], self.y[1]);
         dx[self.y[0] * 2 * width..].fill(0.0);
-        vectorize(
-            #[inline(always)]
-            || {
-                for (oh, dy) in dy.chunks_exact(self.y[1]).enumerate() {
-                    let (a, b) = x[2 * oh * width..][..2 * width].split_at(width);
-                    let (da, db) = dx[2 * oh * width..][..2 * width].split_at_mut(width);
-                    da[2 * dy.len()..].fill(0.0);
-                    db[2 * dy.len()..].fill(0.0);
-                    let tiles = a.as_chunks::<2>().0.iter().zip(b.as_chunks::<2>().0);
-                    let targets = da.as_chunks_mut::<2>().0.iter_mut().zip(db.as_chunks_mut::<2>().0);
-                    for ((&dy, (a, b)), (da, db)) in dy.iter().zip(tiles).zip(targets) {
+        for (oh, dy) in dy.chunks_exact(tiles).enumerate() {
+            let (a, b) = x[2 * oh * width..][..2 * width].split_at(width);
+            let (da, db) = dx[2 * oh * width..][..2 * width].split_at_mut(width);
+            da[2 * tiles..].fill(0.0);
+            db[2 * tiles..].fill(0.0);
+            let (a, b) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0);
+            let (da, db) = (da.as_chunks_mut::<2>().0, db.as_chunks_mut::<2>().0);
+            vectorize(
+                #[inline(always)]
+                || {
+                    let (a, b, da, db) = (&a[..tiles], &b[..tiles], &mut da[..tiles], &mut db[..tiles]);
+                    for i in 0..tiles {
                         // `later` wins over `earlier` only if it is larger, or the first NaN.
-                        let wins = |later: f32, earlier: f32| later > earlier || (later.is_nan() && !earlier.is_nan());
-                        let right = (wins(a[1], a[0]), wins(b[1], b[0]));
-                        let upper = if right.0 { a[1] } else { a[0] };
-                        let lower = wins(if right.1 { b[1] } else { b[0] }, upper);
-                        da[0] = if !lower && !right.0 { dy } else { 0.0 };
-                        da[1] = if !lower && right.0 { dy } else { 0.0 };
-                        db[0] = if lower && !right.1 { dy } else { 0.0 };
-                        db[1] = if lower && right.1 { dy } else { 0.0 };
+                        let wins = |later: f32, earlier: f32| (later > earlier) | (later.is_nan() & !earlier.is_nan());
+                        let ([a0, a1], [b0, b1], dy) = (a[i], b[i], dy[i]);
+                        let (upper_right, lower_right) = (wins(a1, a0), wins(b1, b0));
+                        let lower = wins(if lower_right { b1 } else { b0 }, if upper_right { a1 } else { a0 });
+                        let (upper, lower) = (if lower { 0.0 } else { dy }, if lower { dy } else { 0.0 });
+                        da[i] = [if upper_right { 0.0 } else { upper }, if upper_right { upper } else { 0.0 }];
+                        db[i] = [if lower_right { 0.0 } else { lower }, if lower_right { lower } else { 0.0 }];
                     }
-                }
-            },
-        );
+                },
+            );
+        }
     }
 
     fn max_select(&self, x: &[f32], u: &[f32], y: &mut [f32]) {
