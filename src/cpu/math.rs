@@ -143,6 +143,44 @@ fn polynomial<const N: usize>(coefficients: &[f32; N], u: f32) -> f32 {
     coefficients.iter().rev().fold(0.0, |sum, &c| sum * u + c)
 }
 
+/// Beyond this, [`sin`] and [`cos`] lose accuracy.
+pub(super) const LARGEST_ANGLE: f32 = 1e6;
+
+/// `x = q·π/2 + r` with |r| at most π/4, worked out in f64.
+#[inline(always)]
+fn quadrant(x: f32) -> (i32, f32) {
+    // 1.5 · 2⁵²: as [`ROUND`].
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let shifted = f64::from(x) * std::f64::consts::FRAC_2_PI + ROUND;
+    let n = shifted - ROUND;
+    (shifted.to_bits() as i32, (f64::from(x) - n * std::f64::consts::FRAC_PI_2) as f32)
+}
+
+/// Sine of `q·π/2 + r` by the Taylor series of sine or cosine.
+#[inline(always)]
+fn sin_of(q: i32, r: f32) -> f32 {
+    let z = r * r;
+    let sine = polynomial(&[-1.0 / 6.0, 1.0 / 120.0, -1.0 / 5040.0, 1.0 / 362_880.0], z) * z * r + r;
+    let tail = polynomial(&[1.0 / 24.0, -1.0 / 720.0, 1.0 / 40_320.0, -1.0 / 3_628_800.0], z);
+    let cosine = tail * z * z + (1.0 - 0.5 * z);
+    let y = if q & 1 == 0 { sine } else { cosine };
+    f32::from_bits(y.to_bits() ^ (((q & 2) as u32) << 30))
+}
+
+/// sine, for |x| up to [`LARGEST_ANGLE`]
+#[inline(always)]
+pub(super) fn sin(x: f32) -> f32 {
+    let (q, r) = quadrant(x);
+    sin_of(q, r)
+}
+
+/// cosine, for |x| up to [`LARGEST_ANGLE`]
+#[inline(always)]
+pub(super) fn cos(x: f32) -> f32 {
+    let (q, r) = quadrant(x);
+    sin_of(q.wrapping_add(1), r)
+}
+
 /// The larger; NaN if either is.
 #[inline(always)]
 pub(super) fn maximum(a: f32, b: f32) -> f32 {
@@ -170,7 +208,7 @@ mod tests {
     #[test]
     fn functions_stay_close_to_f64() {
         type Row = (&'static str, fn(f32) -> f32, fn(f64) -> f64, f32, f32);
-        let rows: [Row; 8] = [
+        let rows: [Row; 10] = [
             ("exp", exp, f64::exp, -87.0, 88.7),
             ("expm1", expm1, f64::exp_m1, -30.0, 88.7),
             ("log", log, f64::ln, 1e-6, 1e6),
@@ -179,6 +217,8 @@ mod tests {
             ("softplus", softplus, exact::softplus, -80.0, 80.0),
             ("tanh", tanh, f64::tanh, -12.0, 12.0),
             ("erf", erf, exact::erf, -6.0, 6.0),
+            ("sin", sin, f64::sin, -1000.0, 1000.0),
+            ("cos", cos, f64::cos, -1000.0, 1000.0),
         ];
         for (name, fast, exact, low, high) in rows {
             let mut worst = 0.0;
@@ -201,7 +241,7 @@ mod tests {
 
     #[test]
     fn special_values() {
-        let rows: [(&str, f32, f32); 16] = [
+        let rows: [(&str, f32, f32); 18] = [
             ("exp(inf)", exp(f32::INFINITY), f32::INFINITY),
             ("exp(-inf)", exp(f32::NEG_INFINITY), 0.0),
             ("exp(0)", exp(0.0), 1.0),
@@ -217,6 +257,8 @@ mod tests {
             ("softplus(inf)", softplus(f32::INFINITY), f32::INFINITY),
             ("tanh(inf)", tanh(f32::INFINITY), 1.0),
             ("tanh(-inf)", tanh(f32::NEG_INFINITY), -1.0),
+            ("sin(-0)", sin(-0.0), 0.0),
+            ("cos(0)", cos(0.0), 1.0),
             ("rem(-1, 3)", rem(-1.0, 3.0), 2.0),
         ];
         for (name, got, wanted) in rows {

@@ -174,12 +174,13 @@ pub(super) fn run(op: PoolOp, spec: &PoolSpec, x: [usize; 4], y: [usize; 4], ope
     }
     let out: &mut [f32] = cast_slice_mut(out);
     let part = |operand: usize, len: usize, i: usize| -> &[f32] { &cast_slice(operands[operand])[i * len..(i + 1) * len] };
-    let (len, run): (usize, &(dyn Fn(usize, &mut [f32]) + Sync)) = match op {
-        PoolOp::Max => (small, &|i, y| plane.max(part(0, large, i), y)),
-        PoolOp::MaxScatter => (large, &|i, dx| plane.max_scatter(part(0, large, i), part(1, small, i), dx)),
-        PoolOp::MaxSelect => (small, &|i, y| plane.max_select(part(0, large, i), part(1, large, i), y)),
-        PoolOp::Avg => (small, &|i, y| plane.avg(part(0, large, i), y)),
-        PoolOp::AvgScatter => (large, &|i, dx| plane.avg_scatter(part(0, small, i), dx)),
+    let len = if matches!(op, PoolOp::MaxScatter | PoolOp::AvgScatter) { large } else { small };
+    let run = |i: usize, out: &mut [f32]| match op {
+        PoolOp::Max => plane.max(part(0, large, i), out),
+        PoolOp::MaxScatter => plane.max_scatter(part(0, large, i), part(1, small, i), out),
+        PoolOp::MaxSelect => plane.max_select(part(0, large, i), part(1, large, i), out),
+        PoolOp::Avg => plane.avg(part(0, large, i), out),
+        PoolOp::AvgScatter => plane.avg_scatter(part(0, small, i), out),
     };
     let planes = (8192 / large).max(1);
     out.par_chunks_mut(len * planes).enumerate().for_each(|(task, out)| {

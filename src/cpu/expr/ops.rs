@@ -2,7 +2,7 @@
 
 use crate::cpu::math;
 use crate::cpu::reference::elementwise::{binary_i32, binary_u32, unary_i32, unary_u32};
-use crate::cpu::simd::{map, zip};
+use crate::cpu::simd::{map, vectorize, zip};
 use crate::dtype::DType;
 use crate::graph::op::{BinaryOp, UnaryOp};
 use bytemuck::{cast_slice, cast_slice_mut};
@@ -54,6 +54,8 @@ fn unary_f32(op: UnaryOp, a: &[f32], words: &mut [u32]) {
         UnaryOp::Ceil => map(a, out, f32::ceil),
         UnaryOp::Round => map(a, out, f32::round_ties_even),
         UnaryOp::Trunc => map(a, out, f32::trunc),
+        UnaryOp::Sin if angles_are_small(a) => map(a, out, math::sin),
+        UnaryOp::Cos if angles_are_small(a) => map(a, out, math::cos),
         UnaryOp::Sin => each(a, out, f32::sin),
         UnaryOp::Cos => each(a, out, f32::cos),
         UnaryOp::Tan => each(a, out, f32::tan),
@@ -65,6 +67,14 @@ fn unary_f32(op: UnaryOp, a: &[f32], words: &mut [u32]) {
         UnaryOp::Erf => map(a, out, math::erf),
         UnaryOp::Not | UnaryOp::IsNan | UnaryOp::IsFinite => {}
     }
+}
+
+/// Whether [`math::sin`] is accurate for the whole block; not so with NaN or infinity.
+fn angles_are_small(a: &[f32]) -> bool {
+    vectorize(
+        #[inline(always)]
+        || a.iter().fold(true, |small, x| small & (x.abs() <= math::LARGEST_ANGLE)),
+    )
 }
 
 /// A loop around a library call, which does not vectorise.
@@ -131,7 +141,7 @@ fn binary_f32(op: BinaryOp, a: &[f32], b: &[f32], words: &mut [u32]) {
 
 /// `condition ? a : b`, of any dtype.
 pub(super) fn select(condition: &[u32], a: &[u32], b: &[u32], out: &mut [u32]) {
-    crate::cpu::simd::vectorize(
+    vectorize(
         #[inline(always)]
         || {
             for (((o, &c), &a), &b) in out.iter_mut().zip(condition).zip(a).zip(b) {

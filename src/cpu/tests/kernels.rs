@@ -245,7 +245,8 @@ fn arg_reductions() {
 fn matrix_products_with_epilogue() {
     let cpu = cpu();
     // (batch, m, n, k, a transposed, b transposed)
-    let rows: &[(&[usize], usize, usize, usize, bool, bool)] = &[
+    type Row = (&'static [usize], usize, usize, usize, bool, bool);
+    let rows: &[Row] = &[
         (&[], 1, 1, 1, false, false),
         (&[], 3, 5, 7, false, true),
         (&[], 65, 33, 130, true, false),

@@ -161,7 +161,6 @@ fn kernels() {
     for kept in [0, 1] {
         let mut value = Expr::new(square);
         value.push(Term::Load { operand: 0, view: View::contiguous(square) }, F);
-        let value = if kept == 0 { value } else { value };
         let epilogue = Expr::identity(Shape::of(&[896, 896][..kept]), F);
         kernel(
             &cpu,
