@@ -6,11 +6,15 @@ mod speed;
 
 use super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use super::*;
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::graph::{Graph, GraphNode, Op};
+use crate::optim::store::Entry;
+use crate::param::Param;
 use crate::plan::{Bindings, BufferInfo, Kernel, Leaf, Place, Plan, RandomKey, Step, Storage};
 use crate::rng::threefry2x32;
 use crate::shape::Shape;
+use crate::tensor::Tensor;
 
 /// Floats in -2..2, in steps of 2^-10 so that ties and zeros occur.
 pub(super) fn floats(n: usize, seed: u32) -> HostData {
@@ -100,6 +104,13 @@ impl Case {
             assert!(fits, "{name}: element {i} is {g}, not {e}");
         }
     }
+}
+
+/// An entry of an optimizer store; its cell is only a name here.
+pub(super) fn entry(parameter: &Storage, len: usize) -> Entry {
+    let device = Device::cpu().expect("threads can be started");
+    let cell = Param::buffer(&Tensor::zeros(1, &device).expect("a shape is given")).expect("a tensor is given").cell().clone();
+    Entry { cell, parameter: parameter.clone(), len, offset: 0 }
 }
 
 pub(super) fn download(cpu: &CpuExecutor, storage: &Storage) -> HostData {

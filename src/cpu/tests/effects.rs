@@ -3,7 +3,7 @@
 use super::*;
 use crate::graph::View;
 use crate::graph::op::{BinaryOp, DecayMode, OptimRule, UnaryOp};
-use crate::optim::store::{Coefficients, Entry, OptimStore};
+use crate::optim::store::{Coefficients, OptimStore};
 use crate::plan::expr::{Expr, Term};
 use std::sync::Mutex;
 
@@ -104,7 +104,7 @@ fn optimizer_steps_match_the_reference() {
         let store = Arc::new(OptimStore {
             rule,
             decay: DecayMode::L2,
-            entries: parameters.iter().zip(lens).map(|(p, len)| Entry { parameter: p.clone(), len, offset: 0 }).collect(),
+            entries: parameters.iter().zip(lens).map(|(p, len)| entry(p, len)).collect(),
             state: (0..rule.states()).flat_map(|_| lens.map(zeros)).collect(),
             parameters: None,
             gradients: None,
@@ -150,7 +150,7 @@ fn a_gradient_may_be_the_parameter_itself() {
     let store = OptimStore {
         rule,
         decay: DecayMode::L2,
-        entries: vec![Entry { parameter: parameter.clone(), len: 2, offset: 0 }],
+        entries: vec![entry(&parameter, 2)],
         state: vec![],
         parameters: None,
         gradients: None,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::graph::View;
 use crate::graph::op::{BinaryOp, ConvSpec, DecayMode, OptimRule, PoolOp, PoolSpec, ReduceOp, UnaryOp};
-use crate::optim::store::{Coefficients, Entry, OptimStore};
+use crate::optim::store::{Coefficients, OptimStore};
 use crate::plan::expr::{Expr, Term};
 use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView};
 use std::sync::Mutex;
@@ -191,7 +191,7 @@ fn kernels() {
     let store = OptimStore {
         rule,
         decay: DecayMode::L2,
-        entries: lens.map(|len| Entry { parameter: buffer(len), len, offset: 0 }).into_iter().collect(),
+        entries: lens.map(|len| entry(&buffer(len), len)).into_iter().collect(),
         state: [lens.map(zeros), lens.map(zeros)].concat(),
         parameters: None,
         gradients: None,
