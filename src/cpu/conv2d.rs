@@ -8,7 +8,8 @@ use super::gemm::{Matrix, gemm};
 use crate::error::Result;
 use crate::plan::{Conv2d, ConvRole};
 use bytemuck::{cast_slice, cast_slice_mut};
-use im2col::{Columns, with_scratch};
+use im2col::Columns;
+pub(super) use im2col::with_scratch;
 use rayon::prelude::*;
 
 /// Sizes of the products of one image and one group.

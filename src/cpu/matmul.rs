@@ -1,5 +1,6 @@
 //! Batched matrix products with an epilogue.
 
+use super::conv2d::with_scratch;
 use super::elementwise;
 use super::expr::{Context, Program};
 use super::gemm::{Matrix, gemm};
@@ -37,6 +38,11 @@ pub(super) fn run(kernel: &MatMul, epilogue: &Program, context: Context, out: &m
             Ok(())
         });
     }
+    // `x · wᵀ` with a small x: the gemm crate repacks its left operand, which is b, as `out` has contiguous rows. The
+    // transposed result makes it x instead.
+    if batches == 1 && kernel.a.col == 1 && kernel.b.row == 1 && 2 * m <= n && k >= 64 {
+        return transposed(kernel, epilogue, context, [a, b], out);
+    }
     for (batch, out) in cast_slice_mut(out).chunks_mut(m * n).enumerate() {
         product(batch, out, true)?;
     }
@@ -44,4 +50,24 @@ pub(super) fn run(kernel: &MatMul, epilogue: &Program, context: Context, out: &m
         elementwise::run(epilogue, context, out);
     }
     Ok(())
+}
+
+/// `out = (bᵀ · aᵀ)ᵀ`, transposed together with the epilogue.
+fn transposed(kernel: &MatMul, epilogue: &Program, context: Context, [a, b]: [&[f32]; 2], out: &mut [u32]) -> Result<()> {
+    let (m, n, k) = (kernel.m, kernel.n, kernel.k);
+    let a = Matrix { data: a, offset: kernel.a.offset, row: kernel.a.row, col: kernel.a.col };
+    let b = Matrix { data: b, offset: kernel.b.offset, row: kernel.b.row, col: kernel.b.col };
+    with_scratch(m * n, |columns| {
+        gemm([n, m, k], columns, false, b.transposed(), a.transposed(), true)?;
+        let columns = &*columns;
+        let rows = (8192 / n).clamp(1, m);
+        out.par_chunks_mut(rows * n).enumerate().for_each(|(i, chunk)| {
+            let lines: &mut [f32] = cast_slice_mut(chunk);
+            for (r, line) in lines.chunks_mut(n).enumerate() {
+                line.iter_mut().zip(columns[i * rows + r..].iter().step_by(m)).for_each(|(o, &x)| *o = x);
+            }
+            elementwise::epilogue(epilogue, context, i * rows * n, chunk);
+        });
+        Ok(())
+    })
 }

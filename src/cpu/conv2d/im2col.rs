@@ -9,7 +9,7 @@ thread_local! {
 }
 
 /// Lends `len` floats of arbitrary contents that the thread keeps between calls.
-pub(super) fn with_scratch<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
+pub(in crate::cpu) fn with_scratch<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
     // Taken out, as a thread that waits inside `body` may start another image.
     let mut scratch = SCRATCH.take();
     if scratch.len() < len {

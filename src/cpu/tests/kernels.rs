@@ -249,6 +249,7 @@ fn matrix_products_with_epilogue() {
     let rows: &[Row] = &[
         (&[], 1, 1, 1, false, false),
         (&[], 3, 5, 7, false, true),
+        (&[], 20, 50, 70, false, true),
         (&[], 65, 33, 130, true, false),
         (&[], 17, 1, 200, false, false),
         (&[], 2, 3, 0, false, false),

@@ -214,7 +214,7 @@ fn kernels() {
     let total: usize = lens.iter().sum();
     let plan = Plan {
         steps: vec![Step {
-            kernel: Kernel::OptimStep { store: 6, rule, entries: (0..6).collect() },
+            kernel: Kernel::OptimStep { store: 6, rule, entries: (0..6).collect(), blocks: 0 },
             reads: (0..6).collect(),
             write: None,
             level: 0,
