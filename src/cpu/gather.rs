@@ -4,9 +4,12 @@ use super::cross_entropy::clamp;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
-/// `out[i] = table[index[i]]`; rows of `cols`.
+/// `out[i] = table[index[i]]`; rows of `cols`. An empty table gives zeros.
 pub(super) fn gather(rows: usize, cols: usize, operands: &[&[u32]], out: &mut [u32]) {
     let (table, index): (&[u32], &[i32]) = (operands[0], cast_slice(operands[1]));
+    if rows == 0 {
+        return out.fill(0);
+    }
     let task = (16_384 / cols.max(1)).max(1);
     out.par_chunks_mut(task * cols.max(1)).zip(index.par_chunks(task)).for_each(|(out, index)| {
         for (out, &i) in out.chunks_mut(cols).zip(index) {

@@ -35,7 +35,11 @@ impl Prepared {
                 let shared = reads.iter().position(|r| write.is_some_and(|w| w.place == r.place));
                 // A read in another order than it is written needs a copy, which the executor makes.
                 let in_place = shared.filter(|&operand| reads_in_order(expr, operand));
-                Self::Elementwise { program: Program::new(expr, in_place)?, in_place }
+                let program = Program::new(expr, in_place)?;
+                if write.is_none_or(|w| w.len != program.len) {
+                    return Err(Error::internal(format!("{} elements are computed for {write:?}", program.len)));
+                }
+                Self::Elementwise { program, in_place }
             }
             Kernel::Reduce { op, value, kept, epilogue } => Self::Reduce(Reduce::new(*op, value, *kept, epilogue)?),
             Kernel::ArgReduce { op, value } => Self::ArgReduce(ArgReduce::new(*op, value)?),

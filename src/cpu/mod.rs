@@ -24,7 +24,7 @@ mod softmax;
 mod tests;
 
 use crate::dtype::HostData;
-pub(crate) use executor::{Compiled, Counters, CpuExecutor};
+pub(crate) use executor::CpuExecutor;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -34,7 +34,7 @@ pub(crate) struct Buffer {
     /// The elements.
     pub data: Arc<RwLock<HostData>>,
     /// Counts the bytes while any clone lives.
-    live: Arc<Live>,
+    _live: Arc<Live>,
 }
 
 /// Bytes that a device counts until they are dropped.
@@ -55,7 +55,7 @@ impl Buffer {
     fn new(data: HostData, total: &Arc<AtomicU64>) -> Self {
         let bytes = data.bytes().len() as u64;
         total.fetch_add(bytes, Ordering::Relaxed);
-        Self { data: Arc::new(RwLock::new(data)), live: Arc::new(Live { bytes, total: Arc::clone(total) }) }
+        Self { data: Arc::new(RwLock::new(data)), _live: Arc::new(Live { bytes, total: Arc::clone(total) }) }
     }
 
     /// Shared access. A panic elsewhere does not make numbers unreadable.
@@ -66,11 +66,6 @@ impl Buffer {
     /// Exclusive access. The number and type of the elements must stay.
     pub fn write(&self) -> RwLockWriteGuard<'_, HostData> {
         self.data.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The size in memory.
-    pub fn bytes(&self) -> u64 {
-        self.live.bytes
     }
 }
 

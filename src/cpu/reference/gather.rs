@@ -5,10 +5,10 @@ use super::{Numbers, Value};
 use crate::error::Result;
 use crate::shape::Shape;
 
-/// Row `index[i]` of the table, for each i.
+/// Row `index[i]` of the table, for each i; zeros if the table is empty.
 pub(super) fn gather(table: &Value, index: &Value) -> Result<Numbers> {
     let (rows, cols) = (table.shape[0], table.shape[1]);
-    let from = |&i: &i32| (0..cols).map(move |c| Some(clamp(i, rows) * cols + c));
+    let from = |&i: &i32| (0..cols).map(move |c| (rows > 0).then(|| clamp(i, rows) * cols + c));
     Ok(table.data.pick(&index.ints()?.iter().flat_map(from).collect::<Vec<_>>()))
 }
 

@@ -29,15 +29,6 @@ pub(crate) struct Value {
 }
 
 impl Numbers {
-    /// The number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Float(v) => v.len(),
-            Self::I32(v) => v.len(),
-            Self::U32(v) => v.len(),
-        }
-    }
-
     /// Elements `indices[i]`, 0 where there is none.
     pub fn pick(&self, indices: &[Option<usize>]) -> Self {
         fn go<T: Copy + Default>(v: &[T], indices: &[Option<usize>]) -> Vec<T> {

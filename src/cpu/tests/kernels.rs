@@ -412,7 +412,7 @@ fn softmax_and_cross_entropy() {
 #[test]
 fn rows_by_index() {
     let cpu = cpu();
-    for (rows, cols, n) in [(1, 1, 1), (5, 3, 20), (50, 65, 3000), (3, 7, 0)] {
+    for (rows, cols, n) in [(1, 1, 1), (5, 3, 20), (50, 65, 3000), (3, 7, 0), (0, 3, 4)] {
         let index = ints(n, 4, -1, rows as u32 + 2);
         let mut case = Case::new();
         let table = case.float_leaf(&[rows, cols]);
