@@ -12,15 +12,15 @@ pub struct Devices {
 /// Opens the device once. A device that cannot be had fails every test: nothing is skipped.
 pub fn devices() -> &'static Devices {
     static DEVICES: OnceLock<Devices> = OnceLock::new();
-    DEVICES.get_or_init(|| {
-        let wanted = std::env::var("WGRAD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
-        let (name, clamped) = wanted.strip_suffix("+clamped").map_or((wanted.as_str(), false), |n| (n, true));
-        let open = |unfused| {
-            let options = DeviceOptions { clamped, unfused, checks: Some(true) };
-            Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
-        };
-        Devices { fused: open(false), unfused: open(true) }
-    })
+    DEVICES.get_or_init(|| Devices { fused: open(false), unfused: open(true) })
+}
+
+/// The device under test once more, for tests that count what it does: nobody else uses this one.
+pub fn open(unfused: bool) -> Device {
+    let wanted = std::env::var("WGRAD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let (name, clamped) = wanted.strip_suffix("+clamped").map_or((wanted.as_str(), false), |n| (n, true));
+    let options = DeviceOptions { clamped, unfused, checks: Some(true) };
+    Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
 }
 
 /// The device under test.
@@ -139,10 +139,4 @@ pub fn close(what: &str, got: &[f64], expected: &[f64], relative: f64, absolute:
 /// A tensor's elements as f64.
 pub fn values(t: &Tensor) -> Vec<f64> {
     t.to_host().unwrap_or_else(|e| panic!("{e}")).to_f64()
-}
-
-/// Held by tests that count what the shared device does.
-pub fn serial() -> std::sync::MutexGuard<'static, ()> {
-    static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
