@@ -14,7 +14,9 @@ use std::fmt::Write;
 
 /// How an expression meets the kernel around it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Site {
+pub(crate) struct Site<'a> {
+    /// Operands whose element i is handed in, as parameters `v{operand}`; their loads must all be identity views.
+    pub given: &'a [usize],
     /// The operand whose loads read `out`, because the kernel overwrites it in place.
     pub in_place: Option<usize>,
     /// The function takes two indices: i over the axes before this one, j over the others.
@@ -32,13 +34,17 @@ pub(crate) fn emit(name: &str, expr: &Expr, first_word: usize) -> ExprCode {
 }
 
 /// As [`emit`], without the functions that it calls; `fn NAME(i: u32, j: u32) -> T` where the site splits the index.
-pub(crate) fn emit_at(name: &str, expr: &Expr, first_word: usize, site: Site) -> ExprCode {
+pub(crate) fn emit_at(name: &str, expr: &Expr, first_word: usize, site: Site<'_>) -> ExprCode {
     let mut printer = Printer { axes: Axes::of(expr, site.split), first_word, words: Vec::new(), site, body: String::new() };
     printer.coordinates();
     printer.terms(expr);
     let result = math::wgsl_type(expr.dtype());
     let acc = expr.terms.iter().find(|(t, _)| matches!(t, Term::Acc)).map_or(result, |t| math::wgsl_type(t.1));
-    let parameters = if site.split.is_some() { "i: u32, j: u32".to_string() } else { format!("i: u32, acc: {acc}") };
+    let mut parameters = if site.split.is_some() { "i: u32, j: u32".to_string() } else { format!("i: u32, acc: {acc}") };
+    for operand in site.given {
+        let dtype = expr.terms.iter().find(|(t, _)| matches!(t, Term::Load { operand: o, .. } if o == operand)).map(|t| t.1);
+        let _ = write!(parameters, ", v{operand}: {}", math::wgsl_type(dtype.unwrap_or(DType::F32)));
+    }
     let value = match expr.terms.len() {
         0 => "acc".to_string(),
         n => format!("t{}", n - 1),
@@ -140,15 +146,15 @@ fn coordinate(axis: &Axis) -> String {
     format!("{}{}", if axis.index == 'i' { "c" } else { "r" }, axis.last)
 }
 
-struct Printer {
+struct Printer<'a> {
     axes: Axes,
     first_word: usize,
     words: Vec<Word>,
-    site: Site,
+    site: Site<'a>,
     body: String,
 }
 
-impl Printer {
+impl Printer<'_> {
     /// Text that reads a record word as u32; equal words share a place.
     fn word(&mut self, w: Word) -> String {
         let k = self.words.iter().position(|x| *x == w).unwrap_or_else(|| {
@@ -239,6 +245,7 @@ impl Printer {
 
     fn term(&mut self, expr: &Expr, term: &Term, dtype: DType) -> String {
         match term {
+            Term::Load { operand, .. } if self.site.given.contains(operand) => format!("v{operand}"),
             Term::Load { operand, view } => {
                 let buffer = if self.site.in_place == Some(*operand) { "out".to_string() } else { format!("b{operand}") };
                 let index = self.index(view);

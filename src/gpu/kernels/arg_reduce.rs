@@ -24,7 +24,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     bindings.push(Binding::new(Operand::Write, "out", "i32"));
     check_bindings(bindings.len(), caps, step)?;
     let mut record = vec![Word::U32(size_word(outputs)?), Word::U32(size_word(length)?)];
-    let code = emit_at("value", value, record.len(), Site { in_place: None, split: Some(kept) });
+    let code = emit_at("value", value, record.len(), Site { split: Some(kept), ..Site::default() });
     record.extend(code.words);
     let compare = if *op == ReduceOp::Min { "v < best" } else { "v > best" };
     let better =

@@ -13,6 +13,7 @@ pub(crate) mod reduce;
 pub(crate) mod scatter_add;
 pub(crate) mod softmax;
 pub(crate) mod source;
+pub(crate) mod vector;
 
 #[cfg(any(test, feature = "lab"))]
 pub(crate) mod lab;

@@ -90,7 +90,7 @@ impl Job<'_> {
         let mut exprs: Vec<&Expr> = Vec::new();
         if reads_value {
             record[1] = Word::U32(size_word(self.length)?);
-            let code = emit_at("value", self.value, record.len(), Site { in_place: None, split: Some(self.kept) });
+            let code = emit_at("value", self.value, record.len(), Site { split: Some(self.kept), ..Site::default() });
             record.extend(code.words);
             functions.push_str(&code.function);
             operands.extend(loaded(self.value));

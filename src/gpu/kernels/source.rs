@@ -12,18 +12,18 @@ pub(crate) struct Binding {
     /// The variable's name.
     pub name: String,
     /// The element type.
-    pub element: &'static str,
+    pub element: String,
 }
 
 impl Binding {
     /// The step's read `k`, as `b{k}`.
     pub fn read(k: usize, step: &Step, plan: &Plan) -> Self {
-        Self { operand: Operand::Read(k), name: format!("b{k}"), element: wgsl_type(plan.buffers[step.reads[k]].dtype) }
+        Self { operand: Operand::Read(k), name: format!("b{k}"), element: wgsl_type(plan.buffers[step.reads[k]].dtype).into() }
     }
 
     /// Any operand under a name of its own.
-    pub fn new(operand: Operand, name: &str, element: &'static str) -> Self {
-        Self { operand, name: name.into(), element }
+    pub fn new(operand: Operand, name: &str, element: &str) -> Self {
+        Self { operand, name: name.into(), element: element.into() }
     }
 }
 
