@@ -21,6 +21,18 @@ fn gpu() -> Option<&'static GpuExecutor> {
     .as_ref()
 }
 
+/// The same adapter, for which kernels are chosen as for a GPU with workgroup memory.
+fn pretended_gpu() -> Option<&'static GpuExecutor> {
+    static GPU: OnceLock<Option<GpuExecutor>> = OnceLock::new();
+    GPU.get_or_init(|| {
+        let adapter = context::list().into_iter().find(|a| a.is_software())?;
+        let mut gpu = GpuExecutor::open(adapter.index, Options { clamped: true, checks: false }).expect("opens");
+        gpu.context.caps.software = false;
+        Some(gpu)
+    })
+    .as_ref()
+}
+
 /// Parses and validates WGSL as a driver-independent check.
 fn validate(source: &str) {
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|e| panic!("{}\n{source}", e.emit_to_string(source)));
@@ -51,7 +63,7 @@ fn leaf(buffer: &Buffer) -> Leaf {
     Leaf::Data(Storage::Gpu(buffer.clone()))
 }
 
-/// Runs a one-step plan; its texts must also validate for a device that is no software adapter.
+/// Runs a one-step plan as on a software adapter and as on a GPU, which must agree to rounding; gives the former.
 fn run_one(kernel: Kernel, reads: &[HostData], out: (DType, usize), scalars: &[f64], randoms: &[RandomKey]) -> Option<HostData> {
     let infos: Vec<(DType, usize)> = reads.iter().map(|r| (dtype_of(r), r.len())).collect();
     let plan = Arc::new(one_step(kernel, &infos, out));
@@ -59,13 +71,17 @@ fn run_one(kernel: Kernel, reads: &[HostData], out: (DType, usize), scalars: &[f
         let lowered = kernels::lower(&plan.steps[0], &plan, &Caps::webgpu_defaults(software)).expect("lowers");
         lowered.programs.iter().for_each(|p| validate(&p.source));
     }
-    let gpu = gpu()?;
-    let leaves = reads.iter().map(|r| leaf(&gpu.upload(r).expect("uploads"))).collect();
-    let bindings = Bindings { leaves, scalars: scalars.to_vec(), randoms: randoms.to_vec() };
-    let compiled = gpu.compile(plan).expect("compiles");
-    let outputs = gpu.run(&compiled, &bindings).expect("runs");
-    let buffer = outputs[0].as_ref().expect("an output");
-    Some(gpu.read(buffer, out.0, out.1).expect("reads"))
+    let on = |gpu: &GpuExecutor| {
+        let leaves = reads.iter().map(|r| leaf(&gpu.upload(r).expect("uploads"))).collect();
+        let bindings = Bindings { leaves, scalars: scalars.to_vec(), randoms: randoms.to_vec() };
+        let compiled = gpu.compile(plan.clone()).expect("compiles");
+        let outputs = gpu.run(&compiled, &bindings).expect("runs");
+        let buffer = outputs[0].as_ref().expect("an output");
+        gpu.read(buffer, out.0, out.1).expect("reads")
+    };
+    let got = on(gpu()?);
+    close(&on(pretended_gpu()?), &got.to_f64(), 1e-4, "as a GPU");
+    Some(got)
 }
 
 fn load(expr: &mut Expr, operand: usize, view: View, dtype: DType) -> usize {
@@ -352,7 +368,11 @@ fn sources_agree_with_the_host() {
 #[test]
 fn reductions_match_loops() {
     // shape, kept axes, permutation of a contiguous buffer
-    let rows: [(&[usize], usize, &[usize]); 8] = [
+    let rows: [(&[usize], usize, &[usize]); 12] = [
+        (&[8, 12], 1, &[1, 0]),
+        (&[5000, 8], 1, &[1, 0]),
+        (&[6, 4, 7, 4], 1, &[1, 0, 2, 3]),
+        (&[4, 4, 4, 9], 2, &[1, 3, 0, 2]),
         (&[6, 5], 1, &[0, 1]),
         (&[5, 6], 1, &[1, 0]),
         (&[2, 3, 4, 5], 2, &[0, 2, 1, 3]),

@@ -1,9 +1,11 @@
 //! `out[i] = epilogue(i, reduce over j of value(i, j))`, deterministic, without atomics.
 //!
 //! Three shapes of launch: a thread an output; a thread a part of an output and a second program over the parts; and, on
-//! devices with real workgroup memory, a workgroup a part. Traffic: each loaded element once, plus the partial results.
+//! devices with real workgroup memory, a workgroup a part. Where memory order allows, a thread takes four values or four
+//! outputs at once. Traffic: each loaded element once, plus the partial results.
 
 use super::source::{Binding, check_bindings, declare, entry, size_word, written};
+use super::vector::{self, Fetch, Given};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::expr::{Site, emit_at, from_word};
@@ -11,6 +13,7 @@ use crate::gpu::math::{snippets, wgsl_type};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word, loaded};
 use crate::graph::op::ReduceOp;
 use crate::plan::{Expr, Kernel, Plan, Step};
+use std::fmt::Write;
 
 const WORKGROUP: u32 = 64;
 const TREE: u32 = 256;
@@ -23,15 +26,22 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let outputs: usize = value.shape[..*kept].iter().product();
     let length: usize = value.shape[*kept..].iter().product();
     let job = Job { op: *op, value, kept: *kept, epilogue, step, plan, caps, outputs, length };
+    // Where neighbouring outputs are neighbours in memory, a thread or four of them walk down together.
+    let across = vector::given(value, &(0..*kept));
+    if outputs % 4 == 0 && outputs > 0 && vector::pays(&across) {
+        return job.by_threads(Lanes::Outputs, across, outputs / 4, length);
+    }
+    let along = vector::given(value, &(*kept..value.shape.rank()));
+    let (lanes, given, length4) = if length % 4 == 0 && vector::pays(&along) {
+        (Lanes::Values, along, length / 4)
+    } else {
+        (Lanes::One, Vec::new(), length)
+    };
     if !caps.software && caps.max_invocations >= TREE && outputs < 4096 && length >= 256 {
-        let parts = (1024 / outputs.max(1)).clamp(1, length.div_ceil(4 * TREE as usize));
-        return job.staged(parts, Shape::Workgroup);
+        let parts = (1024 / outputs.max(1)).clamp(1, length4.div_ceil(4 * TREE as usize));
+        return job.staged(parts, Shape::Workgroup, lanes, given);
     }
-    let threads = if caps.software { 256 } else { 4096 };
-    if outputs >= threads || length <= 256 {
-        return Ok(Lowered { programs: vec![job.program(Stage::Whole, 1, Shape::Thread)?], scratch: Vec::new() });
-    }
-    job.staged((threads / outputs.max(1)).clamp(1, length.div_ceil(64)), Shape::Thread)
+    job.by_threads(lanes, given, outputs, length4)
 }
 
 /// Who computes one result.
@@ -39,6 +49,17 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
 enum Shape {
     Thread,
     Workgroup,
+}
+
+/// What the lanes of a `vec4` are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lanes {
+    /// No vectors.
+    One,
+    /// Four neighbouring values of one output.
+    Values,
+    /// Four neighbouring outputs.
+    Outputs,
 }
 
 /// Which part of the reduction a program does.
@@ -65,40 +86,58 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// One stage if `threads` are many or `length` is short, otherwise two.
+    fn by_threads(&self, lanes: Lanes, given: Vec<Given>, threads: usize, length: usize) -> Result<Lowered> {
+        let (wanted, parts_at_most) = if self.caps.software { (256, 256) } else { (16_384, 128) };
+        let parts = if length <= 64 { 1 } else { wanted / threads.max(1) };
+        self.staged(parts.clamp(1, length.div_ceil(32).clamp(1, parts_at_most)), Shape::Thread, lanes, given)
+    }
+
     /// Two programs, or one if there is but one part.
-    fn staged(&self, parts: usize, shape: Shape) -> Result<Lowered> {
+    fn staged(&self, parts: usize, shape: Shape, lanes: Lanes, given: Vec<Given>) -> Result<Lowered> {
         if parts == 1 {
-            return Ok(Lowered { programs: vec![self.program(Stage::Whole, 1, shape)?], scratch: Vec::new() });
+            return Ok(Lowered { programs: vec![self.program(Stage::Whole, 1, shape, lanes, &given)?], scratch: Vec::new() });
         }
-        let programs = vec![self.program(Stage::Partial, parts, shape)?, self.program(Stage::Final, parts, shape)?];
+        let programs = vec![
+            self.program(Stage::Partial, parts, shape, lanes, &given)?,
+            self.program(Stage::Final, parts, shape, Lanes::One, &[])?,
+        ];
         Ok(Lowered { programs, scratch: vec![(self.outputs * parts * 4) as u64] })
     }
 
-    fn program(&self, stage: Stage, parts: usize, shape: Shape) -> Result<Program> {
+    fn program(&self, stage: Stage, parts: usize, shape: Shape, lanes: Lanes, given: &[Given]) -> Result<Program> {
         let dtype = self.value.dtype();
         let element = wgsl_type(dtype);
-        let reads_value = stage != Stage::Final;
         let finishes = stage != Stage::Partial;
         let mut operands: Vec<usize> = Vec::new();
-        let mut record = vec![
-            Word::U32(size_word(self.outputs)?),
-            Word::U32(0),
-            Word::U32(size_word(parts)?),
-            Word::U32(identity(self.op, dtype)),
+        let length = if stage == Stage::Final { parts } else { self.length };
+        let units = [
+            if lanes == Lanes::Outputs { self.outputs / 4 } else { self.outputs },
+            if lanes == Lanes::Values { length / 4 } else { length },
         ];
+        let mut record: Vec<Word> = Vec::new();
+        for n in [units[0], units[1], parts] {
+            record.push(Word::U32(size_word(n)?));
+        }
+        record.push(Word::U32(identity(self.op, dtype)));
         let mut functions = String::new();
         let mut exprs: Vec<&Expr> = Vec::new();
-        if reads_value {
-            record[1] = Word::U32(size_word(self.length)?);
-            let code = emit_at("value", self.value, record.len(), Site { split: Some(self.kept), ..Site::default() });
+        if stage == Stage::Final {
+            let _ =
+                writeln!(functions, "fn values(i: u32, j: u32) -> {element} {{\n    return partials[j * params[0].x + i];\n}}");
+        } else {
+            let numbers: Vec<usize> = given.iter().map(|g| g.operand).collect();
+            let site = Site { given: &numbers, split: Some(self.kept), in_place: None };
+            let code = emit_at("value", self.value, record.len(), site);
             record.extend(code.words);
+            let (i, j) = if lanes == Lanes::Outputs { ("i * 4u", "j") } else { ("i", "j * 4u") };
+            let fetch = Fetch::new(given, self.value, record.len(), Some(self.kept), i, j, None);
+            record.extend(&fetch.words);
             functions.push_str(&code.function);
+            functions.push_str(&fetch.functions);
+            functions.push_str(&values(lanes, element, given, &fetch.lets));
             operands.extend(loaded(self.value));
             exprs.push(self.value);
-        } else {
-            record[1] = Word::U32(size_word(parts)?);
-            functions
-                .push_str(&format!("fn value(i: u32, j: u32) -> {element} {{\n    return partials[j * params[0].x + i];\n}}\n"));
         }
         if finishes {
             let code = emit_at("finish", self.epilogue, record.len(), Site::default());
@@ -107,33 +146,18 @@ impl Job<'_> {
             operands.extend(loaded(self.epilogue));
             exprs.push(self.epilogue);
         }
-        operands.sort_unstable();
-        operands.dedup();
-        let mut bindings: Vec<Binding> = operands.into_iter().map(|k| Binding::read(k, self.step, self.plan)).collect();
-        match stage {
-            Stage::Partial => bindings.push(Binding::new(Operand::ScratchWrite(0), "out", element)),
-            Stage::Final => bindings.push(Binding::new(Operand::ScratchRead(0), "partials", element)),
-            Stage::Whole => {}
-        }
-        if finishes {
-            let written = self.plan.buffers[written(self.step)?].dtype;
-            bindings.push(Binding::new(Operand::Write, "out", wgsl_type(written)));
-        }
-        check_bindings(bindings.len(), self.caps, self.step)?;
+        let bindings = self.bindings(stage, operands, given)?;
         let order: &[&str] = if needs_order(self.op, dtype) { &["order"] } else { &[] };
-        let combine = combine(self.op, dtype);
         let source = format!(
-            "{}{}{functions}fn combine(a: {element}, b: {element}) -> {element} {{\n    return {combine};\n}}\n{}{}",
+            "{}{}{functions}fn combine(a: {element}, b: {element}) -> {element} {{\n    return {};\n}}\n{}{}",
             declare(record.len(), &bindings),
             snippets(&exprs, order),
-            range(element, dtype),
-            self.main(stage, shape, element),
+            combine(self.op, dtype),
+            range(lanes, element, dtype),
+            self.main(stage, shape, lanes, element),
         );
-        let partial_count = if stage == Stage::Partial { self.outputs * parts } else { self.outputs };
-        let workgroups = match shape {
-            Shape::Thread => partial_count.div_ceil(WORKGROUP as usize),
-            Shape::Workgroup => partial_count,
-        };
+        let results = units[0] * if stage == Stage::Partial { parts } else { 1 };
+        let workgroups = if shape == Shape::Thread { results.div_ceil(WORKGROUP as usize) } else { results };
         let name = match stage {
             Stage::Whole => "reduce",
             Stage::Partial => "reduce_partial",
@@ -143,79 +167,139 @@ impl Job<'_> {
         Ok(Program { name: name.into(), source, operands, record, grid: self.caps.grid(workgroups) })
     }
 
+    /// The bindings of a stage that loads `operands`.
+    fn bindings(&self, stage: Stage, mut operands: Vec<usize>, given: &[Given]) -> Result<Vec<Binding>> {
+        operands.sort_unstable();
+        operands.dedup();
+        let element = wgsl_type(self.value.dtype());
+        let mut bindings: Vec<Binding> = Vec::new();
+        for k in operands {
+            bindings.push(vector::binding(k, given, self.step, self.plan));
+        }
+        match stage {
+            Stage::Partial => bindings.push(Binding::new(Operand::ScratchWrite(0), "out", element)),
+            Stage::Final => bindings.push(Binding::new(Operand::ScratchRead(0), "partials", element)),
+            Stage::Whole => {}
+        }
+        if stage != Stage::Partial {
+            let written = self.plan.buffers[written(self.step)?].dtype;
+            bindings.push(Binding::new(Operand::Write, "out", wgsl_type(written)));
+        }
+        check_bindings(bindings.len(), self.caps, self.step)?;
+        Ok(bindings)
+    }
+
     /// The entry point. In a partial stage neighbouring threads take neighbouring parts, or neighbouring outputs where
     /// those lie side by side in memory.
-    fn main(&self, stage: Stage, shape: Shape, element: &str) -> String {
-        let (index, size) = match shape {
+    fn main(&self, stage: Stage, shape: Shape, lanes: Lanes, element: &str) -> String {
+        let (n, size) = match shape {
             Shape::Thread => (format!("wg * {WORKGROUP}u + lid"), WORKGROUP),
             Shape::Workgroup => ("wg".to_string(), TREE),
         };
         let mut text = String::new();
         if shape == Shape::Workgroup {
-            text.push_str(&format!("var<workgroup> lanes: array<{element}, {TREE}>;\n"));
+            let _ = writeln!(text, "var<workgroup> lanes: array<{element}, {TREE}>;");
         }
         text.push_str(&entry(size));
-        text.push_str(&format!("    let n = {index};\n"));
         let (count, i, part, parts) = match stage {
-            Stage::Partial if self.outputs_adjacent() => {
+            Stage::Partial if lanes == Lanes::Outputs => {
                 ("params[0].x * params[0].z", "n % params[0].x", "n / params[0].x", "params[0].z")
             }
             Stage::Partial => ("params[0].x * params[0].z", "n / params[0].z", "n % params[0].z", "params[0].z"),
             _ => ("params[0].x", "n", "0u", "1u"),
         };
-        text.push_str(&format!("    if (n >= {count}) {{\n        return;\n    }}\n    let i = {i};\n    let part = {part};\n"));
+        let _ = writeln!(text, "    let n = {n};\n    if (n >= {count}) {{\n        return;\n    }}");
+        let _ = writeln!(text, "    let i = {i};\n    let part = {part};");
+        let fold = |all: &str| match lanes {
+            Lanes::Values => format!("fold({all})"),
+            _ => all.to_string(),
+        };
         match shape {
-            Shape::Thread => text.push_str(&format!("    let total = reduce_range(i, part, {parts});\n")),
+            Shape::Thread => {
+                let _ = writeln!(text, "    let total = {};", fold(&format!("reduce_range(i, part, {parts})")));
+            }
             Shape::Workgroup => {
-                text.push_str(&format!(
-                    "    lanes[lid] = reduce_range(i, part * {TREE}u + lid, {parts} * {TREE}u);\n    workgroupBarrier();\n"
-                ));
+                let all = format!("reduce_range(i, part * {TREE}u + lid, {parts} * {TREE}u)");
+                let _ = writeln!(text, "    lanes[lid] = {};\n    workgroupBarrier();", fold(&all));
                 let mut half = TREE / 2;
                 while half > 0 {
-                    text.push_str(&format!(
-                        "    if (lid < {half}u) {{\n        lanes[lid] = combine(lanes[lid], lanes[lid + {half}u]);\n    }}\n    workgroupBarrier();\n"
-                    ));
+                    let _ = writeln!(
+                        text,
+                        "    if (lid < {half}u) {{\n        lanes[lid] = combine(lanes[lid], lanes[lid + {half}u]);"
+                    );
+                    let _ = writeln!(text, "    }}\n    workgroupBarrier();");
                     half /= 2;
                 }
                 text.push_str("    if (lid > 0u) {\n        return;\n    }\n    let total = lanes[0];\n");
             }
         }
-        text.push_str(match stage {
-            Stage::Partial => "    out[part * params[0].x + i] = total;\n}\n",
-            _ => "    out[i] = finish(i, total);\n}\n",
-        });
+        let each: &[&str] = if lanes == Lanes::Outputs { &["x", "y", "z", "w"] } else { &[""] };
+        for (l, part) in each.iter().enumerate() {
+            let (at, total, width) = if each.len() == 4 {
+                (format!("i * 4u + {l}u"), format!("total.{part}"), "4u * ")
+            } else {
+                ("i".into(), "total".into(), "")
+            };
+            let _ = match stage {
+                Stage::Partial => writeln!(text, "    out[part * ({width}params[0].x) + {at}] = {total};"),
+                _ => writeln!(text, "    out[{at}] = finish({at}, {total});"),
+            };
+        }
+        text.push_str("}\n");
         text
-    }
-
-    /// Whether the innermost kept axis is the one that lies contiguous in the first operand.
-    fn outputs_adjacent(&self) -> bool {
-        let Some(axis) = (0..self.kept).rev().find(|&d| self.value.shape[d] > 1) else {
-            return false;
-        };
-        self.value.terms.iter().any(|(t, _)| matches!(t, crate::plan::Term::Load { view, .. } if view.strides()[axis] == 1))
     }
 }
 
-/// `reduce_range(i, first, step)`: the values at `first, first + step, ...` below the length. Sums are taken in runs of
-/// 64, which keeps rounding errors of long reductions near those of a pairwise sum.
-fn range(element: &str, dtype: DType) -> String {
+/// The type that a thread accumulates in.
+fn accumulator(lanes: Lanes, element: &str) -> String {
+    if lanes == Lanes::One { element.to_string() } else { format!("vec4<{element}>") }
+}
+
+/// `values(i, j)`: unit j of unit i, four lanes where there are lanes.
+fn values(lanes: Lanes, element: &str, given: &[Given], lets: &str) -> String {
+    let kind = accumulator(lanes, element);
+    let calls: Vec<String> = match lanes {
+        Lanes::One => vec!["value(i, j)".into()],
+        Lanes::Values => (0..4).map(|l| format!("value(i, j * 4u + {l}u{})", vector::arguments(given, l))).collect(),
+        Lanes::Outputs => (0..4).map(|l| format!("value(i * 4u + {l}u, j{})", vector::arguments(given, l))).collect(),
+    };
+    format!("fn values(i: u32, j: u32) -> {kind} {{\n{lets}    return {kind}({});\n}}\n", calls.join(", "))
+}
+
+/// `reduce_range(i, first, step)`: the units at `first, first + step, ...` below the length. Sums are taken in runs of 64,
+/// which keeps rounding errors of long reductions near those of a pairwise sum.
+fn range(lanes: Lanes, element: &str, dtype: DType) -> String {
+    let kind = accumulator(lanes, element);
     let identity = from_word(dtype, "params[0].w");
+    let join = |a: &str, b: &str| match lanes {
+        Lanes::One => format!("combine({a}, {b})"),
+        _ => format!("{kind}(combine({a}.x, {b}.x), combine({a}.y, {b}.y), combine({a}.z, {b}.z), combine({a}.w, {b}.w))"),
+    };
+    let fold = match lanes {
+        Lanes::Values => {
+            format!("fn fold(v: {kind}) -> {element} {{\n    return combine(combine(v.x, v.y), combine(v.z, v.w));\n}}\n")
+        }
+        _ => String::new(),
+    };
     format!(
-        "fn reduce_range(i: u32, first: u32, step: u32) -> {element} {{
-    var total = {identity};
+        "{fold}fn reduce_range(i: u32, first: u32, step: u32) -> {kind} {{
+    var total = {kind}({identity});
     var j = first;
     while (j < params[0].y) {{
-        var run = value(i, j);
+        var run = values(i, j);
         j += step;
         for (var n = 1u; n < 64u && j < params[0].y; n++) {{
-            run = combine(run, value(i, j));
+            let next = values(i, j);
+            run = {};
             j += step;
         }}
-        total = combine(total, run);
+        total = {};
     }}
     return total;
 }}
-"
+",
+        join("run", "next"),
+        join("total", "run"),
     )
 }
 

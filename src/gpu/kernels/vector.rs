@@ -1,0 +1,115 @@
+//! Four neighbours a thread: which operands of an expression load as one `vec4`.
+//!
+//! A scalar load costs a software adapter as much as a vector, so this halves the time of most memory-bound kernels.
+
+use super::source::Binding;
+use crate::gpu::expr::{Site, emit_at};
+use crate::gpu::program::{Word, loaded};
+use crate::graph::View;
+use crate::plan::{Expr, Plan, Step, Term};
+use std::fmt::Write;
+use std::ops::Range;
+
+/// An operand that four neighbours load together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given {
+    /// Which of the step's reads.
+    pub operand: usize,
+    /// All its loads.
+    view: View,
+    /// One element for all four, rather than four in a row.
+    splat: bool,
+}
+
+/// The operands that four neighbours along `axes` load together; the first of the four is a multiple of 4 there.
+pub(crate) fn given(expr: &Expr, axes: &Range<usize>) -> Vec<Given> {
+    loaded(expr).into_iter().filter_map(|k| of_operand(expr, k, axes)).collect()
+}
+
+/// Whether any of them is a true vector.
+pub(crate) fn pays(given: &[Given]) -> bool {
+    given.iter().any(|g| !g.splat)
+}
+
+fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<Given> {
+    let mut views = expr.terms.iter().filter_map(|(t, _)| match t {
+        Term::Load { operand: o, view } if *o == operand => Some(view),
+        _ => None,
+    });
+    let view = *views.next()?;
+    // Two views of one operand would need two vectors; it stays scalar.
+    if views.any(|v| *v != view) || view.mask().is_some() {
+        return None;
+    }
+    let mut inner = axes.clone().rev().filter(|&d| view.shape[d] != 1);
+    let first = inner.next()?;
+    let stride = view.strides()[first];
+    let mut run = view.shape[first];
+    let mut next = inner.next();
+    while let Some(d) = next.filter(|&d| view.strides()[d] == stride * run as i64) {
+        run *= view.shape[d];
+        next = inner.next();
+    }
+    let outside = |d: usize| !axes.contains(&d) || next.is_some_and(|n| d <= n);
+    let aligned = view.offset % 4 == 0
+        && (0..view.shape.rank()).filter(|&d| outside(d)).all(|d| view.strides()[d] % 4 == 0 || view.shape[d] == 1);
+    match stride {
+        _ if run % 4 != 0 => None,
+        0 => Some(Given { operand, view, splat: true }),
+        1 if aligned => Some(Given { operand, view, splat: false }),
+        _ => None,
+    }
+}
+
+/// Code that fetches given operands and evaluates `value` for four neighbours.
+pub(crate) struct Fetch {
+    /// Index functions `at{k}`.
+    pub functions: String,
+    /// `let p{k} = ...` lines.
+    pub lets: String,
+    /// Their record words, from the `first_word` that was given.
+    pub words: Vec<Word>,
+}
+
+impl Fetch {
+    /// For loads at the index texts `i` (and `j`, where the site splits it) of the first neighbour.
+    pub fn new(
+        given: &[Given],
+        expr: &Expr,
+        first_word: usize,
+        split: Option<usize>,
+        i: &str,
+        j: &str,
+        in_place: Option<usize>,
+    ) -> Self {
+        let mut fetch = Self { functions: String::new(), lets: String::new(), words: Vec::new() };
+        for g in given {
+            let k = g.operand;
+            let buffer = if in_place == Some(k) { "out".to_string() } else { format!("b{k}") };
+            let mut index = Expr::new(expr.shape);
+            index.push(Term::Index { view: g.view }, crate::dtype::DType::U32);
+            let code = emit_at(&format!("at{k}"), &index, first_word + fetch.words.len(), Site { split, ..Site::default() });
+            fetch.words.extend(code.words);
+            fetch.functions.push_str(&code.function);
+            let second = if split.is_some() { j } else { "0u" };
+            let fourth = if g.splat { "" } else { " >> 2u" };
+            let _ = writeln!(fetch.lets, "    let p{k} = {buffer}[at{k}({i}, {second}){fourth}];");
+        }
+        fetch
+    }
+}
+
+/// The extra arguments of `value` for neighbour `lane`.
+pub(crate) fn arguments(given: &[Given], lane: usize) -> String {
+    let part = ["x", "y", "z", "w"][lane % 4];
+    given.iter().map(|g| if g.splat { format!(", p{}", g.operand) } else { format!(", p{}.{part}", g.operand) }).collect()
+}
+
+/// A read binding, as an array of vectors where the operand is given as one.
+pub(crate) fn binding(k: usize, given: &[Given], step: &Step, plan: &Plan) -> Binding {
+    let mut binding = Binding::read(k, step, plan);
+    if given.iter().any(|g| g.operand == k && !g.splat) {
+        binding.element = format!("vec4<{}>", binding.element);
+    }
+    binding
+}
