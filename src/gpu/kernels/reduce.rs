@@ -27,11 +27,14 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let length: usize = value.shape[*kept..].iter().product();
     let job = Job { op: *op, value, kept: *kept, epilogue, step, plan, caps, outputs, length };
     // Where neighbouring outputs are neighbours in memory, a thread or four of them walk down together.
-    let across = vector::given(value, &(0..*kept));
+    let finish = loaded(epilogue);
+    // What the epilogue reads too is bound as scalars.
+    let given = |axes| vector::given(value, &axes).into_iter().filter(|g| !finish.contains(&g.operand)).collect::<Vec<_>>();
+    let across = given(0..*kept);
     if outputs % 4 == 0 && outputs > 0 && vector::pays(&across) {
         return job.by_threads(Lanes::Outputs, across, outputs / 4, length);
     }
-    let along = vector::given(value, &(*kept..value.shape.rank()));
+    let along = given(*kept..value.shape.rank());
     let (lanes, given, length4) = if length % 4 == 0 && vector::pays(&along) {
         (Lanes::Values, along, length / 4)
     } else {
