@@ -50,13 +50,16 @@ pub(super) struct State {
     uploaded: bool,
     /// Per graph output, buffers that were handed out and may have come back.
     pub outputs: Vec<Vec<Buffer>>,
-    /// Per dispatch, bind groups by the (buffer, offset) pairs that they bind, the latest last.
-    pub groups: Vec<Vec<(Vec<(u64, u64)>, wgpu::BindGroup)>>,
+    /// Per dispatch, its bind groups, the latest last.
+    pub groups: Vec<Vec<Group>>,
     /// What the bind groups were made under.
     pub generation: (u64, u64),
     /// Per optimizer step: the store it last ran on, its block table and its coefficients.
     pub optimizers: Vec<Optimizer>,
 }
+
+/// A bind group, and the (buffer, offset) pairs that it binds.
+pub(super) type Group = (Vec<(u64, u64)>, wgpu::BindGroup);
 
 /// An optimizer step's tables for one store.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
         return Err(Error::internal("an elementwise step moves the elements of the buffer that it overwrites"));
     }
     let n = expr.shape.numel();
-    let vector = variant.vector && n % 4 == 0;
+    let vector = variant.vector && n.is_multiple_of(4);
     let given = if vector { vector::given(expr, &(0..expr.shape.rank())) } else { Vec::new() };
     let mut bindings: Vec<Binding> =
         loaded(expr).into_iter().filter(|k| Some(*k) != in_place).map(|k| vector::binding(k, &given, step, plan)).collect();

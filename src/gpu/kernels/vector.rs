@@ -54,7 +54,7 @@ fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<Given>
     let aligned = view.offset % 4 == 0
         && (0..view.shape.rank()).filter(|&d| outside(d)).all(|d| view.strides()[d] % 4 == 0 || view.shape[d] == 1);
     match stride {
-        _ if run % 4 != 0 => None,
+        _ if !run.is_multiple_of(4) => None,
         0 => Some(Given { operand, view, splat: true }),
         1 if aligned => Some(Given { operand, view, splat: false }),
         _ => None,
