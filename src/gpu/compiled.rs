@@ -122,11 +122,6 @@ impl Compiled {
         };
         Ok(Self { plan, dispatches, scratch, state: Mutex::new(state) })
     }
-
-    /// The launches: step, kernel name and workgroups.
-    pub fn launches(&self) -> impl Iterator<Item = (usize, &str, [u32; 3])> {
-        self.dispatches.iter().map(|d| (d.step, d.name.as_str(), d.grid))
-    }
 }
 
 impl State {

@@ -4,6 +4,7 @@ use super::compiled::Compiled;
 use super::context::{self, AdapterInfoLite, Context, Options};
 use super::memory::{Buffer, Memory};
 use super::pipeline::Pipelines;
+use super::profile::LaunchTime;
 use super::program::Caps;
 use super::readback::{Readback, read_mapped};
 use super::staging::Staging;
@@ -211,6 +212,19 @@ impl GpuExecutor {
         self.context.check()?;
         let mut queue = self.queue();
         super::run::run(self, &mut queue, compiled, bindings)
+    }
+
+    /// Runs a plan with every launch timed; slower than [`GpuExecutor::run`], and the outputs are dropped.
+    ///
+    /// # Errors
+    /// As for a run; the device cannot take timestamps.
+    pub fn profile(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<LaunchTime>> {
+        self.context.check()?;
+        let timed = {
+            let mut queue = self.queue();
+            super::profile::encode(self, &mut queue, compiled, bindings)?
+        };
+        timed.read(self, compiled)
     }
 
     /// Submits what is queued.

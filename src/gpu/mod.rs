@@ -8,6 +8,7 @@ pub(crate) mod kernels;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod pipeline;
+pub(crate) mod profile;
 pub(crate) mod program;
 pub(crate) mod readback;
 pub(crate) mod run;

@@ -17,14 +17,44 @@ const GROUPS: usize = 8;
 const ROTATION: usize = 3;
 
 /// A launch that is ready to encode.
-struct Ready {
+pub(super) struct Ready {
     group: wgpu::BindGroup,
     /// Copies to make first, where a kernel reads one part of a buffer and writes another.
     copies: Vec<(Buffer, Buffer)>,
 }
 
+impl Ready {
+    /// Encodes the copies that come before the launch's pass.
+    pub fn copy_first(&self, encoder: &mut wgpu::CommandEncoder) {
+        for (from, to) in &self.copies {
+            encoder.copy_buffer_to_buffer(from.raw(), from.offset, to.raw(), to.offset, from.bytes);
+        }
+    }
+
+    /// Encodes the launch.
+    pub fn launch(&self, dispatch: &Dispatch, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y, z] = dispatch.grid;
+        pass.set_pipeline(&dispatch.pipeline.pipeline);
+        pass.set_bind_group(0, &self.group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
 /// Runs a plan once. Everything is allocated before the first submission.
 pub(super) fn run(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>> {
+    with_launches(gpu, queue, compiled, bindings, |queue, ready| {
+        gpu.context.scoped("run", || encode(gpu, queue, compiled, ready))
+    })
+}
+
+/// Resolves a plan's memory, makes its bind groups and queues its uploads; then `submit` has the launches carried out.
+pub(super) fn with_launches(
+    gpu: &GpuExecutor,
+    queue: &mut Queue,
+    compiled: &Compiled,
+    bindings: &Bindings,
+    submit: impl FnOnce(&mut Queue, &[Ready]) -> Result<()>,
+) -> Result<Vec<Option<Buffer>>> {
     let mut state = compiled.state.lock().unwrap_or_else(PoisonError::into_inner);
     let state = &mut *state;
     grow(gpu, queue, compiled)?;
@@ -45,8 +75,7 @@ pub(super) fn run(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, bin
         queue.write(&gpu.context, bytes, &record.range(from as u64, bytes.len() as u64))?;
         state.patched();
     }
-    let submitted = gpu.context.scoped("run", || encode(gpu, queue, compiled, &ready));
-    if let Err(error) = submitted {
+    if let Err(error) = submit(queue, &ready) {
         state.forget();
         return Err(error);
     }
@@ -292,17 +321,11 @@ fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Re
             let full = std::mem::replace(&mut encoder, gpu.encoder());
             queue.submit(&gpu.context, full);
         }
-        for (from, to) in &ready[n].copies {
-            encoder.copy_buffer_to_buffer(from.raw(), from.offset, to.raw(), to.offset, from.bytes);
-        }
+        ready[n].copy_first(&mut encoder);
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         let first = n;
         while n < ready.len() && (n == first || (!compiled.dispatches[n].cut && ready[n].copies.is_empty())) {
-            let dispatch = &compiled.dispatches[n];
-            pass.set_pipeline(&dispatch.pipeline.pipeline);
-            pass.set_bind_group(0, &ready[n].group, &[]);
-            let [x, y, z] = dispatch.grid;
-            pass.dispatch_workgroups(x, y, z);
+            ready[n].launch(&compiled.dispatches[n], &mut pass);
             n += 1;
         }
     }

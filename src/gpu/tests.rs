@@ -558,6 +558,22 @@ fn impossible_requests_are_typed_errors() {
 }
 
 #[test]
+fn launches_are_timed() {
+    let Some(gpu) = gpu() else { return };
+    let shape = Shape::of(&[1 << 18]);
+    let mut value = Expr::new(shape);
+    let root = load(&mut value, 0, View::contiguous(shape), DType::F32);
+    let epilogue = Expr::identity(Shape::SCALAR, DType::F32);
+    let kernel = Kernel::Reduce { op: ReduceOp::Sum, value: value.finish(root), kept: 0, epilogue };
+    let compiled = gpu.compile(Arc::new(one_step(kernel, &[(DType::F32, 1 << 18)], (DType::F32, 1)))).expect("compiles");
+    let x = gpu.upload(&HostData::F32(floats(1 << 18))).expect("uploads");
+    match gpu.profile(&compiled, &Bindings { leaves: vec![leaf(&x)], ..Default::default() }) {
+        Ok(times) => assert!(times.len() == 2 && times[0].seconds > 0.0 && times[0].seconds < 10.0, "{times:?}"),
+        Err(e) => assert!(matches!(e, crate::error::Error::Unsupported { .. }), "{e}"),
+    }
+}
+
+#[test]
 #[ignore = "prints timings"]
 fn timings() {
     use std::time::Instant;
