@@ -2,9 +2,9 @@
 // the forward convolution, and the input gradient of stride 1 (weights flipped and transposed when they are packed).
 //
 // A thread computes ${TP} neighbouring pixels of a row in ${TC} channels; the taps of a row share what they read.
-// Traffic a thread, per input channel and kernel row: 4 * (${SPAN} + ${KU} * ${TC}) bytes for ${TP} * ${TC} * ${KU} multiply-adds.
+// Traffic a thread, per input channel and kernel row: 4 * (${NV} * ${V} + ${KU} * ${TC}) bytes for ${TP} * ${TC} * ${KU} multiply-adds.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
-@group(0) @binding(1) var<storage, read> src: array<f32>;
+@group(0) @binding(1) var<storage, read> src: array<${X_TYPE}>;
 @group(0) @binding(2) var<storage, read> weights: array<${W_TYPE}>;
 @group(0) @binding(3) var<storage, read_write> out: array<${OUT_TYPE}>;
 ${OPERANDS}
@@ -47,26 +47,34 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
             let row = plane + select(0u, iy, row_ok) * IW;
             let tap = ((group * IC + ic) * ${KH}u + kh) * ${KW}u;
 #if ${KU} == ${KW}
-            let ix = x * ${SX}u - ${PX};
+            let ix = x * ${SX}u - ${LEAD};
             let w_at = (tap * OCP + first_c)${W_SHIFT};
 #else
             for (var kw = 0u; kw < ${KW}u; kw++) {
-            let ix = x * ${SX}u + kw * ${DX}u - ${PX};
+            let ix = x * ${SX}u + kw * ${DX}u - ${LEAD};
             let w_at = ((tap + kw) * OCP + first_c)${W_SHIFT};
 #end
-            var v: array<f32, ${SPAN}>;
-#for o in 0..${SPAN}
-            v[${o}] = padded(row, row_ok, ix + ${o}u, IW);
+            // Whole vectors from ${SHIFT} elements in front of the first one that is needed.
+            var v: array<f32, ${NV} * ${V}>;
+#for o in 0..${NV}
+            let t${o} = padded(row, row_ok, ix + ${V}u * ${o}u, IW);
+#if ${V} == 1
+            v[${o}] = t${o};
+#else
+#for u in 0..${V}
+            v[${V} * ${o} + ${u}] = t${o}[${u}];
+#end
+#end
 #end
 #for k in 0..${KU}
 #for c in 0..${TCV}
             let w${k}_${c} = weights[w_at + ${k}u * (OCP${W_SHIFT}) + ${c}u];
 #for p in 0..${TP}
 #if ${W_TYPE} == f32
-            acc[${p} * ${TC} + ${c}] = fma(v[${p} * ${SX} + ${k} * ${DX}], w${k}_${c}, acc[${p} * ${TC} + ${c}]);
+            acc[${p} * ${TC} + ${c}] = fma(v[${SHIFT} + ${p} * ${SX} + ${k} * ${DX}], w${k}_${c}, acc[${p} * ${TC} + ${c}]);
 #else
 #for u in 0..4
-            acc[${p} * ${TC} + ${c} * 4 + ${u}] = fma(v[${p} * ${SX} + ${k} * ${DX}], w${k}_${c}[${u}], acc[${p} * ${TC} + ${c} * 4 + ${u}]);
+            acc[${p} * ${TC} + ${c} * 4 + ${u}] = fma(v[${SHIFT} + ${p} * ${SX} + ${k} * ${DX}], w${k}_${c}[${u}], acc[${p} * ${TC} + ${c} * 4 + ${u}]);
 #end
 #end
 #end
@@ -83,16 +91,20 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #for c in 0..${TC}
     if (here && first_c + ${c}u < OC) {
         let at = base + ${c}u * (OH * OW);
-#if ${OUT_TYPE} == f32
+#if ${VO} == 1
 #for p in 0..${TP}
         if (x + ${p}u < OW) {
             out[at + ${p}u] = acc[${p} * ${TC} + ${c}];
         }
 #end
 #else
-#for p in 0..${TP4}
-        if (x + 4u * ${p}u < OW) {
-            out[(at >> 2u) + ${p}u] = vec4<f32>(acc[${p} * 4 * ${TC} + ${c}], acc[(${p} * 4 + 1) * ${TC} + ${c}], acc[(${p} * 4 + 2) * ${TC} + ${c}], acc[(${p} * 4 + 3) * ${TC} + ${c}]);
+#for p in 0..${TPV}
+        if (x + ${VO}u * ${p}u < OW) {
+            var t: ${OUT_TYPE};
+#for u in 0..${VO}
+            t[${u}] = acc[(${VO} * ${p} + ${u}) * ${TC} + ${c}];
+#end
+            out[at / ${VO}u + ${p}u] = t;
         }
 #end
 #end
@@ -104,17 +116,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let pixels = min(OW - x, ${TP}u);
     for (var c = 0u; c < channels; c++) {
         let first = base + c * (OH * OW);
-#if ${OUT_TYPE} == f32
-        for (var i = first; i < first + pixels; i++) {
-            let v = out[i];
-            out[i] = ${RESULT};
+        for (var i = first; i < first + pixels; i += ${VO}u) {
+            let v = out[i / ${VO}u];
+            out[i / ${VO}u] = ${RESULT};
         }
-#else
-        for (var i = first; i < first + pixels; i += 4u) {
-            let v = out[i >> 2u];
-            out[i >> 2u] = ${RESULT4};
-        }
-#end
     }
 #end
 }

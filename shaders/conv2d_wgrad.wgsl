@@ -1,10 +1,10 @@
 // dw[o][i][kh][kw] = Σ_{n,y,x} dy[n][o][y][x] * src[n][i][y*SY + kh*DY - PY][x*SX + kw*DX - PX], per group: the weight gradient.
 //
 // A thread computes ${TO} by ${TI} channels of one kernel row (${KU} taps) over a part of the rows (n, y); `split_sum` adds the parts.
-// Traffic a thread, per ${P} pixels: 4 * (${TO} * ${P} + ${TI} * ${SPAN}) bytes for ${P} * ${TO} * ${TI} * ${KU} multiply-adds.
+// Traffic a thread, per ${P} pixels: 4 * (${TO} * ${P} + ${TI} * ${P} * ${SX}) bytes for ${P} * ${TO} * ${TI} * ${KU} multiply-adds.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
-@group(0) @binding(1) var<storage, read> src: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<${DY_TYPE}>;
+@group(0) @binding(1) var<storage, read> src: array<${X_TYPE}>;
+@group(0) @binding(2) var<storage, read> dy: array<${X_TYPE}>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 ${OPERANDS}
 const GROUPS = ${GROUPS}u;
@@ -60,33 +60,58 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #for o in 0..${TO}
         let dy_row${o} = (((n * GROUPS + group) * OC + min(first_o + ${o}u, OC - 1u)) * OH + y) * OW;
 #end
+        // A window of ${NW} vectors slides along each row of src; the next step keeps the last ${KEEP} of them.
+        let left = kw * ${DX}u * ${KW_MOVES}u - ${LEAD}u;
+#for i in 0..${TI}
+        var win${i}: array<f32, ${NW} * ${V}>;
+#for o in 0..${KEEP}
+        let first${i}_${o} = padded(x_row${i}, row_ok, left + ${V}u * ${o}u, IW);
+#if ${V} == 1
+        win${i}[${o}] = first${i}_${o};
+#else
+#for u in 0..${V}
+        win${i}[${V} * ${o} + ${u}] = first${i}_${o}[${u}];
+#end
+#end
+#end
+#end
         for (var x = 0u; x < OW; x += ${P}u) {
-            let ix = x * ${SX}u + kw * ${DX}u - ${PX}u;
+            let ix = x * ${SX}u + left;
+#for i in 0..${TI}
+#for o in ${KEEP}..${NW}
+            let t${i}_${o} = padded(x_row${i}, row_ok, ix + ${V}u * ${o}u, IW);
+#if ${V} == 1
+            win${i}[${o}] = t${i}_${o};
+#else
+#for u in 0..${V}
+            win${i}[${V} * ${o} + ${u}] = t${i}_${o}[${u}];
+#end
+#end
+#end
+#end
 #for o in 0..${TO}
-#if ${DY_TYPE} == f32
-            var g${o}: array<f32, ${P}>;
-#for p in 0..${P}
+#for q in 0..${PV}
 #if ${GUARD}
-            g${o}[${p}] = select(0.0, dy[dy_row${o} + min(x + ${p}u, OW - 1u)], x + ${p}u < OW);
+            let g${o}_${q} = select(0.0, dy[dy_row${o} + min(x + ${q}u, OW - 1u)], x + ${q}u < OW);
 #else
-            g${o}[${p}] = dy[dy_row${o} + x + ${p}u];
+            let g${o}_${q} = dy[(dy_row${o} + x) / ${V}u + ${q}u];
+#end
+#for i in 0..${TI}
+#for k in 0..${KU}
+#if ${V} == 1
+            acc[(${o} * ${TI} + ${i}) * ${KU} + ${k}] = fma(g${o}_${q}, win${i}[${SHIFT} + ${q} * ${SX} + ${k} * ${DX}], acc[(${o} * ${TI} + ${i}) * ${KU} + ${k}]);
+#else
+#for u in 0..${V}
+            acc[(${o} * ${TI} + ${i}) * ${KU} + ${k}] = fma(g${o}_${q}[${u}], win${i}[${SHIFT} + (${V} * ${q} + ${u}) * ${SX} + ${k} * ${DX}], acc[(${o} * ${TI} + ${i}) * ${KU} + ${k}]);
 #end
 #end
-#else
-            let g${o} = dy[(dy_row${o} + x) >> 2u];
+#end
+#end
 #end
 #end
 #for i in 0..${TI}
-            var v${i}: array<f32, ${SPAN}>;
-#for s in 0..${SPAN}
-            v${i}[${s}] = padded(x_row${i}, row_ok, ix + ${s}u, IW);
-#end
-#for k in 0..${KU}
-#for o in 0..${TO}
-#for p in 0..${P}
-            acc[(${o} * ${TI} + ${i}) * ${KU} + ${k}] = fma(g${o}[${p}], v${i}[${p} * ${SX} + ${k} * ${DX}], acc[(${o} * ${TI} + ${i}) * ${KU} + ${k}]);
-#end
-#end
+#for o in 0..${KEPT}
+            win${i}[${o}] = win${i}[${o} + ${MOVE}];
 #end
 #end
         }

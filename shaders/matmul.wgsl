@@ -204,7 +204,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #if ${OUT} == x
         for (var i = first; i < first + cols; i += 4u) {
             let v = out[i >> 2u];
-            out[i >> 2u] = ${RESULT4};
+            out[i >> 2u] = ${RESULT};
         }
 #else
         for (var i = first; i < first + cols; i++) {

@@ -1,5 +1,6 @@
-// Element `x` of a row that starts at `row`, or 0 where the row or the column lies in the padding.
-fn padded(row: u32, row_ok: bool, x: u32, width: u32) -> f32 {
+// ${V} neighbouring elements from `x` on of a row that starts at `row`, or zeros where the row or the columns lie in the padding.
+// Rows are a multiple of ${V} long and `x` is one, so a vector is inside or outside as a whole.
+fn padded(row: u32, row_ok: bool, x: u32, width: u32) -> ${X_TYPE} {
     let ok = row_ok && x < width;
-    return select(0.0, src[row + select(0u, x, ok)], ok);
+    return select(${X_TYPE}(), src[(row + select(0u, x, ok)) / ${V}u], ok);
 }

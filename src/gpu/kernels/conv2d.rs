@@ -44,19 +44,90 @@ fn lanes(caps: &Caps) -> usize {
     if caps.software { 16 } else { 64 }
 }
 
-/// The length of a tile along `len`: few tiles, little waste, and at most `most`.
-fn tile(len: usize, most: usize) -> usize {
-    let cost = |t: usize| len.div_ceil(t) * (t + 3);
-    (1..=most.min(len.max(1))).rev().min_by_key(|&t| cost(t)).unwrap_or(1)
-}
-
-/// Channels that a thread computes.
+/// Channels that a thread computes at most.
 fn channel_tile(channels: usize) -> usize {
     match channels {
         0 | 1 => 1,
         2 => 2,
         3 | 4 => 4,
         _ => 8,
+    }
+}
+
+/// Costs on lavapipe in vector multiply-adds, measured: a load of 1, 2 or 4 neighbours, and the masking of padding.
+fn load_cost(width: usize) -> usize {
+    match width {
+        1 => 12,
+        2 => 15,
+        _ => 20,
+    }
+}
+const MASK_COST: usize = 4;
+
+/// How a thread reads and writes rows.
+#[derive(Debug, Clone, Copy)]
+struct Tile {
+    /// Neighbouring pixels.
+    pixels: usize,
+    /// Channels.
+    channels: usize,
+    /// Elements of a vector that is read, and of one that is written.
+    read: usize,
+    write: usize,
+}
+
+/// The widest vector that divides all of these.
+fn width(lengths: &[usize]) -> usize {
+    [4, 2].into_iter().find(|v| lengths.iter().all(|l| l % v == 0)).unwrap_or(1)
+}
+
+/// What [`Tile::select`] depends on.
+struct RowShape {
+    /// Lengths of a row that is read and of one that is written.
+    read: usize,
+    write: usize,
+    /// Channels of a group that are written.
+    channels: usize,
+    /// Step, distance of taps, and taps that are unrolled.
+    stride: usize,
+    dilation: usize,
+    taps: usize,
+    /// Whether rows may be read in vectors.
+    vectors: bool,
+    /// Kernel rows times input channels, over which stores are spread.
+    depth: usize,
+}
+
+impl Tile {
+    /// The tile with the lowest cost per useful multiply-add. Unrolled text stays below 340 of them: compile time is theirs.
+    fn select(row: &RowShape) -> Self {
+        let mut best = (f64::INFINITY, Self { pixels: 1, channels: 1, read: 1, write: 1 });
+        let widest = channel_tile(row.channels);
+        for channels in [widest, widest.min(4)] {
+            for pixels in 1..=row.write.clamp(1, 16) {
+                if pixels * channels * row.taps > 340 || pixels * channels > 112 {
+                    continue;
+                }
+                let tiles = row.write.div_ceil(pixels) * row.channels.div_ceil(channels);
+                let read = match (row.vectors, tiles) {
+                    (false, _) => 1,
+                    // A tile that is a whole row starts at 0, which every width divides.
+                    _ if pixels == row.write => width(&[row.read]),
+                    _ => width(&[row.read, pixels * row.stride]),
+                };
+                let write = width(&[row.write, pixels]);
+                let span = (pixels - 1) * row.stride + (row.taps - 1) * row.dilation + 1;
+                let loads = (span + read - 1).div_ceil(read).min(row.read.div_ceil(read).max(1)) * (load_cost(read) + MASK_COST);
+                let weights = row.taps * if channels % 4 == 0 { channels / 4 * load_cost(4) } else { channels * load_cost(1) };
+                let stores = pixels.div_ceil(write) * channels * load_cost(write);
+                let work = loads + weights + pixels * channels * row.taps;
+                let cost = (tiles * (work * row.depth + stores)) as f64;
+                if cost < best.0 {
+                    best = (cost, Self { pixels, channels, read, write });
+                }
+            }
+        }
+        best.1
     }
 }
 
@@ -70,18 +141,22 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
     let strided = conv.role == ConvRole::InputGrad && spec.stride != [1, 1];
     let flipped = conv.role == ConvRole::InputGrad && !strided;
 
-    let tc = channel_tile(oc);
+    let [sy, sx] = if flipped { [1, 1] } else { spec.stride };
+    let [dy, dx] = spec.dilation;
+    let unrolled = if kw <= 7 && !strided { kw } else { 1 };
+    let per_residue = if strided { ow.div_ceil(sx) } else { ow };
+    let tile = Tile::select(&RowShape {
+        read: iw,
+        write: per_residue,
+        channels: oc,
+        stride: if strided { 1 } else { sx },
+        dilation: dx,
+        taps: unrolled,
+        vectors: !strided && unrolled == kw,
+        depth: ic * kh,
+    });
+    let (tp, tc) = (tile.pixels, tile.channels);
     let ocp = oc.next_multiple_of(tc);
-    let per_residue = if strided { ow.div_ceil(spec.stride[1]) } else { ow };
-    let tp = if strided {
-        tile(per_residue, 8)
-    } else if ow % 8 == 0 {
-        8
-    } else if ow % 4 == 0 {
-        4
-    } else {
-        tile(ow, 8)
-    };
     let (xt, ct) = (per_residue.div_ceil(tp), oc.div_ceil(tc));
     let residues = if strided { spec.stride[1] } else { 1 };
     let threads = batch * groups * ct * oh * residues * xt;
@@ -103,16 +178,18 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
     let direct = Epilogue::fits(&conv.epilogue);
     let epilogue = if direct { Epilogue::new(&conv.epilogue, step, plan, 3, record.len()) } else { Epilogue::none() };
     record.extend(&epilogue.words);
-    let [sy, sx] = if flipped { [1, 1] } else { spec.stride };
-    let [dy, dx] = spec.dilation;
-    // The flipped convolution's padding may be negative: `PY` is an expression that is subtracted.
+    // The flipped convolution's padding may be negative; it is subtracted modulo 2³².
     let padding = |d: usize, k: usize| {
         let pad = spec.padding[d] as i64;
-        let pad = if flipped { (spec.dilation[d] * (k - 1)) as i64 - pad } else { pad };
-        if strided { pad.to_string() } else { format!("{}u", pad as u32) }
+        if flipped { (spec.dilation[d] * (k - 1)) as i64 - pad } else { pad }
     };
-    let unrolled = if kw <= 4 || (kw <= 7 && tc * tp * kw <= 320) { kw } else { 1 };
-    let vec4_out = !strided && ow % 4 == 0 && tp % 4 == 0;
+    // Reading starts at a multiple of the vector's width in front of the first tap.
+    let v = tile.read as i64;
+    let lead = padding(1, kw) + (-padding(1, kw)).rem_euclid(v);
+    let shift = (lead - padding(1, kw)) as usize;
+    let span = (tp - 1) * sx + (unrolled - 1) * dx + 1;
+    let literal = |value: i64| format!("{}u", value as u32);
+    let write = if strided { 1 } else { tile.write };
     let vec4_w = tc % 4 == 0;
     let shader = Shader::new()
         .set("RECORD", record_len(record.len()))
@@ -127,27 +204,32 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
         .set("XT", xt)
         .set("CT", ct)
         .set("TP", tp)
-        .set("TP4", tp / 4)
+        .set("TPV", tp / write)
         .set("TC", tc)
         .set("TCV", if vec4_w { tc / 4 } else { tc })
         .set("KH", kh)
         .set("KW", kw)
         .set("KU", unrolled)
-        .set("SPAN", (tp - 1) * sx + (unrolled - 1) * dx + 1)
+        .set("NV", (shift + span).div_ceil(tile.read))
+        .set("SHIFT", shift)
+        .set("LEAD", literal(lead))
+        .set("V", tile.read)
+        .set("VO", write)
+        .set("X_TYPE", vector(tile.read))
         .set("SY", sy)
         .set("SX", sx)
         .set("DY", dy)
         .set("DX", dx)
-        .set("PY", padding(0, kh))
-        .set("PX", padding(1, kw))
+        .set("PY", if strided { spec.padding[0].to_string() } else { literal(padding(0, kh)) })
+        .set("PX", spec.padding[1])
         .set("KH_STEP", sy / gcd(sy, dy))
         .set("KW_STEP", sx / gcd(sx, dx))
         .set("LANES", lanes(caps))
         .set("W_TYPE", if vec4_w { "vec4<f32>" } else { "f32" })
         .set("W_SHIFT", if vec4_w { " >> 2u" } else { "" })
-        .set("OUT_TYPE", if vec4_out { "vec4<f32>" } else { "f32" });
+        .set("OUT_TYPE", vector(write));
     let file = if strided { "conv2d_dgrad" } else { "conv2d" };
-    let source = epilogue.fill(shader).render(file)?;
+    let source = epilogue.fill(shader, write).render(file)?;
     let target = if direct { Operand::Write } else { Operand::ScratchWrite(1) };
     let mut operands = vec![Operand::Read(0), Operand::ScratchRead(0), target];
     operands.extend(&epilogue.operands);
@@ -169,9 +251,18 @@ fn weight_grad(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<L
     let (ic, oc) = (conv.w[1], conv.y[1] / groups);
     let (oh, ow) = (conv.y[2], conv.y[3]);
     let unrolled = if kw <= 5 { kw } else { 1 };
-    let to = if oc >= 8 && ic * unrolled <= 4 { 8 } else { oc.min(4) };
+    let [sx, dx] = [spec.stride[1], spec.dilation[1]];
+    // Taps that are not unrolled start anywhere, so their rows cannot be read in vectors.
+    let v = if unrolled == kw { width(&[conv.x[3], ow]) } else { 1 };
+    let pixels = if v > 1 { v } else { [7, 5, 4, 3].into_iter().find(|p| ow % p == 0).unwrap_or(ow.min(4)) };
     let ti = ic.min(if unrolled <= 2 { 8 } else { 4 });
-    let p = if ow % 4 == 0 { 4 } else { tile(ow, 7) };
+    let most = (96 / (ti * unrolled)).min(340 / (ti * unrolled * pixels)).max(1);
+    let to = [8, 4, 2].into_iter().find(|&t| t <= most).unwrap_or(1).min(oc);
+    let lead = spec.padding[1].next_multiple_of(v);
+    let shift = lead - spec.padding[1];
+    let window = (shift + (pixels - 1) * sx + (unrolled - 1) * dx + 1).div_ceil(v);
+    // A step moves the window by `pixels * sx` elements.
+    let keep = window.saturating_sub(pixels * sx / v);
     let (ot, it) = (oc.div_ceil(to), ic.div_ceil(ti));
     let tiles = ot * it * groups * kh * (kw / unrolled);
     let rows = batch * oh;
@@ -185,7 +276,6 @@ fn weight_grad(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<L
 
     let direct = splits == 1 && conv.epilogue.is_identity();
     let record = vec![word(threads), word(rows), word(part), word(len)];
-    let vec4_dy = p == 4 && ow % 4 == 0;
     let shader = Shader::new()
         .set("RECORD", record_len(record.len()))
         .set("GROUPS", groups)
@@ -202,18 +292,25 @@ fn weight_grad(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<L
         .set("TO", to)
         .set("TI", ti)
         .set("KU", unrolled)
-        .set("P", p)
-        .set("GUARD", usize::from(ow % p != 0))
-        .set("SPAN", (p - 1) * spec.stride[1] + (unrolled - 1) * spec.dilation[1] + 1)
+        .set("P", pixels)
+        .set("PV", pixels / v)
+        .set("V", v)
+        .set("X_TYPE", vector(v))
+        .set("NW", window)
+        .set("KEEP", keep)
+        .set("KEPT", keep * v)
+        .set("MOVE", pixels * sx)
+        .set("LEAD", lead)
+        .set("SHIFT", shift)
+        .set("KW_MOVES", usize::from(unrolled != kw))
+        .set("GUARD", usize::from(ow % pixels != 0))
         .set("SY", spec.stride[0])
-        .set("SX", spec.stride[1])
+        .set("SX", sx)
         .set("DY", spec.dilation[0])
-        .set("DX", spec.dilation[1])
+        .set("DX", dx)
         .set("PY", spec.padding[0])
-        .set("PX", spec.padding[1])
-        .set("LANES", lanes(caps))
-        .set("DY_TYPE", if vec4_dy { "vec4<f32>" } else { "f32" });
-    let source = Epilogue::none().fill(shader).render("conv2d_wgrad")?;
+        .set("LANES", lanes(caps));
+    let source = Epilogue::none().fill(shader, 1).render("conv2d_wgrad")?;
     let target = if direct { Operand::Write } else { Operand::ScratchWrite(0) };
     let operands = vec![Operand::Read(0), Operand::Read(1), target];
     let name = format!("conv2d_wgrad_{to}x{ti}");
@@ -224,6 +321,11 @@ fn weight_grad(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<L
         lowered.programs.push(split_sum(&conv.epilogue, step, plan, caps, 0, (len, splits))?);
     }
     Ok(lowered)
+}
+
+/// The WGSL type of `width` neighbours.
+fn vector(width: usize) -> String {
+    if width == 1 { "f32".into() } else { format!("vec{width}<f32>") }
 }
 
 fn gcd(a: usize, b: usize) -> usize {

@@ -55,19 +55,20 @@ impl Epilogue {
         Self { declarations: String::new(), function: String::new(), operands: vec![], words: vec![], identity: true }
     }
 
-    /// Fills the holes `OPERANDS`, `EPILOGUE` (a flag), `EPILOGUE_FN`, `RESULT` (of `v: f32` at `i`) and `RESULT4` (of `v: vec4<f32>` from `i` on).
-    pub fn fill(&self, shader: Shader) -> Shader {
-        let (one, four) = if self.identity {
-            ("v", "v")
-        } else {
-            ("epilogue(i, v)", "vec4<f32>(epilogue(i, v.x), epilogue(i + 1u, v.y), epilogue(i + 2u, v.z), epilogue(i + 3u, v.w))")
+    /// Fills the holes `OPERANDS`, `EPILOGUE` (a flag), `EPILOGUE_FN` and `RESULT`: the finished `v`, which is `width` neighbours
+    /// from element `i` on.
+    pub fn fill(&self, shader: Shader, width: usize) -> Shader {
+        let result = match (self.identity, width) {
+            (true, _) => "v",
+            (_, 1) => "epilogue(i, v)",
+            (_, 2) => "vec2<f32>(epilogue(i, v.x), epilogue(i + 1u, v.y))",
+            _ => "vec4<f32>(epilogue(i, v.x), epilogue(i + 1u, v.y), epilogue(i + 2u, v.z), epilogue(i + 3u, v.w))",
         };
         shader
             .set("OPERANDS", &self.declarations)
             .set("EPILOGUE", usize::from(!self.identity))
             .set("EPILOGUE_FN", &self.function)
-            .set("RESULT", one)
-            .set("RESULT4", four)
+            .set("RESULT", result)
     }
 }
 
@@ -84,7 +85,7 @@ pub(crate) fn split_sum(
     let epilogue = Epilogue::new(expr, step, plan, 2, record.len());
     record.extend(&epilogue.words);
     let source = epilogue
-        .fill(Shader::new().set("RECORD", record_len(record.len())).set("OUT_TYPE", scalar_type(expr.dtype())))
+        .fill(Shader::new().set("RECORD", record_len(record.len())).set("OUT_TYPE", scalar_type(expr.dtype())), 1)
         .render("split_sum")?;
     let mut operands = vec![Operand::ScratchRead(scratch), Operand::Write];
     operands.extend(&epilogue.operands);

@@ -136,7 +136,7 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
         .set("RHS_TYPE", kind(rhs))
         .set("OUT_TYPE", kind(out))
         .set("TAIL", usize::from(k % 4 != 0));
-    let source = epilogue.fill(shader).render("matmul")?;
+    let source = epilogue.fill(shader, if out == Path::Scalar { 1 } else { 4 }).render("matmul")?;
     let target = if direct { Operand::Write } else { Operand::ScratchWrite(0) };
     let mut operands = vec![Operand::Read(0), Operand::Read(1), target];
     operands.extend(&epilogue.operands);

@@ -1,9 +1,8 @@
 //! Convolutions and pooling over odd geometries.
 
-use super::product::bias_relu;
 use super::{close, f32s, noise, run};
 use crate::dtype::DType;
-use crate::gpu::kernels::lab::Lab;
+use crate::gpu::kernels::lab::{Lab, bias_relu};
 use crate::graph::op::{ConvSpec, PoolOp, PoolSpec};
 use crate::plan::{Conv2d, ConvRole, Expr, Kernel};
 use crate::shape::Shape;

@@ -2,12 +2,10 @@
 
 use super::{close, f32s, noise, run};
 use crate::dtype::DType;
-use crate::gpu::kernels::lab::{Lab, Target, one_step};
+use crate::gpu::kernels::lab::{Lab, Target, bias_relu, one_step};
 use crate::gpu::kernels::matmul::{self, Variant};
 use crate::gpu::program::{Caps, Operand};
-use crate::graph::View;
-use crate::graph::op::{BinaryOp, UnaryOp};
-use crate::plan::{Expr, Kernel, MatMul, MatrixView, Term};
+use crate::plan::{Expr, Kernel, MatMul, MatrixView};
 use crate::shape::Shape;
 
 /// `[batch.., rows, cols]`, stored transposed if `t`, after `offset` unused elements.
@@ -83,19 +81,6 @@ fn matmul_matches_loops() {
         let got = run(&lab, Kernel::MatMul(mm.clone()), &[f32s(&x), f32s(&y)], want.len());
         close(&what, &got, &want, 1e-5 * (k as f64).sqrt());
     }
-}
-
-/// `max(acc + bias[column], 0)`, the usual epilogue.
-pub(super) fn bias_relu(shape: &[usize], axis: usize, operand: usize) -> Expr {
-    let mut e = Expr::new(Shape::of(shape));
-    let acc = e.push(Term::Acc, DType::F32);
-    let mut ones = vec![1; shape.len()];
-    ones[axis] = shape[axis];
-    let view = View::contiguous(Shape::of(&ones)).expand(Shape::of(shape));
-    let bias = e.push(Term::Load { operand, view }, DType::F32);
-    let sum = e.push(Term::Binary(BinaryOp::Add, acc, bias), DType::F32);
-    let relu = e.push(Term::Unary(UnaryOp::Relu, sum), DType::F32);
-    e.finish(relu)
 }
 
 #[test]
