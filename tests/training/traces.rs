@@ -1,0 +1,55 @@
+//! Ten training steps of two models against PyTorch in f64: losses, final weights and running statistics.
+
+use crate::{close, device, fixture, host, upload, values};
+use wgrad::io::StateDict;
+use wgrad::nn::loss::{Reduction, cross_entropy};
+use wgrad::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
+use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
+
+fn mlp(init: &Init) -> Sequential {
+    Sequential::new()
+        .push_named("fc1", Linear::new(20, 16, init).unwrap())
+        .push_named("relu1", Relu)
+        .push_named("fc2", Linear::new(16, 5, init).unwrap())
+}
+
+fn cnn(init: &Init) -> Sequential {
+    let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+    Sequential::new()
+        .push_named("conv1", Conv2d::new(1, 4, [3, 3], same, init).unwrap())
+        .push_named("bn1", BatchNorm2d::new(4, init).unwrap())
+        .push_named("relu1", Relu)
+        .push_named("pool1", MaxPool2d::new(2))
+        .push_named("conv2", Conv2d::new(4, 6, [3, 3], same, init).unwrap())
+        .push_named("bn2", BatchNorm2d::new(6, init).unwrap())
+        .push_named("relu2", Relu)
+        .push_named("flatten", Flatten)
+        .push_named("fc", Linear::new(96, 5, init).unwrap())
+}
+
+fn follow(name: &str, model: &Sequential, optimizer: &mut dyn Optimizer, dict: &StateDict) {
+    model.load_state_dict(&dict.under(&format!("{name}.init."))).unwrap();
+    let expected = host(dict, &format!("{name}.loss")).data.to_f64();
+    for (t, &expected) in expected.iter().enumerate() {
+        let logits = model.forward(&upload(host(dict, &format!("{name}.x.{t}")))).unwrap();
+        let loss = cross_entropy(&logits, &upload(host(dict, &format!("{name}.y.{t}"))), Reduction::Mean).unwrap();
+        optimizer.step(loss.backward().unwrap()).unwrap();
+        close(&format!("{name}, loss {t}"), &values(&loss), &[expected], 1e-4);
+    }
+    let end = model.state_dict().unwrap();
+    for (key, expected) in dict.under(&format!("{name}.final.")).tensors {
+        close(&format!("{name}, {key}"), &host(&end, &key).data.to_f64(), &expected.data.to_f64(), 5e-4);
+    }
+}
+
+#[test]
+fn ten_steps_agree_with_pytorch() {
+    let dict = fixture("traces.safetensors");
+    let init = Init::new(device(), 0);
+    let model = mlp(&init);
+    let mut adam = Adam::new(&model.parameters(), AdamConfig { lr: 0.01, ..AdamConfig::default() }).unwrap();
+    follow("mlp", &model, &mut adam, &dict);
+    let model = cnn(&init);
+    let mut sgd = Sgd::new(&model.parameters(), SgdConfig { lr: 0.05, momentum: 0.9, ..SgdConfig::default() }).unwrap();
+    follow("cnn", &model, &mut sgd, &dict);
+}
