@@ -14,11 +14,12 @@ struct Net {
     heads: Vec<Linear>,
     dropout: Option<Dropout>,
     scale: f64,
-    note: std::time::Duration,
+    pause: std::time::Duration,
 }
 
 impl Module for Net {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        std::thread::sleep(self.pause);
         let x = self.bn1.forward(&self.conv1.forward(x)?)?.relu() * self.scale;
         let x = self.heads.iter().try_fold(Flatten.forward(&x)?, |x, head| head.forward(&x))?;
         match &self.dropout {
@@ -26,7 +27,7 @@ impl Module for Net {
             None => Ok(x),
         }
     }
-    fields!(conv1, bn1, heads, dropout, scale; skip note);
+    fields!(conv1, bn1, heads, dropout, scale; skip pause);
 }
 
 fn net(seed: u64) -> Net {
@@ -37,7 +38,7 @@ fn net(seed: u64) -> Net {
         heads: vec![Linear::new(8, 8, &init).unwrap(), Linear::without_bias(8, 8, &init).unwrap()],
         dropout: Some(Dropout::new(0.5, &init).unwrap()),
         scale: 2.0,
-        note: std::time::Duration::ZERO,
+        pause: std::time::Duration::ZERO,
     }
 }
 
