@@ -263,7 +263,11 @@ impl Printer<'_> {
             Term::Constant { bits } => self.constant(f64::from_bits(*bits), dtype),
             Term::Random { slot, word, view } => {
                 let key: Vec<String> = (0..3).map(|w| self.word(Word::Random { slot: *slot, word: w })).collect();
+                // Some drivers walk chains of values that are the same in all invocations without remembering where they
+                // have been: 2²⁰ steps for a draw at a constant index. `i` is below its limit, so nothing is added.
                 let index = self.index(view);
+                let constant = !direct(view, self.site.split) && self.axes.linear(view).is_empty();
+                let index = if constant { format!("{index} + u32(i == 0xffffffffu)") } else { index };
                 let part = match word {
                     RandomWord::First => "x",
                     RandomWord::Second => "y",
