@@ -35,3 +35,8 @@ pub use tensor::{ConvOptions, PoolOptions, Tensor};
 pub mod lab {
     pub use crate::gpu::kernels::lab::rates::print;
 }
+
+/// The README's code runs as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
