@@ -3,7 +3,8 @@
 use crate::{close, device, values};
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::nn::{
-    AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential, fields, summary,
+    AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential, fields,
+    summary,
 };
 use wgrad::{DType, Error, HostData, Result, Shape, Tensor};
 

@@ -198,8 +198,11 @@ fn bad_settings_and_states_are_typed_errors() {
         ("no parameters", AdaGrad::new(&[], AdaGradConfig::default()).err()),
         (
             "two groups",
-            Sgd::with_groups(vec![ParamGroup::new(p.clone(), SgdConfig::default()), ParamGroup::new(p.clone(), SgdConfig::default())])
-                .err(),
+            Sgd::with_groups(vec![
+                ParamGroup::new(p.clone(), SgdConfig::default()),
+                ParamGroup::new(p.clone(), SgdConfig::default()),
+            ])
+            .err(),
         ),
     ];
     for (expected, error) in rows {
