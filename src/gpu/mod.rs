@@ -17,6 +17,5 @@ pub(crate) mod staging;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use compiled::Compiled;
 pub(crate) use executor::GpuExecutor;
 pub(crate) use memory::Buffer;
