@@ -17,10 +17,7 @@ const W = ${W}u;
 const OH = ${OH}u;
 const OW = ${OW}u;
 #import grid
-
-fn is_nan(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
-}
+#import maximum
 
 // The index in x of the maximum of window (oy, ox) of a plane, or 2^32 - 1 if the window lies in the padding.
 fn argmax(plane: u32, oy: u32, ox: u32) -> u32 {
@@ -33,7 +30,7 @@ fn argmax(plane: u32, oy: u32, ox: u32) -> u32 {
             let inside = iy < H && ix < W;
             let at = plane * (H * W) + select(0u, iy * W + ix, inside);
             let v = x[at];
-            if (inside && (best == 0xffffffffu || (!is_nan(value) && (is_nan(v) || v > value)))) {
+            if (inside && (best == 0xffffffffu || beats(v, value))) {
                 best = at;
                 value = v;
             }

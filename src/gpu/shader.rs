@@ -21,6 +21,7 @@ const FILES: &[(&str, &str)] = &[
     ("gather", include_str!("../../shaders/gather.wgsl")),
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
     ("pool", include_str!("../../shaders/pool.wgsl")),
+    ("pool_tiled", include_str!("../../shaders/pool_tiled.wgsl")),
     ("rmsprop", include_str!("../../shaders/rmsprop.wgsl")),
     ("scatter_add", include_str!("../../shaders/scatter_add.wgsl")),
     ("sgd", include_str!("../../shaders/sgd.wgsl")),
@@ -32,6 +33,7 @@ const FILES: &[(&str, &str)] = &[
 const SNIPPETS: &[(&str, &str)] = &[
     ("conv_in", include_str!("../../shaders/common/conv_in.wgsl")),
     ("grid", include_str!("../../shaders/common/grid.wgsl")),
+    ("maximum", include_str!("../../shaders/common/maximum.wgsl")),
     ("optim", include_str!("../../shaders/common/optim.wgsl")),
     ("rows", include_str!("../../shaders/common/rows.wgsl")),
 ];

@@ -100,12 +100,14 @@ struct RowShape {
 
 impl Tile {
     /// The tile with the lowest cost per useful multiply-add. Unrolled text stays below 340 of them: compile time is theirs.
-    fn select(row: &RowShape) -> Self {
+    fn select(row: &RowShape, caps: &Caps) -> Self {
+        // Few cores want large tiles; a hardware GPU wants many threads.
+        let most = if caps.software { 112 } else { 32 };
         let mut best = (f64::INFINITY, Self { pixels: 1, channels: 1, read: 1, write: 1 });
         let widest = channel_tile(row.channels);
         for channels in [widest, widest.min(4)] {
             for pixels in 1..=row.write.clamp(1, 16) {
-                if pixels * channels * row.taps > 340 || pixels * channels > 112 {
+                if pixels * channels * row.taps > 340 || pixels * channels > most {
                     continue;
                 }
                 let tiles = row.write.div_ceil(pixels) * row.channels.div_ceil(channels);
@@ -145,16 +147,19 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
     let [dy, dx] = spec.dilation;
     let unrolled = if kw <= 7 && !strided { kw } else { 1 };
     let per_residue = if strided { ow.div_ceil(sx) } else { ow };
-    let tile = Tile::select(&RowShape {
-        read: iw,
-        write: per_residue,
-        channels: oc,
-        stride: if strided { 1 } else { sx },
-        dilation: dx,
-        taps: unrolled,
-        vectors: !strided && unrolled == kw,
-        depth: ic * kh,
-    });
+    let tile = Tile::select(
+        &RowShape {
+            read: iw,
+            write: per_residue,
+            channels: oc,
+            stride: if strided { 1 } else { sx },
+            dilation: dx,
+            taps: unrolled,
+            vectors: !strided && unrolled == kw,
+            depth: ic * kh,
+        },
+        caps,
+    );
     let (tp, tc) = (tile.pixels, tile.channels);
     let ocp = oc.next_multiple_of(tc);
     let (xt, ct) = (per_residue.div_ceil(tp), oc.div_ceil(tc));

@@ -1,4 +1,4 @@
-//! Pooling and its adjoints: `shaders/pool.wgsl`.
+//! Pooling and its adjoints: `shaders/pool.wgsl`, and `shaders/pool_tiled.wgsl` for the usual 2x2 maximum.
 
 use super::{need_f32, word};
 use crate::error::{Error, Result};
@@ -12,6 +12,9 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let Kernel::Pool { op, spec, x, y } = &step.kernel else { return Err(Error::internal("pool::lower got another kernel")) };
     let reads = step.reads.len();
     need_f32("pool", step, plan, &(0..reads).collect::<Vec<_>>())?;
+    if let Some(program) = tiled(step, caps)? {
+        return Ok(Lowered { programs: vec![program], scratch: vec![] });
+    }
     let planes = x[0] * x[1];
     let apart = (0..2).all(|d| spec.stride[d] > spec.dilation[d] * (spec.kernel[d] - 1));
     let cells = [0, 1].map(|d| (x[d + 2] + spec.padding[d]).div_ceil(spec.stride[d]));
@@ -47,4 +50,35 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let record = vec![word(threads), Word::U32(f32::NEG_INFINITY.to_bits()), word(planes * x[2] * x[3]), word(0)];
     let program = Program { name: format!("pool_{mode}"), source, operands, record, grid: caps.grid(threads.div_ceil(64)) };
     Ok(Lowered { programs: vec![program], scratch: vec![] })
+}
+
+/// Max pooling by vectors, where the windows tile the image exactly and are 2 (or 4) wide.
+fn tiled(step: &Step, caps: &Caps) -> Result<Option<Program>> {
+    let Kernel::Pool { op, spec, x, y } = &step.kernel else { return Ok(None) };
+    let exact = (0..2).all(|d| {
+        let plain = spec.padding[d] == 0 && (spec.dilation[d] == 1 || spec.kernel[d] == 1);
+        plain && spec.stride[d] == spec.kernel[d] && y[d + 2] * spec.kernel[d] == x[d + 2]
+    });
+    let [kh, kw] = spec.kernel;
+    let vector = if x[3] % 4 == 0 { 4 } else { 2 };
+    let windows = vector / kw.max(1);
+    if !exact || !matches!(op, PoolOp::Max | PoolOp::MaxScatter) || kh > 4 || !matches!((vector, kw), (4, 2 | 4) | (2, 2)) {
+        return Ok(None);
+    }
+    let scatter = *op == PoolOp::MaxScatter;
+    let source = Shader::new()
+        .set("SCATTER", usize::from(scatter))
+        .set("P", windows)
+        .set("V", vector)
+        .set("KH", kh)
+        .set("KW", kw)
+        .set("COLS", x[3] / vector)
+        .set("Y_TYPE", if windows == 1 { "f32" } else { "vec2<f32>" })
+        .render("pool_tiled")?;
+    let mut operands: Vec<Operand> = (0..step.reads.len()).map(Operand::Read).collect();
+    operands.push(Operand::Write);
+    let threads = y.iter().product::<usize>() / windows;
+    let name = if scatter { "pool_max_scatter_tiled" } else { "pool_max_tiled" };
+    let record = vec![word(threads), word(0), word(0), word(0)];
+    Ok(Some(Program { name: name.into(), source, operands, record, grid: caps.grid(threads.div_ceil(64)) }))
 }

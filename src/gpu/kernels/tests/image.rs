@@ -128,6 +128,8 @@ fn pooling_matches_loops() {
         ([1, 1, 5, 5], [5, 5], [5, 5], [0, 0], [1, 1], false),
         ([1, 2, 6, 16], [2, 2], [2, 2], [0, 0], [1, 1], false),
         ([1, 2, 7, 7], [1, 1], [1, 1], [0, 0], [1, 1], false),
+        ([1, 3, 14, 14], [2, 2], [2, 2], [0, 0], [1, 1], false),
+        ([2, 1, 6, 12], [3, 4], [3, 4], [0, 0], [1, 1], false),
     ];
     for &(x, kernel, stride, padding, dilation, count_include_pad) in rows {
         let spec = PoolSpec { kernel, stride, padding, dilation, count_include_pad };
