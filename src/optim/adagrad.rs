@@ -1,6 +1,6 @@
 //! AdaGrad.
 
-use super::fused::{Formula, Fused, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -69,7 +69,7 @@ impl Formula for AdaGradConfig {
         self.initial_accumulator_value
     }
 
-    fn limits(&self) -> (Vec<(&'static str, f64)>, Vec<(&'static str, f64)>) {
+    fn limits(&self) -> Limits {
         let positive = vec![
             ("lr", self.lr),
             ("lr_decay", self.lr_decay),
@@ -77,6 +77,6 @@ impl Formula for AdaGradConfig {
             ("initial_accumulator_value", self.initial_accumulator_value),
             ("eps", self.eps),
         ];
-        (positive, vec![])
+        Limits { positive, factors: vec![] }
     }
 }

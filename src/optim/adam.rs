@@ -1,6 +1,6 @@
 //! Adam.
 
-use super::fused::{Formula, Fused, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -81,8 +81,8 @@ impl Formula for AdamConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> (Vec<(&'static str, f64)>, Vec<(&'static str, f64)>) {
+    fn limits(&self) -> Limits {
         let positive = vec![("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay)];
-        (positive, vec![("beta1", self.betas.0), ("beta2", self.betas.1)])
+        Limits { positive, factors: vec![("beta1", self.betas.0), ("beta2", self.betas.1)] }
     }
 }

@@ -1,7 +1,7 @@
 //! AdamW.
 
 use super::adam::AdamConfig;
-use super::fused::{Formula, Fused};
+use super::fused::{Formula, Fused, Limits};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -60,7 +60,7 @@ impl Formula for AdamWConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> (Vec<(&'static str, f64)>, Vec<(&'static str, f64)>) {
+    fn limits(&self) -> Limits {
         self.adam().limits()
     }
 }

@@ -27,12 +27,20 @@ pub trait Formula: Clone + std::fmt::Debug {
     fn initial_state(&self) -> f64 {
         0.0
     }
-    /// Settings that may not be negative, and factors that must lie in `0..1`.
-    fn limits(&self) -> (Vec<(&'static str, f64)>, Vec<(&'static str, f64)>);
+    /// The settings that have a range.
+    fn limits(&self) -> Limits;
     /// The rest of what may be wrong with the settings.
     fn validate(&self) -> Result<()> {
         Ok(())
     }
+}
+
+/// Settings by name, to be checked against their range.
+pub struct Limits {
+    /// May not be negative.
+    pub positive: Vec<(&'static str, f64)>,
+    /// Must lie in `0..1`.
+    pub factors: Vec<(&'static str, f64)>,
 }
 
 /// Parameters that share settings, such as a weight decay that biases do without.
@@ -166,7 +174,7 @@ fn mismatch(reason: String) -> Error {
 }
 
 fn check<C: Formula>(config: &C) -> Result<()> {
-    let (positive, factors) = config.limits();
+    let Limits { positive, factors } = config.limits();
     let wrong_sign = positive.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)).map(|bad| (bad, "finite and at least 0"));
     let wrong_factor = factors.into_iter().find(|(_, v)| !(0.0..1.0).contains(v)).map(|bad| (bad, "in 0..1"));
     match wrong_sign.or(wrong_factor) {

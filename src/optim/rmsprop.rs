@@ -1,6 +1,6 @@
 //! RMSprop.
 
-use super::fused::{Formula, Fused, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -72,8 +72,8 @@ impl Formula for RmsPropConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> (Vec<(&'static str, f64)>, Vec<(&'static str, f64)>) {
+    fn limits(&self) -> Limits {
         let positive = vec![("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay), ("momentum", self.momentum)];
-        (positive, vec![("alpha", self.alpha)])
+        Limits { positive, factors: vec![("alpha", self.alpha)] }
     }
 }

@@ -1,6 +1,6 @@
 //! Stochastic gradient descent.
 
-use super::fused::{Formula, Fused, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of};
 use super::store::Coefficients;
 use crate::error::{Error, Result};
 use crate::graph::op::{DecayMode, OptimRule};
@@ -66,9 +66,9 @@ impl Formula for SgdConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> (Vec<(&'static str, f64)>, Vec<(&'static str, f64)>) {
+    fn limits(&self) -> Limits {
         let positive = vec![("lr", self.lr), ("momentum", self.momentum), ("weight_decay", self.weight_decay)];
-        (positive, vec![])
+        Limits { positive, factors: vec![] }
     }
 
     fn validate(&self) -> Result<()> {
