@@ -1,4 +1,80 @@
 //! A tensor engine that trains neural networks on any GPU.
+//!
+//! WGSL compute shaders do the work, through wgpu on Vulkan, Metal or DX12; a CPU device runs the same programs and is the
+//! reference that every kernel is tested against. This page is the architecture: what a tensor is, when work happens, when
+//! the caller waits, and what can be relied on. The modules' pages say the rest.
+//!
+//! ```text
+//! Tensor ops  ->  Graph  ->  key -> [plan cache] -> Plan  ->  GPU executor | CPU executor
+//! (lazy          (canonical,                       (fused kernels,   (one compute pass
+//!  handles)       no values)                        slots, levels)    a submission)
+//! ```
+//!
+//! # What a tensor is
+//! A [`Tensor`] is a handle on a node of a lazy graph: an op, its operands, a shape, a dtype, a device, and a value once it
+//! has been computed. Calling an op builds a node, which takes well under a microsecond, and returns a tensor, not a
+//! `Result`: a call with operands that do not fit returns a tensor that carries the error (the op, both shapes, the caller's
+//! file and line), and every later op passes it on. It surfaces as `Result` from whatever reads: [`Tensor::shape`],
+//! [`Tensor::eval`], [`Tensor::to_vec`], [`Tensor::backward`], an optimizer's step, a module's `forward`.
+//!
+//! A [`Param`] is a mutable cell with a version. Reading it gives a tensor of the version of that moment, and that tensor
+//! keeps its value: before a step overwrites a cell, whatever live, uncomputed handle depends on the old contents is
+//! computed in the same submission. Statistics that a layer tracks are cells, too; assignments to them run once, with the
+//! first evaluation that reaches what they are anchored to.
+//!
+//! # When work happens
+//! At [`Tensor::eval`], at a read, and at an optimizer's step. An evaluation
+//! 1. gathers the uncomputed nodes under what is wanted and numbers them canonically. What changes from step to step is
+//!    data, not structure: scalars, learning rates, the offsets of random numbers;
+//! 2. looks the structure up in the device's plan cache, comparing it in full. A training loop compiles one plan for each
+//!    shape it meets, so an ordinary imperative loop costs what a recorded one does;
+//! 3. on a miss, compiles (see [`plan`]): values that are cheap or read once are inlined into the kernels that read them,
+//!    products and reductions take the elementwise work that follows them as epilogues, views (permute, expand, slice, pad,
+//!    most reshapes) become index arithmetic, and values whose lifetimes do not overlap share slots of memory;
+//! 4. carries the plan out. On a GPU that is one compute pass in one submission, or a few where the estimate passes 200 ms,
+//!    because Windows ends a job after two seconds. In the steady state no buffer, bind group or pipeline is created;
+//! 5. commits: values go to their nodes, cells count up. A failure before that leaves every cell as it was.
+//!
+//! A computed node forgets its operands unless a gradient can still flow through it. Computing a tensor that requires
+//! gradients also keeps what its gradient rules will read, so that looking at the loss before `backward` does not run the
+//! forward pass twice.
+//!
+//! # When the caller waits
+//! Only where a value must be on the host: [`Tensor::to_vec`], [`Tensor::item`], `Display`, [`Tensor::to_device`], saving.
+//! [`Tensor::eval`] and optimizer steps return when the work is queued. [`train::Meter`] averages losses without a wait.
+//!
+//! # Gradients
+//! [`Tensor::backward`] is a transform from graph to graph, made of the same ops: gradients are lazy tensors, fused and
+//! cached like any others. Every rule uses the incoming gradient. [`grad`] gives gradients that can be differentiated again.
+//!
+//! # Devices
+//! [`Device::best`] takes a hardware GPU, else the CPU device. A software adapter (lavapipe, SwiftShader, WARP) is for tests
+//! and is used on request. f64 exists on the CPU device alone, where it runs node by node on the reference executor.
+//!
+//! # Randomness and determinism
+//! All random numbers are Threefry-2x32-20 of a seed, an offset that a [`Generator`] counts, and an element's index: bits,
+//! integers and uniforms are equal on every device, and a resumed run continues exactly. Reductions have a fixed order and
+//! kernel choice is a function of shapes and limits, so a rerun on one device is bit-identical. Different devices agree to
+//! rounding.
+//!
+//! # Deviations from PyTorch
+//! Names, layouts and defaults are PyTorch's, except:
+//!
+//! | here | there |
+//! |---|---|
+//! | dtypes are never promoted silently; numbers take the tensor's dtype | promotion lattice |
+//! | integer division by 0 gives 0 | an error |
+//! | a gradient exists only for parameters and variables | also for `retain_grad` tensors |
+//! | labels on the device are clamped into range, labels from the host are checked | a device-side assertion |
+//! | backward may run any number of times | once, unless `retain_graph` |
+//!
+//! # Facts about adapters
+//! lavapipe ends an invocation's loops after 65,535 iterations in total, silently: kernels bound their loops and reduce in
+//! stages. It also pays dearly for workgroup memory and barriers, so products and convolutions have a register-tile form
+//! without them. wgpu tracks whole buffers: two ranges of one buffer cannot be read and written in one dispatch, which is
+//! why values live in buffers of their own and only optimizers use arenas.
+
+#![cfg_attr(not(test), warn(clippy::unwrap_used))]
 
 pub mod autodiff;
 pub(crate) mod cpu;

@@ -41,6 +41,36 @@ fn run(roots: &[Arc<Node>], keep_saved: bool) -> Result<()> {
     Ok(())
 }
 
+/// The plan that would realise a node, as a table; with `timed`, every launch is run and timed as well (GPU only).
+pub(crate) fn explain(root: &Arc<Node>, timed: bool) -> Result<String> {
+    let device = root.device.clone();
+    let _guard = lock(&device.inner().evaluation);
+    if !needs_work(root) {
+        return Ok("nothing to do: the value is in memory\n".into());
+    }
+    let gathered = gather(std::slice::from_ref(root))?;
+    let compiled = plan_for(&device, &gathered)?;
+    let mut text = compiled.plan.explain();
+    if timed {
+        let Backend::Gpu(gpu) = &device.inner().backend else {
+            let help = "profile on a GPU or a software adapter".into();
+            return Err(Error::Unsupported { op: "profile", reason: format!("{device} has no timestamps"), help });
+        };
+        if !gathered.assigned.is_empty() {
+            let help = "evaluate the tensor once, or profile in evaluation mode".into();
+            return Err(Error::Unsupported {
+                op: "profile",
+                reason: "a timed run would repeat waiting assignments".into(),
+                help,
+            });
+        }
+        let code =
+            compiled.code.downcast_ref().ok_or_else(|| Error::internal("a plan was compiled for another kind of device"))?;
+        text += &crate::plan::explain::times(&compiled.plan, &gpu.profile(code, &gathered.bindings)?);
+    }
+    Ok(text)
+}
+
 /// A realised node's memory, or its cell's.
 pub(crate) fn memory_of(node: &Node) -> Result<Storage> {
     if let Some(value) = node.state().value.clone() {

@@ -1,7 +1,7 @@
 //! The executor's surface: memory in and out, and the queue that keeps their order.
 
 use super::compiled::Compiled;
-use super::context::{self, AdapterInfoLite, Context, Options};
+use super::context::{self, Context, Options};
 use super::memory::{Buffer, Memory};
 use super::pipeline::Pipelines;
 use super::profile::LaunchTime;
@@ -112,11 +112,6 @@ impl GpuExecutor {
     /// Whether it computes on the host's cores.
     pub fn is_software(&self) -> bool {
         self.context.info.is_software()
-    }
-
-    /// The adapter, for display.
-    pub fn adapter_summary(&self) -> &AdapterInfoLite {
-        &self.context.info
     }
 
     /// New memory that holds `data`. The bytes are staged now and copied by the next submission.

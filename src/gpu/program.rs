@@ -112,6 +112,7 @@ pub(crate) struct Caps {
 
 impl Caps {
     /// WebGPU's defaults, which every adapter offers; `software` as given.
+    #[cfg(any(test, feature = "lab"))]
     pub const fn webgpu_defaults(software: bool) -> Self {
         Self {
             software,

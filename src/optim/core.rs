@@ -6,19 +6,21 @@ use crate::device::{Backend, Device};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Op;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::op::OptimRule;
 use crate::param::Param;
 use crate::plan::Storage;
 use crate::shape::Shape;
 use crate::tensor::node::{Node, Payload, lock};
 use std::sync::Arc;
 
+/// Arenas, and each parameter's place: (arena, entry).
+type Adopted = (Vec<Arc<OptimStore>>, Vec<(usize, usize)>);
+
 /// The shared part of an optimizer: registered parameters, their state, and their step counts.
 #[derive(Debug)]
 pub struct OptimCore {
     device: Device,
     rule: OptimRule,
-    decay: DecayMode,
     params: Vec<Param>,
     /// Arenas, each within the device's binding limit, and where each parameter is: (arena, entry).
     stores: Vec<Arc<OptimStore>>,
@@ -31,7 +33,7 @@ impl OptimCore {
     ///
     /// # Errors
     /// No parameter; a parameter that is not f32 or f64, or on another device; out of memory.
-    pub fn new(device: &Device, params: &[Param], rule: OptimRule, decay: DecayMode) -> Result<Self> {
+    pub fn new(device: &Device, params: &[Param], rule: OptimRule) -> Result<Self> {
         let mut unique: Vec<Param> = Vec::new();
         for param in params {
             if param.device() != device {
@@ -50,8 +52,7 @@ impl OptimCore {
             return Err(Error::argument("optimizer", "there are no parameters", "pass the model's parameters"));
         }
         let steps = vec![0; unique.len()];
-        let mut core =
-            Self { device: device.clone(), rule, decay, params: unique, stores: Vec::new(), places: Vec::new(), steps };
+        let mut core = Self { device: device.clone(), rule, params: unique, stores: Vec::new(), places: Vec::new(), steps };
         core.adopt()?;
         Ok(core)
     }
@@ -213,7 +214,7 @@ impl OptimCore {
     }
 
     /// On the CPU parameters stay where they are, and state lies beside them.
-    fn adopt_cpu(&self) -> Result<(Vec<Arc<OptimStore>>, Vec<(usize, usize)>)> {
+    fn adopt_cpu(&self) -> Result<Adopted> {
         let entries: Vec<Entry> = self
             .params
             .iter()
@@ -232,7 +233,7 @@ impl OptimCore {
     }
 
     /// On a GPU each arena holds as many parameters as one binding can span.
-    fn adopt_gpu(&self, gpu: &crate::gpu::GpuExecutor) -> Result<(Vec<Arc<OptimStore>>, Vec<(usize, usize)>)> {
+    fn adopt_gpu(&self, gpu: &crate::gpu::GpuExecutor) -> Result<Adopted> {
         let limit = usize::try_from(gpu.caps().max_binding / 4).unwrap_or(usize::MAX);
         let mut chunks: Vec<Vec<usize>> = Vec::new();
         let mut filled = usize::MAX;
@@ -284,7 +285,7 @@ impl OptimCore {
         gradients: Option<Storage>,
     ) -> OptimStore {
         let coefficients = vec![Coefficients::default(); entries.len()].into();
-        OptimStore { rule: self.rule, decay: self.decay, entries, state, parameters, gradients, coefficients }
+        OptimStore { entries, state, parameters, gradients, coefficients }
     }
 }
 

@@ -115,7 +115,7 @@ impl<C: Formula> Fused<C> {
             ));
         }
         let initial = first.initial_state();
-        let core = OptimCore::new(param.device(), &params, rule, decay)?;
+        let core = OptimCore::new(param.device(), &params, rule)?;
         if initial != 0.0 {
             for (i, param) in params.iter().enumerate() {
                 let n = param.shape().numel();

@@ -1,6 +1,5 @@
 //! What an optimizer remembers, on its device: one entry a parameter, state, and this step's coefficients.
 
-use crate::graph::op::{DecayMode, OptimRule};
 use crate::plan::Storage;
 use std::sync::Mutex;
 
@@ -53,10 +52,6 @@ pub(crate) struct Entry {
 /// State is one array a state value ([`OptimRule::states`]); on the CPU a `Storage` an entry, on a GPU one arena for all.
 #[derive(Debug)]
 pub(crate) struct OptimStore {
-    /// The update rule.
-    pub rule: OptimRule,
-    /// How weight decay enters (already worked into the coefficients; kept for checkpoints).
-    pub decay: DecayMode,
     /// The parameters, in registration order.
     pub entries: Vec<Entry>,
     /// CPU: `state[s * entries.len() + e]`. GPU: `state[s]` is arena s.

@@ -1,6 +1,7 @@
 //! Plans for human eyes: one line a kernel.
 
-use super::{ConvRole, Kernel, Place, Plan};
+use super::{Kernel, Place, Plan};
+use crate::gpu::profile::LaunchTime;
 use std::fmt::Write;
 
 /// Floating-point operations of a kernel that writes `written` elements, roughly.
@@ -10,12 +11,8 @@ pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
         Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => value.terms.len().max(1) * value.shape.numel(),
         Kernel::MatMul(m) => 2 * m.k * written,
         Kernel::Conv2d(c) => {
-            let [_, ci, kh, kw] = c.w;
-            match c.role {
-                ConvRole::Forward | ConvRole::InputGrad | ConvRole::WeightGrad => {
-                    2 * c.y.iter().product::<usize>() * ci * kh * kw
-                }
-            }
+            // All three products multiply the same pairs.
+            2 * c.y.iter().product::<usize>() * c.w[1..].iter().product::<usize>()
         }
         Kernel::Pool { spec, y, .. } => y.iter().product::<usize>() * spec.kernel.iter().product::<usize>(),
         Kernel::Softmax { rows, cols, .. } | Kernel::CrossEntropy { rows, cols } | Kernel::CrossEntropyGrad { rows, cols } => {
@@ -59,4 +56,30 @@ impl Plan {
         let _ = writeln!(out, "{} kernels, {} slots, {slots} bytes of slots", self.steps.len(), self.slots.len());
         out
     }
+}
+
+/// Measured launches as a table: time, share of the whole, and rates by the plan's estimates.
+pub(crate) fn times(plan: &Plan, launches: &[LaunchTime]) -> String {
+    let total: f64 = launches.iter().map(|l| l.seconds).sum();
+    let mut out =
+        format!("{:>3}  {:<24} {:>14} {:>10} {:>6} {:>9} {:>8}\n", "#", "launch", "workgroups", "µs", "%", "GFLOP/s", "GB/s");
+    for launch in launches {
+        let step = &plan.steps[launch.step];
+        let rate = |amount: u64| amount as f64 / launch.seconds / 1e9;
+        let [x, y, z] = launch.grid;
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "{:>3}  {:<24} {:>14} {:>10.1} {:>6.1} {:>9.2} {:>8.2}",
+            launch.step,
+            launch.name,
+            format!("{x}x{y}x{z}"),
+            launch.seconds * 1e6,
+            100.0 * launch.seconds / total,
+            rate(step.flops),
+            rate(step.bytes)
+        );
+    }
+    let _ = writeln!(out, "{:.3} ms on the device", total * 1e3);
+    out
 }

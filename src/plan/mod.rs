@@ -1,7 +1,7 @@
 //! Plans as plain data: which kernels run, in which order, on which memory. Executors carry them out; tests read them.
 
 pub(crate) mod compile;
-mod explain;
+pub(crate) mod explain;
 pub mod expr;
 mod lower;
 mod schedule;

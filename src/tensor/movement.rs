@@ -156,11 +156,7 @@ impl Tensor {
             }
             let resolve = |b: isize| if b < 0 && b != isize::MIN { b + len } else { b };
             let (from, to) = (resolve(start), resolve(stop));
-            let inside = if step > 0 {
-                0 <= from && from <= to && to <= len
-            } else {
-                from < len && from >= 0 && to >= isize::MIN && to <= from
-            };
+            let inside = if step > 0 { 0 <= from && from <= to && to <= len } else { from < len && from >= 0 && to <= from };
             if !inside {
                 let reason = format!("{start}..{stop} in steps of {step} is not a range of axis {axis}, of length {len}");
                 return Err(Fault::axis(reason, "use bounds within the axis"));

@@ -31,10 +31,6 @@ impl Fixture {
         cases
     }
 
-    pub fn has(&self, name: &str) -> bool {
-        SafeTensors::deserialize(&self.bytes).expect("a safetensors file").tensor(name).is_ok()
-    }
-
     /// The names that start with a prefix, without it.
     pub fn under(&self, prefix: &str) -> Vec<String> {
         let file = SafeTensors::deserialize(&self.bytes).expect("a safetensors file");

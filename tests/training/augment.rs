@@ -91,8 +91,11 @@ fn bad_settings_and_batches_are_errors() {
 fn normalisation_is_a_channel_at_a_time() {
     let (x, data) = batch(2, 2);
     let found = values(&Normalize::new(&[0.5, 0.25], &[2.0, 0.5], device()).unwrap().apply(&x));
-    let expected: Vec<f64> =
-        data.iter().enumerate().map(|(i, v)| if i / (H * W) % 2 == 0 { (v - 0.5) / 2.0 } else { (v - 0.25) / 0.5 }).collect();
+    let expected: Vec<f64> = data
+        .iter()
+        .enumerate()
+        .map(|(i, v)| if (i / (H * W)).is_multiple_of(2) { (v - 0.5) / 2.0 } else { (v - 0.25) / 0.5 })
+        .collect();
     close("normalised", &found, &expected, 1e-5);
 }
 

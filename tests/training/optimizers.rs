@@ -88,7 +88,7 @@ fn a_resumed_optimizer_continues_bit_for_bit() {
         for t in 1..=8 {
             step(&mut *optimizer, &whole, &dict, t);
             if t == 4 {
-                let weights: Vec<Tensor> = whole.iter().map(|p| upload_copy(p)).collect();
+                let weights: Vec<Tensor> = whole.iter().map(upload_copy).collect();
                 middle = Some((weights, optimizer.state_dict().unwrap()));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::graph::View;
-use crate::graph::op::{BinaryOp, DecayMode, OptimRule, UnaryOp};
+use crate::graph::op::{BinaryOp, OptimRule, UnaryOp};
 use crate::optim::store::{Coefficients, OptimStore};
 use crate::plan::expr::{Expr, Term};
 use std::sync::Mutex;
@@ -102,8 +102,6 @@ fn optimizer_steps_match_the_reference() {
         let parameters: Vec<Storage> =
             lens.iter().enumerate().map(|(i, &n)| Storage::Cpu(cpu.upload(floats(n, i as u32)))).collect();
         let store = Arc::new(OptimStore {
-            rule,
-            decay: DecayMode::L2,
             entries: parameters.iter().zip(lens).map(|(p, len)| entry(p, len)).collect(),
             state: (0..rule.states()).flat_map(|_| lens.map(zeros)).collect(),
             parameters: None,
@@ -148,8 +146,6 @@ fn a_gradient_may_be_the_parameter_itself() {
     let parameter = Storage::Cpu(cpu.upload(HostData::F32(vec![1.0, 2.0])));
     let c = Coefficients { lr: 0.5, shrink: 1.0, grad_scale: 1.0, ..Coefficients::default() };
     let store = OptimStore {
-        rule,
-        decay: DecayMode::L2,
         entries: vec![entry(&parameter, 2)],
         state: vec![],
         parameters: None,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::graph::View;
-use crate::graph::op::{BinaryOp, ConvSpec, DecayMode, OptimRule, PoolOp, PoolSpec, ReduceOp, UnaryOp};
+use crate::graph::op::{BinaryOp, ConvSpec, OptimRule, PoolOp, PoolSpec, ReduceOp, UnaryOp};
 use crate::optim::store::{Coefficients, OptimStore};
 use crate::plan::expr::{Expr, Term};
 use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView};
@@ -189,8 +189,6 @@ fn kernels() {
     let buffer = |n: usize| Storage::Cpu(cpu.upload(floats(n, 1)));
     let zeros = |n: usize| Storage::Cpu(cpu.upload(HostData::F32(vec![0.0; n])));
     let store = OptimStore {
-        rule,
-        decay: DecayMode::L2,
         entries: lens.map(|len| entry(&buffer(len), len)).into_iter().collect(),
         state: [lens.map(zeros), lens.map(zeros)].concat(),
         parameters: None,

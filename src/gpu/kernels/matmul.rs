@@ -43,7 +43,8 @@ impl Path {
         if !aligned(view.offset) || !view.batch.iter().all(|&s| aligned(s)) {
             return Self::Scalar;
         }
-        let fits = |fast: (i64, usize), slow: (i64, usize)| fast.0 == 1 && fast.1 % 4 == 0 && (aligned(slow.0) || slow.1 == 1);
+        let fits =
+            |fast: (i64, usize), slow: (i64, usize)| fast.0 == 1 && fast.1.is_multiple_of(4) && (aligned(slow.0) || slow.1 == 1);
         match () {
             () if fits(inner, outer) => Self::Inner,
             () if fits(outer, inner) => Self::Outer,

@@ -16,6 +16,7 @@ pub(crate) mod source;
 pub(crate) mod vector;
 
 #[cfg(any(test, feature = "lab"))]
+#[cfg_attr(not(feature = "lab"), allow(dead_code, reason = "tests use a part of what benchmarks use"))]
 pub(crate) mod lab;
 #[cfg(test)]
 mod tests;

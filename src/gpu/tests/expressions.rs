@@ -58,7 +58,8 @@ fn unary_functions_are_accurate() {
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let softplus = |x: f64| if x.is_nan() { x } else { x.max(0.0) + (-x.abs()).exp().ln_1p() };
     let sign = |x: f64| f64::from(i8::from(x > 0.0) - i8::from(x < 0.0));
-    let rows: [(UnaryOp, &dyn Fn(f64) -> f64, f64); 26] = [
+    type Row<'a> = (UnaryOp, &'a dyn Fn(f64) -> f64, f64);
+    let rows: [Row; 26] = [
         (UnaryOp::Neg, &|x| -x, 0.0),
         (UnaryOp::Abs, &f64::abs, 0.0),
         (UnaryOp::Sign, &sign, 0.0),

@@ -162,7 +162,8 @@ fn pooling_matches_loops() {
             inside.iter().for_each(|&i| spread[i] += dy[o] / count);
         }
         let what = format!("{x:?} {spec:?}");
-        let rows: [(PoolOp, Vec<&[f64]>, &[f64]); 5] = [
+        type Row<'a> = (PoolOp, Vec<&'a [f64]>, &'a [f64]);
+        let rows: [Row; 5] = [
             (PoolOp::Max, vec![&data], &max),
             (PoolOp::MaxSelect, vec![&data, &u], &select),
             (PoolOp::MaxScatter, vec![&data, &dy], &scatter),
