@@ -133,7 +133,7 @@ impl GpuExecutor {
         let mut queue = self.queue();
         queue.write(&self.context, bytes, &buffer)?;
         if queue.pending_bytes > FLUSH_BYTES {
-            self.flush(&mut queue)?;
+            queue.flush(&self.context)?;
         }
         Ok(buffer)
     }
@@ -184,7 +184,7 @@ impl GpuExecutor {
             let mut queue = self.queue();
             let target = queue.readback.take(&self.context, bytes)?;
             let submission = self.context.scoped("read", || {
-                let mut encoder = self.encoder();
+                let mut encoder = self.context.encoder();
                 queue.encode_pending(&mut encoder);
                 encoder.copy_buffer_to_buffer(buffer.raw(), buffer.offset, &target, 0, bytes);
                 queue.submit(&self.context, encoder)
@@ -224,8 +224,7 @@ impl GpuExecutor {
 
     /// Submits what is queued.
     pub fn submit(&self) -> Result<()> {
-        let mut queue = self.queue();
-        self.flush(&mut queue)
+        self.queue().flush(&self.context)
     }
 
     /// Submits what is queued and blocks until the GPU is idle.
@@ -250,23 +249,8 @@ impl GpuExecutor {
         }
     }
 
-    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
-        self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
-    }
-
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn flush(&self, queue: &mut Queue) -> Result<()> {
-        if queue.pending.is_empty() {
-            return Ok(());
-        }
-        self.context.scoped("upload", || {
-            let mut encoder = self.encoder();
-            queue.encode_pending(&mut encoder);
-            queue.submit(&self.context, encoder);
-        })
     }
 }
 
@@ -276,11 +260,37 @@ impl Queue {
         if bytes.is_empty() {
             return Ok(());
         }
-        let (from, at) = self.staging.write(context, bytes)?;
+        let (from, at) = self.stage(context, bytes)?;
         self.pending_bytes += bytes.len() as u64;
         let to = to.range(0, bytes.len() as u64);
         self.pending.push(Pending::Write { from, at, to });
         Ok(())
+    }
+
+    /// Staging memory with `bytes` in it; waits for the GPU only if it is behind by a whole ring.
+    fn stage(&mut self, context: &Context, bytes: &[u8]) -> Result<(wgpu::Buffer, u64)> {
+        // Each wait frees what the oldest submission read.
+        for _ in 0..=2 * IN_FLIGHT {
+            if let Some(place) = self.staging.write(context, bytes)? {
+                return Ok(place);
+            }
+            self.flush(context)?;
+            let oldest = self.in_flight.pop_front();
+            context.wait(oldest)?;
+        }
+        Err(Error::internal("staging memory does not come back from the GPU"))
+    }
+
+    /// Submits the queued copies by themselves.
+    fn flush(&mut self, context: &Context) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        context.scoped("upload", || {
+            let mut encoder = context.encoder();
+            self.encode_pending(&mut encoder);
+            self.submit(context, encoder);
+        })
     }
 
     /// Moves the queued copies into an encoder.

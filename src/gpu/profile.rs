@@ -64,7 +64,7 @@ fn submit(
         usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
         mapped_at_creation: false,
     });
-    let mut encoder = gpu.encoder();
+    let mut encoder = gpu.context.encoder();
     queue.encode_pending(&mut encoder);
     for (at, (launch, dispatch)) in (0..).step_by(2).zip(ready.iter().zip(&compiled.dispatches)) {
         launch.copy_first(&mut encoder);

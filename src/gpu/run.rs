@@ -313,12 +313,12 @@ fn separate(gpu: &GpuExecutor, dispatch: &Dispatch, bound: &mut [Buffer]) -> Res
 
 /// Encodes everything that is queued and all launches, one pass a submission.
 fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) {
-    let mut encoder = gpu.encoder();
+    let mut encoder = gpu.context.encoder();
     queue.encode_pending(&mut encoder);
     let mut n = 0;
     while n < ready.len() {
         if compiled.dispatches[n].cut && n > 0 {
-            let full = std::mem::replace(&mut encoder, gpu.encoder());
+            let full = std::mem::replace(&mut encoder, gpu.context.encoder());
             queue.submit(&gpu.context, full);
         }
         ready[n].copy_first(&mut encoder);

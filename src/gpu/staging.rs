@@ -4,10 +4,15 @@ use super::context::Context;
 use crate::error::{Error, Result};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// The size of an ordinary staging buffer; larger uploads get one of their own.
+/// The size of an ordinary staging buffer; larger uploads get powers of two.
 const CHUNK: u64 = 1 << 20;
 
-/// Staging buffers beyond this size are not kept.
+/// How many buffers of an ordinary size there are, and how many of each larger one. They are made together, so that a loop
+/// makes none later, and a loop that is further ahead of the GPU than that waits.
+const RING: usize = 4;
+const LARGE_RING: usize = 2;
+
+/// Staging buffers beyond this size serve one upload only.
 const KEEP: u64 = 64 << 20;
 
 /// Mapped staging buffers that take turns.
@@ -22,40 +27,42 @@ pub(crate) struct Staging {
     /// Come back here, mapped, once the GPU has read them.
     returned: Receiver<wgpu::Buffer>,
     back: Sender<wgpu::Buffer>,
+    /// Sizes whose ring was made.
+    rings: Vec<u64>,
     created: u64,
 }
 
 impl Default for Staging {
     fn default() -> Self {
         let (back, returned) = channel();
-        Self { free: Vec::new(), open: Vec::new(), sealed: Vec::new(), returned, back, created: 0 }
+        Self { free: Vec::new(), open: Vec::new(), sealed: Vec::new(), returned, back, rings: Vec::new(), created: 0 }
     }
 }
 
 impl Staging {
-    /// Puts bytes (a multiple of 4) into staging memory; gives the buffer and offset to copy from.
-    pub fn write(&mut self, context: &Context, bytes: &[u8]) -> Result<(wgpu::Buffer, u64)> {
+    /// Puts bytes (a multiple of 4, at least 4) into staging memory; gives the buffer and offset to copy from, or `None` if
+    /// all staging memory is under way: the caller then submits what is queued, waits, and asks again.
+    pub fn write(&mut self, context: &Context, bytes: &[u8]) -> Result<Option<(wgpu::Buffer, u64)>> {
         let size = bytes.len() as u64;
         let at = match self.open.iter().position(|(b, used)| used + size <= b.size()) {
             Some(at) => at,
             None => {
-                let buffer = self.mapped(context, size)?;
+                let Some(buffer) = self.mapped(context, size)? else { return Ok(None) };
                 self.open.push((buffer, 0));
                 self.open.len() - 1
             }
         };
         let (buffer, used) = &mut self.open[at];
         let offset = *used;
-        if size > 0 {
-            let mut view = buffer
-                .slice(offset..offset + size)
-                .get_mapped_range_mut()
-                .map_err(|e| Error::internal(format!("staging memory is not mapped: {e}")))?;
-            view.copy_from_slice(bytes);
-        }
+        let mut view = buffer
+            .slice(offset..offset + size)
+            .get_mapped_range_mut()
+            .map_err(|e| Error::internal(format!("staging memory is not mapped: {e}")))?;
+        view.copy_from_slice(bytes);
+        drop(view);
         // Mapped ranges start at multiples of 8.
         *used = (offset + size).next_multiple_of(8);
-        Ok((buffer.clone(), offset))
+        Ok(Some((buffer.clone(), offset)))
     }
 
     /// Before a submission: what was written may now be copied from.
@@ -87,19 +94,27 @@ impl Staging {
         self.created
     }
 
-    /// The smallest free buffer that is large enough, or a new one.
-    fn mapped(&mut self, context: &Context, size: u64) -> Result<wgpu::Buffer> {
-        if !self.free.iter().any(|b| b.size() >= size) {
+    /// A free buffer of the size that serves `size` bytes; the first request of a size makes its ring.
+    fn mapped(&mut self, context: &Context, size: u64) -> Result<Option<wgpu::Buffer>> {
+        if size > KEEP {
+            self.created += 1;
+            return create_mapped(context, size.next_multiple_of(8)).map(Some);
+        }
+        let class = if size <= CHUNK { CHUNK } else { size.next_power_of_two() };
+        if !self.rings.contains(&class) {
+            for _ in 0..if class == CHUNK { RING } else { LARGE_RING } {
+                self.free.push(create_mapped(context, class)?);
+                self.created += 1;
+            }
+            self.rings.push(class);
+        }
+        if !self.free.iter().any(|b| b.size() == class) {
+            // Runs the callbacks of mappings that are done.
             let _ = context.device.poll(wgpu::PollType::Poll);
+            self.free.extend(self.returned.try_iter());
         }
-        self.free.extend(self.returned.try_iter());
-        let fit = (0..self.free.len()).filter(|&i| self.free[i].size() >= size).min_by_key(|&i| self.free[i].size());
-        if let Some(i) = fit {
-            return Ok(self.free.swap_remove(i));
-        }
-        let wanted = if size <= CHUNK { CHUNK } else { size.next_power_of_two() };
-        self.created += 1;
-        create_mapped(context, wanted.min(context.limits.max_buffer_size).max(size))
+        let fit = self.free.iter().position(|b| b.size() == class);
+        Ok(fit.map(|i| self.free.swap_remove(i)))
     }
 }
 

@@ -4,7 +4,7 @@
 //! devices with real workgroup memory, a workgroup a part. Where memory order allows, a thread takes four values or four
 //! outputs at once. Traffic: each loaded element once, plus the partial results.
 
-use super::source::{Binding, check_bindings, declare, entry, size_word, written};
+use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, size_word, written};
 use super::vector::{self, Fetch, Given};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -93,7 +93,9 @@ impl Job<'_> {
     fn by_threads(&self, lanes: Lanes, given: Vec<Given>, threads: usize, length: usize) -> Result<Lowered> {
         let (wanted, parts_at_most) = if self.caps.software { (256, 256) } else { (16_384, 128) };
         let parts = if length <= 64 { 1 } else { wanted / threads.max(1) };
-        self.staged(parts.clamp(1, length.div_ceil(32).clamp(1, parts_at_most)), Shape::Thread, lanes, given)
+        let parts = parts.clamp(1, length.div_ceil(32).clamp(1, parts_at_most));
+        // A run of 64 costs one iteration of the outer loop too.
+        self.staged(parts.max((length + length / 32).div_ceil(MAX_LOOP)), Shape::Thread, lanes, given)
     }
 
     /// Two programs, or one if there is but one part.

@@ -5,6 +5,10 @@ use crate::gpu::math::wgsl_type;
 use crate::gpu::program::{Caps, Operand};
 use crate::plan::{Plan, Step};
 
+/// Iterations that a thread may spend in loops, all of them together: llvmpipe silently ends an invocation's loops after
+/// 65,535.
+pub(crate) const MAX_LOOP: usize = 60_000;
+
 /// A storage binding: what it is, its name in WGSL and its element type.
 pub(crate) struct Binding {
     /// What is bound.

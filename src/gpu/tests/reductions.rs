@@ -85,7 +85,38 @@ fn reductions_of_nothing_and_nan() {
 }
 
 #[test]
+fn reductions_outlast_a_drivers_loop_limit() {
+    // llvmpipe ends an invocation's loops after 65,535 iterations.
+    let (outputs, length) = (256, 66_001);
+    let data: Vec<f32> = (0..outputs * length).map(|k| if k % length == length - 1 { 5.0 } else { 1e-3 }).collect();
+    let view = View::contiguous(Shape::of(&[outputs, length]));
+    let mut value = Expr::new(view.shape);
+    let root = load(&mut value, 0, view, DType::F32);
+    let value = value.finish(root);
+    let epilogue = Expr::identity(Shape::of(&[outputs]), DType::F32);
+    let reads = [HostData::F32(data)];
+    let sum = Kernel::Reduce { op: ReduceOp::Sum, value: value.clone(), kept: 1, epilogue };
+    let Some(got) = run_one(sum, &reads, (DType::F32, outputs), &[], &[]) else { return };
+    close(&got, &vec![71.0; outputs], 1e-4, "sum");
+    let Some(got) = run_one(Kernel::ArgReduce { op: ReduceOp::Max, value }, &reads, (DType::I32, outputs), &[], &[]) else {
+        return;
+    };
+    assert_eq!(got, HostData::I32(vec![66_000; outputs]));
+}
+
+#[test]
 fn arg_reductions_find_the_first() {
+    for (op, n) in [(ReduceOp::Max, 5000), (ReduceOp::Min, 5000)] {
+        // Equal extremes in several chunks.
+        let extreme = if op == ReduceOp::Max { 9 } else { -9 };
+        let data: Vec<i32> = (0..n).map(|k| if k % 1000 == 777 { extreme } else { k % 5 }).collect();
+        let shape = Shape::of(&[1, 5000]);
+        let mut value = Expr::new(shape);
+        let root = load(&mut value, 0, View::contiguous(shape), DType::I32);
+        let kernel = Kernel::ArgReduce { op, value: value.finish(root) };
+        let Some(got) = run_one(kernel, &[HostData::I32(data)], (DType::I32, 1), &[], &[]) else { return };
+        assert_eq!(got, HostData::I32(vec![777]), "{op:?}");
+    }
     let data = vec![1.0, 3.0, 3.0, -2.0, f32::NAN, 7.0, 5.0, 5.0, 5.0, f32::INFINITY, 0.0, -f32::INFINITY];
     for (op, want) in [(ReduceOp::Max, vec![1, 0, 1]), (ReduceOp::Min, vec![3, 0, 3])] {
         let shape = Shape::of(&[3, 4]);
