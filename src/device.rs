@@ -81,6 +81,8 @@ pub struct DeviceOptions {
     pub checks: Option<bool>,
     /// Run every op as its own kernel. For tests. Defaults to false.
     pub unfused: bool,
+    /// Use the kernels that are chosen for hardware GPUs, on a software adapter, too. For tests. Defaults to false.
+    pub hardware_kernels: bool,
 }
 
 #[derive(Debug)]
@@ -248,7 +250,8 @@ impl Device {
 
     fn open_adapter(info: &DeviceInfo, options: DeviceOptions) -> Result<Self> {
         let checks = options.checks.unwrap_or(cfg!(debug_assertions));
-        let executor = GpuExecutor::open(info.index, crate::gpu::context::Options { clamped: options.clamped, checks })?;
+        let DeviceOptions { clamped, hardware_kernels, .. } = options;
+        let executor = GpuExecutor::open(info.index, crate::gpu::context::Options { clamped, checks, hardware_kernels })?;
         Ok(Self::open(info.kind, info.name.clone(), Backend::Gpu(Box::new(executor)), options))
     }
 
@@ -307,6 +310,14 @@ impl Device {
                     bytes_peak: c.bytes_peak,
                 }
             }
+        }
+    }
+
+    /// The WGSL text of every pipeline that the device has made, sorted; none on the CPU device. For inspection.
+    pub fn shader_sources(&self) -> Vec<String> {
+        match &self.0.backend {
+            Backend::Cpu(_) => Vec::new(),
+            Backend::Gpu(gpu) => lock(&gpu.pipelines).sources(),
         }
     }
 

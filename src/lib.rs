@@ -41,7 +41,8 @@
 //!
 //! # When the caller waits
 //! Only where a value must be on the host: [`Tensor::to_vec`], [`Tensor::item`], `Display`, [`Tensor::to_device`], saving.
-//! [`Tensor::eval`] and optimizer steps return when the work is queued. [`train::Meter`] averages losses without a wait.
+//! [`Tensor::eval`] and optimizer steps return when the work is queued. [`Tensor::read_later`] lets a value come to the host with
+//! the next submission; [`train::Meter`] averages losses that way.
 //!
 //! # Gradients
 //! [`Tensor::backward`] is a transform from graph to graph, made of the same ops: gradients are lazy tensors, fused and
@@ -103,7 +104,7 @@ pub use param::Param;
 pub use rng::Generator;
 pub use shape::{IntoAxes, IntoShape, Shape};
 pub use tensor::node::no_grad;
-pub use tensor::{ConvOptions, PoolOptions, Tensor};
+pub use tensor::{ConvOptions, PendingValue, PoolOptions, Tensor};
 
 /// Rates of single GPU kernels, for this crate's own benchmarks.
 #[cfg(feature = "lab")]

@@ -39,7 +39,7 @@ fn software_adapter_agrees_with_the_cpu() -> Result<()> {
     }
     let cpu = Device::cpu()?;
     for unfused in [false, true] {
-        let options = DeviceOptions { clamped: true, checks: Some(true), unfused };
+        let options = DeviceOptions { clamped: true, checks: Some(true), unfused, ..DeviceOptions::default() };
         let software = Device::first(DeviceKind::Software, options)?;
         for (name, build) in rows() {
             let on = |device: &Device| -> Result<Vec<f64>> {

@@ -50,6 +50,8 @@ pub(crate) struct Options {
     pub clamped: bool,
     /// Bounds and loop checks in shaders, for tests.
     pub checks: bool,
+    /// The kernels for hardware GPUs, on whatever adapter, for tests.
+    pub hardware_kernels: bool,
 }
 
 /// An open device.
@@ -122,7 +124,7 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
         }
     });
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| record(&uncaught, Failure::Uncaught(error.to_string()))));
-    let caps = caps(&limits, info.is_software());
+    let caps = caps(&limits, info.is_software() && !options.hardware_kernels);
     Ok(Context { device, queue, info, caps, limits, options, timestamps, failure })
 }
 

@@ -2,6 +2,7 @@
 
 use super::compiled::Compiled;
 use super::context::{self, Context, Options};
+use super::later::Mapping;
 use super::memory::{Buffer, Memory};
 use super::pipeline::Pipelines;
 use super::profile::LaunchTime;
@@ -25,7 +26,7 @@ const IN_FLIGHT: usize = 8;
 pub(crate) struct GpuExecutor {
     pub(super) context: Context,
     pub(super) memory: Memory,
-    pub(super) pipelines: Mutex<Pipelines>,
+    pub pipelines: Mutex<Pipelines>,
     /// One lock over encoding and submission.
     queue: Mutex<Queue>,
 }
@@ -67,6 +68,13 @@ pub(super) enum Pending {
     Copy(Buffer, Buffer),
     /// Zeros.
     Clear(Buffer),
+    /// A buffer to the host.
+    Read {
+        /// What is read.
+        from: Buffer,
+        /// Where to.
+        mapping: Mapping,
+    },
 }
 
 /// The state behind the executor's lock.
@@ -86,6 +94,8 @@ pub(super) struct Queue {
     pub dispatches: u64,
     submissions: u64,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
+    /// Copies to the host that are encoded and not yet submitted.
+    pub(super) mappings: Vec<Mapping>,
 }
 
 impl GpuExecutor {
@@ -249,7 +259,7 @@ impl GpuExecutor {
         }
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -303,6 +313,10 @@ impl Queue {
                 Pending::Copy(from, to) => {
                     encoder.copy_buffer_to_buffer(from.raw(), from.offset, to.raw(), to.offset, from.bytes);
                 }
+                Pending::Read { from, mapping } => {
+                    mapping.encode(&from, encoder);
+                    self.mappings.push(mapping);
+                }
                 Pending::Clear(to) => encoder.clear_buffer(to.raw(), to.offset, Some(to.bytes.next_multiple_of(4))),
             }
         }
@@ -313,6 +327,7 @@ impl Queue {
         self.staging.seal();
         let submission = context.queue.submit([encoder.finish()]);
         self.staging.recall();
+        self.request_mappings();
         self.submissions += 1;
         self.in_flight.push_back(submission.clone());
         if self.in_flight.len() > IN_FLIGHT

@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod executor;
 pub(crate) mod expr;
 pub(crate) mod kernels;
+pub(crate) mod later;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod pipeline;

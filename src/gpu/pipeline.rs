@@ -44,6 +44,14 @@ impl Pipelines {
         Ok(made)
     }
 
+    /// The texts, sorted.
+    pub fn sources(&self) -> Vec<String> {
+        let mut sources: Vec<String> = self.made.keys().map(|k| k.0.clone()).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        sources
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.made.len()

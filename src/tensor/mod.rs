@@ -7,10 +7,12 @@ mod elementwise;
 mod movement;
 pub(crate) mod node;
 mod operators;
+mod pending;
 mod reduce;
 mod rows;
 mod window;
 
+pub use pending::PendingValue;
 pub use window::{ConvOptions, PoolOptions};
 
 use crate::device::Device;

@@ -1,18 +1,18 @@
-//! Averages over steps that do not wait for the device at every step.
+//! Averages over steps that do not wait for the device.
 
 use crate::error::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{PendingValue, Tensor};
+use std::collections::VecDeque;
 
-/// How many values gather before they are read together.
+/// The most values that may be on their way; beyond, the oldest is waited for.
 const WINDOW: usize = 16;
 
 /// A weighted mean of scalar tensors.
 ///
-/// Values stay on the device until [`WINDOW`] of them wait, and are then read at once: the device drains its queue every 16
-/// steps instead of at each.
+/// Each value comes to the host with the submission that follows it, and is counted when it has arrived.
 #[derive(Debug, Default)]
 pub struct Meter {
-    waiting: Vec<(Tensor, f64)>,
+    coming: VecDeque<(PendingValue, f64)>,
     sum: f64,
     weight: f64,
 }
@@ -25,7 +25,7 @@ impl Meter {
 
     /// A mean that continues from another's [`Meter::parts`].
     pub fn from_parts(sum: f64, weight: f64) -> Self {
-        Self { waiting: Vec::new(), sum, weight }
+        Self { coming: VecDeque::new(), sum, weight }
     }
 
     /// Adds a scalar; its weight is the number of samples it is the mean of.
@@ -33,14 +33,27 @@ impl Meter {
     /// # Errors
     /// Errors of the values read, which may be those of earlier steps.
     pub fn push(&mut self, value: &Tensor, weight: f64) -> Result<()> {
-        self.waiting.push((value.detach(), weight));
-        if self.waiting.len() >= WINDOW { self.read() } else { Ok(()) }
+        self.coming.push_back((value.read_later()?, weight));
+        while let Some((value, _)) = self.coming.front_mut()
+            && value.is_ready()?
+        {
+            self.take()?;
+        }
+        if self.coming.len() > WINDOW { self.take() } else { Ok(()) }
+    }
+
+    /// Counts the oldest value that is on its way.
+    fn take(&mut self) -> Result<()> {
+        if let Some((value, weight)) = self.coming.pop_front() {
+            self.sum += value.wait()?.to_f64().iter().sum::<f64>() * weight;
+            self.weight += weight;
+        }
+        Ok(())
     }
 
     fn read(&mut self) -> Result<()> {
-        for (value, weight) in self.waiting.drain(..) {
-            self.sum += value.item()? * weight;
-            self.weight += weight;
+        while !self.coming.is_empty() {
+            self.take()?;
         }
         Ok(())
     }

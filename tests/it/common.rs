@@ -18,8 +18,16 @@ pub fn devices() -> &'static Devices {
 /// The device under test once more, for tests that count what it does: nobody else uses this one.
 pub fn open(unfused: bool) -> Device {
     let wanted = std::env::var("WGRAD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
-    let (name, clamped) = wanted.strip_suffix("+clamped").map_or((wanted.as_str(), false), |n| (n, true));
-    let options = DeviceOptions { clamped, unfused, checks: Some(true) };
+    let (name, suffixes) = wanted.split_once('+').unwrap_or((&wanted, ""));
+    let (mut clamped, mut hardware_kernels) = (false, false);
+    for suffix in suffixes.split('+').filter(|s| !s.is_empty()) {
+        match suffix {
+            "clamped" => clamped = true,
+            "hardware" => hardware_kernels = true,
+            other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware"),
+        }
+    }
+    let options = DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels };
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
 }
 

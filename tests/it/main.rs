@@ -1,5 +1,6 @@
 //! Integration tests. One process tests one device: `WGRAD_TEST_DEVICE` is `cpu` (the default), `software`, `gpu`, or any
-//! name that `Device::named` takes; a suffix `+clamped` opens it with WebGPU's default limits.
+//! name that `Device::named` takes; suffixes: `+clamped` opens it with WebGPU's default
+//! limits, `+hardware` chooses the kernels for hardware GPUs.
 
 mod common;
 mod eval;
@@ -10,4 +11,5 @@ mod optim;
 mod params;
 mod refusals;
 mod samples;
+mod shaders;
 mod steady;

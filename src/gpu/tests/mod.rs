@@ -21,7 +21,10 @@ fn gpu() -> Option<&'static GpuExecutor> {
     static GPU: OnceLock<Option<GpuExecutor>> = OnceLock::new();
     GPU.get_or_init(|| {
         let adapter = context::list().into_iter().find(|a| a.is_software())?;
-        Some(GpuExecutor::open(adapter.index, Options { clamped: true, checks: true }).expect("the software adapter opens"))
+        Some(
+            GpuExecutor::open(adapter.index, Options { clamped: true, checks: true, ..Options::default() })
+                .expect("the software adapter opens"),
+        )
     })
     .as_ref()
 }
@@ -31,7 +34,7 @@ fn pretended_gpu() -> Option<&'static GpuExecutor> {
     static GPU: OnceLock<Option<GpuExecutor>> = OnceLock::new();
     GPU.get_or_init(|| {
         let adapter = context::list().into_iter().find(|a| a.is_software())?;
-        let mut gpu = GpuExecutor::open(adapter.index, Options { clamped: true, checks: false }).expect("opens");
+        let mut gpu = GpuExecutor::open(adapter.index, Options { clamped: true, ..Options::default() }).expect("opens");
         gpu.context.caps.software = false;
         Some(gpu)
     })
