@@ -1,7 +1,7 @@
 //! Orders steps by dependency level and packs values into slots by their lifetimes.
 
 use super::{BufferId, Kernel, Place, Plan};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Levels, a stable order by level, and slots.
 pub(super) fn schedule(mut plan: Plan) -> Plan {
@@ -76,6 +76,15 @@ fn assign_slots(plan: &mut Plan) {
         slots[slot] = slots[slot].max(bytes);
         busy.push((last_use[&write], slot));
         plan.buffers[write].place = Place::Slot(slot);
+    }
+    // Values without elements are never written, yet kernels may bind them.
+    let written: HashSet<BufferId> = plan.steps.iter().filter_map(|s| s.write).collect();
+    let empty = slots.len();
+    for (b, info) in plan.buffers.iter_mut().enumerate() {
+        if matches!(info.place, Place::Slot(_)) && !written.contains(&b) {
+            info.place = Place::Slot(empty);
+            slots.resize(empty + 1, 16);
+        }
     }
     plan.slots = slots;
 }
