@@ -94,23 +94,26 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #if ${VO} == 1
 #for p in 0..${TP}
         if (x + ${p}u < OW) {
-            out[at + ${p}u] = acc[${p} * ${TC} + ${c}];
+            let i = at + ${p}u;
+            let v = acc[${p} * ${TC} + ${c}];
+            out[i] = ${NOW};
         }
 #end
 #else
 #for p in 0..${TPV}
         if (x + ${VO}u * ${p}u < OW) {
-            var t: ${OUT_TYPE};
+            let i = at + ${VO}u * ${p}u;
+            var v: ${OUT_TYPE};
 #for u in 0..${VO}
-            t[${u}] = acc[(${VO} * ${p} + ${u}) * ${TC} + ${c}];
+            v[${u}] = acc[(${VO} * ${p} + ${u}) * ${TC} + ${c}];
 #end
-            out[at / ${VO}u + ${p}u] = t;
+            out[i / ${VO}u] = ${NOW};
         }
 #end
 #end
     }
 #end
-#if ${EPILOGUE}
+#if ${SECOND_LOOK}
     // A second look at the thread's own results keeps the epilogue in the text once; unrolled, it would double compile time.
     let channels = select(0u, min(OC - first_c, ${TC}u), here);
     let pixels = min(OW - x, ${TP}u);

@@ -96,18 +96,18 @@ struct RowShape {
     vectors: bool,
     /// Kernel rows times input channels, over which stores are spread.
     depth: usize,
+    /// Results a thread at most: few cores want large tiles, a hardware GPU wants many threads.
+    most: usize,
 }
 
 impl Tile {
     /// The tile with the lowest cost per useful multiply-add. Unrolled text stays below 340 of them: compile time is theirs.
-    fn select(row: &RowShape, caps: &Caps) -> Self {
-        // Few cores want large tiles; a hardware GPU wants many threads.
-        let most = if caps.software { 112 } else { 32 };
+    fn select(row: &RowShape) -> Self {
         let mut best = (f64::INFINITY, Self { pixels: 1, channels: 1, read: 1, write: 1 });
         let widest = channel_tile(row.channels);
         for channels in [widest, widest.min(4)] {
             for pixels in 1..=row.write.clamp(1, 16) {
-                if pixels * channels * row.taps > 340 || pixels * channels > most {
+                if pixels * channels * row.taps > 340 || pixels * channels > row.most {
                     continue;
                 }
                 let tiles = row.write.div_ceil(pixels) * row.channels.div_ceil(channels);
@@ -147,19 +147,23 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
     let [dy, dx] = spec.dilation;
     let unrolled = if kw <= 7 && !strided { kw } else { 1 };
     let per_residue = if strided { ow.div_ceil(sx) } else { ow };
-    let tile = Tile::select(
-        &RowShape {
-            read: iw,
-            write: per_residue,
-            channels: oc,
-            stride: if strided { 1 } else { sx },
-            dilation: dx,
-            taps: unrolled,
-            vectors: !strided && unrolled == kw,
-            depth: ic * kh,
+    // An epilogue's text per result is dear to compile, a second look at the results is dear to run: short sums take the first.
+    let second_look = ic * kh * kw > 32;
+    let tile = Tile::select(&RowShape {
+        read: iw,
+        write: per_residue,
+        channels: oc,
+        stride: if strided { 1 } else { sx },
+        dilation: dx,
+        taps: unrolled,
+        vectors: !strided && unrolled == kw,
+        depth: ic * kh,
+        most: match (caps.software, second_look || conv.epilogue.is_identity()) {
+            (true, true) => 112,
+            (true, false) => 64,
+            (false, _) => 32,
         },
-        caps,
-    );
+    });
     let (tp, tc) = (tile.pixels, tile.channels);
     let ocp = oc.next_multiple_of(tc);
     let (xt, ct) = (per_residue.div_ceil(tp), oc.div_ceil(tc));
@@ -220,6 +224,8 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
         .set("LEAD", literal(lead))
         .set("V", tile.read)
         .set("VO", write)
+        .set("SECOND_LOOK", usize::from(second_look && !epilogue.is_identity()))
+        .set("NOW", if second_look { "v" } else { epilogue.result(write) })
         .set("X_TYPE", vector(tile.read))
         .set("SY", sy)
         .set("SX", sx)

@@ -55,20 +55,28 @@ impl Epilogue {
         Self { declarations: String::new(), function: String::new(), operands: vec![], words: vec![], identity: true }
     }
 
-    /// Fills the holes `OPERANDS`, `EPILOGUE` (a flag), `EPILOGUE_FN` and `RESULT`: the finished `v`, which is `width` neighbours
-    /// from element `i` on.
-    pub fn fill(&self, shader: Shader, width: usize) -> Shader {
-        let result = match (self.identity, width) {
+    /// Whether there is nothing to do.
+    pub fn is_identity(&self) -> bool {
+        self.identity
+    }
+
+    /// WGSL for the finished `v`, which is `width` neighbours from element `i` on.
+    pub fn result(&self, width: usize) -> &'static str {
+        match (self.identity, width) {
             (true, _) => "v",
             (_, 1) => "epilogue(i, v)",
             (_, 2) => "vec2<f32>(epilogue(i, v.x), epilogue(i + 1u, v.y))",
             _ => "vec4<f32>(epilogue(i, v.x), epilogue(i + 1u, v.y), epilogue(i + 2u, v.z), epilogue(i + 3u, v.w))",
-        };
+        }
+    }
+
+    /// Fills the holes `OPERANDS`, `EPILOGUE` (a flag), `EPILOGUE_FN` and `RESULT` (see [`Epilogue::result`]).
+    pub fn fill(&self, shader: Shader, width: usize) -> Shader {
         shader
             .set("OPERANDS", &self.declarations)
             .set("EPILOGUE", usize::from(!self.identity))
             .set("EPILOGUE_FN", &self.function)
-            .set("RESULT", result)
+            .set("RESULT", self.result(width))
     }
 }
 

@@ -19,6 +19,7 @@ pub(crate) struct Lab {
 /// A lowered step with its memory, ready to run again and again.
 pub(crate) struct Prepared {
     programs: Vec<(wgpu::ComputePipeline, wgpu::BindGroup, [u32; 3])>,
+    #[cfg_attr(not(test), allow(dead_code, reason = "only tests look at results"))]
     written: Vec<wgpu::Buffer>,
     name: String,
 }
@@ -148,6 +149,7 @@ impl Lab {
     }
 
     /// What target number `n` holds.
+    #[cfg(test)]
     pub fn read(&self, prepared: &Prepared, n: usize, dtype: DType, len: usize) -> HostData {
         let source = &prepared.written[n];
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
