@@ -32,6 +32,10 @@ use epilogue::{Epilogue, split_sum};
 /// # Errors
 /// [`Error::Unsupported`] for dtypes or sizes that the kernel cannot take.
 pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    // Kernels count on at least one result: they clamp addresses to the last one.
+    if step.write.is_some_and(|w| plan.buffers[w].len == 0) {
+        return Ok(Lowered::default());
+    }
     match &step.kernel {
         Kernel::Elementwise(_) => elementwise::lower(step, plan, caps),
         Kernel::Reduce { .. } => reduce::lower(step, plan, caps),
@@ -43,6 +47,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::CrossEntropy { .. } | Kernel::CrossEntropyGrad { .. } => cross_entropy::lower(step, plan, caps),
         Kernel::Gather { .. } => gather::lower(step, plan, caps),
         Kernel::ScatterAdd { .. } => scatter_add::lower(step, plan, caps),
+        Kernel::OptimStep { blocks: 0, .. } => Ok(Lowered::default()),
         Kernel::OptimStep { rule, blocks, .. } => {
             Ok(Lowered { programs: vec![optim::lower_store(*rule, *blocks, caps)?], scratch: vec![] })
         }

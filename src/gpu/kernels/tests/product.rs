@@ -22,7 +22,7 @@ fn view(batch: &[usize], shared: bool, rows: usize, cols: usize, t: bool, offset
 
 fn extent(v: &MatrixView, batch: &[usize], rows: usize, cols: usize) -> usize {
     let far: i64 = v.batch.iter().zip(batch).map(|(s, &b)| s * (b as i64 - 1)).sum();
-    (v.offset + far + v.row * (rows as i64 - 1) + v.col * (cols as i64 - 1) + 1) as usize
+    if rows * cols == 0 { 0 } else { (v.offset + far + v.row * (rows as i64 - 1) + v.col * (cols as i64 - 1) + 1) as usize }
 }
 
 fn expected(mm: &MatMul, a: &[f64], b: &[f64]) -> Vec<f64> {
@@ -67,6 +67,8 @@ fn matmul_matches_loops() {
         (&[3], 5, 9, 6, false, false, 0, false),
         (&[2, 3], 8, 8, 8, false, true, 0, true),
         (&[2], 4, 1024, 1024, false, false, 0, false),
+        (&[], 0, 4, 4, false, false, 0, false),
+        (&[], 5, 4, 0, false, false, 0, false),
     ];
     for &(batch, m, n, k, ta, tb, offset, shared) in rows {
         let a = view(batch, shared, m, k, ta, offset);
