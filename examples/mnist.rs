@@ -247,10 +247,10 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
             let logits = model.forward(&images)?;
             let batch_loss = cross_entropy(&logits, &labels, Reduction::Mean)?;
             let batch_hits = accuracy(&logits, &labels)?;
-            optimizer.set_lr(schedule.lr(epoch * steps + done));
-            optimizer.step(batch_loss.backward()?)?;
             loss.push(&batch_loss, indices.len() as f64)?;
             hits.push(&batch_hits, indices.len() as f64)?;
+            optimizer.set_lr(schedule.lr(epoch * steps + done));
+            optimizer.step(batch_loss.backward()?)?;
             progress.step(indices.len(), loss.recent());
             done += 1;
         }

@@ -160,7 +160,6 @@ impl RandomAffine {
     fn sample(&self, x: &Tensor, matrices: &Tensor) -> Result<Tensor> {
         let [n, c, h, w] = x.dims::<4>()?;
         let (pixels, rows, columns) = (h * w, h + PAD.0 + PAD.1, w + PAD.0 + PAD.1);
-        let device = x.device()?;
         let source = matrices.reshape([2 * n, 3]).matmul(&self.grid).reshape([n, 2, pixels]);
         // One pixel outside the image everything is zero, so clamping there changes nothing.
         let coordinate = |axis: isize, len: usize| {
@@ -169,18 +168,13 @@ impl RandomAffine {
             (&at - &whole, whole.cast(DType::I32))
         };
         let ((fx, x0), (fy, y0)) = (coordinate(0, w), coordinate(1, h));
-        let int = |value: usize| {
-            let value =
-                i32::try_from(value).map_err(|_| Error::argument("RandomAffine::apply", "the batch is too large", "split it"))?;
-            Tensor::from_slice(&[value], [1, 1, 1], &device)
-        };
-        // The last index must fit as well.
-        let last = n.saturating_mul(rows).saturating_mul(columns);
-        int(last)?;
-        let first: Vec<i32> = (0..n).map(|i| i32::try_from(i * rows * columns).unwrap_or(i32::MAX)).collect();
-        let first = Tensor::from_slice(&first, [1, n, 1], &device)?;
-        let index = (y0 * int(columns)? + x0 + first + &self.step).reshape(vec![4 * n * pixels]);
-        let table = x.pad(&[(0, 0), (0, 0), PAD, PAD]).permute(&[0, 2, 3, 1]).reshape([last, c]);
+        let (image, all) = (rows * columns, n * rows * columns);
+        if i32::try_from(all).is_err() {
+            return Err(Error::argument("RandomAffine::apply", format!("a batch of {n} images is too large"), "split it"));
+        }
+        let first = Tensor::iota(n, DType::I32, &x.device()?)?.reshape([1, n, 1]) * image as f64;
+        let index = (y0 * columns as f64 + x0 + first + &self.step).reshape(4 * n * pixels);
+        let table = x.pad(&[(0, 0), (0, 0), PAD, PAD]).permute(&[0, 2, 3, 1]).reshape([all, c]);
         let taps = table.gather_rows(&index).reshape([4, n * pixels, c]);
         let [a, b, d, e] = &self.weights;
         let weights = ((&fx * b + a) * (&fy * e + d)).reshape([4, n * pixels, 1]);

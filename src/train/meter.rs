@@ -9,9 +9,12 @@ const WINDOW: usize = 16;
 
 /// A weighted mean of scalar tensors.
 ///
-/// Each value comes to the host with the submission that follows it, and is counted when it has arrived.
+/// A value is fetched when the next one is pushed: by then a step has computed it, and its copy to the host joins the
+/// submission that follows. It is counted when it has arrived.
 #[derive(Debug, Default)]
 pub struct Meter {
+    /// Pushed last, and perhaps not computed yet.
+    fresh: Option<(Tensor, f64)>,
     coming: VecDeque<(PendingValue, f64)>,
     sum: f64,
     weight: f64,
@@ -25,21 +28,31 @@ impl Meter {
 
     /// A mean that continues from another's [`Meter::parts`].
     pub fn from_parts(sum: f64, weight: f64) -> Self {
-        Self { coming: VecDeque::new(), sum, weight }
+        Self { sum, weight, ..Self::default() }
     }
 
-    /// Adds a scalar; its weight is the number of samples it is the mean of.
+    /// Adds a scalar; its weight is the number of samples it is the mean of. Computes nothing: push before or after the
+    /// optimizer's step.
     ///
     /// # Errors
-    /// Errors of the values read, which may be those of earlier steps.
+    /// Errors of the values read, which are those of earlier steps.
     pub fn push(&mut self, value: &Tensor, weight: f64) -> Result<()> {
-        self.coming.push_back((value.read_later()?, weight));
+        self.fetch()?;
+        self.fresh = Some((value.clone(), weight));
         while let Some((value, _)) = self.coming.front_mut()
             && value.is_ready()?
         {
             self.take()?;
         }
         if self.coming.len() > WINDOW { self.take() } else { Ok(()) }
+    }
+
+    /// Starts to fetch the value that was pushed last.
+    fn fetch(&mut self) -> Result<()> {
+        if let Some((value, weight)) = self.fresh.take() {
+            self.coming.push_back((value.read_later()?, weight));
+        }
+        Ok(())
     }
 
     /// Counts the oldest value that is on its way.
@@ -52,6 +65,7 @@ impl Meter {
     }
 
     fn read(&mut self) -> Result<()> {
+        self.fetch()?;
         while !self.coming.is_empty() {
             self.take()?;
         }
