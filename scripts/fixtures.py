@@ -5,7 +5,7 @@ and `safetensors` (`pip install torch numpy safetensors`; a CPU build will do):
 
     python scripts/fixtures.py tests/fixtures
 
-It writes three files. Every random value comes from a generator seeded by the
+It writes one file a family. Every random value comes from a generator seeded by the
 name of what it fills, so adding a case leaves the other cases as they were.
 Inputs are float32; PyTorch computes on them in float64, and the results are
 rounded to float32 on the way out. Labels are int32. The metadata of each file
@@ -26,6 +26,10 @@ ops.safetensors
     {op}.{case}.grad.{name}     gradients of sum(out * ct)
     {op}.{case}.after.{name}    state changed in place (batch_norm only)
     metadata {op}.{case}        the arguments
+
+shape.safetensors
+    as ops.safetensors, for activations, statistics, scans, arrangements and
+    sorts; a case without a gradient has no cotangent
 
 traces.safetensors
     {model}.init.{key}          initial weights, under their state dict names
@@ -255,6 +259,35 @@ OPS: dict[str, Callable] = {
     "atan2": lambda y, x: torch.atan2(y, x),
     "pow": lambda x, exponent: torch.pow(x, exponent),
     "remainder": lambda x, divisor: torch.remainder(x, divisor),
+    "relu6": lambda x: F.relu6(x),
+    "leaky_relu": lambda x, **args: F.leaky_relu(x, **args),
+    "selu": lambda x: F.selu(x),
+    "hardsigmoid": lambda x: F.hardsigmoid(x),
+    "softsign": lambda x: F.softsign(x),
+    "logsigmoid": lambda x: F.logsigmoid(x),
+    "hardtanh": lambda x, **args: F.hardtanh(x, **args),
+    "lerp": lambda x, end, weight: torch.lerp(x, end.expand_as(x), weight),
+    "masked_fill": lambda x, mask, value: x.masked_fill(mask.bool(), value),
+    "std": lambda x, **args: torch.std(x, **args),
+    "logsumexp": lambda x, **args: torch.logsumexp(x, **args),
+    "norm": lambda x, p, **args: torch.linalg.vector_norm(x, float(p), **args),
+    "any": lambda x, dim, keepdim: (x != 0).any(dim, keepdim=keepdim),
+    "all": lambda x, dim, keepdim: (x != 0).all(dim, keepdim=keepdim),
+    "count_nonzero": lambda x, dim, keepdim: (x != 0).sum(dim, keepdim=keepdim),
+    "cumsum": lambda x, dim: torch.cumsum(x, dim),
+    "cumprod": lambda x, dim: torch.cumprod(x, dim),
+    "repeat": lambda x, counts: x.repeat(counts),
+    "roll": lambda x, shift, dim: torch.roll(x, shift, dim),
+    "tril": lambda x, diagonal: torch.tril(x, diagonal),
+    "triu": lambda x, diagonal: torch.triu(x, diagonal),
+    "diag": lambda x, diagonal: torch.diag(x, diagonal),
+    "pad": lambda x, **args: F.pad(x, **args),
+    "flip": lambda x, dims: torch.flip(x, dims),
+    "chunk": lambda x, n, dim, index: torch.chunk(x, n, dim)[index],
+    "split": lambda x, sizes, dim, index: torch.split(x, sizes, dim)[index],
+    "sort": lambda x, **args: torch.sort(x, stable=True, **args).values,
+    "argsort": lambda x, **args: torch.argsort(x, stable=True, **args),
+    "topk": lambda x, k, dim: torch.topk(x, k, dim).values,
 }
 
 
@@ -448,16 +481,124 @@ def elementwise_cases():
     yield Case("remainder", "scalar_negative", dict(x=off_grid(3, 5)), dict(divisor=-1.5))
 
 
-def ops():
-    tensors, metadata = {}, {}
-    cases = [
-        *conv_cases(),
-        *pool_cases(),
-        *norm_cases(),
-        *softmax_cases(),
-        *matmul_cases(),
-        *elementwise_cases(),
+def activation_cases():
+    # op, suffix of the case, arguments. The inputs avoid the kinks.
+    table = [
+        ("relu6", "", {}),
+        ("leaky_relu", "", dict(negative_slope=0.01)),
+        ("leaky_relu", "slope", dict(negative_slope=0.3)),
+        ("selu", "", {}),
+        ("hardsigmoid", "", {}),
+        ("softsign", "", {}),
+        ("logsigmoid", "", {}),
+        ("hardtanh", "", dict(min_val=-1.0, max_val=1.0)),
+        ("hardtanh", "bounds", dict(min_val=-0.25, max_val=2.5)),
+        ("softplus", "threshold", dict(beta=0.5, threshold=1.0)),
     ]
+    points = (-60.0, -21.0, -10.0, -2.5, -0.1, -1e-3, 1e-3, 0.1, 2.25, 5.0, 10.0, 21.0, 60.0)
+    for op, suffix, args in table:
+        name = lambda kind: f"{kind}_{suffix}" if suffix else kind
+        yield Case(op, name("random"), dict(x=normal(3, 7, scale=2.0)), args)
+        yield Case(op, name("wide"), dict(x=values(*points)), args)
+    for weight in (0.0, 0.25, 0.75, 1.0):
+        yield Case("lerp", f"{weight:g}", dict(x=normal(4, 5), end=normal(5)), dict(weight=weight))
+    for case, mask in [("full", (3, 5)), ("row", (5,)), ("column", (3, 1))]:
+        mask = lambda r, mask=mask: r.integers(0, 2, mask)
+        yield Case("masked_fill", case, dict(x=normal(3, 5), mask=mask), dict(value=-2.5))
+
+
+def statistic_cases():
+    # case, x, dim, keepdim
+    table = [
+        ("rows", (4, 6), (1,), False),
+        ("columns", (5, 3), (0,), True),
+        ("two", (3, 4, 5), (0, 2), False),
+        ("all", (3, 7), (0, 1), False),
+    ]
+    for case, x, dim, keepdim in table:
+        over = dict(dim=dim, keepdim=keepdim)
+        for correction in (0, 1, 2):
+            yield Case("std", f"{case}_{correction}", dict(x=normal(*x)), dict(correction=correction, **over))
+        yield Case("logsumexp", case, dict(x=normal(*x, scale=30.0, shift=80.0)), over)
+        for p in (0.0, 0.5, 1.0, 2.0, 3.5, float("inf")):
+            yield Case("norm", f"{case}_{p:g}", dict(x=normal(*x)), dict(p=str(p), **over))
+        # Kinks: half of the elements are 0, and a whole row is.
+        for p in (1.0, 2.0, 3.0, float("inf")):
+            sparse = lambda r, x=x: r.integers(-1, 2, x) * np.arange(x[0]).reshape(-1, *[1] * (len(x) - 1)) * 1.0
+            yield Case("norm", f"{case}_sparse_{p:g}", dict(x=sparse), dict(p=str(p), **over))
+        few = lambda r, x=x: r.integers(0, 2, x) * 0.5
+        for op in ("any", "all", "count_nonzero"):
+            yield Case(op, case, dict(x=few), over, constant=("x",))
+    yield Case("std", "constant", dict(x=values([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])), dict(correction=1, dim=(1,), keepdim=False))
+
+    for case, x, dim in [("vector", (9,), 0), ("rows", (3, 8), 1), ("columns", (8, 3), 0), ("middle", (2, 5, 3), -2), ("long", (2, 150), 1)]:
+        yield Case("cumsum", case, dict(x=normal(*x)), dict(dim=dim))
+        yield Case("cumprod", case, dict(x=signed(0.7, 1.4, *x)), dict(dim=dim))
+    yield Case("cumprod", "zeros", dict(x=values([1.0, 0.0, 2.0, 3.0], [0.0, 2.0, 0.0, 5.0])), dict(dim=1))
+
+
+def arrange_cases():
+    # op, case, x, arguments
+    table = [
+        ("repeat", "plain", (2, 3), dict(counts=(2, 3))),
+        ("repeat", "in_front", (2, 3), dict(counts=(3, 1, 2))),
+        ("roll", "plain", (3, 7), dict(shift=3, dim=1)),
+        ("roll", "back", (5, 2), dict(shift=-12, dim=0)),
+        ("tril", "plain", (4, 6), dict(diagonal=0)),
+        ("tril", "above", (2, 4, 3), dict(diagonal=1)),
+        ("triu", "plain", (5, 4), dict(diagonal=0)),
+        ("triu", "below", (2, 4, 4), dict(diagonal=-2)),
+        ("diag", "vector", (4,), dict(diagonal=0)),
+        ("diag", "vector_above", (3,), dict(diagonal=2)),
+        ("diag", "vector_below", (3,), dict(diagonal=-1)),
+        ("diag", "matrix", (4, 6), dict(diagonal=0)),
+        ("diag", "matrix_above", (4, 6), dict(diagonal=3)),
+        ("diag", "matrix_below", (5, 3), dict(diagonal=-2)),
+        ("pad", "constant", (1, 2, 3, 4), dict(pad=(1, 2, 0, 3), mode="constant", value=0.5)),
+        ("pad", "reflect", (1, 2, 3, 4), dict(pad=(1, 3, 2, 0), mode="reflect")),
+        ("pad", "replicate", (1, 2, 3, 4), dict(pad=(1, 5, 2, 0), mode="replicate")),
+        ("flip", "one", (3, 4), dict(dims=(1,))),
+        ("flip", "two", (2, 3, 4), dict(dims=(0, 2))),
+        ("chunk", "last", (7, 2), dict(n=3, dim=0, index=2)),
+        ("chunk", "first", (2, 8), dict(n=3, dim=1, index=0)),
+        ("split", "middle", (2, 9), dict(sizes=(2, 3, 4), dim=1, index=1)),
+        ("split", "last", (5, 2), dict(sizes=(1, 4), dim=0, index=1)),
+        ("sort", "rows", (4, 9), dict(dim=1, descending=False)),
+        ("sort", "columns", (9, 3), dict(dim=0, descending=True)),
+        ("sort", "middle", (2, 6, 3), dict(dim=1, descending=False)),
+        ("topk", "rows", (4, 9), dict(k=3, dim=1)),
+        ("topk", "columns", (6, 2), dict(k=6, dim=0)),
+        ("argsort", "rows", (4, 9), dict(dim=1, descending=False)),
+        ("argsort", "columns", (9, 4), dict(dim=0, descending=True)),
+    ]
+    for op, case, x, args in table:
+        yield Case(op, case, dict(x=normal(*x)), args)
+    tied = lambda r: r.integers(0, 4, (3, 12)) * 1.0
+    for descending in (False, True):
+        name = "ties_down" if descending else "ties"
+        yield Case("argsort", name, dict(x=tied), dict(dim=1, descending=descending))
+
+
+def ops():
+    return evaluated(
+        [
+            *conv_cases(),
+            *pool_cases(),
+            *norm_cases(),
+            *softmax_cases(),
+            *matmul_cases(),
+            *elementwise_cases(),
+        ]
+    )
+
+
+def shape():
+    return evaluated([*activation_cases(), *statistic_cases(), *arrange_cases()])
+
+
+def evaluated(cases):
+    """The tensors and the metadata of these cases; one without a gradient has no cotangent."""
+    tensors, metadata = {}, {}
     for case in cases:
         name = f"{case.op}.{case.case}"
         assert name not in metadata, f"two cases are called {name}"
@@ -474,13 +615,13 @@ def ops():
 
         out = OPS[case.op](**inputs, **case.args)
         out, after = out if isinstance(out, tuple) else (out, {})
-        ct = from_numpy(rng(f"{name}.ct").standard_normal(out.shape))
-        out.backward(computed(ct))
-
         tensors[f"{name}.out"] = stored(out)
-        tensors[f"{name}.ct"] = ct
+        if out.requires_grad:
+            ct = from_numpy(rng(f"{name}.ct").standard_normal(out.shape))
+            out.backward(computed(ct))
+            tensors[f"{name}.ct"] = ct
         for key, tensor in inputs.items():
-            if tensor.requires_grad:
+            if tensor.grad is not None:
                 tensors[f"{name}.grad.{key}"] = stored(tensor.grad)
         for key, tensor in after.items():
             tensors[f"{name}.after.{key}"] = stored(tensor)
@@ -581,7 +722,7 @@ def traces():
     return tensors, metadata
 
 
-FILES = {"optimizers": optimizers, "ops": ops, "traces": traces}
+FILES = {"optimizers": optimizers, "ops": ops, "shape": shape, "traces": traces}
 
 
 def main():

@@ -1,5 +1,7 @@
 //! Tensors: lazy handles, and the methods that build graphs of them. One file a family of methods.
 
+mod activation;
+mod arrange;
 mod contract;
 mod create;
 mod display;
@@ -10,8 +12,12 @@ mod operators;
 mod pending;
 mod reduce;
 mod rows;
+mod scan;
+mod sort;
+mod statistics;
 mod window;
 
+pub use arrange::PadMode;
 pub use pending::PendingValue;
 pub use window::{ConvOptions, PoolOptions};
 

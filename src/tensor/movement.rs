@@ -1,8 +1,11 @@
 //! Methods that rename coordinates: views, which cost nothing by themselves.
 
+use super::reduce::resolve;
 use super::{Fault, Tensor, need_axis};
+use crate::dtype::DType;
+use crate::error::Result;
 use crate::graph::Op;
-use crate::shape::{IntoShape, Shape};
+use crate::shape::{IntoAxes, IntoShape, Shape};
 use std::panic::Location;
 
 impl Tensor {
@@ -179,19 +182,20 @@ impl Tensor {
         })
     }
 
-    /// Reverses an axis.
+    /// Reverses axes (`()` for all).
     #[track_caller]
-    pub fn flip(&self, axis: isize) -> Self {
+    pub fn flip(&self, axes: impl IntoAxes) -> Self {
+        let axes = axes.into_axes();
         Self::guard("flip", &[self], Location::caller(), |n| {
-            let at = need_axis(&n[0].shape, axis)?;
-            let rank = n[0].shape.rank();
-            let (mut start, mut step) = (vec![0; rank], vec![1; rank]);
-            start[at] = n[0].shape[at] as i64 - 1;
-            step[at] = -1;
-            if n[0].shape[at] < 2 {
+            let shape = n[0].shape;
+            let (mut start, mut step) = (vec![0; shape.rank()], vec![1; shape.rank()]);
+            for d in resolve(&shape, axes.as_deref())?.into_iter().filter(|&d| shape[d] > 1) {
+                (start[d], step[d]) = (shape[d] as i64 - 1, -1);
+            }
+            if step.iter().all(|&s| s == 1) {
                 return Ok(self.clone());
             }
-            Ok(Self::build(Op::Slice { start, step }, &[self], n[0].shape, n[0].dtype))
+            Ok(Self::build(Op::Slice { start, step }, &[self], shape, n[0].dtype))
         })
     }
 
@@ -234,30 +238,12 @@ impl Tensor {
                     return Err(Fault::shape(reason, "only the joined axis may differ"));
                 }
             }
-            let total: usize = n.iter().map(|t| t.shape[d]).sum();
-            // Each piece padded to the whole, then selected by position.
-            let mut from = 0;
-            let mut joined: Option<Self> = None;
-            for (tensor, node) in tensors.iter().zip(n) {
-                let len = node.shape[d];
-                let mut amounts = vec![(0, 0); node.shape.rank()];
-                amounts[d] = (from, total - from - len);
-                let piece = tensor.pad(&amounts);
-                joined = Some(match joined {
-                    None => piece,
-                    Some(so_far) => {
-                        let mut dims = vec![1; node.shape.rank()];
-                        dims[d] = total;
-                        let position = match Self::iota(total, crate::dtype::DType::I32, &node.device) {
-                            Ok(p) => p.reshape(dims),
-                            Err(e) => return Ok(Self::from_error(e)),
-                        };
-                        position.lt(&position.scalar_like(from as f64)).where_(&so_far, &piece)
-                    }
-                });
-                from += len;
+            let whole = n.iter().try_fold(0usize, |sum, t| sum.checked_add(t.shape[d])).map(|len| first.shape.with(d, len));
+            if whole.is_none_or(|shape| Shape::new(&shape).is_err()) {
+                return Err(Fault::shape("the joined shape is too large", "join fewer tensors"));
             }
-            joined.ok_or_else(|| Fault::shape("no tensors were given", "give at least one"))
+            let pieces: Vec<&Self> = tensors.iter().zip(n).filter(|(_, node)| node.shape[d] > 0).map(|(&t, _)| t).collect();
+            Ok(if pieces.is_empty() { tensors[0].clone() } else { join(&pieces, d).unwrap_or_else(Self::from_error) })
         })
     }
 
@@ -267,4 +253,26 @@ impl Tensor {
         let raised: Vec<Self> = tensors.iter().map(|t| t.unsqueeze(axis)).collect();
         Self::cat(&raised.iter().collect::<Vec<_>>(), axis)
     }
+}
+
+/// Joins tensors along axis `d` two by two, as a balanced tree: many tensors make several kernels, each of which reads few.
+fn join(tensors: &[&Tensor], d: usize) -> Result<Tensor> {
+    if let [one] = tensors {
+        return Ok((*one).clone());
+    }
+    let (front, back) = tensors.split_at(tensors.len() / 2);
+    let (front, back) = (join(front, d)?, join(back, d)?);
+    let shape = front.shape()?;
+    let (ahead, behind) = (shape[d], back.shape()?[d]);
+    let padded = |t: &Tensor, amount: (usize, usize)| {
+        let mut amounts = vec![(0, 0); shape.rank()];
+        amounts[d] = amount;
+        t.pad(&amounts)
+    };
+    let mut dims = vec![1; shape.rank()];
+    dims[d] = ahead + behind;
+    let position = Tensor::iota(ahead + behind, DType::I32, &front.device()?)?.reshape(dims);
+    // Each half padded to the whole, then selected by position: NaN in one half cannot reach the other.
+    let first = position.lt(&position.scalar_like(ahead as f64));
+    Ok(first.where_(&padded(&front, (0, behind)), &padded(&back, (ahead, 0))))
 }

@@ -148,7 +148,7 @@ fn all(shape: &Shape) -> Vec<isize> {
 }
 
 /// Axes ascending and unique; `None` is all of them.
-fn resolve(shape: &Shape, axes: Option<&[isize]>) -> Result<Vec<usize>, Fault> {
+pub(super) fn resolve(shape: &Shape, axes: Option<&[isize]>) -> Result<Vec<usize>, Fault> {
     let Some(axes) = axes else { return Ok((0..shape.rank()).collect()) };
     let mut resolved = axes.iter().map(|&a| need_axis(shape, a)).collect::<Result<Vec<_>, _>>()?;
     resolved.sort_unstable();
@@ -158,7 +158,8 @@ fn resolve(shape: &Shape, axes: Option<&[isize]>) -> Result<Vec<usize>, Fault> {
     Ok(resolved)
 }
 
-fn drop_axes(shape: &Shape, axes: &[usize]) -> Shape {
+/// The shape without these axes.
+pub(super) fn drop_axes(shape: &Shape, axes: &[usize]) -> Shape {
     let kept: Vec<usize> = (0..shape.rank()).filter(|d| !axes.contains(d)).map(|d| shape[d]).collect();
     Shape::of(&kept)
 }

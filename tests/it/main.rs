@@ -4,12 +4,15 @@
 
 mod common;
 mod eval;
+mod extremes_shape;
 mod fixtures;
+mod fixtures_shape;
 mod gradients;
 mod ops;
 mod optim;
 mod params;
 mod refusals;
+mod refusals_shape;
 mod samples;
 mod shaders;
 mod steady;

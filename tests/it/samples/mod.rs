@@ -1,10 +1,13 @@
 //! The table of ops and samples: what each op is, on which inputs it is tried, and how exact it must be.
 
+mod activations;
+mod arrange;
 mod binary;
 mod contractions;
 mod movement;
 mod reductions;
 mod rows;
+mod statistics;
 mod unary;
 mod windows;
 
@@ -70,6 +73,9 @@ pub fn samples() -> Vec<Sample> {
         contractions::contractions(),
         windows::windows(),
         rows::rows(),
+        activations::activations(),
+        statistics::statistics(),
+        arrange::arrange(),
     ]
     .into_iter()
     .flatten()
