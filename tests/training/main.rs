@@ -4,6 +4,7 @@
 mod augment;
 mod modules;
 mod optimizers;
+mod steady;
 mod traces;
 
 use std::path::PathBuf;
@@ -14,12 +15,15 @@ use wgrad::{Device, DeviceOptions, Tensor};
 /// The device under test. One that cannot be had fails every test: nothing is skipped.
 fn device() -> &'static Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
-    DEVICE.get_or_init(|| {
-        let wanted = std::env::var("WGRAD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
-        let (name, clamped) = wanted.strip_suffix("+clamped").map_or((wanted.as_str(), false), |n| (n, true));
-        let options = DeviceOptions { clamped, checks: Some(true), ..DeviceOptions::default() };
-        Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
-    })
+    DEVICE.get_or_init(open)
+}
+
+/// A device of a test's own, for those that look at its counters.
+fn open() -> Device {
+    let wanted = std::env::var("WGRAD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let (name, clamped) = wanted.strip_suffix("+clamped").map_or((wanted.as_str(), false), |n| (n, true));
+    let options = DeviceOptions { clamped, checks: Some(true), ..DeviceOptions::default() };
+    Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
 }
 
 /// One of the files that `scripts/fixtures.py` has written.

@@ -1,0 +1,55 @@
+//! The loop of the `mnist` example: augmentation, dropout, metrics and Adam in one plan and one submission a step.
+
+use crate::open;
+use wgrad::DeviceKind;
+use wgrad::data::{AffineConfig, LabelledImages, Loader, Normalize, RandomAffine};
+use wgrad::nn::loss::{Reduction, accuracy, cross_entropy};
+use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
+use wgrad::optim::{Adam, AdamConfig, Optimizer, Schedule};
+use wgrad::train::Meter;
+
+const STEPS: u64 = 10;
+
+#[test]
+fn a_step_with_augmentation_and_metrics_is_one_submission() {
+    let device = open();
+    let pixels = (0..40 * 64).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect();
+    let data = LabelledImages::new(8, 8, pixels, (0..40).map(|i| i % 3).collect()).unwrap();
+    let init = Init::new(&device, 1);
+    let model = Sequential::new()
+        .push(Conv2d::new(1, 4, [3, 3], Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() }, &init).unwrap())
+        .push(Relu)
+        .push(MaxPool2d::new(2))
+        .push(Flatten)
+        .push(Dropout::new(0.3, &init).unwrap())
+        .push(Linear::new(64, 3, &init).unwrap());
+    let mut adam = Adam::new(&model.parameters(), AdamConfig::default()).unwrap();
+    let normalize = Normalize::new(&[0.5], &[0.3], &device).unwrap();
+    let augment = RandomAffine::new(AffineConfig::default(), [8, 8], &device).unwrap();
+    let schedule = Schedule::Cosine { base: 1e-2, warmup: 2, total: 20, floor: 0.1 };
+    let loader = Loader::new(data.len(), 8, 3).unwrap().drop_last(true);
+    let (mut loss, mut hits) = (Meter::new(), Meter::new());
+    let mut before = None;
+    for (step, indices) in (0..4).flat_map(|epoch| loader.epoch(epoch)).take(STEPS as usize + 2).enumerate() {
+        if step == 2 {
+            device.flush().unwrap();
+            before = Some(device.counters());
+        }
+        let (x, y) = data.batch(&indices, &device).unwrap();
+        let x = normalize.apply(&augment.apply(&x, &init.generator).unwrap());
+        let logits = model.forward(&x).unwrap();
+        let batch_loss = cross_entropy(&logits, &y, Reduction::Mean).unwrap();
+        loss.push(&batch_loss, 8.0).unwrap();
+        hits.push(&accuracy(&logits, &y).unwrap(), 8.0).unwrap();
+        adam.set_lr(schedule.lr(step));
+        adam.step(batch_loss.backward().unwrap()).unwrap();
+    }
+    let (before, after) = (before.unwrap(), device.counters());
+    assert_eq!(after.plans, before.plans, "plans");
+    assert_eq!(after.pipelines, before.pipelines, "pipelines");
+    if device.kind() != DeviceKind::Cpu {
+        assert_eq!(after.submissions - before.submissions, STEPS, "submissions");
+    }
+    assert!(loss.mean().unwrap().is_finite() && hits.mean().unwrap() <= 1.0);
+    assert_eq!(device.counters().plans, after.plans, "reading metrics compiles nothing");
+}
