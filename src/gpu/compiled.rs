@@ -230,5 +230,5 @@ fn cuts(steps: &[Step], software: bool) -> Vec<bool> {
 
 fn compile_all(gpu: &GpuExecutor, programs: &[(usize, Program)]) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = gpu.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-    programs.iter().map(|(_, p)| pipelines.get(&gpu.context, p)).collect()
+    pipelines.all(&gpu.context, programs.iter().map(|(_, p)| p))
 }

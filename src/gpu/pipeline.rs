@@ -2,9 +2,11 @@
 
 use super::context::Context;
 use super::program::Program;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A compiled program.
 #[derive(Debug)]
@@ -18,29 +20,51 @@ pub(crate) struct Pipeline {
 /// The pipelines of a device. Programs with one text and one list of access modes share one.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
-    made: HashMap<(String, Vec<bool>), Arc<Pipeline>>,
-    layouts: HashMap<Vec<bool>, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>,
+    made: HashMap<Key, Arc<Pipeline>>,
+    layouts: HashMap<Vec<bool>, Layouts>,
+}
+
+/// A program's text, and whether it only reads each of its operands.
+type Key = (String, Vec<bool>);
+
+type Layouts = (wgpu::BindGroupLayout, wgpu::PipelineLayout);
+
+/// A pipeline to be made.
+struct Task<'p> {
+    program: &'p Program,
+    layout: wgpu::BindGroupLayout,
+    pipeline_layout: wgpu::PipelineLayout,
 }
 
 impl Pipelines {
-    /// The pipeline of a program, compiled if it is new.
+    /// A pipeline for each program, compiled where it is new: on several threads, since that takes most of the time of a
+    /// first step.
     ///
     /// # Errors
-    /// The text does not compile, which is a mistake of this crate.
-    pub fn get(&mut self, context: &Context, program: &Program) -> Result<Arc<Pipeline>> {
-        let read_only: Vec<bool> = program.operands.iter().map(|o| o.is_read_only()).collect();
-        let key = (program.source.clone(), read_only);
-        if let Some(found) = self.made.get(&key) {
+    /// A text does not compile, which is a mistake of this crate.
+    pub fn all<'p>(&mut self, context: &Context, programs: impl Iterator<Item = &'p Program>) -> Result<Vec<Arc<Pipeline>>> {
+        let keyed: Vec<(&Program, Key)> = programs.map(|p| (p, key(p))).collect();
+        let mut new: HashMap<&Key, Task<'_>> = HashMap::new();
+        for (program, key) in &keyed {
+            if !self.made.contains_key(key) && !new.contains_key(key) {
+                let (layout, pipeline_layout) = self.layout(context, program, &key.1)?;
+                new.insert(key, Task { program, layout, pipeline_layout });
+            }
+        }
+        let (keys, tasks): (Vec<&Key>, Vec<Task<'_>>) = new.into_iter().unzip();
+        for (n, made) in compile(context, &tasks) {
+            self.made.insert(keys[n].clone(), Arc::new(made?));
+        }
+        let missing = |p: &Program| Error::internal(format!("{} was not compiled", p.name));
+        keyed.iter().map(|(program, key)| self.made.get(key).cloned().ok_or_else(|| missing(program))).collect()
+    }
+
+    fn layout(&mut self, context: &Context, program: &Program, read_only: &[bool]) -> Result<Layouts> {
+        if let Some(found) = self.layouts.get(read_only) {
             return Ok(found.clone());
         }
-        let made = context.scoped(&program.name, || {
-            let (layout, pipeline_layout) =
-                self.layouts.entry(key.1.clone()).or_insert_with(|| make_layouts(&context.device, &key.1)).clone();
-            let pipeline = make_pipeline(context, program, &pipeline_layout);
-            Pipeline { pipeline, layout }
-        })?;
-        let made = Arc::new(made);
-        self.made.insert(key, made.clone());
+        let made = context.scoped(&program.name, || make_layouts(&context.device, read_only))?;
+        self.layouts.insert(read_only.to_vec(), made.clone());
         Ok(made)
     }
 
@@ -58,8 +82,38 @@ impl Pipelines {
     }
 }
 
+fn key(program: &Program) -> Key {
+    (program.source.clone(), program.operands.iter().map(|o| o.is_read_only()).collect())
+}
+
+/// Makes pipelines, each with its task's number. The threads are of its own: a shared pool could run another evaluation of
+/// this device here, which would wait for the locks that this one holds.
+fn compile(context: &Context, tasks: &[Task<'_>]) -> Vec<(usize, Result<Pipeline>)> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut made = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let Some(task) = tasks.get(n) else { return made };
+            // Errors are caught by thread.
+            let pipeline = context.scoped(&task.program.name, || make_pipeline(context, task.program, &task.pipeline_layout));
+            made.push((n, pipeline.map(|pipeline| Pipeline { pipeline, layout: task.layout.clone() })));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(tasks.len());
+    std::thread::scope(|scope| {
+        // Where the system gives no more threads, this one does their share.
+        let helpers: Vec<_> = (1..threads).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let mut made = work();
+        for helper in helpers {
+            made.extend(helper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        made
+    })
+}
+
 /// Binding 0 is the uniform record, the others are storage buffers.
-fn make_layouts(device: &wgpu::Device, read_only: &[bool]) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+fn make_layouts(device: &wgpu::Device, read_only: &[bool]) -> Layouts {
     let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
         binding: u32::try_from(binding).unwrap_or(u32::MAX),
         visibility: wgpu::ShaderStages::COMPUTE,
