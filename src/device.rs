@@ -429,9 +429,13 @@ fn threads() -> usize {
 
 fn no_device(wanted: &str, list: &[DeviceInfo]) -> Error {
     let found: Vec<String> = list.iter().map(|d| format!("{}: {} ({})", d.index, d.name, d.kind)).collect();
+    let help = match wanted {
+        "gpu" | "software" => GET_A_DRIVER,
+        _ => "use gpu, software or cpu, an index, or part of a name from the list (`cargo run --example devices`)",
+    };
     Error::NoDevice {
         wanted: wanted.into(),
         reason: format!("looked for Vulkan, Metal and DX12 adapters and found [{}]", found.join("; ")),
-        help: GET_A_DRIVER.into(),
+        help: help.into(),
     }
 }

@@ -68,16 +68,17 @@ impl Tensor {
         })
     }
 
-    /// I32 index of the first largest element along an axis; NaN counts as the largest.
+    /// I32 index of the first largest element over `axes` (`()` for all); NaN counts as the largest. Over several axes it is
+    /// the linear index within them, in row-major order.
     #[track_caller]
-    pub fn argmax(&self, axis: isize, keepdim: bool) -> Self {
-        self.arg_reduce("argmax", ReduceOp::Max, axis, keepdim, Location::caller())
+    pub fn argmax(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
+        self.arg_reduce("argmax", ReduceOp::Max, axes.into_axes(), keepdim, Location::caller())
     }
 
-    /// I32 index of the first smallest element along an axis; NaN counts as the smallest.
+    /// I32 index of the first smallest element over `axes`, as [`Tensor::argmax`]; NaN counts as the smallest.
     #[track_caller]
-    pub fn argmin(&self, axis: isize, keepdim: bool) -> Self {
-        self.arg_reduce("argmin", ReduceOp::Min, axis, keepdim, Location::caller())
+    pub fn argmin(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
+        self.arg_reduce("argmin", ReduceOp::Min, axes.into_axes(), keepdim, Location::caller())
     }
 
     fn reduce(&self, name: &'static str, op: ReduceOp, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
@@ -104,21 +105,31 @@ impl Tensor {
         })
     }
 
-    fn arg_reduce(&self, name: &'static str, op: ReduceOp, axis: isize, keepdim: bool, at: super::At) -> Self {
+    fn arg_reduce(&self, name: &'static str, op: ReduceOp, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
         Self::guard(name, &[self], at, |n| {
             let shape = n[0].shape;
-            let axis = need_axis(&shape, axis)?;
-            if shape[axis] == 0 {
+            let axes = resolve(&shape, axes.as_deref())?;
+            if axes.iter().any(|&d| shape[d] == 0) {
                 return Err(Fault::shape(
                     "no element to choose from along an axis of length 0",
-                    "reduce over an axis with elements",
+                    "reduce over axes with elements",
                 ));
             }
             if n[0].dtype == DType::Bool {
                 return Err(Fault::dtype("bool has no order", "cast it to i32 first"));
             }
-            let index = Self::build(Op::ArgReduce { op, axis }, &[self], shape.with(axis, 1), DType::I32);
-            Ok(if keepdim { index } else { index.reshape(drop_axes(&shape, &[axis])) })
+            // The reduced axes last, merged into one.
+            let mut order: Vec<usize> = (0..shape.rank()).filter(|d| !axes.contains(d)).collect();
+            let kept = drop_axes(&shape, &axes);
+            order.extend(&axes);
+            let mut merged = kept.to_vec();
+            merged.push(axes.iter().map(|&d| shape[d]).product());
+            let flat = self.permute(&order).reshape(merged);
+            let mut one = kept.to_vec();
+            one.push(1);
+            let index = Self::build(Op::ArgReduce { op, axis: kept.rank() }, &[&flat], Shape::of(&one), DType::I32);
+            let wide = axes.iter().fold(shape, |s, &d| s.with(d, 1));
+            Ok(index.reshape(if keepdim { wide } else { kept }))
         })
     }
 

@@ -31,6 +31,8 @@ pub fn reductions() -> Vec<Sample> {
         .flat(),
     );
     rows.push(Sample::new("argmax", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmax(1, false)).flat());
+    rows.push(Sample::new("argmax over two axes", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmax([0, 2], true)).flat());
+    rows.push(Sample::new("argmin over all", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmin((), false)).flat());
     rows.push(Sample::new("argmin", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmin(0, true)).flat());
     rows.push(Sample::new("argmax of equals", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].round().argmax(1, false)).flat());
     rows.push(
