@@ -79,7 +79,7 @@ impl Tensor {
     }
 
     /// The p-norm over `axes`: `(Σ |x|ᵖ)^(1/p)` for p above 0, the largest `|x|` for p = ∞, and the number of elements other
-    /// than 0 for p = 0 (without a gradient). The gradient with respect to elements that are 0, and that of a norm that is 0,
+    /// than 0 for p = 0 (whose gradient is 0). The gradient with respect to elements that are 0, and that of a norm that is 0,
     /// is 0.
     #[track_caller]
     pub fn norm(&self, p: f64, axes: impl IntoAxes, keepdim: bool) -> Self {
@@ -98,7 +98,7 @@ impl Tensor {
                 ));
             }
             Ok(if p == 0.0 {
-                self.ne(&self.scalar_like(0.0)).cast(n[0].dtype).sum(&axes, keepdim)
+                self.nonzero().sum(&axes, keepdim)
             } else if p == 1.0 {
                 self.abs().sum(&axes, keepdim)
             } else if p == 2.0 {
@@ -110,6 +110,11 @@ impl Tensor {
                 power(&power(&self.abs(), p).sum(&axes, keepdim), 1.0 / p)
             })
         })
+    }
+
+    /// 1 where x is other than 0 (NaN is), else 0; the gradient is 0.
+    fn nonzero(&self) -> Self {
+        self.is_nan().where_(&self.scalar_like(1.0), &self.abs().sign())
     }
 
     /// `√x`, with gradient 0 at 0.

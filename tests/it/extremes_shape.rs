@@ -60,6 +60,7 @@ fn statistics_at_the_ends_of_f32() {
     let g = x.slice(0, 0, 1).std((), 1, false).backward().and_then(|g| g.get(&x)).expect("a gradient");
     close("std's gradient", &values(&g), &[0.0; 4], 0.0, 0.0);
     let x = upload(&[nan, 0.0, -0.0, 0.0], &[2, 2], DType::F32, device());
+    assert_eq!(values(&x.norm(0.0, 1, false)), [1.0, 0.0]);
     assert_eq!(x.any(1, false).to_vec::<bool>().expect("bools"), [true, false]);
     assert_eq!(x.all(1, false).to_vec::<bool>().expect("bools"), [false, false]);
 }
@@ -109,7 +110,9 @@ fn long_axes_are_scanned_and_sorted() {
         for descending in [false, true] {
             let (sorted, indices) = x.sort(0, descending);
             let mut order: Vec<usize> = (0..n).collect();
-            order.sort_by(|&a, &b| if descending { data[b].total_cmp(&data[a]) } else { data[a].total_cmp(&data[b]) });
+            // Adding 0 makes -0 equal to 0.
+            let key = |i: usize| data[i] + 0.0;
+            order.sort_by(|&a, &b| if descending { key(b).total_cmp(&key(a)) } else { key(a).total_cmp(&key(b)) });
             assert_eq!(values(&indices), order.iter().map(|&i| i as f64).collect::<Vec<_>>(), "indices of {n}, {descending}");
             assert_eq!(values(&sorted), order.iter().map(|&i| data[i]).collect::<Vec<_>>(), "values of {n}, {descending}");
         }
