@@ -191,7 +191,7 @@ pub enum Kernel {
         rule: OptimRule,
         /// Which entries, ascending.
         entries: Vec<u32>,
-        /// How many blocks of [`BLOCK`](crate::optim::store::BLOCK) elements they fill.
+        /// How many blocks of 1,024 elements they fill.
         blocks: usize,
     },
 }

@@ -122,8 +122,11 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
     })
 }
 
+/// What our op computes for a case (its name, its arguments, its inputs by name); `None` if it is not ours to check.
+type Run<'a> = &'a dyn Fn(&str, &Value, &dyn Fn(&str) -> Tensor) -> Option<Tensor>;
+
 /// Runs every case of a file that `run` knows, forwards and backwards; returns how many.
-pub fn agree(file: &str, run: &dyn Fn(&str, &Value, &dyn Fn(&str) -> Tensor) -> Option<Tensor>) -> usize {
+pub fn agree(file: &str, run: Run) -> usize {
     let fixture = Fixture::open(file);
     let mut checked = 0;
     for (case, arguments) in fixture.cases() {

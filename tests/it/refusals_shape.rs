@@ -22,7 +22,7 @@ fn first(pair: (Tensor, Tensor)) -> Tensor {
 
 /// A refused split or chunk, as a tensor that carries the error.
 fn refused(result: wgrad::Result<Vec<Tensor>>) -> Error {
-    result.err().expect("refused")
+    result.expect_err("refused")
 }
 
 #[test]
