@@ -8,6 +8,13 @@ pub fn movement() -> Vec<Sample> {
     // A product after each view: its gradient is not constant.
     let twice = |t: Tensor| &t * &t;
     vec![
+        Sample::new("reshape to one axis", x(&[2, 3, 2]), move |x| twice(x[0].permute(&[1, 0, 2]).reshape([12]))),
+        Sample::new("flatten all", x(&[3, 2]), move |x| twice(x[0].t().flatten(0, -1))),
+        Sample::new("permute of four", x(&[2, 1, 3, 2]), move |x| twice(x[0].permute(&[3, 1, 0, 2]))),
+        Sample::new("transpose of three", x(&[2, 3, 2]), move |x| twice(x[0].transpose(0, -1))),
+        Sample::new("expand of a scalar", x(&[]), move |x| twice(x[0].expand([3, 2]))),
+        Sample::new("squeeze the first", x(&[1, 4]), move |x| twice(x[0].squeeze(0))),
+        Sample::new("unsqueeze the last", x(&[4]), move |x| twice(x[0].unsqueeze(-1))),
         Sample::new("reshape", x(&[2, 6]), move |x| twice(x[0].reshape([3, 4]))).smooth(),
         Sample::new("flatten", x(&[2, 3, 2]), move |x| twice(x[0].flatten(1, -1))),
         Sample::new("permute", x(&[2, 3, 4]), move |x| twice(x[0].permute(&[2, 0, 1]))).smooth(),

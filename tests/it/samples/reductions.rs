@@ -31,6 +31,10 @@ pub fn reductions() -> Vec<Sample> {
         .flat(),
     );
     rows.push(Sample::new("argmax", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmax(1, false)).flat());
+    rows.push(
+        Sample::new("normalize the last axis", vec![operand(&[3, 5], -1.0, 1.0)], |x| x[0].normalize(&[1], 1e-5).0 * 2.0)
+            .within(2e-5, 2e-5),
+    );
     rows.push(Sample::new("argmax over two axes", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmax([0, 2], true)).flat());
     rows.push(Sample::new("argmin over all", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmin((), false)).flat());
     rows.push(Sample::new("argmin", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmin(0, true)).flat());
