@@ -69,7 +69,8 @@ impl Tensor {
         self.activation("selu", Location::caller(), || Ok(self.elu(SELU_ALPHA) * SELU_SCALE))
     }
 
-    /// `x · Φ(x) = x/2 · (1 + erf(x/√2))`, with the normal distribution's Φ: PyTorch's default GELU.
+    /// `x · Φ(x) = x/2 · (1 + erf(x/√2))`, with the normal distribution's Φ: PyTorch's default GELU. At 3.4e38 and ∞, where
+    /// PyTorch's CPU kernel gives ∞ and NaN, the result is x.
     #[track_caller]
     pub fn gelu(&self) -> Self {
         self.activation("gelu", Location::caller(), || Ok((self * 0.5) * ((self * std::f64::consts::FRAC_1_SQRT_2).erf() + 1.0)))
@@ -104,7 +105,7 @@ impl Tensor {
         self.activation("hardsigmoid", Location::caller(), || Ok((self + 3.0).between(0.0, 6.0) / 6.0))
     }
 
-    /// `x · relu6(x + 3) / 6`.
+    /// `x · relu6(x + 3) / 6`, divided first: large x stay finite, which overflow in PyTorch. The gradient at 3 is 1.
     #[track_caller]
     pub fn hardswish(&self) -> Self {
         self.activation("hardswish", Location::caller(), || Ok(self * ((self + 3.0).between(0.0, 6.0) / 6.0)))

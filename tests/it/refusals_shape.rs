@@ -20,7 +20,7 @@ fn first(pair: (Tensor, Tensor)) -> Tensor {
     pair.0
 }
 
-/// A refused split or chunk, as a tensor that carries the error.
+/// The error of a refused split or chunk.
 fn refused(result: wgrad::Result<Vec<Tensor>>) -> Error {
     result.expect_err("refused")
 }
