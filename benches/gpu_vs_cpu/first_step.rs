@@ -69,7 +69,7 @@ pub fn all(targets: &[Target], effort: Effort) -> Result<Vec<FirstStep>, Failure
             // The CPU device compiles no shaders.
             let caches: &[bool] = if target.device.kind() == DeviceKind::Cpu { &[true] } else { &[false, true] };
             for &warm_cache in caches {
-                eprintln!("first step: {network}, {}, cache {warm_cache}", target.device);
+                eprintln!("first step: {network}, {}, shader cache {}", target.device, if warm_cache { "warm" } else { "off" });
                 if warm_cache {
                     spawn(network, &target.selector, true)?;
                 }
