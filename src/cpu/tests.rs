@@ -2,7 +2,6 @@
 
 mod effects;
 mod kernels;
-mod speed;
 
 use super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use super::*;

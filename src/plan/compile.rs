@@ -23,6 +23,8 @@ pub(crate) struct Options {
 
 /// The most nodes that are fused into one expression.
 const MAX_FUSED: usize = 48;
+/// The most nodes that are copied into one expression once a view.
+const MAX_COPIED: usize = 8;
 
 /// Compiles a graph.
 pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
@@ -122,6 +124,11 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
 /// Keeps expressions below the limits on terms and on distinct buffers.
 fn limit(graph: &Graph, materialised: &mut [bool], max_operands: usize) {
     // What each unmaterialised node pulls in: fused nodes, and buffers. Sorted, unique.
+    let uses = graph.uses();
+    let mut moved = vec![false; graph.nodes.len()];
+    for node in graph.nodes.iter().filter(|n| n.op.is_movement()) {
+        moved[node.inputs[0]] = true;
+    }
     let mut fused: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     let mut buffers: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     for id in 0..graph.nodes.len() {
@@ -167,6 +174,11 @@ fn limit(graph: &Graph, materialised: &mut [bool], max_operands: usize) {
             };
             materialised[cut] = true;
             settle(graph, cut, id, &mut fused, &mut buffers, materialised);
+        }
+        // Each view of a fused value is a copy of its expression: through several views copies multiply.
+        let several_views = uses[id] > 1 && moved[id];
+        if several_views && node.op.is_elementwise() && fused[id].len() > MAX_COPIED {
+            materialised[id] = true;
         }
         if materialised[id] {
             fused[id] = Vec::new();

@@ -94,3 +94,13 @@ fn display_looks_like_numpy() {
     let wrong = t(&[1.0], &[1]).reshape([2]);
     assert!(wrong.to_string().starts_with("<[reshape] f32 [1]: 1 elements cannot fill"), "{wrong}");
 }
+
+#[test]
+fn views_of_views_do_not_multiply_expressions() {
+    let d = device();
+    let mut x = upload(&[1.0; 64], &[64], DType::F32, d);
+    for k in 0..24 {
+        x = (&x + x.roll(1 + k % 7, 0)) * 0.5;
+    }
+    assert_eq!(values(&x), [1.0; 64]);
+}

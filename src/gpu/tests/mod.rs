@@ -3,7 +3,6 @@
 mod expressions;
 mod reductions;
 mod runtime;
-mod timings;
 
 use super::context::{self, Options};
 use super::kernels;
