@@ -163,3 +163,24 @@ fn creation() {
     assert_eq!(Tensor::from_slice(&[7u32], [1], d).and_then(|t| t.to_vec::<u32>()).expect("u32"), [7]);
     assert_eq!(get(Tensor::from_slice(&[0f32; 0], [0, 4], d)), [0.0; 0]);
 }
+
+#[test]
+fn loops_past_65_535_iterations_are_right() {
+    let d = &devices().fused;
+    let n = 150_000;
+    let ones = Tensor::ones([n, 1], d).expect("valid");
+    let index = Tensor::iota(n, DType::I32, d).expect("valid") % 3;
+    assert_eq!(values(&ones.scatter_add_rows(3, &index)), [50_000.0; 3]);
+    let row = Tensor::ones([1, n], d).expect("valid");
+    close("softmax", &values(&row.softmax(1).slice(1, 0, 2)), &[1.0 / n as f64; 2], 1e-4, 0.0);
+    let label = Tensor::from_slice(&[7i32], [1], d).expect("valid");
+    close("cross_entropy", &values(&row.cross_entropy(&label)), &[(n as f64).ln()], 1e-4, 0.0);
+    close(
+        "matmul",
+        &values(&Tensor::ones([1, 600_000], d).expect("valid").matmul(&Tensor::ones([600_000, 1], d).expect("valid"))),
+        &[600_000.0],
+        1e-6,
+        0.0,
+    );
+    assert_eq!(values(&row.argmax(1, false)), [0.0]);
+}

@@ -1,5 +1,6 @@
 //! Matrix products: chooses a variant, an operand path and a tile, and fills `shaders/matmul.wgsl`.
 
+use super::source::MAX_LOOP;
 use super::{Epilogue, need_f32, record_len, split_sum, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
@@ -79,7 +80,8 @@ pub(crate) fn select(mm: &MatMul, caps: &Caps) -> Variant {
             let [tm, tn] = tile;
             let groups = m.div_ceil(tm * lanes[0]) * n.div_ceil(tn * lanes[1]) * batches;
             // Split the inner dimension when too few workgroups are there, but keep parts worth a launch.
-            let splits = if groups * 2 > parallel { 1 } else { (parallel / groups).min(k / 128).max(1) };
+            let wanted = if groups * 2 > parallel { 1 } else { (parallel / groups).min(k / 128).max(1) };
+            let splits = wanted.max(k.div_ceil(4 * MAX_LOOP));
             let steps = k.div_ceil(splits) as f64 / 4.0;
             let thread = steps * ((tm + tn) as f64 * LOAD + (4 * tm * tn) as f64 * FMA) + (tm * tn) as f64 * LOAD;
             let vectors = (lanes[0] * lanes[1]).div_ceil(8) as f64;

@@ -1,5 +1,6 @@
 //! Softmax over rows: `shaders/softmax.wgsl`.
 
+use super::source::MAX_LOOP;
 use super::{need_f32, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
@@ -20,9 +21,10 @@ impl RowLaunch {
     /// The launch for rows of `cols`.
     pub fn of(cols: usize, caps: &Caps) -> Self {
         match (caps.software, cols) {
-            (true, _) => Self { lanes: 1, size: 8, rows: 8 },
+            // Three passes over a row must stay below the loop limit of software adapters.
+            (true, cols) if 3 * cols < MAX_LOOP => Self { lanes: 1, size: 8, rows: 8 },
             (false, ..=64) => Self { lanes: 1, size: 64, rows: 64 },
-            (false, _) => Self { lanes: 64, size: 64, rows: 1 },
+            _ => Self { lanes: 64, size: 64, rows: 1 },
         }
     }
 
