@@ -24,8 +24,13 @@ ops.safetensors
     {op}.{case}.out             result
     {op}.{case}.ct              cotangent of the result
     {op}.{case}.grad.{name}     gradients of sum(out * ct)
-    {op}.{case}.after.{name}    state changed in place (batch_norm only)
+    {op}.{case}.after.{name}    state changed in place (batch_norm, in image.safetensors)
     metadata {op}.{case}        the arguments
+
+image.safetensors
+    as ops.safetensors, for normalisation, attention, convolutions over one
+    and three axes, transposed ones, pooling and resampling; the arguments
+    list the inputs that there are
 
 shape.safetensors
     as ops.safetensors, for activations, statistics, scans, arrangements and
@@ -579,12 +584,192 @@ def arrange_cases():
         yield Case("argsort", name, dict(x=tied), dict(dim=1, descending=descending))
 
 
+def attention(q, k, v, mask=None, **args):
+    mask = mask.bool() if mask is not None and not mask.is_floating_point() else mask
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **args)
+
+
+def multihead_attention(x, heads, **state):
+    """Self-attention with weights under the names of the state dict, `_` for `.`."""
+    module = nn.MultiheadAttention(x.shape[-1], heads, batch_first=True).to(COMPUTE)
+    state = {key.replace("out_proj_", "out_proj."): value for key, value in state.items()}
+    return torch.func.functional_call(module, state, (x, x, x), dict(need_weights=False))[0]
+
+
+def interpolate(x, size, mode, **args):
+    if mode == "linear":
+        mode = ("linear", "bilinear", "trilinear")[len(size) - 1]
+    return F.interpolate(x, size=size, mode=mode, **args)
+
+
+OPS |= {
+    "group_norm": lambda x, **args: F.group_norm(x, **args),
+    "instance_norm": lambda x, **args: F.instance_norm(x, **args),
+    "rms_norm": lambda x, **args: F.rms_norm(x, **args),
+    "attention": attention,
+    "multihead_attention": multihead_attention,
+    "interpolate": interpolate,
+    "grid_sample": lambda x, grid, **args: F.grid_sample(x, grid, **args),
+    "affine_grid": lambda x, **args: F.affine_grid(x, **args),
+    "unfold": lambda x, **args: F.unfold(x, **args),
+    "fold": lambda x, **args: F.fold(x, **args),
+    "adaptive_avg_pool2d": lambda x, **args: F.adaptive_avg_pool2d(x, **args),
+    "adaptive_max_pool2d": lambda x, **args: F.adaptive_max_pool2d(x, **args),
+}
+for name in ("conv1d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"):
+    OPS[name] = lambda x, weight, bias, f=getattr(F, name), **args: f(x, weight, bias, **args)
+for name in ("max_pool1d", "avg_pool1d", "max_pool3d", "avg_pool3d"):
+    OPS[name] = lambda x, f=getattr(F, name), **args: f(x, **args)
+
+
+def image_norm_cases():
+    weights = lambda c: dict(weight=uniform(0.5, 1.5, c), bias=normal(c, scale=0.5))
+    x = normal(2, 4, 3, 5, scale=1.5, shift=0.7)
+    yield Case("group_norm", "affine", dict(x=x, **weights(4)), dict(num_groups=2))
+    yield Case("group_norm", "plain", dict(x=normal(3, 6)), dict(num_groups=3, eps=0.1))
+    yield Case("instance_norm", "affine", dict(x=x, **weights(4)), dict(eps=1e-5))
+    yield Case("instance_norm", "plain", dict(x=normal(2, 3, 7)), dict(eps=0.1))
+    yield Case("rms_norm", "plain", dict(x=x), dict(normalized_shape=(3, 5), eps=0.1))
+    yield Case("rms_norm", "scale", dict(x=x, weight=normal(5)), dict(normalized_shape=(5,), eps=1e-6))
+
+
+def attention_cases():
+    qkv = lambda *lead: dict(q=normal(*lead, 6, 4), k=normal(*lead, 5, 4), v=normal(*lead, 5, 3))
+    hidden = lambda r: np.concatenate([r.integers(0, 2, (5, 5)), np.zeros((1, 5), int)])
+    yield Case("attention", "plain", qkv(2, 3))
+    yield Case("attention", "causal", qkv(2), dict(is_causal=True))
+    yield Case("attention", "scale", qkv(2), dict(scale=1.5))
+    yield Case("attention", "hidden", dict(**qkv(2), mask=hidden))
+    yield Case("attention", "added", dict(**qkv(2), mask=normal(6, 5)))
+    state = dict(
+        in_proj_weight=normal(24, 8, scale=0.4),
+        in_proj_bias=normal(24),
+        out_proj_weight=normal(8, 8, scale=0.4),
+        out_proj_bias=normal(8),
+    )
+    yield Case("multihead_attention", "self", dict(x=normal(2, 5, 8), **state), dict(heads=2))
+
+
+def conv_nd_cases():
+    # op, case, x, weight, output channels, arguments
+    table = [
+        ("conv1d", "plain", (2, 3, 9), (4, 3, 3), 4, {}),
+        ("conv1d", "all", (2, 4, 9), (4, 2, 3), 4, dict(stride=2, padding=3, dilation=2, groups=2)),
+        ("conv1d", "same", (1, 2, 6), (3, 2, 4), 3, dict(padding="same", dilation=3)),
+        ("conv3d", "plain", (1, 2, 4, 4, 5), (3, 2, 2, 3, 3), 3, {}),
+        (
+            "conv3d",
+            "all",
+            (2, 4, 5, 4, 5),
+            (4, 2, 3, 2, 3),
+            4,
+            dict(stride=(2, 1, 2), padding=(1, 0, 1), dilation=(1, 2, 1), groups=2),
+        ),
+        ("conv_transpose1d", "plain", (2, 3, 5), (3, 4, 3), 4, {}),
+        (
+            "conv_transpose1d",
+            "all",
+            (2, 4, 5),
+            (4, 3, 3),
+            6,
+            dict(stride=3, padding=2, output_padding=2, dilation=2, groups=2),
+        ),
+        ("conv_transpose2d", "plain", (2, 3, 4, 5), (3, 2, 3, 2), 2, {}),
+        (
+            "conv_transpose2d",
+            "all",
+            (1, 4, 4, 3),
+            (4, 1, 3, 3),
+            2,
+            dict(stride=(2, 3), padding=(1, 2), output_padding=(1, 2), dilation=(2, 1), groups=2),
+        ),
+        (
+            "conv_transpose2d",
+            "wide",
+            (1, 2, 3, 3),
+            (2, 2, 2, 2),
+            2,
+            dict(padding=(1, 0), output_padding=(2, 1), dilation=(3, 2)),
+        ),
+        ("conv_transpose3d", "plain", (1, 2, 3, 3, 2), (2, 3, 2, 2, 3), 3, {}),
+        (
+            "conv_transpose3d",
+            "all",
+            (1, 2, 3, 3, 2),
+            (2, 1, 3, 2, 3),
+            2,
+            dict(stride=(2, 2, 1), padding=(1, 0, 1), output_padding=(1, 1, 0), groups=2),
+        ),
+    ]
+    for op, case, x, weight, channels, args in table:
+        inputs = dict(x=normal(*x), weight=normal(*weight, scale=0.5), bias=normal(channels))
+        yield Case(op, case, inputs, args)
+
+
+def pool_nd_cases():
+    for axes, x in [(1, (2, 3, 9)), (3, (1, 2, 5, 6, 5))]:
+        args = dict(kernel_size=3, stride=2, padding=1)
+        yield Case(f"max_pool{axes}d", "plain", dict(x=normal(*x)), dict(kernel_size=2))
+        yield Case(f"max_pool{axes}d", "all", dict(x=normal(*x)), dict(args, dilation=2))
+        yield Case(f"max_pool{axes}d", "ties", dict(x=lambda r, x=x: r.integers(0, 2, x) * 1.0), args)
+        yield Case(f"avg_pool{axes}d", "plain", dict(x=normal(*x)), dict(kernel_size=2))
+        yield Case(f"avg_pool{axes}d", "all", dict(x=normal(*x)), args)
+        yield Case(f"avg_pool{axes}d", "exclude", dict(x=normal(*x)), dict(args, count_include_pad=False))
+    for op in ("adaptive_avg_pool2d", "adaptive_max_pool2d"):
+        for case, x, size in [
+            ("divisible", (2, 3, 6, 8), (3, 2)),
+            ("uneven", (1, 2, 7, 10), (3, 4)),
+            ("larger", (1, 2, 3, 4), (5, 6)),
+        ]:
+            yield Case(op, case, dict(x=normal(*x)), dict(output_size=size))
+
+
+def resampling_cases():
+    args = dict(kernel_size=(2, 3), stride=(2, 1), padding=(1, 2), dilation=(1, 2))
+    yield Case("unfold", "plain", dict(x=normal(2, 3, 4, 5)), dict(kernel_size=(2, 2)))
+    yield Case("unfold", "all", dict(x=normal(1, 2, 5, 6)), args)
+    yield Case("fold", "plain", dict(x=normal(2, 12, 12)), dict(output_size=(4, 5), kernel_size=(2, 2)))
+    yield Case("fold", "all", dict(x=normal(1, 12, 18)), dict(args, output_size=(5, 6)))
+    # x, size
+    table = [
+        ((2, 2, 5), (8,)),
+        ((1, 2, 4, 6), (8, 3)),
+        ((1, 2, 5, 7), (3, 11)),
+        ((1, 1, 3, 2, 4), (4, 5, 2)),
+    ]
+    for x, size in table:
+        name = f"{len(size)}d_{size[-1]}"
+        yield Case("interpolate", f"{name}_nearest", dict(x=normal(*x)), dict(size=size, mode="nearest"))
+        for align in (False, True):
+            args = dict(size=size, mode="linear", align_corners=align)
+            yield Case("interpolate", f"{name}_linear_{align}", dict(x=normal(*x)), args)
+    for align in (False, True):
+        inputs = dict(x=normal(2, 3, 5, 4), grid=uniform(-1.3, 1.3, 2, 4, 3, 2))
+        yield Case("grid_sample", f"{align}", inputs, dict(align_corners=align))
+        yield Case("affine_grid", f"{align}", dict(x=normal(2, 2, 3)), dict(size=(2, 3, 4, 5), align_corners=align))
+
+
+def image():
+    cases = [
+        *norm_cases(),
+        *image_norm_cases(),
+        *attention_cases(),
+        *conv_nd_cases(),
+        *pool_nd_cases(),
+        *resampling_cases(),
+    ]
+    tensors, metadata = evaluated(cases)
+    # Inputs are optional here, so a reader has to know which there are.
+    for case in cases:
+        metadata[f"{case.op}.{case.case}"] = dict(case.args, inputs=list(case.inputs))
+    return tensors, metadata
+
+
 def ops():
     return evaluated(
         [
             *conv_cases(),
             *pool_cases(),
-            *norm_cases(),
             *softmax_cases(),
             *matmul_cases(),
             *elementwise_cases(),
@@ -722,7 +907,7 @@ def traces():
     return tensors, metadata
 
 
-FILES = {"optimizers": optimizers, "ops": ops, "shape": shape, "traces": traces}
+FILES = {"image": image, "optimizers": optimizers, "ops": ops, "shape": shape, "traces": traces}
 
 
 def main():

@@ -104,7 +104,8 @@ pub use param::Param;
 pub use rng::Generator;
 pub use shape::{IntoAxes, IntoShape, Shape};
 pub use tensor::node::no_grad;
-pub use tensor::{ConvOptions, PadMode, PendingValue, PoolOptions, Tensor};
+pub use tensor::{AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PadMode};
+pub use tensor::{PendingValue, PoolNdOptions, PoolOptions, Tensor};
 
 /// Rates of single GPU kernels, for this crate's own benchmarks.
 #[cfg(feature = "lab")]

@@ -3,7 +3,7 @@
 //! Gradients are tensors built of the same ops as the forward pass, so they are fused, planned and cached like anything
 //! else, and can be differentiated again. Every rule uses the incoming gradient.
 
-mod rules;
+pub(crate) mod rules;
 pub(crate) mod saved;
 
 use crate::error::{Error, Result};
@@ -139,7 +139,7 @@ impl Tensor {
                 help: "build it outside no_grad, from a Param that is not frozen or a tensor marked with variable()".into(),
             });
         }
-        let found = no_grad(|| propagate(self, cotangent))?;
+        let found = no_grad(|| propagate(self, cotangent, &[]))?;
         let leaves = found.order.iter().filter(|n| n.op.is_source());
         let by_key = leaves.filter_map(|n| Some((key(n), found.cotangents.get(&n.id)?.clone()))).collect();
         Ok(Gradients { by_key })
@@ -162,8 +162,15 @@ impl Tensor {
 /// # Errors
 /// The error that a tensor carries.
 pub fn grad(output: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
-    let found = with_grad_mode(true, || propagate(output, &output.ones_like()))?;
+    let found = with_grad_mode(true, || propagate(output, &output.ones_like(), &[]))?;
     wrt.iter().map(|t| Ok(found.cotangents.get(&t.node()?.id).cloned().unwrap_or_else(|| t.zeros_like()))).collect()
+}
+
+/// `cotangent · ∂output/∂w` for each w of `wrt`; `None` where none flows. What lies above those is not looked at.
+pub(crate) fn vjp_at(output: &Tensor, cotangent: &Tensor, wrt: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
+    let ids = wrt.iter().map(|t| Ok(t.node()?.id)).collect::<Result<Vec<_>>>()?;
+    let found = propagate(output, cotangent, &ids)?;
+    Ok(ids.iter().map(|id| found.cotangents.get(id).cloned()).collect())
 }
 
 struct Propagated {
@@ -172,7 +179,8 @@ struct Propagated {
     cotangents: HashMap<u64, Tensor>,
 }
 
-fn propagate(output: &Tensor, cotangent: &Tensor) -> Result<Propagated> {
+/// Cotangents of all differentiable nodes from `output` up to and with the nodes `ends` (by id), or the sources.
+fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Result<Propagated> {
     let root = output.node()?;
     if cotangent.shape()? != root.shape || cotangent.dtype()? != root.dtype {
         let reason = format!(
@@ -189,7 +197,8 @@ fn propagate(output: &Tensor, cotangent: &Tensor) -> Result<Propagated> {
     let mut seen = HashSet::from([root.id]);
     let mut stack = vec![root.clone()];
     while let Some(node) = stack.pop() {
-        for input in node.state().inputs.iter() {
+        let inputs = if ends.contains(&node.id) { Vec::new() } else { node.state().inputs.clone() };
+        for input in &inputs {
             if input.requires_grad && seen.insert(input.id) {
                 stack.push(input.clone());
             }
@@ -199,13 +208,20 @@ fn propagate(output: &Tensor, cotangent: &Tensor) -> Result<Propagated> {
     order.sort_by_key(|n| std::cmp::Reverse(n.id));
     let mut cotangents = HashMap::from([(root.id, cotangent.clone())]);
     for node in &order {
-        if node.op.is_source() || !node.requires_grad {
+        if node.op.is_source() || !node.requires_grad || ends.contains(&node.id) {
             continue;
         }
         let Some(ct) = cotangents.remove(&node.id) else { continue };
         let inputs: Vec<Tensor> = node.state().inputs.iter().cloned().map(Tensor::from_node).collect();
         let out = Tensor::from_node(node.clone());
-        let parts = rules::vjp(&node.op, &inputs, &out, &ct)?;
+        let parts = match &node.payload {
+            Payload::Gradient(rule) => {
+                let mut parts = vec![None];
+                parts.extend(rule.vjp(&inputs[1..], &ct)?);
+                parts
+            }
+            _ => rules::vjp(&node.op, &inputs, &out, &ct)?,
+        };
         // Someone may ask for the derivative by an inner node.
         cotangents.insert(node.id, ct);
         for (input, part) in inputs.iter().zip(parts) {

@@ -44,13 +44,14 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
         Op::CrossEntropyGrad => cross_entropy_grad(inputs, ct)?,
         Op::Gather => vec![Some(ct.scatter_add_rows(inputs[0].shape()?[0], &inputs[1])), None],
         Op::ScatterAdd => vec![Some(ct.gather_rows(&inputs[1])), None],
-        // Not differentiable, or without inputs.
+        // Not differentiable, without inputs, or with a rule of its own.
         Op::Data
         | Op::Scalar
         | Op::Cell
         | Op::Iota
         | Op::Random(_)
         | Op::ArgReduce { .. }
+        | Op::Recomputed
         | Op::Assign
         | Op::OptimStep { .. }
         | Op::OptimStore => vec![None; inputs.len()],
@@ -160,7 +161,7 @@ fn movement(op: &Op, x: &Tensor, ct: &Tensor) -> Result<Tensor> {
 }
 
 /// The adjoint of a slice: every element back to where it was taken, zeros elsewhere.
-fn unslice(ct: &Tensor, shape: &Shape, start: &[i64], step: &[i64]) -> Result<Tensor> {
+pub(crate) fn unslice(ct: &Tensor, shape: &Shape, start: &[i64], step: &[i64]) -> Result<Tensor> {
     let mut out = ct.clone();
     for d in 0..shape.rank() {
         let count = out.shape()?[d];

@@ -44,6 +44,7 @@ pub(crate) fn saved_by(node: &Arc<Node>, inputs: &[Arc<Node>]) -> Vec<Arc<Node>>
         Op::Binary(BinaryOp::Rem | BinaryOp::Atan2 | BinaryOp::Minimum | BinaryOp::Maximum) => vec![input(0), input(1)],
         Op::Where => vec![input(0)],
         Op::Normalize { .. } => vec![own(), input(2)],
+        Op::Recomputed => (1..inputs.len()).map(input).collect(),
         Op::Reduce { op: ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min, .. } => vec![own(), input(0)],
         Op::Softmax { .. } => vec![own()],
         Op::Pool(PoolOp::Max | PoolOp::MaxScatter | PoolOp::MaxSelect, _) => vec![input(0)],

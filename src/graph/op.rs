@@ -301,6 +301,10 @@ pub enum Op {
         before: Vec<usize>,
     },
 
+    /// `(value, operands...)`: the value, in a buffer. No gradient flows to it; the operands' gradients are given by the rule in the node's
+    /// payload, which computes again what it needs from them.
+    Recomputed,
+
     // ---- reductions: reduced axes keep length 1 ----
     /// `(x)`
     Reduce {
@@ -371,7 +375,7 @@ impl Op {
 
     /// Whether the node only renames coordinates.
     pub const fn is_movement(&self) -> bool {
-        matches!(self, Self::Reshape | Self::Permute(_) | Self::Expand | Self::Slice { .. } | Self::Pad { .. })
+        matches!(self, Self::Reshape | Self::Permute(_) | Self::Expand | Self::Slice { .. } | Self::Pad { .. } | Self::Recomputed)
     }
 
     /// The name that errors and plans show.
@@ -392,6 +396,7 @@ impl Op {
             Self::Expand => "expand",
             Self::Slice { .. } => "slice",
             Self::Pad { .. } => "pad",
+            Self::Recomputed => "recomputed",
             Self::Reduce { .. } => "reduce",
             Self::ArgReduce { .. } => "arg_reduce",
             Self::Softmax { .. } => "softmax",

@@ -1,4 +1,4 @@
-//! Batch normalisation of images.
+//! Batch normalisation of vectors, sequences, images and volumes.
 
 use super::fields::Mode;
 use super::init::Init;
@@ -7,10 +7,11 @@ use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
+use crate::shape::IntoShape;
 use crate::tensor::Tensor;
 use crate::tensor::node::no_grad;
 
-/// Settings of a [`BatchNorm2d`].
+/// Settings of a [`BatchNorm1d`], [`BatchNorm2d`] or [`BatchNorm3d`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchNormConfig {
     /// Added to the variance. Defaults to 1e-5.
@@ -27,121 +28,132 @@ impl Default for BatchNormConfig {
     }
 }
 
-/// `y = (x - mean) / √(variance + eps) · weight + bias`, a mean and a variance a channel of `[n, c, h, w]`.
-///
-/// In training, mean and (population) variance are the batch's own, and the running statistics follow them:
-/// `running = (1 - momentum) · running + momentum · batch`, with the unbiased variance, as in PyTorch. In evaluation, the
-/// running statistics are used and not changed.
-///
-/// Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
-#[derive(Debug)]
-pub struct BatchNorm2d {
-    /// Scale, `[c]`; starts at 1.
-    pub weight: Option<Param>,
-    /// Shift, `[c]`; starts at 0.
-    pub bias: Option<Param>,
-    /// `[c]`; starts at 0.
-    pub running_mean: Param,
-    /// `[c]`; starts at 1.
-    pub running_var: Param,
-    mode: Mode,
-    config: BatchNormConfig,
+macro_rules! batch_norm {
+    ($(#[$doc:meta])* $name:ident, $ranks:expr, $layout:literal) => {
+        $(#[$doc])*
+        ///
+        /// `y = (x - mean) / √(variance + eps) · weight + bias`, a mean and a variance a channel. In training, mean and
+        /// (population) variance are the batch's own, and the running statistics follow them:
+        /// `running = (1 - momentum) · running + momentum · batch`, with the unbiased variance, as in PyTorch. In evaluation,
+        /// the running statistics are used and not changed.
+        ///
+        /// Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
+        #[derive(Debug)]
+        pub struct $name {
+            /// Scale, `[c]`; starts at 1.
+            pub weight: Option<Param>,
+            /// Shift, `[c]`; starts at 0.
+            pub bias: Option<Param>,
+            /// `[c]`; starts at 0.
+            pub running_mean: Param,
+            /// `[c]`; starts at 1.
+            pub running_var: Param,
+            mode: Mode,
+            config: BatchNormConfig,
+        }
+
+        impl $name {
+            /// A layer for `channels` with PyTorch's settings.
+            ///
+            /// # Errors
+            /// The device is out of memory.
+            pub fn new(channels: usize, init: &Init) -> Result<Self> {
+                Self::with(channels, BatchNormConfig::default(), init)
+            }
+
+            /// A layer with its own settings.
+            ///
+            /// # Errors
+            /// The device is out of memory.
+            pub fn with(channels: usize, config: BatchNormConfig, init: &Init) -> Result<Self> {
+                let (weight, bias) = affine(channels, config.affine, init)?;
+                Ok(Self {
+                    weight,
+                    bias,
+                    running_mean: buffer("running_mean", channels, 0.0, init)?,
+                    running_var: buffer("running_var", channels, 1.0, init)?,
+                    mode: Mode::default(),
+                    config,
+                })
+            }
+        }
+
+        impl Module for $name {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                let kind = stringify!($name);
+                let channels = check(kind, x, &$ranks, $layout, &self.running_mean)?;
+                let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
+                let eps = self.config.eps;
+                if !self.mode.is_training() {
+                    let (mean, variance) = (self.running_mean.tensor(), self.running_var.tensor());
+                    return observe(self, kind, x.batch_norm_with(&mean, &variance, weight.as_ref(), bias.as_ref(), eps));
+                }
+                let count = x.shape()?.numel() / channels.max(1);
+                if count < 2 {
+                    return Err(Error::argument(
+                        kind,
+                        format!("the input {} has {count} values a channel", x.shape()?),
+                        "train on at least 2 values a channel, or call eval()",
+                    ));
+                }
+                let (y, mean, variance) = x.batch_norm(weight.as_ref(), bias.as_ref(), eps);
+                let unbiased = variance * (count as f64 / (count as f64 - 1.0));
+                let y = track(&self.running_mean, &mean, self.config.momentum, &y)?;
+                observe(self, kind, track(&self.running_var, &unbiased, self.config.momentum, &y)?)
+            }
+            fields!(weight, bias, running_mean, running_var, mode; skip config);
+        }
+    };
 }
 
-impl BatchNorm2d {
-    /// A layer for `channels` with PyTorch's settings.
-    ///
-    /// # Errors
-    /// The device is out of memory.
-    pub fn new(channels: usize, init: &Init) -> Result<Self> {
-        Self::with(channels, BatchNormConfig::default(), init)
-    }
-
-    /// A layer with its own settings.
-    ///
-    /// # Errors
-    /// The device is out of memory.
-    pub fn with(channels: usize, config: BatchNormConfig, init: &Init) -> Result<Self> {
-        let param = |name: &str, value: f64| {
-            let param = Param::new(&init.constant(channels, value)?)?;
-            param.set_name(name);
-            Ok::<_, Error>(param)
-        };
-        let buffer = |name: &str, value: f64| {
-            let buffer = Param::buffer(&init.constant(channels, value)?)?;
-            buffer.set_name(name);
-            Ok::<_, Error>(buffer)
-        };
-        let (weight, bias) = if config.affine { (Some(param("weight", 1.0)?), Some(param("bias", 0.0)?)) } else { (None, None) };
-        Ok(Self {
-            weight,
-            bias,
-            running_mean: buffer("running_mean", 0.0)?,
-            running_var: buffer("running_var", 1.0)?,
-            mode: Mode::default(),
-            config,
-        })
-    }
-
-    /// Scale and shift, if there are any.
-    fn affine(&self, x: Tensor) -> Tensor {
-        match (&self.weight, &self.bias) {
-            (Some(weight), Some(bias)) => x * channelwise(&weight.tensor()) + channelwise(&bias.tensor()),
-            _ => x,
-        }
-    }
-
-    /// Hangs the update of the running statistics on the output.
-    fn track(&self, y: &Tensor, mean: &Tensor, variance: &Tensor, count: usize) -> Result<Tensor> {
-        let momentum = self.config.momentum;
-        let unbiased = count as f64 / (count as f64 - 1.0);
-        let (mean, variance) =
-            (mean.detach().reshape(self.running_mean.shape()), variance.detach().reshape(self.running_var.shape()));
-        let (new_mean, new_var) = no_grad(|| {
-            let blend = |old: &Param, new: Tensor| old.tensor() * (1.0 - momentum) + new * momentum;
-            (blend(&self.running_mean, mean), blend(&self.running_var, variance * unbiased))
-        });
-        let y = self.running_mean.assign_with(&new_mean, y)?;
-        self.running_var.assign_with(&new_var, &y)
-    }
+batch_norm! {
+    /// Batch normalisation of `[n, c]` or `[n, c, l]`.
+    BatchNorm1d, [2, 3], "[n, channels] or [n, channels, l]"
+}
+batch_norm! {
+    /// Batch normalisation of images `[n, c, h, w]`.
+    BatchNorm2d, [4], "[n, channels, h, w]"
+}
+batch_norm! {
+    /// Batch normalisation of volumes `[n, c, d, h, w]`.
+    BatchNorm3d, [5], "[n, channels, d, h, w]"
 }
 
-/// `[c]` as `[1, c, 1, 1]`.
-fn channelwise(x: &Tensor) -> Tensor {
-    match x.shape() {
-        Ok(shape) => x.reshape([1, shape.numel(), 1, 1]),
-        // The error stays in the tensor.
-        Err(_) => x.clone(),
+/// Ones and zeros to learn, if wanted.
+pub(super) fn affine(shape: impl IntoShape, wanted: bool, init: &Init) -> Result<(Option<Param>, Option<Param>)> {
+    if !wanted {
+        return Ok((None, None));
     }
+    let shape = shape.into_shape()?;
+    Ok((Some(filled("weight", shape, 1.0, init)?), Some(filled("bias", shape, 0.0, init)?)))
 }
 
-impl Module for BatchNorm2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let [n, c, h, w] = x.dims::<4>()?;
-        let expected = self.running_mean.shape().numel();
-        if c != expected {
-            return Err(Error::argument(
-                "BatchNorm2d",
-                format!("the input {} has {c} channels and the layer {expected}", x.shape()?),
-                "give [n, channels, h, w]",
-            ));
-        }
-        if !self.mode.is_training() {
-            let centred = x - channelwise(&self.running_mean.tensor());
-            let scale = (self.running_var.tensor() + self.config.eps).rsqrt();
-            return observe(self, "BatchNorm2d", self.affine(centred * channelwise(&scale)));
-        }
-        let count = n * h * w;
-        if count < 2 {
-            return Err(Error::argument(
-                "BatchNorm2d",
-                format!("the input {} has {count} values a channel", x.shape()?),
-                "train on at least 2 values a channel, or call eval()",
-            ));
-        }
-        let (normal, mean, variance) = x.normalize(&[0, 2, 3], self.config.eps);
-        let y = self.track(&self.affine(normal), &mean, &variance, count)?;
-        observe(self, "BatchNorm2d", y)
+/// A parameter that starts at one value.
+pub(super) fn filled(name: &str, shape: impl IntoShape, value: f64, init: &Init) -> Result<Param> {
+    let param = Param::new(&init.constant(shape, value)?)?;
+    param.set_name(name);
+    Ok(param)
+}
+
+fn buffer(name: &str, channels: usize, value: f64, init: &Init) -> Result<Param> {
+    let buffer = Param::buffer(&init.constant(channels, value)?)?;
+    buffer.set_name(name);
+    Ok(buffer)
+}
+
+/// The number of channels, if the input has as many as the layer.
+fn check(kind: &'static str, x: &Tensor, ranks: &[usize], layout: &str, running: &Param) -> Result<usize> {
+    let (shape, expected) = (x.shape()?, running.shape().numel());
+    if ranks.contains(&shape.rank()) && shape[1] == expected {
+        return Ok(expected);
     }
-    fields!(weight, bias, running_mean, running_var, mode; skip config);
+    let reason = format!("the input {shape} does not fit a layer of {expected} channels");
+    Err(Error::argument(kind, reason, format!("give {layout}")))
+}
+
+/// Hangs the update of a running statistic on the output.
+fn track(running: &Param, batch: &Tensor, momentum: f64, y: &Tensor) -> Result<Tensor> {
+    let batch = batch.detach();
+    let value = no_grad(|| running.tensor() * (1.0 - momentum) + batch * momentum);
+    running.assign_with(&value, y)
 }

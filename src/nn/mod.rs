@@ -29,14 +29,17 @@
 //! ```
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod conv;
+mod conv_nd;
 mod dropout;
 mod fields;
 pub mod init;
 mod linear;
 pub mod loss;
 mod module;
+mod norm;
 mod pool;
 mod sequential;
 mod state;
@@ -44,14 +47,17 @@ mod summary;
 
 pub use crate::fields;
 pub use activation::{Relu, Sigmoid, Softmax, Tanh};
-pub use batch_norm::{BatchNorm2d, BatchNormConfig};
+pub use attention::MultiheadAttention;
+pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormConfig};
 pub use conv::{Conv2d, Conv2dConfig};
+pub use conv_nd::{Conv1d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::Dropout;
 pub use fields::{Field, Fields, Mode};
 pub use init::Init;
 pub use linear::Linear;
 pub use loss::Reduction;
 pub use module::Module;
+pub use norm::{GroupNorm, InstanceNorm2d, LayerNorm, LayerNormConfig, RmsNorm};
 pub use pool::{AvgPool2d, Flatten, MaxPool2d};
 pub use sequential::Sequential;
 pub use state::LoadReport;

@@ -63,6 +63,7 @@ fn decide(graph: &Graph, options: Options) -> Vec<bool> {
             Op::Reduce { .. } | Op::ArgReduce { .. } => &[],
             _ if is_heavy(&node.op) => &node.inputs,
             Op::OptimStep { .. } => &node.inputs[1..],
+            Op::Recomputed => &node.inputs[..1],
             _ => &[],
         };
         for &input in addressed {

@@ -492,6 +492,7 @@ impl<'g> Lowering<'g> {
                 Op::Expand => view.expand(movement.shape),
                 Op::Slice { start, step } => view.slice(start, step, movement.shape),
                 Op::Pad { before } => view.pad(before, movement.shape),
+                Op::Recomputed => view,
                 op => return Err(Error::internal(format!("{} is not a movement", op.name())).into()),
             };
         }

@@ -3,6 +3,9 @@
 use super::{BufferId, Kernel, Place, Plan};
 use std::collections::{HashMap, HashSet};
 
+/// Bytes up to which any slot may hold any value.
+const ROOMY: usize = 1 << 16;
+
 /// Levels, a stable order by level, and slots.
 pub(super) fn schedule(mut plan: Plan) -> Plan {
     assign_levels(&mut plan);
@@ -66,9 +69,12 @@ fn assign_slots(plan: &mut Plan) {
             continue;
         }
         let bytes = (info.len * info.dtype.size()).next_multiple_of(16);
-        // The smallest that fits, else the largest, grown.
-        let fits = free.iter().copied().filter(|&s| slots[s] >= bytes).min_by_key(|&s| (slots[s], s));
-        let slot = fits.or_else(|| free.iter().copied().max_by_key(|&s| (slots[s], s))).unwrap_or_else(|| {
+        // The smallest that fits, else the largest that does not, grown. A slot far too large is left to large values: a
+        // small one that lives long would keep it from them.
+        let roomy = (bytes * 4).max(ROOMY);
+        let fits = free.iter().copied().filter(|&s| (bytes..=roomy).contains(&slots[s])).min_by_key(|&s| (slots[s], s));
+        let smaller = || free.iter().copied().filter(|&s| slots[s] < bytes).max_by_key(|&s| (slots[s], s));
+        let slot = fits.or_else(smaller).unwrap_or_else(|| {
             slots.push(0);
             slots.len() - 1
         });

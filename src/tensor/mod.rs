@@ -2,14 +2,19 @@
 
 mod activation;
 mod arrange;
+mod attention;
 mod contract;
+mod conv_nd;
 mod create;
 mod display;
 mod elementwise;
+mod image;
 mod movement;
 pub(crate) mod node;
+mod norm;
 mod operators;
 mod pending;
+mod pool_nd;
 mod reduce;
 mod rows;
 mod scan;
@@ -18,7 +23,11 @@ mod statistics;
 mod window;
 
 pub use arrange::PadMode;
+pub use attention::AttentionOptions;
+pub use conv_nd::{ConvNdOptions, ConvTransposeOptions};
+pub use image::Interpolation;
 pub use pending::PendingValue;
+pub use pool_nd::{FoldOptions, PoolNdOptions};
 pub use window::{ConvOptions, PoolOptions};
 
 use crate::device::Device;

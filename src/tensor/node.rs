@@ -8,6 +8,7 @@ use crate::optim::store::OptimStore;
 use crate::param::Cell;
 use crate::plan::{RandomKey, Storage};
 use crate::shape::Shape;
+use crate::tensor::Tensor;
 use std::cell::Cell as ThreadCell;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,6 +39,14 @@ pub(crate) enum Payload {
     Cell(Arc<Cell>, u64),
     /// For `Op::OptimStore`.
     Store(Arc<OptimStore>),
+    /// For `Op::Recomputed`.
+    Gradient(Arc<dyn GradientRule>),
+}
+
+/// The gradient of an `Op::Recomputed`.
+pub(crate) trait GradientRule: std::fmt::Debug + Send + Sync {
+    /// `ct · ∂value/∂operand` for each operand; `None` where none flows.
+    fn vjp(&self, operands: &[Tensor], ct: &Tensor) -> Result<Vec<Option<Tensor>>, Error>;
 }
 
 /// What changes in a node's life.

@@ -4,7 +4,9 @@ mod activations;
 mod arrange;
 mod binary;
 mod contractions;
+mod images;
 mod movement;
+mod norms;
 mod reductions;
 mod rows;
 mod statistics;
@@ -73,6 +75,9 @@ pub fn samples() -> Vec<Sample> {
         contractions::contractions(),
         windows::windows(),
         rows::rows(),
+        norms::norms(),
+        norms::attention(),
+        images::images(),
         activations::activations(),
         statistics::statistics(),
         arrange::arrange(),

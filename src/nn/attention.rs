@@ -1,0 +1,122 @@
+//! Multi-head attention.
+
+use super::batch_norm::filled;
+use super::fields::Mode;
+use super::init::{Init, xavier_uniform};
+use super::linear::Linear;
+use super::module::Module;
+use super::summary::observe;
+use crate::error::{Error, Result};
+use crate::fields;
+use crate::param::Param;
+use crate::rng::Generator;
+use crate::tensor::{AttentionOptions, Tensor};
+
+/// Attention of several heads, with learned projections of queries, keys, values and the result:
+/// `out_proj(concat over heads of softmax(q·kᵀ/√d)·v)`.
+///
+/// Inputs are batch-first, `[n, l, e]` (PyTorch's `batch_first=True`), or a single example `[l, e]`; state names are
+/// PyTorch's. [`Module::forward`] attends from x to x. Attention weights are not returned.
+///
+/// Source: A. Vaswani et al., "Attention is all you need", 2017.
+///
+/// ```
+/// # use wgrad::nn::{Init, Module, MultiheadAttention};
+/// # use wgrad::{Device, Tensor};
+/// # fn main() -> wgrad::Result<()> {
+/// let device = Device::cpu()?;
+/// let attention = MultiheadAttention::new(8, 2, &Init::new(&device, 0))?;
+/// let y = attention.forward(&Tensor::ones([3, 5, 8], &device)?)?;
+/// assert_eq!(y.shape()?, [3, 5, 8]);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct MultiheadAttention {
+    /// Projections of queries, keys and values, one below the other: `[3·e, e]`. Xavier-uniform.
+    pub in_proj_weight: Param,
+    /// `[3·e]`; starts at 0.
+    pub in_proj_bias: Option<Param>,
+    /// `[e, e]`, and a bias that starts at 0.
+    pub out_proj: Linear,
+    heads: usize,
+    dropout: f64,
+    mode: Mode,
+    generator: Generator,
+}
+
+impl MultiheadAttention {
+    /// A layer for vectors of `embed` elements in `heads` heads, with biases and without dropout, as is PyTorch's default.
+    ///
+    /// # Errors
+    /// The heads do not divide the elements; the device is out of memory.
+    pub fn new(embed: usize, heads: usize, init: &Init) -> Result<Self> {
+        Self::with(embed, heads, 0.0, true, init)
+    }
+
+    /// A layer that drops attention weights with probability `dropout` in training, with or without biases.
+    ///
+    /// # Errors
+    /// As [`MultiheadAttention::new`]; `dropout` outside `0..=1`.
+    pub fn with(embed: usize, heads: usize, dropout: f64, bias: bool, init: &Init) -> Result<Self> {
+        if heads == 0 || embed == 0 || !embed.is_multiple_of(heads) {
+            let reason = format!("{heads} heads do not divide {embed} elements");
+            return Err(Error::argument("MultiheadAttention::new", reason, "use a number of heads that divides the elements"));
+        }
+        if !(0.0..=1.0).contains(&dropout) {
+            let reason = format!("a probability of {dropout} was given");
+            return Err(Error::argument("MultiheadAttention::new", reason, "use one in 0..=1"));
+        }
+        let in_proj_weight = Param::new(&xavier_uniform([3 * embed, embed], 1.0, init)?)?;
+        in_proj_weight.set_name("in_proj_weight");
+        let mut out_proj = Linear::without_bias(embed, embed, init)?;
+        let mut in_proj_bias = None;
+        if bias {
+            in_proj_bias = Some(filled("in_proj_bias", 3 * embed, 0.0, init)?);
+            out_proj.bias = Some(filled("bias", embed, 0.0, init)?);
+        }
+        let generator = init.generator.clone();
+        Ok(Self { in_proj_weight, in_proj_bias, out_proj, heads, dropout, mode: Mode::default(), generator })
+    }
+
+    /// Attends from `query` `[n, l, e]` to `key` and `value` `[n, s, e]`: `[n, l, e]`. Of `options`, `causal`, `mask`
+    /// (broadcast to `[n, heads, l, s]`), `scale` and `block` count; dropout is the layer's own.
+    ///
+    /// A Bool mask is true where a query may see a key: the opposite of PyTorch's `attn_mask` and `key_padding_mask` here.
+    ///
+    /// # Errors
+    /// Tensors that do not fit the layer or each other.
+    pub fn attend(&self, query: &Tensor, key: &Tensor, value: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
+        let (weight, bias) = (self.in_proj_weight.tensor(), self.in_proj_bias.as_ref().map(Param::tensor));
+        let embed = self.in_proj_weight.shape()[1];
+        let shape = query.shape()?;
+        for x in [query, key, value] {
+            let given = x.shape()?;
+            if !(2..=3).contains(&given.rank()) || given.rank() != shape.rank() || given[given.rank() - 1] != embed {
+                let reason = format!("an input of shape {given} does not fit a layer of {embed} elements");
+                return Err(Error::argument("MultiheadAttention", reason, "give [n, l, e], or [l, e], for each"));
+            }
+        }
+        // [n, l, e] to [n, heads, l, e/heads].
+        let project = |x: &Tensor, part: usize| {
+            let (from, to) = ((part * embed) as isize, ((part + 1) * embed) as isize);
+            let y = x.matmul(&weight.slice(0, from, to).t());
+            let y = bias.as_ref().map_or(y.clone(), |b| y + b.slice(0, from, to));
+            let mut dims = x.shape()?.to_vec();
+            dims.pop();
+            dims.extend([self.heads, embed / self.heads]);
+            Ok::<_, Error>(y.reshape(dims).transpose(-3, -2))
+        };
+        let dropout = (self.mode.is_training() && self.dropout > 0.0).then(|| (self.dropout, self.generator.clone()));
+        let options = AttentionOptions { dropout, ..options.clone() };
+        let heads = project(query, 0)?.scaled_dot_product_attention(&project(key, 1)?, &project(value, 2)?, &options);
+        let joined = heads.transpose(-3, -2).reshape(shape);
+        self.out_proj.forward(&joined)
+    }
+}
+
+impl Module for MultiheadAttention {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        observe(self, "MultiheadAttention", self.attend(x, x, x, &AttentionOptions::default())?)
+    }
+    fields!(in_proj_weight, in_proj_bias, out_proj, mode; skip heads, dropout, generator);
+}

@@ -1,0 +1,189 @@
+//! Normalisation without running statistics.
+
+use super::batch_norm::{affine, filled};
+use super::init::Init;
+use super::module::Module;
+use super::summary::observe;
+use crate::error::{Error, Result};
+use crate::fields;
+use crate::param::Param;
+use crate::shape::{IntoShape, Shape};
+use crate::tensor::Tensor;
+
+/// Settings of a [`LayerNorm`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerNormConfig {
+    /// Added to the variance. Defaults to 1e-5.
+    pub eps: f64,
+    /// Whether a scale is learned. Defaults to true.
+    pub affine: bool,
+    /// Whether, with a scale, a shift is learned. Defaults to true.
+    pub bias: bool,
+}
+
+impl Default for LayerNormConfig {
+    fn default() -> Self {
+        Self { eps: 1e-5, affine: true, bias: true }
+    }
+}
+
+/// [`Tensor::layer_norm`] over the last axes, with a learned scale and shift of their shape.
+#[derive(Debug)]
+pub struct LayerNorm {
+    /// Scale, of the normalised shape; starts at 1.
+    pub weight: Option<Param>,
+    /// Shift, of the normalised shape; starts at 0.
+    pub bias: Option<Param>,
+    normalized: Shape,
+    config: LayerNormConfig,
+}
+
+impl LayerNorm {
+    /// A layer over the last axes, of shape `normalized`, with PyTorch's settings.
+    ///
+    /// # Errors
+    /// An impossible shape; the device is out of memory.
+    pub fn new(normalized: impl IntoShape, init: &Init) -> Result<Self> {
+        Self::with(normalized, LayerNormConfig::default(), init)
+    }
+
+    /// A layer with its own settings.
+    ///
+    /// # Errors
+    /// As [`LayerNorm::new`].
+    pub fn with(normalized: impl IntoShape, config: LayerNormConfig, init: &Init) -> Result<Self> {
+        let normalized = normalized.into_shape()?;
+        let (weight, bias) = affine(normalized, config.affine, init)?;
+        Ok(Self { weight, bias: bias.filter(|_| config.bias), normalized, config })
+    }
+}
+
+impl Module for LayerNorm {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
+        observe(self, "LayerNorm", x.layer_norm(self.normalized, weight.as_ref(), bias.as_ref(), self.config.eps))
+    }
+    fields!(weight, bias; skip normalized, config);
+}
+
+/// [`Tensor::rms_norm`] over the last axes, with a learned scale of their shape.
+#[derive(Debug)]
+pub struct RmsNorm {
+    /// Scale, of the normalised shape; starts at 1.
+    pub weight: Option<Param>,
+    normalized: Shape,
+    eps: Option<f64>,
+}
+
+impl RmsNorm {
+    /// A layer over the last axes, of shape `normalized`; eps is the dtype's machine epsilon, as in PyTorch.
+    ///
+    /// # Errors
+    /// An impossible shape; the device is out of memory.
+    pub fn new(normalized: impl IntoShape, init: &Init) -> Result<Self> {
+        Self::with(normalized, None, true, init)
+    }
+
+    /// A layer with its own eps (`None`: the dtype's machine epsilon), with or without a scale.
+    ///
+    /// # Errors
+    /// As [`RmsNorm::new`].
+    pub fn with(normalized: impl IntoShape, eps: Option<f64>, affine: bool, init: &Init) -> Result<Self> {
+        let normalized = normalized.into_shape()?;
+        let weight = if affine { Some(filled("weight", normalized, 1.0, init)?) } else { None };
+        Ok(Self { weight, normalized, eps })
+    }
+}
+
+impl Module for RmsNorm {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let weight = self.weight.as_ref().map(Param::tensor);
+        observe(self, "RmsNorm", x.rms_norm(self.normalized, weight.as_ref(), self.eps))
+    }
+    fields!(weight; skip normalized, eps);
+}
+
+/// [`Tensor::group_norm`] of `[n, c, ..]`, with a learned scale and shift a channel.
+#[derive(Debug)]
+pub struct GroupNorm {
+    /// Scale, `[c]`; starts at 1.
+    pub weight: Option<Param>,
+    /// Shift, `[c]`; starts at 0.
+    pub bias: Option<Param>,
+    groups: usize,
+    eps: f64,
+}
+
+impl GroupNorm {
+    /// A layer of `groups` groups of `channels` in all, with PyTorch's settings: eps 1e-5, with scale and shift.
+    ///
+    /// # Errors
+    /// The groups do not divide the channels; the device is out of memory.
+    pub fn new(groups: usize, channels: usize, init: &Init) -> Result<Self> {
+        Self::with(groups, channels, 1e-5, true, init)
+    }
+
+    /// A layer with its own eps, with or without scale and shift.
+    ///
+    /// # Errors
+    /// As [`GroupNorm::new`].
+    pub fn with(groups: usize, channels: usize, eps: f64, learned: bool, init: &Init) -> Result<Self> {
+        if groups == 0 || !channels.is_multiple_of(groups) {
+            let reason = format!("{groups} groups do not divide {channels} channels");
+            return Err(Error::argument("GroupNorm::new", reason, "use a number of groups that divides the channels"));
+        }
+        let (weight, bias) = affine(channels, learned, init)?;
+        Ok(Self { weight, bias, groups, eps })
+    }
+}
+
+impl Module for GroupNorm {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
+        observe(self, "GroupNorm", x.group_norm(self.groups, weight.as_ref(), bias.as_ref(), self.eps))
+    }
+    fields!(weight, bias; skip groups, eps);
+}
+
+/// [`Tensor::instance_norm`] of images `[n, c, h, w]`. Running statistics are not kept, as is PyTorch's default.
+#[derive(Debug)]
+pub struct InstanceNorm2d {
+    /// Scale, `[c]`; starts at 1.
+    pub weight: Option<Param>,
+    /// Shift, `[c]`; starts at 0.
+    pub bias: Option<Param>,
+    channels: usize,
+    eps: f64,
+}
+
+impl InstanceNorm2d {
+    /// A layer for `channels` with PyTorch's settings: eps 1e-5, without scale and shift.
+    ///
+    /// # Errors
+    /// The device is out of memory.
+    pub fn new(channels: usize, init: &Init) -> Result<Self> {
+        Self::with(channels, 1e-5, false, init)
+    }
+
+    /// A layer with its own eps, with or without scale and shift.
+    ///
+    /// # Errors
+    /// As [`InstanceNorm2d::new`].
+    pub fn with(channels: usize, eps: f64, learned: bool, init: &Init) -> Result<Self> {
+        let (weight, bias) = affine(channels, learned, init)?;
+        Ok(Self { weight, bias, channels, eps })
+    }
+}
+
+impl Module for InstanceNorm2d {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let [_, c, _, _] = x.dims::<4>()?;
+        if c != self.channels {
+            let reason = format!("the input {} has {c} channels and the layer {}", x.shape()?, self.channels);
+            return Err(Error::argument("InstanceNorm2d", reason, "give [n, channels, h, w]"));
+        }
+        let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
+        observe(self, "InstanceNorm2d", x.instance_norm(weight.as_ref(), bias.as_ref(), self.eps))
+    }
+    fields!(weight, bias; skip channels, eps);
+}

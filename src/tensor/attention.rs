@@ -1,0 +1,295 @@
+//! Scaled dot-product attention, in blocks of queries where the matrix of scores would be large.
+
+use super::node::{GradientRule, Node, Payload, grad_enabled, no_grad, with_grad_mode};
+use super::{Fault, Tensor, need_float};
+use crate::autodiff::vjp_at;
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::graph::Op;
+use crate::rng::Generator;
+use crate::shape::Shape;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Scores that may lie in memory at a time before queries are taken in blocks.
+const SCORES: usize = 1 << 23;
+/// The fewest queries that are worth a block.
+const MIN_ROWS: usize = 128;
+
+/// Settings of [`Tensor::scaled_dot_product_attention`].
+#[derive(Debug, Clone, Default)]
+pub struct AttentionOptions {
+    /// Query i sees the keys `0..=i` alone. Defaults to false.
+    pub causal: bool,
+    /// Broadcast to `[.., l, s]`. Bool: true where a query may see a key. Floating-point: added to the scores.
+    pub mask: Option<Tensor>,
+    /// Drops attention weights with this probability, by this generator. Defaults to none.
+    pub dropout: Option<(f64, Generator)>,
+    /// Factor of the scores. Defaults to `1/√d`.
+    pub scale: Option<f64>,
+    /// Queries a block. By default as many as keep a block's scores within some 2²³ elements, and at least 128.
+    pub block: Option<usize>,
+}
+
+impl Tensor {
+    /// `softmax(q · kᵀ · scale + mask) · v`: queries (self) `[.., l, d]`, keys `[.., s, d]` and values `[.., s, e]` give
+    /// `[.., l, e]`; leading axes broadcast. A query that may see no key gives zeros.
+    ///
+    /// Where the scores are many, queries are taken in blocks one after the other, each with an exact softmax, and the
+    /// gradient computes each block's scores again: memory then grows with `l + s`, not with `l · s`. The dropout mask
+    /// depends on the blocks. Unlike in PyTorch, `causal` and `mask` go together.
+    ///
+    /// Source: A. Vaswani et al., "Attention is all you need", 2017.
+    ///
+    /// ```
+    /// # use wgrad::{AttentionOptions, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let x = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 1.0], [2, 2], &Device::cpu()?)?;
+    /// let options = AttentionOptions { causal: true, scale: Some(0.0), ..AttentionOptions::default() };
+    /// let y = x.scaled_dot_product_attention(&x, &x, &options);
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 0.0, 0.5, 0.5]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn scaled_dot_product_attention(&self, key: &Self, value: &Self, options: &AttentionOptions) -> Self {
+        let mut operands = vec![self, key, value];
+        operands.extend(&options.mask);
+        Self::guard("scaled_dot_product_attention", &operands, Location::caller(), |n| {
+            let out = check(n)?;
+            let [l, s] = [out[out.rank() - 2], n[1].shape[n[1].shape.rank() - 2]];
+            if let Some((p, _)) = &options.dropout
+                && !(0.0..=1.0).contains(p)
+            {
+                return Err(Fault::attribute(format!("p = {p} is not a probability"), "use 0 <= p <= 1"));
+            }
+            if options.block == Some(0) {
+                return Err(Fault::attribute("a block has no queries", "use block >= 1, or None"));
+            }
+            if out.numel() == 0 || s == 0 {
+                return Ok(self.scalar_like(0.0).broadcast_to(out));
+            }
+            let d = n[0].shape[n[0].shape.rank() - 1].max(1);
+            let batch: usize = out[..out.rank() - 2].iter().product();
+            let rows = options.block.unwrap_or_else(|| block_rows(batch * s)).min(l);
+            let dropout = options.dropout.as_ref().filter(|d| d.0 > 0.0);
+            let dropout = dropout.map(|(p, g)| Dropout {
+                p: *p,
+                seed: g.seed(),
+                offsets: (0..l.div_ceil(rows)).map(|_| g.draw()).collect(),
+            });
+            let scale = options.scale.unwrap_or(1.0 / (d as f64).sqrt());
+            let rule = Attention { l, s, rows, scale, causal: options.causal, dropout };
+            let operands: Vec<Self> = operands.iter().map(|&t| t.clone()).collect();
+            Ok(if rows >= l { rule.block(&operands[0], &operands, 0) } else { rule.recomputed(&operands, out) })
+        })
+    }
+
+    /// This value in a buffer of its own, so that a sum of many parts does not keep them all. For differentiable values it
+    /// stays an expression.
+    fn settled(&self) -> Self {
+        match self.node() {
+            Ok(node) if !node.requires_grad => Self::build(Op::Recomputed, &[self], node.shape, node.dtype),
+            _ => self.clone(),
+        }
+    }
+
+    /// This value, computed after `earlier`: a dependency and nothing else, which keeps blocks from running side by side.
+    fn after(&self, earlier: &Self) -> Self {
+        let Ok(node) = earlier.node() else { return earlier.clone() };
+        if node.shape.numel() == 0 {
+            return self.clone();
+        }
+        let first = earlier.detach().reshape([node.shape.numel()]).slice(0, 0, 1);
+        let never = match Self::iota(1, DType::I32, &node.device) {
+            Ok(index) => index.lt(&index.scalar_like(0.0)),
+            Err(error) => return Self::from_error(error),
+        };
+        never.where_(&first, self)
+    }
+}
+
+/// The shape of the result, if the operands fit.
+fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
+    let [q, k, v] = [n[0], n[1], n[2]];
+    need_float(q)?;
+    if [k, v].iter().any(|t| t.dtype != q.dtype) {
+        return Err(Fault::dtype("the dtypes of queries, keys and values differ", "cast them to one"));
+    }
+    if [q, k, v].iter().any(|t| t.shape.rank() < 2) {
+        return Err(Fault::shape("each operand must have at least 2 axes", "use [.., length, channels]"));
+    }
+    let last = |t: &Node, from_end: usize| t.shape[t.shape.rank() - from_end];
+    if last(q, 1) != last(k, 1) {
+        let reason = format!("queries have {} channels and keys {}", last(q, 1), last(k, 1));
+        return Err(Fault::shape(reason, "the last axes of queries and keys must agree"));
+    }
+    if last(k, 2) != last(v, 2) {
+        let reason = format!("there are {} keys and {} values", last(k, 2), last(v, 2));
+        return Err(Fault::shape(reason, "give one value a key"));
+    }
+    let batch = |t: &Node| Shape::of(&t.shape[..t.shape.rank() - 2]);
+    let Some(all) = batch(q).broadcast(&batch(k)).and_then(|b| b.broadcast(&batch(v))) else {
+        return Err(Fault::shape("the leading axes do not broadcast", "sizes must agree or be 1"));
+    };
+    let ending = |a: usize, b: usize| {
+        let mut dims = all.to_vec();
+        dims.extend([a, b]);
+        Shape::of(&dims)
+    };
+    if let Some(mask) = n.get(3) {
+        if mask.dtype != DType::Bool && mask.dtype != q.dtype {
+            let reason = format!("the mask is {}, neither bool nor {}", mask.dtype, q.dtype);
+            return Err(Fault::dtype(reason, "compare it, or cast it"));
+        }
+        let scores = ending(last(q, 2), last(k, 2));
+        if mask.shape.broadcast(&scores) != Some(scores) {
+            let reason = format!("the mask {} does not stretch to the scores' {scores}", mask.shape);
+            return Err(Fault::shape(reason, "use a mask [l, s], or with leading axes that agree or are 1"));
+        }
+    }
+    Ok(ending(last(q, 2), last(v, 1)))
+}
+
+/// Queries a block where each has this many scores: a power of two.
+fn block_rows(scores_a_query: usize) -> usize {
+    let rows = (SCORES / scores_a_query.max(1)).max(MIN_ROWS);
+    1 << rows.ilog2()
+}
+
+#[derive(Debug)]
+struct Dropout {
+    p: f64,
+    seed: u64,
+    /// One draw a block, so that the gradient sees the same mask.
+    offsets: Vec<u64>,
+}
+
+/// One call: its sizes and settings.
+#[derive(Debug)]
+struct Attention {
+    l: usize,
+    s: usize,
+    rows: usize,
+    scale: f64,
+    causal: bool,
+    dropout: Option<Dropout>,
+}
+
+impl Attention {
+    fn range(&self, block: usize) -> (isize, isize) {
+        let start = block * self.rows;
+        (start as isize, (start + self.rows).min(self.l) as isize)
+    }
+
+    /// The queries `q` of a block against keys, values and mask of `operands`.
+    fn block(&self, q: &Tensor, operands: &[Tensor], block: usize) -> Tensor {
+        let (start, stop) = self.range(block);
+        let keys = self.keys(stop as usize);
+        let visible = |t: &Tensor| t.slice(-2, 0, keys as isize);
+        let mut scores = (q * self.scale).matmul(&visible(&operands[1]).t());
+        let hidden = scores.scalar_like(f64::NEG_INFINITY);
+        if let Some(mask) = operands.get(3) {
+            let mask = part(&part(mask, -2, start, stop), -1, 0, keys as isize);
+            scores = if mask.dtype().is_ok_and(|d| d == DType::Bool) { mask.where_(&scores, &hidden) } else { scores + mask };
+        }
+        if self.causal {
+            let index = |len: usize| q.device().and_then(|d| Tensor::iota(len, DType::I32, &d));
+            match (index((stop - start) as usize), index(keys)) {
+                (Ok(row), Ok(column)) => {
+                    let row = row.unsqueeze(1) + row.scalar_like(start as f64);
+                    scores = column.le(&row).where_(&scores, &hidden);
+                }
+                (Err(error), _) | (_, Err(error)) => return Tensor::from_error(error),
+            }
+        }
+        let mut weights = scores.softmax(-1);
+        if let Some(Dropout { p, seed, offsets }) = &self.dropout {
+            weights = weights.dropout(*p, &Generator::at(*seed, offsets[block]));
+        }
+        weights.matmul(&visible(&operands[2]))
+    }
+
+    /// How many keys the queries below `stop` can see, rounded up to quarters of all: few sizes, so few kernels.
+    fn keys(&self, stop: usize) -> usize {
+        if !self.causal || self.rows >= self.l {
+            return self.s;
+        }
+        stop.next_multiple_of(self.s.div_ceil(4)).min(self.s)
+    }
+
+    /// All blocks, one after the other, with a gradient that computes them again.
+    fn recomputed(self, operands: &[Tensor], shape: Shape) -> Tensor {
+        let value = no_grad(|| {
+            let mut blocks: Vec<Tensor> = Vec::new();
+            for block in 0..self.l.div_ceil(self.rows) {
+                let (start, stop) = self.range(block);
+                let q = operands[0].slice(-2, start, stop);
+                let q = blocks.last().map_or(q.clone(), |previous| q.after(previous));
+                blocks.push(self.block(&q, operands, block));
+            }
+            Tensor::cat(&blocks.iter().collect::<Vec<_>>(), -2)
+        });
+        if !grad_enabled() || !operands.iter().any(Tensor::requires_grad) {
+            return value;
+        }
+        let mut nodes = Vec::new();
+        for tensor in std::iter::once(&value).chain(operands) {
+            match tensor.node() {
+                Ok(node) => nodes.push(node.clone()),
+                Err(error) => return Tensor::from_error(error),
+            }
+        }
+        let (dtype, device) = (nodes[0].dtype, nodes[0].device.clone());
+        Tensor::from_node(Node::new(Op::Recomputed, nodes, shape, dtype, &device, Payload::Gradient(Arc::new(self)), true))
+    }
+}
+
+impl GradientRule for Attention {
+    fn vjp(&self, operands: &[Tensor], ct: &Tensor) -> Result<Vec<Option<Tensor>>> {
+        let mut sums: Vec<Option<Tensor>> = vec![None; operands.len()];
+        let mut queries = Vec::new();
+        let mut previous = ct.clone();
+        for block in 0..self.l.div_ceil(self.rows) {
+            let (start, stop) = self.range(block);
+            // Nodes of their own: one tensor may be several operands.
+            let (y, local) = with_grad_mode(true, || {
+                let mut local: Vec<Tensor> = operands.iter().map(alias).collect();
+                local[0] = operands[0].slice(-2, start, stop).after(&previous);
+                (self.block(&local[0], &local, block), local)
+            });
+            let ct = ct.slice(-2, start, stop);
+            let ct = if block == 0 { ct } else { ct.after(&previous) };
+            let mut parts = vjp_at(&y, &ct, &local)?;
+            if let Some(last) = parts[..2].iter().flatten().next().or(parts.iter().flatten().next()) {
+                previous = last.clone();
+            }
+            queries.extend(parts[0].take());
+            for (sum, part) in sums.iter_mut().zip(parts) {
+                *sum = match (sum.take(), part) {
+                    (Some(sum), Some(part)) => Some((sum + part).settled()),
+                    (sum, part) => sum.or(part),
+                };
+            }
+        }
+        if !queries.is_empty() {
+            sums[0] = Some(Tensor::cat(&queries.iter().collect::<Vec<_>>(), -2));
+        }
+        Ok(sums)
+    }
+}
+
+/// The same value under another node.
+fn alias(t: &Tensor) -> Tensor {
+    match t.node() {
+        Ok(node) => Tensor::build(Op::Reshape, &[t], node.shape, node.dtype),
+        Err(_) => t.clone(),
+    }
+}
+
+/// A range of an axis, unless that is stretched or missing.
+fn part(t: &Tensor, axis: isize, start: isize, stop: isize) -> Tensor {
+    match t.shape() {
+        Ok(shape) if shape.axis(axis).is_some_and(|a| shape[a] != 1) => t.slice(axis, start, stop),
+        _ => t.clone(),
+    }
+}

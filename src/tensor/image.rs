@@ -1,0 +1,218 @@
+//! Resizing and sampling images.
+
+use super::{Fault, Tensor, need_float};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+use crate::tensor::node::Node;
+use std::panic::Location;
+
+/// How [`Tensor::interpolate`] finds values between elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interpolation {
+    /// The element below `i · length / new length`.
+    Nearest,
+    /// Straight lines between elements: linear, bilinear, trilinear by the number of axes.
+    Linear {
+        /// Whether the first and last elements stay first and last; else pixels are areas, and the outermost values go on
+        /// to the border. PyTorch's default is false.
+        align_corners: bool,
+    },
+}
+
+impl Tensor {
+    /// Resizes the axes after the first two of `[n, c, ..]` to `size`, as `torch.nn.functional.interpolate`.
+    ///
+    /// Linear interpolation is one matrix product an axis: a value that is not finite spreads along the axis.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Interpolation, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let x = Tensor::from_slice(&[0.0f32, 4.0], [1, 1, 2], &Device::cpu()?)?;
+    /// let y = x.interpolate(&[3], Interpolation::Linear { align_corners: true });
+    /// assert_eq!(y.to_vec::<f32>()?, [0.0, 2.0, 4.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn interpolate(&self, size: &[usize], mode: Interpolation) -> Self {
+        Self::guard("interpolate", &[self], Location::caller(), |n| {
+            need_float(n[0])?;
+            let shape = n[0].shape;
+            if size.is_empty() || shape.rank() != size.len() + 2 {
+                let reason = format!("{} lengths were given for {shape}", size.len());
+                return Err(Fault::shape(reason, "use [n, c, ..] and one length for each axis of .."));
+            }
+            if size.contains(&0) || shape[2..].contains(&0) {
+                let reason = format!("{:?} cannot be resized to {size:?}", &shape[2..]);
+                return Err(Fault::attribute(reason, "use lengths of at least 1"));
+            }
+            // Positions are computed in 32-bit integers.
+            if shape[2..].iter().zip(size).any(|(&a, &b)| a.saturating_mul(b) > 1 << 28) {
+                return Err(Fault::attribute(format!("{:?} to {size:?} is too large", &shape[2..]), "resize in two steps"));
+            }
+            let mut out = self.clone();
+            // The last axis first: its product reads rows as they lie.
+            for d in (0..size.len()).rev() {
+                let (len, new) = (shape[2 + d], size[d]);
+                if len == new {
+                    continue;
+                }
+                out = match mode {
+                    Interpolation::Nearest => out.repeat_nearest(2 + d, new),
+                    Interpolation::Linear { align_corners } => out.resize_linear(2 + d, new, align_corners),
+                }
+                .unwrap_or_else(Self::from_error);
+            }
+            Ok(out)
+        })
+    }
+
+    /// Nearest neighbours along one axis.
+    fn repeat_nearest(&self, axis: usize, new: usize) -> Result<Self> {
+        let shape = self.shape()?;
+        let (rank, len) = (shape.rank(), shape[axis]);
+        if new.is_multiple_of(len) {
+            let mut dims = shape.to_vec();
+            dims.insert(axis + 1, new / len);
+            let wide = Shape::new(&dims);
+            return Ok(match wide {
+                Ok(wide) => self.unsqueeze(axis as isize + 1).expand(wide).reshape(shape.with(axis, new)),
+                Err(error) => Self::from_error(error),
+            });
+        }
+        if len.is_multiple_of(new) {
+            return Ok(self.slice_step(axis as isize, 0, len as isize, (len / new) as isize));
+        }
+        let target = Self::iota(new, DType::I32, &self.device()?)?;
+        let source = &target * target.scalar_like(len as f64) / target.scalar_like(new as f64);
+        let mut order: Vec<usize> = (0..rank).collect();
+        order.swap(0, axis);
+        let front = self.permute(&order);
+        let rows = front.reshape([len, shape.numel() / len]).gather_rows(&source);
+        Ok(rows.reshape(front.shape()?.with(0, new)).permute(&order))
+    }
+
+    /// Linear interpolation along one axis: `[.., len, ..]` times `[new, len]`.
+    fn resize_linear(&self, axis: usize, new: usize, align_corners: bool) -> Result<Self> {
+        let shape = self.shape()?;
+        let len = shape[axis];
+        let weights = tents(self.node()?, len, new, align_corners)?;
+        if axis + 1 == shape.rank() {
+            return Ok(self.matmul(&weights.t()));
+        }
+        let outer: usize = shape[..axis].iter().product();
+        let inner: usize = shape[axis + 1..].iter().product();
+        Ok(weights.matmul(&self.reshape([outer, len, inner])).reshape(shape.with(axis, new)))
+    }
+
+    /// Reads images `[n, c, h, w]` at the points of a grid `[n, oh, ow, 2]` of (x, y): `[n, c, oh, ow]`, bilinear, zeros
+    /// outside, as `torch.nn.functional.grid_sample`. -1 and 1 are the outer edges of the outermost pixels; with
+    /// `align_corners` (PyTorch's default is false) their centres. Gradients flow to images and grid.
+    ///
+    /// Source: M. Jaderberg et al., "Spatial transformer networks", 2015.
+    #[track_caller]
+    pub fn grid_sample(&self, grid: &Self, align_corners: bool) -> Self {
+        Self::guard("grid_sample", &[self, grid], Location::caller(), |n| {
+            need_float(n[0])?;
+            let (x, g) = (n[0].shape, n[1].shape);
+            if n[0].dtype != n[1].dtype {
+                return Err(Fault::dtype(format!("dtypes {} and {} differ", n[0].dtype, n[1].dtype), "cast one"));
+            }
+            if x.rank() != 4 || g.rank() != 4 || g[3] != 2 || x[0] != g[0] {
+                return Err(Fault::shape("images and grid do not fit", "use images [n, c, h, w] and a grid [n, oh, ow, 2]"));
+            }
+            if x[2] == 0 || x[3] == 0 {
+                return Err(Fault::shape("the images are empty", "give at least one pixel"));
+            }
+            if x[0].saturating_mul(x[2]).saturating_mul(x[3]) > 1 << 30 {
+                return Err(Fault::shape("the images have too many pixels", "use smaller batches"));
+            }
+            if x[0] * x[1] * g[1] * g[2] == 0 {
+                return Ok(self.scalar_like(0.0).broadcast_to(Shape::of(&[x[0], x[1], g[1], g[2]])));
+            }
+            Ok(self.sample(grid, align_corners).unwrap_or_else(Self::from_error))
+        })
+    }
+
+    fn sample(&self, grid: &Self, align_corners: bool) -> Result<Self> {
+        let [n, c, h, w] = self.dims::<4>()?;
+        let [_, oh, ow, _] = grid.dims::<4>()?;
+        let device = self.device()?;
+        let points = oh * ow;
+        // Pixel coordinates, at most one pixel outside: further out everything is 0.
+        let coordinate = |k: isize, len: usize| {
+            let g = grid.slice(3, k, k + 1).reshape([n, points]);
+            let len = len as f64;
+            let pixel = if align_corners { (g + 1.0) * ((len - 1.0) / 2.0) } else { (g + 1.0) * (len / 2.0) - 0.5 };
+            pixel.clamp(-1.0, len)
+        };
+        let (px, py) = (coordinate(0, w), coordinate(1, h));
+        let (x0, y0) = (px.floor().detach(), py.floor().detach());
+        let (fx, fy) = (px - &x0, py - &y0);
+        let table = self.permute(&[0, 2, 3, 1]).reshape([n * h * w, c]);
+        let image = Self::iota(n, DType::I32, &device)?.reshape([n, 1]);
+        let image = &image * image.scalar_like((h * w) as f64);
+        let mut sum: Option<Self> = None;
+        for (dy, dx) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let (x, y) = (&x0 + f64::from(dx), &y0 + f64::from(dy));
+            let within = |t: &Self, len: usize| t.ge(&t.scalar_like(0.0)).logical_and(&t.lt(&t.scalar_like(len as f64)));
+            let index = |t: &Self, len: usize| t.clamp(0.0, len as f64 - 1.0).cast(DType::I32);
+            let row = index(&y, h);
+            let flat = &image + &row * row.scalar_like(w as f64) + index(&x, w);
+            let weight_x = if dx == 1 { fx.clone() } else { 1.0 - &fx };
+            let weight_y = if dy == 1 { fy.clone() } else { 1.0 - &fy };
+            let inside = within(&x, w).logical_and(&within(&y, h)).reshape([n * points, 1]);
+            let weight = (weight_x * weight_y).reshape([n * points, 1]);
+            let value = table.gather_rows(&flat.reshape([n * points])) * weight;
+            let corner = inside.where_(&value, &value.scalar_like(0.0));
+            sum = Some(sum.map_or(corner.clone(), |s| s + corner));
+        }
+        let sum = sum.ok_or_else(|| Error::internal("a sample without corners"))?;
+        Ok(sum.reshape([n, oh, ow, c]).permute(&[0, 3, 1, 2]))
+    }
+
+    /// The grid `[n, h, w, 2]` of the points `θ · (x, y, 1)` for affine maps θ (self) `[n, 2, 3]`, for
+    /// [`Tensor::grid_sample`] with the same `align_corners`, as `torch.nn.functional.affine_grid`.
+    #[track_caller]
+    pub fn affine_grid(&self, size: [usize; 2], align_corners: bool) -> Self {
+        Self::guard("affine_grid", &[self], Location::caller(), |node| {
+            need_float(node[0])?;
+            let shape = node[0].shape;
+            if shape.rank() != 3 || shape[1..] != [2, 3] {
+                return Err(Fault::shape("the maps must be [n, 2, 3]", "give two rows of three numbers each"));
+            }
+            let [h, w] = size;
+            if h == 0 || w == 0 {
+                return Err(Fault::attribute(format!("the size {size:?} is empty"), "use at least 1 x 1"));
+            }
+            let axis = |len: usize| {
+                let index = Self::iota(len, node[0].dtype, &node[0].device).unwrap_or_else(Self::from_error);
+                match (align_corners, len) {
+                    (true, 1) => index,
+                    (true, _) => index * (2.0 / (len as f64 - 1.0)) - 1.0,
+                    (false, _) => (index * 2.0 + (1.0 - len as f64)) / len as f64,
+                }
+            };
+            let (x, y) = (axis(w).reshape([1, 1, w, 1]), axis(h).reshape([1, h, 1, 1]));
+            let column = |k: isize| self.slice(2, k, k + 1).reshape([shape[0], 1, 1, 2]);
+            Ok(column(0) * x + column(1) * y + column(2))
+        })
+    }
+}
+
+/// The weights `[new, len]` of linear interpolation: `max(0, 1 - |position(row) - column|)`, with exact differences.
+fn tents(x: &Node, len: usize, new: usize, align_corners: bool) -> Result<Tensor> {
+    let row = Tensor::iota(new, DType::I32, &x.device)?.reshape([new, 1]);
+    let column = Tensor::iota(len, DType::I32, &x.device)?.reshape([1, len]);
+    let scalar = |v: usize| row.scalar_like(v as f64);
+    // Positions are numerators over a common denominator.
+    let (position, denominator) = if align_corners {
+        (&row * scalar(len - 1), (new - 1).max(1))
+    } else {
+        let centre = (&row * scalar(2) + scalar(1)) * scalar(len) - scalar(new);
+        (centre.clamp(0.0, (2 * new * (len - 1)) as f64), 2 * new)
+    };
+    let distance = (position - column * scalar(denominator)).abs();
+    let inside = (scalar(denominator) - distance).relu().cast(x.dtype);
+    Ok(inside / denominator as f64)
+}

@@ -1,0 +1,315 @@
+//! Pooling over one and three axes, to given sizes and over everything; windows as columns.
+
+use super::conv_nd::spread;
+use super::{At, Fault, PoolOptions, Tensor, need_float};
+use crate::dtype::DType;
+use crate::error::Error;
+use crate::graph::op::PoolOp;
+use crate::tensor::node::Node;
+use std::panic::Location;
+
+/// Geometry of a pooling window over `D` axes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolNdOptions<const D: usize> {
+    /// The window's lengths.
+    pub kernel: [usize; D],
+    /// Step of the window. Defaults to the window's size.
+    pub stride: Option<[usize; D]>,
+    /// Padding on both sides, at most half the window: -∞ for max, 0 for average. Defaults to 0.
+    pub padding: [usize; D],
+    /// Distance between taps; max pooling only. Defaults to 1.
+    pub dilation: [usize; D],
+    /// Average only: padding counts in the divisor. Defaults to true.
+    pub count_include_pad: bool,
+}
+
+impl<const D: usize> PoolNdOptions<D> {
+    /// Windows of `kernel` taps along every axis, side by side.
+    pub fn cube(kernel: usize) -> Self {
+        Self { kernel: [kernel; D], stride: None, padding: [0; D], dilation: [1; D], count_include_pad: true }
+    }
+
+    /// The same over two of the axes; `None` stands for an axis without window.
+    fn over(&self, axes: [Option<usize>; 2]) -> PoolOptions {
+        let of = |values: [usize; D], none: usize| axes.map(|a| a.map_or(none, |a| values[a]));
+        let stride = self.stride.unwrap_or(self.kernel);
+        PoolOptions {
+            kernel: of(self.kernel, 1),
+            stride: Some(of(stride, 1)),
+            padding: of(self.padding, 0),
+            dilation: of(self.dilation, 1),
+            count_include_pad: self.count_include_pad,
+        }
+    }
+}
+
+/// Geometry of [`Tensor::unfold`] and [`Tensor::fold`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FoldOptions {
+    /// The window's height and width.
+    pub kernel: [usize; 2],
+    /// Step of the window. Defaults to 1.
+    pub stride: [usize; 2],
+    /// Zeros on both sides. Defaults to 0.
+    pub padding: [usize; 2],
+    /// Distance between taps. Defaults to 1.
+    pub dilation: [usize; 2],
+}
+
+impl FoldOptions {
+    /// A square window that moves by 1.
+    pub fn square(kernel: usize) -> Self {
+        Self { kernel: [kernel; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2] }
+    }
+
+    /// How many windows there are along each axis.
+    fn counts(&self, size: [usize; 2]) -> Result<[usize; 2], Fault> {
+        let Self { kernel, stride, padding, dilation } = *self;
+        if [kernel, stride, dilation].iter().any(|v| v.contains(&0)) {
+            let reason = format!("kernel {kernel:?}, stride {stride:?} and dilation {dilation:?} must be at least 1");
+            return Err(Fault::attribute(reason, "use positive values"));
+        }
+        let mut counts = [0; 2];
+        for d in 0..2 {
+            let window = dilation[d].saturating_mul(kernel[d] - 1).saturating_add(1);
+            let room = padding[d].saturating_mul(2).saturating_add(size[d]).checked_sub(window);
+            counts[d] = room.map(|r| r / stride[d] + 1).ok_or_else(|| {
+                let reason = format!("a window of {window} is longer than {} plus padding {}", size[d], padding[d]);
+                Fault::shape(reason, "pad more, or use a smaller kernel or larger images")
+            })?;
+        }
+        Ok(counts)
+    }
+}
+
+impl Tensor {
+    /// The largest value of each window of `[n, c, l]`; of equal ones the first takes the gradient. NaN wins.
+    #[track_caller]
+    pub fn max_pool1d(&self, options: PoolNdOptions<1>) -> Self {
+        self.pool1d("max_pool1d", PoolOp::Max, options, Location::caller())
+    }
+
+    /// The mean of each window of `[n, c, l]`.
+    #[track_caller]
+    pub fn avg_pool1d(&self, options: PoolNdOptions<1>) -> Self {
+        self.pool1d("avg_pool1d", PoolOp::Avg, options, Location::caller())
+    }
+
+    /// The largest value of each window of `[n, c, d, h, w]`; of equal ones the first takes the gradient. NaN wins.
+    #[track_caller]
+    pub fn max_pool3d(&self, options: PoolNdOptions<3>) -> Self {
+        self.pool3d("max_pool3d", PoolOp::Max, options, Location::caller())
+    }
+
+    /// The mean of each window of `[n, c, d, h, w]`.
+    #[track_caller]
+    pub fn avg_pool3d(&self, options: PoolNdOptions<3>) -> Self {
+        self.pool3d("avg_pool3d", PoolOp::Avg, options, Location::caller())
+    }
+
+    fn pool1d(&self, name: &'static str, op: PoolOp, options: PoolNdOptions<1>, at: At) -> Self {
+        Self::guard(name, &[self], at, |n| {
+            check_pool(n[0], op, &options)?;
+            Ok(self.unsqueeze(2).pool2d(op, options.over([None, Some(0)])).squeeze(2))
+        })
+    }
+
+    fn pool3d(&self, name: &'static str, op: PoolOp, options: PoolNdOptions<3>, at: At) -> Self {
+        Self::guard(name, &[self], at, |n| {
+            let [od, oh, ow] = check_pool(n[0], op, &options)?;
+            let x = n[0].shape;
+            // Images first, then depth: of equal maxima the first in row-major order stays the first.
+            let images = self.reshape([x[0], x[1] * x[2], x[3], x[4]]).pool2d(op, options.over([Some(1), Some(2)]));
+            let columns = images.reshape([x[0], x[1], x[2], oh * ow]).pool2d(op, options.over([Some(0), None]));
+            Ok(columns.reshape([x[0], x[1], od, oh, ow]))
+        })
+    }
+
+    fn pool2d(&self, op: PoolOp, options: PoolOptions) -> Self {
+        if op == PoolOp::Max { self.max_pool2d(options) } else { self.avg_pool2d(options) }
+    }
+
+    /// The means of `[n, c, h, w]` over a grid of `size` windows that cover the image: window i of `o` along an axis of
+    /// length `l` is `⌊i·l/o⌋ .. ⌈(i+1)·l/o⌉`.
+    ///
+    /// Where `size` does not divide the image, the means are matrix products, and a value that is not finite spreads over
+    /// its row and column.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let x = Tensor::arange(0.0, 6.0, 1.0, &Device::cpu()?)?.reshape([1, 1, 2, 3]);
+    /// assert_eq!(x.adaptive_avg_pool2d([1, 2]).to_vec::<f32>()?, [2.0, 3.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn adaptive_avg_pool2d(&self, size: [usize; 2]) -> Self {
+        Self::guard("adaptive_avg_pool2d", &[self], Location::caller(), |n| {
+            let [h, w] = check_adaptive(n[0], size)?;
+            if h.is_multiple_of(size[0]) && w.is_multiple_of(size[1]) {
+                let kernel = [h / size[0], w / size[1]];
+                return Ok(self.avg_pool2d(PoolOptions { kernel, ..PoolOptions::square(1) }));
+            }
+            let averages = |len, out| averages(n[0], len, out).map_err(|e| Fault::shape(e.to_string(), "use smaller images"));
+            Ok(averages(h, size[0])?.matmul(&self.matmul(&averages(w, size[1])?.t())))
+        })
+    }
+
+    /// The largest values of `[n, c, h, w]` over a grid of `size` windows, as in [`Tensor::adaptive_avg_pool2d`]. Of equal
+    /// ones the first takes the gradient.
+    #[track_caller]
+    pub fn adaptive_max_pool2d(&self, size: [usize; 2]) -> Self {
+        Self::guard("adaptive_max_pool2d", &[self], Location::caller(), |n| {
+            let [h, w] = check_adaptive(n[0], size)?;
+            if h.is_multiple_of(size[0]) && w.is_multiple_of(size[1]) {
+                let kernel = [h / size[0], w / size[1]];
+                return Ok(self.max_pool2d(PoolOptions { kernel, ..PoolOptions::square(1) }));
+            }
+            Ok(self.largest_of(1, w, size[1]).largest_of(0, h, size[0]))
+        })
+    }
+
+    /// Adaptive maxima along one of the last two axes.
+    fn largest_of(&self, axis: usize, len: usize, out: usize) -> Self {
+        let windows: Vec<Self> = (0..out)
+            .map(|i| {
+                let (start, stop) = (i * len / out, ((i + 1) * len).div_ceil(out));
+                let mut kernel = [1, 1];
+                kernel[axis] = stop - start;
+                let options = PoolOptions { kernel, ..PoolOptions::square(1) };
+                self.slice(axis as isize + 2, start as isize, stop as isize).max_pool2d(options)
+            })
+            .collect();
+        Self::cat(&windows.iter().collect::<Vec<_>>(), axis as isize + 2)
+    }
+
+    /// The mean over all positions: `[n, c, ..]` to `[n, c, 1, ..]`.
+    #[track_caller]
+    pub fn global_avg_pool(&self) -> Self {
+        Self::guard("global_avg_pool", &[self], Location::caller(), |n| Ok(self.mean(&positions(n[0])?, true)))
+    }
+
+    /// The largest value over all positions: `[n, c, ..]` to `[n, c, 1, ..]`. Equal ones share the gradient.
+    #[track_caller]
+    pub fn global_max_pool(&self) -> Self {
+        Self::guard("global_max_pool", &[self], Location::caller(), |n| Ok(self.max(&positions(n[0])?, true)))
+    }
+
+    /// Windows as columns (im2col): `[n, c, h, w]` to `[n, c·kh·kw, oh·ow]`, as `torch.nn.functional.unfold`.
+    #[track_caller]
+    pub fn unfold(&self, options: FoldOptions) -> Self {
+        Self::guard("unfold", &[self], Location::caller(), |n| {
+            need_image(n[0])?;
+            let [batch, c, h, w] = [n[0].shape[0], n[0].shape[1], n[0].shape[2], n[0].shape[3]];
+            let [oh, ow] = options.counts([h, w])?;
+            let FoldOptions { kernel: [kh, kw], stride, padding, dilation } = options;
+            let padded = self.pad(&[(0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])]);
+            let columns = padded.take_windows(3, kw, stride[1], dilation[1], ow);
+            let windows = columns.take_windows(2, kh, stride[0], dilation[0], oh);
+            Ok(windows.permute(&[0, 1, 2, 4, 3, 5]).reshape([batch, c * kh * kw, oh * ow]))
+        })
+    }
+
+    /// The adjoint of [`Tensor::unfold`] (col2im): `[n, c·kh·kw, oh·ow]` to images `[n, c, h, w]` of `size`, where windows
+    /// that overlap add up, as `torch.nn.functional.fold`.
+    #[track_caller]
+    pub fn fold(&self, size: [usize; 2], options: FoldOptions) -> Self {
+        Self::guard("fold", &[self], Location::caller(), |n| {
+            need_float(n[0])?;
+            let [oh, ow] = options.counts(size)?;
+            let FoldOptions { kernel: [kh, kw], stride, padding, dilation } = options;
+            let x = n[0].shape;
+            if x.rank() != 3 || !x[1].is_multiple_of(kh * kw) || x[2] != oh * ow {
+                let reason = format!("images of {size:?} have {oh} x {ow} windows of {kh} x {kw}, which {x} does not hold");
+                return Err(Fault::shape(reason, "use [n, c·kh·kw, oh·ow], as unfold gives it"));
+            }
+            let c = x[1] / (kh * kw);
+            let windows = self.reshape([x[0], c, kh, kw, oh, ow]).permute(&[0, 1, 2, 4, 3, 5]);
+            let rows = windows.add_windows(2, stride[0], dilation[0], spread(oh, kh, stride[0], dilation[0]))?;
+            let images = rows.add_windows(3, stride[1], dilation[1], spread(ow, kw, stride[1], dilation[1]))?;
+            Ok(images.crop(2, padding[0], size[0]).crop(3, padding[1], size[1]))
+        })
+    }
+}
+
+/// A matrix `[out, len]`: row i holds the weights of the mean over window i.
+fn averages(x: &Node, len: usize, out: usize) -> Result<Tensor, Error> {
+    let row = Tensor::iota(out, DType::I32, &x.device)?.reshape([out, 1]);
+    let column = Tensor::iota(len, DType::I32, &x.device)?.reshape([1, len]);
+    let (len, out) = (len as f64, out as f64);
+    let scalar = |v: f64| row.scalar_like(v);
+    let start = &row * scalar(len) / scalar(out);
+    let stop = (&row * scalar(len) + scalar(len + out - 1.0)) / scalar(out);
+    let inside = column.ge(&start).logical_and(&column.lt(&stop)).cast(x.dtype);
+    Ok(inside / (stop - start).cast(x.dtype))
+}
+
+fn need_image(x: &Node) -> Result<(), Fault> {
+    need_float(x)?;
+    if x.shape.rank() == 4 {
+        return Ok(());
+    }
+    Err(Fault::shape("images must have 4 axes", "use [n, c, h, w]"))
+}
+
+/// The image's height and width.
+fn check_adaptive(x: &Node, size: [usize; 2]) -> Result<[usize; 2], Fault> {
+    need_image(x)?;
+    let image = [x.shape[2], x.shape[3]];
+    if size.contains(&0) {
+        return Err(Fault::attribute(format!("the size {size:?} is empty"), "use at least 1 x 1"));
+    }
+    if image.contains(&0) {
+        return Err(Fault::shape("the images are empty", "give at least one pixel"));
+    }
+    // The bounds of windows are computed in 32-bit integers.
+    if (0..2).any(|d| image[d].saturating_mul(size[d].saturating_add(1)) > 1 << 30) {
+        return Err(Fault::shape(format!("{image:?} to {size:?} is too large"), "use smaller images"));
+    }
+    Ok(image)
+}
+
+/// The axes after the first two.
+fn positions(x: &Node) -> Result<Vec<isize>, Fault> {
+    need_float(x)?;
+    if x.shape.rank() < 3 {
+        return Err(Fault::shape("there is no axis to pool over", "use [n, c, ..] with at least one more axis"));
+    }
+    if x.shape[2..].contains(&0) {
+        return Err(Fault::shape("an axis to pool over has length 0", "give at least one element"));
+    }
+    Ok((2..x.shape.rank() as isize).collect())
+}
+
+/// The output's lengths.
+fn check_pool<const D: usize>(x: &Node, op: PoolOp, options: &PoolNdOptions<D>) -> Result<[usize; D], Fault> {
+    let PoolNdOptions { kernel, stride, padding, dilation, .. } = *options;
+    let stride = stride.unwrap_or(kernel);
+    need_float(x)?;
+    if x.shape.rank() != D + 2 {
+        let reason = format!("the input must have {} axes", D + 2);
+        return Err(Fault::shape(reason, format!("use [n, c, ..] with {D} axes for ..")));
+    }
+    if [kernel, stride, dilation].iter().any(|v| v.contains(&0)) {
+        let reason = format!("kernel {kernel:?}, stride {stride:?} and dilation {dilation:?} must be at least 1");
+        return Err(Fault::attribute(reason, "use positive values"));
+    }
+    if op == PoolOp::Avg && dilation != [1; D] {
+        return Err(Fault::attribute("average pooling has no dilation", "use dilation 1"));
+    }
+    let mut size = [0; D];
+    for d in 0..D {
+        let len = x.shape[2 + d];
+        if padding[d] > kernel[d] / 2 {
+            let reason = format!("padding {padding:?} is more than half the window {kernel:?}");
+            return Err(Fault::attribute(reason, "use at most half the window"));
+        }
+        let window = dilation[d].saturating_mul(kernel[d] - 1).saturating_add(1);
+        size[d] =
+            padding[d].saturating_mul(2).saturating_add(len).checked_sub(window).map(|r| r / stride[d] + 1).ok_or_else(|| {
+                let reason = format!("a window of {window} is longer than {len} plus padding {}", padding[d]);
+                Fault::shape(reason, "use a smaller window or a longer input")
+            })?;
+    }
+    Ok(size)
+}
