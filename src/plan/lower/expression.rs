@@ -1,0 +1,119 @@
+//! Terms for values without a buffer: elementwise nodes inlined, movements folded into views.
+
+use super::{Attempt, Builder, Lowering, Movement, Stop};
+use crate::dtype::DType;
+use crate::error::Error;
+use crate::graph::op::{BinaryOp, UnaryOp};
+use crate::graph::{NodeId, Op, View};
+use crate::plan::Term;
+use crate::plan::compile::is_heavy;
+use crate::plan::expr::TermId;
+use crate::shape::Shape;
+
+impl Lowering<'_> {
+    /// The term for node `id` seen through `chain` (innermost movement first).
+    pub(super) fn value(&mut self, builder: &mut Builder, id: NodeId, chain: &[Movement]) -> Attempt<TermId> {
+        if let Some(&term) = builder.memo.get(&(id, chain.to_vec())) {
+            return Ok(term);
+        }
+        let node = &self.graph.nodes[id];
+        let readable = self.buffer[id].is_some() || builder.acc == Some(id);
+        let term = if readable && !matches!(node.op, Op::Scalar) {
+            self.read(builder, id, chain)?
+        } else if self.materialised[id] || is_heavy(&node.op) {
+            return Err(Error::internal(format!("node {id} ({}) is read before it is computed", node.op.name())).into());
+        } else {
+            self.body(builder, id, chain)?
+        };
+        builder.memo.insert((id, chain.to_vec()), term);
+        Ok(term)
+    }
+
+    /// Loads a value from its buffer, or takes the accumulator.
+    pub(super) fn read(&mut self, builder: &mut Builder, id: NodeId, chain: &[Movement]) -> Attempt<TermId> {
+        let node = &self.graph.nodes[id];
+        let view = self.view(node.shape, chain)?;
+        if builder.acc == Some(id) {
+            if view.is_identity() && view.shape.numel() == builder.expr.shape.numel() {
+                return Ok(builder.expr.push(Term::Acc, node.dtype));
+            }
+            return Err(Error::internal("an accumulator was read out of place").into());
+        }
+        let buffer = self.buffer[id].ok_or_else(|| Error::internal("a value has no buffer"))?;
+        let operand = builder.operand(buffer);
+        Ok(builder.expr.push(Term::Load { operand, view }, node.dtype))
+    }
+
+    /// Computes a node that has no buffer.
+    pub(super) fn body(&mut self, builder: &mut Builder, id: NodeId, chain: &[Movement]) -> Attempt<TermId> {
+        let node = &self.graph.nodes[id];
+        let dtype = node.dtype;
+        let inputs = node.inputs.clone();
+        let term = match &node.op {
+            Op::Scalar => Term::Scalar { slot: self.position[id] },
+            Op::Iota => Term::Index { view: self.view(node.shape, chain)? },
+            Op::Random(word) => Term::Random { slot: self.position[id], word: *word, view: self.view(node.shape, chain)? },
+            Op::Unary(op) => Term::Unary(*op, self.value(builder, inputs[0], chain)?),
+            Op::Binary(op) => {
+                let a = self.value(builder, inputs[0], chain)?;
+                Term::Binary(*op, a, self.value(builder, inputs[1], chain)?)
+            }
+            Op::Where => {
+                let c = self.value(builder, inputs[0], chain)?;
+                let a = self.value(builder, inputs[1], chain)?;
+                Term::Select(c, a, self.value(builder, inputs[2], chain)?)
+            }
+            Op::Cast => {
+                let a = self.value(builder, inputs[0], chain)?;
+                if builder.expr.terms[a].1 == dtype {
+                    return Ok(a);
+                }
+                Term::Cast(a)
+            }
+            Op::Normalize { .. } => {
+                let terms = inputs.iter().map(|&i| self.value(builder, i, chain)).collect::<Attempt<Vec<_>>>()?;
+                let expr = &mut builder.expr;
+                let centred = expr.push(Term::Binary(BinaryOp::Sub, terms[0], terms[1]), dtype);
+                let variance = expr.push(Term::Binary(BinaryOp::Add, terms[2], terms[3]), dtype);
+                let scale = expr.push(Term::Unary(UnaryOp::Rsqrt, variance), dtype);
+                Term::Binary(BinaryOp::Mul, centred, scale)
+            }
+            op if op.is_movement() => return self.through(builder, id, chain),
+            op => return Err(Error::internal(format!("{} is not an expression", op.name())).into()),
+        };
+        Ok(builder.expr.push(term, dtype))
+    }
+
+    /// A view: its movement joins the chain.
+    pub(super) fn through(&mut self, builder: &mut Builder, id: NodeId, chain: &[Movement]) -> Attempt<TermId> {
+        let node = &self.graph.nodes[id];
+        let input = node.inputs[0];
+        let mut longer = vec![Movement { op: node.op.clone(), shape: node.shape, input }];
+        longer.extend_from_slice(chain);
+        let inner = self.value(builder, input, &longer)?;
+        if !matches!(node.op, Op::Pad { .. }) || matches!(builder.expr.terms[inner].0, Term::Load { .. }) {
+            return Ok(inner);
+        }
+        let view = self.view(self.graph.nodes[input].shape, &longer)?;
+        let valid = builder.expr.push(Term::Valid { view }, DType::Bool);
+        let zero = builder.expr.push(Term::Constant { bits: 0f64.to_bits() }, node.dtype);
+        Ok(builder.expr.push(Term::Select(valid, inner, zero), node.dtype))
+    }
+
+    /// A contiguous value of `shape`, seen through a chain.
+    pub(super) fn view(&self, shape: Shape, chain: &[Movement]) -> Attempt<View> {
+        let mut view = View::contiguous(shape);
+        for movement in chain {
+            view = match &movement.op {
+                Op::Reshape => view.reshape(movement.shape).ok_or(Stop::Materialise(movement.input))?,
+                Op::Permute(order) => view.permute(order),
+                Op::Expand => view.expand(movement.shape),
+                Op::Slice { start, step } => view.slice(start, step, movement.shape),
+                Op::Pad { before } => view.pad(before, movement.shape),
+                Op::Recomputed => view,
+                op => return Err(Error::internal(format!("{} is not a movement", op.name())).into()),
+            };
+        }
+        Ok(view)
+    }
+}

@@ -1,0 +1,162 @@
+//! Nodes with a kernel of their own: products, convolutions, reductions, rows, windows.
+
+use super::{Attempt, Builder, Lowering, Movement, Stop};
+use crate::error::Error;
+use crate::graph::{NodeId, Op};
+use crate::plan::expr::TermId;
+use crate::plan::{BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView};
+use crate::shape::Shape;
+
+impl Lowering<'_> {
+    /// The movements between `id` and the buffer that they look at, and that buffer's node.
+    pub(super) fn peel(&self, id: NodeId) -> (NodeId, Vec<Movement>) {
+        let mut chain = Vec::new();
+        let mut node = id;
+        while self.buffer[node].is_none() && self.graph.nodes[node].op.is_movement() {
+            let n = &self.graph.nodes[node];
+            chain.insert(0, Movement { op: n.op.clone(), shape: n.shape, input: n.inputs[0] });
+            node = n.inputs[0];
+        }
+        (node, chain)
+    }
+
+    /// A buffer that holds exactly the elements of `id`, in order.
+    pub(super) fn contiguous(&self, id: NodeId) -> Attempt<BufferId> {
+        let (node, chain) = self.peel(id);
+        let Some(buffer) = self.buffer[node] else { return Err(Stop::Materialise(id)) };
+        let shape = self.graph.nodes[node].shape;
+        match self.view(shape, &chain) {
+            Ok(view) if view.is_identity() && view.shape.numel() == shape.numel() => Ok(buffer),
+            _ => Err(Stop::Materialise(id)),
+        }
+    }
+
+    /// A buffer and strides for a matrix operand, one of whose last two strides is 1.
+    pub(super) fn matrix(&self, id: NodeId) -> Attempt<(BufferId, MatrixView)> {
+        let (node, chain) = self.peel(id);
+        let Some(buffer) = self.buffer[node] else { return Err(Stop::Materialise(id)) };
+        let view = match self.view(self.graph.nodes[node].shape, &chain) {
+            Ok(view) if view.mask().is_none() => view,
+            _ => return Err(Stop::Materialise(id)),
+        };
+        let rank = view.shape.rank();
+        let (rows, cols) = (view.shape[rank - 2], view.shape[rank - 1]);
+        let [mut row, mut col] = [view.strides()[rank - 2], view.strides()[rank - 1]];
+        if rows == 1 {
+            row = if col == 1 { cols as i64 } else { 1 };
+        }
+        if cols == 1 {
+            col = if row == 1 && rows != 1 { rows as i64 } else { 1 };
+        }
+        let negative = view.strides().iter().any(|&s| s < 0);
+        if negative || (row != 1 && col != 1) || (row == 0 || col == 0) {
+            return Err(Stop::Materialise(id));
+        }
+        Ok((buffer, MatrixView { batch: view.strides()[..rank - 2].to_vec(), row, col, offset: view.offset }))
+    }
+
+    /// Emits the kernel of `heavy`, finished by the elementwise node `finish` if there is one.
+    pub(super) fn lower_heavy(&mut self, heavy: NodeId, finish: Option<NodeId>) -> Attempt<()> {
+        let node = &self.graph.nodes[heavy];
+        let inputs = node.inputs.clone();
+        let shape = |i: usize| self.graph.nodes[inputs[i]].shape;
+        let four = |s: Shape| -> [usize; 4] { [s[0], s[1], s[2], s[3]] };
+        let (kernel, reads) = match &node.op {
+            Op::Reduce { op, axes } => {
+                let (mut builder, root, kept) = self.prologue(inputs[0], axes)?;
+                let value = std::mem::replace(&mut builder.expr, Expr::new(Shape::SCALAR)).finish(root);
+                let kept_shape = Shape::of(&value.shape[..kept]);
+                let (epilogue, reads) = self.epilogue(heavy, finish, kept_shape, builder.reads)?;
+                (Kernel::Reduce { op: *op, value, kept, epilogue }, reads)
+            }
+            Op::ArgReduce { op, axis } => {
+                let (builder, root, _) = self.prologue(inputs[0], &[*axis])?;
+                (Kernel::ArgReduce { op: *op, value: builder.expr.finish(root) }, builder.reads)
+            }
+            Op::MatMul => {
+                let (a_buffer, a) = self.matrix(inputs[0])?;
+                let (b_buffer, b) = self.matrix(inputs[1])?;
+                let rank = node.shape.rank();
+                let (m, n, k) = (node.shape[rank - 2], node.shape[rank - 1], shape(0)[rank - 1]);
+                let batch = Shape::of(&node.shape[..rank - 2]);
+                // A product with itself binds its buffer twice: positions of operands are fixed.
+                let (epilogue, reads) = self.epilogue(heavy, finish, node.shape, vec![a_buffer, b_buffer])?;
+                (Kernel::MatMul(MatMul { batch, m, n, k, a, b, epilogue }), reads)
+            }
+            Op::Conv2d(spec) | Op::Conv2dInputGrad(spec) | Op::Conv2dWeightGrad(spec) => {
+                let reads = vec![self.contiguous(inputs[0])?, self.contiguous(inputs[1])?];
+                let (role, x, w, y) = match node.op {
+                    Op::Conv2d(_) => (ConvRole::Forward, shape(0), shape(1), node.shape),
+                    Op::Conv2dInputGrad(_) => (ConvRole::InputGrad, node.shape, shape(1), shape(0)),
+                    _ => (ConvRole::WeightGrad, shape(0), node.shape, shape(1)),
+                };
+                let (epilogue, reads) = self.epilogue(heavy, finish, node.shape, reads)?;
+                (Kernel::Conv2d(Conv2d { role, spec: *spec, x: four(x), w: four(w), y: four(y), epilogue }), reads)
+            }
+            Op::Pool(op, spec) => {
+                use crate::graph::op::PoolOp;
+                let reads = inputs.iter().map(|&i| self.contiguous(i)).collect::<Attempt<Vec<_>>>()?;
+                let (x, y) = match op {
+                    PoolOp::Max | PoolOp::Avg | PoolOp::MaxSelect => (shape(0), node.shape),
+                    PoolOp::MaxScatter => (node.shape, shape(1)),
+                    PoolOp::AvgScatter => (node.shape, shape(0)),
+                };
+                (Kernel::Pool { op: *op, spec: *spec, x: four(x), y: four(y) }, reads)
+            }
+            Op::Softmax { .. } | Op::CrossEntropy | Op::CrossEntropyGrad | Op::Gather | Op::ScatterAdd => {
+                let reads = inputs.iter().map(|&i| self.contiguous(i)).collect::<Attempt<Vec<_>>>()?;
+                (rows_kernel(&node.op, shape(0), node.shape), reads)
+            }
+            op => return Err(Error::internal(format!("{} has no kernel", op.name())).into()),
+        };
+        let write = self.target(finish.unwrap_or(heavy));
+        self.push_step(kernel, reads, Some(write));
+        Ok(())
+    }
+
+    /// A reduction's input as an expression over `[kept.., reduced..]`.
+    pub(super) fn prologue(&mut self, input: NodeId, axes: &[usize]) -> Attempt<(Builder, TermId, usize)> {
+        let shape = self.graph.nodes[input].shape;
+        let mut order: Vec<usize> = (0..shape.rank()).filter(|d| !axes.contains(d)).collect();
+        let kept = order.len();
+        order.extend(axes);
+        let permuted = Shape::of(&order.iter().map(|&d| shape[d]).collect::<Vec<_>>());
+        let mut builder = Builder::new(permuted, None);
+        let in_order = order.iter().enumerate().all(|(d, &a)| d == a);
+        let chain = if in_order { vec![] } else { vec![Movement { op: Op::Permute(order), shape: permuted, input }] };
+        let root = self.value(&mut builder, input, &chain)?;
+        Ok((builder, root, kept))
+    }
+
+    /// What a kernel does with its accumulator, and all that the step reads.
+    pub(super) fn epilogue(
+        &mut self,
+        heavy: NodeId,
+        finish: Option<NodeId>,
+        shape: Shape,
+        reads: Vec<BufferId>,
+    ) -> Attempt<(Expr, Vec<BufferId>)> {
+        let dtype = self.graph.nodes[heavy].dtype;
+        let Some(finish) = finish else { return Ok((Expr::identity(shape, dtype), reads)) };
+        // Written in the finishing node's own coordinates; both count elements in the same order.
+        let mut builder = Builder::new(self.graph.nodes[finish].shape, Some(heavy));
+        builder.reads = reads;
+        let root = self.body(&mut builder, finish, &[])?;
+        if builder.reads.len() > self.options.max_operands {
+            return Err(Stop::Materialise(heavy));
+        }
+        Ok((builder.expr.finish(root), builder.reads))
+    }
+}
+
+fn rows_kernel(op: &Op, first: Shape, out: Shape) -> Kernel {
+    let cols = first.last().copied().unwrap_or(1);
+    let rows = first.numel().checked_div(cols).unwrap_or(0);
+    match op {
+        Op::Softmax { log } => Kernel::Softmax { rows, cols, log: *log },
+        Op::CrossEntropy => Kernel::CrossEntropy { rows, cols },
+        Op::CrossEntropyGrad => Kernel::CrossEntropyGrad { rows, cols },
+        Op::Gather => Kernel::Gather { rows: first[0], cols: first[1], n: out[0] },
+        _ => Kernel::ScatterAdd { rows: out[0], cols: out[1], n: first[0] },
+    }
+}
