@@ -5,8 +5,8 @@ and `safetensors` (`pip install torch numpy safetensors`; a CPU build will do):
 
     python scripts/fixtures.py tests/fixtures
 
-It writes one file a family. Every random value comes from a generator seeded by the
-name of what it fills, so adding a case leaves the other cases as they were.
+It writes one file a family. Every random value comes from a generator seeded
+by the name of what it fills, so adding a case leaves the others as they were.
 Inputs are float32; PyTorch computes on them in float64, and the results are
 rounded to float32 on the way out. Labels are int32. The metadata of each file
 holds the version of torch that made it under `torch`, and JSON objects under
@@ -27,10 +27,10 @@ ops.safetensors
     {op}.{case}.after.{name}    state changed in place (batch_norm, in image.safetensors)
     metadata {op}.{case}        the arguments
 
-image.safetensors
+image.safetensors, loss.safetensors
     as ops.safetensors, for normalisation, attention, convolutions over one
-    and three axes, transposed ones, pooling and resampling; the arguments
-    list the inputs that there are
+    and three axes, transposed ones, pooling and resampling, and for losses,
+    indexing, products and einsum; the arguments list the inputs that there are
 
 shape.safetensors
     as ops.safetensors, for activations, statistics, scans, arrangements and
@@ -233,6 +233,16 @@ def batch_norm(x, weight, bias, running_mean, running_var, **args):
     return out, after if args["training"] else {}
 
 
+def sigmoid_focal(x, target, alpha, gamma, reduction):
+    """torchvision's `sigmoid_focal_loss`."""
+    entropy = F.binary_cross_entropy_with_logits(x, target, reduction="none")
+    p = torch.sigmoid(x)
+    loss = entropy * (1 - p * target - (1 - p) * (1 - target)) ** gamma
+    if alpha >= 0:
+        loss = (alpha * target + (1 - alpha) * (1 - target)) * loss
+    return {"none": loss, "mean": loss.mean(), "sum": loss.sum()}[reduction]
+
+
 # op -> function of the inputs and the arguments, by name. It returns the
 # result, or the result and a dict of the state that changed.
 OPS: dict[str, Callable] = {
@@ -293,6 +303,42 @@ OPS: dict[str, Callable] = {
     "sort": lambda x, **args: torch.sort(x, stable=True, **args).values,
     "argsort": lambda x, **args: torch.argsort(x, stable=True, **args),
     "topk": lambda x, k, dim: torch.topk(x, k, dim).values,
+    "cross_entropy_with": lambda logits, target, weight=None, **args: F.cross_entropy(
+        logits, target if target.is_floating_point() else target.long(), weight=weight, **args
+    ),
+    "nll": lambda x, labels, weight=None, **args: F.nll_loss(
+        F.log_softmax(x, 1), labels.long(), weight=weight, **args
+    ),
+    "binary_cross_entropy": lambda x, target, **args: F.binary_cross_entropy(x, target, **args),
+    "binary_cross_entropy_with_logits": lambda x, target, pos_weight=None, **args: (
+        F.binary_cross_entropy_with_logits(x, target, pos_weight=pos_weight, **args)
+    ),
+    "mse": lambda x, target, **args: F.mse_loss(x, target, **args),
+    "l1": lambda x, target, **args: F.l1_loss(x, target, **args),
+    "huber": lambda x, target, **args: F.huber_loss(x, target, **args),
+    "smooth_l1": lambda x, target, **args: F.smooth_l1_loss(x, target, **args),
+    "kl_div": lambda x, target, **args: F.kl_div(x, target, **args),
+    "hinge": lambda x, target: (1 - target * x).clamp(min=0).mean(),
+    "hinge_embedding": lambda x, target, **args: F.hinge_embedding_loss(x, target, **args),
+    "margin_ranking": lambda a, b, target, **args: F.margin_ranking_loss(a, b, target, **args),
+    "triplet_margin": lambda a, p, n, norm, **args: F.triplet_margin_loss(a, p, n, p=norm, **args),
+    "cosine_embedding": lambda a, b, target, **args: F.cosine_embedding_loss(a, b, target, **args),
+    "cosine_similarity": lambda a, b, **args: F.cosine_similarity(a, b, **args),
+    "focal": lambda x, target, **args: sigmoid_focal(x, target, **args),
+    "ctc": lambda x, labels, **args: F.ctc_loss(F.log_softmax(x, 2), labels.long(), **args),
+    "gather": lambda x, index, dim: torch.gather(x, dim, index.long()),
+    "scatter": lambda x, index, src, dim: torch.scatter(x, dim, index.long(), src),
+    "scatter_add": lambda x, index, src, dim: torch.scatter_add(x, dim, index.long(), src),
+    "index_select": lambda x, index, dim: torch.index_select(x, dim, index),
+    "index_add": lambda x, index, src, dim: torch.index_add(x, dim, index, src),
+    "one_hot": lambda x, classes: F.one_hot(x.long(), classes),
+    "embedding": lambda x, index, padding_idx=None: F.embedding(index, x, padding_idx),
+    "masked_select": lambda x, mask: torch.masked_select(x, mask.bool()),
+    "bmm": lambda a, b: torch.bmm(a, b),
+    "dot": lambda a, b: torch.dot(a, b),
+    "outer": lambda a, b: torch.outer(a, b),
+    "linear": lambda x, weight, bias=None: F.linear(x, weight, bias),
+    "einsum": lambda spec, **operands: torch.einsum(spec, *operands.values()),
 }
 
 
@@ -758,11 +804,218 @@ def image():
         *pool_nd_cases(),
         *resampling_cases(),
     ]
+    return with_inputs(cases)
+
+
+def with_inputs(cases):
+    """As `evaluated`. Inputs are optional here, so a reader has to know which there are."""
     tensors, metadata = evaluated(cases)
-    # Inputs are optional here, so a reader has to know which there are.
     for case in cases:
         metadata[f"{case.op}.{case.case}"] = dict(case.args, inputs=list(case.inputs))
     return tensors, metadata
+
+
+def class_loss_cases():
+    # case, logits, labels, weight, arguments
+    weight = uniform(0.5, 2.0, 5)
+    table = [
+        ("default", (6, 5), (6,), None, {}),
+        ("weight", (6, 5), (6,), weight, {}),
+        ("weight_sum", (6, 5), (6,), weight, dict(reduction="sum")),
+        ("ignore", (8, 5), (8,), None, dict(ignore_index=2)),
+        ("weight_ignore", (8, 5), (8,), weight, dict(ignore_index=3)),
+        ("none", (4, 5), (4,), weight, dict(reduction="none", ignore_index=1)),
+        ("image", (2, 5, 3, 4), (2, 3, 4), weight, dict(ignore_index=0)),
+    ]
+    for case, logits, shape, weight, args in table:
+        inputs = dict(target=indices(5, *shape))
+        constant = dict(weight=weight) if weight else {}
+        x = normal(*logits, scale=2.0)
+        yield Case("nll", case, dict(x=x, labels=inputs["target"], **constant), args, ("weight",))
+        for smoothing in (0.0, 0.2):
+            yield Case(
+                "cross_entropy_with",
+                f"{case}_smoothing_{smoothing:g}",
+                dict(logits=x, **inputs, **constant),
+                dict(args, label_smoothing=smoothing),
+                ("weight",),
+            )
+    soft = lambda *shape: lambda r: r.dirichlet([1.0] * 5, shape)
+    probabilities = {"soft": ((6, 5), soft(6)), "soft_image": ((2, 5, 3), None)}
+    for case, (logits, target) in probabilities.items():
+        target = target or (
+            lambda r: np.ascontiguousarray(np.moveaxis(r.dirichlet([1.0] * 5, (2, 3)), 2, 1))
+        )
+        inputs = dict(logits=normal(*logits, scale=2.0), target=target)
+        yield Case("cross_entropy_with", case, inputs, {})
+        args = dict(label_smoothing=0.3, reduction="sum")
+        inputs = inputs | dict(weight=uniform(0.5, 2.0, 5))
+        yield Case("cross_entropy_with", f"{case}_weight", inputs, args, ("weight",))
+
+
+def indices(limit, *shape):
+    return lambda r: r.integers(0, limit, shape)
+
+
+def binary_loss_cases():
+    bits = lambda *shape: lambda r: r.integers(0, 2, shape) * 1.0
+    signs = lambda *shape: lambda r: r.choice([-1.0, 1.0], shape)
+    ends = dict(x=values(0.0, 0.0, 1.0, 1.0, 0.5), target=values(0.0, 1.0, 0.0, 1.0, 0.25))
+    for reduction in ("mean", "sum", "none"):
+        args = dict(reduction=reduction)
+        for op in ("mse", "l1"):
+            inputs = dict(x=normal(3, 5), target=normal(3, 5))
+            yield Case(op, reduction, inputs, args)
+        inputs = dict(x=uniform(0.01, 0.99, 3, 5), target=uniform(0.0, 1.0, 3, 5))
+        yield Case("binary_cross_entropy", reduction, inputs, args, ("target",))
+        yield Case("binary_cross_entropy", f"ends_{reduction}", ends, args, ("target",))
+        for case, scale in (("small", 2.0), ("large", 60.0)):
+            inputs = dict(x=normal(3, 5, scale=scale), target=bits(3, 5))
+            op, constant = "binary_cross_entropy_with_logits", ("target", "pos_weight")
+            yield Case(op, f"{case}_{reduction}", inputs, args, constant)
+            weights = dict(pos_weight=uniform(0.5, 3.0, 5))
+            yield Case(op, f"{case}_weight_{reduction}", inputs | weights, args, constant)
+            # A gamma below 1 has no finite gradient there where a target is certain.
+            fraction = 0.5 if case == "small" else 1.5
+            for alpha, gamma in ((0.25, 2.0), (-1.0, fraction), (0.6, 0.0)):
+                focal = dict(args, alpha=alpha, gamma=gamma)
+                yield Case("focal", f"{case}_{alpha}_{gamma}_{reduction}", inputs, focal, ("target",))
+    for number in (1.0, 0.3, 2.5):
+        inputs = dict(x=normal(4, 6, scale=2.0), target=normal(4, 6))
+        yield Case("huber", f"{number}", inputs, dict(delta=number, reduction="mean"))
+        yield Case("smooth_l1", f"{number}", inputs, dict(beta=number, reduction="none"))
+    yield Case("smooth_l1", "zero", inputs, dict(beta=0.0, reduction="sum"))
+    for log_target in (False, True):
+        target = normal(4, 5) if log_target else lambda r: r.dirichlet([1.0] * 5, 4)
+        for reduction in ("mean", "sum", "none"):
+            args = dict(log_target=log_target, reduction=reduction)
+            inputs = dict(x=normal(4, 5, shift=-2.0), target=target)
+            yield Case("kl_div", f"{log_target}_{reduction}", inputs, args)
+    yield Case("kl_div", "zero", dict(x=normal(3), target=values(0.0, 1.0, 0.0)), args, ("target",))
+    yield Case("hinge", "mean", dict(x=normal(4, 5), target=signs(4, 5)), {}, ("target",))
+    yield Case("hinge", "wide", dict(x=normal(9, scale=5.0), target=signs(9)), {}, ("target",))
+    for margin, reduction in ((1.0, "mean"), (0.3, "none")):
+        args = dict(margin=margin, reduction=reduction)
+        inputs = dict(x=uniform(0.0, 2.0, 4, 5), target=signs(4, 5))
+        yield Case("hinge_embedding", reduction, inputs, args, ("target",))
+        args = dict(margin=margin - 0.3, reduction=reduction)
+        inputs = dict(a=normal(7), b=normal(7), target=signs(7))
+        yield Case("margin_ranking", reduction, inputs, args, ("target",))
+        inputs = dict(a=normal(5, 4), b=normal(5, 4), target=signs(5))
+        yield Case("cosine_embedding", reduction, inputs, args, ("target",))
+    for case, norm, args in [
+        ("default", 2.0, {}),
+        ("swap", 2.0, dict(swap=True, margin=0.5, reduction="none")),
+        ("l1", 1.0, dict(margin=2.0, reduction="sum")),
+        ("l3", 3.0, dict(eps=1e-3)),
+    ]:
+        inputs = dict(a=normal(5, 4), p=normal(5, 4), n=normal(5, 4))
+        yield Case("triplet_margin", case, inputs, dict(norm=norm, **args))
+    yield Case("cosine_similarity", "rows", dict(a=normal(3, 4), b=normal(3, 4)), dict(dim=1))
+    inputs = dict(a=normal(3, 4, 2), b=normal(4, 2))
+    yield Case("cosine_similarity", "broadcast", inputs, dict(dim=1, eps=0.1))
+
+
+def ctc_cases():
+    # case, x, longest, input lengths, target lengths, arguments
+    table = [
+        ("default", (8, 3, 5), 3, (8, 8, 8), (3, 3, 3), {}),
+        ("lengths", (9, 4, 4), 4, (9, 7, 8, 5), (4, 2, 0, 1), dict(reduction="none")),
+        ("blank", (7, 2, 4), 3, (7, 6), (2, 3), dict(reduction="sum", blank=0)),
+        ("zero_infinity", (4, 2, 4), 4, (4, 3), (2, 4), dict(reduction="mean", zero_infinity=True)),
+    ]
+    for case, x, longest, times, counts, args in table:
+        labels = lambda r, x=x, longest=longest: r.integers(1, x[2], (x[1], longest))
+        args = dict(args, input_lengths=times, target_lengths=counts)
+        yield Case("ctc", case, dict(x=normal(*x), labels=labels), args)
+    labels = lambda r: r.integers(0, 3, (2, 3))
+    args = dict(input_lengths=(8, 8), target_lengths=(3, 2), blank=3)
+    yield Case("ctc", "last_blank", dict(x=normal(8, 2, 4), labels=labels), args)
+
+
+def index_cases():
+    # case, x, index, limit, dim
+    table = [
+        ("rows", (4, 5), (4, 3), 5, 1),
+        ("columns", (4, 5), (6, 5), 4, 0),
+        ("middle", (2, 5, 3), (2, 4, 3), 5, 1),
+        ("part", (4, 5, 3), (2, 7, 2), 5, 1),
+    ]
+    for case, x, index, limit, dim in table:
+        inputs = dict(x=normal(*x), index=indices(limit, *index))
+        yield Case("gather", case, inputs, dict(dim=dim))
+        yield Case("scatter_add", case, inputs | dict(src=normal(*index)), dict(dim=dim))
+        if index[dim] <= x[dim]:
+            # Places that differ: PyTorch does not say which of several elements it takes.
+            def places(r, x=x, index=index, dim=dim):
+                whole = np.argsort(r.random([max(a, b) for a, b in zip(x, index)]), axis=dim)
+                return whole[tuple(slice(0, n) for n in index)]
+
+            inputs = inputs | dict(index=places, src=normal(*index))
+            yield Case("scatter", case, inputs, dict(dim=dim))
+    for case, x, count, dim in [("rows", (5, 3), 7, 0), ("last", (2, 3, 4), 3, 2), ("one", (4,), 6, 0)]:
+        src = list(x)
+        src[dim] = count
+        inputs = dict(x=normal(*x), index=indices(x[dim], count))
+        yield Case("index_select", case, inputs, dict(dim=dim))
+        yield Case("index_add", case, inputs | dict(src=normal(*src)), dict(dim=dim))
+    yield Case("one_hot", "vector", dict(x=indices(4, 6)), dict(classes=5))
+    yield Case("one_hot", "matrix", dict(x=indices(3, 2, 4)), dict(classes=3))
+    for padding in (None, 2):
+        args = {} if padding is None else dict(padding_idx=padding)
+        inputs = dict(x=normal(5, 3), index=indices(5, 4, 3))
+        yield Case("embedding", f"padding_{padding}", inputs, args)
+    inputs = dict(x=normal(4, 6), mask=indices(2, 4, 6))
+    yield Case("masked_select", "some", inputs)
+
+
+def algebra_cases():
+    yield Case("bmm", "plain", dict(a=normal(3, 4, 5), b=normal(3, 5, 2)))
+    yield Case("bmm", "one", dict(a=normal(1, 2, 7), b=normal(1, 7, 3)))
+    yield Case("dot", "plain", dict(a=normal(9), b=normal(9)))
+    yield Case("dot", "one", dict(a=normal(1), b=normal(1)))
+    yield Case("outer", "plain", dict(a=normal(4), b=normal(3)))
+    yield Case("outer", "one", dict(a=normal(1), b=normal(5)))
+    yield Case("linear", "plain", dict(x=normal(6, 5), weight=normal(4, 5), bias=normal(4)))
+    yield Case("linear", "no_bias", dict(x=normal(2, 3, 5), weight=normal(4, 5)))
+    yield Case("linear", "vector", dict(x=normal(5), weight=normal(4, 5), bias=normal(4)))
+    table = [
+        ("matmul", "ij,jk->ik", (3, 4), (4, 5)),
+        ("implicit", "ij,jk", (3, 4), (4, 5)),
+        ("implicit_order", "ba", (3, 4)),
+        ("batch", "bij,bkj->bik", (2, 3, 4), (2, 5, 4)),
+        ("hadamard", "ij,ij->ij", (3, 4), (3, 4)),
+        ("outer", "i,j->ij", (3,), (4,)),
+        ("inner", "i,i->", (5,), (5,)),
+        ("diagonal", "ii->i", (4, 4)),
+        ("trace", "bii->b", (2, 3, 3)),
+        ("diagonal_of_one", "iji,j->i", (3, 2, 3), (2,)),
+        ("sum", "ijk->j", (2, 3, 4)),
+        ("lone", "ij,kl->il", (2, 3), (4, 5)),
+        ("ellipsis", "...ij,...jk->...ik", (2, 1, 3, 4), (5, 4, 2)),
+        ("ellipsis_implicit", "...i,i...", (3, 4), (4, 3)),
+        ("ellipsis_summed", "...i,i->i", (2, 3, 4), (4,)),
+        ("chain", "ij,jk,kl,lm->im", (2, 6), (6, 3), (3, 5), (5, 2)),
+        ("bilinear", "bi,oij,bj->bo", (3, 4), (2, 4, 5), (3, 5)),
+        ("attention", "bhqd,bhkd->bhqk", (2, 2, 3, 4), (2, 2, 5, 4)),
+        ("transposed", "abc,cd->dba", (2, 3, 4), (4, 2)),
+        ("stretched", "ij,jk->ik", (3, 1), (4, 5)),
+        ("three", "i,i,i->i", (4,), (4,), (4,)),
+    ]
+    for case, spec, *shapes in table:
+        yield Case("einsum", case, dict(zip("abcd", map(lambda s: normal(*s), shapes))), dict(spec=spec))
+
+
+def loss():
+    return with_inputs(
+        [
+            *class_loss_cases(),
+            *binary_loss_cases(),
+            *ctc_cases(),
+            *index_cases(),
+            *algebra_cases(),
+        ]
+    )
 
 
 def ops():
@@ -907,7 +1160,7 @@ def traces():
     return tensors, metadata
 
 
-FILES = {"image": image, "optimizers": optimizers, "ops": ops, "shape": shape, "traces": traces}
+FILES = {"image": image, "loss": loss, "optimizers": optimizers, "ops": ops, "shape": shape, "traces": traces}
 
 
 def main():

@@ -1,7 +1,24 @@
-//! Losses: how far predictions are from what they should be.
+//! Losses: how far predictions are from what they should be. PyTorch's formulas, names (without `_loss`) and defaults.
+//!
+//! The two sides of a loss must have one shape: broadcasting them is nearly always a mistake, `[n]` against `[n, 1]` above
+//! all. Every loss is a composition of tensor ops, which the planner fuses; all have second derivatives.
 
-use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+mod binary;
+mod class;
+mod ctc;
+mod distance;
+mod regression;
+
+pub use binary::{binary_cross_entropy, binary_cross_entropy_with_logits, focal, hinge};
+pub use class::{CrossEntropyOptions, accuracy, cross_entropy, cross_entropy_with, nll};
+pub use ctc::{CtcOptions, ctc};
+pub use distance::{TripletOptions, cosine_embedding, hinge_embedding, margin_ranking, triplet_margin};
+pub use regression::{huber, kl_div, l1, mse, smooth_l1};
+
+use crate::error::Result;
+use crate::tensor::node::Node;
+use crate::tensor::{At, Fault, Tensor, need_float};
+use std::sync::Arc;
 
 /// How the losses of single samples or elements become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,48 +42,28 @@ impl Reduction {
     }
 }
 
-/// `-log_softmax(logits)[i, labels[i]]` for logits `[n, classes]` and I32 labels `[n]`.
-///
-/// # Errors
-/// Shapes or dtypes that do not fit. Labels outside `0..classes` surface when the loss is evaluated.
-pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    checked(reduction.apply(&logits.cross_entropy(labels)))
+/// A loss over operands that a rule checks.
+fn loss(
+    name: &'static str,
+    operands: &[&Tensor],
+    at: At,
+    rule: impl FnOnce(&[&Arc<Node>]) -> Result<Tensor, Fault>,
+) -> Result<Tensor> {
+    checked(Tensor::guard(name, operands, at, rule))
 }
 
-/// Squared error `(prediction - target)²` of two tensors of one shape.
-///
-/// # Errors
-/// The shapes differ.
-pub fn mse(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    same_shape("mse", prediction, target)?;
-    checked(reduction.apply(&(prediction - target).square()))
-}
-
-/// Absolute error `|prediction - target|` of two tensors of one shape.
-///
-/// # Errors
-/// The shapes differ.
-pub fn mae(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    same_shape("mae", prediction, target)?;
-    checked(reduction.apply(&(prediction - target).abs()))
-}
-
-/// Binary cross-entropy of `sigmoid(logits)` with targets in 0..1, stable for large logits:
-/// `max(x, 0) - x·t + ln(1 + e^-|x|)`.
-///
-/// # Errors
-/// The shapes differ.
-pub fn binary_cross_entropy_with_logits(logits: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    same_shape("binary_cross_entropy_with_logits", logits, target)?;
-    checked(reduction.apply(&(logits.softplus() - logits * target)))
-}
-
-/// The share of rows of logits `[n, classes]` whose largest element stands at their label, as an F32 scalar.
-///
-/// # Errors
-/// Shapes or dtypes that do not fit.
-pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    checked(logits.detach().argmax(-1, false).eq(labels).cast(crate::dtype::DType::F32).mean((), false))
+/// A loss of two float tensors of one shape, element by element.
+fn elementwise(
+    name: &'static str,
+    [prediction, target]: [&Tensor; 2],
+    reduction: Reduction,
+    at: At,
+    rule: impl FnOnce() -> Result<Tensor, Fault>,
+) -> Result<Tensor> {
+    loss(name, &[prediction, target], at, |n| {
+        alike(n)?;
+        Ok(reduction.apply(&rule()?))
+    })
 }
 
 fn checked(x: Tensor) -> Result<Tensor> {
@@ -74,11 +71,30 @@ fn checked(x: Tensor) -> Result<Tensor> {
     Ok(x)
 }
 
-/// Broadcasting two sides of a loss is nearly always a mistake, `[n]` against `[n, 1]` above all.
-fn same_shape(what: &str, a: &Tensor, b: &Tensor) -> Result<()> {
-    let (a, b) = (a.shape()?, b.shape()?);
-    if a == b {
-        return Ok(());
+/// Faults unless all operands are floats of one dtype and one shape.
+fn alike(nodes: &[&Arc<Node>]) -> Result<(), Fault> {
+    one_dtype(nodes)?;
+    let Some(other) = nodes.iter().find(|n| n.shape != nodes[0].shape) else { return Ok(()) };
+    let reason = format!("shapes {} and {} differ", nodes[0].shape, other.shape);
+    Err(Fault::shape(reason, "reshape or expand one of them"))
+}
+
+/// Faults unless all operands are floats of one dtype.
+fn one_dtype(nodes: &[&Arc<Node>]) -> Result<(), Fault> {
+    for node in nodes {
+        need_float(node)?;
+        if node.dtype != nodes[0].dtype {
+            return Err(Fault::dtype(format!("dtypes {} and {} differ", nodes[0].dtype, node.dtype), "cast one"));
+        }
     }
-    Err(Error::argument(what, format!("prediction {a} and target {b} differ in shape"), "reshape or expand one of them"))
+    Ok(())
+}
+
+/// `value`, unless it is not a finite number above (or, with `or_zero`, at) 0.
+fn positive(what: &str, value: f64, or_zero: bool) -> Result<f64, Fault> {
+    if value.is_finite() && (value > 0.0 || (or_zero && value == 0.0)) {
+        return Ok(value);
+    }
+    let sign = if or_zero { ">=" } else { ">" };
+    Err(Fault::attribute(format!("{what} = {value} is out of range"), format!("use a finite {what} {sign} 0")))
 }

@@ -159,7 +159,8 @@ impl Tensor {
         Ok((u.log() * -2.0).sqrt() * (v * std::f64::consts::TAU).cos())
     }
 
-    fn random_word(word: RandomWord, shape: Shape, key: RandomKey, device: &Device) -> Self {
+    /// One word of each element's Threefry block.
+    pub(super) fn random_word(word: RandomWord, shape: Shape, key: RandomKey, device: &Device) -> Self {
         Self::source(Op::Random(word), shape, DType::U32, device, Payload::Random(key))
     }
 
@@ -170,7 +171,8 @@ impl Tensor {
     }
 }
 
-fn draw(generator: &Generator) -> RandomKey {
+/// The key of a generator's next draw.
+pub(super) fn draw(generator: &Generator) -> RandomKey {
     RandomKey { key: key(generator.seed()), offset: (generator.draw() & 0xFFFF_FFFF) as u32 }
 }
 

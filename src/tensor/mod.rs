@@ -1,20 +1,24 @@
 //! Tensors: lazy handles, and the methods that build graphs of them. One file a family of methods.
 
 mod activation;
+mod algebra;
 mod arrange;
 mod attention;
 mod contract;
 mod conv_nd;
 mod create;
 mod display;
+mod einsum;
 mod elementwise;
 mod image;
+mod index;
 mod movement;
 pub(crate) mod node;
 mod norm;
 mod operators;
 mod pending;
 mod pool_nd;
+mod random;
 mod reduce;
 mod rows;
 mod scan;
@@ -37,6 +41,7 @@ use crate::graph::Op;
 use crate::shape::Shape;
 pub(crate) use node::At;
 use node::{Handle, Node, Outcome, Payload, grad_enabled};
+pub(crate) use rows::{as_index, check_range_but, need_index};
 use std::sync::Arc;
 
 /// An n-dimensional array on a device, computed when it is needed.

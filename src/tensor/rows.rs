@@ -109,14 +109,15 @@ impl Tensor {
 }
 
 /// U32 indices are taken as i32.
-fn as_index(index: &Tensor) -> Tensor {
+pub(crate) fn as_index(index: &Tensor) -> Tensor {
     match index.dtype() {
         Ok(DType::U32) => index.cast(DType::I32),
         _ => index.clone(),
     }
 }
 
-fn need_index(node: &Node) -> Result<(), Fault> {
+/// Faults on indices that are not i32.
+pub(crate) fn need_index(node: &Node) -> Result<(), Fault> {
     if node.dtype == DType::I32 {
         return Ok(());
     }
@@ -125,9 +126,14 @@ fn need_index(node: &Node) -> Result<(), Fault> {
 
 /// Checks indices that came from the host, without waiting for a device: the CPU's memory is at hand, and a GPU leaf
 /// remembers the range of what was uploaded.
-fn check_range(op: &'static str, index: &Node, len: usize, help: &str) -> Option<Error> {
+pub(crate) fn check_range(op: &'static str, index: &Node, len: usize, help: &str) -> Option<Error> {
+    check_range_but(op, index, len, None, help)
+}
+
+/// As [`check_range`], but one index may stand outside. On a GPU it hides others on its side of the range.
+pub(crate) fn check_range_but(op: &'static str, index: &Node, len: usize, but: Option<i32>, help: &str) -> Option<Error> {
     let value = index.state().value.clone()?;
-    let outside = |v: i32| usize::try_from(v).map_or(true, |v| v >= len);
+    let outside = |v: i32| Some(v) != but && usize::try_from(v).map_or(true, |v| v >= len);
     let error = |position: usize, v: i32| Error::Index { op, index: i64::from(v), position, len, help: help.into() };
     match value {
         Storage::Cpu(buffer) => match &*buffer.read() {

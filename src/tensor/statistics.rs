@@ -98,7 +98,7 @@ impl Tensor {
                 ));
             }
             Ok(if p == 0.0 {
-                self.nonzero().sum(&axes, keepdim)
+                self.occupied().sum(&axes, keepdim)
             } else if p == 1.0 {
                 self.abs().sum(&axes, keepdim)
             } else if p == 2.0 {
@@ -113,7 +113,7 @@ impl Tensor {
     }
 
     /// 1 where x is other than 0 (NaN is), else 0; the gradient is 0.
-    fn nonzero(&self) -> Self {
+    fn occupied(&self) -> Self {
         self.is_nan().where_(&self.scalar_like(1.0), &self.abs().sign())
     }
 

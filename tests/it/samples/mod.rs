@@ -1,10 +1,13 @@
 //! The table of ops and samples: what each op is, on which inputs it is tried, and how exact it must be.
 
 mod activations;
+mod algebra;
 mod arrange;
 mod binary;
 mod contractions;
 mod images;
+mod indexing;
+mod losses;
 mod movement;
 mod norms;
 mod reductions;
@@ -75,6 +78,9 @@ pub fn samples() -> Vec<Sample> {
         contractions::contractions(),
         windows::windows(),
         rows::rows(),
+        indexing::indexing(),
+        algebra::algebra(),
+        losses::losses(),
         norms::norms(),
         norms::attention(),
         images::images(),

@@ -1,0 +1,228 @@
+//! Losses of one class among several.
+
+use super::{Reduction, checked, loss, one_dtype};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::shape::Shape;
+use crate::tensor::node::Node;
+use crate::tensor::{Fault, Tensor, as_index, check_range_but, need_float, need_index};
+use std::panic::Location;
+
+/// `-log_softmax(logits)[i, labels[i]]` for logits `[n, classes]` and I32 labels `[n]`. [`cross_entropy_with`] takes more.
+///
+/// # Errors
+/// Shapes or dtypes that do not fit; labels from the host outside `0..classes`.
+#[track_caller]
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    checked(reduction.apply(&logits.cross_entropy(labels)))
+}
+
+/// What [`cross_entropy_with`] counts, and how much.
+#[derive(Debug, Clone, Default)]
+pub struct CrossEntropyOptions {
+    /// A weight a class, `[classes]`. Defaults to 1 for each.
+    pub weight: Option<Tensor>,
+    /// The share of every target that is spread over all classes, in 0..=1. Defaults to 0.
+    pub label_smoothing: f64,
+    /// A label whose samples do not count; it need not be a class. PyTorch's default is -100, here none.
+    pub ignore_index: Option<i32>,
+    /// Defaults to the mean: over labels, weighted by the weights of their classes; over distributions, unweighted.
+    pub reduction: Reduction,
+}
+
+/// The cross-entropy of logits `[n, classes, ..]` with integer labels `[n, ..]`, or with probabilities of the logits' shape:
+/// `-Σ_c w_c·t_c·log_softmax(logits)_c`, where `t` is the target (1 for the label) with `label_smoothing` of it spread evenly.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{CrossEntropyOptions, cross_entropy_with}};
+/// # fn main() -> wgrad::Result<()> {
+/// let device = Device::cpu()?;
+/// let logits = Tensor::zeros([3, 4], &device)?;
+/// let labels = Tensor::from_slice(&[1, -100, 3], [3], &device)?;
+/// let options = CrossEntropyOptions { ignore_index: Some(-100), label_smoothing: 0.1, ..Default::default() };
+/// assert!((cross_entropy_with(&logits, &labels, &options)?.item()? - 4f64.ln()).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Shapes or dtypes that do not fit; a smoothing outside 0..=1; labels from the host that are neither ignored nor in
+/// `0..classes`; an `ignore_index` with probabilities.
+#[track_caller]
+pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
+    const NAME: &str = "cross_entropy_with";
+    let target = as_index(target);
+    let mut operands = vec![logits, &target];
+    operands.extend(&options.weight);
+    loss(NAME, &operands, Location::caller(), |n| {
+        let smoothing = options.label_smoothing;
+        if !(0.0..=1.0).contains(&smoothing) {
+            return Err(Fault::attribute(format!("label smoothing {smoothing} is not a share"), "use 0 to 1"));
+        }
+        let classes = class_axis(n[0])?;
+        check_weight(n, classes)?;
+        let rows = rows(logits, &n[0].shape);
+        if n[1].dtype.is_float() {
+            one_dtype(&n[..2])?;
+            if n[1].shape != n[0].shape {
+                return Err(Fault::shape(
+                    "probabilities must have the logits' shape",
+                    "give integer labels, or one value a class",
+                ));
+            }
+            if options.ignore_index.is_some() {
+                return Err(Fault::attribute("probabilities cannot be ignored by index", "set their rows to 0"));
+            }
+            let spread = self::rows(&target, &n[1].shape) * (1.0 - smoothing) + smoothing / classes as f64;
+            let terms = weighted(&(spread * rows.log_softmax(-1)), options.weight.as_ref());
+            let losses = -terms.sum(-1, false);
+            return Ok(options.reduction.apply(&losses.reshape(without_classes(&n[0].shape))));
+        }
+        let labels = match Labels::new(NAME, n, &target, classes, options.ignore_index)? {
+            Ok(labels) => labels,
+            Err(error) => return Ok(Tensor::from_error(error)),
+        };
+        let scale = labels.scale(options.weight.as_ref(), &rows);
+        let mut losses = rows.cross_entropy(&labels.index) * &scale;
+        if smoothing > 0.0 {
+            let all = weighted(&rows.log_softmax(-1), options.weight.as_ref()).sum(-1, false);
+            losses = losses * (1.0 - smoothing) - all * (smoothing / classes as f64);
+        }
+        Ok(labels.reduce(&losses, &scale, options.reduction))
+    })
+}
+
+/// `-w[labels]·log_probabilities[.., labels, ..]` for log-probabilities `[n, classes, ..]`, integer labels `[n, ..]` and a
+/// weight a class `[classes]` (1 without). Samples with the label `ignore_index` do not count. The mean is weighted.
+///
+/// # Errors
+/// Shapes or dtypes that do not fit; labels from the host that are neither ignored nor in `0..classes`.
+#[track_caller]
+pub fn nll(
+    log_probabilities: &Tensor,
+    labels: &Tensor,
+    weight: Option<&Tensor>,
+    ignore_index: Option<i32>,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    let target = as_index(labels);
+    let mut operands = vec![log_probabilities, &target];
+    operands.extend(weight);
+    loss("nll", &operands, Location::caller(), |n| {
+        let classes = class_axis(n[0])?;
+        check_weight(n, classes)?;
+        let labels = match Labels::new("nll", n, &target, classes, ignore_index)? {
+            Ok(labels) => labels,
+            Err(error) => return Ok(Tensor::from_error(error)),
+        };
+        let rows = rows(log_probabilities, &n[0].shape);
+        let scale = labels.scale(weight, &rows);
+        let picked = rows.gather(1, &labels.index.unsqueeze(1)).squeeze(1);
+        Ok(labels.reduce(&(-picked * &scale), &scale, reduction))
+    })
+}
+
+/// The share of rows of logits `[n, classes]` whose largest element stands at their label, as an F32 scalar.
+///
+/// # Errors
+/// Shapes or dtypes that do not fit.
+pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    checked(logits.detach().argmax(-1, false).eq(labels).cast(DType::F32).mean((), false))
+}
+
+/// Integer labels as one vector, those to ignore as 0.
+struct Labels {
+    index: Tensor,
+    /// Bool: the label counts.
+    counts: Option<Tensor>,
+    shape: Shape,
+}
+
+impl Labels {
+    /// Checks labels against logits `n[0]`. The outer fault is a wrong shape or dtype, the inner a label out of range.
+    fn new(
+        name: &'static str,
+        n: &[&std::sync::Arc<Node>],
+        labels: &Tensor,
+        classes: usize,
+        ignore: Option<i32>,
+    ) -> Result<Result<Self>, Fault> {
+        need_index(n[1])?;
+        let shape = without_classes(&n[0].shape);
+        if n[1].shape != shape {
+            let reason = format!("labels have shape {}, not {shape}", n[1].shape);
+            return Err(Fault::shape(reason, "give one label a sample: the logits' shape without its second axis"));
+        }
+        let help = "labels count classes from 0; the second axis has the classes";
+        if let Some(error) = check_range_but(name, n[1], classes, ignore, help) {
+            return Ok(Err(error));
+        }
+        let flat = labels.reshape([shape.numel()]);
+        let counts = ignore.map(|ignore| flat.ne(&flat.scalar_like(f64::from(ignore))));
+        let index = match &counts {
+            Some(counts) => counts.where_(&flat, &flat.scalar_like(0.0)),
+            None => flat,
+        };
+        Ok(Ok(Self { index, counts, shape }))
+    }
+
+    /// How much each sample counts: the weight of its class, or 0 where it is ignored.
+    fn scale(&self, weight: Option<&Tensor>, like: &Tensor) -> Tensor {
+        let own = match weight {
+            Some(weight) => weight.unsqueeze(1).gather_rows(&self.index).squeeze(1),
+            None => like.scalar_like(1.0).broadcast_to(Shape::of(&[self.shape.numel()])),
+        };
+        match &self.counts {
+            Some(counts) => counts.where_(&own, &own.scalar_like(0.0)),
+            None => own,
+        }
+    }
+
+    fn reduce(&self, losses: &Tensor, scale: &Tensor, reduction: Reduction) -> Tensor {
+        let losses = match &self.counts {
+            // Also where a sample to ignore is infinite.
+            Some(counts) => counts.where_(losses, &losses.scalar_like(0.0)),
+            None => losses.clone(),
+        };
+        match reduction {
+            Reduction::Mean => losses.sum((), false) / scale.sum((), false),
+            Reduction::Sum => losses.sum((), false),
+            Reduction::None => losses.reshape(self.shape),
+        }
+    }
+}
+
+/// The number of classes of `[n, classes, ..]`.
+fn class_axis(logits: &Node) -> Result<usize, Fault> {
+    need_float(logits)?;
+    match logits.shape.dims() {
+        [_, classes, ..] if *classes > 0 => Ok(*classes),
+        _ => Err(Fault::shape("there is no axis of classes", "use [n, classes, ..], with at least one class")),
+    }
+}
+
+fn check_weight(n: &[&std::sync::Arc<Node>], classes: usize) -> Result<(), Fault> {
+    let Some(weight) = n.get(2) else { return Ok(()) };
+    one_dtype(&[n[0], weight])?;
+    if weight.shape == [classes] {
+        return Ok(());
+    }
+    Err(Fault::shape(format!("the weight must have shape [{classes}]"), "give one weight a class"))
+}
+
+fn without_classes(shape: &Shape) -> Shape {
+    let mut dims = shape.to_vec();
+    dims.remove(1);
+    Shape::of(&dims)
+}
+
+/// `[n, classes, ..]` as rows of classes.
+fn rows(x: &Tensor, shape: &Shape) -> Tensor {
+    let order: Vec<usize> = std::iter::once(0).chain(2..shape.rank()).chain([1]).collect();
+    let classes = shape[1];
+    x.permute(&order).reshape([without_classes(shape).numel(), classes])
+}
+
+/// Rows times a weight a class.
+fn weighted(x: &Tensor, weight: Option<&Tensor>) -> Tensor {
+    weight.map_or_else(|| x.clone(), |w| x * w)
+}

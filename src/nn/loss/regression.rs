@@ -1,0 +1,75 @@
+//! Losses of numbers, and of distributions given element by element.
+
+use super::{Reduction, elementwise, positive};
+use crate::error::Result;
+use crate::tensor::Tensor;
+use std::panic::Location;
+
+/// Squared error `(prediction - target)²` of two tensors of one shape.
+///
+/// # Errors
+/// The shapes or dtypes differ.
+#[track_caller]
+pub fn mse(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    elementwise("mse", [prediction, target], reduction, Location::caller(), || Ok((prediction - target).square()))
+}
+
+/// Absolute error `|prediction - target|` of two tensors of one shape; the gradient at 0 is 0.
+///
+/// # Errors
+/// The shapes or dtypes differ.
+#[track_caller]
+pub fn l1(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    elementwise("l1", [prediction, target], reduction, Location::caller(), || Ok((prediction - target).abs()))
+}
+
+/// With `d = |prediction - target|`: `d²/2` up to `delta`, `delta·(d - delta/2)` beyond. PyTorch's default delta is 1.
+///
+/// # Errors
+/// The shapes or dtypes differ; a delta that is not above 0.
+#[track_caller]
+pub fn huber(prediction: &Tensor, target: &Tensor, delta: f64, reduction: Reduction) -> Result<Tensor> {
+    elementwise("huber", [prediction, target], reduction, Location::caller(), || {
+        let delta = positive("delta", delta, false)?;
+        let d = (prediction - target).abs();
+        let near = d.minimum(&d.scalar_like(delta));
+        Ok(&near * (&d - &near * 0.5))
+    })
+}
+
+/// With `d = |prediction - target|`: `d²/(2·beta)` up to `beta`, `d - beta/2` beyond; [`l1`] for a beta of 0. PyTorch's
+/// default beta is 1.
+///
+/// # Errors
+/// The shapes or dtypes differ; a beta below 0.
+#[track_caller]
+pub fn smooth_l1(prediction: &Tensor, target: &Tensor, beta: f64, reduction: Reduction) -> Result<Tensor> {
+    elementwise("smooth_l1", [prediction, target], reduction, Location::caller(), || {
+        let beta = positive("beta", beta, true)?;
+        let d = (prediction - target).abs();
+        if beta == 0.0 {
+            return Ok(d);
+        }
+        let near = (&d * (1.0 / beta)).minimum(&d.scalar_like(1.0));
+        Ok(&near * (&d - &near * (beta * 0.5)))
+    })
+}
+
+/// The Kullback-Leibler divergence's terms `t·(ln t - log_prediction)`, where `t` is `target`, or `exp(target)` with
+/// `log_target`; a `t` of 0 contributes 0. The usual divergence is the sum, divided by the number of distributions
+/// (PyTorch's `batchmean`); `Reduction::Mean` divides by the number of elements.
+///
+/// # Errors
+/// The shapes or dtypes differ.
+#[track_caller]
+pub fn kl_div(log_prediction: &Tensor, target: &Tensor, log_target: bool, reduction: Reduction) -> Result<Tensor> {
+    elementwise("kl_div", [log_prediction, target], reduction, Location::caller(), || {
+        if log_target {
+            return Ok(target.exp() * (target - log_prediction));
+        }
+        let zero = target.scalar_like(0.0);
+        let none = target.eq(&zero);
+        let entropy = none.where_(&target.scalar_like(1.0), target).log() * target;
+        Ok(none.where_(&zero, &entropy) - target * log_prediction)
+    })
+}

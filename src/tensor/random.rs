@@ -1,0 +1,136 @@
+//! Distributions, all of them counter-based: pure functions of a generator's seed and draw, and of the element's index.
+//! Integers and uniforms are bit-equal on every device.
+
+use super::create::draw;
+use super::{Fault, Tensor, need_axis, need_float};
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::op::RandomWord;
+use crate::rng::Generator;
+use crate::shape::IntoShape;
+use std::panic::Location;
+
+impl Tensor {
+    /// Uniform on `[low, high)`, f32: `low + (high - low)·u`, with u as in [`Tensor::rand`], and never `high`.
+    ///
+    /// # Errors
+    /// Bounds that are not finite, not in order, or equal, as f32; as [`Tensor::random_bits`].
+    pub fn uniform(shape: impl IntoShape, low: f64, high: f64, generator: &Generator, device: &Device) -> Result<Self> {
+        let (lo, hi) = (low as f32, high as f32);
+        if !(lo < hi && (hi - lo).is_finite()) {
+            let reason = format!("{low} and {high} are not the ends of a finite range");
+            return Err(Error::argument("uniform", reason, "give finite bounds, the lower one first"));
+        }
+        let scaled = Self::rand(shape, generator, device)? * f64::from(hi - lo);
+        // A device may fuse a product and a sum, and round once where another rounds twice: not through a maximum.
+        let scaled = scaled.maximum(&scaled.scalar_like(0.0)) + f64::from(lo);
+        Ok(scaled.minimum(&scaled.scalar_like(f64::from(hi.next_down()))))
+    }
+
+    /// Normal with this mean and standard deviation, f32: `mean + std·n`, with n as in [`Tensor::randn`].
+    ///
+    /// # Errors
+    /// A standard deviation that is negative or NaN; as [`Tensor::random_bits`].
+    pub fn normal(shape: impl IntoShape, mean: f64, std: f64, generator: &Generator, device: &Device) -> Result<Self> {
+        if std.is_nan() || std < 0.0 {
+            let reason = format!("{std} is not a standard deviation");
+            return Err(Error::argument("normal", reason, "use std >= 0"));
+        }
+        Ok(Self::randn(shape, generator, device)? * std + mean)
+    }
+
+    /// 1 with probability p, else 0: f32, bit-equal on every device.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let (device, generator) = (Device::cpu()?, Generator::new(1));
+    /// let coins = Tensor::bernoulli([1000], 0.25, &generator, &device)?;
+    /// assert!((coins.sum((), false).item()? - 250.0).abs() < 60.0);
+    /// let dice = Tensor::randint([1000], 1, 7, &generator, &device)?;
+    /// assert_eq!((dice.min((), false).item()?, dice.max((), false).item()?), (1.0, 6.0));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// A p outside 0..=1; as [`Tensor::random_bits`].
+    pub fn bernoulli(shape: impl IntoShape, p: f64, generator: &Generator, device: &Device) -> Result<Self> {
+        if !(0.0..=1.0).contains(&p) {
+            return Err(Error::argument("bernoulli", format!("p = {p} is not a probability"), "use 0 <= p <= 1"));
+        }
+        let bits = Self::random_bits(shape, generator, device)?;
+        // Probabilities below 1 that round to 2³² of 2³² times have no u32.
+        let threshold = (p * 4_294_967_296.0).floor();
+        if threshold > f64::from(u32::MAX) {
+            return Ok(bits.ones_like().cast(DType::F32));
+        }
+        Ok(bits.lt(&bits.scalar_like(threshold)).cast(DType::F32))
+    }
+
+    /// Integers on `low..high`, i32, bit-equal on every device. The bias is below 2⁻³².
+    ///
+    /// # Errors
+    /// Bounds that are not in order, or more than `i32::MAX` apart; as [`Tensor::random_bits`].
+    pub fn randint(shape: impl IntoShape, low: i32, high: i32, generator: &Generator, device: &Device) -> Result<Self> {
+        let span = high.checked_sub(low).filter(|&s| s > 0).ok_or_else(|| {
+            let reason = format!("{low}..{high} is not a range of 1 to {} integers", i32::MAX);
+            Error::argument("randint", reason, "give the lower bound first; the upper one is left out")
+        })?;
+        let shape = shape.into_shape()?;
+        let key = draw(generator);
+        let word = |w| Self::random_word(w, shape, key, device);
+        // ⌊w·span / 2⁶⁴⌋ for the 64-bit word w, which has `high` above `low`.
+        let (high, below) = (word(RandomWord::First), word(RandomWord::Second));
+        let span = high.scalar_like(f64::from(span));
+        let carried = &high * &span + high_product(&below, &span);
+        let carry = carried.lt(&(&high * &span)).cast(DType::U32);
+        Ok((high_product(&high, &span) + carry).cast(DType::I32) + f64::from(low))
+    }
+
+    /// `0..n` in random order, i32, equal on every device. It is made on the host: an exact Fisher-Yates shuffle.
+    ///
+    /// # Errors
+    /// More than `i32::MAX` numbers; out of memory.
+    pub fn permutation(n: usize, generator: &Generator, device: &Device) -> Result<Self> {
+        // The top bit keeps these streams apart from the ones that callers of `Generator::permutation` number.
+        let order = generator.permutation(n, generator.draw() | 1 << 63);
+        let order: std::result::Result<Vec<i32>, _> = order.into_iter().map(i32::try_from).collect();
+        let order =
+            order.map_err(|_| Error::argument("permutation", format!("{n} numbers are too many"), "use at most i32::MAX"))?;
+        Self::from_slice(&order, [n], device)
+    }
+
+    /// One index along an axis, i32, with probability `softmax(self)`: the tensor holds logits (for probabilities, take their
+    /// [`Tensor::log`]). The axis drops out.
+    ///
+    /// By the largest of `x - ln(-ln u)` with u on a grid of 2⁻²³, so that choices below 1e-6 or so are coarse. Devices agree
+    /// but where two are within rounding. Source: Gumbel, 1954.
+    #[track_caller]
+    pub fn categorical(&self, axis: isize, generator: &Generator) -> Self {
+        Self::guard("categorical", &[self], Location::caller(), |n| {
+            need_float(n[0])?;
+            let axis = need_axis(&n[0].shape, axis)?;
+            if n[0].shape[axis] == 0 {
+                return Err(Fault::shape(format!("axis {axis} has no elements"), "give at least one choice"));
+            }
+            let bits = match Self::random_bits(n[0].shape, generator, &n[0].device) {
+                Ok(bits) => bits,
+                Err(error) => return Ok(Self::from_error(error)),
+            };
+            // Multiples of 2⁻²³ plus a half: neither 0 nor 1, and exact.
+            let u = ((bits / f64::from(1u32 << 9)).cast(n[0].dtype) + 0.5) * (1.0 / f64::from(1u32 << 23));
+            Ok((self - (-u.log()).log()).argmax(axis as isize, false))
+        })
+    }
+}
+
+/// `⌊a·b / 2³²⌋` of u32, by halves: no product passes 32 bits.
+fn high_product(a: &Tensor, b: &Tensor) -> Tensor {
+    let half = f64::from(1u32 << 16);
+    let split = |x: &Tensor| (x / half, x.logical_and(&x.scalar_like(half - 1.0)));
+    let ((a1, a0), (b1, b0)) = (split(a), split(b));
+    let middle = &a1 * &b0 + &a0 * &b0 / half;
+    let low = &a0 * &b1 + middle.logical_and(&middle.scalar_like(half - 1.0));
+    a1 * b1 + middle / half + low / half
+}
