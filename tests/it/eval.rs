@@ -1,11 +1,11 @@
 //! When work happens, and how much of it.
 
-use crate::common::{device, upload, values};
+use crate::common::{device, open, upload, values};
 use wgrad::{DType, Generator, Param, Tensor, no_grad};
 
 #[test]
 fn a_loss_that_was_read_is_not_computed_again_for_backward() {
-    let d = device();
+    let d = &open(false);
     let w = Param::new(&Tensor::randn([8, 8], &Generator::new(1), d).expect("valid")).expect("float");
     let x = Tensor::randn([4, 8], &Generator::new(2), d).expect("valid");
     x.eval().expect("runs");
@@ -25,7 +25,7 @@ fn a_loss_that_was_read_is_not_computed_again_for_backward() {
 
 #[test]
 fn plans_are_cached_by_structure_not_by_value() {
-    let d = device();
+    let d = &open(false);
     let run = |scale: f64, n: usize| {
         let x = upload(&vec![1.0; n], &[n], DType::F32, d);
         values(&((x * scale + 1.0).sqrt() * 3.0)).len()
