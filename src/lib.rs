@@ -66,7 +66,10 @@
 //! | dtypes are never promoted silently; numbers take the tensor's dtype | promotion lattice |
 //! | integer division by 0 gives 0 | an error |
 //! | a gradient exists only for parameters and variables | also for `retain_grad` tensors |
-//! | labels on the device are clamped into range, labels from the host are checked | a device-side assertion |
+//! | labels and indices on the device are clamped into range, those from the host are checked | a device-side assertion |
+//! | of several elements scattered to one place the last is taken | any |
+//! | an infinite CTC loss has gradient 0 | NaN |
+//! | a Bool attention mask is true where a key may be seen | in `MultiheadAttention` where it may not |
 //! | backward may run any number of times | once, unless `retain_graph` |
 //!
 //! # Facts about adapters
