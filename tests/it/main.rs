@@ -6,6 +6,7 @@ mod common;
 mod eval;
 mod extremes_shape;
 mod fixtures;
+mod fixtures_core;
 mod fixtures_image;
 mod fixtures_loss;
 mod fixtures_shape;
