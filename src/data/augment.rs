@@ -1,4 +1,27 @@
-//! Augmentation and normalisation of image batches on the device.
+//! Augmentation and normalisation of batches on the device.
+//!
+//! Every random number comes from a [`Generator`], so a seed and an offset reproduce a batch, on any device.
+//!
+//! ```
+//! use wgrad::data::augment::{Augment, ColorJitter, Compose, RandomCrop, RandomFlip};
+//! use wgrad::{Device, Generator, Tensor};
+//! # fn main() -> wgrad::Result<()> {
+//! let augment = Compose::new()
+//!     .push(RandomFlip::horizontal(0.5)?)
+//!     .push(RandomCrop::new(4))
+//!     .push(ColorJitter::new(0.4, 0.4, 0.4)?);
+//! let images = Tensor::rand([8, 3, 32, 32], &Generator::new(0), &Device::cpu()?)?;
+//! assert_eq!(augment.apply(&images, &Generator::new(1))?.shape()?, images.shape()?);
+//! # Ok(()) }
+//! ```
+
+mod image;
+mod mix;
+mod sound;
+
+pub use image::{ColorJitter, Cutout, GaussianBlur, GaussianNoise, RandomCrop, RandomFlip, RandomGreyscale, Resize};
+pub use mix::{CutMix, Mixup};
+pub use sound::{SpectrogramMask, TimeShift};
 
 use crate::device::Device;
 use crate::dtype::DType;
@@ -6,6 +29,64 @@ use crate::error::{Error, Result};
 use crate::rng::Generator;
 use crate::tensor::Tensor;
 use crate::tensor::node::no_grad;
+
+/// What changes a batch, an own way for each sample. No gradient flows.
+pub trait Augment: std::fmt::Debug + Send + Sync {
+    /// The changed batch.
+    ///
+    /// # Errors
+    /// The batch has another rank, number of channels or size than the augmentation is for.
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor>;
+}
+
+/// Augmentations one after the other.
+#[derive(Debug, Default)]
+pub struct Compose {
+    steps: Vec<Box<dyn Augment>>,
+}
+
+impl Compose {
+    /// No augmentation yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a step at the end.
+    #[must_use]
+    pub fn push(mut self, step: impl Augment + 'static) -> Self {
+        self.steps.push(Box::new(step));
+        self
+    }
+}
+
+impl Augment for Compose {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        no_grad(|| self.steps.iter().try_fold(x.detach(), |x, step| step.apply(&x, generator)))
+    }
+}
+
+impl Augment for RandomAffine {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        RandomAffine::apply(self, x, generator)
+    }
+}
+
+/// Uniform in 0..1, one number a sample of `x`, of its rank.
+fn per_sample(x: &Tensor, generator: &Generator) -> Result<Tensor> {
+    let mut shape = vec![1; x.shape()?.rank()];
+    if let Some(first) = shape.first_mut() {
+        *first = x.shape()?[0];
+    }
+    Tensor::rand(shape, generator, &x.device()?)
+}
+
+/// Refuses what is no probability or share.
+fn need_probability(what: &str, p: f64) -> Result<f64> {
+    if (0.0..=1.0).contains(&p) {
+        return Ok(p);
+    }
+    Err(Error::argument(what, format!("{p} was given"), "use a number in 0..=1, such as 0.5"))
+}
 
 /// `(x - mean) / std`, a mean and a standard deviation a channel of `[n, c, h, w]`.
 #[derive(Debug, Clone)]

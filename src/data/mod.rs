@@ -1,10 +1,16 @@
-//! Data: IDX files, MNIST, shuffled batches, and augmentation on the device.
+//! Data: images in IDX files, text, spoken words, shuffled batches, and augmentation on the device.
 
+mod audio;
 pub mod augment;
 pub mod idx;
 mod loader;
+mod mel;
 mod mnist;
+mod text;
 
+pub use audio::AudioClips;
 pub use augment::{AffineConfig, Normalize, RandomAffine};
 pub use loader::{Epoch, Loader};
+pub use mel::{LogMel, MelConfig};
 pub use mnist::{LabelledImages, Mnist};
+pub use text::{ByteTokenizer, CharTokenizer, Tokenizer, Tokens, read_text};

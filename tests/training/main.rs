@@ -2,6 +2,7 @@
 //! `WGRAD_TEST_DEVICE` names (`cpu` by default; a suffix `+clamped` opens it with WebGPU's default limits).
 
 mod augment;
+mod augmentations;
 mod modules;
 mod optimizers;
 mod steady;

@@ -1,0 +1,239 @@
+//! Spoken words: WAV files in the layout of Google's Speech Commands, one folder a word.
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use std::path::{Path, PathBuf};
+
+/// What to do when a folder of clips does not fit.
+const HELP: &str = "use one folder a word, with mono or stereo PCM or float WAV files of one sample rate in each";
+
+/// Clips with one label each, in host memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AudioClips {
+    rate: u32,
+    words: Vec<String>,
+    clips: Vec<Vec<f32>>,
+    labels: Vec<i32>,
+    files: Vec<PathBuf>,
+}
+
+impl AudioClips {
+    /// Reads every `*.wav` of every folder in `dir`; a folder's name is the word, and words are numbered in alphabetical
+    /// order. Folders whose names start with `_` (`_background_noise_`) or `.`, and other files, are passed over. Several
+    /// channels are averaged; samples are scaled to -1..1.
+    ///
+    /// # Errors
+    /// The directory cannot be read or has no clips; a file is no WAV file that can be read; sample rates differ.
+    pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::load_words(dir.as_ref(), None)
+    }
+
+    /// As [`AudioClips::load`], with the words in a given order, such as those of the training set. Other folders are passed
+    /// over.
+    ///
+    /// # Errors
+    /// As [`AudioClips::load`]; a word has no folder.
+    pub fn load_only(dir: impl AsRef<Path>, words: &[String]) -> Result<Self> {
+        Self::load_words(dir.as_ref(), Some(words))
+    }
+
+    fn load_words(dir: &Path, wanted: Option<&[String]>) -> Result<Self> {
+        let words = match wanted {
+            Some(words) => words.to_vec(),
+            None => folders(dir)?,
+        };
+        let (mut rate, mut clips, mut labels, mut files) = (None, Vec::new(), Vec::new(), Vec::new());
+        for (label, word) in (0i32..).zip(&words) {
+            for path in wav_files(&dir.join(word))? {
+                let (found, samples) = read_wav(&path)?;
+                let expected = *rate.get_or_insert(found);
+                if found != expected {
+                    let reason = format!("the clip has {found} samples a second, and those before it {expected}");
+                    return Err(Error::format(path, reason, "resample the files to one rate"));
+                }
+                clips.push(samples);
+                labels.push(label);
+                files.push(path);
+            }
+        }
+        let Some(rate) = rate else { return Err(Error::format(dir, "there are no clips in it", HELP)) };
+        Ok(Self { rate, words, clips, labels, files })
+    }
+
+    /// The number of clips.
+    pub fn len(&self) -> usize {
+        self.clips.len()
+    }
+
+    /// Whether there are no clips.
+    pub fn is_empty(&self) -> bool {
+        self.clips.is_empty()
+    }
+
+    /// Samples a second.
+    pub fn rate(&self) -> u32 {
+        self.rate
+    }
+
+    /// The words; a label is a position in this list.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// The labels, in the order of the clips.
+    pub fn labels(&self) -> &[i32] {
+        &self.labels
+    }
+
+    /// Where each clip was read from.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The samples of each clip.
+    pub fn clips(&self) -> &[Vec<f32>] {
+        &self.clips
+    }
+
+    /// The length of the longest clip, in samples.
+    pub fn longest(&self) -> usize {
+        self.clips.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// The clips at `indices` as `[n, length]`, each in the middle: shorter ones with silence around, longer ones cut on both
+    /// sides; and their labels as I32 `[n]`.
+    ///
+    /// # Errors
+    /// An index is out of range; the device is out of memory.
+    pub fn batch(&self, indices: &[usize], length: usize, device: &Device) -> Result<(Tensor, Tensor)> {
+        let mut samples = vec![0.0f32; indices.len() * length];
+        let mut labels = Vec::with_capacity(indices.len());
+        for (position, &i) in indices.iter().enumerate() {
+            let (Some(clip), Some(&label)) = (self.clips.get(i), self.labels.get(i)) else {
+                return Err(Error::Index {
+                    op: "batch",
+                    index: i64::try_from(i).unwrap_or(i64::MAX),
+                    position,
+                    len: self.len(),
+                    help: "draw indices from 0..len()".into(),
+                });
+            };
+            let row = &mut samples[position * length..(position + 1) * length];
+            let taken = clip.len().min(length);
+            let (from, to) = ((clip.len() - taken) / 2, (length - taken) / 2);
+            row[to..to + taken].copy_from_slice(&clip[from..from + taken]);
+            labels.push(label);
+        }
+        Ok((
+            Tensor::from_slice(&samples, [indices.len(), length], device)?,
+            Tensor::from_slice(&labels, [indices.len()], device)?,
+        ))
+    }
+}
+
+/// The names of the folders of `dir` that hold words, sorted.
+fn folders(dir: &Path) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
+        let path = entry.map_err(|e| Error::io(dir, e))?.path();
+        let Some(name) = path.file_name().and_then(|n| n.to_str()) else { continue };
+        if path.is_dir() && !name.starts_with(['_', '.']) {
+            words.push(name.to_owned());
+        }
+    }
+    words.sort();
+    Ok(words)
+}
+
+/// The WAV files of a folder, sorted.
+fn wav_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
+        let path = entry.map_err(|e| Error::io(dir, e))?.path();
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("wav")) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Sample rate, and samples in -1..1 with the channels averaged.
+fn read_wav(path: &Path) -> Result<(u32, Vec<f32>)> {
+    let broken = |e: hound::Error| match e {
+        hound::Error::IoError(e) => Error::io(path, e),
+        e => Error::format(path, e.to_string(), HELP),
+    };
+    let reader = hound::WavReader::open(path).map_err(broken)?;
+    let spec = reader.spec();
+    let interleaved: Vec<f32> = match spec.sample_format {
+        hound::SampleFormat::Float => reader.into_samples::<f32>().collect::<Result<_, _>>().map_err(broken)?,
+        hound::SampleFormat::Int => {
+            // At most 32 bits: 2³¹ is exact in f32.
+            let scale = 1.0 / 2f32.powi(i32::from(spec.bits_per_sample.clamp(1, 32)) - 1);
+            reader.into_samples::<i32>().map(|s| s.map(|v| v as f32 * scale)).collect::<Result<_, _>>().map_err(broken)?
+        }
+    };
+    if let Some(position) = interleaved.iter().position(|s| !s.is_finite()) {
+        return Err(Error::format(path, format!("sample {position} is not a finite number"), HELP));
+    }
+    let channels = usize::from(spec.channels.max(1));
+    let mixed = interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
+    Ok((spec.sample_rate, mixed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn write(path: &Path, rate: u32, channels: u16, samples: &[i16]) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let spec = hound::WavSpec { channels, sample_rate: rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let mut writer = hound::WavWriter::create(path, spec).unwrap();
+        samples.iter().for_each(|&s| writer.write_sample(s).unwrap());
+        writer.finalize().unwrap();
+    }
+
+    #[test]
+    fn bundled_words_load() {
+        let train = AudioClips::load("data/spoken-digits/train").unwrap();
+        let test = AudioClips::load_only("data/spoken-digits/test", train.words()).unwrap();
+        assert_eq!((train.len(), test.len(), train.rate(), train.words().len()), (400, 100, 8000, 10));
+        assert_eq!(train.words()[0], "eight");
+        assert!(train.clips().iter().flatten().all(|s| (-1.0..=1.0).contains(s)));
+        let loudest = train.clips().iter().flatten().fold(0f32, |a, s| a.max(s.abs()));
+        assert!(loudest > 0.1, "{loudest}");
+    }
+
+    #[test]
+    fn clips_are_scaled_mixed_and_centred() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("yes/a.wav"), 100, 1, &[16384, -32768, 0]);
+        write(&dir.path().join("no/b.WAV"), 100, 2, &[16384, 0, 0, 16384]);
+        write(&dir.path().join("_background_noise_/c.wav"), 100, 1, &[1]);
+        let clips = AudioClips::load(dir.path()).unwrap();
+        assert_eq!((clips.words(), clips.labels()), (&["no".to_owned(), "yes".to_owned()][..], &[0, 1][..]));
+        let (batch, labels) = clips.batch(&[1, 0], 5, &Device::cpu().unwrap()).unwrap();
+        assert_eq!(batch.to_vec::<f32>().unwrap(), [0.0, 0.5, -1.0, 0.0, 0.0, 0.0, 0.25, 0.25, 0.0, 0.0]);
+        assert_eq!(labels.to_vec::<i32>().unwrap(), [1, 0]);
+        let (cut, _) = clips.batch(&[1], 1, &Device::cpu().unwrap()).unwrap();
+        assert_eq!(cut.to_vec::<f32>().unwrap(), [-1.0]);
+        assert!(clips.batch(&[2], 5, &Device::cpu().unwrap()).unwrap_err().to_string().contains("index 2"));
+    }
+
+    #[test]
+    fn what_is_no_clip_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(AudioClips::load(dir.path()).unwrap_err().to_string().contains("no clips"));
+        assert!(AudioClips::load(dir.path().join("none")).is_err());
+        write(&dir.path().join("a/1.wav"), 100, 1, &[1, 2]);
+        write(&dir.path().join("a/2.wav"), 200, 1, &[1, 2]);
+        assert!(AudioClips::load(dir.path()).unwrap_err().to_string().contains("200 samples a second"));
+        fs::write(dir.path().join("a/2.wav"), b"RIFF but no more").unwrap();
+        let error = AudioClips::load(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("2.wav"), "{error}");
+        assert!(AudioClips::load_only(dir.path(), &["b".into()]).unwrap_err().to_string().contains('b'));
+    }
+}

@@ -1,0 +1,254 @@
+//! Augmentations of image batches `[n, c, h, w]`, an own draw for each image.
+
+use super::{Augment, need_probability, per_sample};
+use crate::error::{Error, Result};
+use crate::rng::Generator;
+use crate::tensor::{Interpolation, Tensor};
+
+/// Mirrors each image with probability `p`, left to right or, if `vertical`, top to bottom.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RandomFlip {
+    p: f64,
+    axis: isize,
+}
+
+impl RandomFlip {
+    /// Left to right.
+    ///
+    /// # Errors
+    /// `p` is not in 0..=1.
+    pub fn horizontal(p: f64) -> Result<Self> {
+        Ok(Self { p: need_probability("RandomFlip::horizontal", p)?, axis: 3 })
+    }
+
+    /// Top to bottom.
+    ///
+    /// # Errors
+    /// `p` is not in 0..=1.
+    pub fn vertical(p: f64) -> Result<Self> {
+        Ok(Self { p: need_probability("RandomFlip::vertical", p)?, axis: 2 })
+    }
+}
+
+impl Augment for RandomFlip {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        let chosen = chance(x, self.p, generator)?;
+        Ok(chosen.where_(&x.flip(self.axis), x))
+    }
+}
+
+/// Pads each image with zeros on all sides and cuts the original size out again at a random place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RandomCrop {
+    padding: usize,
+}
+
+impl RandomCrop {
+    /// With `padding` pixels on each side.
+    pub fn new(padding: usize) -> Self {
+        Self { padding }
+    }
+}
+
+impl Augment for RandomCrop {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        let [n, c, h, w] = x.dims::<4>()?;
+        let p = self.padding;
+        let corner = Tensor::rand([2, n, 1, 1, 1], generator, &x.device()?)? * (2 * p + 1) as f64;
+        let corner = corner.cast(crate::DType::I32).clamp(0.0, (2 * p) as f64);
+        let place = |k: isize, len: usize| -> Result<Tensor> {
+            let along = Tensor::iota(len, crate::DType::I32, &x.device()?)?;
+            Ok(corner.slice(0, k, k + 1).reshape([n, 1, 1]) + along.reshape([1, 1, len]))
+        };
+        let (rows, columns) = (place(0, h)?.reshape([n, 1, h, 1]), place(1, w)?.reshape([n, 1, 1, w]));
+        let padded = x.pad(&[(0, 0), (0, 0), (p, p), (p, p)]);
+        let cut = padded.gather(2, &rows.expand([n, c, h, w + 2 * p]));
+        Ok(cut.gather(3, &columns.expand([n, c, h, w])))
+    }
+}
+
+/// Scales images to one size by bilinear interpolation; nothing about it is random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resize {
+    /// Height and width in pixels.
+    pub size: [usize; 2],
+}
+
+impl Augment for Resize {
+    fn apply(&self, x: &Tensor, _: &Generator) -> Result<Tensor> {
+        Ok(x.interpolate(&self.size, Interpolation::Linear { align_corners: false }))
+    }
+}
+
+/// Changes brightness, contrast and saturation of images in 0..1, in this order, each by a factor in `1 - limit..1 + limit`
+/// drawn for each image; the result is cut to 0..1. Saturation needs three channels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ColorJitter {
+    limits: [f64; 3],
+}
+
+impl ColorJitter {
+    /// The limits of brightness, contrast and saturation.
+    ///
+    /// # Errors
+    /// A limit is not in 0..=1.
+    pub fn new(brightness: f64, contrast: f64, saturation: f64) -> Result<Self> {
+        let limits = [brightness, contrast, saturation];
+        for limit in limits {
+            need_probability("ColorJitter::new", limit)?;
+        }
+        Ok(Self { limits })
+    }
+}
+
+impl Augment for ColorJitter {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        let [n, c, _, _] = x.dims::<4>()?;
+        let random = Tensor::rand([3, n, 1, 1, 1], generator, &x.device()?)? * 2.0 - 1.0;
+        let factor = |k: usize| {
+            let k = k as isize;
+            random.slice(0, k, k + 1).reshape([n, 1, 1, 1]) * self.limits[k as usize] + 1.0
+        };
+        let x = (x * factor(0)).clamp(0.0, 1.0);
+        // As in torchvision, contrast is about the mean of the grey image.
+        let grey = if c == 3 { grey(&x) } else { x.mean(1, true) };
+        let middle = grey.mean([1, 2, 3], true);
+        let x = ((&x - &middle) * factor(1) + middle).clamp(0.0, 1.0);
+        if self.limits[2] == 0.0 {
+            return Ok(x);
+        }
+        need_colours("ColorJitter", c)?;
+        let grey = self::grey(&x);
+        Ok(((&x - &grey) * factor(2) + grey).clamp(0.0, 1.0))
+    }
+}
+
+/// Takes the colour out of each image with probability `p`: `0.299·R + 0.587·G + 0.114·B` in all three channels (ITU-R
+/// BT.601).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RandomGreyscale {
+    p: f64,
+}
+
+impl RandomGreyscale {
+    /// # Errors
+    /// `p` is not in 0..=1.
+    pub fn new(p: f64) -> Result<Self> {
+        Ok(Self { p: need_probability("RandomGreyscale::new", p)? })
+    }
+}
+
+impl Augment for RandomGreyscale {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        need_colours("RandomGreyscale", x.dims::<4>()?[1])?;
+        let chosen = chance(x, self.p, generator)?;
+        Ok(chosen.where_(&grey(x).broadcast_to(x.shape()?), x))
+    }
+}
+
+/// Blurs by a Gaussian whose width is drawn for each image; zeros lie outside.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GaussianBlur {
+    radius: usize,
+    sigma: (f64, f64),
+}
+
+impl GaussianBlur {
+    /// A kernel of `2·radius + 1` pixels, with a standard deviation in a range, in pixels.
+    ///
+    /// # Errors
+    /// The range is out of order or not above 0.
+    pub fn new(radius: usize, sigma: (f64, f64)) -> Result<Self> {
+        if !(sigma.0 > 0.0 && sigma.0 <= sigma.1 && sigma.1.is_finite()) {
+            let reason = format!("the range of sigma is {sigma:?}");
+            return Err(Error::argument("GaussianBlur::new", reason, "give (low, high) with 0 < low <= high"));
+        }
+        Ok(Self { radius, sigma })
+    }
+}
+
+impl Augment for GaussianBlur {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        let [n, _, h, w] = x.dims::<4>()?;
+        let sigma = per_sample(x, generator)? * (self.sigma.1 - self.sigma.0) + self.sigma.0;
+        let scale = sigma.square().reciprocal() * -0.5;
+        let taps: Vec<Tensor> = (0..=2 * self.radius).map(|k| (&scale * (k as f64 - self.radius as f64).powi(2)).exp()).collect();
+        let total = taps.iter().skip(1).fold(taps[0].clone(), |sum, t| sum + t).reshape([n, 1, 1, 1]);
+        let along = |x: &Tensor, axis: usize, len: usize| {
+            let mut amounts = [(0, 0); 4];
+            amounts[axis] = (self.radius, self.radius);
+            let padded = x.pad(&amounts);
+            let tap = |k: usize| padded.slice(axis as isize, k as isize, (k + len) as isize) * &taps[k];
+            (1..taps.len()).fold(tap(0), |sum, k| sum + tap(k)) / &total
+        };
+        Ok(along(&along(x, 3, w), 2, h))
+    }
+}
+
+/// Adds normal noise of a standard deviation to every element of any batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GaussianNoise {
+    std: f64,
+}
+
+impl GaussianNoise {
+    /// # Errors
+    /// The standard deviation is negative or not finite.
+    pub fn new(std: f64) -> Result<Self> {
+        if !(std.is_finite() && std >= 0.0) {
+            return Err(Error::argument(
+                "GaussianNoise::new",
+                format!("a deviation of {std} was given"),
+                "use one of at least 0",
+            ));
+        }
+        Ok(Self { std })
+    }
+}
+
+impl Augment for GaussianNoise {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        Ok(x + Tensor::randn(x.shape()?, generator, &x.device()?)? * self.std)
+    }
+}
+
+/// Sets a square of each image to 0, centred on any pixel, so that it may reach over the edge.
+///
+/// Source: T. DeVries, G. Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cutout {
+    /// The square's side in pixels.
+    pub size: usize,
+}
+
+impl Augment for Cutout {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        let [n, _, h, w] = x.dims::<4>()?;
+        let random = Tensor::rand([2, n, 1, 1, 1], generator, &x.device()?)?;
+        let inside = |k: isize, len: usize, shape: [usize; 4]| -> Result<Tensor> {
+            let first = (random.slice(0, k, k + 1).reshape([n, 1, 1, 1]) * len as f64).floor() - (self.size / 2) as f64;
+            let at = Tensor::iota(len, crate::DType::F32, &x.device()?)?.reshape(shape) - first;
+            Ok(at.ge(&at.full_like(0.0)).logical_and(&at.lt(&at.full_like(self.size as f64))))
+        };
+        let hole = inside(0, h, [1, 1, h, 1])?.logical_and(&inside(1, w, [1, 1, 1, w])?);
+        Ok(x.masked_fill(&hole, 0.0))
+    }
+}
+
+/// Bool `[n, 1, 1, 1]`: true with probability `p`.
+fn chance(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
+    x.dims::<4>()?;
+    let random = per_sample(x, generator)?;
+    Ok(random.lt(&random.full_like(p)))
+}
+
+fn grey(x: &Tensor) -> Tensor {
+    x.slice(1, 0, 1) * 0.299 + x.slice(1, 1, 2) * 0.587 + x.slice(1, 2, 3) * 0.114
+}
+
+fn need_colours(what: &str, channels: usize) -> Result<()> {
+    if channels == 3 {
+        return Ok(());
+    }
+    Err(Error::argument(what, format!("the images have {channels} channels"), "use images with red, green and blue"))
+}

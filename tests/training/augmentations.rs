@@ -1,0 +1,181 @@
+//! Augmentations of images, sounds and targets: reproducible, the same on every device, and what they promise.
+
+use crate::{close, device, fixture, host, upload, values};
+use wgrad::data::augment::{
+    Augment, ColorJitter, Compose, CutMix, Cutout, GaussianBlur, GaussianNoise, Mixup, RandomCrop, RandomFlip, RandomGreyscale,
+    Resize, SpectrogramMask, TimeShift,
+};
+use wgrad::data::{LogMel, MelConfig};
+use wgrad::{Device, Generator, Tensor};
+
+const N: usize = 12;
+
+fn ramp(shape: &[usize], on: &Device) -> Tensor {
+    let n: usize = shape.iter().product();
+    let data: Vec<f32> = (0..n).map(|i| ((i * 37 % 101) as f32 + 1.0) / 103.0).collect();
+    Tensor::from_slice(&data, shape, on).unwrap()
+}
+
+/// Every augmentation with a batch that it takes.
+fn all() -> Vec<(&'static str, Vec<usize>, Box<dyn Augment>)> {
+    let colours = || vec![N, 3, 6, 5];
+    vec![
+        ("horizontal flip", colours(), Box::new(RandomFlip::horizontal(0.5).unwrap())),
+        ("vertical flip", colours(), Box::new(RandomFlip::vertical(0.5).unwrap())),
+        ("crop", colours(), Box::new(RandomCrop::new(2))),
+        ("resize", colours(), Box::new(Resize { size: [4, 9] })),
+        ("colour jitter", colours(), Box::new(ColorJitter::new(0.4, 0.3, 0.5).unwrap())),
+        ("jitter of grey images", vec![N, 1, 6, 5], Box::new(ColorJitter::new(0.4, 0.3, 0.0).unwrap())),
+        ("greyscale", colours(), Box::new(RandomGreyscale::new(0.5).unwrap())),
+        ("blur", colours(), Box::new(GaussianBlur::new(2, (0.4, 1.5)).unwrap())),
+        ("noise", colours(), Box::new(GaussianNoise::new(0.1).unwrap())),
+        ("cutout", colours(), Box::new(Cutout { size: 3 })),
+        ("time shift", vec![N, 40], Box::new(TimeShift { limit: 7 })),
+        ("time mask", vec![N, 8, 20], Box::new(SpectrogramMask::time(6))),
+        ("frequency mask", vec![N, 8, 20], Box::new(SpectrogramMask::frequency(3))),
+        (
+            "composed",
+            colours(),
+            Box::new(Compose::new().push(RandomCrop::new(1)).push(RandomFlip::horizontal(0.3).unwrap()).push(Cutout { size: 2 })),
+        ),
+    ]
+}
+
+#[test]
+fn augmentations_are_reproducible_and_agree_across_devices() {
+    let cpu = Device::cpu().unwrap();
+    for (name, shape, augment) in all() {
+        let run = |on: &Device, offset| values(&augment.apply(&ramp(&shape, on), &Generator::at(3, offset)).unwrap());
+        let (first, again, other) = (run(device(), 5), run(device(), 5), run(device(), 6));
+        assert_eq!(first, again, "{name} is reproducible");
+        assert!(name == "resize" || first != other, "{name} differs from draw to draw");
+        close(name, &first, &run(&cpu, 5), 1e-5);
+    }
+}
+
+#[test]
+fn augmentations_do_what_they_say() {
+    let x = ramp(&[N, 1, 4, 4], device());
+    let before = values(&x);
+    let generator = || Generator::at(8, 1);
+    let run = |augment: &dyn Augment| values(&augment.apply(&x, &generator()).unwrap());
+    let rows = |v: &[f64]| v.chunks(16).map(<[f64]>::to_vec).collect::<Vec<_>>();
+
+    assert_eq!(run(&RandomFlip::horizontal(0.0).unwrap()), before);
+    let mirrored: Vec<f64> = before.chunks(4).flat_map(|r| r.iter().rev().copied()).collect();
+    assert_eq!(run(&RandomFlip::horizontal(1.0).unwrap()), mirrored);
+    let half = rows(&run(&RandomFlip::vertical(0.5).unwrap()));
+    let flipped = half.iter().zip(rows(&before)).filter(|(a, b)| **a != *b).count();
+    assert!((1..N).contains(&flipped), "{flipped} of {N} are flipped");
+
+    // Every crop is the image shifted by a whole number of pixels, zeros outside.
+    for (image, cropped) in rows(&before).iter().zip(rows(&run(&RandomCrop::new(2)))) {
+        let shifted = |dy: i64, dx: i64| -> Vec<f64> {
+            let at = |y: i64, x: i64| if (0..4).contains(&y) && (0..4).contains(&x) { image[(y * 4 + x) as usize] } else { 0.0 };
+            (0..16).map(|p| at(p / 4 + dy, p % 4 + dx)).collect()
+        };
+        assert!((-2..=2).any(|dy| (-2..=2).any(|dx| shifted(dy, dx) == cropped)), "{cropped:?}");
+    }
+
+    // A square of the given side, cut at the edges.
+    for image in rows(&run(&Cutout { size: 2 })) {
+        assert!([1, 2, 4].contains(&image.iter().filter(|&&v| v == 0.0).count()), "{image:?}");
+    }
+    close("jitter by nothing", &run(&ColorJitter::new(0.0, 0.0, 0.0).unwrap()), &before, 1e-6);
+    close("noise of deviation 0", &run(&GaussianNoise::new(0.0).unwrap()), &before, 1e-7);
+    let flat = Tensor::full([2, 1, 9, 9], 0.5, device()).unwrap();
+    let blurred = values(&GaussianBlur::new(2, (1.0, 1.0)).unwrap().apply(&flat, &generator()).unwrap());
+    close("the middle of a flat image", &[blurred[40]], &[0.5], 1e-6);
+
+    let sounds = ramp(&[N, 30], device());
+    let moved = values(&TimeShift { limit: 4 }.apply(&sounds, &generator()).unwrap());
+    for (a, b) in values(&sounds).chunks(30).zip(moved.chunks(30)) {
+        let shifted =
+            |d: i64| (0..30).map(|i| if (0..30).contains(&(i + d)) { a[(i + d) as usize] } else { 0.0 }).collect::<Vec<_>>();
+        assert!((-4..=4).any(|d| shifted(d) == b));
+    }
+    let spectrogram = ramp(&[N, 3, 25], device());
+    let masked = values(&SpectrogramMask::time(6).apply(&spectrogram, &generator()).unwrap());
+    for (a, b) in values(&spectrogram).chunks(75).zip(masked.chunks(75)) {
+        let hidden = |t: usize| (0..3).all(|m| a[m * 25 + t] != b[m * 25 + t]);
+        let kept = |t: usize| (0..3).all(|m| a[m * 25 + t] == b[m * 25 + t]);
+        assert!((0..25).all(|t| hidden(t) || kept(t)), "whole frames are masked");
+        assert!((0..25).filter(|&t| hidden(t)).count() <= 6);
+    }
+}
+
+#[test]
+fn mixtures_keep_the_mass_of_targets() {
+    let x = ramp(&[N, 2, 5, 4], device());
+    let labels: Vec<i32> = (0..N as i32).map(|i| i % 4).collect();
+    let targets = Tensor::from_slice(&labels, [N], device()).unwrap().one_hot(4).cast(wgrad::DType::F32);
+    let mean = |t: &Tensor| values(&t.mean((), false))[0];
+    for offset in 0..4 {
+        let generator = || Generator::at(2, offset);
+        let (mixed, mixed_targets) = Mixup::new(0.4).unwrap().apply(&x, &targets, &generator()).unwrap();
+        close("mixup keeps the batch's mean", &[mean(&mixed)], &[mean(&x)], 1e-5);
+        let (cut, cut_targets) = CutMix::new(1.0).unwrap().apply(&x, &targets, &generator()).unwrap();
+        for t in [&mixed_targets, &cut_targets] {
+            close("a target's sum", &values(&t.sum(1, false)), &[1.0; N], 1e-5);
+        }
+        // The share of pixels that changed is at most what the targets say was replaced.
+        let changed = values(&cut.ne(&x)).iter().filter(|&&c| c != 0.0).count() as f64 / (N * 40) as f64;
+        let replaced = 1.0 - values(&cut_targets.max(1, false)).iter().copied().fold(1.0, f64::min);
+        assert!(changed <= replaced.max(1.0 - replaced) + 1e-6, "{changed} {replaced}");
+        let again = Mixup::new(0.4).unwrap().apply(&x, &targets, &generator()).unwrap().0;
+        assert_eq!(values(&again), values(&mixed));
+    }
+    let short = targets.slice(0, 0, 3);
+    assert!(Mixup::new(0.4).unwrap().apply(&x, &short, &Generator::new(0)).unwrap_err().to_string().contains("[3, 4]"));
+}
+
+#[test]
+fn bad_augmentations_name_their_argument() {
+    let x = ramp(&[2, 1, 4, 4], device());
+    let g = Generator::new(0);
+    let rows: Vec<(&str, wgrad::Error)> = vec![
+        ("RandomFlip::horizontal", RandomFlip::horizontal(1.5).unwrap_err()),
+        ("RandomFlip::vertical", RandomFlip::vertical(f64::NAN).unwrap_err()),
+        ("ColorJitter::new", ColorJitter::new(0.1, -0.1, 0.0).unwrap_err()),
+        ("RandomGreyscale::new", RandomGreyscale::new(-0.5).unwrap_err()),
+        ("GaussianBlur::new", GaussianBlur::new(1, (0.0, 1.0)).unwrap_err()),
+        ("GaussianBlur::new", GaussianBlur::new(1, (2.0, 1.0)).unwrap_err()),
+        ("GaussianNoise::new", GaussianNoise::new(-1.0).unwrap_err()),
+        ("Mixup::new", Mixup::new(0.0).unwrap_err()),
+        ("CutMix::new", CutMix::new(f64::INFINITY).unwrap_err()),
+        ("ColorJitter", ColorJitter::new(0.1, 0.1, 0.1).unwrap().apply(&x, &g).unwrap_err()),
+        ("RandomGreyscale", RandomGreyscale::new(0.5).unwrap().apply(&x, &g).unwrap_err()),
+        ("dims", RandomCrop::new(1).apply(&x.reshape([2, 16]), &g).unwrap_err()),
+        ("dims", TimeShift { limit: 1 }.apply(&x, &g).unwrap_err()),
+        ("dims", SpectrogramMask::time(1).apply(&x, &g).unwrap_err()),
+    ];
+    for (what, error) in rows {
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("[{what}]")) && message.contains("help: "), "{what}: {message}");
+    }
+}
+
+#[test]
+fn spectrograms_agree_with_pytorch() {
+    let dict = fixture("audio.safetensors");
+    let speech = MelConfig { rate: 8000, window: 200, hop: 80, bands: 20, low: 20.0, high: 4000.0, eps: 1e-6 };
+    let odd = MelConfig { rate: 16000, window: 401, hop: 111, bands: 12, low: 100.0, high: 7000.0, eps: 1e-3 };
+    for (case, config) in [("speech", speech), ("odd", odd)] {
+        let mel = LogMel::new(config, device()).unwrap();
+        let found = mel.apply(&upload(host(&dict, &format!("{case}.sounds")))).unwrap();
+        let expected = host(&dict, &format!("{case}.mel"));
+        assert_eq!(found.shape().unwrap(), expected.shape, "{case}");
+        close(case, &values(&found), &expected.data.to_f64(), 2e-4);
+    }
+    for (config, reason) in [
+        (MelConfig { high: 4001.0, ..speech }, "4000 Hz"),
+        (MelConfig { window: 1, ..speech }, "window of at least 2"),
+        (MelConfig { hop: 0, ..speech }, "hop"),
+        (MelConfig { bands: 200, ..speech }, "holds no frequency"),
+    ] {
+        let message = LogMel::new(config, device()).unwrap_err().to_string();
+        assert!(message.contains(reason), "{config:?}: {message}");
+    }
+    let short = Tensor::zeros([1, 100], device()).unwrap();
+    assert!(LogMel::new(speech, device()).unwrap().apply(&short).unwrap_err().to_string().contains("100 samples"));
+}
