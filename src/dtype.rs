@@ -178,8 +178,12 @@ impl HostData {
     }
 
     /// Reads a GPU's bytes back as `len` elements of `dtype`; what follows them is padding.
-    pub(crate) fn from_bytes(dtype: DType, bytes: &[u8], len: usize) -> Self {
-        let bytes = &bytes[..(dtype.size() * len).min(bytes.len())];
+    pub(crate) fn from_padded(dtype: DType, bytes: &[u8], len: usize) -> Self {
+        Self::from_bytes(dtype, &bytes[..(dtype.size() * len).min(bytes.len())])
+    }
+
+    /// Reads bytes back as `dtype`. The length must be a multiple of the element size.
+    pub fn from_bytes(dtype: DType, bytes: &[u8]) -> Self {
         match dtype {
             DType::U8 => Self::U8(bytes.to_vec()),
             DType::F16 => Self::F16(bytemuck::pod_collect_to_vec(bytes)),

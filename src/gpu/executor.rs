@@ -192,7 +192,7 @@ impl GpuExecutor {
             return Err(Error::internal(format!("a read of {bytes} bytes from {}", buffer.bytes)));
         }
         if bytes == 0 {
-            return Ok(HostData::from_bytes(dtype, &[], 0));
+            return Ok(HostData::from_bytes(dtype, &[]));
         }
         let (target, submission) = {
             let mut queue = self.queue();
@@ -205,7 +205,7 @@ impl GpuExecutor {
             })?;
             (target, submission)
         };
-        let data = read_mapped(&self.context, &target, bytes, submission, |b| HostData::from_bytes(dtype, b, len))?;
+        let data = read_mapped(&self.context, &target, bytes, submission, |b| HostData::from_padded(dtype, b, len))?;
         self.queue().readback.give_back(target);
         Ok(data)
     }

@@ -35,7 +35,8 @@ pub(crate) fn emit(name: &str, expr: &Expr, first_word: usize) -> ExprCode {
 
 /// As [`emit`], without the functions that it calls; `fn NAME(i: u32, j: u32) -> T` where the site splits the index.
 pub(crate) fn emit_at(name: &str, expr: &Expr, first_word: usize, site: Site<'_>) -> ExprCode {
-    let mut printer = Printer { axes: Axes::of(expr, site.split), first_word, words: Vec::new(), site, body: String::new(), packed: 0 };
+    let mut printer =
+        Printer { axes: Axes::of(expr, site.split), first_word, words: Vec::new(), site, body: String::new(), packed: 0 };
     printer.coordinates();
     printer.terms(expr);
     let result = math::wgsl_type(expr.dtype());

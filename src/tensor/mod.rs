@@ -166,7 +166,9 @@ impl Tensor {
     /// A 0-d value of this tensor's dtype and device, passed as data.
     pub(crate) fn scalar_like(&self, value: f64) -> Self {
         match &self.0 {
-            Ok(h) => Self::source(Op::Scalar, Shape::SCALAR, create::counted_in(h.node.dtype), &h.node.device, Payload::Scalar(value)),
+            Ok(h) => {
+                Self::source(Op::Scalar, Shape::SCALAR, create::counted_in(h.node.dtype), &h.node.device, Payload::Scalar(value))
+            }
             Err(error) => Self(Err(error.clone())),
         }
     }

@@ -58,7 +58,7 @@ impl PendingValue {
     /// A lost device.
     pub fn is_ready(&mut self) -> Result<bool> {
         if let (State::Coming(download), Backend::Gpu(gpu)) = (&self.state, &self.device.inner().backend)
-            && let Some(data) = gpu.try_download(download, |b| HostData::from_bytes(self.dtype, b, self.len))?
+            && let Some(data) = gpu.try_download(download, |b| HostData::from_padded(self.dtype, b, self.len))?
         {
             self.state = State::Arrived(data);
         }
@@ -73,7 +73,7 @@ impl PendingValue {
         match (self.state, &self.device.inner().backend) {
             (State::Arrived(data), _) => Ok(data),
             (State::Coming(download), Backend::Gpu(gpu)) => {
-                gpu.finish_download(&download, |b| HostData::from_bytes(self.dtype, b, self.len))
+                gpu.finish_download(&download, |b| HostData::from_padded(self.dtype, b, self.len))
             }
             (State::Coming(_), Backend::Cpu(_)) => Err(Error::internal("a download belongs to another kind of device")),
         }

@@ -209,7 +209,9 @@ fn gradients_flow_through_casts_with_the_precision_of_halves() {
     let x = floats(&[1.0, 2.0, 3.0, 4.0]).variable().unwrap();
     let stored = x.cast(DType::F16);
     let rounded: Vec<f32> = w.iter().map(|&v| F16::from_f32(v).to_f32()).collect();
-    for (name, wide) in [("explicit", stored.cast(DType::F32)), ("implicit", &stored * 1.0), ("view", stored.flip(0).flip(0) + 0.0)] {
+    for (name, wide) in
+        [("explicit", stored.cast(DType::F32)), ("implicit", &stored * 1.0), ("view", stored.flip(0).flip(0) + 0.0)]
+    {
         let loss = (wide * floats(&w)).sum((), false);
         let gradients = loss.backward().unwrap();
         assert_eq!(gradients.get(&x).unwrap().to_vec::<f32>().unwrap(), rounded, "{name}");

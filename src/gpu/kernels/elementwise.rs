@@ -72,7 +72,9 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
         format!("value({i}, {acc}{})", vector::arguments(&given, l))
     };
     let word = |w: usize| {
-        let shifted = |k: usize| if k == 0 { lane(w * per_word) } else { format!("({} << {}u)", lane(w * per_word + k), 32 / per_word * k) };
+        let shifted = |k: usize| {
+            if k == 0 { lane(w * per_word) } else { format!("({} << {}u)", lane(w * per_word + k), 32 / per_word * k) }
+        };
         (0..per_word).map(shifted).collect::<Vec<_>>().join(" | ")
     };
     let words: Vec<String> = (0..lanes / per_word).map(word).collect();
