@@ -163,7 +163,7 @@ pub(super) fn cast(from: DType, to: DType, a: &[u32], out: &mut [u32]) {
         (DType::F16, DType::I32) => map(a, out, |x| half(x) as i32 as u32),
         (DType::F16, DType::U32) => map(a, out, |x| half(x) as u32),
         (DType::F16, DType::U8) => map(a, out, |x| u32::from(half(x) as u8)),
-        (DType::F32, DType::F16) => map(cast_slice::<u32, f32>(a), out, |x| to_half(x)),
+        (DType::F32, DType::F16) => map(cast_slice::<u32, f32>(a), out, to_half),
         (DType::I32, DType::F16) => map(cast_slice::<u32, i32>(a), out, |x| to_half(x as f32)),
         (DType::U32 | DType::Bool | DType::U8, DType::F16) => map(a, out, |x| to_half(x as f32)),
         (DType::F32, DType::U8) => map(cast_slice::<u32, f32>(a), out, |x| u32::from(x as u8)),
