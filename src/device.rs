@@ -346,7 +346,7 @@ impl Device {
 
     pub(crate) fn upload(&self, data: HostData) -> Result<Storage> {
         match &self.0.backend {
-            Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(data))),
+            Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(data.unpacked()))),
             Backend::Gpu(gpu) => Ok(Storage::Gpu(gpu.upload(&data)?)),
         }
     }
@@ -354,7 +354,7 @@ impl Device {
     /// A realised value's elements. Waits for the device.
     pub(crate) fn read(&self, storage: &Storage, dtype: crate::dtype::DType, len: usize) -> Result<HostData> {
         match (&self.0.backend, storage) {
-            (Backend::Cpu(cpu), Storage::Cpu(buffer)) => Ok(cpu.read(buffer)),
+            (Backend::Cpu(cpu), Storage::Cpu(buffer)) => Ok(cpu.read(buffer).packed(dtype)),
             (Backend::Gpu(gpu), Storage::Gpu(buffer)) => gpu.read(buffer, dtype, len),
             _ => Err(Error::internal("a value's memory belongs to another kind of device")),
         }
@@ -381,7 +381,7 @@ impl Device {
         let storage = crate::eval::memory_of(&node)?;
         match (&self.0.backend, &storage) {
             (Backend::Gpu(gpu), Storage::Gpu(source)) => {
-                let copy = gpu.alloc((node.shape.numel() * node.dtype.size()) as u64)?;
+                let copy = gpu.alloc(node.dtype.bytes(node.shape.numel()) as u64)?;
                 if node.shape.numel() > 0 {
                     gpu.copy(source, &copy)?;
                 }

@@ -1,6 +1,48 @@
 //! Element types, and the host's typed arrays of them.
+//!
+//! # Storage types
+//! F16 and U8 save memory: a GPU holds two, or four, elements in a 32-bit word. Nothing computes in them. Kernels unpack
+//! what they load and pack what they store, so an image set stays resident as bytes and
+//! `images.cast(DType::F32) * (1.0 / 255.0)` is one kernel. Views, [`Tensor::gather_rows`] and casts keep them as they are.
+//! The CPU device, where memory is not what runs out, holds each of their elements in a 32-bit word, as it does all others.
+//!
+//! # Casts
+//! [`Tensor::cast`] converts as Rust's `as` does:
+//!
+//! | from | to Bool | to U8 | to U32, I32 | to F16 | to F32 | to F64 |
+//! |---|---|---|---|---|---|---|
+//! | Bool | | 0 or 1 | 0 or 1 | 0 or 1 | 0 or 1 | 0 or 1 |
+//! | U8 | `x != 0` | | exact | exact | exact | exact |
+//! | U32, I32 | `x != 0` | low 8 bits | the same 32 bits | as through F32 | rounded | exact |
+//! | F16 | `x != 0` | truncated, saturated | truncated, saturated | | exact | exact |
+//! | F32 | `x != 0` | truncated, saturated | truncated, saturated | rounded | | exact |
+//! | F64 | `x != 0` | truncated, saturated | truncated, saturated | as through F32 | rounded | |
+//!
+//! *Rounded* is to the nearest, ties to even; what is too large becomes infinite (to F16: from 65,520 on) and what is too
+//! small a subnormal or 0, with its sign. *Truncated, saturated* is towards 0, into the integer type's range, and NaN gives
+//! 0. NaN stays NaN between floats and is true as Bool.
+//!
+//! # Promotion
+//! There is one implicit conversion, an exact one:
+//!
+//! | operands | arithmetic, comparison, reduction, product (not views, `gather_rows`, `where_`, `cat`: they keep any dtype) |
+//! |---|---|
+//! | F16 | widened to F32; the result is F32 where it would have had the operands' dtype |
+//! | F16 with F32 | the same, where the operands broadcast, in `where_`, `matmul` and `conv2d`; elsewhere an error: cast one |
+//! | U8 | an error: cast to F32, or to I32 or U32 |
+//! | any other two dtypes that differ | an error: cast one |
+//! | a tensor and a number | the number takes the tensor's dtype (F32 beside F16) |
+//!
+//! Parameters and optimizer states are F32 (F64 on the CPU device). Gradients are F32 throughout: a cast from F16 passes on
+//! its gradient rounded to F16's values, as PyTorch's does, and the gradient by an F16 tensor has dtype F32.
+//!
+//! [`Tensor::cast`]: crate::Tensor::cast
+//! [`Tensor::gather_rows`]: crate::Tensor::gather_rows
+
+mod half;
 
 use crate::error::{Error, Result};
+pub use half::F16;
 use std::fmt;
 
 /// A tensor's element type.
@@ -11,10 +53,14 @@ use std::fmt;
 pub enum DType {
     /// Truth values, stored as 0 or 1 in 32 bits.
     Bool,
+    /// Unsigned bytes, for storage: cast them to compute.
+    U8,
     /// Unsigned 32-bit integers.
     U32,
     /// Signed 32-bit integers.
     I32,
+    /// IEEE 754 half precision, for storage: arithmetic widens it to F32.
+    F16,
     /// IEEE 754 single precision.
     F32,
     /// IEEE 754 double precision, on the CPU device only.
@@ -22,30 +68,56 @@ pub enum DType {
 }
 
 impl DType {
-    /// Bytes an element takes in memory.
+    /// Bytes an element takes in a GPU's memory and in files (there a truth value takes one).
     pub const fn size(self) -> usize {
         match self {
             Self::F64 => 8,
+            Self::F16 => 2,
+            Self::U8 => 1,
             _ => 4,
+        }
+    }
+
+    /// Bytes that `len` elements take in a GPU's memory: whole 32-bit words.
+    pub const fn bytes(self, len: usize) -> usize {
+        (self.size() * len).next_multiple_of(4)
+    }
+
+    /// How many elements a 32-bit word holds.
+    pub(crate) const fn per_word(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::U8 => 4,
+            _ => 1,
+        }
+    }
+
+    /// The dtype that arithmetic on this one computes in and gives: F32 for F16, else itself.
+    pub const fn arithmetic(self) -> Self {
+        match self {
+            Self::F16 => Self::F32,
+            other => other,
         }
     }
 
     /// Whether the type is a floating-point one, so that gradients can flow through it.
     pub const fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F64)
+        matches!(self, Self::F16 | Self::F32 | Self::F64)
     }
 
     /// Whether the type is an integer (not a truth value).
     pub const fn is_int(self) -> bool {
-        matches!(self, Self::U32 | Self::I32)
+        matches!(self, Self::U8 | Self::U32 | Self::I32)
     }
 
     /// The name as Rust and NumPy write it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
+            Self::U8 => "u8",
             Self::U32 => "u32",
             Self::I32 => "i32",
+            Self::F16 => "f16",
             Self::F32 => "f32",
             Self::F64 => "f64",
         }
@@ -61,10 +133,14 @@ impl fmt::Display for DType {
 /// Elements in host memory. `Bool` tensors are `U32` here.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HostData {
+    /// Bytes.
+    U8(Vec<u8>),
     /// Unsigned integers, or truth values as 0 and 1.
     U32(Vec<u32>),
     /// Signed integers.
     I32(Vec<i32>),
+    /// The bits of half-precision numbers; [`F16`] converts them.
+    F16(Vec<u16>),
     /// Single precision.
     F32(Vec<f32>),
     /// Double precision.
@@ -75,6 +151,8 @@ impl HostData {
     /// The number of elements.
     pub fn len(&self) -> usize {
         match self {
+            Self::U8(v) => v.len(),
+            Self::F16(v) => v.len(),
             Self::U32(v) => v.len(),
             Self::I32(v) => v.len(),
             Self::F32(v) => v.len(),
@@ -87,9 +165,11 @@ impl HostData {
         self.len() == 0
     }
 
-    /// The elements' bytes, as a device stores them.
+    /// The elements' bytes, as a GPU stores them, without the padding to whole words.
     pub fn bytes(&self) -> &[u8] {
         match self {
+            Self::U8(v) => v,
+            Self::F16(v) => bytemuck::cast_slice(v),
             Self::U32(v) => bytemuck::cast_slice(v),
             Self::I32(v) => bytemuck::cast_slice(v),
             Self::F32(v) => bytemuck::cast_slice(v),
@@ -97,9 +177,16 @@ impl HostData {
         }
     }
 
-    /// Reads device bytes back as `dtype`. The length must be a multiple of the element size.
+    /// Reads a GPU's bytes back as `len` elements of `dtype`; what follows them is padding.
+    pub(crate) fn from_padded(dtype: DType, bytes: &[u8], len: usize) -> Self {
+        Self::from_bytes(dtype, &bytes[..(dtype.size() * len).min(bytes.len())])
+    }
+
+    /// Reads bytes back as `dtype`. The length must be a multiple of the element size.
     pub fn from_bytes(dtype: DType, bytes: &[u8]) -> Self {
         match dtype {
+            DType::U8 => Self::U8(bytes.to_vec()),
+            DType::F16 => Self::F16(bytemuck::pod_collect_to_vec(bytes)),
             DType::Bool | DType::U32 => Self::U32(bytemuck::pod_collect_to_vec(bytes)),
             DType::I32 => Self::I32(bytemuck::pod_collect_to_vec(bytes)),
             DType::F32 => Self::F32(bytemuck::pod_collect_to_vec(bytes)),
@@ -107,9 +194,30 @@ impl HostData {
         }
     }
 
+    /// One 32-bit word for each element of a storage type, as the CPU device holds them; others as they are.
+    pub(crate) fn unpacked(self) -> Self {
+        match self {
+            Self::U8(v) => Self::U32(v.into_iter().map(u32::from).collect()),
+            Self::F16(v) => Self::U32(v.into_iter().map(u32::from).collect()),
+            other => other,
+        }
+    }
+
+    /// The inverse of [`HostData::unpacked`].
+    #[allow(clippy::cast_possible_truncation, reason = "the words hold no more than the elements' bits")]
+    pub(crate) fn packed(self, dtype: DType) -> Self {
+        match (self, dtype) {
+            (Self::U32(v), DType::U8) => Self::U8(v.into_iter().map(|x| x as u8).collect()),
+            (Self::U32(v), DType::F16) => Self::F16(v.into_iter().map(|x| x as u16).collect()),
+            (other, _) => other,
+        }
+    }
+
     /// Every element as `f64`; exact for all dtypes.
     pub fn to_f64(&self) -> Vec<f64> {
         match self {
+            Self::U8(v) => v.iter().map(|&x| f64::from(x)).collect(),
+            Self::F16(v) => v.iter().map(|&x| f64::from(F16::from_bits(x).to_f32())).collect(),
             Self::U32(v) => v.iter().map(|&x| f64::from(x)).collect(),
             Self::I32(v) => v.iter().map(|&x| f64::from(x)).collect(),
             Self::F32(v) => v.iter().map(|&x| f64::from(x)).collect(),
@@ -124,6 +232,8 @@ mod sealed {
     impl Sealed for f64 {}
     impl Sealed for i32 {}
     impl Sealed for u32 {}
+    impl Sealed for u8 {}
+    impl Sealed for super::F16 {}
     impl Sealed for bool {}
 }
 
@@ -153,7 +263,20 @@ macro_rules! element {
         }
     )*};
 }
-element!(f32 => F32, f64 => F64, i32 => I32, u32 => U32);
+element!(f32 => F32, f64 => F64, i32 => I32, u32 => U32, u8 => U8);
+
+impl Element for F16 {
+    const DTYPE: DType = DType::F16;
+    fn pack(values: &[Self]) -> HostData {
+        HostData::F16(values.iter().map(|x| x.to_bits()).collect())
+    }
+    fn unpack(data: HostData) -> Option<Vec<Self>> {
+        match data {
+            HostData::F16(v) => Some(v.into_iter().map(Self::from_bits).collect()),
+            _ => None,
+        }
+    }
+}
 
 impl Element for bool {
     const DTYPE: DType = DType::Bool;

@@ -63,7 +63,7 @@
 //!
 //! | here | there |
 //! |---|---|
-//! | dtypes are never promoted silently; numbers take the tensor's dtype | promotion lattice |
+//! | no dtype is promoted silently but F16, to F32 (see [`dtype`]); numbers take the tensor's dtype | promotion lattice |
 //! | integer division by 0 gives 0 | an error |
 //! | a gradient exists only for parameters and variables | also for `retain_grad` tensors |
 //! | labels and indices on the device are clamped into range, those from the host are checked | a device-side assertion |

@@ -117,14 +117,14 @@ impl Param {
     /// A trainable parameter that starts as a copy of `init`.
     ///
     /// # Errors
-    /// `init`'s own error; a dtype that is not floating-point.
+    /// `init`'s own error; a dtype other than F32 and F64.
     pub fn new(init: &Tensor) -> Result<Self> {
-        if !init.dtype()?.is_float() {
+        if init.dtype()? == DType::F16 || !init.dtype()?.is_float() {
             return Err(Error::Read {
                 op: "Param::new",
                 shape: init.shape()?,
                 dtype: init.dtype()?,
-                help: "parameters are floating-point; use Param::buffer for other state".into(),
+                help: "parameters are f32 (f64 on the CPU device): cast it, or use Param::buffer for other state".into(),
             });
         }
         Self::make(init, true)

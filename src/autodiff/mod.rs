@@ -182,7 +182,7 @@ struct Propagated {
 /// Cotangents of all differentiable nodes from `output` up to and with the nodes `ends` (by id), or the sources.
 fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Result<Propagated> {
     let root = output.node()?;
-    if cotangent.shape()? != root.shape || cotangent.dtype()? != root.dtype {
+    if cotangent.shape()? != root.shape || cotangent.dtype()?.arithmetic() != root.dtype.arithmetic() {
         let reason = format!(
             "the cotangent is {} {} and the tensor {} {}",
             cotangent.dtype()?,
@@ -206,7 +206,7 @@ fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Result<Propag
         order.push(node);
     }
     order.sort_by_key(|n| std::cmp::Reverse(n.id));
-    let mut cotangents = HashMap::from([(root.id, cotangent.clone())]);
+    let mut cotangents = HashMap::from([(root.id, cotangent.cast(root.dtype.arithmetic()))]);
     for node in &order {
         if node.op.is_source() || !node.requires_grad || ends.contains(&node.id) {
             continue;

@@ -20,7 +20,11 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
             let zero = ct.zeros_like();
             vec![None, Some(inputs[0].where_(ct, &zero)), Some(inputs[0].where_(&zero, ct))]
         }
-        Op::Cast => vec![inputs[0].dtype()?.is_float().then_some(ct.cast(inputs[0].dtype()?))],
+        // As in PyTorch an F16 tensor's gradient has F16's values, though it is carried in F32.
+        Op::Cast => match inputs[0].dtype()? {
+            DType::F16 => vec![Some(ct.cast(DType::F16).cast(DType::F32))],
+            dtype => vec![dtype.is_float().then_some(ct.cast(dtype))],
+        },
         Op::Normalize { axes } => {
             let axes: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
             let scale = (&inputs[2] + &inputs[3]).rsqrt();

@@ -64,7 +64,7 @@ impl CpuExecutor {
         Ok(Self { pool, slots: Mutex::default(), live_bytes: Arc::default(), kernels: AtomicU64::new(0) })
     }
 
-    /// Makes a buffer from host data.
+    /// Makes a buffer from host data. Elements of storage types have a word each: see [`HostData::unpacked`].
     pub fn upload(&self, data: HostData) -> Buffer {
         Buffer::new(data, &self.live_bytes)
     }
@@ -142,7 +142,7 @@ impl CpuExecutor {
 
 fn zeros(dtype: DType, len: usize) -> HostData {
     match dtype {
-        DType::Bool | DType::U32 => HostData::U32(vec![0; len]),
+        DType::Bool | DType::U32 | DType::U8 | DType::F16 => HostData::U32(vec![0; len]),
         DType::I32 => HostData::I32(vec![0; len]),
         DType::F32 => HostData::F32(vec![0.0; len]),
         DType::F64 => HostData::F64(vec![0.0; len]),
@@ -153,8 +153,14 @@ fn grow(slots: &mut Vec<Vec<u32>>, plan: &Plan) {
     if slots.len() < plan.slots.len() {
         slots.resize_with(plan.slots.len(), Vec::new);
     }
-    for (slot, bytes) in slots.iter_mut().zip(&plan.slots) {
-        let words = bytes.div_ceil(4);
+    let mut words: Vec<usize> = plan.slots.iter().map(|bytes| bytes.div_ceil(4)).collect();
+    // Storage types are planned as packed, but have a word an element here.
+    for info in &plan.buffers {
+        if let Place::Slot(n) = info.place {
+            words[n] = words[n].max(info.len);
+        }
+    }
+    for (slot, words) in slots.iter_mut().zip(words) {
         if slot.len() < words {
             // A fresh allocation: old contents need no copy.
             *slot = vec![0; words];

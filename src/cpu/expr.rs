@@ -5,7 +5,7 @@
 mod ops;
 mod walk;
 
-use crate::dtype::DType;
+use crate::dtype::{DType, F16};
 use crate::error::{Error, Result};
 use crate::graph::View;
 use crate::graph::op::RandomWord;
@@ -75,6 +75,8 @@ pub(super) struct Context<'a> {
 pub(super) fn word(value: f64, dtype: DType) -> u32 {
     match dtype {
         DType::Bool => u32::from(value != 0.0),
+        DType::U8 => u32::from(value as u8),
+        DType::F16 => u32::from(F16::from_f32(value as f32).to_bits()),
         DType::U32 => value as u32,
         DType::I32 => (value as i32) as u32,
         DType::F32 | DType::F64 => (value as f32).to_bits(),

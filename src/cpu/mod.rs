@@ -74,13 +74,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// 32-bit elements as words; none for F64, which fast kernels never see.
+/// Elements as words, of storage types one each; none for F64, which fast kernels never see.
 fn words(data: &HostData) -> &[u32] {
     match data {
         HostData::U32(v) => v,
         HostData::I32(v) => bytemuck::cast_slice(v),
         HostData::F32(v) => bytemuck::cast_slice(v),
-        HostData::F64(_) => &[],
+        HostData::F64(_) | HostData::U8(_) | HostData::F16(_) => &[],
     }
 }
 
@@ -90,6 +90,6 @@ fn words_mut(data: &mut HostData) -> &mut [u32] {
         HostData::U32(v) => v,
         HostData::I32(v) => bytemuck::cast_slice_mut(v),
         HostData::F32(v) => bytemuck::cast_slice_mut(v),
-        HostData::F64(_) => &mut [],
+        HostData::F64(_) | HostData::U8(_) | HostData::F16(_) => &mut [],
     }
 }

@@ -50,7 +50,7 @@ impl Reduce {
         match self.dtype {
             DType::F32 | DType::F64 => self.combine::<f32>(context, out),
             DType::I32 => self.combine::<i32>(context, out),
-            DType::U32 | DType::Bool => self.combine::<u32>(context, out),
+            DType::U32 | DType::Bool | DType::U8 | DType::F16 => self.combine::<u32>(context, out),
         }
         if !self.epilogue.is_identity {
             elementwise::run(&self.epilogue, context, out);
@@ -201,7 +201,7 @@ impl ArgReduce {
         let rows = (PIECE / self.value.cost.max(1) / self.cols.max(1)).max(1);
         let number = |word: u32| match self.dtype {
             DType::I32 => f64::from(word as i32),
-            DType::U32 | DType::Bool => f64::from(word),
+            DType::U32 | DType::Bool | DType::U8 | DType::F16 => f64::from(word),
             DType::F32 | DType::F64 => f64::from(f32::from_bits(word)),
         };
         let better = |x: f64, best: f64| if self.op == ReduceOp::Min { x < best } else { x > best };

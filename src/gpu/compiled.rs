@@ -5,7 +5,7 @@ use super::kernels;
 use super::memory::Buffer;
 use super::pipeline::Pipeline;
 use super::program::{Operand, Program, Word};
-use crate::dtype::DType;
+use crate::dtype::{DType, F16};
 use crate::error::{Error, Result};
 use crate::optim::store::OptimStore;
 use crate::plan::{Bindings, Plan, Step};
@@ -166,6 +166,8 @@ fn word_value(word: Word, bindings: &Bindings) -> Result<u32> {
                 DType::I32 => (value as i32).cast_unsigned(),
                 DType::U32 => value as u32,
                 DType::Bool => u32::from(value != 0.0),
+                DType::U8 => u32::from(value as u8),
+                DType::F16 => u32::from(F16::from_f32(value as f32).to_bits()),
             })
         }
         Word::Random { slot, word } => {

@@ -133,7 +133,11 @@ impl GpuExecutor {
             return Err(no_f64());
         }
         self.context.check()?;
-        let bytes = data.bytes();
+        let mut bytes = std::borrow::Cow::Borrowed(data.bytes());
+        if bytes.len() % 4 != 0 {
+            let whole = bytes.len().next_multiple_of(4);
+            bytes.to_mut().resize(whole, 0);
+        }
         let mut buffer = self.memory.take(&self.context, bytes.len() as u64, "a tensor")?;
         if let HostData::I32(values) = data {
             let indexed = || values.iter().copied().enumerate();
@@ -141,7 +145,7 @@ impl GpuExecutor {
             buffer.extremes = ends.map(|(min, max)| [min, max]);
         }
         let mut queue = self.queue();
-        queue.write(&self.context, bytes, &buffer)?;
+        queue.write(&self.context, &bytes, &buffer)?;
         if queue.pending_bytes > FLUSH_BYTES {
             queue.flush(&self.context)?;
         }
@@ -183,7 +187,7 @@ impl GpuExecutor {
         if dtype == DType::F64 {
             return Err(no_f64());
         }
-        let bytes = (len * dtype.size()) as u64;
+        let bytes = dtype.bytes(len) as u64;
         if bytes > buffer.bytes {
             return Err(Error::internal(format!("a read of {bytes} bytes from {}", buffer.bytes)));
         }
@@ -201,7 +205,7 @@ impl GpuExecutor {
             })?;
             (target, submission)
         };
-        let data = read_mapped(&self.context, &target, bytes, submission, |b| HostData::from_bytes(dtype, b))?;
+        let data = read_mapped(&self.context, &target, bytes, submission, |b| HostData::from_padded(dtype, b, len))?;
         self.queue().readback.give_back(target);
         Ok(data)
     }

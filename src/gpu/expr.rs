@@ -6,7 +6,7 @@
 
 use super::math;
 use super::program::{ExprCode, Word};
-use crate::dtype::DType;
+use crate::dtype::{DType, F16};
 use crate::graph::View;
 use crate::graph::op::RandomWord;
 use crate::plan::expr::{Expr, Term, operands};
@@ -35,7 +35,8 @@ pub(crate) fn emit(name: &str, expr: &Expr, first_word: usize) -> ExprCode {
 
 /// As [`emit`], without the functions that it calls; `fn NAME(i: u32, j: u32) -> T` where the site splits the index.
 pub(crate) fn emit_at(name: &str, expr: &Expr, first_word: usize, site: Site<'_>) -> ExprCode {
-    let mut printer = Printer { axes: Axes::of(expr, site.split), first_word, words: Vec::new(), site, body: String::new() };
+    let mut printer =
+        Printer { axes: Axes::of(expr, site.split), first_word, words: Vec::new(), site, body: String::new(), packed: 0 };
     printer.coordinates();
     printer.terms(expr);
     let result = math::wgsl_type(expr.dtype());
@@ -152,6 +153,8 @@ struct Printer<'a> {
     words: Vec<Word>,
     site: Site<'a>,
     body: String,
+    /// How many indices of packed elements the body names.
+    packed: usize,
 }
 
 impl Printer<'_> {
@@ -234,6 +237,19 @@ impl Printer<'_> {
         }
     }
 
+    /// Element `index` of a buffer; a storage type's is cut out of its word.
+    fn element(&mut self, buffer: &str, dtype: DType, index: &str) -> String {
+        let per_word = dtype.per_word();
+        if per_word == 1 {
+            return format!("{buffer}[{index}]");
+        }
+        self.packed += 1;
+        let (at, bits) = (format!("at{}", self.packed), 32 / per_word);
+        let _ = writeln!(self.body, "    let {at} = {index};");
+        let mask = (1u64 << bits) - 1;
+        format!("({buffer}[{at} / {per_word}u] >> ({at} % {per_word}u * {bits}u)) & {mask}u")
+    }
+
     fn terms(&mut self, expr: &Expr) {
         let exposed = exposed_constants(expr);
         for (n, (term, dtype)) in expr.terms.iter().enumerate() {
@@ -251,8 +267,11 @@ impl Printer<'_> {
                 let index = self.index(view);
                 match self.valid(view) {
                     // The index is made safe too: `select` evaluates both sides.
-                    Some(test) => format!("select({}, {buffer}[select(0u, {index}, {test})], {test})", math::zero(dtype)),
-                    None => format!("{buffer}[{index}]"),
+                    Some(test) => {
+                        let element = self.element(&buffer, dtype, &format!("select(0u, {index}, {test})"));
+                        format!("select({}, {element}, {test})", math::zero(dtype))
+                    }
+                    None => self.element(&buffer, dtype, &index),
                 }
             }
             Term::Acc => "acc".into(),
@@ -280,7 +299,7 @@ impl Printer<'_> {
                 let value = match dtype {
                     DType::F32 | DType::F64 => format!("f32(i32({index}))"),
                     DType::I32 => format!("i32({index})"),
-                    DType::U32 => index,
+                    DType::U32 | DType::U8 | DType::F16 => index,
                     DType::Bool => format!("min({index}, 1u)"),
                 };
                 self.guarded(view, dtype, &value)
@@ -314,6 +333,8 @@ impl Printer<'_> {
             }
             DType::I32 => format!("{}i", value as i32),
             DType::U32 => format!("{}u", value as u32),
+            DType::U8 => format!("{}u", value as u8),
+            DType::F16 => format!("{}u", F16::from_f32(value as f32).to_bits()),
             DType::Bool => if value == 0.0 { "0u" } else { "1u" }.into(),
         }
     }
@@ -322,7 +343,7 @@ impl Printer<'_> {
 /// A record word as a value of a dtype.
 pub(crate) fn from_word(dtype: DType, word: &str) -> String {
     match dtype {
-        DType::U32 | DType::Bool => word.into(),
+        DType::U32 | DType::Bool | DType::U8 | DType::F16 => word.into(),
         _ => format!("bitcast<{}>({word})", math::wgsl_type(dtype)),
     }
 }

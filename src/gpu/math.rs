@@ -35,6 +35,7 @@ const SNIPPETS: &[Snippet] = snippets! {
     pow needs &["bits", "exp", "log"];
     integer needs &[];
     convert needs &["bits"];
+    half needs &["bits", "convert"];
     threefry needs &[];
 };
 
@@ -66,6 +67,7 @@ pub(crate) fn snippets(exprs: &[&Expr], extra: &[&str]) -> String {
 fn needed(expr: &Expr, term: &Term, dtype: DType) -> Option<&'static str> {
     match *term {
         Term::Random { .. } => Some("threefry"),
+        Term::Cast(a) if expr.terms[a].1 == DType::F16 || dtype == DType::F16 => Some("half"),
         Term::Cast(a) => (expr.terms[a].1.is_float() && dtype.is_int()).then_some("convert"),
         Term::Unary(op, a) if expr.terms[a].1.is_float() => match op {
             UnaryOp::Exp | UnaryOp::Expm1 => Some("exp"),
@@ -182,7 +184,14 @@ pub(crate) fn binary(op: BinaryOp, dtype: DType, a: &str, b: &str) -> String {
 /// WGSL that converts the text `x` from one dtype to another.
 pub(crate) fn cast(from: DType, to: DType, x: &str) -> String {
     match (from, to) {
-        (_, DType::Bool) if from == DType::Bool => x.into(),
+        _ if from == to => x.into(),
+        // By bits, so that a subnormal is true whatever a driver does to it.
+        (DType::F16, DType::Bool) => format!("min({x} & 0x7fffu, 1u)"),
+        (DType::F16, _) => cast(DType::F32, to, &format!("half_to_f32({x})")),
+        (_, DType::F16) => format!("f32_to_half({})", cast(from, DType::F32, x)),
+        (DType::Bool, DType::U8) => x.into(),
+        (DType::F32 | DType::F64, DType::U8) => format!("min(f32_to_u32({x}), 255u)"),
+        (_, DType::U8) => format!("{} & 255u", cast(from, DType::U32, x)),
         // Not `!=`, which naga makes false for NaN.
         (_, DType::Bool) => format!("select(1u, 0u, {x} == {})", zero(from)),
         (DType::F32 | DType::F64, DType::I32) => format!("f32_to_i32({x})"),
@@ -192,12 +201,12 @@ pub(crate) fn cast(from: DType, to: DType, x: &str) -> String {
     }
 }
 
-/// The WGSL type that holds a dtype. F64 does not reach a GPU; executors reject it before.
+/// The WGSL type that holds a dtype: of F16, the bits. F64 does not reach a GPU; executors reject it before.
 pub(crate) const fn wgsl_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 | DType::F64 => "f32",
         DType::I32 => "i32",
-        DType::U32 | DType::Bool => "u32",
+        DType::U32 | DType::Bool | DType::U8 | DType::F16 => "u32",
     }
 }
 
@@ -206,6 +215,6 @@ pub(crate) const fn zero(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 | DType::F64 => "0f",
         DType::I32 => "0i",
-        DType::U32 | DType::Bool => "0u",
+        DType::U32 | DType::Bool | DType::U8 | DType::F16 => "0u",
     }
 }

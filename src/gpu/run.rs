@@ -111,7 +111,7 @@ fn outputs(gpu: &GpuExecutor, compiled: &Compiled, state: &mut State) -> Result<
     let mut chosen = vec![None; compiled.plan.outputs.len()];
     for info in &compiled.plan.buffers {
         let Place::Output(n) = info.place else { continue };
-        let bytes = (info.len * info.dtype.size()) as u64;
+        let bytes = info.dtype.bytes(info.len) as u64;
         let rotation = state.outputs.get_mut(n).ok_or_else(|| Error::internal(format!("output {n} does not exist")))?;
         let buffer = match rotation.iter().find(|b| b.is_unshared()) {
             Some(back) => back.clone(),
@@ -140,7 +140,7 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     /// The memory of a value; `None` for an optimizer store, which is not one value.
     fn place(&self, info: &BufferInfo) -> Result<Option<Buffer>> {
-        let bytes = (info.len * info.dtype.size()) as u64;
+        let bytes = info.dtype.bytes(info.len) as u64;
         let buffer = match info.place {
             Place::Slot(n) => self.slots.get(n).cloned().flatten(),
             Place::Output(n) => self.outputs.get(n).cloned().flatten(),

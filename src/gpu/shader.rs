@@ -19,6 +19,7 @@ const FILES: &[(&str, &str)] = &[
     ("conv2d_wgrad", include_str!("../../shaders/conv2d_wgrad.wgsl")),
     ("cross_entropy", include_str!("../../shaders/cross_entropy.wgsl")),
     ("gather", include_str!("../../shaders/gather.wgsl")),
+    ("gather_packed", include_str!("../../shaders/gather_packed.wgsl")),
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
     ("pool", include_str!("../../shaders/pool.wgsl")),
     ("pool_tiled", include_str!("../../shaders/pool_tiled.wgsl")),

@@ -37,7 +37,10 @@ impl HostTensor {
             (a, b) if a == b => self.data.clone(),
             #[allow(clippy::cast_possible_truncation, reason = "rounding to single precision is what is asked for")]
             (DType::F64, DType::F32) => HostData::F32(self.data.to_f64().iter().map(|&x| x as f32).collect()),
-            (DType::F32, DType::F64) => HostData::F64(self.data.to_f64()),
+            #[allow(clippy::cast_possible_truncation, reason = "every half-precision number is one of single precision")]
+            (DType::F16, DType::F32) => HostData::F32(self.data.to_f64().iter().map(|&x| x as f32).collect()),
+            (DType::U8, DType::U32) => self.data.clone().unpacked(),
+            (DType::F16 | DType::F32, DType::F64) => HostData::F64(self.data.to_f64()),
             _ => return None,
         };
         Some(Self { dtype, shape: self.shape, data })

@@ -184,7 +184,7 @@ impl<'g> Lowering<'g> {
         if written == 0 && write.is_some() {
             return;
         }
-        let size = |b: BufferId| (self.plan.buffers[b].len * self.plan.buffers[b].dtype.size()) as u64;
+        let size = |b: BufferId| self.plan.buffers[b].dtype.bytes(self.plan.buffers[b].len) as u64;
         let bytes = reads.iter().chain(&write).map(|&b| size(b)).sum();
         let flops = super::explain::flops(&kernel, written);
         self.plan.steps.push(Step { kernel, reads, write, level: 0, flops, bytes });

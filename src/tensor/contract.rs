@@ -15,7 +15,7 @@ impl Tensor {
         Self::guard("matmul", &[self, other], Location::caller(), |n| {
             let (a, b) = (n[0], n[1]);
             need_float(a)?;
-            if a.dtype != b.dtype {
+            if a.dtype.arithmetic() != b.dtype.arithmetic() {
                 return Err(Fault::dtype(format!("dtypes {} and {} differ", a.dtype, b.dtype), "cast one"));
             }
             if a.shape.rank() == 0 || b.shape.rank() == 0 {

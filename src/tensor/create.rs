@@ -34,6 +34,8 @@ impl Tensor {
                 | (HostData::F64(_), DType::F64)
                 | (HostData::I32(_), DType::I32)
                 | (HostData::U32(_), DType::U32 | DType::Bool)
+                | (HostData::U8(_), DType::U8)
+                | (HostData::F16(_), DType::F16)
         );
         if !fits {
             return Err(Error::argument("from_host", format!("the data is not {dtype}"), "give data of the tensor's dtype"));
@@ -66,7 +68,8 @@ impl Tensor {
     pub fn full_of(shape: impl IntoShape, value: f64, dtype: DType, device: &Device) -> Result<Self> {
         need_dtype(dtype, device)?;
         let shape = shape.into_shape()?;
-        Ok(Self::source(Op::Scalar, Shape::SCALAR, dtype, device, Payload::Scalar(value)).broadcast_to(shape))
+        let scalar = Self::source(Op::Scalar, Shape::SCALAR, counted_in(dtype), device, Payload::Scalar(value));
+        Ok(scalar.cast(dtype).broadcast_to(shape))
     }
 
     /// Zeros, f32.
@@ -115,7 +118,7 @@ impl Tensor {
     /// f64 on a GPU; an impossible length.
     pub fn iota(len: usize, dtype: DType, device: &Device) -> Result<Self> {
         need_dtype(dtype, device)?;
-        Ok(Self::source(Op::Iota, Shape::new(&[len])?, dtype, device, Payload::None))
+        Ok(Self::source(Op::Iota, Shape::new(&[len])?, counted_in(dtype), device, Payload::None).cast(dtype))
     }
 
     /// The identity matrix, f32 `[n, n]`.
@@ -177,6 +180,14 @@ pub(super) fn draw(generator: &Generator) -> RandomKey {
 }
 
 /// Faults on a dtype that the device does not have.
+/// The dtype in which numbers of the host enter beside tensors of `dtype`: no source is of a storage type.
+pub(super) const fn counted_in(dtype: DType) -> DType {
+    match dtype {
+        DType::F16 | DType::U8 => DType::F32,
+        other => other,
+    }
+}
+
 pub(super) fn need_dtype(dtype: DType, device: &Device) -> Result<()> {
     if dtype == DType::F64 && !device.is_cpu() {
         return Err(Error::Unsupported {

@@ -43,7 +43,8 @@ fn cells(data: &HostData, dtype: DType) -> Vec<String> {
         HostData::U32(v) if dtype == DType::Bool => v.iter().map(|&x| (x != 0).to_string()).collect(),
         HostData::U32(v) => v.iter().map(ToString::to_string).collect(),
         HostData::I32(v) => v.iter().map(ToString::to_string).collect(),
-        HostData::F32(_) | HostData::F64(_) => floats(&data.to_f64()),
+        HostData::U8(v) => v.iter().map(ToString::to_string).collect(),
+        HostData::F16(_) | HostData::F32(_) | HostData::F64(_) => floats(&data.to_f64()),
     };
     let width = raw.iter().map(String::len).max().unwrap_or(0);
     raw.into_iter().map(|s| format!("{s:>width$}")).collect()

@@ -1,7 +1,7 @@
-//! Elementwise methods. Operands broadcast by NumPy's rule; dtypes must agree, and nothing is promoted silently.
+//! Elementwise methods. Operands broadcast by NumPy's rule; dtypes must agree, but for F16, which is widened to F32.
 
 use super::create::need_dtype;
-use super::{Fault, Tensor, need_float};
+use super::{Fault, Tensor, need_float, need_number};
 use crate::dtype::DType;
 use crate::graph::Op;
 use crate::graph::op::{BinaryOp, UnaryOp};
@@ -151,9 +151,7 @@ impl Tensor {
             let dtype = n[0].dtype;
             match takes {
                 Takes::Float => need_float(n[0])?,
-                Takes::Number if dtype == DType::Bool => {
-                    return Err(Fault::dtype("bool has no arithmetic", "cast it to f32 or i32 first"));
-                }
+                Takes::Number => need_number(n[0])?,
                 Takes::Bool if dtype != DType::Bool => {
                     return Err(Fault::dtype(format!("{dtype} is not a truth value"), "compare it first, say with .ne(0)"));
                 }
@@ -168,7 +166,10 @@ impl Tensor {
         Self::guard(name, &[self, other], at, |n| {
             let (a, b) = (n[0], n[1]);
             let shape = broadcast_shape(&a.shape, &b.shape)?;
-            if a.dtype != b.dtype {
+            for bytes in n.iter().filter(|n| n.dtype == DType::U8) {
+                need_number(bytes)?;
+            }
+            if a.dtype.arithmetic() != b.dtype.arithmetic() {
                 let reason = format!("dtypes {} and {} differ", a.dtype, b.dtype);
                 return Err(Fault::dtype(reason, format!("cast one: .cast(DType::{:?})", a.dtype.max(b.dtype))));
             }
@@ -177,7 +178,7 @@ impl Tensor {
                 return Err(Fault::dtype("logic needs bool or integers", "compare first, say with .gt(0)"));
             }
             if a.dtype == DType::Bool && !logical && !matches!(op, BinaryOp::Eq | BinaryOp::Ne) {
-                return Err(Fault::dtype("bool has no arithmetic", "cast it to f32 or i32 first"));
+                need_number(a)?;
             }
             if matches!(op, BinaryOp::Atan2 | BinaryOp::Pow) {
                 need_float(a)?;
@@ -218,7 +219,7 @@ impl Tensor {
                     "compare it first, say with .ne(0)",
                 ));
             }
-            if n[1].dtype != n[2].dtype {
+            if n[1].dtype.arithmetic() != n[2].dtype.arithmetic() {
                 let reason = format!("the branches' dtypes {} and {} differ", n[1].dtype, n[2].dtype);
                 return Err(Fault::dtype(reason, "cast one"));
             }
@@ -275,7 +276,10 @@ impl Tensor {
     /// `value` in this tensor's shape, dtype and device.
     pub fn full_like(&self, value: f64) -> Self {
         match self.shape() {
-            Ok(shape) => self.scalar_like(value).broadcast_to(shape),
+            Ok(shape) => match self.dtype() {
+                Ok(dtype) => self.scalar_like(value).cast(dtype).broadcast_to(shape),
+                Err(error) => Self::from_error(error),
+            },
             Err(error) => Self::from_error(error),
         }
     }

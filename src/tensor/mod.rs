@@ -97,6 +97,26 @@ impl Tensor {
             return Self::from_error(Error::internal(format!("{} was built without operands", op.name())));
         };
         let device = first.device.clone();
+        // The one place where storage types meet arithmetic: F16 is widened, U8 refused.
+        let selects = op == Op::Where && nodes.get(1).map(|n| n.dtype) == nodes.get(2).map(|n| n.dtype);
+        let stores = selects || op.is_movement() || matches!(op, Op::Cast | Op::Gather | Op::Assign);
+        let dtype = if stores { dtype } else { dtype.arithmetic() };
+        for node in nodes.iter_mut().filter(|_| !stores) {
+            match node.dtype {
+                DType::U8 => {
+                    let reason = "u8 is a storage type without arithmetic".into();
+                    return Self::from_error(Error::Unsupported { op: op.name(), reason, help: CAST_U8.into() });
+                }
+                DType::F16 => {
+                    let wide = Self::build(Op::Cast, &[&Self::from_node(node.clone())], node.shape, DType::F32);
+                    match wide.0 {
+                        Ok(handle) => *node = handle.node.clone(),
+                        Err(error) => return Self(Err(error)),
+                    }
+                }
+                _ => {}
+            }
+        }
         let differentiable = dtype.is_float() && !matches!(op, Op::ArgReduce { .. });
         let requires_grad = differentiable && grad_enabled() && nodes.iter().any(|n| n.requires_grad);
         Self::from_node(Node::new(op, nodes, shape, dtype, &device, Payload::None, requires_grad))
@@ -146,7 +166,9 @@ impl Tensor {
     /// A 0-d value of this tensor's dtype and device, passed as data.
     pub(crate) fn scalar_like(&self, value: f64) -> Self {
         match &self.0 {
-            Ok(h) => Self::source(Op::Scalar, Shape::SCALAR, h.node.dtype, &h.node.device, Payload::Scalar(value)),
+            Ok(h) => {
+                Self::source(Op::Scalar, Shape::SCALAR, create::counted_in(h.node.dtype), &h.node.device, Payload::Scalar(value))
+            }
             Err(error) => Self(Err(error.clone())),
         }
     }
@@ -378,6 +400,18 @@ pub(crate) fn need_float(node: &Node) -> Result<(), Fault> {
 }
 
 /// Resolves an axis, or faults with the valid range.
+/// How to compute with bytes.
+const CAST_U8: &str = "cast it to f32 first (or to i32 or u32)";
+
+/// Refuses truth values and bytes, which have no arithmetic.
+pub(crate) fn need_number(node: &Node) -> Result<(), Fault> {
+    match node.dtype {
+        DType::Bool => Err(Fault::dtype("bool has no arithmetic", "cast it to f32 or i32 first")),
+        DType::U8 => Err(Fault::dtype("u8 is a storage type without arithmetic", CAST_U8)),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn need_axis(shape: &Shape, axis: isize) -> Result<usize, Fault> {
     shape.axis(axis).ok_or_else(|| {
         let rank = shape.rank();

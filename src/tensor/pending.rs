@@ -12,6 +12,7 @@ use crate::plan::Storage;
 pub struct PendingValue {
     device: Device,
     dtype: DType,
+    len: usize,
     state: State,
 }
 
@@ -41,12 +42,12 @@ impl Tensor {
         let node = self.node()?;
         self.eval()?;
         let storage = crate::eval::memory_of(node)?;
-        let bytes = (node.shape.numel() * node.dtype.size()) as u64;
+        let bytes = node.dtype.bytes(node.shape.numel()) as u64;
         let state = match (&node.device.inner().backend, &storage) {
             (Backend::Gpu(gpu), Storage::Gpu(buffer)) if bytes > 0 => State::Coming(gpu.start_download(buffer, bytes)?),
             _ => State::Arrived(node.device.read(&storage, node.dtype, node.shape.numel())?),
         };
-        Ok(PendingValue { device: node.device.clone(), dtype: node.dtype, state })
+        Ok(PendingValue { device: node.device.clone(), dtype: node.dtype, len: node.shape.numel(), state })
     }
 }
 
@@ -57,7 +58,7 @@ impl PendingValue {
     /// A lost device.
     pub fn is_ready(&mut self) -> Result<bool> {
         if let (State::Coming(download), Backend::Gpu(gpu)) = (&self.state, &self.device.inner().backend)
-            && let Some(data) = gpu.try_download(download, |b| HostData::from_bytes(self.dtype, b))?
+            && let Some(data) = gpu.try_download(download, |b| HostData::from_padded(self.dtype, b, self.len))?
         {
             self.state = State::Arrived(data);
         }
@@ -72,7 +73,7 @@ impl PendingValue {
         match (self.state, &self.device.inner().backend) {
             (State::Arrived(data), _) => Ok(data),
             (State::Coming(download), Backend::Gpu(gpu)) => {
-                gpu.finish_download(&download, |b| HostData::from_bytes(self.dtype, b))
+                gpu.finish_download(&download, |b| HostData::from_padded(self.dtype, b, self.len))
             }
             (State::Coming(_), Backend::Cpu(_)) => Err(Error::internal("a download belongs to another kind of device")),
         }

@@ -1,6 +1,6 @@
 //! Reductions over any axes.
 
-use super::{Fault, Tensor, need_axis, need_float};
+use super::{Fault, Tensor, need_axis, need_float, need_number};
 use crate::dtype::DType;
 use crate::graph::Op;
 use crate::graph::op::ReduceOp;
@@ -84,9 +84,7 @@ impl Tensor {
     fn reduce(&self, name: &'static str, op: ReduceOp, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
         Self::guard(name, &[self], at, |n| {
             let shape = n[0].shape;
-            if n[0].dtype == DType::Bool {
-                return Err(Fault::dtype("bool has no arithmetic", "cast it to f32 or i32 first"));
-            }
+            need_number(n[0])?;
             let axes = resolve(&shape, axes.as_deref())?;
             let empty = axes.iter().any(|&d| shape[d] == 0);
             if empty && matches!(op, ReduceOp::Max | ReduceOp::Min) {
@@ -118,6 +116,7 @@ impl Tensor {
             if n[0].dtype == DType::Bool {
                 return Err(Fault::dtype("bool has no order", "cast it to i32 first"));
             }
+            need_number(n[0])?;
             // The reduced axes last, merged into one.
             let mut order: Vec<usize> = (0..shape.rank()).filter(|d| !axes.contains(d)).collect();
             let kept = drop_axes(&shape, &axes);

@@ -70,7 +70,7 @@ impl Tensor {
         let out = Self::guard("conv2d", &[self, weight], at, |n| {
             let (x, w) = (n[0], n[1]);
             need_float(x)?;
-            if x.dtype != w.dtype {
+            if x.dtype.arithmetic() != w.dtype.arithmetic() {
                 return Err(Fault::dtype(format!("dtypes {} and {} differ", x.dtype, w.dtype), "cast one"));
             }
             if x.shape.rank() != 4 || w.shape.rank() != 4 {

@@ -24,4 +24,5 @@ mod refusals_shape;
 mod samples;
 mod shaders;
 mod steady;
+mod storage;
 mod table;

@@ -3,7 +3,7 @@
 use crate::cpu::math;
 use crate::cpu::reference::elementwise::{binary_i32, binary_u32, unary_i32, unary_u32};
 use crate::cpu::simd::{map, vectorize, zip};
-use crate::dtype::DType;
+use crate::dtype::{DType, F16};
 use crate::graph::op::{BinaryOp, UnaryOp};
 use bytemuck::{cast_slice, cast_slice_mut};
 
@@ -19,7 +19,7 @@ pub(super) fn unary(op: UnaryOp, dtype: DType, a: &[u32], out: &mut [u32]) {
                 _ => out.iter_mut().zip(a).for_each(|(o, &x)| *o = unary_i32(op, x) as u32),
             }
         }
-        DType::U32 | DType::Bool => match op {
+        DType::U32 | DType::Bool | DType::U8 | DType::F16 => match op {
             UnaryOp::Not => map(a, out, |x| u32::from(x == 0)),
             _ => out.iter_mut().zip(a).for_each(|(o, &x)| *o = unary_u32(op, x)),
         },
@@ -97,7 +97,7 @@ pub(super) fn binary(op: BinaryOp, dtype: DType, a: &[u32], b: &[u32], out: &mut
                 _ => zip_each(a, b, out, |a, b| binary_i32(op, a, b) as u32),
             }
         }
-        DType::U32 | DType::Bool => match op {
+        DType::U32 | DType::Bool | DType::U8 | DType::F16 => match op {
             BinaryOp::And => zip(a, b, out, |a, b| a & b),
             BinaryOp::Lt => zip(a, b, out, |a, b| u32::from(a < b)),
             BinaryOp::Ge => zip(a, b, out, |a, b| u32::from(a >= b)),
@@ -158,8 +158,30 @@ pub(super) fn cast(from: DType, to: DType, a: &[u32], out: &mut [u32]) {
         (DType::F32, DType::I32) => map(cast_slice::<u32, f32>(a), out, |x| x as i32 as u32),
         (DType::F32, DType::U32) => map(cast_slice::<u32, f32>(a), out, |x| x as u32),
         (DType::I32, DType::F32) => map(cast_slice::<u32, i32>(a), out, |x| (x as f32).to_bits()),
-        (DType::U32 | DType::Bool, DType::F32) => map(a, out, |x| (x as f32).to_bits()),
-        (DType::I32 | DType::U32, DType::Bool) => map(a, out, |x| u32::from(x != 0)),
+        (DType::F16, DType::Bool) => map(a, out, |x| u32::from(x & 0x7FFF != 0)),
+        (DType::F16, DType::F32) => map(a, out, |x| half(x).to_bits()),
+        (DType::F16, DType::I32) => map(a, out, |x| half(x) as i32 as u32),
+        (DType::F16, DType::U32) => map(a, out, |x| half(x) as u32),
+        (DType::F16, DType::U8) => map(a, out, |x| u32::from(half(x) as u8)),
+        (DType::F32, DType::F16) => map(cast_slice::<u32, f32>(a), out, to_half),
+        (DType::I32, DType::F16) => map(cast_slice::<u32, i32>(a), out, |x| to_half(x as f32)),
+        (DType::U32 | DType::Bool | DType::U8, DType::F16) => map(a, out, |x| to_half(x as f32)),
+        (DType::F32, DType::U8) => map(cast_slice::<u32, f32>(a), out, |x| u32::from(x as u8)),
+        (DType::I32 | DType::U32, DType::U8) => map(a, out, |x| x & 0xFF),
+        (DType::U32 | DType::Bool | DType::U8, DType::F32) => map(a, out, |x| (x as f32).to_bits()),
+        (DType::I32 | DType::U32 | DType::U8, DType::Bool) => map(a, out, |x| u32::from(x != 0)),
         _ => out.copy_from_slice(a),
     }
+}
+
+/// The number whose F16 bits a word holds.
+#[inline(always)]
+fn half(word: u32) -> f32 {
+    F16::from_bits(word as u16).to_f32()
+}
+
+/// The bits of the nearest F16, in a word.
+#[inline(always)]
+fn to_half(x: f32) -> u32 {
+    u32::from(F16::from_f32(x).to_bits())
 }

@@ -1,19 +1,19 @@
 //! The values that the reference computes with.
 
 use super::Precision;
-use crate::dtype::{DType, HostData};
+use crate::dtype::{DType, F16, HostData};
 use crate::error::{Error, Result};
 use crate::graph::GraphNode;
 use crate::shape::Shape;
 
-/// The elements of a value. `Bool` is `U32` of 0 and 1; both float types are `Float`.
+/// The elements of a value. `Bool` is `U32` of 0 and 1; all float types are `Float`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Numbers {
-    /// F32 and F64.
+    /// F16, F32 and F64.
     Float(Vec<f64>),
     /// I32.
     I32(Vec<i32>),
-    /// U32 and Bool.
+    /// U8, U32 and Bool.
     U32(Vec<u32>),
 }
 
@@ -45,11 +45,14 @@ impl Numbers {
     pub fn stored_as(self, dtype: DType) -> Self {
         match (self, dtype) {
             (Self::Float(v), DType::I32) => Self::I32(v.iter().map(|&x| x as i32).collect()),
+            (Self::Float(v), DType::U8) => Self::U32(v.iter().map(|&x| u32::from(x as u8)).collect()),
+            (Self::I32(v), DType::U8) => Self::U32(v.iter().map(|&x| u32::from(x as u8)).collect()),
+            (Self::U32(v), DType::U8) => Self::U32(v.iter().map(|&x| u32::from(x as u8)).collect()),
             (Self::Float(v), DType::U32 | DType::Bool) => Self::U32(v.iter().map(|&x| x as u32).collect()),
             (Self::I32(v), DType::U32 | DType::Bool) => Self::U32(v.iter().map(|&x| x as u32).collect()),
-            (Self::I32(v), DType::F32 | DType::F64) => Self::Float(v.iter().map(|&x| f64::from(x)).collect()),
+            (Self::I32(v), DType::F16 | DType::F32 | DType::F64) => Self::Float(v.iter().map(|&x| f64::from(x)).collect()),
             (Self::U32(v), DType::I32) => Self::I32(v.iter().map(|&x| x as i32).collect()),
-            (Self::U32(v), DType::F32 | DType::F64) => Self::Float(v.iter().map(|&x| f64::from(x)).collect()),
+            (Self::U32(v), DType::F16 | DType::F32 | DType::F64) => Self::Float(v.iter().map(|&x| f64::from(x)).collect()),
             (same, _) => same,
         }
     }
@@ -59,9 +62,13 @@ impl Value {
     /// A node's value from its computed numbers, rounded as `precision` says.
     pub fn of(node: &GraphNode, data: Numbers, precision: Precision) -> Self {
         let mut data = data.stored_as(node.dtype);
-        if let (Numbers::Float(v), DType::F32, Precision::Native) = (&mut data, node.dtype, precision) {
+        if let (Numbers::Float(v), Precision::Native) = (&mut data, precision) {
             for x in v {
-                *x = f64::from(*x as f32);
+                *x = match node.dtype {
+                    DType::F16 => f64::from(F16::from_f32(*x as f32).to_f32()),
+                    DType::F32 => f64::from(*x as f32),
+                    _ => *x,
+                };
             }
         }
         Self { dtype: node.dtype, shape: node.shape, data }
@@ -70,17 +77,22 @@ impl Value {
     /// A value from host memory.
     pub fn from_host(data: &HostData, dtype: DType, shape: Shape) -> Self {
         let data = match data {
+            HostData::U32(_) if dtype == DType::F16 => Numbers::Float(data.clone().packed(dtype).to_f64()),
+            HostData::U8(v) => Numbers::U32(v.iter().map(|&x| u32::from(x)).collect()),
             HostData::U32(v) => Numbers::U32(v.clone()),
             HostData::I32(v) => Numbers::I32(v.clone()),
-            HostData::F32(_) | HostData::F64(_) => Numbers::Float(data.to_f64()),
+            HostData::F16(_) | HostData::F32(_) | HostData::F64(_) => Numbers::Float(data.to_f64()),
         };
         Self { dtype, shape, data: data.stored_as(dtype) }
     }
 
-    /// The elements as host memory of the value's dtype.
+    /// The elements as the CPU device holds the value's dtype.
     pub fn to_host(&self) -> HostData {
         match (&self.data, self.dtype) {
             (Numbers::Float(v), DType::F64) => HostData::F64(v.clone()),
+            (Numbers::Float(v), DType::F16) => {
+                HostData::U32(v.iter().map(|&x| u32::from(F16::from_f32(x as f32).to_bits())).collect())
+            }
             (Numbers::Float(v), _) => HostData::F32(v.iter().map(|&x| x as f32).collect()),
             (Numbers::I32(v), _) => HostData::I32(v.clone()),
             (Numbers::U32(v), _) => HostData::U32(v.clone()),

@@ -1,4 +1,4 @@
-//! Rows of a table by index: `shaders/gather.wgsl`.
+//! Rows of a table by index: `shaders/gather.wgsl`, and `shaders/gather_packed.wgsl` for rows that are no whole words.
 
 use super::{scalar_type, word};
 use crate::error::{Error, Result};
@@ -11,7 +11,20 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let Kernel::Gather { rows, cols, n } = step.kernel else {
         return Err(Error::internal("gather::lower got another kernel"));
     };
-    let kind = scalar_type(plan.buffers[step.reads[0]].dtype);
+    let dtype = plan.buffers[step.reads[0]].dtype;
+    let per_word = dtype.per_word();
+    if cols % per_word != 0 {
+        let program = Program {
+            name: "gather_packed".into(),
+            source: Shader::new().set("BITS", 32 / per_word).set("PER_WORD", per_word).render("gather_packed")?,
+            operands: vec![Operand::Read(0), Operand::Read(1), Operand::Write],
+            record: vec![word(n * cols), word(rows), word(cols), word(0)],
+            grid: caps.grid((n * cols).div_ceil(64 * per_word)),
+        };
+        return Ok(Lowered { programs: vec![program], scratch: vec![] });
+    }
+    // Rows of packed elements that are whole words move as words.
+    let (kind, cols) = (scalar_type(dtype), cols / per_word);
     // Rows move as vectors where they divide into them.
     let (kind, cols) = if cols % 4 == 0 { (format!("vec4<{kind}>"), cols / 4) } else { (kind.to_string(), cols) };
     let program = Program {

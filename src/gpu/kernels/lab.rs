@@ -165,7 +165,7 @@ impl Lab {
         staging.map_async(wgpu::MapMode::Read, .., |_| {});
         self.device.poll(wgpu::PollType::wait_indefinitely()).expect("the device answers");
         let view = staging.get_mapped_range(..).expect("mapped");
-        HostData::from_bytes(dtype, &view[..len * dtype.size()])
+        HostData::from_padded(dtype, &view, len)
     }
 
     /// Milliseconds of the first run (with compilation) and of a run, as the median over about `budget` seconds.

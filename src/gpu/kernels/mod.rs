@@ -59,7 +59,7 @@ pub(crate) fn scalar_type(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 | DType::F64 => "f32",
         DType::I32 => "i32",
-        DType::U32 | DType::Bool => "u32",
+        DType::U32 | DType::Bool | DType::U8 | DType::F16 => "u32",
     }
 }
 

@@ -328,7 +328,7 @@ fn identity(op: ReduceOp, dtype: DType) -> u32 {
     let (smallest, largest) = match dtype {
         DType::F32 | DType::F64 => (f32::NEG_INFINITY.to_bits(), f32::INFINITY.to_bits()),
         DType::I32 => (0x8000_0000, 0x7FFF_FFFF),
-        DType::U32 => (0, u32::MAX),
+        DType::U32 | DType::U8 | DType::F16 => (0, u32::MAX),
         DType::Bool => (0, 1),
     };
     match op {

@@ -13,8 +13,10 @@ use crate::plan::Kernel;
 
 fn dtype(data: &HostData) -> DType {
     match data {
+        HostData::U8(_) => DType::U8,
         HostData::U32(_) => DType::U32,
         HostData::I32(_) => DType::I32,
+        HostData::F16(_) => DType::F16,
         HostData::F32(_) => DType::F32,
         HostData::F64(_) => DType::F64,
     }

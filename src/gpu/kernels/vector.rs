@@ -37,6 +37,10 @@ fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<Given>
         _ => None,
     });
     let view = *views.next()?;
+    // Four packed elements are no vector.
+    if expr.terms.iter().any(|(t, dtype)| matches!(t, Term::Load { operand: o, .. } if *o == operand) && dtype.per_word() > 1) {
+        return None;
+    }
     // Two views of one operand would need two vectors; it stays scalar.
     if views.any(|v| *v != view) || view.mask().is_some() {
         return None;

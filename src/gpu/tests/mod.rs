@@ -60,8 +60,10 @@ fn one_step(kernel: Kernel, reads: &[(DType, usize)], out: (DType, usize)) -> Pl
 
 fn dtype_of(data: &HostData) -> DType {
     match data {
+        HostData::U8(_) => DType::U8,
         HostData::U32(_) => DType::U32,
         HostData::I32(_) => DType::I32,
+        HostData::F16(_) => DType::F16,
         HostData::F32(_) => DType::F32,
         HostData::F64(_) => DType::F64,
     }
