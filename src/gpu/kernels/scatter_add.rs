@@ -9,8 +9,9 @@ use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Kernel, Plan, Step};
 
-/// Up to this many comparisons of a row with an index, every row looks at every index. See `docs/`: 12 launches less.
-const FEW: usize = 1 << 20;
+/// What the launches of a sort cost, in comparisons of an element of the result with an index; and what each index adds.
+const LAUNCHES: usize = 1 << 17;
+const SORTED: usize = 120;
 /// The least pairs of a chunk that is summed beforehand.
 const CHUNK: usize = 256;
 
@@ -21,9 +22,16 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     };
     let kind = scalar_type(plan.buffers[step.reads[0]].dtype);
     let (kind, bytes, cols) = if cols % 4 == 0 { (format!("vec4<{kind}>"), 16, cols / 4) } else { (kind.to_string(), 4, cols) };
-    if n <= 16 || rows * cols * n <= FEW {
+    // Sorting costs as much as this many comparisons, measured on lavapipe.
+    let sorting = LAUNCHES + SORTED * n;
+    if n <= MAX_LOOP && (n <= 16 || rows * cols * n <= sorting) {
         return Ok(Lowered { programs: vec![search(&kind, (rows, cols, n), caps)?], scratch: vec![] });
     }
+    sorted(&kind, bytes, (rows, cols, n), caps)
+}
+
+/// The indices are sorted, and what then lies side by side is added.
+fn sorted(kind: &str, bytes: usize, (rows, cols, n): (usize, usize, usize), caps: &Caps) -> Result<Lowered> {
     // A row walks at most two parts of chunks and all chunks between.
     let chunk = CHUNK.max(n.isqrt());
     debug_assert!(2 * chunk + n / chunk < MAX_LOOP, "{n} indices");
@@ -31,7 +39,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let (mut programs, sorted) = sort::programs(Keys::clamped(rows), Operand::Read(1), (1, n), None, caps)?;
     let pairs = Operand::ScratchRead(sorted);
     let mut stage = |mode: &str, threads: usize, operands: Vec<Operand>| -> Result<()> {
-        let shader = Shader::new().set("MODE", mode).set("TYPE", &kind).set("CHUNK", chunk);
+        let shader = Shader::new().set("MODE", mode).set("TYPE", kind).set("CHUNK", chunk);
         programs.push(Program {
             name: format!("segment_{mode}"),
             source: shader.set("CHUNKED", usize::from(chunks > 0)).render("segment_sum")?,

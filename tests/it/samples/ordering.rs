@@ -34,8 +34,19 @@ pub fn ordering() -> Vec<Sample> {
     let make = |&(name, shape, f): &Row| {
         Sample::new(format!("{name} {shape:?}"), vec![operand(shape, -2.0, 2.0)], move |x: &[Tensor]| f(&x[0]))
     };
+    let pools: [Row; 8] = [
+        ("adaptive_avg_pool1d", &[2, 2, 7], |x| x.adaptive_avg_pool1d(3).square()),
+        ("adaptive_avg_pool1d", &[2, 3, 8], |x| x.adaptive_avg_pool1d(4).square()),
+        ("adaptive_max_pool1d", &[2, 2, 7], |x| x.adaptive_max_pool1d(3).square()),
+        ("adaptive_max_pool1d", &[2, 3, 8], |x| x.adaptive_max_pool1d(9).square()),
+        ("adaptive_avg_pool3d", &[1, 2, 5, 4, 3], |x| x.adaptive_avg_pool3d([2, 3, 2]).square()),
+        ("adaptive_avg_pool3d", &[2, 1, 4, 2, 4], |x| x.adaptive_avg_pool3d([2, 1, 4]).square()),
+        ("adaptive_max_pool3d", &[1, 2, 5, 4, 3], |x| x.adaptive_max_pool3d([2, 3, 2]).square()),
+        ("adaptive_max_pool3d", &[2, 1, 4, 2, 4], |x| x.adaptive_max_pool3d([2, 1, 4]).square()),
+    ];
     // A layout that repeats the first row makes equals, where sorting has kinks.
     let kink = |name: &str| name.contains("down");
     let rows = moved.iter().map(|r| if kink(r.0) { make(r).flat() } else { make(r) });
+    let rows = rows.chain(pools.iter().map(make));
     rows.chain(flat.iter().map(|r| make(r).flat())).collect()
 }
