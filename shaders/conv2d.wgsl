@@ -26,6 +26,10 @@ ${EPILOGUE_FN}
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
     let total = params[0][0];
+    // The channels that this launch reads, and where its results start.
+    let first_ic = params[0][1];
+    let last_ic = params[0][2];
+    let part = params[0][3];
     let thread = linear_workgroup(wid, groups) * ${LANES}u + lane;
     var rest = min(thread, total - 1u);
     let x = (rest % XT) * ${TP}u;
@@ -38,7 +42,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     // rest / GROUPS is the image, so `rest` counts (image, group) pairs.
 
     var acc: array<f32, ${TP} * ${TC}>;
-    for (var ic = 0u; ic < IC; ic++) {
+    for (var ic = first_ic; ic < last_ic; ic++) {
         let plane = (rest * IC + ic) * (IH * IW);
         for (var kh = 0u; kh < ${KH}u; kh++) {
             // Negative coordinates wrap around and fail the comparison with the length.
@@ -86,7 +90,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         }
     }
 
-    let base = ((rest * OC + first_c) * OH + y) * OW + x;
+    let base = part + ((rest * OC + first_c) * OH + y) * OW + x;
     let here = thread < total;
 #for c in 0..${TC}
     if (here && first_c + ${c}u < OC) {

@@ -26,6 +26,10 @@ ${EPILOGUE_FN}
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
     let total = params[0][0];
+    // The channels that this launch reads, and where its results start.
+    let first_ic = params[0][1];
+    let last_ic = params[0][2];
+    let part = params[0][3];
     let thread = linear_workgroup(wid, groups) * ${LANES}u + lane;
     var rest = min(thread, total - 1u);
     let q = (rest % XT) * ${TP}u;
@@ -49,7 +53,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
 
     var acc: array<f32, ${TP} * ${TC}>;
-    for (var ic = 0u; ic < IC; ic++) {
+    for (var ic = first_ic; ic < last_ic; ic++) {
         let plane = (rest * IC + ic) * (IH * IW);
         for (var kh = first_kh; kh < ${KH}u; kh += ${KH_STEP}u) {
             // The sum has no remainder; a multiple of the stride keeps it from going below 0.
@@ -78,7 +82,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         }
     }
 
-    let base = ((rest * OC + first_c) * OH + y) * OW;
+    let base = part + ((rest * OC + first_c) * OH + y) * OW;
     let here = thread < total;
 #for c in 0..${TC}
 #for p in 0..${TP}

@@ -1,7 +1,7 @@
 // out[r][c] = Σ_i src[i][c] where index[i], clamped, is r, added in the order of i: no atomics, so reruns agree bit for bit.
-// Long index lists take several launches, each for a range; all but the first add to what is there.
+// For few rows or indices: longer lists are sorted first, see segment_sum.wgsl.
 // Launch: one thread an element of out. Traffic: 4 bytes an index for each element (from cache), 8 bytes a row that hits.
-@group(0) @binding(0) var<uniform> params: array<vec4<u32>, 2>;
+@group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> src: array<${TYPE}>;
 @group(0) @binding(2) var<storage, read> index: array<i32>;
 @group(0) @binding(3) var<storage, read_write> out: array<${TYPE}>;
@@ -13,17 +13,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let total = params[0][0];
     let rows = params[0][1];
     let cols = params[0][2];
-    let stop = params[0][3];
-    let start = params[1][0];
+    let n = params[0][3];
     let e = linear_workgroup(wid, groups) * 64u + lane;
     if (e < total) {
         let row = i32(e / cols);
         let col = e % cols;
         var sum = ${TYPE}();
-        if (start > 0u) {
-            sum = out[e];
-        }
-        for (var i = start; i < stop; i++) {
+        for (var i = 0u; i < n; i++) {
             if (clamp(index[i], 0, i32(rows) - 1) == row) {
                 sum += src[i * cols + col];
             }

@@ -55,6 +55,7 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
         | Op::Iota
         | Op::Random(_)
         | Op::ArgReduce { .. }
+        | Op::ArgSort { .. }
         | Op::Recomputed
         | Op::Assign
         | Op::OptimStep { .. }

@@ -26,7 +26,7 @@ pub(super) fn scatter_add(rows: usize, cols: usize, operands: &[&[u32]], out: &m
         return;
     }
     // Each task owns some rows of the result and scans all indices, so no two tasks add to one place.
-    let tasks = (index.len() * cols / 32_768).clamp(1, 16);
+    let tasks = ((index.len() + rows) * cols / 32_768).clamp(1, 16);
     let own = rows.div_ceil(tasks);
     out.par_chunks_mut(own * cols).enumerate().for_each(|(task, out)| {
         out.fill(0.0);

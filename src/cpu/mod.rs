@@ -20,6 +20,7 @@ mod reduce;
 pub(crate) mod reference;
 mod simd;
 mod softmax;
+mod sort;
 #[cfg(test)]
 mod tests;
 

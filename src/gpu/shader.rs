@@ -25,8 +25,10 @@ const FILES: &[(&str, &str)] = &[
     ("pool_tiled", include_str!("../../shaders/pool_tiled.wgsl")),
     ("rmsprop", include_str!("../../shaders/rmsprop.wgsl")),
     ("scatter_add", include_str!("../../shaders/scatter_add.wgsl")),
+    ("segment_sum", include_str!("../../shaders/segment_sum.wgsl")),
     ("sgd", include_str!("../../shaders/sgd.wgsl")),
     ("softmax", include_str!("../../shaders/softmax.wgsl")),
+    ("sort", include_str!("../../shaders/sort.wgsl")),
     ("split_sum", include_str!("../../shaders/split_sum.wgsl")),
 ];
 

@@ -320,6 +320,11 @@ pub enum Op {
         /// Along which axis.
         axis: usize,
     },
+    /// `(x)`: I32 positions along the last axis, in order. Stable; NaN counts as the largest, and -0 as equal to 0
+    ArgSort {
+        /// Largest first.
+        descending: bool,
+    },
     /// `(x)`: softmax (or its logarithm) over the last axis. A row of only -∞ gives zeros (its logarithm: -∞)
     Softmax {
         /// Whether to give the logarithm.
@@ -345,7 +350,7 @@ pub enum Op {
     CrossEntropyGrad,
     /// `(table [rows, d], index: I32 [n])` to `[n, d]`: row `index[i]`; out of range clamps
     Gather,
-    /// `(src [n, d], index: I32 [n])` to the node's shape `[rows, d]`: sums the rows of src that share an index, in order
+    /// `(src [n, d], index: I32 [n])` to the node's shape `[rows, d]`: sums the rows of src that share an index, in a fixed order
     ScatterAdd,
 
     // ---- effects ----
@@ -399,6 +404,7 @@ impl Op {
             Self::Recomputed => "recomputed",
             Self::Reduce { .. } => "reduce",
             Self::ArgReduce { .. } => "arg_reduce",
+            Self::ArgSort { .. } => "argsort",
             Self::Softmax { .. } => "softmax",
             Self::MatMul => "matmul",
             Self::Conv2d(_) => "conv2d",

@@ -18,8 +18,9 @@ pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
         Kernel::Softmax { rows, cols, .. } | Kernel::CrossEntropy { rows, cols } | Kernel::CrossEntropyGrad { rows, cols } => {
             8 * rows * cols
         }
+        Kernel::ArgSort { rows, cols, .. } => rows * cols * (cols.max(&2).ilog2() as usize + 1),
         Kernel::Gather { .. } => 0,
-        Kernel::ScatterAdd { rows, cols, n } => rows * cols * n,
+        Kernel::ScatterAdd { cols, n, .. } => cols * n,
         Kernel::OptimStep { .. } => 0,
     };
     n as u64

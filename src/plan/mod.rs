@@ -126,6 +126,15 @@ pub enum Kernel {
         /// Over `[kept.., reduced]`.
         value: Expr,
     },
+    /// `out[r][k]` = I32 position of the k-th element of row r in order; reads x.
+    ArgSort {
+        /// How many rows.
+        rows: usize,
+        /// Row length.
+        cols: usize,
+        /// Largest first.
+        descending: bool,
+    },
     /// A (batched) matrix product.
     MatMul(MatMul),
     /// One of a convolution's products.
@@ -203,6 +212,7 @@ impl Kernel {
             Self::Elementwise(_) => "elementwise",
             Self::Reduce { .. } => "reduce",
             Self::ArgReduce { .. } => "arg_reduce",
+            Self::ArgSort { .. } => "argsort",
             Self::MatMul(_) => "matmul",
             Self::Conv2d(c) => match c.role {
                 ConvRole::Forward => "conv2d",

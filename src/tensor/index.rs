@@ -1,7 +1,8 @@
 //! Taking elements by index, and putting them there.
 //!
-//! Equal-rank indices compare with positions inside one fused reduction: the comparison's `[rows, indices, positions]` never
-//! is in memory, and gradients are reductions of the same kind. Whole slices go through [`Tensor::gather_rows`].
+//! Few equal-rank indices compare with positions inside one fused reduction: the comparison's `[rows, indices, positions]`
+//! never is in memory, and gradients are reductions of the same kind. Many, and whole slices, go through
+//! [`Tensor::gather_rows`] and its adjoint.
 //!
 //! Indices that were made on the host are checked against their range; indices that a device computed are clamped.
 
@@ -12,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape};
 use std::panic::Location;
 
+/// Up to this many pairs of an index and a position in a row are compared; more are gathered, or sorted and added.
+const SEARCHED: usize = 1 << 12;
+
 /// What an index out of range is told.
 const FROM_ZERO: &str = "indices count positions along the axis from 0";
 
@@ -19,8 +23,6 @@ impl Tensor {
     /// Elements by index along an axis: `out[.., i, ..] = self[.., index[.., i, ..], ..]`. The index is i32 or u32, has the
     /// tensor's rank, and is at most as long along the other axes; the result has its shape. The gradient adds up elements
     /// that are taken several times.
-    ///
-    /// Where a gradient is wanted the elements come out of a sum, so that -0 becomes 0.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -79,7 +81,7 @@ impl Tensor {
     #[track_caller]
     pub fn scatter_add(&self, axis: isize, index: &Self, src: &Self) -> Self {
         self.scattered("scatter_add", axis, index, src, |x, src, index, shape, axis| {
-            let added = hits(index, shape[axis])?.where_(&src.unsqueeze(1), &src.scalar_like(0.0)).sum(2, false);
+            let added = added(src, index, shape[axis])?;
             Ok(x + added.lines_back(shape, axis).grown(&x.shape()?))
         })
     }
@@ -349,14 +351,31 @@ fn picked(x: &Tensor, index: &Tensor) -> Result<Tensor> {
     if rows * count == 0 {
         return Ok(x.scalar_like(0.0).broadcast_to(Shape::new(&[rows, count])?));
     }
-    if !x.requires_grad() && i32::try_from(rows * len).is_ok() {
-        let first = Tensor::iota(rows, DType::I32, &x.device()?)?.reshape([rows, 1]) * len as f64;
-        let flat = (index.clamp(0.0, len as f64 - 1.0) + first).reshape([rows * count]);
+    if let Some(flat) = flat(index, len)?.filter(|_| !x.requires_grad() || len * count > SEARCHED) {
         return Ok(x.reshape([rows * len, 1]).gather_rows(&flat).reshape([rows, count]));
     }
-    // A sum of one term: its gradient is a sum over the indices, where a flat gather's would search all elements.
+    // A sum of one term: its gradient is a sum over the few indices.
     let chosen = hits(index, len)?.permute(&[0, 2, 1]);
     Ok(chosen.where_(&x.unsqueeze(1), &x.scalar_like(0.0)).sum(2, false))
+}
+
+/// Each row's sums of the elements of `[rows, n]` that share an index: `[rows, len]`.
+fn added(src: &Tensor, index: &Tensor, len: usize) -> Result<Tensor> {
+    let [rows, count] = src.dims::<2>()?;
+    match flat(index, len)?.filter(|_| src.dtype().is_ok_and(DType::is_float) && len * count > SEARCHED) {
+        Some(flat) => Ok(src.reshape([rows * count, 1]).scatter_add_rows(rows * len, &flat).reshape([rows, len])),
+        None => Ok(hits(index, len)?.where_(&src.unsqueeze(1), &src.scalar_like(0.0)).sum(2, false)),
+    }
+}
+
+/// An index `[rows, n]` of positions `0..len` in each row as one of positions in all rows; none if i32 cannot count them.
+fn flat(index: &Tensor, len: usize) -> Result<Option<Tensor>> {
+    let [rows, count] = index.dims::<2>()?;
+    if i32::try_from(rows.saturating_mul(len.max(count))).is_err() {
+        return Ok(None);
+    }
+    let first = Tensor::iota(rows, DType::I32, &index.device()?)?.reshape([rows, 1]) * len as f64;
+    Ok(Some((index.clamp(0.0, len as f64 - 1.0) + first).reshape([rows * count])))
 }
 
 /// Bool `[rows, len, n]` of an index `[rows, n]`: position p is where index i points.

@@ -17,6 +17,7 @@ pub(crate) mod node;
 mod norm;
 mod operators;
 mod pending;
+mod pool_adaptive;
 mod pool_nd;
 mod random;
 mod reduce;

@@ -170,7 +170,7 @@ impl Tensor {
     }
 
     /// Adaptive maxima along one of the last two axes.
-    fn largest_of(&self, axis: usize, len: usize, out: usize) -> Self {
+    pub(super) fn largest_of(&self, axis: usize, len: usize, out: usize) -> Self {
         let windows: Vec<Self> = (0..out)
             .map(|i| {
                 let (start, stop) = (i * len / out, ((i + 1) * len).div_ceil(out));
@@ -233,7 +233,7 @@ impl Tensor {
 }
 
 /// A matrix `[out, len]`: row i holds the weights of the mean over window i.
-fn averages(x: &Node, len: usize, out: usize) -> Result<Tensor, Error> {
+pub(super) fn averages(x: &Node, len: usize, out: usize) -> Result<Tensor, Error> {
     let row = Tensor::iota(out, DType::I32, &x.device)?.reshape([out, 1]);
     let column = Tensor::iota(len, DType::I32, &x.device)?.reshape([1, len]);
     let (len, out) = (len as f64, out as f64);
@@ -252,18 +252,22 @@ fn need_image(x: &Node) -> Result<(), Fault> {
     Err(Fault::shape("images must have 4 axes", "use [n, c, h, w]"))
 }
 
-/// The image's height and width.
-fn check_adaptive(x: &Node, size: [usize; 2]) -> Result<[usize; 2], Fault> {
-    need_image(x)?;
-    let image = [x.shape[2], x.shape[3]];
+/// The image's lengths after the first two axes.
+pub(super) fn check_adaptive<const D: usize>(x: &Node, size: [usize; D]) -> Result<[usize; D], Fault> {
+    need_float(x)?;
+    if x.shape.rank() != D + 2 {
+        let help = ["use [n, c, l]", "use [n, c, h, w]", "use [n, c, d, h, w]"];
+        return Err(Fault::shape(format!("images must have {} axes", D + 2), help[D.clamp(1, 3) - 1]));
+    }
+    let image: [usize; D] = std::array::from_fn(|d| x.shape[d + 2]);
     if size.contains(&0) {
-        return Err(Fault::attribute(format!("the size {size:?} is empty"), "use at least 1 x 1"));
+        return Err(Fault::attribute(format!("the size {size:?} is empty"), "use at least 1 along every axis"));
     }
     if image.contains(&0) {
         return Err(Fault::shape("the images are empty", "give at least one pixel"));
     }
     // The bounds of windows are computed in 32-bit integers.
-    if (0..2).any(|d| image[d].saturating_mul(size[d].saturating_add(1)) > 1 << 30) {
+    if (0..D).any(|d| image[d].saturating_mul(size[d].saturating_add(1)) > 1 << 30) {
         return Err(Fault::shape(format!("{image:?} to {size:?} is too large"), "use smaller images"));
     }
     Ok(image)

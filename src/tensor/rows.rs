@@ -86,7 +86,7 @@ impl Tensor {
     }
 
     /// The adjoint of [`Tensor::gather_rows`]: `[n, d]` and an index `[n]` give `[rows, d]`, where rows with one index add
-    /// up in order.
+    /// up in a fixed order.
     #[track_caller]
     pub fn scatter_add_rows(&self, rows: usize, index: &Self) -> Self {
         let index = as_index(index);

@@ -1,21 +1,16 @@
-//! Sorting by counting: an element's place is the number of elements that go before it.
-//!
-//! Three fused reductions, whatever the length: places, then indices, then values. The work grows with the square of the
-//! axis' length, in return for no passes over memory; nothing of that size is ever in memory.
+//! Sorting: a kernel gives the order, and the values are gathered by it, so that gradients go back where they came from.
 
 use super::{At, Fault, Tensor, need_axis};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::graph::Op;
+use crate::shape::Shape;
 use std::panic::Location;
-
-/// The longest axis that is sorted.
-const LONGEST: usize = 4096;
 
 impl Tensor {
     /// The elements along an axis in order, and the i32 indices they come from. Stable: equal elements keep their order. NaN
-    /// counts as the largest. The gradient follows the values.
-    ///
-    /// Unlike in PyTorch, a value of -0 comes out as 0. Axes of up to 4096 elements.
+    /// counts as the largest, and -0 as equal to 0. The gradient follows the values. Axes of any length, of tensors of up to
+    /// 2³¹ elements.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -39,7 +34,7 @@ impl Tensor {
     }
 
     /// The `k` largest elements along an axis, largest first, and the i32 indices they come from. Of equal elements the first
-    /// are taken (in PyTorch, any). NaN counts as the largest. Axes of up to 4096 elements.
+    /// are taken (in PyTorch, any). NaN counts as the largest.
     #[track_caller]
     pub fn topk(&self, k: usize, axis: isize) -> (Self, Self) {
         self.ordered("topk", axis, true, Some(k), Location::caller())
@@ -54,9 +49,9 @@ impl Tensor {
             if n[0].dtype == DType::Bool {
                 return Err(Fault::dtype("bool has no order", "cast it to i32 first"));
             }
-            if len > LONGEST {
-                let reason = format!("axis {axis} has length {len}, and at most {LONGEST} elements are sorted");
-                return Err(Fault::attribute(reason, "sort shorter pieces, or on the host"));
+            if i32::try_from(shape.numel()).is_err() {
+                let reason = format!("{} elements are more than i32 indices count", shape.numel());
+                return Err(Fault::shape(reason, "sort slices"));
             }
             let k = k.unwrap_or(len);
             if k > len {
@@ -83,28 +78,15 @@ impl Tensor {
 
 /// The first `k` values and indices in order along the last axis of `[rows, n]`.
 fn sorted(x: &Tensor, n: usize, k: usize, descending: bool) -> Result<(Tensor, Tensor)> {
-    let index = Tensor::iota(n, DType::I32, &x.device()?)?;
-    let rank = places(x, &index, n, descending);
-    let place = index.slice(0, 0, k as isize).reshape([1, k, 1]);
-    let chosen = rank.unsqueeze(1).eq(&place);
-    let zero = index.scalar_like(0.0);
-    let indices = chosen.where_(&index.reshape([1, 1, n]), &zero).sum(2, false);
-    // Exactly one term is chosen. A sum, rather than a gather, for its gradient: each value's goes back to its element.
-    let values = chosen.where_(&x.unsqueeze(1), &x.scalar_like(0.0)).sum(2, false);
-    Ok((values, indices))
-}
-
-/// For each element i of `[rows, n]`, how many elements j go before it.
-fn places(x: &Tensor, index: &Tensor, n: usize, descending: bool) -> Tensor {
-    let x = x.detach();
-    let (i, j) = (x.unsqueeze(2), x.unsqueeze(1));
-    let earlier = index.reshape([1, 1, n]).lt(&index.reshape([1, n, 1]));
-    let beyond = if descending { j.gt(&i) } else { j.lt(&i) };
-    let mut before = beyond.logical_or(&j.eq(&i).logical_and(&earlier));
-    if x.dtype().is_ok_and(DType::is_float) {
-        // Comparisons with NaN are false; as the largest, it goes after all numbers, or before them.
-        let (last, first) = if descending { (j.is_nan(), i.is_nan()) } else { (i.is_nan(), j.is_nan()) };
-        before = before.logical_or(&last.logical_and(&first.logical_not().logical_or(&earlier)));
+    let shape = x.shape()?;
+    let order = Tensor::build(Op::ArgSort { descending }, &[&x.detach()], shape, DType::I32);
+    let indices = order.slice(1, 0, k as isize);
+    let taken = Shape::of(&[shape[0], k]);
+    if taken.numel() == 0 {
+        return Ok((x.slice(1, 0, k as isize), indices));
     }
-    before.cast(DType::I32).sum(2, false)
+    let first = Tensor::iota(shape[0], DType::I32, &x.device()?)?.reshape([shape[0], 1]) * n as f64;
+    let flat = (&indices + first).reshape([taken.numel()]);
+    let values = x.reshape([shape.numel(), 1]).gather_rows(&flat).reshape(taken);
+    Ok((values, indices))
 }

@@ -15,6 +15,7 @@ mod gradients;
 mod layers_image;
 mod ops;
 mod optim;
+mod ordering;
 mod params;
 mod random;
 mod refusals;

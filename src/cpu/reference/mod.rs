@@ -13,6 +13,7 @@ pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod reduce;
 pub(crate) mod softmax;
+pub(crate) mod sort;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -121,6 +122,7 @@ fn compute(node: &GraphNode, x: &[&Value]) -> Result<Numbers> {
         Op::Pad { before } => movement::pad(x[0], before, &node.shape),
         Op::Reduce { op, axes } => reduce::reduce(*op, x[0], axes),
         Op::ArgReduce { op, axis } => reduce::arg_reduce(*op, x[0], *axis),
+        Op::ArgSort { descending } => sort::argsort(x[0], *descending),
         Op::Softmax { log } => softmax::softmax(x[0], *log)?,
         Op::MatMul => matmul::matmul(x[0], x[1], &node.shape)?,
         Op::Conv2d(spec) => conv2d::forward(spec, x[0], x[1], &node.shape)?,

@@ -412,7 +412,7 @@ fn softmax_and_cross_entropy() {
 #[test]
 fn rows_by_index() {
     let cpu = cpu();
-    for (rows, cols, n) in [(1, 1, 1), (5, 3, 20), (50, 65, 3000), (3, 7, 0), (0, 3, 4)] {
+    for (rows, cols, n) in [(1, 1, 1), (5, 3, 20), (50, 65, 3000), (5000, 40, 9), (3, 7, 0), (0, 3, 4)] {
         let index = ints(n, 4, -1, rows as u32 + 2);
         let mut case = Case::new();
         let table = case.float_leaf(&[rows, cols]);
@@ -424,5 +424,32 @@ fn rows_by_index() {
         let i = case.leaf(&[n], DType::I32, index);
         case.node(Op::ScatterAdd, &[src, i], &[rows, cols], DType::F32);
         case.check("scatter_add", &cpu, Kernel::ScatterAdd { rows, cols, n }, 1e-5);
+    }
+}
+
+#[test]
+fn orders_of_rows() {
+    let cpu = cpu();
+    for (rows, cols) in [(1, 1), (7, 5), (3, 700), (2, 40_000), (40_000, 2), (0, 3), (3, 0)] {
+        for descending in [false, true] {
+            let mut floating = match floats(rows * cols, 3) {
+                HostData::F32(v) => v.into_iter().map(|v| (v * 40.0).round()).collect(),
+                _ => vec![],
+            };
+            let odd = [f32::NAN, -0.0, 0.0, f32::INFINITY, -f32::NAN, f32::NEG_INFINITY, -1e-40, 1e-40];
+            floating.iter_mut().step_by(5).zip(odd).for_each(|(v, odd)| *v = odd);
+            let words = (0..rows * cols).map(|i| (i as u32).wrapping_mul(0x9e37_79b9) >> 28 << 28).collect();
+            for (dtype, data) in [
+                (DType::F32, HostData::F32(floating)),
+                (DType::I32, ints(rows * cols, 1, -20, 40)),
+                (DType::U32, HostData::U32(words)),
+            ] {
+                let mut case = Case::new();
+                let x = case.leaf(&[rows, cols], dtype, data);
+                case.node(Op::ArgSort { descending }, &[x], &[rows, cols], DType::I32);
+                let kernel = Kernel::ArgSort { rows, cols, descending };
+                case.check(&format!("argsort of {rows} x {cols} {dtype}, {descending}"), &cpu, kernel, 0.0);
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Convolutions as implicit products by register tiles: `shaders/conv2d*.wgsl`. Geometry is baked, the batch is data.
 
+use super::source::{MAX_LOOP, check_loops};
 use super::{Epilogue, need_f32, record_len, split_sum, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
@@ -183,8 +184,14 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
         grid: caps.grid(packed.div_ceil(64)),
     };
 
-    let mut record = vec![word(threads), word(0), word(0), word(0)];
-    let direct = Epilogue::fits(&conv.epilogue);
+    // Channels that a launch may read within the loop limit; several launches leave parts, which `split_sum` adds.
+    let channel_loops = 1 + kh * if unrolled == kw { 1 } else { 1 + kw };
+    check_loops("conv2d", channel_loops, caps)?;
+    let channels_part = (MAX_LOOP / channel_loops).clamp(1, ic.max(1));
+    let parts = ic.div_ceil(channels_part).max(1);
+    let len = batch * groups * oc * oh * ow;
+    let mut record = vec![word(threads), word(0), word(channels_part.min(ic)), word(0)];
+    let direct = parts == 1 && Epilogue::fits(&conv.epilogue);
     let epilogue = if direct { Epilogue::new(&conv.epilogue, step, plan, 3, record.len()) } else { Epilogue::none() };
     record.extend(&epilogue.words);
     // The flipped convolution's padding may be negative; it is subtracted modulo 2³².
@@ -246,11 +253,16 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
     operands.extend(&epilogue.operands);
     let name = format!("{}_{tp}x{tc}", step.kernel.name());
     let product = Program { name, source, operands, record, grid: caps.grid(threads.div_ceil(lanes(caps))) };
-    let mut lowered = Lowered { programs: vec![pack, product], scratch: vec![(packed * 4) as u64] };
+    let mut lowered = Lowered { programs: vec![pack], scratch: vec![(packed * 4) as u64] };
+    for part in 0..parts {
+        let mut launch = product.clone();
+        let first = part * channels_part;
+        launch.record[1..4].copy_from_slice(&[first, ic.min(first + channels_part), part * len].map(word));
+        lowered.programs.push(launch);
+    }
     if !direct {
-        let len = batch * groups * oc * oh * ow;
-        lowered.scratch.push((len * 4) as u64);
-        lowered.programs.push(split_sum(&conv.epilogue, step, plan, caps, 1, (len, 1))?);
+        lowered.scratch.push((parts * len * 4) as u64);
+        lowered.programs.push(split_sum(&conv.epilogue, step, plan, caps, 1, (len, parts))?);
     }
     Ok(lowered)
 }
@@ -280,7 +292,10 @@ fn weight_grad(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<L
     // Enough threads to fill the device, and at least some rows each.
     let wanted: usize = if caps.software { 512 } else { 16_384 };
     let splits = wanted.div_ceil(tiles).min(rows.div_ceil(4)).max(1);
-    let part = rows.div_ceil(splits).max(1);
+    // A thread walks a part of the rows, and all columns of each.
+    let row_loops = 1 + ow.div_ceil(pixels.max(1));
+    check_loops("conv2d_wgrad", row_loops, caps)?;
+    let part = rows.div_ceil(splits).min(MAX_LOOP / row_loops).max(1);
     let splits = rows.div_ceil(part).max(1);
     let threads = tiles * splits;
     let len: usize = conv.w.iter().product();

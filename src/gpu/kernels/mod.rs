@@ -12,6 +12,7 @@ pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod scatter_add;
 pub(crate) mod softmax;
+pub(crate) mod sort;
 pub(crate) mod source;
 pub(crate) mod vector;
 
@@ -43,6 +44,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::MatMul(_) => matmul::lower(step, plan, caps),
         Kernel::Conv2d(_) => conv2d::lower(step, plan, caps),
         Kernel::Pool { .. } => pool::lower(step, plan, caps),
+        Kernel::ArgSort { .. } => sort::lower(step, plan, caps),
         Kernel::Softmax { .. } => softmax::lower(step, plan, caps),
         Kernel::CrossEntropy { .. } | Kernel::CrossEntropyGrad { .. } => cross_entropy::lower(step, plan, caps),
         Kernel::Gather { .. } => gather::lower(step, plan, caps),

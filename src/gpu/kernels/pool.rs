@@ -1,10 +1,11 @@
 //! Pooling and its adjoints: `shaders/pool.wgsl`, and `shaders/pool_tiled.wgsl` for the usual 2x2 maximum.
 
+use super::source::check_loops;
 use super::{need_f32, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
 use crate::gpu::shader::Shader;
-use crate::graph::op::PoolOp;
+use crate::graph::op::{PoolOp, PoolSpec};
 use crate::plan::{Kernel, Plan, Step};
 
 /// Lowers a [`Kernel::Pool`].
@@ -26,6 +27,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         PoolOp::MaxScatter if apart => ("max_scatter_apart", planes * cells[0] * cells[1]),
         PoolOp::MaxScatter => ("max_scatter", planes * x[2] * x[3]),
     };
+    check_loops("pool", loops(op, spec, apart), caps)?;
     let source = Shader::new()
         .set("MODE", mode)
         .set("READS", reads)
@@ -50,6 +52,22 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let record = vec![word(threads), Word::U32(f32::NEG_INFINITY.to_bits()), word(planes * x[2] * x[3]), word(0)];
     let program = Program { name: format!("pool_{mode}"), source, operands, record, grid: caps.grid(threads.div_ceil(64)) };
     Ok(Lowered { programs: vec![program], scratch: vec![] })
+}
+
+/// Iterations of a thread's loops, at most.
+fn loops(op: &PoolOp, spec: &PoolSpec, apart: bool) -> usize {
+    let [kh, kw] = spec.kernel;
+    // Windows that cover one pixel, along each axis.
+    let cover = [0, 1].map(|d| (spec.dilation[d] * (spec.kernel[d] - 1)) / spec.stride[d] + 1);
+    let window = kh * (kw + 1);
+    let covered = |each: usize| cover[0].saturating_mul(1 + cover[1].saturating_mul(1 + each));
+    match op {
+        PoolOp::Max | PoolOp::MaxSelect => window,
+        PoolOp::Avg => window + kh + kw,
+        PoolOp::MaxScatter if apart => window + spec.stride[0] * (1 + spec.stride[1]),
+        PoolOp::MaxScatter => covered(window),
+        PoolOp::AvgScatter => covered(kh + kw),
+    }
 }
 
 /// Max pooling by vectors, where the windows tile the image exactly and are 2 (or 4) wide.

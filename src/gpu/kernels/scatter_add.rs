@@ -1,5 +1,7 @@
-//! Sums of rows that share an index: `shaders/scatter_add.wgsl`.
+//! Sums of rows that share an index: `shaders/scatter_add.wgsl` for few indices; else the indices are sorted and
+//! `shaders/segment_sum.wgsl` adds what lies side by side.
 
+use super::sort::{self, Keys};
 use super::source::MAX_LOOP;
 use super::{scalar_type, word};
 use crate::error::{Error, Result};
@@ -7,24 +9,65 @@ use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Kernel, Plan, Step};
 
+/// What the launches of a sort cost, in comparisons of an element of the result with an index; and what each index adds.
+const LAUNCHES: usize = 1 << 17;
+const SORTED: usize = 120;
+/// The least pairs of a chunk that is summed beforehand.
+const CHUNK: usize = 256;
+
 /// Lowers a [`Kernel::ScatterAdd`].
 pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let Kernel::ScatterAdd { rows, cols, n } = step.kernel else {
         return Err(Error::internal("scatter_add::lower got another kernel"));
     };
     let kind = scalar_type(plan.buffers[step.reads[0]].dtype);
-    let (kind, cols) = if cols % 4 == 0 { (format!("vec4<{kind}>"), cols / 4) } else { (kind.to_string(), cols) };
-    let source = Shader::new().set("TYPE", kind).render("scatter_add")?;
-    // Each launch adds the rows of one range of indices, short enough for the loop limit of software adapters.
-    let programs = (0..n.max(1))
-        .step_by(MAX_LOOP)
-        .map(|from| Program {
-            name: "scatter_add".into(),
-            source: source.clone(),
-            operands: vec![Operand::Read(0), Operand::Read(1), Operand::Write],
-            record: [rows * cols, rows, cols, n.min(from + MAX_LOOP), from, 0, 0, 0].map(word).to_vec(),
-            grid: caps.grid((rows * cols).div_ceil(64)),
-        })
-        .collect();
-    Ok(Lowered { programs, scratch: vec![] })
+    let (kind, bytes, cols) = if cols % 4 == 0 { (format!("vec4<{kind}>"), 16, cols / 4) } else { (kind.to_string(), 4, cols) };
+    // Sorting costs as much as this many comparisons, measured on lavapipe.
+    let sorting = LAUNCHES + SORTED * n;
+    if n <= MAX_LOOP && (n <= 16 || rows * cols * n <= sorting) {
+        return Ok(Lowered { programs: vec![search(&kind, (rows, cols, n), caps)?], scratch: vec![] });
+    }
+    sorted(&kind, bytes, (rows, cols, n), caps)
+}
+
+/// The indices are sorted, and what then lies side by side is added.
+fn sorted(kind: &str, bytes: usize, (rows, cols, n): (usize, usize, usize), caps: &Caps) -> Result<Lowered> {
+    // A row walks at most two parts of chunks and all chunks between.
+    let chunk = CHUNK.max(n.isqrt());
+    debug_assert!(2 * chunk + n / chunk < MAX_LOOP, "{n} indices");
+    let chunks = if n >= 4 * chunk { n / chunk } else { 0 };
+    let (mut programs, sorted) = sort::programs(Keys::clamped(rows), Operand::Read(1), (1, n), None, caps)?;
+    let pairs = Operand::ScratchRead(sorted);
+    let mut stage = |mode: &str, threads: usize, operands: Vec<Operand>| -> Result<()> {
+        let shader = Shader::new().set("MODE", mode).set("TYPE", kind).set("CHUNK", chunk);
+        programs.push(Program {
+            name: format!("segment_{mode}"),
+            source: shader.set("CHUNKED", usize::from(chunks > 0)).render("segment_sum")?,
+            operands,
+            record: [threads, cols, n, 0].map(word).to_vec(),
+            grid: caps.grid(threads.div_ceil(64)),
+        });
+        Ok(())
+    };
+    let mut scratch = vec![(n * 8) as u64, (n * 8) as u64, ((rows + 1) * 4) as u64];
+    stage("starts", rows + 1, vec![pairs, Operand::ScratchWrite(2)])?;
+    let mut operands = vec![pairs, Operand::Read(0), Operand::Write, Operand::ScratchRead(2)];
+    if chunks > 0 {
+        stage("chunks", chunks * cols, vec![pairs, Operand::Read(0), Operand::ScratchWrite(3)])?;
+        operands.push(Operand::ScratchRead(3));
+        scratch.push((chunks * cols * bytes) as u64);
+    }
+    stage("rows", rows * cols, operands)?;
+    Ok(Lowered { programs, scratch })
+}
+
+/// Every element of the result looks at every index.
+fn search(kind: &str, (rows, cols, n): (usize, usize, usize), caps: &Caps) -> Result<Program> {
+    Ok(Program {
+        name: "scatter_add".into(),
+        source: Shader::new().set("TYPE", kind).render("scatter_add")?,
+        operands: vec![Operand::Read(0), Operand::Read(1), Operand::Write],
+        record: [rows * cols, rows, cols, n].map(word).to_vec(),
+        grid: caps.grid((rows * cols).div_ceil(64)),
+    })
 }

@@ -9,6 +9,15 @@ use crate::plan::{Plan, Step};
 /// 65,535.
 pub(crate) const MAX_LOOP: usize = 60_000;
 
+/// Refuses a thread's work that cannot be cut further and is past the loop limit of software adapters.
+pub(crate) fn check_loops(op: &'static str, iterations: usize, caps: &Caps) -> Result<()> {
+    if !caps.software || iterations <= MAX_LOOP {
+        return Ok(());
+    }
+    let reason = format!("a thread would loop {iterations} times, and software adapters end loops after {MAX_LOOP}");
+    Err(Error::Unsupported { op, reason, help: "use smaller windows or rows, or the CPU device".into() })
+}
+
 /// A storage binding: what it is, its name in WGSL and its element type.
 pub(crate) struct Binding {
     /// What is bound.

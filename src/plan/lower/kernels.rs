@@ -103,7 +103,7 @@ impl Lowering<'_> {
                 };
                 (Kernel::Pool { op: *op, spec: *spec, x: four(x), y: four(y) }, reads)
             }
-            Op::Softmax { .. } | Op::CrossEntropy | Op::CrossEntropyGrad | Op::Gather | Op::ScatterAdd => {
+            Op::ArgSort { .. } | Op::Softmax { .. } | Op::CrossEntropy | Op::CrossEntropyGrad | Op::Gather | Op::ScatterAdd => {
                 let reads = inputs.iter().map(|&i| self.contiguous(i)).collect::<Attempt<Vec<_>>>()?;
                 (rows_kernel(&node.op, shape(0), node.shape), reads)
             }
@@ -153,6 +153,7 @@ fn rows_kernel(op: &Op, first: Shape, out: Shape) -> Kernel {
     let cols = first.last().copied().unwrap_or(1);
     let rows = first.numel().checked_div(cols).unwrap_or(0);
     match op {
+        Op::ArgSort { descending } => Kernel::ArgSort { rows, cols, descending: *descending },
         Op::Softmax { log } => Kernel::Softmax { rows, cols, log: *log },
         Op::CrossEntropy => Kernel::CrossEntropy { rows, cols },
         Op::CrossEntropyGrad => Kernel::CrossEntropyGrad { rows, cols },

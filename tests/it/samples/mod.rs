@@ -10,6 +10,7 @@ mod indexing;
 mod losses;
 mod movement;
 mod norms;
+mod ordering;
 mod reductions;
 mod rows;
 mod statistics;
@@ -87,6 +88,7 @@ pub fn samples() -> Vec<Sample> {
         activations::activations(),
         statistics::statistics(),
         arrange::arrange(),
+        ordering::ordering(),
     ]
     .into_iter()
     .flatten()

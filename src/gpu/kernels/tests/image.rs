@@ -2,7 +2,11 @@
 
 use super::{close, f32s, noise, run};
 use crate::dtype::DType;
+use crate::gpu::kernels::lab::one_step;
 use crate::gpu::kernels::lab::{Lab, bias_relu};
+use crate::gpu::kernels::lower;
+use crate::gpu::kernels::source::MAX_LOOP;
+use crate::gpu::program::{Caps, Word};
 use crate::graph::op::{ConvSpec, PoolOp, PoolSpec};
 use crate::plan::{Conv2d, ConvRole, Expr, Kernel};
 use crate::shape::Shape;
@@ -175,5 +179,59 @@ fn pooling_matches_loops() {
             let got = run(&lab, Kernel::Pool { op, spec, x, y }, &reads, want.len());
             close(&format!("{op:?} {what}"), &got, want, 1e-5);
         }
+    }
+}
+
+/// How large parts of the loops are is in the records, so that it can be checked without running hours of work.
+#[test]
+fn loops_of_convolutions_and_windows_stay_below_the_limit() {
+    let caps = Caps::webgpu_defaults(true);
+    let lowered = |kernel: Kernel, lens: [usize; 3]| {
+        let plan = one_step(kernel, &lens.map(|len| (DType::F32, len)));
+        lower(&plan.steps[0], &plan, &caps)
+    };
+    let spec = ConvSpec { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
+    let word = |w: Word| if let Word::U32(v) = w { v as usize } else { panic!("{w:?} changes") };
+    // (n, ci, h, w), co: many rows a part, many channels.
+    for (x, co) in [([512, 256, 56, 56], 256), ([4096, 64, 224, 224], 64), ([1, 70_000, 3, 3], 2), ([64, 1, 1, 30_001], 1)] {
+        let (w, y) = ([co, x[1], 3, 3], [x[0], co, x[2], x[3]]);
+        let product = |a: [usize; 4]| a.iter().product::<usize>();
+        for (role, out) in [(ConvRole::Forward, y), (ConvRole::InputGrad, x), (ConvRole::WeightGrad, w)] {
+            let epilogue = Expr::identity(Shape::of(&out), DType::F32);
+            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue });
+            let programs = lowered(kernel, [product(x), product(w), product(out)]).unwrap().programs;
+            let launches: Vec<_> =
+                programs.iter().filter(|p| p.name.starts_with(role_name(role)) && p.name != "conv2d_pack").collect();
+            assert!(!launches.is_empty());
+            let mut channels = 0;
+            for p in launches {
+                let record: Vec<usize> = p.record[..4].iter().map(|&w| word(w)).collect();
+                let loops = if role == ConvRole::WeightGrad {
+                    // At most 7 pixels a step, and one round a row.
+                    record[2] * (1 + x[3].div_ceil(7))
+                } else {
+                    assert_eq!(record[1], channels, "channels in order");
+                    channels = record[2];
+                    (record[2] - record[1]) * 4
+                };
+                assert!(loops <= MAX_LOOP, "{} of {x:?}: {loops}", p.name);
+            }
+            let read = if role == ConvRole::Forward { x[1] } else { co };
+            assert!(role == ConvRole::WeightGrad || channels == read, "{role:?} reads {channels} of {read} channels");
+        }
+    }
+    for (op, kernel, fits) in [(PoolOp::Max, 240, true), (PoolOp::Max, 256, false), (PoolOp::MaxScatter, 17, false)] {
+        let spec = PoolSpec { kernel: [kernel; 2], stride: [1, 1], padding: [0, 0], dilation: [1, 1], count_include_pad: true };
+        let (x, y) = ([1, 1, 300, 300], [1, 1, 301 - kernel, 301 - kernel]);
+        let result = lowered(Kernel::Pool { op, spec, x, y }, [90_000; 3]);
+        assert_eq!(result.is_ok(), fits, "{op:?} {kernel}: {:?}", result.err());
+    }
+}
+
+fn role_name(role: ConvRole) -> &'static str {
+    match role {
+        ConvRole::Forward => "conv2d_",
+        ConvRole::InputGrad => "conv2d_dgrad_",
+        ConvRole::WeightGrad => "conv2d_wgrad_",
     }
 }

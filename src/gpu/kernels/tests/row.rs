@@ -53,7 +53,9 @@ fn softmax_and_cross_entropy_match_loops() {
 #[test]
 fn gather_and_scatter_match_loops() {
     let lab = Lab::open(true).unwrap();
-    for (rows, cols, n) in [(1, 1, 1), (5, 3, 17), (10, 8, 4), (3, 65, 40)] {
+    // The last four sort their indices; the last two sum chunks first.
+    let shapes = [(1, 1, 1), (5, 3, 17), (10, 8, 4), (3, 65, 40), (5000, 8, 60), (3000, 5, 300), (900, 8, 2000), (3, 257, 5000)];
+    for (rows, cols, n) in shapes {
         let index: Vec<i32> = (0..n).map(|i| (i * 5 % (rows + 2)) as i32 - 1).collect();
         let row = |i: usize| (index[i].max(0) as usize).min(rows - 1);
         let (table, src) = (noise(rows * cols, 1), noise(n * cols, 2));
@@ -64,6 +66,34 @@ fn gather_and_scatter_match_loops() {
         let got = run(&lab, Kernel::Gather { rows, cols, n }, &[f32s(&table), HostData::I32(index.clone())], n * cols);
         close(&format!("gather {what}"), &got, &taken, 0.0);
         let got = run(&lab, Kernel::ScatterAdd { rows, cols, n }, &[f32s(&src), HostData::I32(index)], rows * cols);
-        close(&format!("scatter {what}"), &got, &sums, 1e-6);
+        close(&format!("scatter {what}"), &got, &sums, 1e-6 + n as f64 / rows as f64 * 4e-8);
+    }
+}
+
+#[test]
+fn orders_match_a_stable_sort() {
+    let lab = Lab::open(true).unwrap();
+    for (rows, cols) in [(1, 1), (3, 64), (70, 65), (2, 1000), (1, 5000)] {
+        for descending in [false, true] {
+            let mut x: Vec<f32> = noise(rows * cols, 3).iter().map(|v| (v * 40.0).round() as f32).collect();
+            let odd = [f32::NAN, -0.0, 0.0, f32::INFINITY, -f32::NAN, f32::NEG_INFINITY];
+            x.iter_mut().step_by(7).zip(odd).for_each(|(v, odd)| *v = odd);
+            let words: Vec<u32> = x.iter().map(|v| v.to_bits().rotate_left(9)).collect();
+            let signed = words.iter().map(|&w| w as i32).collect();
+            for (kind, data) in [("f32", HostData::F32(x)), ("u32", HostData::U32(words)), ("i32", HostData::I32(signed))] {
+                let values = data.to_f64();
+                let compare = |a: f64, b: f64| a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()));
+                let mut expected = Vec::new();
+                for row in values.chunks(cols) {
+                    let mut order: Vec<usize> = (0..cols).collect();
+                    order.sort_by(|&i, &j| if descending { compare(row[j], row[i]) } else { compare(row[i], row[j]) });
+                    expected.extend(order.into_iter().map(|i| i as f64));
+                }
+                let kernel = Kernel::ArgSort { rows, cols, descending };
+                let blank = HostData::I32(vec![-1; rows * cols]);
+                let got = run_as(&lab, kernel, &[data], blank, &Caps::webgpu_defaults(true));
+                close(&format!("{kind} {rows}x{cols}, {descending}"), &got, &expected, 0.0);
+            }
+        }
     }
 }

@@ -1,0 +1,92 @@
+// The order of rows of `cols` elements: first within blocks, by counting what goes before (MODE block), then runs of `run` merged by
+// two (MODE merge). Keys are u32 in ascending order; equal keys keep their order, so the result does not depend on timing.
+// Launch: block: one thread an element, `block` keys read by each (from cache); merge: one thread ${T} results, 16 bytes each
+// and a binary search. No workgroup memory, no barriers.
+@group(0) @binding(0) var<uniform> params: array<vec4<u32>, 2>;
+@group(0) @binding(1) var<storage, read> src: array<${SRC_TYPE}>;
+@group(0) @binding(2) var<storage, read_write> out: array<${OUT_TYPE}>;
+#import grid
+#if ${MODE} == block
+
+// The place of an element's bits in ascending order: NaN last, -0 equal to 0.
+fn key(bits: u32) -> u32 {
+#if ${KEY} == float
+    let magnitude = bits & 0x7fffffffu;
+    let ordered = select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+    let place = select(select(ordered, 0x80000000u, magnitude == 0u), 0xffffffffu, magnitude > 0x7f800000u);
+#end
+#if ${KEY} == signed
+    let place = bits ^ 0x80000000u;
+#end
+#if ${KEY} == unsigned
+    let place = bits;
+#end
+#if ${KEY} == clamped
+    let place = u32(clamp(bitcast<i32>(bits), 0, i32(params[1][0])));
+#end
+#if ${DESCENDING}
+    return ~place;
+#else
+    return place;
+#end
+}
+#end
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let total = params[0][0];
+    let cols = params[0][1];
+    let thread = linear_workgroup(wid, groups) * 64u + lane;
+    if (thread >= total) {
+        return;
+    }
+#if ${MODE} == block
+    let block = params[0][2];
+    let col = thread % cols;
+    let row = thread - col;
+    let first = col - col % block;
+    let last = min(first + block, cols);
+    let k = key(src[thread]);
+    var place = first;
+    for (var j = first; j < last; j++) {
+        let other = key(src[row + j]);
+        place += u32(other < k || (other == k && j < col));
+    }
+    let pair = vec2<u32>(k, col);
+    out[row + place] = ${RESULT};
+#else
+    let run = params[0][2];
+    let parts = params[0][3];
+    let start = thread % parts * ${T}u;
+    let a = start - start % (2u * run);
+    let row = thread / parts * cols;
+    let len_a = min(run, cols - a);
+    let b = a + len_a;
+    let len_b = min(run, cols - b);
+    // How many of the first start - a results come from run a.
+    let before = start - a;
+    var low = before - min(before, len_b);
+    var high = min(before, len_a);
+    while (low < high) {
+        let middle = (low + high) / 2u;
+        if (src[row + a + middle].x <= src[row + b + before - 1u - middle].x) {
+            low = middle + 1u;
+        } else {
+            high = middle;
+        }
+    }
+    var i = low;
+    var j = before - low;
+    let last = min(start + ${T}u, b + len_b);
+    for (var at = start; at < last; at++) {
+        let left = src[row + a + min(i, len_a - 1u)];
+        let right = src[row + min(b + j, cols - 1u)];
+        let take_left = j >= len_b || (i < len_a && left.x <= right.x);
+        let pair = select(right, left, take_left);
+        i += u32(take_left);
+        j += u32(!take_left);
+        out[row + at] = ${RESULT};
+    }
+#end
+}

@@ -1,0 +1,65 @@
+//! Pooling over one and three axes to a given size.
+
+use super::pool_nd::{averages, check_adaptive};
+use super::{Fault, PoolOptions, Tensor};
+use std::panic::Location;
+
+impl Tensor {
+    /// The means of `[n, c, l]` over `size` windows that cover the axis, as in [`Tensor::adaptive_avg_pool2d`].
+    #[track_caller]
+    pub fn adaptive_avg_pool1d(&self, size: usize) -> Self {
+        Self::guard("adaptive_avg_pool1d", &[self], Location::caller(), |n| {
+            check_adaptive(n[0], [size])?;
+            Ok(self.unsqueeze(2).adaptive_avg_pool2d([1, size]).squeeze(2))
+        })
+    }
+
+    /// The largest values of `[n, c, l]` over `size` windows that cover the axis, as in [`Tensor::adaptive_max_pool2d`].
+    #[track_caller]
+    pub fn adaptive_max_pool1d(&self, size: usize) -> Self {
+        Self::guard("adaptive_max_pool1d", &[self], Location::caller(), |n| {
+            check_adaptive(n[0], [size])?;
+            Ok(self.unsqueeze(2).adaptive_max_pool2d([1, size]).squeeze(2))
+        })
+    }
+
+    /// The means of `[n, c, d, h, w]` over a grid of `size` windows that cover the volume, as in
+    /// [`Tensor::adaptive_avg_pool2d`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let x = Tensor::arange(0.0, 8.0, 1.0, &Device::cpu()?)?.reshape([1, 1, 2, 2, 2]);
+    /// assert_eq!(x.adaptive_avg_pool3d([2, 1, 1]).to_vec::<f32>()?, [1.5, 5.5]);
+    /// assert_eq!(x.adaptive_max_pool3d([1, 1, 2]).to_vec::<f32>()?, [6.0, 7.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn adaptive_avg_pool3d(&self, size: [usize; 3]) -> Self {
+        Self::guard("adaptive_avg_pool3d", &[self], Location::caller(), |n| {
+            let [d, h, w] = check_adaptive(n[0], size)?;
+            let (batch, c, [od, oh, ow]) = (n[0].shape[0], n[0].shape[1], size);
+            let images = self.reshape([batch, c * d, h, w]).adaptive_avg_pool2d([oh, ow]);
+            let columns = images.reshape([batch, c, d, oh * ow]);
+            let means = if d.is_multiple_of(od) {
+                columns.avg_pool2d(PoolOptions { kernel: [d / od, 1], ..PoolOptions::square(1) })
+            } else {
+                averages(n[0], d, od).map_err(|e| Fault::shape(e.to_string(), "use smaller images"))?.matmul(&columns)
+            };
+            Ok(means.reshape([batch, c, od, oh, ow]))
+        })
+    }
+
+    /// The largest values of `[n, c, d, h, w]` over a grid of `size` windows, as in [`Tensor::adaptive_avg_pool3d`]. Of equal
+    /// ones the first takes the gradient.
+    #[track_caller]
+    pub fn adaptive_max_pool3d(&self, size: [usize; 3]) -> Self {
+        Self::guard("adaptive_max_pool3d", &[self], Location::caller(), |n| {
+            let [d, h, w] = check_adaptive(n[0], size)?;
+            let (batch, c, [od, oh, ow]) = (n[0].shape[0], n[0].shape[1], size);
+            let images = self.reshape([batch, c * d, h, w]).adaptive_max_pool2d([oh, ow]);
+            let largest = images.reshape([batch, c, d, oh * ow]).largest_of(0, d, od);
+            Ok(largest.reshape([batch, c, od, oh, ow]))
+        })
+    }
+}
