@@ -4,6 +4,8 @@
 
 mod common;
 mod eval;
+mod extremes;
+mod extremes_rows;
 mod extremes_shape;
 mod fixtures;
 mod fixtures_image;
@@ -12,6 +14,8 @@ mod fixtures_shape;
 mod fuzz;
 mod gradients;
 mod layers_image;
+#[path = "../../examples/numerics/table/mod.rs"]
+mod numerics;
 mod ops;
 mod optim;
 mod params;
@@ -24,3 +28,4 @@ mod samples;
 mod shaders;
 mod steady;
 mod table;
+mod ulp;
