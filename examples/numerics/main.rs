@@ -107,11 +107,10 @@ impl Report {
             At::One => " of 1",
             At::Operand => " of x",
         };
-        let place: Vec<String> = found.operands.iter().map(|x| format!("{x:e}")).collect();
-        let place = if found.error == 0.0 { "-".into() } else { place.join(", ") };
+        let place = if found.error == 0.0 { "-".into() } else { found.place() };
         let line = format!("{name} | {range} | {:.2} | {}{unit} | {place}", found.error, budget.ulps);
         if found.error > budget.ulps {
-            self.over.push(format!("{line}: {:e}, not {:e}", found.got, found.expected));
+            self.over.push(format!("{name}: {found}; the budget is {}{unit}", budget.ulps));
         }
         let _ = writeln!(self.text, "| {line} |");
     }

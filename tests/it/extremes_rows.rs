@@ -127,13 +127,7 @@ fn norms_of_extremes() {
     let bias = tensor(&[0.5, -0.5, 0.0, 1.0], &[4]);
     for value in [0.0, 1e-30, -7.0, 1e6] {
         let (y, g) = with_gradient(&[value; 8], &[2, 4], |x| x.layer_norm([4], None, Some(&bias), 1e-5));
-        close(
-            &format!("layer_norm of {value}"),
-            &y,
-            &[0.5, -0.5, 0.0, 1.0, 0.5, -0.5, 0.0, 1.0],
-            0.0,
-            2e-2 * f64::from(u8::from(value == 1e6)),
-        );
+        close(&format!("layer_norm of {value}"), &y, &[0.5, -0.5, 0.0, 1.0, 0.5, -0.5, 0.0, 1.0], 0.0, 0.0);
         assert!(g.iter().all(|g| g.is_finite()), "layer_norm of {value}: gradient {g:?}");
         let (y, g) = with_gradient(&[value; 8], &[2, 4], |x| x.rms_norm([4], None, Some(1e-6)));
         let root = (value * value + 1e-6).sqrt();

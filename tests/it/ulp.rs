@@ -17,7 +17,7 @@ fn elementwise_ops_stay_within_their_budgets() {
         let errors = unary_errors(&op, &x, device()).unwrap_or_else(|e| panic!("{}: {e}", op.name));
         let found = worst(&errors, &[&x]);
         if found.error > op.budget.ulps {
-            over.push(format!("{}: {found:?}", op.name));
+            over.push(format!("{}: {found}", op.name));
         }
     }
     for op in binary() {
@@ -25,7 +25,7 @@ fn elementwise_ops_stay_within_their_budgets() {
         let errors = binary_errors(&op, &a, &b, device()).unwrap_or_else(|e| panic!("{}: {e}", op.name));
         let found = worst(&errors, &[&a, &b]);
         if found.error > op.budget.ulps {
-            over.push(format!("{}: {found:?}", op.name));
+            over.push(format!("{}: {found}", op.name));
         }
     }
     assert!(over.is_empty(), "on {}:\n{}", device(), over.join("\n"));

@@ -27,6 +27,11 @@ pub struct Budget {
 /// The smallest normal f32.
 pub const TINY: f64 = f32::MIN_POSITIVE as f64;
 
+/// `|x|·TINY` where sigmoid(x) becomes subnormal, at x = -87.3.
+const TAIL: f64 = 1.1e-36;
+/// 2⁻¹⁰²: remainders by anything smaller may be subnormal before the divisor is added.
+const DIVISOR: f64 = 1.98e-31;
+
 const EXACT: Budget = ulps(0.0);
 const FOUR: Budget = ulps(4.0);
 
@@ -106,8 +111,8 @@ pub fn unary() -> Vec<Unary> {
         ("leaky_relu(0.01)", |x| x.leaky_relu(0.01), near, FOUR),
         ("elu(1)", |x| x.elu(1.0), near, FOUR),
         ("selu", Tensor::selu, near, FOUR),
-        ("silu", Tensor::silu, [-90.0, 90.0], FOUR.lost(1e-36)),
-        ("mish", Tensor::mish, [-90.0, 90.0], FOUR.at(At::Result).lost(1e-36)),
+        ("silu", Tensor::silu, [-90.0, 90.0], FOUR.lost(TAIL)),
+        ("mish", Tensor::mish, [-90.0, 90.0], FOUR.lost(TAIL)),
         ("gelu", Tensor::gelu, near, FOUR.at(At::Operand)),
         ("gelu_tanh", Tensor::gelu_tanh, near, FOUR.at(At::Operand)),
         ("hardsigmoid", Tensor::hardsigmoid, near, FOUR.at(At::One)),
@@ -127,7 +132,7 @@ pub fn binary() -> Vec<Binary> {
         ("sub", |a, b| a - b, wide, wide, FOUR),
         ("mul", |a, b| a * b, wide, wide, FOUR),
         ("div", |a, b| a / b, wide, wide, FOUR),
-        ("rem", Tensor::rem, wide, [-20.0, 20.0], FOUR),
+        ("rem", Tensor::rem, wide, [-20.0, 20.0], FOUR.lost(DIVISOR)),
         ("pow", Tensor::pow, [0.0, 30.0], [-25.0, 25.0], FOUR),
         ("atan2", Tensor::atan2, wide, wide, FOUR),
         ("minimum", Tensor::minimum, wide, wide, EXACT),

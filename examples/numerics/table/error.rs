@@ -61,6 +61,19 @@ pub struct Worst {
     pub expected: f64,
 }
 
+impl Worst {
+    /// The operands, in text.
+    pub fn place(&self) -> String {
+        self.operands.iter().map(|x| format!("{x:e}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl std::fmt::Display for Worst {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} at {}: {:e}, not {:e}", self.error, self.place(), self.got, self.expected)
+    }
+}
+
 fn upload(values: &[f32], dtype: DType, device: &Device) -> Result<Tensor> {
     let data = match dtype {
         DType::F64 => HostData::F64(values.iter().map(|&x| f64::from(x)).collect()),
