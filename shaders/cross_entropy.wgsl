@@ -37,7 +37,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     if (lane == 0u) {
         let v = x[first + label];
         // The difference first: the logarithm may vanish beside a large maximum.
-        out[at] = select(log(sums.y) + (sums.x - v), -v, dead || is_lowest(v));
+        out[at] = select(log_of_sum(sums.y) + (sums.x - v), -v, dead || is_lowest(v));
     }
 #end
 }

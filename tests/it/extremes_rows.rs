@@ -220,6 +220,14 @@ fn losses_of_labels_stay_finite_at_the_ends() {
     });
     close("cross_entropy beside a mask", &y, &[2f64.ln()], 1e-6, 0.0);
     close("its gradient", &g, &[0.0, -0.5, 0.5], 1e-6, 1e-7);
+    // A NaN anywhere in a row is not lost.
+    for place in 0..3 {
+        let mut row = [1.0, 2.0, 3.0];
+        row[place] = NAN;
+        let label = Tensor::from_slice(&[1i32], [1], device()).expect("a label");
+        let (y, g) = with_gradient(&row, &[1, 3], |x| loss::cross_entropy(x, &label, Reduction::Mean).expect("a loss"));
+        assert!(y[0].is_nan() && g.iter().all(|g| g.is_nan()), "cross_entropy of {row:?} is {y:?}, gradient {g:?}");
+    }
     // Vectors of length 0 have no direction, and equal ones no distance.
     let zero = tensor(&[0.0; 6], &[2, 3]);
     let signs = tensor(&[1.0, -1.0], &[2]);

@@ -112,7 +112,7 @@ pub fn unary() -> Vec<Unary> {
         ("elu(1)", |x| x.elu(1.0), near, FOUR),
         ("selu", Tensor::selu, near, FOUR),
         ("silu", Tensor::silu, [-90.0, 90.0], FOUR.lost(TAIL)),
-        ("mish", Tensor::mish, [-90.0, 90.0], FOUR.lost(TAIL)),
+        ("mish", Tensor::mish, [-90.0, 90.0], ulps(6.0).lost(TAIL)),
         ("gelu", Tensor::gelu, near, FOUR.at(At::Operand)),
         ("gelu_tanh", Tensor::gelu_tanh, near, FOUR.at(At::Operand)),
         ("hardsigmoid", Tensor::hardsigmoid, near, FOUR.at(At::One)),
