@@ -93,7 +93,7 @@ pub fn unary() -> Vec<Unary> {
         ("log1p", Tensor::log1p, [-1.0, 1e3], FOUR),
         ("sin", Tensor::sin, wide, FOUR),
         ("cos", Tensor::cos, wide, FOUR),
-        ("tan", Tensor::tan, wide, FOUR),
+        ("tan", Tensor::tan, wide, ulps(5.0)),
         ("asin", Tensor::asin, [-1.0, 1.0], FOUR),
         ("acos", Tensor::acos, [-1.0, 1.0], FOUR),
         ("atan", Tensor::atan, near, FOUR),
