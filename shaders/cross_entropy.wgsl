@@ -36,7 +36,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #else
     if (lane == 0u) {
         let v = x[first + label];
-        out[at] = select(sums.x + log(sums.y) - v, -v, dead || is_lowest(v));
+        // The difference first: the logarithm may vanish beside a large maximum.
+        out[at] = select(log_of_sum(sums.y) + (sums.x - v), -v, dead || is_lowest(v));
     }
 #end
 }

@@ -20,14 +20,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
     let dead = sums.y == 0.0;
 #if ${LOG}
-    let shift = sums.x + log(sums.y);
+    // Apart from the maximum, beside which it may vanish.
+    let rest = log_of_sum(sums.y);
 #else
     let scale = 1.0 / sums.y;
 #end
     for (var c = lane; c < cols; c += ${LANES}u) {
         let v = x[first + c];
 #if ${LOG}
-        out[first + c] = select(v - shift, v, dead || is_lowest(v));
+        out[first + c] = select((v - sums.x) - rest, v, dead || is_lowest(v));
 #else
         out[first + c] = select(shifted_exp(v, sums.x) * scale, 0.0, dead);
 #end

@@ -3,9 +3,19 @@ fn is_lowest(v: f32) -> bool {
     return bitcast<u32>(v) == 0xff800000u;
 }
 
-// e^(v - top), and 0 for -∞ without relying on how the driver treats infinities.
+fn is_undefined(v: f32) -> bool {
+    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+}
+
+// e^(v - top), 0 for -∞, NaN for NaN: drivers' exponentials and logarithms of infinity and NaN are their own affair.
 fn shifted_exp(v: f32, top: f32) -> f32 {
-    return select(exp(v - top), 0.0, is_lowest(v));
+    let d = v - top;
+    return select(select(exp(d), d, is_undefined(d)), 0.0, is_lowest(v));
+}
+
+// ln sum; NaN for NaN.
+fn log_of_sum(sum: f32) -> f32 {
+    return select(log(sum), sum, is_undefined(sum));
 }
 
 #if ${LANES} != 1

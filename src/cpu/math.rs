@@ -193,10 +193,27 @@ pub(super) fn minimum(a: f32, b: f32) -> f32 {
     if a < b || a.is_nan() { a } else { b }
 }
 
+/// Zero of its sign for a subnormal number. The threads flush subnormals, which the library's functions don't expect: they
+/// take them apart by bits and then compute with what is 0.
+#[inline(always)]
+fn flushed(x: f32) -> f32 {
+    if x.to_bits() & 0x7f80_0000 == 0 { f32::from_bits(x.to_bits() & 0x8000_0000) } else { x }
+}
+
+/// `aᵇ` with C's special cases
+pub(super) fn pow(a: f32, b: f32) -> f32 {
+    flushed(a).powf(flushed(b))
+}
+
+/// the angle of the point (x, y)
+pub(super) fn atan2(y: f32, x: f32) -> f32 {
+    flushed(y).atan2(flushed(x))
+}
+
 /// `a - b·floor(a/b)`, with the divisor's sign.
 #[inline(always)]
 pub(super) fn rem(a: f32, b: f32) -> f32 {
-    let r = a % b;
+    let r = flushed(flushed(a) % flushed(b));
     if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
 }
 
@@ -237,6 +254,21 @@ mod tests {
             }
             println!("{name}: {worst:.2} ulp");
         }
+    }
+
+    #[test]
+    fn subnormal_operands_count_as_0() {
+        let rows = [
+            ("pow(1e-39, 0.5)", pow(1e-39, 0.5), 0.0),
+            ("pow(1e-39, -1)", pow(1e-39, -1.0), f32::INFINITY),
+            ("atan2(1e-45, 1e-45)", atan2(1e-45, 1e-45), 0.0),
+            ("atan2(1e-45, -1e-45)", atan2(1e-45, -1e-45), std::f32::consts::PI),
+            ("rem(-1e-39, 2)", rem(-1e-39, 2.0), 0.0),
+        ];
+        for (name, got, wanted) in rows {
+            assert_eq!(got, wanted, "{name}");
+        }
+        assert!(rem(1.0, 1e-39).is_nan());
     }
 
     #[test]

@@ -32,7 +32,8 @@ const SNIPPETS: &[Snippet] = snippets! {
     hyperbolic needs &["bits", "exp"];
     erf needs &["bits", "exp"];
     activation needs &["bits", "exp", "log"];
-    pow needs &["bits", "exp", "log"];
+    pow needs &["bits", "exp"];
+    rem needs &["bits"];
     integer needs &[];
     convert needs &["bits"];
     half needs &["bits", "convert"];
@@ -82,6 +83,7 @@ fn needed(expr: &Expr, term: &Term, dtype: DType) -> Option<&'static str> {
         },
         Term::Binary(op, a, _) => match (op, expr.terms[a].1.is_float()) {
             (BinaryOp::Pow, true) => Some("pow"),
+            (BinaryOp::Rem, true) => Some("rem"),
             (BinaryOp::Atan2, true) => Some("inverse_trig"),
             (BinaryOp::Minimum | BinaryOp::Maximum, true) => Some("order"),
             (BinaryOp::Div | BinaryOp::Rem | BinaryOp::Pow, false) => Some("integer"),
@@ -159,7 +161,7 @@ pub(crate) fn binary(op: BinaryOp, dtype: DType, a: &str, b: &str) -> String {
         BinaryOp::Sub => format!("{a} - {b}"),
         BinaryOp::Mul => format!("{a} * {b}"),
         BinaryOp::Div if float => format!("{a} / {b}"),
-        BinaryOp::Rem if float => format!("{a} - {b} * floor({a} / {b})"),
+        BinaryOp::Rem if float => format!("rem_f32({a}, {b})"),
         BinaryOp::Div => format!("div_{name}({a}, {b})"),
         BinaryOp::Rem => format!("rem_{name}({a}, {b})"),
         BinaryOp::Pow => format!("pow_{name}({a}, {b})"),

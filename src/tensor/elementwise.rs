@@ -34,7 +34,7 @@ unary! {
     neg: Neg, Number;
     /// `|x|`.
     abs: Abs, Number;
-    /// -1, 0 or 1 by sign; NaN stays NaN. The gradient is 0.
+    /// -1, 0 or 1 by sign; 0 for NaN, as in PyTorch. The gradient is 0.
     sign: Sign, Number;
     /// `√x`; NaN below 0.
     sqrt: Sqrt, Float;
@@ -115,7 +115,8 @@ binary! {
     mul: Mul;
     /// `a / b`, broadcast; integers truncate, and divided by 0 give 0.
     div: Div;
-    /// `a` to the power `b`, broadcast; a negative base needs a whole exponent.
+    /// `a` to the power `b`, broadcast; a negative base needs a whole exponent. Special cases are C's: `x⁰` and `1ˣ` are 1 even
+    /// for NaN.
     pow: Pow;
     /// `a - b·⌊a/b⌋`, broadcast: the result has the divisor's sign.
     rem: Rem;

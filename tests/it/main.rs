@@ -4,6 +4,8 @@
 
 mod common;
 mod eval;
+mod extremes;
+mod extremes_rows;
 mod extremes_shape;
 mod fixtures;
 mod fixtures_core;
@@ -13,6 +15,8 @@ mod fixtures_shape;
 mod fuzz;
 mod gradients;
 mod layers_image;
+#[path = "../../examples/numerics/table/mod.rs"]
+mod numerics;
 mod ops;
 mod optim;
 mod ordering;
@@ -27,3 +31,4 @@ mod shaders;
 mod steady;
 mod storage;
 mod table;
+mod ulp;

@@ -1,0 +1,180 @@
+//! Measuring errors: a device's f32 results against f64.
+//!
+//! The CPU device runs f64 node by node on its reference executor: that is the truth here. A device may flush subnormal
+//! numbers, operands and results alike; an error is the least over what that allows.
+
+use super::elementwise::{At, Binary, Budget, TINY, Unary};
+use wgrad::{DType, Device, HostData, Result, Tensor};
+
+/// The end of f32's range: what rounds to infinity.
+const OVERFLOW: f64 = f32::MAX as f64 * (1.0 + f32::EPSILON as f64 / 4.0);
+
+/// SplitMix64, for bits that differ from the generator under test.
+pub struct Bits(pub u64);
+
+impl Bits {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform on [0, 1).
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Any f32 but a subnormal.
+    fn normal(&mut self) -> f32 {
+        loop {
+            let x = f32::from_bits(self.next() as u32);
+            if !x.is_subnormal() {
+                return x;
+            }
+        }
+    }
+}
+
+/// `n` numbers evenly over a range, as many of all magnitudes in it, and as many random bit patterns.
+pub fn sweep([low, high]: [f64; 2], n: usize, seed: u64) -> Vec<f32> {
+    let mut bits = Bits(seed);
+    let mut values = Vec::with_capacity(3 * n);
+    values.extend((0..n).map(|i| (low + (high - low) * (i as f64 + bits.unit()) / n as f64) as f32));
+    let inside = |x: f64| if x < low || x > high { x.clamp(low, high) } else { x };
+    for i in 0..n {
+        let largest = low.abs().max(high.abs());
+        let magnitude = largest * 10f64.powf(-8.0 * bits.unit());
+        values.push(inside(if i % 2 == 0 { magnitude } else { -magnitude }) as f32);
+    }
+    values.extend((0..n).map(|_| bits.normal()));
+    values
+}
+
+/// The worst error of an op, in the unit of its budget, and where.
+#[derive(Debug, Clone)]
+pub struct Worst {
+    pub error: f64,
+    pub operands: Vec<f32>,
+    pub got: f64,
+    pub expected: f64,
+}
+
+impl Worst {
+    /// The operands, in text.
+    pub fn place(&self) -> String {
+        self.operands.iter().map(|x| format!("{x:e}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl std::fmt::Display for Worst {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.2} at {}: {:e}, not {:e}", self.error, self.place(), self.got, self.expected)
+    }
+}
+
+fn upload(values: &[f32], dtype: DType, device: &Device) -> Result<Tensor> {
+    let data = match dtype {
+        DType::F64 => HostData::F64(values.iter().map(|&x| f64::from(x)).collect()),
+        _ => HostData::F32(values.to_vec()),
+    };
+    Tensor::from_host(data, dtype, [values.len()], device)
+}
+
+fn read(t: &Tensor) -> Result<Vec<f64>> {
+    Ok(t.to_host()?.to_f64())
+}
+
+/// Zero of a subnormal's sign; anything else as it is.
+fn flushed(x: f32) -> f32 {
+    if x.is_subnormal() { 0f32.copysign(x) } else { x }
+}
+
+/// Errors of a unary op on a device, one an element: (error, got, expected).
+pub fn unary_errors(op: &Unary, x: &[f32], device: &Device) -> Result<Vec<(f64, f64, f64)>> {
+    let cpu = Device::cpu()?;
+    let got = read(&(op.run)(&upload(x, DType::F32, device)?))?;
+    let expected = read(&(op.run)(&upload(x, DType::F64, &cpu)?))?;
+    let from_flushed: Vec<f32> = x.iter().map(|&x| flushed(x)).collect();
+    let alternative = read(&(op.run)(&upload(&from_flushed, DType::F64, &cpu)?))?;
+    let errors = (0..x.len()).map(|i| {
+        let of = |e: f64| error(got[i], e, f64::from(x[i]), op.budget);
+        (of(expected[i]).min(of(alternative[i])), got[i], expected[i])
+    });
+    Ok(errors.collect())
+}
+
+/// Errors of a binary op on a device.
+pub fn binary_errors(op: &Binary, a: &[f32], b: &[f32], device: &Device) -> Result<Vec<(f64, f64, f64)>> {
+    let cpu = Device::cpu()?;
+    let got = read(&(op.run)(&upload(a, DType::F32, device)?, &upload(b, DType::F32, device)?))?;
+    let [fa, fb] = [a, b].map(|v| v.iter().map(|&x| flushed(x)).collect::<Vec<f32>>());
+    let mut expected = Vec::new();
+    for (a, b) in [(a, b), (&fa[..], b), (a, &fb[..]), (&fa[..], &fb[..])] {
+        expected.push(read(&(op.run)(&upload(a, DType::F64, &cpu)?, &upload(b, DType::F64, &cpu)?))?);
+    }
+    let errors = (0..a.len()).map(|i| {
+        let least = expected.iter().map(|e| error(got[i], e[i], f64::from(a[i]), op.budget)).fold(f64::INFINITY, f64::min);
+        (least, got[i], expected[0][i])
+    });
+    Ok(errors.collect())
+}
+
+/// The largest of `errors`.
+pub fn worst(errors: &[(f64, f64, f64)], operands: &[&[f32]]) -> Worst {
+    let mut worst = Worst { error: -1.0, operands: Vec::new(), got: 0.0, expected: 0.0 };
+    for (i, &(error, got, expected)) in errors.iter().enumerate() {
+        if error > worst.error {
+            worst = Worst { error, operands: operands.iter().map(|v| v[i]).collect(), got, expected };
+        }
+    }
+    worst
+}
+
+/// The distance of a result from the truth in ULPs at the place that the budget names; ∞ for a wrong NaN or infinity.
+///
+/// Zeros are equal whatever their signs. Results that are lost to flushing, or round to infinity, count as 0.
+pub fn error(got: f64, expected: f64, operand: f64, budget: Budget) -> f64 {
+    if got.is_nan() || expected.is_nan() {
+        return if got.is_nan() && expected.is_nan() { 0.0 } else { f64::INFINITY };
+    }
+    if got == expected || (expected.abs() >= OVERFLOW && got == expected.signum() * f64::INFINITY) {
+        return 0.0;
+    }
+    if expected.is_infinite() {
+        return f64::INFINITY;
+    }
+    if expected.abs() < budget.lost * (1.0 + 1e-6)
+        && (got.abs() <= budget.lost && (got == 0.0 || got.signum() == expected.signum()))
+    {
+        return 0.0;
+    }
+    let magnitude = match budget.at {
+        At::Result => expected.abs(),
+        At::One => expected.abs().max(1.0),
+        At::Operand => expected.abs().max(operand.abs().min(f64::from(f32::MAX))),
+    };
+    // Infinity in place of a number near the end of the range is off by what lies between.
+    let got = if got.is_infinite() { got.signum() * f64::from(f32::MAX) * (1.0 + f64::from(f32::EPSILON)) } else { got };
+    (got - expected).abs() / ulp(magnitude)
+}
+
+/// The spacing of f32 numbers at a magnitude.
+fn ulp(magnitude: f64) -> f64 {
+    let exponent = magnitude.clamp(TINY, f64::from(f32::MAX)).log2().floor();
+    (exponent - 23.0).exp2()
+}
+
+/// `Σ(got - expected)² / Σ expected²`; 0 for equals, ∞ if a value is not finite where the other is.
+pub fn normalised(got: &[f64], expected: &[f64]) -> f64 {
+    let error: f64 = got.iter().zip(expected).map(|(g, e)| if g == e { 0.0 } else { (g - e) * (g - e) }).sum();
+    let norm: f64 = expected.iter().map(|e| e * e).sum();
+    if error == 0.0 {
+        0.0
+    } else if error.is_nan() || got.len() != expected.len() {
+        f64::INFINITY
+    } else {
+        error / norm
+    }
+}

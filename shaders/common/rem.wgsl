@@ -1,0 +1,32 @@
+// The remainder with the divisor's sign, exact like C's fmod: long division of the mantissas, 8 bits a turn, at most 32 turns.
+
+// The mantissa with its leading bit, of a normal number.
+fn mantissa_f32(x: f32) -> u32 {
+    return (bitcast<u32>(x) & 0x007fffffu) | 0x00800000u;
+}
+
+fn rem_f32(a: f32, b: f32) -> f32 {
+    let ua = bitcast<u32>(a) & 0x7fffffffu;
+    let ub = bitcast<u32>(b) & 0x7fffffffu;
+    // Subnormal numbers count as 0.
+    if (ua >= 0x7f800000u || ub > 0x7f800000u || ub < 0x00800000u) {
+        return from_bits_f32(0x7fc00000u);
+    }
+    var r = abs(a);
+    if (ua < 0x00800000u) {
+        r = 0.0;
+    } else if (ua >= ub) {
+        let divisor = mantissa_f32(b);
+        var m = mantissa_f32(a) % divisor;
+        var left = (ua >> 23u) - (ub >> 23u);
+        while (left > 0u && m > 0u) {
+            let step = min(left, 8u);
+            m = (m << step) % divisor;
+            left -= step;
+        }
+        // m * 2^(exponent of b): below 2^24, so exact, in two factors because the power alone may be subnormal.
+        r = f32(m) * 1.1920929e-7 * bitcast<f32>(ub & 0x7f800000u);
+    }
+    r = select(r, -r, (bitcast<u32>(a) >> 31u) == 1u);
+    return select(r, r + b, r != 0.0 && ((r < 0.0) != (b < 0.0)));
+}
