@@ -184,8 +184,8 @@ impl<'g> Lowering<'g> {
         if written == 0 && write.is_some() {
             return;
         }
-        let size = |b: BufferId| (self.plan.buffers[b].len * self.plan.buffers[b].dtype.size()) as u64;
-        let bytes = reads.iter().chain(&write).map(|&b| size(b)).sum();
+        let size = |b: BufferId| (self.plan.buffers[b].len as u64).saturating_mul(self.plan.buffers[b].dtype.size() as u64);
+        let bytes = reads.iter().chain(&write).map(|&b| size(b)).fold(0, u64::saturating_add);
         let flops = super::explain::flops(&kernel, written);
         self.plan.steps.push(Step { kernel, reads, write, level: 0, flops, bytes });
     }

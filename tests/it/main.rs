@@ -22,5 +22,6 @@ mod refusals_index;
 mod refusals_shape;
 mod samples;
 mod shaders;
+mod sizes;
 mod steady;
 mod table;
