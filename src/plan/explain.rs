@@ -9,7 +9,9 @@ use std::fmt::Write;
 pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
     match kernel {
         Kernel::Elementwise(e) => product(&[e.terms.len(), written]),
-        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => product(&[value.terms.len().max(1), value.shape.numel()]),
+        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => {
+            product(&[value.terms.len().max(1), value.shape.numel()])
+        }
         Kernel::MatMul(m) => product(&[2, m.k, written]),
         // All three products of a convolution multiply the same pairs.
         Kernel::Conv2d(c) => product(&c.y).saturating_mul(2).saturating_mul(product(&c.w[1..])),

@@ -216,7 +216,7 @@ fn rows_at_the_grid_limit() {
         }),
         ("reduce", |r| {
             let x = pattern(&[r, 5]);
-            let row = |i: usize| (0..5).map(|j| f64::from(at(i * 5 + j)));
+            let row = |i: usize| (0..5).map(move |j| f64::from(at(i * 5 + j)));
             holds("rows", &x.sum(1, false), r, 0.0, |i| row(i).sum());
             holds("row maxima", &x.max(1, false), r, 0.0, |i| row(i).fold(0.0, f64::max));
             let first = |i: usize| (0..5).rev().max_by(|&a, &b| at(i * 5 + a).total_cmp(&at(i * 5 + b)));
@@ -227,7 +227,8 @@ fn rows_at_the_grid_limit() {
         }),
         ("softmax and cross entropy", |r| {
             // One logit far above: the others' shares vanish in f32.
-            let hot = pattern(&[r]).rem(&Tensor::scalar(4.0, device()).expect("valid")).cast(DType::I32).one_hot(4).cast(DType::F32);
+            let hot =
+                pattern(&[r]).rem(&Tensor::scalar(4.0, device()).expect("valid")).cast(DType::I32).one_hot(4).cast(DType::F32);
             let hit = |i: usize| i % 251 % 4;
             let y = (&hot * 200.0).softmax(1);
             holds("softmax", &y, 4 * r, 0.0, |i| f64::from(u8::from(hit(i / 4) == i % 4)));
