@@ -34,11 +34,16 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     rest = rest / OH;
     let first_c = (rest % CT) * ${TC}u;
     rest = rest / CT;
+#if ${SPLITS} != 1
+    // Long sums are split by channels; another launch adds the parts.
+    let split = rest / ${PAIRS}u;
+    rest = rest % ${PAIRS}u;
+#end
     let group = rest % GROUPS;
     // rest / GROUPS is the image, so `rest` counts (image, group) pairs.
 
     var acc: array<f32, ${TP} * ${TC}>;
-    for (var ic = 0u; ic < IC; ic++) {
+    for (var ic = ${IC_FROM}; ic < ${IC_TO}; ic++) {
         let plane = (rest * IC + ic) * (IH * IW);
         for (var kh = 0u; kh < ${KH}u; kh++) {
             // Negative coordinates wrap around and fail the comparison with the length.
@@ -86,7 +91,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         }
     }
 
-    let base = ((rest * OC + first_c) * OH + y) * OW + x;
+    let base = ((rest * OC + first_c) * OH + y) * OW + x${OUT_AT};
     let here = thread < total;
 #for c in 0..${TC}
     if (here && first_c + ${c}u < OC) {

@@ -36,6 +36,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     rest = rest / OH;
     let first_c = (rest % CT) * ${TC}u;
     rest = rest / CT;
+#if ${SPLITS} != 1
+    // Long sums are split by channels; another launch adds the parts.
+    let split = rest / ${PAIRS}u;
+    rest = rest % ${PAIRS}u;
+#end
     let group = rest % GROUPS;
 
     // The first tap that hits; every ${KH_STEP}-th (${KW_STEP}-th) after it does too.
@@ -49,7 +54,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
 
     var acc: array<f32, ${TP} * ${TC}>;
-    for (var ic = 0u; ic < IC; ic++) {
+    for (var ic = ${IC_FROM}; ic < ${IC_TO}; ic++) {
         let plane = (rest * IC + ic) * (IH * IW);
         for (var kh = first_kh; kh < ${KH}u; kh += ${KH_STEP}u) {
             // The sum has no remainder; a multiple of the stride keeps it from going below 0.
@@ -78,7 +83,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         }
     }
 
-    let base = ((rest * OC + first_c) * OH + y) * OW;
+    let base = ((rest * OC + first_c) * OH + y) * OW${OUT_AT};
     let here = thread < total;
 #for c in 0..${TC}
 #for p in 0..${TP}

@@ -1,5 +1,6 @@
 //! Convolutions as implicit products by register tiles: `shaders/conv2d*.wgsl`. Geometry is baked, the batch is data.
 
+use super::source::{MAX_LOOP, need_loop};
 use super::{Epilogue, need_f32, record_len, split_sum, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
@@ -168,7 +169,14 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
     let ocp = oc.next_multiple_of(tc);
     let (xt, ct) = (per_residue.div_ceil(tp), oc.div_ceil(tc));
     let residues = if strided { spec.stride[1] } else { 1 };
-    let threads = batch * groups * ct * oh * residues * xt;
+    // Iterations that a channel and the search for the first tap take; a sum past the limit is split by channels.
+    let per_channel = 1 + kh * (1 + kw);
+    need_loop(step.kernel.name(), per_channel + kh + kw, caps)?;
+    let splits = (ic * per_channel).div_ceil(MAX_LOOP.saturating_sub(kh + kw).max(1)).clamp(1, ic.max(1));
+    let part = ic.div_ceil(splits);
+    let splits = ic.div_ceil(part.max(1)).max(1);
+    let len = batch * groups * oc * oh * ow;
+    let threads = splits * batch * groups * ct * oh * residues * xt;
 
     // The packed weights are scratch 0.
     let packed = groups * ic * kh * kw * ocp;
@@ -184,7 +192,7 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
     };
 
     let mut record = vec![word(threads), word(0), word(0), word(0)];
-    let direct = Epilogue::fits(&conv.epilogue);
+    let direct = splits == 1 && Epilogue::fits(&conv.epilogue);
     let epilogue = if direct { Epilogue::new(&conv.epilogue, step, plan, 3, record.len()) } else { Epilogue::none() };
     record.extend(&epilogue.words);
     // The flipped convolution's padding may be negative; it is subtracted modulo 2³².
@@ -204,6 +212,11 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
         .set("RECORD", record_len(record.len()))
         .set("GROUPS", groups)
         .set("IC", ic)
+        .set("SPLITS", splits)
+        .set("PAIRS", batch * groups)
+        .set("IC_FROM", if splits == 1 { "0u".into() } else { format!("split * {part}u") })
+        .set("IC_TO", if splits == 1 { "IC".into() } else { format!("min(split * {part}u + {part}u, IC)") })
+        .set("OUT_AT", if splits == 1 { String::new() } else { format!(" + split * {len}u") })
         .set("OC", oc)
         .set("OCP", ocp)
         .set("IH", ih)
@@ -248,9 +261,8 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
     let product = Program { name, source, operands, record, grid: caps.grid(threads.div_ceil(lanes(caps))) };
     let mut lowered = Lowered { programs: vec![pack, product], scratch: vec![(packed * 4) as u64] };
     if !direct {
-        let len = batch * groups * oc * oh * ow;
-        lowered.scratch.push((len * 4) as u64);
-        lowered.programs.push(split_sum(&conv.epilogue, step, plan, caps, 1, (len, 1))?);
+        lowered.scratch.push((splits * len * 4) as u64);
+        lowered.programs.push(split_sum(&conv.epilogue, step, plan, caps, 1, (len, splits))?);
     }
     Ok(lowered)
 }
@@ -279,7 +291,9 @@ fn weight_grad(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<L
     let rows = batch * oh;
     // Enough threads to fill the device, and at least some rows each.
     let wanted: usize = if caps.software { 512 } else { 16_384 };
-    let splits = wanted.div_ceil(tiles).min(rows.div_ceil(4)).max(1);
+    let per_row = 2 + ow.div_ceil(pixels);
+    need_loop(step.kernel.name(), per_row, caps)?;
+    let splits = wanted.div_ceil(tiles).min(rows.div_ceil(4)).max((rows * per_row).div_ceil(MAX_LOOP)).max(1);
     let part = rows.div_ceil(splits).max(1);
     let splits = rows.div_ceil(part).max(1);
     let threads = tiles * splits;

@@ -1,5 +1,6 @@
 //! Pooling and its adjoints: `shaders/pool.wgsl`, and `shaders/pool_tiled.wgsl` for the usual 2x2 maximum.
 
+use super::source::need_loop;
 use super::{need_f32, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
@@ -15,6 +16,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     if let Some(program) = tiled(step, caps)? {
         return Ok(Lowered { programs: vec![program], scratch: vec![] });
     }
+    need_loop("pool", spec.kernel[0] * (1 + spec.kernel[1]), caps)?;
     let planes = x[0] * x[1];
     let apart = (0..2).all(|d| spec.stride[d] > spec.dilation[d] * (spec.kernel[d] - 1));
     let cells = [0, 1].map(|d| (x[d + 2] + spec.padding[d]).div_ceil(spec.stride[d]));

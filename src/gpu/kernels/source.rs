@@ -71,3 +71,15 @@ pub(crate) fn size_word(n: usize) -> Result<u32> {
         help: "use smaller tensors or batches".into(),
     })
 }
+
+/// Refuses a kernel that a software adapter would silently cut short, and that cannot be split: see [`MAX_LOOP`].
+pub(crate) fn need_loop(op: &'static str, iterations: usize, caps: &Caps) -> Result<()> {
+    if !caps.software || iterations <= MAX_LOOP {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        op,
+        reason: format!("a thread would loop {iterations} times, and software adapters end loops after 65,535"),
+        help: "use smaller windows or shorter rows, or the CPU device".into(),
+    })
+}
