@@ -361,7 +361,7 @@ fn images_and_channels_at_the_grid_limit() {
     run(&families, ROWS);
 }
 
-/// 65,537 blocks of an optimizer's table lie past a binding; this many parameters of one block each reach the folded grid.
+/// A layer with running statistics over that many channels.
 #[test]
 fn a_module_normalises_65_537_channels() {
     let c = 65_537;
