@@ -85,6 +85,7 @@ impl CpuExecutor {
     pub fn compile(&self, graph: &Graph, plan: Arc<Plan>) -> Result<Compiled> {
         let is_f64 = graph.nodes.iter().any(|n| n.dtype == DType::F64) || plan.buffers.iter().any(|b| b.dtype == DType::F64);
         if is_f64 {
+            crate::plan::sizes::check_nodes(graph)?;
             return Ok(Compiled { code: Code::Graph(graph.clone()) });
         }
         let kernels = plan.steps.iter().map(|step| Prepared::new(&plan, step)).collect::<Result<_>>()?;

@@ -79,3 +79,26 @@ pub(super) fn gemm([m, n, k]: [usize; 3], dst: &mut [f32], accumulate: bool, a: 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The one CPU kernel that writes through raw pointers, between 1,024 sentinels on both sides.
+    #[test]
+    fn products_stay_within_their_output() {
+        const GUARD: usize = 1024;
+        for [m, n, k] in [[1, 1, 1], [3, 5, 7], [17, 1, 33], [1, 65, 2], [63, 65, 64], [130, 129, 3], [4, 4, 0]] {
+            for parallel in [false, true] {
+                let (a, b) = (vec![2.0; m * k], vec![0.5; k * n]);
+                let a = Matrix { data: &a, offset: 0, row: k as i64, col: 1 };
+                let b = Matrix { data: &b, offset: 0, row: n as i64, col: 1 };
+                let mut memory = vec![-7.5; m * n + 2 * GUARD];
+                gemm([m, n, k], &mut memory[GUARD..GUARD + m * n], false, a, b, parallel).unwrap();
+                let what = format!("{m}x{n}x{k}");
+                assert!(memory[GUARD..GUARD + m * n].iter().all(|&v| v == k as f32), "{what}");
+                assert!(memory[..GUARD].iter().chain(&memory[GUARD + m * n..]).all(|&v| v == -7.5), "{what}: a sentinel");
+            }
+        }
+    }
+}

@@ -159,7 +159,11 @@ fn plan_for(device: &Device, gathered: &Gathered) -> Result<Arc<Compiled>> {
         return Ok(found);
     }
     let graph = Arc::new(gathered.graph.clone());
-    let options = Options { fuse: inner.fuse, gradient_arena: !device.is_cpu(), max_operands: 7 };
+    let max_bytes = match &inner.backend {
+        Backend::Cpu(_) => u64::MAX,
+        Backend::Gpu(gpu) => gpu.max_bytes(),
+    };
+    let options = Options { fuse: inner.fuse, gradient_arena: !device.is_cpu(), max_operands: 7, max_bytes };
     let plan = Arc::new(crate::plan::compile::compile(&graph, options)?);
     let code: Box<dyn std::any::Any + Send + Sync> = match &inner.backend {
         Backend::Cpu(cpu) => Box::new(cpu.compile(&graph, plan.clone())?),

@@ -119,6 +119,12 @@ impl GpuExecutor {
         self.context.caps
     }
 
+    /// The most bytes of one buffer.
+    pub fn max_bytes(&self) -> u64 {
+        // Memory is taken in grains of 16 bytes.
+        self.context.caps.max_binding.min(self.context.limits.max_buffer_size) / 16 * 16
+    }
+
     /// Whether it computes on the host's cores.
     pub fn is_software(&self) -> bool {
         self.context.info.is_software()

@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub gradient_arena: bool,
     /// The most buffers that a kernel reads besides the one it writes.
     pub max_operands: usize,
+    /// The most bytes of one value.
+    pub max_bytes: u64,
 }
 
 /// The most nodes that are fused into one expression.
@@ -33,7 +35,10 @@ pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
     for _ in 0..=graph.nodes.len() {
         match Lowering::new(graph, &materialised, options).run()? {
             Outcome::Materialise(node) => materialised[node] = true,
-            Outcome::Done(plan) => return Ok(schedule::schedule(plan)),
+            Outcome::Done(plan) => {
+                super::sizes::check(&plan, options.max_bytes)?;
+                return Ok(schedule::schedule(plan));
+            }
         }
     }
     Err(Error::internal("lowering does not settle"))

@@ -1,29 +1,28 @@
 //! Plans for human eyes: one line a kernel.
 
+use super::sizes::product;
 use super::{Kernel, Place, Plan};
 use crate::gpu::profile::LaunchTime;
 use std::fmt::Write;
 
 /// Floating-point operations of a kernel that writes `written` elements, roughly.
 pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
-    let n = match kernel {
-        Kernel::Elementwise(e) => e.terms.len() * written,
-        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => value.terms.len().max(1) * value.shape.numel(),
-        Kernel::MatMul(m) => 2 * m.k * written,
-        Kernel::Conv2d(c) => {
-            // All three products multiply the same pairs.
-            2 * c.y.iter().product::<usize>() * c.w[1..].iter().product::<usize>()
+    match kernel {
+        Kernel::Elementwise(e) => product(&[e.terms.len(), written]),
+        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => {
+            product(&[value.terms.len().max(1), value.shape.numel()])
         }
-        Kernel::Pool { spec, y, .. } => y.iter().product::<usize>() * spec.kernel.iter().product::<usize>(),
+        Kernel::MatMul(m) => product(&[2, m.k, written]),
+        // All three products of a convolution multiply the same pairs.
+        Kernel::Conv2d(c) => product(&c.y).saturating_mul(2).saturating_mul(product(&c.w[1..])),
+        Kernel::Pool { spec, y, .. } => product(y).saturating_mul(product(&spec.kernel)),
         Kernel::Softmax { rows, cols, .. } | Kernel::CrossEntropy { rows, cols } | Kernel::CrossEntropyGrad { rows, cols } => {
-            8 * rows * cols
+            product(&[8, *rows, *cols])
         }
-        Kernel::ArgSort { rows, cols, .. } => rows * cols * (cols.max(&2).ilog2() as usize + 1),
-        Kernel::Gather { .. } => 0,
-        Kernel::ScatterAdd { cols, n, .. } => cols * n,
-        Kernel::OptimStep { .. } => 0,
-    };
-    n as u64
+        Kernel::ArgSort { rows, cols, .. } => product(&[*rows, *cols, (*cols).max(2).ilog2() as usize + 1]),
+        Kernel::ScatterAdd { cols, n, .. } => product(&[*cols, *n]),
+        Kernel::Gather { .. } | Kernel::OptimStep { .. } => 0,
+    }
 }
 
 impl Plan {

@@ -185,7 +185,7 @@ impl<'g> Lowering<'g> {
             return;
         }
         let size = |b: BufferId| self.plan.buffers[b].dtype.bytes(self.plan.buffers[b].len) as u64;
-        let bytes = reads.iter().chain(&write).map(|&b| size(b)).sum();
+        let bytes = reads.iter().chain(&write).map(|&b| size(b)).fold(0, u64::saturating_add);
         let flops = super::explain::flops(&kernel, written);
         self.plan.steps.push(Step { kernel, reads, write, level: 0, flops, bytes });
     }

@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub mod expr;
 mod lower;
 mod schedule;
+pub(crate) mod sizes;
 
 use crate::dtype::DType;
 use crate::graph::op::{ConvSpec, OptimRule, PoolOp, PoolSpec, ReduceOp};

@@ -28,6 +28,7 @@ mod refusals_index;
 mod refusals_shape;
 mod samples;
 mod shaders;
+mod sizes;
 mod steady;
 mod storage;
 mod table;

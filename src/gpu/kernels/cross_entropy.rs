@@ -1,6 +1,7 @@
 //! Cross entropy of logits and labels, and its gradient: `shaders/cross_entropy.wgsl`.
 
 use super::softmax::RowLaunch;
+use super::source::check_loops;
 use super::{need_f32, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
@@ -16,6 +17,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     };
     need_f32("cross_entropy", step, plan, if grad { &[0, 2] } else { &[0] })?;
     let launch = RowLaunch::of(cols, caps);
+    check_loops(step.kernel.name(), 3 * cols.div_ceil(launch.lanes), caps)?;
     let source = launch.fill(Shader::new().set("GRAD", usize::from(grad))).render("cross_entropy")?;
     let mut operands: Vec<Operand> = (0..step.reads.len()).map(Operand::Read).collect();
     operands.push(Operand::Write);

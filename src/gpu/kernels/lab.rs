@@ -20,8 +20,30 @@ pub(crate) struct Lab {
 pub(crate) struct Prepared {
     programs: Vec<(wgpu::ComputePipeline, wgpu::BindGroup, [u32; 3])>,
     #[cfg_attr(not(test), allow(dead_code, reason = "only tests look at results"))]
-    written: Vec<wgpu::Buffer>,
+    written: Vec<Guarded>,
+    #[cfg_attr(not(test), allow(dead_code, reason = "only tests look at results"))]
+    scratch: Vec<Guarded>,
     name: String,
+}
+
+/// Sentinels of 32 bits before and after all memory that a program binds: 1,024 of them, and what rounds a value up to 16 bytes.
+const GUARD: u64 = 1024 * 4;
+/// A sentinel: as f32 a NaN that no arithmetic makes, as i32 an index far outside.
+const SENTINEL: u32 = 0xFFA5_FFA5;
+
+/// Memory between sentinels.
+struct Guarded {
+    buffer: wgpu::Buffer,
+    /// Bytes of the value, which starts at [`GUARD`].
+    bytes: u64,
+}
+
+impl Guarded {
+    fn binding(&self) -> wgpu::BindingResource<'_> {
+        // Whole vectors, as the executor binds.
+        let size = wgpu::BufferSize::new(self.bytes.max(4).next_multiple_of(16));
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &self.buffer, offset: GUARD, size })
+    }
 }
 
 /// Memory that programs bind beyond reads and scratch: the written tensor or an optimizer's arenas.
@@ -53,12 +75,13 @@ impl Lab {
     /// Compiles and binds. `reads` are the step's reads, `targets` what it writes.
     pub fn prepare(&self, lowered: &Lowered, reads: &[HostData], targets: &[Target]) -> Prepared {
         let filled = |data: &[u8]| {
-            let size = (data.len().max(4) as u64).next_multiple_of(16);
+            let size = (data.len().max(4) as u64).next_multiple_of(16) + 2 * GUARD;
             let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
             let buffer =
                 self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
-            self.queue.write_buffer(&buffer, 0, data);
-            buffer
+            self.queue.write_buffer(&buffer, 0, &SENTINEL.to_le_bytes().repeat((size / 4) as usize));
+            self.queue.write_buffer(&buffer, GUARD, data);
+            Guarded { buffer, bytes: data.len() as u64 }
         };
         let inputs: Vec<_> = reads.iter().map(|d| filled(d.bytes())).collect();
         let scratch: Vec<_> = lowered.scratch.iter().map(|&n| filled(&vec![0xFF; n as usize])).collect();
@@ -70,13 +93,13 @@ impl Lab {
         };
         let programs = lowered.programs.iter().map(|p| self.bind(p, &buffer_of)).collect();
         let name = lowered.programs.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join("+");
-        Prepared { programs, written, name }
+        Prepared { programs, written, scratch, name }
     }
 
     fn bind<'a>(
         &self,
         program: &Program,
-        buffer_of: &impl Fn(Operand) -> &'a wgpu::Buffer,
+        buffer_of: &impl Fn(Operand) -> &'a Guarded,
     ) -> (wgpu::ComputePipeline, wgpu::BindGroup, [u32; 3]) {
         let module = self.module(&program.source);
         let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
@@ -113,7 +136,7 @@ impl Lab {
         self.queue.write_buffer(&record, 0, bytemuck::cast_slice(&words));
         let mut bound = vec![wgpu::BindGroupEntry { binding: 0, resource: record.as_entire_binding() }];
         for (i, &operand) in program.operands.iter().enumerate() {
-            bound.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer_of(operand).as_entire_binding() });
+            bound.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer_of(operand).binding() });
         }
         let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &bound });
         (pipeline, group, program.grid)
@@ -148,24 +171,41 @@ impl Lab {
         start.elapsed().as_secs_f64()
     }
 
-    /// What target number `n` holds.
+    /// The same device, without wgpu's runtime checks in the shaders.
+    #[cfg(test)]
+    pub fn unchecked(&self) -> Self {
+        Self { device: self.device.clone(), queue: self.queue.clone(), checked: false }
+    }
+
+    /// What target number `n` holds. Fails if a program wrote over the sentinels around it or around scratch memory.
     #[cfg(test)]
     pub fn read(&self, prepared: &Prepared, n: usize, dtype: DType, len: usize) -> HostData {
-        let source = &prepared.written[n];
+        for guarded in prepared.written.iter().chain(&prepared.scratch) {
+            let bytes = self.bytes(&guarded.buffer);
+            let value = GUARD as usize..(GUARD + guarded.bytes) as usize;
+            let sentinels = bytes.chunks(4).enumerate().filter(|(word, _)| !value.contains(&(word * 4)));
+            let broken: Vec<i64> = sentinels
+                .filter(|(_, word)| *word != SENTINEL.to_le_bytes())
+                .map(|(word, _)| word as i64 - GUARD as i64 / 4)
+                .collect();
+            let words = guarded.bytes / 4;
+            assert!(broken.is_empty(), "{} wrote outside its {words} elements: {broken:?}", prepared.name);
+        }
+        let bytes = self.bytes(&prepared.written[n].buffer);
+        HostData::from_padded(dtype, &bytes[GUARD as usize..][..dtype.bytes(len)], len)
+    }
+
+    #[cfg(test)]
+    fn bytes(&self, source: &wgpu::Buffer) -> Vec<u8> {
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: source.size(),
-            usage,
-            mapped_at_creation: false,
-        });
+        let size = source.size();
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(source, 0, &staging, 0, source.size());
+        encoder.copy_buffer_to_buffer(source, 0, &staging, 0, size);
         self.queue.submit([encoder.finish()]);
         staging.map_async(wgpu::MapMode::Read, .., |_| {});
         self.device.poll(wgpu::PollType::wait_indefinitely()).expect("the device answers");
-        let view = staging.get_mapped_range(..).expect("mapped");
-        HostData::from_padded(dtype, &view, len)
+        staging.get_mapped_range(..).expect("mapped").to_vec()
     }
 
     /// Milliseconds of the first run (with compilation) and of a run, as the median over about `budget` seconds.

@@ -1,6 +1,6 @@
 //! Softmax over rows: `shaders/softmax.wgsl`.
 
-use super::source::MAX_LOOP;
+use super::source::{MAX_LOOP, check_loops};
 use super::{need_f32, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
@@ -41,6 +41,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     };
     need_f32("softmax", step, plan, &[0])?;
     let launch = RowLaunch::of(cols, caps);
+    check_loops("softmax", 3 * cols.div_ceil(launch.lanes), caps)?;
     let source = launch.fill(Shader::new().set("LOG", usize::from(log))).render("softmax")?;
     let program = Program {
         name: if log { "log_softmax" } else { "softmax" }.into(),

@@ -4,6 +4,7 @@ mod image;
 mod optim;
 mod product;
 mod row;
+mod sentinels;
 
 use super::lab::{Lab, Target, one_step};
 use super::lower;
@@ -49,9 +50,14 @@ fn run_as(lab: &Lab, kernel: Kernel, reads: &[HostData], out: HostData, caps: &C
     let plan = one_step(kernel, &buffers);
     let lowered = lower(&plan.steps[0], &plan, caps).unwrap();
     validate(&lowered);
-    let prepared = lab.prepare(&lowered, reads, &[Target { operand: Operand::Write, data: out }]);
-    lab.run(&prepared, 1);
-    lab.read(&prepared, 0, out_dtype, len).to_f64()
+    let target = [Target { operand: Operand::Write, data: out }];
+    let [checked, unchecked] = [lab, &lab.unchecked()].map(|lab| {
+        let prepared = lab.prepare(&lowered, reads, &target);
+        lab.run(&prepared, 1);
+        lab.read(&prepared, 0, out_dtype, len).to_f64()
+    });
+    close("without runtime checks", &unchecked, &checked, 1e-6);
+    checked
 }
 
 /// Asserts |got - expected| <= tolerance * max(1, |expected|), with NaN and infinities equal to themselves.

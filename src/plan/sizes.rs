@@ -1,0 +1,71 @@
+//! What no device can hold or count, found in a plan before anything is compiled or allocated.
+
+use super::{Kernel, Plan, Step};
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::Graph;
+
+/// Kernels count elements in 32 bits, on every device, so that a program that runs on one is not refused by another.
+const MAX_ELEMENTS: u64 = u32::MAX as u64;
+
+/// Refuses a plan with a value past `max_bytes` or with a kernel that visits more elements than 32 bits can count.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(super) fn check(plan: &Plan, max_bytes: u64) -> Result<()> {
+    for step in &plan.steps {
+        let name = step.kernel.name();
+        need_countable(name, visited(plan, step), DType::F32)?;
+        for &b in step.write.iter().chain(&step.reads) {
+            need_room(name, plan.buffers[b].len as u64, plan.buffers[b].dtype, max_bytes)?;
+        }
+    }
+    plan.buffers.iter().try_for_each(|b| need_room("eval", b.len as u64, b.dtype, max_bytes))
+}
+
+/// As [`check`], for the reference executor, which gives every node memory of its own.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn check_nodes(graph: &Graph) -> Result<()> {
+    graph.nodes.iter().try_for_each(|n| need_countable(n.op.name(), n.shape.numel() as u64, n.dtype))
+}
+
+/// The elements that a kernel's loops run over: at least what it writes, and for reductions what they read through views.
+fn visited(plan: &Plan, step: &Step) -> u64 {
+    let inner = match &step.kernel {
+        Kernel::Elementwise(e) => e.shape.numel() as u64,
+        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => value.shape.numel() as u64,
+        Kernel::MatMul(m) => product(&[m.batch.numel(), m.k, m.m.max(m.n)]),
+        _ => 0,
+    };
+    inner.max(step.write.map_or(0, |w| plan.buffers[w].len as u64))
+}
+
+/// A product that stops at the largest number.
+pub(super) fn product(factors: &[usize]) -> u64 {
+    factors.iter().fold(1, |n, &f| n.saturating_mul(f as u64))
+}
+
+fn need_countable(name: &str, elements: u64, dtype: DType) -> Result<()> {
+    if elements <= MAX_ELEMENTS {
+        return Ok(());
+    }
+    Err(Error::OutOfMemory {
+        bytes: elements.saturating_mul(dtype.size() as u64),
+        reason: format!("{name} runs over {elements} elements, stretched ones included, and kernels count to {MAX_ELEMENTS}"),
+        help: "reduce before you expand, or use smaller batches or tensors".into(),
+    })
+}
+
+fn need_room(name: &str, elements: u64, dtype: DType, max_bytes: u64) -> Result<()> {
+    let bytes = elements.saturating_mul(dtype.size() as u64);
+    if bytes <= max_bytes {
+        return Ok(());
+    }
+    Err(Error::OutOfMemory {
+        bytes,
+        reason: format!("a value of {name} takes {bytes} bytes, and the device's limit is {max_bytes} bytes a buffer"),
+        help: "use smaller batches or tensors".into(),
+    })
+}
