@@ -77,6 +77,13 @@ dropout! {
     DropPath, Some(1), 0, "[n, ..]";
 }
 
+impl Dropout {
+    /// For an op that drops by itself: a probability and the generator while the layer trains.
+    pub(super) fn active(&self, p: f64) -> Option<(f64, Generator)> {
+        (self.mode.is_training() && p > 0.0).then(|| (p, self.generator.clone()))
+    }
+}
+
 /// Drops together what shares the first `axes` coordinates.
 fn drop(x: &Tensor, axes: Option<usize>, p: f64, generator: &Generator) -> Result<Tensor> {
     let Some(axes) = axes else { return Ok(x.dropout(p, generator)) };

@@ -41,6 +41,7 @@ mod fields;
 pub mod init;
 mod linear;
 pub mod loss;
+pub mod models;
 mod module;
 mod norm;
 mod pool;
