@@ -2,10 +2,14 @@
 //! `WGRAD_TEST_DEVICE` names (`cpu` by default; a suffix `+clamped` opens it with WebGPU's default limits).
 
 mod augment;
+mod formula;
+mod layers;
+mod models;
 mod modules;
 mod optimizers;
 mod steady;
 mod traces;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
