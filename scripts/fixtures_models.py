@@ -52,9 +52,13 @@ def integers(name, shape, k):
     return torch.from_numpy(np.floor(uniform(name, math.prod(shape)) * k).astype(np.int64)).reshape(shape)
 
 
-def weight(name, shape):
+def weight(name, shape, batch_norm):
     if name.endswith("running_var"):
         return values(name, shape, 1.0, 0.2)
+    # Batch normalisation leaves most of its output above 0: near dead channels of a narrow, deep network, rounding grows
+    # so fast that PyTorch's own float32 and float64 part within a few steps.
+    if batch_norm and not name.endswith("running_mean"):
+        return values(name, shape, 0.4 if name.endswith("weight") else 0.8, 0.1)
     if len(shape) >= 2:
         return values(name, shape, 0.0, math.sqrt(3.0 / math.prod(shape[1:])))
     return values(name, shape, 1.0 if name.endswith("weight") else 0.0, 0.1)
@@ -66,7 +70,8 @@ def fill(module):
     described = ";".join(f"{k}:{','.join(map(str, v.shape))}" for k, v in state.items())
     with torch.no_grad():
         for k, v in state.items():
-            v.copy_(weight("transformer.wte.weight" if k == "lm_head.weight" else k, tuple(v.shape)))
+            name = "transformer.wte.weight" if k == "lm_head.weight" else k
+            v.copy_(weight(name, tuple(v.shape), k.rsplit(".", 1)[0] + ".running_mean" in state))
     return described
 
 
