@@ -3,7 +3,7 @@
 use super::init::{self, Init};
 use super::module::Module;
 use super::summary::observe;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
 use crate::shape::Shape;
@@ -40,6 +40,11 @@ impl Linear {
 
 impl Module for Linear {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (shape, inputs) = (x.shape()?, self.weight.shape()[1]);
+        if shape.last() != Some(&inputs) {
+            let reason = format!("the input {shape} does not fit a layer of {inputs} inputs (weight {})", self.weight.shape());
+            return Err(Error::argument("Linear", reason, format!("give [.., {inputs}], or make the layer for this width")));
+        }
         let product = x.matmul(&self.weight.tensor().t());
         observe(
             self,

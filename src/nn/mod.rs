@@ -31,34 +31,59 @@
 mod activation;
 mod attention;
 mod batch_norm;
+mod bilinear;
 mod conv;
 mod conv_nd;
 mod dropout;
+mod embedding;
+mod encoding;
 mod fields;
 pub mod init;
 mod linear;
 pub mod loss;
+pub mod models;
 mod module;
 mod norm;
 mod pool;
+mod recurrent;
+mod residual;
 mod sequential;
 mod state;
 mod summary;
+pub mod transfer;
+mod transformer;
+mod upsample;
 
 pub use crate::fields;
-pub use activation::{Relu, Sigmoid, Softmax, Tanh};
+pub use activation::{
+    Celu, Elu, Gelu, GeluTanh, Glu, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Identity, LeakyRelu, LogSigmoid, LogSoftmax,
+    Mish, PRelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax, Softmin, Softplus, Softshrink, Softsign, Tanh, Tanhshrink, Threshold,
+};
 pub use attention::MultiheadAttention;
 pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormConfig};
+pub use bilinear::Bilinear;
 pub use conv::{Conv2d, Conv2dConfig};
 pub use conv_nd::{Conv1d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
-pub use dropout::Dropout;
+pub use dropout::{DropPath, Dropout, Dropout1d, Dropout2d, Dropout3d};
+pub use embedding::Embedding;
+pub use encoding::{RotaryEncoding, SinusoidalEncoding};
 pub use fields::{Field, Fields, Mode};
 pub use init::Init;
 pub use linear::Linear;
 pub use loss::Reduction;
 pub use module::Module;
 pub use norm::{GroupNorm, InstanceNorm2d, LayerNorm, LayerNormConfig, RmsNorm};
-pub use pool::{AvgPool2d, Flatten, MaxPool2d};
+pub use pool::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, AvgPool3d, Flatten,
+    GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d, MaxPool3d, Unflatten,
+};
+pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn, RnnNonlinearity, Sequence, SequenceOptions};
+pub use residual::{ModuleList, Residual};
 pub use sequential::Sequential;
 pub use state::LoadReport;
 pub use summary::{Summary, SummaryRow, summary};
+pub use transfer::LoadOptions;
+pub use transformer::{
+    FeedForward, TransformerConfig, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,
+};
+pub use upsample::{PixelShuffle, PixelUnshuffle, Upsample};

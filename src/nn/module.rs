@@ -2,6 +2,7 @@
 
 use super::fields::Fields;
 use super::state::{self, LoadReport};
+use super::transfer::LoadOptions;
 use crate::error::Result;
 use crate::io::StateDict;
 use crate::param::Param;
@@ -77,7 +78,7 @@ pub trait Module {
     /// # Errors
     /// A tensor is missing, unknown, or of another shape or dtype; the message lists them all.
     fn load_state_dict(&self, dict: &StateDict) -> Result<()> {
-        state::load(&self.collect(), dict, true).map(|_| ())
+        state::load(&self.collect(), dict, &LoadOptions::strict()).map(|_| ())
     }
 
     /// As [`Module::load_state_dict`], leaving parameters without a tensor as they are and ignoring unknown tensors.
@@ -85,7 +86,15 @@ pub trait Module {
     /// # Errors
     /// A tensor has another shape or dtype.
     fn load_state_dict_partial(&self, dict: &StateDict) -> Result<LoadReport> {
-        state::load(&self.collect(), dict, false)
+        state::load(&self.collect(), dict, &LoadOptions::lenient())
+    }
+
+    /// As [`Module::load_state_dict`], with names changed, matrices transposed, or what differs passed over.
+    ///
+    /// # Errors
+    /// A rule that matches nothing; names or shapes that the options do not allow. Nothing has changed then.
+    fn load_state_dict_with(&self, dict: &StateDict, options: &LoadOptions) -> Result<LoadReport> {
+        state::load(&self.collect(), dict, options)
     }
 
     /// Writes parameters and buffers to a safetensors file that PyTorch can read, whole or not at all.

@@ -1,59 +1,111 @@
-//! Pooling over images, and flattening.
+//! Pooling over sequences, images and volumes, to given sizes and over everything; flattening.
 
 use super::module::Module;
 use super::summary::observe;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fields;
-use crate::tensor::{PoolOptions, Tensor};
+use crate::tensor::{PoolNdOptions, PoolOptions, Tensor};
 
-/// The largest value of each window: `[n, c, h, w]` to `[n, c, oh, ow]`.
-#[derive(Debug, Clone)]
-pub struct MaxPool2d {
-    options: PoolOptions,
+macro_rules! pool {
+    ($($(#[$doc:meta])* $name:ident, $options:ty, $make:path, $method:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name {
+            options: $options,
+        }
+
+        impl $name {
+            /// Windows of `kernel` elements along every axis, side by side.
+            pub fn new(kernel: usize) -> Self {
+                Self::with($make(kernel))
+            }
+
+            /// Windows with a stride, padding or dilation of their own.
+            pub fn with(options: $options) -> Self {
+                Self { options }
+            }
+        }
+
+        impl Module for $name {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                observe(self, stringify!($name), x.$method(self.options))
+            }
+            fields!(; skip options);
+        }
+    )*};
 }
 
-impl MaxPool2d {
-    /// Windows of `kernel` x `kernel` side by side.
-    pub fn new(kernel: usize) -> Self {
-        Self::with(PoolOptions::square(kernel))
-    }
-
-    /// Windows with a stride, padding or dilation of their own.
-    pub fn with(options: PoolOptions) -> Self {
-        Self { options }
-    }
+pool! {
+    /// The largest value of each window: `[n, c, l]` to `[n, c, ol]`.
+    MaxPool1d, PoolNdOptions<1>, PoolNdOptions::cube, max_pool1d;
+    /// The largest value of each window: `[n, c, h, w]` to `[n, c, oh, ow]`.
+    MaxPool2d, PoolOptions, PoolOptions::square, max_pool2d;
+    /// The largest value of each window: `[n, c, d, h, w]` to `[n, c, od, oh, ow]`.
+    MaxPool3d, PoolNdOptions<3>, PoolNdOptions::cube, max_pool3d;
+    /// The mean of each window: `[n, c, l]` to `[n, c, ol]`.
+    AvgPool1d, PoolNdOptions<1>, PoolNdOptions::cube, avg_pool1d;
+    /// The mean of each window: `[n, c, h, w]` to `[n, c, oh, ow]`.
+    AvgPool2d, PoolOptions, PoolOptions::square, avg_pool2d;
+    /// The mean of each window: `[n, c, d, h, w]` to `[n, c, od, oh, ow]`.
+    AvgPool3d, PoolNdOptions<3>, PoolNdOptions::cube, avg_pool3d;
 }
 
-impl Module for MaxPool2d {
+macro_rules! adaptive {
+    ($($(#[$doc:meta])* $one:ident, $two:ident, $method:ident;)*) => {$(
+        $(#[$doc])*
+        /// `[n, c, l]` to `[n, c, size]`.
+        #[derive(Debug, Clone, Copy)]
+        pub struct $one(pub usize);
+
+        impl Module for $one {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                x.dims::<3>()?;
+                observe(self, stringify!($one), x.unsqueeze(2).$method([1, self.0]).squeeze(2))
+            }
+            fn fields(&self, _: &mut super::Fields) {}
+        }
+
+        $(#[$doc])*
+        /// `[n, c, h, w]` to `[n, c, size..]`.
+        #[derive(Debug, Clone, Copy)]
+        pub struct $two(pub [usize; 2]);
+
+        impl Module for $two {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                observe(self, stringify!($two), x.$method(self.0))
+            }
+            fn fields(&self, _: &mut super::Fields) {}
+        }
+    )*};
+}
+
+adaptive! {
+    /// Means over as many windows as the size says:
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, adaptive_avg_pool2d;
+    /// Largest values over as many windows as the size says:
+    AdaptiveMaxPool1d, AdaptiveMaxPool2d, adaptive_max_pool2d;
+}
+
+/// The mean over all positions: `[n, c, ..]` to `[n, c, 1, ..]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GlobalAvgPool;
+
+impl Module for GlobalAvgPool {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        observe(self, "MaxPool2d", x.max_pool2d(self.options))
+        observe(self, "GlobalAvgPool", x.global_avg_pool())
     }
-    fields!(; skip options);
+    fields!();
 }
 
-/// The mean of each window: `[n, c, h, w]` to `[n, c, oh, ow]`.
-#[derive(Debug, Clone)]
-pub struct AvgPool2d {
-    options: PoolOptions,
-}
+/// The largest value over all positions: `[n, c, ..]` to `[n, c, 1, ..]`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GlobalMaxPool;
 
-impl AvgPool2d {
-    /// Windows of `kernel` x `kernel` side by side.
-    pub fn new(kernel: usize) -> Self {
-        Self::with(PoolOptions::square(kernel))
-    }
-
-    /// Windows with a stride or padding of their own.
-    pub fn with(options: PoolOptions) -> Self {
-        Self { options }
-    }
-}
-
-impl Module for AvgPool2d {
+impl Module for GlobalMaxPool {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        observe(self, "AvgPool2d", x.avg_pool2d(self.options))
+        observe(self, "GlobalMaxPool", x.global_max_pool())
     }
-    fields!(; skip options);
+    fields!();
 }
 
 /// Merges all axes but the first: `[n, ...]` to `[n, product]`.
@@ -68,4 +120,23 @@ impl Module for Flatten {
         observe(self, "Flatten", x.reshape([n, rest]))
     }
     fields!();
+}
+
+/// Splits an axis into several: `Unflatten(1, vec![c, h, w])` turns `[n, c·h·w]` into `[n, c, h, w]`.
+#[derive(Debug, Clone)]
+pub struct Unflatten(pub isize, pub Vec<usize>);
+
+impl Module for Unflatten {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (len, rank) = (x.dim(self.0)?, x.shape()?.rank());
+        if self.1.iter().product::<usize>() != len {
+            let reason = format!("{:?} does not fill axis {} of {}", self.1, self.0, x.shape()?);
+            return Err(Error::argument("Unflatten", reason, "give lengths whose product is the axis'"));
+        }
+        let axis = if self.0 < 0 { rank - self.0.unsigned_abs() } else { self.0.unsigned_abs() };
+        let mut dims = x.shape()?.to_vec();
+        dims.splice(axis..=axis, self.1.iter().copied());
+        observe(self, "Unflatten", x.reshape(dims))
+    }
+    fn fields(&self, _: &mut super::Fields) {}
 }

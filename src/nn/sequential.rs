@@ -2,7 +2,7 @@
 
 use super::fields::Fields;
 use super::module::Module;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
 /// Feeds each layer's output to the next. Layers are named `0`, `1` ... as in PyTorch, or as given.
@@ -41,6 +41,20 @@ impl Sequential {
     pub fn push_named(mut self, name: impl Into<String>, layer: impl Module + 'static) -> Self {
         self.layers.push((name.into(), Box::new(layer)));
         self
+    }
+
+    /// Puts another layer in the place of the one of that name, such as a new head.
+    ///
+    /// # Errors
+    /// There is no layer of that name.
+    pub fn replace(&mut self, name: &str, layer: impl Module + 'static) -> Result<()> {
+        let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
+        let Some(i) = names.iter().position(|n| *n == name) else {
+            let reason = format!("there is no layer \"{name}\"");
+            return Err(Error::argument("Sequential::replace", reason, format!("use one of {}", names.join(", "))));
+        };
+        self.layers[i].1 = Box::new(layer);
+        Ok(())
     }
 
     /// The number of layers.

@@ -3,10 +3,14 @@
 
 mod augment;
 mod augmentations;
+mod formula;
+mod layers;
+mod models;
 mod modules;
 mod optimizers;
 mod steady;
 mod traces;
+mod transfer;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -1,0 +1,392 @@
+//! Recurrent layers: Elman's, LSTM and GRU, in several layers and both directions, for sequences of equal or given lengths.
+//!
+//! Time is unrolled in the graph. The inputs of all steps are projected by one product; what remains a step is a product with
+//! the hidden state and a fused kernel for the gates.
+
+use super::dropout::probability;
+use super::fields::{Fields, Mode};
+use super::init::Init;
+use super::module::Module;
+use super::summary::observe;
+use crate::error::{Error, Result};
+use crate::param::Param;
+use crate::rng::Generator;
+use crate::tensor::Tensor;
+
+/// The hidden activation of an [`Rnn`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RnnNonlinearity {
+    /// Hyperbolic tangent.
+    #[default]
+    Tanh,
+    /// `max(x, 0)`.
+    Relu,
+}
+
+/// Settings of an [`Rnn`], [`Lstm`] or [`Gru`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RecurrentConfig {
+    /// Layers one above the other. Defaults to 1.
+    pub num_layers: usize,
+    /// Whether biases are added. Defaults to true.
+    pub bias: bool,
+    /// Inputs and outputs are `[n, t, ..]` rather than `[t, n, ..]`. Defaults to false.
+    pub batch_first: bool,
+    /// In training, drops each layer's outputs but the last one's with this probability. Defaults to 0.
+    pub dropout: f64,
+    /// A second pass from the end, whose outputs stand behind the first's. Defaults to false.
+    pub bidirectional: bool,
+    /// [`Rnn`] alone: its activation. Defaults to tanh.
+    pub nonlinearity: RnnNonlinearity,
+}
+
+impl Default for RecurrentConfig {
+    fn default() -> Self {
+        Self {
+            num_layers: 1,
+            bias: true,
+            batch_first: false,
+            dropout: 0.0,
+            bidirectional: false,
+            nonlinearity: RnnNonlinearity::Tanh,
+        }
+    }
+}
+
+/// What a recurrent layer starts from, and how long each sequence of the batch is.
+#[derive(Debug, Clone, Default)]
+pub struct SequenceOptions {
+    /// The first hidden states `[layers · directions, n, h]`. Defaults to 0.
+    pub hidden: Option<Tensor>,
+    /// [`Lstm`] alone: the first cell states, of the same shape. Defaults to 0.
+    pub cell: Option<Tensor>,
+    /// The length of each of the n sequences, from 1 to t, as in PyTorch's packed sequences: steps past a sequence's end
+    /// change no state and give 0. Defaults to t for all.
+    pub lengths: Option<Vec<usize>>,
+}
+
+/// What a recurrent layer gives.
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    /// The last layer's hidden states, `[t, n, directions · h]`, or `[n, t, ..]` if batch comes first.
+    pub output: Tensor,
+    /// Hidden states after each sequence's last step, `[layers · directions, n, h]`; backward passes end at its first step.
+    pub hidden: Tensor,
+    /// [`Lstm`] alone: the cell states, of the same shape.
+    pub cell: Option<Tensor>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rnn,
+    Lstm,
+    Gru,
+}
+
+impl Kind {
+    /// Blocks of rows in the weights.
+    fn gates(self) -> usize {
+        match self {
+            Self::Rnn => 1,
+            Self::Gru => 3,
+            Self::Lstm => 4,
+        }
+    }
+}
+
+/// One layer in one direction.
+#[derive(Debug)]
+struct Pass {
+    weight_ih: Param,
+    weight_hh: Param,
+    bias: Option<[Param; 2]>,
+}
+
+/// What the three layers share.
+#[derive(Debug)]
+struct Recurrent {
+    name: &'static str,
+    kind: Kind,
+    inputs: usize,
+    hidden: usize,
+    config: RecurrentConfig,
+    /// Layer by layer, forward before backward.
+    passes: Vec<Pass>,
+    mode: Mode,
+    generator: Generator,
+}
+
+/// Hidden and cell state; the cell of others than LSTM is the hidden state.
+type State = (Tensor, Tensor);
+
+impl Recurrent {
+    fn new(name: &'static str, kind: Kind, sizes: [usize; 2], config: RecurrentConfig, init: &Init) -> Result<Self> {
+        let [inputs, hidden] = sizes;
+        if hidden == 0 || config.num_layers == 0 {
+            let reason = format!("{hidden} hidden elements and {} layers were asked for", config.num_layers);
+            return Err(Error::argument(name, reason, "use at least one of each"));
+        }
+        probability(name, config.dropout)?;
+        let directions = 1 + usize::from(config.bidirectional);
+        let bound = 1.0 / (hidden as f64).sqrt();
+        let rows = kind.gates() * hidden;
+        let make = |what: &str, dims: &[usize]| {
+            let param = Param::new(&init.uniform(dims, bound)?)?;
+            param.set_name(what);
+            Ok::<_, Error>(param)
+        };
+        let mut passes = Vec::new();
+        for i in 0..config.num_layers * directions {
+            let (layer, suffix) = (i / directions, if i % directions == 1 { "_reverse" } else { "" });
+            let width = if layer == 0 { inputs } else { directions * hidden };
+            let named = |what: &str| format!("{what}_l{layer}{suffix}");
+            let weight_ih = make(&named("weight_ih"), &[rows, width])?;
+            let weight_hh = make(&named("weight_hh"), &[rows, hidden])?;
+            let bias =
+                if config.bias { Some([make(&named("bias_ih"), &[rows])?, make(&named("bias_hh"), &[rows])?]) } else { None };
+            passes.push(Pass { weight_ih, weight_hh, bias });
+        }
+        Ok(Self { name, kind, inputs, hidden, config, passes, mode: Mode::default(), generator: init.generator.clone() })
+    }
+
+    fn list(&self, fields: &mut Fields) {
+        for pass in &self.passes {
+            let bias = pass.bias.iter().flatten();
+            for param in [&pass.weight_ih, &pass.weight_hh].into_iter().chain(bias) {
+                fields.parameter(&param.name(), param);
+            }
+        }
+        fields.modes.push(self.mode.clone());
+    }
+
+    fn directions(&self) -> usize {
+        1 + usize::from(self.config.bidirectional)
+    }
+
+    fn refuse<T>(&self, reason: String, help: &str) -> Result<T> {
+        Err(Error::argument(self.name, reason, help))
+    }
+
+    /// The first state of every pass.
+    fn initial(&self, given: Option<&Tensor>, what: &str, n: usize, x: &Tensor) -> Result<Vec<Tensor>> {
+        let count = self.passes.len();
+        let Some(given) = given else {
+            let zero = Tensor::zeros([n, self.hidden], &x.device()?)?.cast(x.dtype()?);
+            return Ok(vec![zero; count]);
+        };
+        let expected = [count, n, self.hidden];
+        if given.shape()?.dims() != expected {
+            let reason = format!("the first {what} states are {} and not {expected:?}", given.shape()?);
+            return self.refuse(reason, "give [layers · directions, n, hidden]");
+        }
+        Ok(unstack(given, count))
+    }
+
+    /// For every step, `[n, 1]`: true where a sequence still runs.
+    fn running(&self, lengths: Option<&[usize]>, n: usize, t: usize, x: &Tensor) -> Result<Option<Vec<Tensor>>> {
+        let Some(lengths) = lengths else { return Ok(None) };
+        if lengths.len() != n {
+            let reason = format!("{} lengths were given for {n} sequences", lengths.len());
+            return self.refuse(reason, "give one length a sequence");
+        }
+        if let Some((i, len)) = lengths.iter().enumerate().find(|&(_, len)| !(1..=t).contains(len)) {
+            return self.refuse(format!("length {len} of sequence {i} is outside 1..={t}"), "give lengths from 1 to the input's");
+        }
+        let mask: Vec<bool> = (0..t).flat_map(|t| lengths.iter().map(move |&len| t < len)).collect();
+        let mask = Tensor::from_slice(&mask, [t, n, 1], &x.device()?)?;
+        Ok(Some(unstack(&mask, t)))
+    }
+
+    fn run(&self, x: &Tensor, options: &SequenceOptions) -> Result<Sequence> {
+        let shape = x.shape()?;
+        if shape.rank() != 3 || shape[2] != self.inputs || shape[0] == 0 || shape[1] == 0 {
+            let layout = if self.config.batch_first { "[n, t, inputs]" } else { "[t, n, inputs]" };
+            let reason = format!("the input {shape} does not fit a layer of {} inputs", self.inputs);
+            return self.refuse(reason, &format!("give {layout}, at least one step and one sequence"));
+        }
+        if options.cell.is_some() && self.kind != Kind::Lstm {
+            return self.refuse("cell states were given".into(), "give hidden states alone; only LSTM has cells");
+        }
+        let x = if self.config.batch_first { x.transpose(0, 1) } else { x.clone() };
+        let [t, n, _] = x.dims::<3>()?;
+        let hidden = self.initial(options.hidden.as_ref(), "hidden", n, &x)?;
+        let cell = match self.kind {
+            Kind::Lstm => self.initial(options.cell.as_ref(), "cell", n, &x)?,
+            _ => hidden.clone(),
+        };
+        let running = self.running(options.lengths.as_deref(), n, t, &x)?;
+        let (mut input, mut last) = (x, Vec::new());
+        for (layer, passes) in self.passes.chunks(self.directions()).enumerate() {
+            if layer > 0 && self.config.dropout > 0.0 && self.mode.is_training() {
+                input = input.dropout(self.config.dropout, &self.generator);
+            }
+            let mut outputs = Vec::new();
+            for (direction, pass) in passes.iter().enumerate() {
+                let i = layer * self.directions() + direction;
+                let (steps, state) =
+                    self.pass(pass, &input, (hidden[i].clone(), cell[i].clone()), direction == 1, running.as_deref())?;
+                outputs.push(Tensor::stack(&steps.iter().collect::<Vec<_>>(), 0));
+                last.push(state);
+            }
+            input = Tensor::cat(&outputs.iter().collect::<Vec<_>>(), -1);
+        }
+        let stacked = |of: fn(&State) -> &Tensor| Tensor::stack(&last.iter().map(of).collect::<Vec<_>>(), 0);
+        let output = if self.config.batch_first { input.transpose(0, 1) } else { input };
+        output.check()?;
+        let cell = (self.kind == Kind::Lstm).then(|| stacked(|s| &s.1));
+        Ok(Sequence { output, hidden: stacked(|s| &s.0), cell })
+    }
+
+    /// One layer in one direction: the hidden state after every step, in the order of time, and the last state.
+    fn pass(
+        &self,
+        pass: &Pass,
+        input: &Tensor,
+        first: State,
+        backward: bool,
+        running: Option<&[Tensor]>,
+    ) -> Result<(Vec<Tensor>, State)> {
+        let [t, n, width] = input.dims::<3>()?;
+        let rows = self.kind.gates() * self.hidden;
+        let weight = pass.weight_hh.tensor().t();
+        let mut projected = input.reshape([t * n, width]).matmul(&pass.weight_ih.tensor().t());
+        let mut bias_hh = None;
+        if let Some([ih, hh]) = &pass.bias {
+            projected = projected + ih.tensor();
+            // GRU's reset gate reaches into the hidden part, so its bias stays there.
+            if self.kind == Kind::Gru { bias_hh = Some(hh.tensor()) } else { projected = projected + hh.tensor() }
+        }
+        let projected = unstack(&projected.reshape([t, n, rows]), t);
+        let (mut state, mut steps) = (first, Vec::with_capacity(t));
+        for i in 0..t {
+            let at = if backward { t - 1 - i } else { i };
+            let recurrent = state.0.matmul(&weight);
+            let recurrent = bias_hh.as_ref().map_or(recurrent.clone(), |b| recurrent + b);
+            let next = self.step(&projected[at], &recurrent, &state);
+            let Some(mask) = running.map(|r| &r[at]) else {
+                steps.push(next.0.clone());
+                state = next;
+                continue;
+            };
+            steps.push(mask.where_(&next.0, &next.0.zeros_like()));
+            let cell = if self.kind == Kind::Lstm { mask.where_(&next.1, &state.1) } else { state.1.clone() };
+            state = (mask.where_(&next.0, &state.0), cell);
+        }
+        if backward {
+            steps.reverse();
+        }
+        Ok((steps, state))
+    }
+
+    /// One step's equations; the gates' order is PyTorch's: i, f, g, o and r, z, n.
+    fn step(&self, x: &Tensor, h: &Tensor, (hidden, cell): &State) -> State {
+        let len = self.hidden as isize;
+        let part = |t: &Tensor, k: isize| t.slice(1, k * len, (k + 1) * len);
+        match self.kind {
+            Kind::Rnn => {
+                let sum = x + h;
+                let next = match self.config.nonlinearity {
+                    RnnNonlinearity::Tanh => sum.tanh(),
+                    RnnNonlinearity::Relu => sum.relu(),
+                };
+                (next.clone(), next)
+            }
+            Kind::Lstm => {
+                let sum = x + h;
+                let [i, f, g, o] = [0, 1, 2, 3].map(|k| part(&sum, k));
+                let cell = f.sigmoid() * cell + i.sigmoid() * g.tanh();
+                (o.sigmoid() * cell.tanh(), cell)
+            }
+            Kind::Gru => {
+                let [r, z] = [0, 1].map(|k| (part(x, k) + part(h, k)).sigmoid());
+                let n = (part(x, 2) + r * part(h, 2)).tanh();
+                let next = &n + z * (hidden - &n);
+                (next.clone(), next)
+            }
+        }
+    }
+}
+
+/// The slices along the first axis. Halving keeps the gradient's cost at n log n: every slice's gradient is padded to the
+/// size of the one it was cut from.
+fn unstack(x: &Tensor, len: usize) -> Vec<Tensor> {
+    if len == 1 {
+        return vec![x.squeeze(0)];
+    }
+    let (mid, end) = (len / 2, len as isize);
+    let mut parts = unstack(&x.slice(0, 0, mid as isize), mid);
+    parts.extend(unstack(&x.slice(0, mid as isize, end), len - mid));
+    parts
+}
+
+macro_rules! recurrent {
+    ($($(#[$doc:meta])* $name:ident, $kind:expr;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// Weights, uniform in ±`1/√h`, are `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, then `_reverse` and
+        /// the other layers, in PyTorch's layout `[gates · h, inputs]`. [`Module::forward`] gives the output alone.
+        #[derive(Debug)]
+        pub struct $name(Recurrent);
+
+        impl $name {
+            /// One layer from `inputs` to `hidden` elements with PyTorch's settings.
+            ///
+            /// # Errors
+            /// No hidden elements; the device is out of memory.
+            pub fn new(inputs: usize, hidden: usize, init: &Init) -> Result<Self> {
+                Self::with(inputs, hidden, RecurrentConfig::default(), init)
+            }
+
+            /// A layer with its own settings.
+            ///
+            /// # Errors
+            /// No hidden elements or layers; a dropout outside `0..=1`; the device is out of memory.
+            pub fn with(inputs: usize, hidden: usize, config: RecurrentConfig, init: &Init) -> Result<Self> {
+                Ok(Self(Recurrent::new(stringify!($name), $kind, [inputs, hidden], config, init)?))
+            }
+
+            /// Runs over `[t, n, inputs]`, or `[n, t, inputs]` if batch comes first.
+            ///
+            /// # Errors
+            /// An input, a state or lengths that do not fit.
+            pub fn run(&self, x: &Tensor, options: &SequenceOptions) -> Result<Sequence> {
+                self.0.run(x, options)
+            }
+        }
+
+        impl Module for $name {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                observe(self, stringify!($name), self.run(x, &SequenceOptions::default())?.output)
+            }
+
+            fn fields(&self, fields: &mut Fields) {
+                self.0.list(fields);
+            }
+        }
+    )*};
+}
+
+recurrent! {
+    /// Elman's network: `h' = tanh(W_ih·x + b_ih + W_hh·h + b_hh)`.
+    Rnn, Kind::Rnn;
+    /// Long short-term memory: `c' = σ(f)·c + σ(i)·tanh(g)`, `h' = σ(o)·tanh(c')`.
+    ///
+    /// Source: S. Hochreiter, J. Schmidhuber, "Long short-term memory", 1997.
+    ///
+    /// ```
+    /// # use wgrad::nn::{Init, Lstm, SequenceOptions};
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let device = Device::cpu()?;
+    /// let lstm = Lstm::new(3, 4, &Init::new(&device, 0))?;
+    /// let options = SequenceOptions { lengths: Some(vec![5, 2]), ..SequenceOptions::default() };
+    /// let y = lstm.run(&Tensor::ones([5, 2, 3], &device)?, &options)?;
+    /// assert_eq!((y.output.shape()?.to_vec(), y.hidden.shape()?.to_vec()), (vec![5, 2, 4], vec![1, 2, 4]));
+    /// # Ok(()) }
+    /// ```
+    Lstm, Kind::Lstm;
+    /// Gated recurrent unit: `n = tanh(W_in·x + b_in + r·(W_hn·h + b_hn))`, `h' = (1 - z)·n + z·h`.
+    ///
+    /// Source: K. Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014, in PyTorch's form.
+    Gru, Kind::Gru;
+}

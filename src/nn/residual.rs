@@ -1,0 +1,53 @@
+//! Lists of layers and skip connections.
+
+use super::module::Module;
+use super::summary::observe;
+use crate::error::{Error, Result};
+use crate::fields;
+use crate::tensor::Tensor;
+
+/// Layers that a model calls as it likes, named `0`, `1` ... as in PyTorch. Any `Vec` of modules is such a list, too.
+pub type ModuleList = Vec<Box<dyn Module>>;
+
+/// `body(x) + shortcut(x)`, or `body(x) + x`.
+///
+/// Source: K. He et al., "Deep residual learning for image recognition", 2015.
+pub struct Residual {
+    /// The branch that is learned.
+    pub body: Box<dyn Module>,
+    /// A projection for inputs of another shape than the body's output.
+    pub shortcut: Option<Box<dyn Module>>,
+}
+
+impl Residual {
+    /// A block whose input has its output's shape.
+    pub fn new(body: impl Module + 'static) -> Self {
+        Self { body: Box::new(body), shortcut: None }
+    }
+
+    /// With a layer in place of the plain connection.
+    #[must_use]
+    pub fn with_shortcut(mut self, shortcut: impl Module + 'static) -> Self {
+        self.shortcut = Some(Box::new(shortcut));
+        self
+    }
+}
+
+impl std::fmt::Debug for Residual {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Residual").field("shortcut", &self.shortcut.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Module for Residual {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.body.forward(x)?;
+        let skipped = self.shortcut.as_ref().map_or_else(|| Ok(x.clone()), |s| s.forward(x))?;
+        if y.shape()? != skipped.shape()? {
+            let reason = format!("the body gives {} and the shortcut {}", y.shape()?, skipped.shape()?);
+            return Err(Error::argument("Residual", reason, "give the block a shortcut that projects to the body's shape"));
+        }
+        observe(self, "Residual", y + skipped)
+    }
+    fields!(body, shortcut);
+}

@@ -1,0 +1,87 @@
+//! Layers that change the size of images without parameters.
+
+use super::module::Module;
+use super::summary::observe;
+use crate::error::{Error, Result};
+use crate::fields;
+use crate::tensor::{Interpolation, Tensor};
+
+/// [`Tensor::interpolate`] of `[n, c, ..]` by a whole factor, or to a size.
+#[derive(Debug, Clone)]
+pub struct Upsample {
+    target: Target,
+    mode: Interpolation,
+}
+
+#[derive(Debug, Clone)]
+enum Target {
+    Factor(usize),
+    Size(Vec<usize>),
+}
+
+impl Upsample {
+    /// Multiplies every length after the first two by `factor`, by nearest neighbours.
+    pub fn new(factor: usize) -> Self {
+        Self { target: Target::Factor(factor), mode: Interpolation::Nearest }
+    }
+
+    /// Resizes to `size`, one length an axis after the first two, by nearest neighbours.
+    pub fn to(size: &[usize]) -> Self {
+        Self { target: Target::Size(size.to_vec()), mode: Interpolation::Nearest }
+    }
+
+    /// With another interpolation.
+    #[must_use]
+    pub fn mode(mut self, mode: Interpolation) -> Self {
+        self.mode = mode;
+        self
+    }
+}
+
+impl Module for Upsample {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let size = match &self.target {
+            Target::Factor(factor) => x.shape()?.iter().skip(2).map(|len| len.saturating_mul(*factor)).collect(),
+            Target::Size(size) => size.clone(),
+        };
+        observe(self, "Upsample", x.interpolate(&size, self.mode))
+    }
+    fields!(; skip target, mode);
+}
+
+/// Channels to pixels: `[n, c·r², h, w]` to `[n, c, h·r, w·r]`.
+///
+/// Source: W. Shi et al., "Real-time single image and video super-resolution", 2016.
+#[derive(Debug, Clone, Copy)]
+pub struct PixelShuffle(pub usize);
+
+/// Pixels to channels, the inverse of [`PixelShuffle`]: `[n, c, h·r, w·r]` to `[n, c·r², h, w]`.
+#[derive(Debug, Clone, Copy)]
+pub struct PixelUnshuffle(pub usize);
+
+impl Module for PixelShuffle {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (r, [n, c, h, w]) = (self.0, x.dims::<4>()?);
+        let squared = r.saturating_mul(r);
+        if r == 0 || !c.is_multiple_of(squared) {
+            let reason = format!("{c} channels of {} do not divide by {r}²", x.shape()?);
+            return Err(Error::argument("PixelShuffle", reason, "give [n, c·r², h, w]"));
+        }
+        let split = x.reshape([n, c / squared, r, r, h, w]).permute(&[0, 1, 4, 2, 5, 3]);
+        observe(self, "PixelShuffle", split.reshape([n, c / squared, h * r, w * r]))
+    }
+    fn fields(&self, _: &mut super::Fields) {}
+}
+
+impl Module for PixelUnshuffle {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (r, [n, c, h, w]) = (self.0, x.dims::<4>()?);
+        if r == 0 || !h.is_multiple_of(r) || !w.is_multiple_of(r) {
+            let reason = format!("images of {h} x {w} do not divide by {r}");
+            return Err(Error::argument("PixelUnshuffle", reason, "give [n, c, h·r, w·r]"));
+        }
+        let split = x.reshape([n, c, h / r, r, w / r, r]).permute(&[0, 1, 3, 5, 2, 4]);
+        observe(self, "PixelUnshuffle", split.reshape([n, c * r * r, h / r, w / r]))
+    }
+    fn fields(&self, _: &mut super::Fields) {}
+}

@@ -1,0 +1,231 @@
+//! Layers against PyTorch: state names, outputs, and gradients of inputs and parameters.
+
+use crate::formula::{floats, state};
+use crate::{close, device, fixture, host, values};
+use wgrad::nn::{
+    AdaptiveAvgPool2d, AdaptiveMaxPool2d, Bilinear, Celu, DropPath, Dropout, Dropout2d, Elu, FeedForward, Gelu, GeluTanh, Glu,
+    Gru, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Init, LayerNorm, LeakyRelu, Linear, LogSigmoid, LogSoftmax, Lstm, Mish,
+    Module, PRelu, PixelShuffle, PixelUnshuffle, RecurrentConfig, Relu, Relu6, Residual, Rnn, RnnNonlinearity, RotaryEncoding,
+    Selu, Sequence, SequenceOptions, Sigmoid, Silu, SinusoidalEncoding, Softmax, Softmin, Softplus, Softshrink, Softsign, Tanh,
+    Tanhshrink, Threshold, TransformerConfig, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer, Upsample,
+};
+use wgrad::{AttentionOptions, Interpolation, Result, Tensor};
+
+const SEQUENCE: &[usize] = &[5, 3, 4];
+const IMAGE: &[usize] = &[2, 4, 3, 3];
+
+/// Loads the formula's weights, runs, and compares output and gradients.
+fn check(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tensor) -> Result<Tensor>) {
+    let dict = fixture("layers.safetensors");
+    module.load_state_dict(&state(&dict.metadata[name])).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let x = floats("x", shape).variable().unwrap();
+    let y = run(&x).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let expected = host(&dict, &format!("{name}.out"));
+    assert_eq!(y.shape().unwrap(), expected.shape, "{name}");
+    close(name, &values(&y), &expected.data.to_f64(), 1e-5);
+    let ct = floats("ct", &y.shape().unwrap());
+    let gradients = (y * ct).sum((), false).backward().unwrap();
+    close(
+        &format!("{name}, x"),
+        &values(&gradients.get(&x).unwrap()),
+        &host(&dict, &format!("{name}.grad.x")).data.to_f64(),
+        2e-5,
+    );
+    for (key, param) in module.named_parameters() {
+        let found = gradients.get(&param).unwrap_or_else(|e| panic!("{name}, {key}: {e}"));
+        close(&format!("{name}, {key}"), &values(&found), &host(&dict, &format!("{name}.grad.{key}")).data.to_f64(), 2e-5);
+    }
+}
+
+#[test]
+fn layers_without_state_agree_with_pytorch() {
+    let linear = Interpolation::Linear { align_corners: false };
+    let rows: Vec<(&str, Box<dyn Module>)> = vec![
+        ("ReLU", Box::new(Relu)),
+        ("ReLU6", Box::new(Relu6)),
+        ("LeakyReLU", Box::new(LeakyRelu::default())),
+        ("LeakyReLU.2", Box::new(LeakyRelu { negative_slope: 0.2 })),
+        ("ELU", Box::new(Elu::default())),
+        ("ELU.2", Box::new(Elu { alpha: 0.5 })),
+        ("CELU", Box::new(Celu::default())),
+        ("CELU.2", Box::new(Celu { alpha: 0.5 })),
+        ("SELU", Box::new(Selu)),
+        ("GELU", Box::new(Gelu)),
+        ("GELU.tanh", Box::new(GeluTanh)),
+        ("SiLU", Box::new(Silu)),
+        ("Mish", Box::new(Mish)),
+        ("Hardsigmoid", Box::new(Hardsigmoid)),
+        ("Hardswish", Box::new(Hardswish)),
+        ("Hardtanh", Box::new(Hardtanh::default())),
+        ("Hardtanh.2", Box::new(Hardtanh { min_val: -0.2, max_val: 0.7 })),
+        ("Hardshrink", Box::new(Hardshrink::default())),
+        ("Hardshrink.2", Box::new(Hardshrink { lambda: 0.2 })),
+        ("Softshrink", Box::new(Softshrink::default())),
+        ("Softshrink.2", Box::new(Softshrink { lambda: 0.2 })),
+        ("Tanhshrink", Box::new(Tanhshrink)),
+        ("Softplus", Box::new(Softplus::default())),
+        ("Softplus.2", Box::new(Softplus { beta: 2.0, threshold: 1.0 })),
+        ("Softsign", Box::new(Softsign)),
+        ("Sigmoid", Box::new(Sigmoid)),
+        ("LogSigmoid", Box::new(LogSigmoid)),
+        ("Tanh", Box::new(Tanh)),
+        ("Threshold", Box::new(Threshold { threshold: 0.1, value: 2.0 })),
+        ("GLU", Box::new(Glu { dim: 1 })),
+        ("Softmax", Box::new(Softmax)),
+        ("LogSoftmax", Box::new(LogSoftmax)),
+        ("Softmin", Box::new(Softmin)),
+        ("PixelShuffle", Box::new(PixelShuffle(2))),
+        ("Upsample", Box::new(Upsample::new(2))),
+        ("Upsample.linear", Box::new(Upsample::to(&[5, 4]).mode(linear))),
+        ("AdaptiveAvgPool2d", Box::new(AdaptiveAvgPool2d([2, 1]))),
+        ("AdaptiveMaxPool2d", Box::new(AdaptiveMaxPool2d([2, 2]))),
+        ("PReLU", Box::new(PRelu::with(4, 0.25, &Init::new(device(), 0)).unwrap())),
+    ];
+    for (name, module) in rows {
+        check(name, IMAGE, module.as_ref(), &|x| module.forward(x));
+    }
+}
+
+/// Output and last states in one row, as the fixture has them.
+fn joined(s: &Sequence) -> Tensor {
+    let flat = |t: &Tensor| t.reshape([t.shape().unwrap().numel()]);
+    let mut parts = vec![flat(&s.output), flat(&s.hidden)];
+    parts.extend(s.cell.as_ref().map(flat));
+    Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)
+}
+
+macro_rules! recurrent {
+    ($($test:ident: $name:literal, $layer:ident;)*) => {$(
+        #[test]
+        fn $test() {
+            let init = Init::new(device(), 0);
+            let (whole, packed) =
+                (SequenceOptions::default(), SequenceOptions { lengths: Some(vec![5, 2, 4]), ..SequenceOptions::default() });
+            let one = $layer::new(4, 3, &init).unwrap();
+            check($name, SEQUENCE, &one, &|x| Ok(joined(&one.run(x, &whole)?)));
+            let config = RecurrentConfig { num_layers: 2, bidirectional: true, ..RecurrentConfig::default() };
+            let deep = $layer::with(4, 3, config, &init).unwrap();
+            check(concat!($name, ".deep"), SEQUENCE, &deep, &|x| Ok(joined(&deep.run(x, &whole)?)));
+            check(concat!($name, ".packed"), SEQUENCE, &deep, &|x| Ok(deep.run(x, &packed)?.output));
+        }
+    )*};
+}
+
+recurrent! {
+    rnn_agrees_with_pytorch: "RNN", Rnn;
+    lstm_agrees_with_pytorch: "LSTM", Lstm;
+    gru_agrees_with_pytorch: "GRU", Gru;
+}
+
+#[test]
+fn other_layers_agree_with_pytorch() {
+    let init = Init::new(device(), 0);
+    let relu = RecurrentConfig { nonlinearity: RnnNonlinearity::Relu, bias: false, ..RecurrentConfig::default() };
+    let rnn = Rnn::with(4, 3, relu, &init).unwrap();
+    check("RNN.relu", SEQUENCE, &rnn, &|x| Ok(joined(&rnn.run(x, &SequenceOptions::default())?)));
+    let bilinear = Bilinear::new(4, 4, 3, true, &init).unwrap();
+    check("Bilinear", SEQUENCE, &bilinear, &|x| bilinear.forward(x));
+    let post = TransformerConfig { dim_feedforward: 6, dropout: 0.0, ..TransformerConfig::default() };
+    let pre = TransformerConfig { norm_first: true, activation: FeedForward::Gelu, ..post };
+    let plain = AttentionOptions::default();
+    for (name, config) in [("post", post), ("pre", pre)] {
+        let encoder = TransformerEncoderLayer::new(4, 2, config, &init).unwrap();
+        check(&format!("encoder.{name}"), SEQUENCE, &encoder, &|x| encoder.forward(x));
+        let decoder = TransformerDecoderLayer::new(4, 2, config, &init).unwrap();
+        let memory = floats("memory", &[5, 2, 4]);
+        check(&format!("decoder.{name}"), SEQUENCE, &decoder, &|x| decoder.decode(x, &memory, &plain, &plain));
+    }
+    let layers = (0..2).map(|_| TransformerEncoderLayer::new(4, 2, post, &init).unwrap()).collect();
+    let stack = TransformerEncoder::new(layers, Some(LayerNorm::new([4], &init).unwrap()));
+    let causal = AttentionOptions { causal: true, ..AttentionOptions::default() };
+    check("encoder.stack", SEQUENCE, &stack, &|x| stack.encode(x, &causal));
+}
+
+#[test]
+fn dropouts_drop_whole_channels_and_examples() {
+    let init = Init::new(device(), 7);
+    let x = Tensor::ones([16, 8, 3, 3], device()).unwrap();
+    let rows: Vec<(Box<dyn Module>, usize)> =
+        vec![(Box::new(Dropout2d::new(0.5, &init).unwrap()), 9), (Box::new(DropPath::new(0.5, &init).unwrap()), 72)];
+    for (layer, unit) in rows {
+        let y = values(&layer.forward(&x).unwrap());
+        let units: Vec<&[f64]> = y.chunks(unit).collect();
+        assert!(units.iter().all(|u| u.iter().all(|&v| v == u[0]) && (u[0] == 0.0 || u[0] == 2.0)), "{unit}");
+        let dropped = units.iter().filter(|u| u[0] == 0.0).count();
+        assert!(dropped > units.len() / 5 && dropped < units.len() * 4 / 5, "{dropped} of {}", units.len());
+        layer.eval();
+        assert!(values(&layer.forward(&x).unwrap()).iter().all(|&v| v == 1.0));
+    }
+}
+
+#[test]
+fn encodings_and_rearrangements_keep_their_promises() {
+    let init = Init::new(device(), 0);
+    let y = SinusoidalEncoding::new(4, 8, &init).unwrap().forward(&Tensor::zeros([2, 3, 4], device()).unwrap()).unwrap();
+    let expected: Vec<f64> =
+        (0..3).flat_map(|p| [1.0, 0.01].map(|r| f64::from(p) * r)).flat_map(|a| [a.sin(), a.cos()]).collect();
+    close("sinusoidal", &values(&y)[12..], &expected, 1e-6);
+    let x = floats("x", &[2, 6, 4]);
+    for interleaved in [false, true] {
+        // Scores of rotated vectors depend on the distance of their positions alone, and lengths stay.
+        let rotary = RotaryEncoding::with(4, 16, 100.0, interleaved, &init).unwrap();
+        let scores = |offset| {
+            let r = rotary.rotate(&x, offset).unwrap();
+            values(&r.matmul(&r.transpose(-1, -2)))
+        };
+        close("rotary", &scores(7), &scores(0), 1e-5);
+        let turned = values(&rotary.rotate(&x.slice(1, 1, 2), 1).unwrap());
+        let (v, (i, j)) = (values(&x.slice(1, 1, 2)), if interleaved { (0, 1) } else { (0, 2) });
+        let (c, s) = (1f64.cos(), 1f64.sin());
+        close("rotary, first pair", &[turned[i], turned[j]], &[v[i] * c - v[j] * s, v[j] * c + v[i] * s], 1e-5);
+        assert!(rotary.rotate(&x, 11).unwrap_err().to_string().contains("max_len"));
+    }
+    let image = floats("x", IMAGE);
+    let back = PixelUnshuffle(2).forward(&PixelShuffle(2).forward(&image).unwrap()).unwrap();
+    assert_eq!(values(&back), values(&image));
+    let block = Residual::new(Linear::new(3, 5, &init).unwrap());
+    assert!(block.forward(&Tensor::ones([2, 3], device()).unwrap()).unwrap_err().to_string().contains("shortcut"));
+}
+
+#[test]
+fn impossible_settings_and_inputs_are_refused() {
+    let init = Init::new(device(), 0);
+    let lstm = Lstm::new(4, 3, &init).unwrap();
+    let x = floats("x", SEQUENCE);
+    let run = |lengths: Option<Vec<usize>>, hidden: Option<Tensor>| {
+        lstm.run(&x, &SequenceOptions { lengths, hidden, cell: None }).unwrap_err().to_string()
+    };
+    let bad = TransformerConfig { dropout: 1.5, ..TransformerConfig::default() };
+    let rows = [
+        (run(Some(vec![5, 2]), None), "2 lengths were given for 3"),
+        (run(Some(vec![5, 6, 1]), None), "length 6 of sequence 1"),
+        (run(Some(vec![5, 0, 1]), None), "length 0 of sequence 1"),
+        (run(None, Some(floats("x", &[1, 3, 4]))), "[1, 3, 3]"),
+        (lstm.forward(&floats("x", &[5, 3, 2])).unwrap_err().to_string(), "a layer of 4 inputs"),
+        (Dropout::new(-0.1, &init).unwrap_err().to_string(), "probability of -0.1"),
+        (DropPath::new(f64::NAN, &init).unwrap_err().to_string(), "probability of NaN"),
+        (TransformerEncoderLayer::new(4, 2, bad, &init).unwrap_err().to_string(), "probability of 1.5"),
+        (PixelShuffle(3).forward(&floats("x", IMAGE)).unwrap_err().to_string(), "do not divide by 3"),
+    ];
+    for (message, expected) in rows {
+        assert!(message.contains(expected) && message.contains("help: "), "{message}");
+    }
+}
+
+#[test]
+fn a_long_sequence_unrolls_at_bearable_cost() {
+    let init = Init::new(device(), 0);
+    let lstm = Lstm::new(16, 32, &init).unwrap();
+    let x = floats("x", &[64, 8, 16]);
+    let step = || {
+        let start = std::time::Instant::now();
+        let gradients = lstm.forward(&x).unwrap().square().mean((), false).backward().unwrap();
+        let all: Vec<Tensor> = lstm.parameters().iter().map(|p| gradients.get(p).unwrap()).collect();
+        Tensor::eval_all(&all.iter().collect::<Vec<_>>()).unwrap();
+        let finite = all.iter().all(|g| values(g).iter().all(|v| v.is_finite()));
+        assert!(finite, "a gradient is not finite");
+        start.elapsed()
+    };
+    let (first, second) = (step(), step());
+    println!("LSTM, 64 steps: first {first:?}, then {second:?}");
+}
