@@ -4,7 +4,9 @@ pub mod augment;
 pub mod idx;
 mod loader;
 mod mnist;
+mod split;
 
 pub use augment::{AffineConfig, Normalize, RandomAffine};
 pub use loader::{Epoch, Loader};
 pub use mnist::{LabelledImages, Mnist};
+pub use split::split;

@@ -4,6 +4,8 @@
 mod augment;
 mod modules;
 mod optimizers;
+mod optimizers_more;
+mod regularize;
 mod steady;
 mod traces;
 
