@@ -17,11 +17,11 @@ pub fn decays(name: &str, param: &Param) -> bool {
 /// `no_decay`. A group without parameters is left out; a tied parameter is in one group only, by its first name.
 ///
 /// ```
-/// # use wgrad::nn::Linear;
+/// # use wgrad::nn::{Init, Linear};
 /// # use wgrad::optim::{AdamW, AdamWConfig, split_decay};
-/// # use wgrad::{Device, Generator};
+/// # use wgrad::Device;
 /// # fn main() -> wgrad::Result<()> {
-/// let model = Linear::new(3, 2, &Generator::new(0), &Device::cpu()?)?;
+/// let model = Linear::new(3, 2, &Init::new(&Device::cpu()?, 0))?;
 /// let config = AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() };
 /// let groups = split_decay(&model, config, AdamWConfig { weight_decay: 0.0, ..config });
 /// assert_eq!(groups.iter().map(|g| g.params.len()).collect::<Vec<_>>(), [1, 1]);

@@ -13,8 +13,8 @@ const LAST: usize = 25;
 const DECOUPLED: DecayMode = DecayMode::Decoupled;
 
 macro_rules! make {
-    ($name:ident, $config:ident { $($field:tt)* }) => {
-        |p| Ok(Box::new($name::new(p, $config { $($field)* ..$config::default() })?))
+    ($name:ident, $config:ident { $($field:ident: $value:expr),* }) => {
+        |p| Ok(Box::new($name::new(p, $config { $($field: $value,)* ..$config::default() })?))
     };
 }
 

@@ -2,12 +2,12 @@
 
 use crate::{close, device, fixture, host, values};
 use wgrad::io::StateDict;
-use wgrad::nn::{Linear, Module};
+use wgrad::nn::{Init, Linear, Module};
 use wgrad::optim::{
     AdamWConfig, Ema, GradientAccumulator, PlateauConfig, PlateauMode, ReduceOnPlateau, Schedule, Threshold, split_decay,
 };
 use wgrad::train::{EarlyStopping, EarlyStoppingConfig};
-use wgrad::{Generator, Param, Tensor, data};
+use wgrad::{Param, Tensor, data};
 
 #[test]
 fn schedules_agree_with_pytorch() {
@@ -129,7 +129,7 @@ fn averages_follow_swap_and_resume() {
 
 #[test]
 fn stopping_keeps_the_best_weights() {
-    let model = Linear::new(2, 1, &Generator::new(0), device()).unwrap();
+    let model = Linear::new(2, 1, &Init::new(device(), 0)).unwrap();
     let config = EarlyStoppingConfig { patience: 1, min_delta: 0.1, ..EarlyStoppingConfig::default() };
     let mut stopping = EarlyStopping::new(config).unwrap();
     assert!(stopping.restore(&model).is_err());
@@ -166,7 +166,7 @@ fn splits_are_disjoint_and_reproducible() {
 
 #[test]
 fn biases_do_not_decay() {
-    let model = Linear::new(3, 2, &Generator::new(0), device()).unwrap();
+    let model = Linear::new(3, 2, &Init::new(device(), 0)).unwrap();
     let config = AdamWConfig::default();
     let groups = split_decay(&model, config, AdamWConfig { weight_decay: 0.0, ..config });
     let shapes: Vec<Vec<usize>> = groups.iter().flat_map(|g| &g.params).map(|p| p.shape().to_vec()).collect();
