@@ -3,14 +3,21 @@
 // A block is (first element in `parameters`, first element in `gradients` and the states, entry, elements in use). Both first
 // elements are multiples of 4, and the elements up to the next multiple of 4 past the end belong to nobody.
 // An entry's coefficients are 4 vectors: (lr, l2, shrink, beta1), (beta2, 1 - beta1, 1 - beta2, eps),
-// (1 / √bias2, gradient scale, -, -), reserved.
+// (1 / √bias2, gradient scale, extra, decay), reserved.
+// A gated step is taken if the gate's first number is not 0. The second counts the steps that were not: it picks one of an
+// entry's ${VARIANTS} coefficients, which are worked out for every count that the host cannot rule out yet.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> coefficients: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> parameters: array<vec4<f32>>;
+#if ${GRADIENTS}
 @group(0) @binding(4) var<storage, read> gradients: array<vec4<f32>>;
+#end
 #for s in 0..${STATES}
-@group(0) @binding(5 + ${s}) var<storage, read_write> state${s}: array<vec4<f32>>;
+@group(0) @binding(4 + ${GRADIENTS} + ${s}) var<storage, read_write> state${s}: array<vec4<f32>>;
+#end
+#if ${GATED}
+@group(0) @binding(${GATE}) var<storage, read> gate: array<f32>;
 #end
 #import grid
 
@@ -28,10 +35,19 @@ fn site(wid: vec3<u32>, groups: vec3<u32>, lane: u32) -> Site {
     let block = linear_workgroup(wid, groups);
     let count = params[0][0];
     let b = blocks[min(block, count - 1u)];
-    return Site((b.x >> 2u) + lane, (b.y >> 2u) + lane, block < count && lane * 4u < b.w, b.z * 4u);
+#if ${GATED}
+    let open = gate[0] != 0.0;
+    let entry = b.z * ${VARIANTS}u + u32(gate[1]) % ${VARIANTS}u;
+#else
+    let open = true;
+    let entry = b.z;
+#end
+    return Site((b.x >> 2u) + lane, (b.y >> 2u) + lane, open && block < count && lane * 4u < b.w, entry * 4u);
 }
 
+#if ${GRADIENTS}
 // The gradient after scaling and L2 decay.
 fn gradient(at: Site, p: vec4<f32>) -> vec4<f32> {
     return gradients[at.state] * coefficients[at.entry + 2u].y + coefficients[at.entry].y * p;
 }
+#end

@@ -3,6 +3,7 @@
 //! Gradients are tensors built of the same ops as the forward pass, so they are fused, planned and cached like anything
 //! else, and can be differentiated again. Every rule uses the incoming gradient.
 
+mod clip;
 pub(crate) mod rules;
 pub(crate) mod saved;
 
@@ -15,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a gradient belongs to: a parameter whatever its version, or a variable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Key {
     Cell(u64),
     Node(u64),
@@ -45,6 +46,8 @@ impl Differentiable for Tensor {
 #[derive(Debug, Clone, Default)]
 pub struct Gradients {
     by_key: HashMap<Key, Tensor>,
+    /// f32, 0 if the optimizer's step is to be skipped.
+    gate: Option<Tensor>,
 }
 
 impl Gradients {
@@ -61,6 +64,10 @@ impl Gradients {
         for (key, gradient) in &other.by_key {
             self.by_key.entry(*key).and_modify(|g| *g = &*g + gradient).or_insert_with(|| gradient.clone());
         }
+        self.gate = match (self.gate.take(), &other.gate) {
+            (Some(a), Some(b)) => Some(&a * b),
+            (a, b) => a.or_else(|| b.clone()),
+        };
     }
 
     /// Applies a function to every gradient.
@@ -75,7 +82,7 @@ impl Gradients {
     /// # Errors
     /// Whatever evaluation reports.
     pub fn eval(&self) -> Result<()> {
-        Tensor::eval_all(&self.by_key.values().collect::<Vec<_>>())
+        Tensor::eval_all(&self.by_key.values().chain(&self.gate).collect::<Vec<_>>())
     }
 
     /// The gradient of a cell, if there is one.
@@ -142,7 +149,7 @@ impl Tensor {
         let found = no_grad(|| propagate(self, cotangent, &[]))?;
         let leaves = found.order.iter().filter(|n| n.op.is_source());
         let by_key = leaves.filter_map(|n| Some((key(n), found.cotangents.get(&n.id)?.clone()))).collect();
-        Ok(Gradients { by_key })
+        Ok(Gradients { by_key, gate: None })
     }
 }
 

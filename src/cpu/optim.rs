@@ -5,7 +5,7 @@ use super::simd::vectorize;
 use super::{Buffer, words_mut};
 use crate::error::{Error, Result};
 use crate::graph::op::OptimRule;
-use crate::optim::store::{Coefficients, OptimStore};
+use crate::optim::store::{Coefficients, Gate, OptimStore};
 use crate::plan::Storage;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
@@ -29,8 +29,14 @@ pub(super) fn buffer(storage: &Storage) -> Result<&Buffer> {
     }
 }
 
-/// Updates `entries` of a store; `gradients[i]` belongs to `entries[i]`.
-pub(super) fn run(rule: OptimRule, entries: &[u32], store: &OptimStore, gradients: &[&[u32]]) -> Result<()> {
+/// Updates `entries` of a store; `operands` are the gate, if there is one, and the gradients in the order of `entries`.
+pub(super) fn run(rule: OptimRule, gated: bool, entries: &[u32], store: &OptimStore, operands: &[&[u32]]) -> Result<()> {
+    let (gate, gradients) = operands.split_at(usize::from(gated).min(operands.len()));
+    let gate = Gate::of(gate.first().map(|g| cast_slice(g)));
+    if !gate.open {
+        return Ok(());
+    }
+    let variants = Gate::variants(gated);
     let count = store.entries.len();
     let coefficients = lock(&store.coefficients).clone();
     // Every guard is taken before any slice is split, as the pieces of all entries run together.
@@ -47,8 +53,11 @@ pub(super) fn run(rule: OptimRule, entries: &[u32], store: &OptimStore, gradient
     }
     let mut states = states.iter_mut();
     let mut pieces = Vec::new();
+    // Per entry, how many pieces there are up to its end.
+    let mut ends = Vec::new();
     for ((&entry, parameter), gradient) in entries.iter().zip(&mut parameters).zip(gradients) {
-        let coefficients = coefficients.get(entry as usize).ok_or_else(|| Error::internal("an entry has no coefficients"))?;
+        let coefficients = coefficients.get(entry as usize * variants + gate.variant);
+        let coefficients = coefficients.ok_or_else(|| Error::internal("an entry has no coefficients"))?;
         let mut parameter: &mut [f32] = cast_slice_mut(words_mut(parameter));
         let mut gradient: &[f32] = cast_slice(gradient);
         let mut state: [&mut [f32]; 3] = Default::default();
@@ -71,6 +80,11 @@ pub(super) fn run(rule: OptimRule, entries: &[u32], store: &OptimStore, gradient
             let gradient = gradient.split_off(..n).unwrap_or_default();
             pieces.push(Piece { coefficients, parameter, gradient, state: part });
         }
+        ends.push(pieces.len());
+    }
+    if rule == OptimRule::Lamb {
+        lamb(pieces, &ends);
+        return Ok(());
     }
     pieces.into_par_iter().for_each(|piece| {
         vectorize(
@@ -136,6 +150,53 @@ fn update(rule: OptimRule, piece: Piece) {
                 *p = *p * c.shrink - c.lr * direction;
             }
         }
+        OptimRule::Lion => {
+            for ((p, &g), m) in elements.zip(s0) {
+                let g = gradient(*p, g);
+                let d = c.beta1 * *m + c.one_minus_beta1 * g;
+                // The sign; 0 and NaN stay.
+                let sign = if d == 0.0 || d.is_nan() { d } else { 1f32.copysign(d) };
+                *m = c.beta2 * *m + c.one_minus_beta2 * g;
+                *p = *p * c.shrink - c.lr * sign;
+            }
+        }
+        OptimRule::AdaDelta => {
+            for (((p, &g), v), u) in elements.zip(s0).zip(s1) {
+                let g = gradient(*p, g);
+                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
+                let d = (*u + c.eps).sqrt() / (*v + c.eps).sqrt() * g;
+                *u = c.beta2 * *u + c.one_minus_beta2 * d * d;
+                *p = *p * c.shrink - c.lr * d;
+            }
+        }
+        OptimRule::Adamax => {
+            for (((p, &g), m), u) in elements.zip(s0).zip(s1) {
+                let g = gradient(*p, g);
+                *m = c.beta1 * *m + c.one_minus_beta1 * g;
+                *u = (c.beta2 * *u).max(g.abs() + c.eps);
+                *p = *p * c.shrink - c.lr * *m / *u;
+            }
+        }
+        OptimRule::NAdam => {
+            for (((p, &g), m), v) in elements.zip(s0).zip(s1) {
+                let g = gradient(*p, g);
+                *m = c.beta1 * *m + c.one_minus_beta1 * g;
+                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
+                *p = *p * c.shrink - (c.lr * g + c.extra * *m) / (v.sqrt() * c.inv_sqrt_bias2 + c.eps);
+            }
+        }
+        OptimRule::RAdam => {
+            let adaptive = c.extra != 0.0;
+            for (((p, &g), m), v) in elements.zip(s0).zip(s1) {
+                let g = gradient(*p, g);
+                *m = c.beta1 * *m + c.one_minus_beta1 * g;
+                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
+                let step = if adaptive { *m / (v.sqrt() + c.eps) } else { *m };
+                *p = *p * c.shrink - c.lr * step;
+            }
+        }
+        // It needs norms first: `lamb`.
+        OptimRule::Lamb => {}
         OptimRule::AdaGrad => {
             for ((p, &g), sum) in elements.zip(s0) {
                 let g = gradient(*p, g);
@@ -144,4 +205,44 @@ fn update(rule: OptimRule, piece: Piece) {
             }
         }
     }
+}
+
+/// LAMB: the moments and each piece's sums of squares; each entry's trust ratio; the step. `ends` says where entries end.
+fn lamb(mut pieces: Vec<Piece>, ends: &[usize]) {
+    let direction = |c: &Coefficients, p: f32, m: f32, v: f32| m * c.extra / (v.sqrt() * c.inv_sqrt_bias2 + c.eps) + c.decay * p;
+    let moments = |piece: &mut Piece| {
+        let c = piece.coefficients;
+        let [s0, s1, _] = &mut piece.state;
+        let (mut weight, mut step) = (0f64, 0f64);
+        for (((&mut p, &g), m), v) in piece.parameter.iter_mut().zip(piece.gradient).zip(s0.iter_mut()).zip(s1.iter_mut()) {
+            let g = g * c.grad_scale + c.l2 * p;
+            *m = c.beta1 * *m + c.one_minus_beta1 * g;
+            *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
+            let d = f64::from(direction(c, p, *m, *v));
+            weight += f64::from(p) * f64::from(p);
+            step += d * d;
+        }
+        (weight, step)
+    };
+    // Collected in order, and added in order: reruns agree bit for bit.
+    let sums: Vec<(f64, f64)> = pieces.par_iter_mut().map(moments).collect();
+    let mut ratios = Vec::with_capacity(pieces.len());
+    for &end in ends {
+        let own = &sums[ratios.len()..end];
+        let (weight, step) = own.iter().fold((0.0, 0.0), |(w, s), part| (w + part.0, s + part.1));
+        #[allow(clippy::cast_possible_truncation, reason = "the step is taken in single precision")]
+        ratios.resize(end, trust(weight, step) as f32);
+    }
+    pieces.into_par_iter().zip(ratios).for_each(|(piece, ratio)| {
+        let c = piece.coefficients;
+        let [s0, s1, _] = piece.state;
+        for ((p, &mut m), &mut v) in piece.parameter.iter_mut().zip(s0).zip(s1) {
+            *p -= c.lr * ratio * direction(c, *p, m, v);
+        }
+    });
+}
+
+/// LAMB's trust ratio from sums of squares of weights and steps: ‖w‖ / ‖d‖, 1 if either is 0.
+pub(crate) fn trust(weight: f64, step: f64) -> f64 {
+    if weight > 0.0 && step > 0.0 { weight.sqrt() / step.sqrt() } else { 1.0 }
 }

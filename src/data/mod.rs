@@ -7,6 +7,7 @@ mod loader;
 mod mel;
 mod mnist;
 mod text;
+mod split;
 
 pub use audio::AudioClips;
 pub use augment::{AffineConfig, Normalize, RandomAffine};
@@ -14,3 +15,4 @@ pub use loader::{Epoch, Loader};
 pub use mel::{LogMel, MelConfig};
 pub use mnist::{LabelledImages, Mnist};
 pub use text::{ByteTokenizer, CharTokenizer, Tokenizer, Tokens, read_text};
+pub use split::split;

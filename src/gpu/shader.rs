@@ -11,8 +11,10 @@ use crate::error::{Error, Result};
 
 /// The kernels, by file name.
 const FILES: &[(&str, &str)] = &[
+    ("adadelta", include_str!("../../shaders/adadelta.wgsl")),
     ("adagrad", include_str!("../../shaders/adagrad.wgsl")),
     ("adam", include_str!("../../shaders/adam.wgsl")),
+    ("adamax", include_str!("../../shaders/adamax.wgsl")),
     ("conv2d", include_str!("../../shaders/conv2d.wgsl")),
     ("conv2d_dgrad", include_str!("../../shaders/conv2d_dgrad.wgsl")),
     ("conv2d_pack", include_str!("../../shaders/conv2d_pack.wgsl")),
@@ -20,9 +22,15 @@ const FILES: &[(&str, &str)] = &[
     ("cross_entropy", include_str!("../../shaders/cross_entropy.wgsl")),
     ("gather", include_str!("../../shaders/gather.wgsl")),
     ("gather_packed", include_str!("../../shaders/gather_packed.wgsl")),
+    ("lamb", include_str!("../../shaders/lamb.wgsl")),
+    ("lamb_moments", include_str!("../../shaders/lamb_moments.wgsl")),
+    ("lamb_norms", include_str!("../../shaders/lamb_norms.wgsl")),
+    ("lion", include_str!("../../shaders/lion.wgsl")),
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
+    ("nadam", include_str!("../../shaders/nadam.wgsl")),
     ("pool", include_str!("../../shaders/pool.wgsl")),
     ("pool_tiled", include_str!("../../shaders/pool_tiled.wgsl")),
+    ("radam", include_str!("../../shaders/radam.wgsl")),
     ("rmsprop", include_str!("../../shaders/rmsprop.wgsl")),
     ("scatter_add", include_str!("../../shaders/scatter_add.wgsl")),
     ("segment_sum", include_str!("../../shaders/segment_sum.wgsl")),
@@ -35,7 +43,9 @@ const FILES: &[(&str, &str)] = &[
 /// The snippets that `#import` can name.
 const SNIPPETS: &[(&str, &str)] = &[
     ("conv_in", include_str!("../../shaders/common/conv_in.wgsl")),
+    ("fold", include_str!("../../shaders/common/fold.wgsl")),
     ("grid", include_str!("../../shaders/common/grid.wgsl")),
+    ("lamb", include_str!("../../shaders/common/lamb.wgsl")),
     ("maximum", include_str!("../../shaders/common/maximum.wgsl")),
     ("optim", include_str!("../../shaders/common/optim.wgsl")),
     ("rows", include_str!("../../shaders/common/rows.wgsl")),

@@ -225,6 +225,18 @@ pub enum OptimRule {
     },
     /// AdaGrad. One state arena: the sum of squares.
     AdaGrad,
+    /// Lion. One state arena: the momentum.
+    Lion,
+    /// AdaDelta. Two state arenas: the mean square of gradients, and of steps.
+    AdaDelta,
+    /// Adamax. Two state arenas: m, and the decayed maximum.
+    Adamax,
+    /// NAdam. Two state arenas: m, v.
+    NAdam,
+    /// RAdam. Two state arenas: m, v.
+    RAdam,
+    /// LAMB. Two state arenas: m, v. The only rule that looks at a whole parameter: two norms come between two passes.
+    Lamb,
 }
 
 impl OptimRule {
@@ -234,7 +246,8 @@ impl OptimRule {
             Self::Sgd { momentum, .. } => momentum as usize,
             Self::Adam { amsgrad } => 2 + amsgrad as usize,
             Self::RmsProp { centered, momentum } => 1 + centered as usize + momentum as usize,
-            Self::AdaGrad => 1,
+            Self::AdaGrad | Self::Lion => 1,
+            Self::AdaDelta | Self::Adamax | Self::NAdam | Self::RAdam | Self::Lamb => 2,
         }
     }
 }
@@ -357,9 +370,12 @@ pub enum Op {
     /// `(cell, value)`: overwrites the cell; the node's value is the cell's new contents
     Assign,
     /// `(store, gradient...)`: updates the parameters `entries` of an optimizer store in place. No value.
+    /// If gated, `(store, gate, gradient...)`: see [`Gate`](crate::optim::store::Gate).
     OptimStep {
         /// The update rule.
         rule: OptimRule,
+        /// Whether a gate decides on the device if the step is taken.
+        gated: bool,
         /// Which entries of the store the gradients belong to, ascending.
         entries: Vec<u32>,
     },

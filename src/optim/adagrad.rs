@@ -29,11 +29,21 @@ pub struct AdaGradConfig {
     pub initial_accumulator_value: f64,
     /// Added to the root. Defaults to 1e-10.
     pub eps: f64,
+    /// Whether to go up the gradient instead of down. Defaults to false.
+    pub maximize: bool,
 }
 
 impl Default for AdaGradConfig {
     fn default() -> Self {
-        Self { lr: 1e-2, lr_decay: 0.0, weight_decay: 0.0, decay_mode: DecayMode::L2, initial_accumulator_value: 0.0, eps: 1e-10 }
+        Self {
+            lr: 1e-2,
+            lr_decay: 0.0,
+            weight_decay: 0.0,
+            decay_mode: DecayMode::L2,
+            initial_accumulator_value: 0.0,
+            eps: 1e-10,
+            maximize: false,
+        }
     }
 }
 
@@ -51,14 +61,11 @@ impl Formula for AdaGradConfig {
     fn coefficients(&self, t: u64) -> Coefficients {
         let lr = self.lr / (1.0 + t.saturating_sub(1) as f64 * self.lr_decay);
         let (l2, shrink) = decay(self.decay_mode, lr, self.weight_decay);
-        Coefficients {
-            lr: f32_of(lr),
-            l2: f32_of(l2),
-            shrink: f32_of(shrink),
-            eps: f32_of(self.eps),
-            grad_scale: 1.0,
-            ..Coefficients::default()
-        }
+        Coefficients { lr: f32_of(lr), l2: f32_of(l2), shrink: f32_of(shrink), eps: f32_of(self.eps), ..Coefficients::default() }
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
     }
 
     fn lr(&mut self) -> &mut f64 {

@@ -29,11 +29,13 @@ pub struct AdamConfig {
     pub weight_decay: f64,
     /// Whether to divide by the largest second moment seen. Defaults to false.
     pub amsgrad: bool,
+    /// Whether to go up the gradient instead of down. Defaults to false.
+    pub maximize: bool,
 }
 
 impl Default for AdamConfig {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, amsgrad: false }
+        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, amsgrad: false, maximize: false }
     }
 }
 
@@ -56,7 +58,6 @@ impl AdamConfig {
             one_minus_beta2: f32_of(1.0 - beta2),
             eps: f32_of(self.eps),
             inv_sqrt_bias2: f32_of(1.0 / correction2.sqrt()),
-            grad_scale: 1.0,
             ..Coefficients::default()
         }
     }
@@ -75,6 +76,10 @@ impl Formula for AdamConfig {
 
     fn coefficients(&self, t: u64) -> Coefficients {
         self.at(t, DecayMode::L2)
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
     }
 
     fn lr(&mut self) -> &mut f64 {

@@ -25,19 +25,21 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
     /// Whether to divide by the largest second moment seen. Defaults to false.
     pub amsgrad: bool,
+    /// Whether to go up the gradient instead of down. Defaults to false.
+    pub maximize: bool,
 }
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 1e-2, amsgrad: false }
+        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 1e-2, amsgrad: false, maximize: false }
     }
 }
 
 impl AdamWConfig {
     /// The same settings as Adam's.
     fn adam(&self) -> AdamConfig {
-        let Self { lr, betas, eps, weight_decay, amsgrad } = *self;
-        AdamConfig { lr, betas, eps, weight_decay, amsgrad }
+        let Self { lr, betas, eps, weight_decay, amsgrad, maximize } = *self;
+        AdamConfig { lr, betas, eps, weight_decay, amsgrad, maximize }
     }
 }
 
@@ -54,6 +56,10 @@ impl Formula for AdamWConfig {
 
     fn coefficients(&self, t: u64) -> Coefficients {
         self.adam().at(t, DecayMode::Decoupled)
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
     }
 
     fn lr(&mut self) -> &mut f64 {

@@ -1,6 +1,6 @@
 //! What all optimizers share: parameters and state in flat arenas, and one lazy step node an arena.
 
-use super::store::{BLOCK, Coefficients, Entry, OptimStore};
+use super::store::{BLOCK, Coefficients, Entry, Gate, OptimStore, VARIANTS, WINDOW};
 use crate::autodiff::Gradients;
 use crate::device::{Backend, Device};
 use crate::dtype::{DType, HostData};
@@ -10,8 +10,10 @@ use crate::graph::op::OptimRule;
 use crate::param::Param;
 use crate::plan::Storage;
 use crate::shape::Shape;
-use crate::tensor::node::{Node, Payload, lock};
-use std::sync::Arc;
+use crate::tensor::node::{Node, Payload, lock, no_grad};
+use crate::tensor::{PendingValue, Tensor};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
 /// Arenas, and each parameter's place: (arena, entry).
 type Adopted = (Vec<Arc<OptimStore>>, Vec<(usize, usize)>);
@@ -25,7 +27,39 @@ pub struct OptimCore {
     /// Arenas, each within the device's binding limit, and where each parameter is: (arena, entry).
     stores: Vec<Arc<OptimStore>>,
     places: Vec<(usize, usize)>,
+    counts: Mutex<Counts>,
+}
+
+/// How many steps each parameter has taken. The device decides whether a gated step is taken, so the host counts it as taken
+/// and takes that back when it hears otherwise, at most [`WINDOW`] steps later.
+#[derive(Debug, Default)]
+struct Counts {
     steps: Vec<u64>,
+    /// On the device: how many steps have been skipped, one f32. Exact below 2²⁴.
+    skipped: Option<Tensor>,
+    /// How many of them the host has heard of.
+    known: u64,
+    /// The number after each step since.
+    coming: VecDeque<PendingValue>,
+    /// The parameters of the steps in `coming`, which all have the same.
+    active: Vec<usize>,
+}
+
+impl Counts {
+    /// Hears of steps until at most `left` are unknown. Waits for the device if it has to.
+    fn settle(&mut self, left: usize) -> Result<()> {
+        while self.coming.len() > left {
+            let Some(value) = self.coming.pop_front() else { break };
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+            let total = value.wait()?.to_f64().first().copied().unwrap_or(0.0) as u64;
+            let new = total.saturating_sub(self.known);
+            for &i in &self.active {
+                self.steps[i] = self.steps[i].saturating_sub(new);
+            }
+            self.known = total;
+        }
+        Ok(())
+    }
 }
 
 impl OptimCore {
@@ -51,8 +85,8 @@ impl OptimCore {
         if unique.is_empty() {
             return Err(Error::argument("optimizer", "there are no parameters", "pass the model's parameters"));
         }
-        let steps = vec![0; unique.len()];
-        let mut core = Self { device: device.clone(), rule, params: unique, stores: Vec::new(), places: Vec::new(), steps };
+        let counts = Mutex::new(Counts { steps: vec![0; unique.len()], ..Counts::default() });
+        let mut core = Self { device: device.clone(), rule, params: unique, stores: Vec::new(), places: Vec::new(), counts };
         core.adopt()?;
         Ok(core)
     }
@@ -62,14 +96,36 @@ impl OptimCore {
         &self.params
     }
 
-    /// How many steps entry `i` has taken part in.
-    pub fn steps(&self, i: usize) -> u64 {
-        self.steps[i]
+    /// How many steps entry `i` has taken part in; those that were skipped do not count. Waits for the device if steps were
+    /// gated.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn steps(&self, i: usize) -> Result<u64> {
+        let mut counts = lock(&self.counts);
+        counts.settle(0)?;
+        Ok(counts.steps[i])
+    }
+
+    /// How many gated steps were skipped since the optimizer was made. Waits for the device.
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn skipped(&self) -> Result<u64> {
+        let mut counts = lock(&self.counts);
+        counts.settle(0)?;
+        Ok(counts.known)
     }
 
     /// Sets the step count of entry `i`, as a checkpoint says.
-    pub fn set_steps(&mut self, i: usize, steps: u64) {
-        self.steps[i] = steps;
+    ///
+    /// # Errors
+    /// Whatever the device reports.
+    pub fn set_steps(&mut self, i: usize, steps: u64) -> Result<()> {
+        let mut counts = lock(&self.counts);
+        counts.settle(0)?;
+        counts.steps[i] = steps;
+        Ok(())
     }
 
     /// How many state arrays each parameter has.
@@ -80,7 +136,8 @@ impl OptimCore {
     /// Updates every trainable parameter that has a gradient, in one dispatch an arena. What the gradients need is computed
     /// in the same submission; so are handles that still want the old values.
     ///
-    /// `coefficients(i, t)` gives entry i's numbers for its t-th step (counted from 1).
+    /// `coefficients(i, t)` gives entry i's numbers for its t-th step (counted from 1). If the gradients are gated, the device
+    /// decides whether the step is taken, and the host does not wait for its decision.
     ///
     /// # Errors
     /// Whatever evaluation reports; then no parameter, state or count has changed.
@@ -104,37 +161,84 @@ impl OptimCore {
             let (store, entry) = self.places[i];
             active[store].push((entry, i, node.clone()));
         }
+        let gate = gradients.gate().cloned();
         // The step holds the gradients as operands; as handles they would have to outlive it.
         drop(gradients);
-        let mut nodes = Vec::new();
+        let mut stepped: Vec<usize> = active.iter().flatten().map(|e| e.1).collect();
+        stepped.sort_unstable();
+        let mut counts = lock(&self.counts);
+        let (mut nodes, mut roots) = (Vec::new(), Vec::new());
+        if gate.is_none() || stepped != counts.active {
+            counts.settle(0)?;
+            counts.active.clone_from(&stepped);
+        }
+        counts.settle(WINDOW - 1)?;
+        let after = match &gate {
+            Some(open) => {
+                let (gate, after) = self.gate(open, &mut counts)?;
+                roots.extend([after.node()?.clone(), open.node()?.clone()]);
+                Some((gate, after))
+            }
+            None => None,
+        };
         for (store, mut entries) in self.stores.iter().zip(active.iter().cloned()) {
             if entries.is_empty() {
                 continue;
             }
             entries.sort_by_key(|e| e.0);
             let mut numbers = lock(&store.coefficients);
+            let variants = Gate::variants(gate.is_some());
+            numbers.resize(store.entries.len() * variants, Coefficients::default());
             for &(entry, i, _) in &entries {
-                numbers[entry] = coefficients(i, self.steps[i] + 1);
+                let next = counts.steps[i] + 1;
+                for more in 0..variants as u64 {
+                    // Slots that no count can select hold numbers too, which keeps them finite.
+                    let slot = if gate.is_some() { ((counts.known + more) % VARIANTS as u64) as usize } else { 0 };
+                    numbers[entry * variants + slot] = coefficients(i, next.saturating_sub(more).max(1));
+                }
             }
             drop(numbers);
-            nodes.push(self.step_node(store, entries.into_iter().map(|(entry, _, gradient)| (entry, gradient)).collect()));
+            let entries = entries.into_iter().map(|(entry, _, gradient)| (entry, gradient)).collect();
+            nodes.push(self.step_node(store, after.as_ref().map(|(gate, _)| gate.node()).transpose()?.cloned(), entries));
         }
-        let stepped: Vec<usize> = active.iter().flatten().map(|e| e.1).collect();
         drop(active);
+        let after = after.map(|(_, after)| after);
+        drop(gate);
+        nodes.append(&mut roots);
         crate::eval::evaluate_step(&nodes)?;
         for i in stepped {
-            self.steps[i] += 1;
+            counts.steps[i] += 1;
+        }
+        if let Some(after) = after {
+            counts.coming.push_back(after.read_later()?);
+            counts.skipped = Some(after);
         }
         Ok(())
     }
 
-    fn step_node(&self, store: &Arc<OptimStore>, entries: Vec<(usize, Arc<Node>)>) -> Arc<Node> {
+    /// What a gated step reads (see [`Gate`]), and the count of skipped steps after it.
+    fn gate(&self, open: &Tensor, counts: &mut Counts) -> Result<(Tensor, Tensor)> {
+        let before = match counts.skipped.take() {
+            Some(before) => before,
+            None => Tensor::zeros([1], &self.device)?,
+        };
+        counts.skipped = Some(before.clone());
+        no_grad(|| {
+            let open = open.cast(DType::F32).reshape([1]);
+            let first = Tensor::iota(2, DType::I32, &self.device)?.cast(DType::F32);
+            // (open, before): the first number where the index is 0.
+            let gate = &open * &(1.0 - &first) + &before * &first;
+            Ok((gate, &before + &(1.0 - &open)))
+        })
+    }
+
+    fn step_node(&self, store: &Arc<OptimStore>, gate: Option<Arc<Node>>, entries: Vec<(usize, Arc<Node>)>) -> Arc<Node> {
         let payload = Payload::Store(store.clone());
         let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);
         // An arena has fewer than 2³² elements, and so entries.
         let listed = entries.iter().map(|e| e.0 as u32).collect();
-        let inputs = std::iter::once(source).chain(entries.into_iter().map(|e| e.1)).collect();
-        let op = Op::OptimStep { rule: self.rule, entries: listed };
+        let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), entries: listed };
+        let inputs = std::iter::once(source).chain(gate).chain(entries.into_iter().map(|e| e.1)).collect();
         Node::new(op, inputs, Shape::SCALAR, DType::F32, &self.device, Payload::None, false)
     }
 

@@ -23,6 +23,10 @@ pub trait Formula: Clone + std::fmt::Debug {
     fn coefficients(&self, t: u64) -> Coefficients;
     /// The learning rate.
     fn lr(&mut self) -> &mut f64;
+    /// Whether steps go up the gradient instead of down.
+    fn maximize(&self) -> bool {
+        false
+    }
     /// What each element of the first state starts as.
     fn initial_state(&self) -> f64 {
         0.0
@@ -136,6 +140,10 @@ impl<C: Formula> Fused<C> {
             Some(OptimRule::Sgd { momentum: true, .. }) => &["momentum_buffer"],
             Some(OptimRule::Sgd { momentum: false, .. }) | None => &[],
             Some(OptimRule::AdaGrad) => &["sum"],
+            Some(OptimRule::Lion) => &["exp_avg"],
+            Some(OptimRule::AdaDelta) => &["square_avg", "acc_delta"],
+            Some(OptimRule::Adamax) => &["exp_avg", "exp_inf"],
+            Some(OptimRule::NAdam | OptimRule::RAdam | OptimRule::Lamb) => &["exp_avg", "exp_avg_sq"],
             Some(OptimRule::Adam { amsgrad: false }) => &["exp_avg", "exp_avg_sq"],
             Some(OptimRule::Adam { amsgrad: true }) => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
             Some(OptimRule::RmsProp { centered: false, momentum: false }) => &["square_avg"],
@@ -143,6 +151,15 @@ impl<C: Formula> Fused<C> {
             Some(OptimRule::RmsProp { centered: false, momentum: true }) => &["square_avg", "momentum_buffer"],
             Some(OptimRule::RmsProp { centered: true, momentum: true }) => &["square_avg", "grad_avg", "momentum_buffer"],
         }
+    }
+
+    /// How many steps were skipped because of gradients that were not finite (see
+    /// [`Gradients::skip_non_finite`](crate::Gradients::skip_non_finite)), since the optimizer was made. Waits for the device.
+    ///
+    /// # Errors
+    /// Errors of earlier steps; a lost device.
+    pub fn skipped(&self) -> Result<u64> {
+        self.core.skipped()
     }
 
     /// The settings of each group.
@@ -188,7 +205,20 @@ fn check<C: Formula>(config: &C) -> Result<()> {
 impl<C: Formula> Optimizer for Fused<C> {
     fn step(&mut self, gradients: Gradients) -> Result<()> {
         let (configs, group_of) = (&self.configs, &self.group_of);
-        self.core.step(gradients, &mut |entry, t| configs[group_of[entry]].coefficients(t))
+        // Parameters of a group nearly always are at the same step.
+        let mut last: Option<(usize, u64, Coefficients)> = None;
+        self.core.step(gradients, &mut |entry, t| {
+            let group = group_of[entry];
+            match last {
+                Some((g, at, numbers)) if (g, at) == (group, t) => numbers,
+                _ => {
+                    let mut numbers = configs[group].coefficients(t);
+                    numbers.grad_scale = if configs[group].maximize() { -1.0 } else { 1.0 };
+                    last = Some((group, t, numbers));
+                    numbers
+                }
+            }
+        })
     }
 
     fn lr(&self) -> f64 {
@@ -209,7 +239,7 @@ impl<C: Formula> Optimizer for Fused<C> {
                 dict.insert(format!("{}.{i}.{state}", C::NAME), tensor);
             }
             // Exact: 2⁵³ steps take longer than any run.
-            dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.core.steps(i) as f64));
+            dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.core.steps(i)? as f64));
         }
         for (g, config) in self.configs.iter().enumerate() {
             dict.insert(format!("{}.group.{g}.lr", C::NAME), HostTensor::scalar(*config.clone().lr()));
@@ -263,7 +293,7 @@ impl<C: Formula> Optimizer for Fused<C> {
                 self.core.set_state(i, s, data)?;
             }
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number; the cast saturates")]
-            self.core.set_steps(i, steps as u64);
+            self.core.set_steps(i, steps as u64)?;
         }
         for (config, lr) in self.configs.iter_mut().zip(lrs) {
             *config.lr() = lr;

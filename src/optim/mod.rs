@@ -1,7 +1,7 @@
 //! Optimizers: fused, multi-tensor, one dispatch for all parameters.
 //!
-//! In order of complexity: [`Sgd`], [`AdaGrad`], [`RmsProp`], [`Adam`], [`AdamW`]. Names, formulas and defaults are
-//! PyTorch's. Hyper-parameters are data: changing one, such as the learning rate at every step, recompiles nothing.
+//! In order of complexity: [`Sgd`], [`AdaGrad`], [`Lion`], [`AdaDelta`], [`RmsProp`], [`Adam`] (and AMSGrad), [`AdamW`],
+//! [`Adamax`], [`NAdam`], [`RAdam`], [`Lamb`]. Names, formulas and defaults are PyTorch's, or the papers'. Hyper-parameters are data: changing one, such as the learning rate at every step, recompiles nothing.
 //!
 //! Step counts are kept a parameter. A frozen parameter, or one without a gradient in a step, is left alone in that step: no
 //! decay, no change of state, no count.
@@ -20,22 +20,44 @@
 //! # Ok(()) }
 //! ```
 
+mod accumulate;
+mod adadelta;
 mod adagrad;
 mod adam;
+mod adamax;
 mod adamw;
 pub mod core;
+mod ema;
 mod fused;
+mod groups;
+mod lamb;
+mod lion;
+mod nadam;
+mod plateau;
+mod radam;
 mod rmsprop;
+mod scaler;
 pub mod schedule;
 mod sgd;
 pub mod store;
 
 pub use crate::graph::op::DecayMode;
+pub use accumulate::GradientAccumulator;
+pub use adadelta::{AdaDelta, AdaDeltaConfig};
 pub use adagrad::{AdaGrad, AdaGradConfig};
 pub use adam::{Adam, AdamConfig};
+pub use adamax::{Adamax, AdamaxConfig};
 pub use adamw::{AdamW, AdamWConfig};
+pub use ema::Ema;
 pub use fused::{Fused, ParamGroup};
+pub use groups::{decays, split_decay};
+pub use lamb::{Lamb, LambConfig};
+pub use lion::{Lion, LionConfig};
+pub use nadam::{NAdam, NAdamConfig};
+pub use plateau::{PlateauConfig, PlateauMode, ReduceOnPlateau, Threshold};
+pub use radam::{RAdam, RAdamConfig};
 pub use rmsprop::{RmsProp, RmsPropConfig};
+pub use scaler::{LossScaler, LossScalerConfig};
 pub use schedule::Schedule;
 pub use sgd::{Sgd, SgdConfig};
 

@@ -34,11 +34,22 @@ pub struct RmsPropConfig {
     pub momentum: f64,
     /// Whether the mean gradient's square is subtracted. Defaults to false.
     pub centered: bool,
+    /// Whether to go up the gradient instead of down. Defaults to false.
+    pub maximize: bool,
 }
 
 impl Default for RmsPropConfig {
     fn default() -> Self {
-        Self { lr: 1e-2, alpha: 0.99, eps: 1e-8, weight_decay: 0.0, decay_mode: DecayMode::L2, momentum: 0.0, centered: false }
+        Self {
+            lr: 1e-2,
+            alpha: 0.99,
+            eps: 1e-8,
+            weight_decay: 0.0,
+            decay_mode: DecayMode::L2,
+            momentum: 0.0,
+            centered: false,
+            maximize: false,
+        }
     }
 }
 
@@ -63,9 +74,12 @@ impl Formula for RmsPropConfig {
             beta2: f32_of(self.alpha),
             one_minus_beta2: f32_of(1.0 - self.alpha),
             eps: f32_of(self.eps),
-            grad_scale: 1.0,
             ..Coefficients::default()
         }
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
     }
 
     fn lr(&mut self) -> &mut f64 {

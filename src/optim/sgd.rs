@@ -30,11 +30,21 @@ pub struct SgdConfig {
     pub decay_mode: DecayMode,
     /// Whether to look ahead; needs momentum and no dampening. Defaults to false.
     pub nesterov: bool,
+    /// Whether to go up the gradient instead of down. Defaults to false.
+    pub maximize: bool,
 }
 
 impl Default for SgdConfig {
     fn default() -> Self {
-        Self { lr: 1e-3, momentum: 0.0, dampening: 0.0, weight_decay: 0.0, decay_mode: DecayMode::L2, nesterov: false }
+        Self {
+            lr: 1e-3,
+            momentum: 0.0,
+            dampening: 0.0,
+            weight_decay: 0.0,
+            decay_mode: DecayMode::L2,
+            nesterov: false,
+            maximize: false,
+        }
     }
 }
 
@@ -57,9 +67,12 @@ impl Formula for SgdConfig {
             shrink: f32_of(shrink),
             beta1: f32_of(self.momentum),
             one_minus_beta1: if t == 1 { 1.0 } else { f32_of(1.0 - self.dampening) },
-            grad_scale: 1.0,
             ..Coefficients::default()
         }
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
     }
 
     fn lr(&mut self) -> &mut f64 {

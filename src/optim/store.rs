@@ -30,8 +30,47 @@ pub struct Coefficients {
     pub inv_sqrt_bias2: f32,
     /// What the gradient is multiplied with first (gradient clipping, loss scaling); 1 otherwise.
     pub grad_scale: f32,
+    /// NAdam: what m is multiplied with; RAdam: 1 if the step is divided by √v, else 0; LAMB: `1 / (1 - β₁ᵗ)`.
+    pub extra: f32,
+    /// LAMB: the weight decay.
+    pub decay: f32,
     /// Unused; keeps the record at 64 bytes.
-    pub reserved: [f32; 6],
+    pub reserved: [f32; 4],
+}
+
+/// How many steps may wait for the host to learn whether they were skipped.
+pub(crate) const WINDOW: usize = 4;
+
+/// How many coefficients an entry of a gated step has.
+///
+/// A step's number depends on how many steps before it were skipped, which the device knows at once and the host only
+/// [`WINDOW`] steps later. So the host works out the coefficients for every possible count, 0 to `WINDOW` more than it knows,
+/// and the kernel picks those of `skipped mod VARIANTS`.
+pub(crate) const VARIANTS: usize = WINDOW + 1;
+
+/// What a gated step reads: two f32, the first 0 if the step is to be skipped, the second how many have been so far.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gate {
+    /// Whether the step is taken.
+    pub open: bool,
+    /// Which of an entry's coefficients hold.
+    pub variant: usize,
+}
+
+impl Gate {
+    /// How many coefficients an entry has.
+    pub(crate) const fn variants(gated: bool) -> usize {
+        if gated { VARIANTS } else { 1 }
+    }
+
+    /// From the two numbers; a step without a gate is taken.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number, 0 or more, in f32")]
+    pub(crate) fn of(words: Option<&[f32]>) -> Self {
+        match words {
+            Some(&[apply, skipped, ..]) => Self { open: apply != 0.0, variant: skipped as usize % VARIANTS },
+            _ => Self { open: true, variant: 0 },
+        }
+    }
 }
 
 /// One parameter of a store.
@@ -60,6 +99,6 @@ pub(crate) struct OptimStore {
     pub parameters: Option<Storage>,
     /// GPU: the arena that gradients are written to.
     pub gradients: Option<Storage>,
-    /// This step's numbers, one an entry.
+    /// This step's numbers, one an entry; if the step is gated, [`VARIANTS`] an entry, side by side.
     pub coefficients: Mutex<Vec<Coefficients>>,
 }

@@ -192,13 +192,15 @@ pub enum Kernel {
         /// How many rows are added.
         n: usize,
     },
-    /// Updates entries of an optimizer store. On the GPU the gradients lie in its arena and `reads` is empty; on the CPU
-    /// `reads[i]` is the gradient of `entries[i]`.
+    /// Updates entries of an optimizer store. The gate, if there is one, is the first read. On the GPU the gradients lie in
+    /// the store's arena; on the CPU they are the further reads, in the order of `entries`.
     OptimStep {
         /// The store's leaf number.
         store: usize,
         /// The update rule.
         rule: OptimRule,
+        /// Whether a gate decides if the step is taken.
+        gated: bool,
         /// Which entries, ascending.
         entries: Vec<u32>,
         /// How many blocks of 1,024 elements they fill.

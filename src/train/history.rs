@@ -61,14 +61,39 @@ impl History {
         Ok(Self { records })
     }
 
-    /// Loss and accuracy over the epochs.
+    /// A Markdown table with an epoch a line: both losses, how far they are apart, both accuracies. The epoch with the lowest
+    /// held-out loss is marked: where that rises while the training loss falls, the model overfits.
+    pub fn report(&self, held_out: &str) -> String {
+        let best = self.records.iter().filter(|r| r.test_loss.is_finite()).min_by(|a, b| a.test_loss.total_cmp(&b.test_loss));
+        let mut text = format!(
+            "| epoch | train loss | {held_out} loss | gap | train accuracy | {held_out} accuracy |\n|--:|--:|--:|--:|--:|--:|\n"
+        );
+        for r in &self.records {
+            let mark = if best.is_some_and(|b| b.epoch == r.epoch) { " best" } else { "" };
+            let (gap, train, test) = (r.test_loss - r.train_loss, 100.0 * r.train_accuracy, 100.0 * r.test_accuracy);
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "| {}{mark} | {:.4} | {:.4} | {gap:+.4} | {train:.2} % | {test:.2} % |",
+                r.epoch, r.train_loss, r.test_loss
+            );
+        }
+        text
+    }
+
+    /// Loss and accuracy over the epochs, training and test curves apart.
     pub fn chart(&self, title: impl Into<String>) -> Chart {
+        self.chart_against("test", title)
+    }
+
+    /// As [`History::chart`], with another name for the data that were held out, such as `validation`.
+    pub fn chart_against(&self, held_out: &str, title: impl Into<String>) -> Chart {
         let line = |name: &str, value: fn(&EpochRecord) -> f64| Series {
             name: name.into(),
             points: self.records.iter().map(|r| (r.epoch as f64, value(r))).collect(),
         };
-        let loss = vec![line("train", |r| r.train_loss), line("test", |r| r.test_loss)];
-        let accuracy = vec![line("train", |r| 100.0 * r.train_accuracy), line("test", |r| 100.0 * r.test_accuracy)];
+        let loss = vec![line("train", |r| r.train_loss), line(held_out, |r| r.test_loss)];
+        let accuracy = vec![line("train", |r| 100.0 * r.train_accuracy), line(held_out, |r| 100.0 * r.test_accuracy)];
         let panels = vec![
             Panel { title: "Loss".into(), series: loss, unit: String::new() },
             Panel { title: "Accuracy".into(), series: accuracy, unit: " %".into() },
@@ -102,5 +127,24 @@ mod tests {
             assert!(History::from_text(bad).is_err(), "{bad}");
         }
         assert_eq!(history.chart("t").panels.len(), 2);
+        let named = history.chart_against("validation", "t");
+        assert!(named.panels.iter().all(|p| p.series[0].name == "train" && p.series[1].name == "validation"));
+    }
+
+    #[test]
+    fn the_report_marks_where_overfitting_begins() {
+        let losses = [(1.0, 1.1), (0.5, 0.8), (0.2, 0.9), (0.1, f64::NAN)];
+        let record = |(i, (train_loss, test_loss)): (usize, (f64, f64))| EpochRecord {
+            epoch: i + 1,
+            train_loss,
+            train_accuracy: 0.9,
+            test_loss,
+            test_accuracy: 0.8,
+            lr: 0.1,
+            seconds: 1.0,
+        };
+        let text = History { records: losses.into_iter().enumerate().map(record).collect() }.report("validation");
+        assert!(text.contains("| 2 best | 0.5000 | 0.8000 | +0.3000 | 90.00 % | 80.00 % |"), "{text}");
+        assert_eq!((text.lines().count(), text.matches("best").count()), (6, 1));
     }
 }

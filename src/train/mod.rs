@@ -3,6 +3,7 @@
 pub mod chart;
 mod checkpoint;
 mod confusion;
+mod early_stopping;
 mod evaluate;
 mod history;
 mod meter;
@@ -11,6 +12,7 @@ mod progress;
 pub use chart::{Chart, Panel, Series};
 pub use checkpoint::Checkpoint;
 pub use confusion::ConfusionMatrix;
+pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
 pub use evaluate::{Evaluation, evaluate};
 pub use history::{EpochRecord, History};
 pub use meter::Meter;

@@ -27,11 +27,13 @@ fn build(params: &[Param], c: &Value) -> Option<Box<dyn Optimizer>> {
             Box::new(Sgd::new(params, config).expect("valid"))
         }
         "Adam" => {
-            let config = AdamConfig { lr, betas: betas(), eps: n("eps"), weight_decay, amsgrad: flag("amsgrad") };
+            let config =
+                AdamConfig { lr, betas: betas(), eps: n("eps"), weight_decay, amsgrad: flag("amsgrad"), maximize: false };
             Box::new(Adam::new(params, config).expect("valid"))
         }
         "AdamW" => {
-            let config = AdamWConfig { lr, betas: betas(), eps: n("eps"), weight_decay, amsgrad: flag("amsgrad") };
+            let config =
+                AdamWConfig { lr, betas: betas(), eps: n("eps"), weight_decay, amsgrad: flag("amsgrad"), maximize: false };
             Box::new(AdamW::new(params, config).expect("valid"))
         }
         "RMSprop" => {

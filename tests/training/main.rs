@@ -8,6 +8,8 @@ mod layers;
 mod models;
 mod modules;
 mod optimizers;
+mod optimizers_more;
+mod regularize;
 mod steady;
 mod traces;
 mod transfer;

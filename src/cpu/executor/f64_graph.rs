@@ -31,7 +31,7 @@ pub(super) fn run(graph: &Graph, bindings: &Bindings) -> Result<Vec<HostData>> {
                     *buffer(cell)?.write() = value.to_host();
                 }
             }
-            Op::OptimStep { rule, entries } => {
+            Op::OptimStep { rule, entries, .. } => {
                 if let Some(leaf) = leaf_of[node.inputs[0]]
                     && let (ReferenceLeaf::Store(values), Leaf::Store(store)) = (&inputs.leaves[leaf], &bindings.leaves[leaf])
                 {

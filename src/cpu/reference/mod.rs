@@ -80,13 +80,13 @@ pub(crate) fn run(graph: &Graph, inputs: &mut ReferenceInputs, precision: Precis
                 *value_leaf(inputs, leaf)? = value.clone();
                 Some(value)
             }
-            Op::OptimStep { rule, entries } => {
+            Op::OptimStep { rule, gated, entries } => {
                 let gradients = (1..node.inputs.len()).map(|k| operand(&values, node, k)).collect::<Result<Vec<_>>>()?;
                 let leaf = leaf_of[node.inputs[0]];
                 let Some(ReferenceLeaf::Store(store)) = leaf.and_then(|leaf| inputs.leaves.get_mut(leaf)) else {
                     return Err(Error::internal("an optimizer step has no store"));
                 };
-                optim::step(*rule, entries, store, &gradients, precision)?;
+                optim::step(*rule, *gated, entries, store, &gradients, precision)?;
                 None
             }
             _ => {

@@ -93,6 +93,11 @@ fn optimizer_steps_match_the_reference() {
         OptimRule::RmsProp { centered: false, momentum: true },
         OptimRule::RmsProp { centered: true, momentum: true },
         OptimRule::AdaGrad,
+        OptimRule::Lion,
+        OptimRule::AdaDelta,
+        OptimRule::Adamax,
+        OptimRule::NAdam,
+        OptimRule::RAdam,
     ];
     let lens = [5, 40_000, 33];
     for rule in rules {
@@ -111,7 +116,11 @@ fn optimizer_steps_match_the_reference() {
         let gradients = [floats(lens[0], 10), floats(lens[2], 12)];
         let info = |i: usize, len| BufferInfo { place: Place::Leaf(i), dtype: DType::F32, len };
         let plan = Plan {
-            steps: vec![step(Kernel::OptimStep { store: 0, rule, entries: entries.clone(), blocks: 0 }, &[0, 1], None)],
+            steps: vec![step(
+                Kernel::OptimStep { store: 0, rule, gated: false, entries: entries.clone(), blocks: 0 },
+                &[0, 1],
+                None,
+            )],
             buffers: vec![info(1, lens[0]), info(2, lens[2])],
             slots: vec![],
             outputs: vec![],
@@ -153,7 +162,7 @@ fn a_gradient_may_be_the_parameter_itself() {
         coefficients: Mutex::new(vec![c]),
     };
     let plan = Plan {
-        steps: vec![step(Kernel::OptimStep { store: 1, rule, entries: vec![0], blocks: 0 }, &[0], None)],
+        steps: vec![step(Kernel::OptimStep { store: 1, rule, gated: false, entries: vec![0], blocks: 0 }, &[0], None)],
         buffers: vec![BufferInfo { place: Place::Leaf(0), dtype: DType::F32, len: 2 }],
         ..Plan::default()
     };

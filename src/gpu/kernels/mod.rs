@@ -50,8 +50,9 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::Gather { .. } => gather::lower(step, plan, caps),
         Kernel::ScatterAdd { .. } => scatter_add::lower(step, plan, caps),
         Kernel::OptimStep { blocks: 0, .. } => Ok(Lowered::default()),
-        Kernel::OptimStep { rule, blocks, .. } => {
-            Ok(Lowered { programs: vec![optim::lower_store(*rule, *blocks, caps)?], scratch: vec![] })
+        Kernel::OptimStep { rule, gated, blocks, entries, .. } => {
+            let end = entries.last().map_or(0, |&last| last as usize + 1);
+            optim::lower_store(*rule, *gated, *blocks, end, caps)
         }
     }
 }

@@ -1,37 +1,77 @@
-//! Optimizers, one dispatch over all parameters: `shaders/sgd.wgsl`, `adam.wgsl`, `rmsprop.wgsl`, `adagrad.wgsl`.
+//! Optimizers, one dispatch over all parameters: `shaders/sgd.wgsl`, `adam.wgsl` and so on; three for LAMB, which needs norms.
 
 use super::word;
 use crate::error::{Error, Result};
-use crate::gpu::program::{Arena, Caps, Operand, Program};
+use crate::gpu::program::{Arena, Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::graph::op::OptimRule;
-use crate::optim::store::{BLOCK, OptimStore};
+use crate::optim::store::{BLOCK, OptimStore, VARIANTS};
 use crate::plan::Storage;
 
-/// The program that updates `blocks` blocks of a store (as [`block_table`] counts them) by a rule.
+/// The programs that update `blocks` blocks of a store (as [`block_table`] counts them) by a rule. `entries` is one more than
+/// the highest entry; a gate is the step's first read.
 ///
 /// # Errors
 /// Only if a shader file is broken.
-pub(crate) fn lower_store(rule: OptimRule, blocks: usize, caps: &Caps) -> Result<Program> {
-    let states = rule.states();
-    let shader = Shader::new().set("STATES", states);
+pub(crate) fn lower_store(rule: OptimRule, gated: bool, blocks: usize, entries: usize, caps: &Caps) -> Result<Lowered> {
     let flag = usize::from;
-    let (name, source) = match rule {
-        OptimRule::Sgd { momentum, nesterov } => {
-            ("sgd", shader.set("MOMENTUM", flag(momentum)).set("NESTEROV", flag(nesterov)).render("sgd")?)
-        }
-        OptimRule::Adam { amsgrad } => ("adam", shader.set("AMSGRAD", flag(amsgrad)).render("adam")?),
-        OptimRule::RmsProp { centered, momentum } => {
-            let shader =
-                shader.set("CENTERED", flag(centered)).set("MOMENTUM", flag(momentum)).set("VELOCITY", 1 + flag(centered));
-            ("rmsprop", shader.render("rmsprop")?)
-        }
-        OptimRule::AdaGrad => ("adagrad", shader.render("adagrad")?),
+    let shader = |gradients: bool| {
+        Shader::new()
+            .set("STATES", rule.states())
+            .set("GRADIENTS", flag(gradients))
+            .set("GATED", flag(gated))
+            .set("VARIANTS", VARIANTS)
+            .set("GATE", 4 + flag(gradients) + rule.states())
     };
-    let mut operands = [Arena::Blocks, Arena::Coefficients, Arena::Parameters, Arena::Gradients].map(Operand::Arena).to_vec();
-    operands.extend((0..states).map(|s| Operand::Arena(Arena::State(s))));
+    let operands = |gradients: bool, last: Option<Operand>| {
+        let mut operands = [Arena::Blocks, Arena::Coefficients, Arena::Parameters].map(Operand::Arena).to_vec();
+        operands.extend(gradients.then_some(Operand::Arena(Arena::Gradients)));
+        operands.extend((0..rule.states()).map(|s| Operand::Arena(Arena::State(s))));
+        operands.extend(gated.then_some(Operand::Read(0)));
+        operands.extend(last);
+        operands
+    };
     let record = vec![word(blocks), word(0), word(0), word(0)];
-    Ok(Program { name: name.into(), source, operands, record, grid: caps.grid(blocks) })
+    let program = |name: &str, source, operands| Program {
+        name: name.into(),
+        source,
+        operands,
+        record: record.clone(),
+        grid: caps.grid(blocks),
+    };
+    let one = |name: &str, shader: Shader| -> Result<Lowered> {
+        let program = program(name, shader.render(name)?, operands(true, None));
+        Ok(Lowered { programs: vec![program], scratch: vec![] })
+    };
+    match rule {
+        OptimRule::Sgd { momentum, nesterov } => {
+            one("sgd", shader(true).set("MOMENTUM", flag(momentum)).set("NESTEROV", flag(nesterov)))
+        }
+        OptimRule::Adam { amsgrad } => one("adam", shader(true).set("AMSGRAD", flag(amsgrad))),
+        OptimRule::RmsProp { centered, momentum } => {
+            let shader = shader(true).set("CENTERED", flag(centered)).set("MOMENTUM", flag(momentum));
+            one("rmsprop", shader.set("VELOCITY", 1 + flag(centered)))
+        }
+        OptimRule::AdaGrad => one("adagrad", shader(true)),
+        OptimRule::Lion => one("lion", shader(true)),
+        OptimRule::AdaDelta => one("adadelta", shader(true)),
+        OptimRule::Adamax => one("adamax", shader(true)),
+        OptimRule::NAdam => one("nadam", shader(true)),
+        OptimRule::RAdam => one("radam", shader(true)),
+        OptimRule::Lamb => {
+            let (parts, ratios) = (0, 1);
+            let after = |gradients: bool| 1 + operands(gradients, None).len();
+            let moments = shader(true).set("PARTS", after(true)).render("lamb_moments")?;
+            let update = shader(false).set("RATIOS", after(false)).render("lamb")?;
+            let norms = vec![Operand::Arena(Arena::Blocks), Operand::ScratchRead(parts), Operand::ScratchWrite(ratios)];
+            let programs = vec![
+                program("lamb_moments", moments, operands(true, Some(Operand::ScratchWrite(parts)))),
+                program("lamb_norms", Shader::new().render("lamb_norms")?, norms),
+                program("lamb", update, operands(false, Some(Operand::ScratchRead(ratios)))),
+            ];
+            Ok(Lowered { programs, scratch: vec![blocks as u64 * 8, entries as u64 * 4] })
+        }
+    }
 }
 
 /// Blocks of the given entries: `{parameter element, gradient and state element, entry, valid length}`.

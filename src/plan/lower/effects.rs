@@ -12,18 +12,27 @@ impl Lowering<'_> {
         let graph = self.graph;
         self.lower_assigns()?;
         for node in &graph.nodes {
-            let Op::OptimStep { rule, entries } = &node.op else { continue };
+            let Op::OptimStep { rule, gated, entries } = &node.op else { continue };
             let store = self.position[node.inputs[0]];
+            let gradients = &node.inputs[1 + usize::from(*gated)..];
             let mut reads = Vec::new();
+            if *gated {
+                let gate = node.inputs[1];
+                reads.push(match self.buffer[gate] {
+                    Some(buffer) => buffer,
+                    None => self.copy_to(gate, Place::Slot(self.plan.buffers.len()))?,
+                });
+            }
             let block_count = |&g: &NodeId| graph.nodes[g].shape.numel().div_ceil(BLOCK);
-            let blocks = node.inputs[1..].iter().map(block_count).sum();
-            for (&gradient, &entry) in node.inputs[1..].iter().zip(entries) {
+            let blocks = gradients.iter().map(block_count).sum();
+            for (&gradient, &entry) in gradients.iter().zip(entries) {
                 let buffer = self.gradient(gradient, store, entry)?;
                 if !self.options.gradient_arena {
                     reads.push(buffer);
                 }
             }
-            self.push_step(Kernel::OptimStep { store, rule: *rule, entries: entries.clone(), blocks }, reads, None);
+            let kernel = Kernel::OptimStep { store, rule: *rule, gated: *gated, entries: entries.clone(), blocks };
+            self.push_step(kernel, reads, None);
         }
         Ok(())
     }

@@ -1,57 +1,14 @@
-//! Optimizer kernels over a table of several entries, three steps each, against PyTorch's update rules in f64.
+//! Optimizer kernels over a table of several entries, three steps each, against the reference.
 
 use super::{close, f32s, noise};
+use crate::cpu::reference::{Precision, StoreValues, Value, optim};
 use crate::dtype::{DType, HostData};
 use crate::gpu::kernels::lab::{Lab, Target};
 use crate::gpu::kernels::optim::lower_store;
-use crate::gpu::program::{Arena, Caps, Lowered, Operand};
+use crate::gpu::program::{Arena, Caps, Operand};
 use crate::graph::op::OptimRule;
 use crate::optim::store::Coefficients;
-
-/// One element's update; `s` are its state values.
-fn update(rule: OptimRule, c: &Coefficients, p: f64, g: f64, s: &mut [f64]) -> f64 {
-    let [lr, l2, shrink, b1, b2, d1, d2, eps, inv, scale] =
-        [c.lr, c.l2, c.shrink, c.beta1, c.beta2, c.one_minus_beta1, c.one_minus_beta2, c.eps, c.inv_sqrt_bias2, c.grad_scale]
-            .map(f64::from);
-    let g = g * scale + l2 * p;
-    let p = p * shrink;
-    match rule {
-        OptimRule::Sgd { momentum: false, .. } => p - lr * g,
-        OptimRule::Sgd { nesterov, .. } => {
-            s[0] = b1 * s[0] + d1 * g;
-            p - lr * if nesterov { g + b1 * s[0] } else { s[0] }
-        }
-        OptimRule::Adam { amsgrad } => {
-            s[0] = b1 * s[0] + d1 * g;
-            s[1] = b2 * s[1] + d2 * g * g;
-            let mut second = s[1];
-            if amsgrad {
-                s[2] = s[2].max(s[1]);
-                second = s[2];
-            }
-            p - lr * s[0] / (second.sqrt() * inv + eps)
-        }
-        OptimRule::RmsProp { centered, momentum } => {
-            s[0] = b2 * s[0] + d2 * g * g;
-            let mut second = s[0];
-            if centered {
-                s[1] = b2 * s[1] + d2 * g;
-                second -= s[1] * s[1];
-            }
-            let scaled = g / (second.sqrt() + eps);
-            if !momentum {
-                return p - lr * scaled;
-            }
-            let velocity = s.last_mut().unwrap();
-            *velocity = b1 * *velocity + scaled;
-            p - lr * *velocity
-        }
-        OptimRule::AdaGrad => {
-            s[0] += g * g;
-            p - lr * g / (s[0].sqrt() + eps)
-        }
-    }
-}
+use crate::shape::Shape;
 
 #[test]
 fn optimizers_match_loops() {
@@ -67,6 +24,12 @@ fn optimizers_match_loops() {
         OptimRule::RmsProp { centered: false, momentum: true },
         OptimRule::RmsProp { centered: true, momentum: true },
         OptimRule::AdaGrad,
+        OptimRule::Lion,
+        OptimRule::AdaDelta,
+        OptimRule::Adamax,
+        OptimRule::NAdam,
+        OptimRule::RAdam,
+        OptimRule::Lamb,
     ];
     // Entries of 5, 1,024 and 2,050 elements; the middle one is not updated.
     let lens = [5, 1024, 2050];
@@ -84,13 +47,14 @@ fn optimizers_match_loops() {
             eps: 1e-3,
             inv_sqrt_bias2: 1.5,
             grad_scale: 0.5,
-            reserved: [0.0; 6],
+            extra: 0.7,
+            decay: 0.05,
+            reserved: [0.0; 4],
         })
         .collect();
     let (parameters, gradients) = (noise(3300, 1), noise(5120, 2));
     for rule in rules {
-        let program = lower_store(rule, blocks.len() / 4, &Caps::webgpu_defaults(true)).unwrap();
-        let lowered = Lowered { programs: vec![program], scratch: vec![] };
+        let lowered = lower_store(rule, false, blocks.len() / 4, 3, &Caps::webgpu_defaults(true)).unwrap();
         super::validate(&lowered);
         let mut targets = vec![
             Target { operand: Operand::Arena(Arena::Parameters), data: f32s(&parameters) },
@@ -105,13 +69,19 @@ fn optimizers_match_loops() {
         targets.extend((0..rule.states()).map(|s| Target { operand: Operand::Arena(Arena::State(s)), data: f32s(&zeros) }));
         let mut want = parameters.clone();
         for e in [0, 2] {
-            for i in 0..lens[e] {
-                let mut state = vec![0.0; rule.states()];
-                let p = &mut want[parameter_at[e] + i];
-                for _ in 0..3 {
-                    *p = update(rule, &coefficients[e], *p, gradients[state_at[e] + i], &mut state);
-                }
+            let range = parameter_at[e]..parameter_at[e] + lens[e];
+            let mut store = StoreValues {
+                dtype: DType::F32,
+                parameters: vec![want[range.clone()].to_vec()],
+                state: vec![vec![0.0; lens[e]]; rule.states()],
+                coefficients: vec![coefficients[e]],
+            };
+            let own = &gradients[state_at[e]..state_at[e] + lens[e]];
+            let gradient = Value::from_host(&f32s(own), DType::F32, Shape::of(&[lens[e]]));
+            for _ in 0..3 {
+                optim::step(rule, false, &[0], &mut store, &[&gradient], Precision::Native).unwrap();
             }
+            want[range].copy_from_slice(&store.parameters[0]);
         }
         for (lab, checks) in [(&lab, "on"), (&lab.unchecked(), "off")] {
             let prepared = lab.prepare(&lowered, &[], &targets);

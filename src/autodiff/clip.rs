@@ -1,0 +1,114 @@
+//! Gradients as a whole: their norm, clipping, and the test for values that are not finite. All of it lazy, on the device.
+
+use super::Gradients;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use crate::tensor::node::no_grad;
+
+impl Gradients {
+    /// The gradients in an order that does not vary, so that sums and plans do not either.
+    fn ordered(&self) -> Vec<&Tensor> {
+        let mut entries: Vec<_> = self.by_key.iter().collect();
+        entries.sort_by_key(|e| *e.0);
+        entries.into_iter().map(|e| e.1).collect()
+    }
+
+    /// One number a gradient, folded into one.
+    fn fold(
+        &self,
+        what: &'static str,
+        number: impl Fn(&Tensor) -> Tensor,
+        join: impl Fn(Tensor, Tensor) -> Tensor,
+    ) -> Result<Tensor> {
+        let numbers = self.ordered().into_iter().map(number);
+        numbers.reduce(join).ok_or_else(|| Error::argument(what, "there are no gradients", "make the loss depend on a parameter"))
+    }
+
+    /// The norm of all gradients as one vector, `√(Σ g²)`: a scalar that nobody has waited for. f64 if a gradient is f64.
+    ///
+    /// # Errors
+    /// There are no gradients.
+    pub fn global_norm(&self) -> Result<Tensor> {
+        let wide = self.by_key.values().any(|g| g.dtype().ok() == Some(DType::F64));
+        let dtype = if wide { DType::F64 } else { DType::F32 };
+        no_grad(|| Ok(self.fold("global_norm", |g| g.square().sum((), false).cast(dtype), |a, b| a + b)?.sqrt()))
+    }
+
+    /// Limits every element to `-limit..=limit`; NaN stays.
+    ///
+    /// Source: [PyTorch](https://pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_value_.html).
+    ///
+    /// # Errors
+    /// A limit that is not above 0.
+    pub fn clip_by_value(&mut self, limit: f64) -> Result<()> {
+        positive("clip_by_value", "limit", limit)?;
+        no_grad(|| self.map(|g| g.clamp(-limit, limit)));
+        Ok(())
+    }
+
+    /// Scales all gradients by `min(1, limit / (norm + 1e-6))`, where `norm` is [`Gradients::global_norm`], and returns the norm
+    /// before. The device works it out in the step's submission; reading the norm is up to the caller.
+    ///
+    /// A norm that is not finite gives gradients that are 0 or NaN, as in PyTorch: see [`Gradients::skip_non_finite`].
+    ///
+    /// Source: R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013;
+    /// [PyTorch](https://pytorch.org/docs/stable/generated/torch.nn.utils.clip_grad_norm_.html).
+    ///
+    /// ```
+    /// # use wgrad::{Device, Param, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let w = Param::new(&Tensor::from_slice(&[3.0f32, 4.0], [2], &Device::cpu()?)?)?;
+    /// let mut gradients = (w.tensor().square() * 0.5).sum((), false).backward()?;
+    /// let norm = gradients.clip_by_norm(1.0)?;
+    /// assert!((norm.item()? - 5.0).abs() < 1e-5);
+    /// assert!((gradients.get(&w)?.to_vec::<f32>()?[0] - 0.6).abs() < 1e-5);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// There are no gradients; a limit that is not above 0.
+    pub fn clip_by_norm(&mut self, limit: f64) -> Result<Tensor> {
+        positive("clip_by_norm", "limit", limit)?;
+        let norm = self.global_norm()?;
+        no_grad(|| {
+            let factor = (limit / (&norm + 1e-6)).minimum(&norm.full_like(1.0));
+            self.scale(&factor);
+        });
+        Ok(norm)
+    }
+
+    /// Multiplies all gradients by a scalar tensor.
+    pub(crate) fn scale(&mut self, factor: &Tensor) {
+        self.map(|g| g * &factor.cast(g.dtype().unwrap_or(DType::F32)));
+    }
+
+    /// Has the optimizer leave out this step if a gradient holds a NaN or an infinity, and returns the test's outcome: an f32
+    /// scalar, 1 if all are finite, else 0. The test is by bits, on the device, and nobody waits for it.
+    ///
+    /// A skipped step changes no parameter and no state, and does not count: bias corrections and checkpoints go on from the
+    /// steps that were taken. Test before clipping by norm, which may turn an infinity into 0.
+    ///
+    /// # Errors
+    /// There are no gradients.
+    pub fn skip_non_finite(&mut self) -> Result<Tensor> {
+        let finite = no_grad(|| self.fold("skip_non_finite", |g| g.is_finite().cast(DType::F32).min((), false), |a, b| a * b))?;
+        self.gate = Some(match self.gate.take() {
+            Some(gate) => gate * &finite,
+            None => finite.clone(),
+        });
+        Ok(finite)
+    }
+
+    /// The scalar that decides whether the step is taken.
+    pub(crate) fn gate(&self) -> Option<&Tensor> {
+        self.gate.as_ref()
+    }
+}
+
+fn positive(op: &'static str, name: &str, value: f64) -> Result<()> {
+    if value > 0.0 {
+        return Ok(());
+    }
+    Err(Error::argument(op, format!("{name} is {value}"), "use a value above 0"))
+}

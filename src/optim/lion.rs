@@ -1,0 +1,75 @@
+//! Lion.
+
+use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::store::Coefficients;
+use crate::graph::op::{DecayMode, OptimRule};
+
+/// Steps of one size, by the sign of a mean of momentum and gradient; the weights decay by themselves:
+/// ```text
+/// w = w - lr · decay · w
+/// w = w - lr · sign(β₁ · m + (1 - β₁) · ∇w)
+/// m = β₂ · m + (1 - β₂) · ∇w
+/// ```
+/// Good learning rates are 3 to 10 times smaller than Adam's, and decays as much larger. PyTorch has no such optimizer.
+///
+/// Source: X. Chen et al., "Symbolic discovery of optimization algorithms", 2023, algorithm 2.
+pub type Lion = Fused<LionConfig>;
+
+/// Settings of [`Lion`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LionConfig {
+    /// Learning rate. Defaults to 1e-4.
+    pub lr: f64,
+    /// How much of each running mean stays: (β₁, β₂). Defaults to (0.9, 0.99).
+    pub betas: (f64, f64),
+    /// Weight decay, decoupled. Defaults to 0.
+    pub weight_decay: f64,
+    /// Whether to go up the gradient instead of down. Defaults to false.
+    pub maximize: bool,
+}
+
+impl Default for LionConfig {
+    fn default() -> Self {
+        Self { lr: 1e-4, betas: (0.9, 0.99), weight_decay: 0.0, maximize: false }
+    }
+}
+
+impl Formula for LionConfig {
+    const NAME: &'static str = "lion";
+
+    fn rule(&self) -> OptimRule {
+        OptimRule::Lion
+    }
+
+    fn decay_mode(&self) -> DecayMode {
+        DecayMode::Decoupled
+    }
+
+    fn coefficients(&self, _: u64) -> Coefficients {
+        let (beta1, beta2) = self.betas;
+        let (l2, shrink) = decay(DecayMode::Decoupled, self.lr, self.weight_decay);
+        Coefficients {
+            lr: f32_of(self.lr),
+            l2: f32_of(l2),
+            shrink: f32_of(shrink),
+            beta1: f32_of(beta1),
+            beta2: f32_of(beta2),
+            one_minus_beta1: f32_of(1.0 - beta1),
+            one_minus_beta2: f32_of(1.0 - beta2),
+            ..Coefficients::default()
+        }
+    }
+
+    fn maximize(&self) -> bool {
+        self.maximize
+    }
+
+    fn lr(&mut self) -> &mut f64 {
+        &mut self.lr
+    }
+
+    fn limits(&self) -> Limits {
+        let positive = vec![("lr", self.lr), ("weight_decay", self.weight_decay)];
+        Limits { positive, factors: vec![("beta1", self.betas.0), ("beta2", self.betas.1)] }
+    }
+}

@@ -1,0 +1,128 @@
+//! When to stop, and the best weights so far.
+
+use crate::error::{Error, Result};
+use crate::io::{HostTensor, StateDict};
+use crate::nn::Module;
+use crate::optim::{PlateauMode, Threshold};
+
+/// Settings of [`EarlyStopping`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EarlyStoppingConfig {
+    /// What counts as better. Defaults to `Min`, for a loss.
+    pub mode: PlateauMode,
+    /// How many epochs in a row may pass without progress; one more stops. Defaults to 5.
+    pub patience: usize,
+    /// By how much a metric must be better to count as progress. Defaults to 0.
+    pub min_delta: f64,
+}
+
+impl Default for EarlyStoppingConfig {
+    fn default() -> Self {
+        Self { mode: PlateauMode::Min, patience: 5, min_delta: 0.0 }
+    }
+}
+
+/// Watches a metric on a validation split, keeps the weights of the best epoch in host memory, and says when to stop.
+///
+/// Source: L. Prechelt, "Early stopping - but when?", 1998.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EarlyStopping {
+    config: EarlyStoppingConfig,
+    best: f64,
+    best_epoch: usize,
+    epoch: usize,
+    weights: Option<StateDict>,
+}
+
+impl EarlyStopping {
+    /// Nothing seen yet.
+    ///
+    /// # Errors
+    /// A `min_delta` that is negative or not finite.
+    pub fn new(config: EarlyStoppingConfig) -> Result<Self> {
+        if !(config.min_delta.is_finite() && config.min_delta >= 0.0) {
+            let reason = format!("min_delta is {}", config.min_delta);
+            return Err(Error::argument("EarlyStopping", reason, "use a finite value, at least 0"));
+        }
+        Ok(Self { best: config.mode.worst(), config, best_epoch: 0, epoch: 0, weights: None })
+    }
+
+    /// Looks at an epoch's metric and keeps the model's weights if it is the best. Returns whether to stop. NaN is no progress.
+    ///
+    /// # Errors
+    /// Errors of earlier steps; a lost device.
+    pub fn observe(&mut self, metric: f64, model: &dyn Module) -> Result<bool> {
+        let better = self.config.mode.better(metric, self.best, Threshold::Absolute(self.config.min_delta));
+        if better {
+            self.weights = Some(model.state_dict()?);
+            self.best = metric;
+        }
+        self.epoch += 1;
+        if better {
+            self.best_epoch = self.epoch;
+        }
+        Ok(self.should_stop())
+    }
+
+    /// Whether more than `patience` epochs in a row brought no progress.
+    pub fn should_stop(&self) -> bool {
+        self.epoch - self.best_epoch > self.config.patience
+    }
+
+    /// The best epoch, counted from 1, and its metric; `None` if no epoch brought progress.
+    pub fn best(&self) -> Option<(usize, f64)> {
+        (self.best_epoch > 0).then_some((self.best_epoch, self.best))
+    }
+
+    /// Puts the best weights back into the model.
+    ///
+    /// # Errors
+    /// No epoch brought progress; another model.
+    pub fn restore(&self, model: &dyn Module) -> Result<()> {
+        let help = "call observe with a metric that is a number first";
+        let weights =
+            self.weights.as_ref().ok_or_else(|| Error::argument("EarlyStopping::restore", "no weights are kept", help))?;
+        model.load_state_dict(weights)
+    }
+
+    /// Counts and best weights, for a checkpoint.
+    pub fn state_dict(&self) -> StateDict {
+        let mut dict = StateDict::new();
+        let numbers = [("best", self.best), ("best_epoch", self.best_epoch as f64), ("epoch", self.epoch as f64)];
+        for (name, value) in numbers {
+            dict.insert(format!("stopping.{name}"), HostTensor::scalar(value));
+        }
+        if let Some(weights) = &self.weights {
+            dict.insert_all("stopping.weights.", weights.clone());
+        }
+        dict
+    }
+
+    /// Restores what [`EarlyStopping::state_dict`] gave.
+    ///
+    /// # Errors
+    /// An entry is missing or out of range; nothing has changed then.
+    pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
+        let bad = |name: &str| {
+            let help = "load the state of an EarlyStopping";
+            Error::argument("EarlyStopping::load_state_dict", format!("stopping.{name} is missing or out of range"), help)
+        };
+        let entry = |name: &str| {
+            let tensor = dict.tensors.get(&format!("stopping.{name}"));
+            tensor.and_then(|t| t.data.to_f64().first().copied()).ok_or_else(|| bad(name))
+        };
+        let (best, best_epoch, epoch) = (entry("best")?, entry("best_epoch")?, entry("epoch")?);
+        if !(0.0..=epoch).contains(&best_epoch) || !epoch.is_finite() {
+            return Err(bad("best_epoch"));
+        }
+        let weights = dict.under("stopping.weights.");
+        if (best_epoch > 0.0) == weights.tensors.is_empty() {
+            return Err(bad("weights"));
+        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, at least 0; the cast saturates")]
+        let counts = (best_epoch as usize, epoch as usize);
+        (self.best, self.best_epoch, self.epoch) = (best, counts.0, counts.1);
+        self.weights = (!weights.tensors.is_empty()).then_some(weights);
+        Ok(())
+    }
+}

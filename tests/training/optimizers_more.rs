@@ -1,0 +1,183 @@
+//! The further optimizers against 25 steps of PyTorch or the papers' algorithms, skipped steps, clipping, loss scaling.
+
+use crate::{close, device, fixture, host, upload, values};
+use wgrad::io::StateDict;
+use wgrad::optim::{
+    AdaDelta, AdaDeltaConfig, Adam, AdamConfig, AdamW, AdamWConfig, Adamax, AdamaxConfig, DecayMode, Lamb, LambConfig, Lion,
+    LionConfig, LossScaler, LossScalerConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, Sgd, SgdConfig,
+};
+use wgrad::{Gradients, Param, Result, Tensor};
+
+type Make = fn(&[Param]) -> Result<Box<dyn Optimizer>>;
+const LAST: usize = 25;
+const DECOUPLED: DecayMode = DecayMode::Decoupled;
+
+macro_rules! make {
+    ($name:ident, $config:ident { $($field:ident: $value:expr),* }) => {
+        |p| Ok(Box::new($name::new(p, $config { $($field: $value,)* ..$config::default() })?))
+    };
+}
+
+const ROWS: [(&str, Make); 17] = [
+    ("sgd_maximize", make!(Sgd, SgdConfig { lr: 0.05, momentum: 0.9, dampening: 0.3, weight_decay: 0.01, maximize: true })),
+    ("adam_maximize", make!(Adam, AdamConfig { lr: 0.01, weight_decay: 0.1, maximize: true })),
+    ("adamw_amsgrad", make!(AdamW, AdamWConfig { lr: 0.01, weight_decay: 0.1, amsgrad: true, betas: (0.8, 0.95), eps: 1e-6 })),
+    ("nadam", make!(NAdam, NAdamConfig {})),
+    (
+        "nadam_other",
+        make!(NAdam, NAdamConfig { lr: 0.01, betas: (0.8, 0.95), eps: 1e-6, weight_decay: 0.1, momentum_decay: 0.02 }),
+    ),
+    ("nadam_decoupled", make!(NAdam, NAdamConfig { lr: 0.01, weight_decay: 0.1, decay_mode: DECOUPLED })),
+    ("radam", make!(RAdam, RAdamConfig {})),
+    ("radam_other", make!(RAdam, RAdamConfig { lr: 0.01, betas: (0.8, 0.9), eps: 1e-6, weight_decay: 0.1 })),
+    ("radam_decoupled", make!(RAdam, RAdamConfig { lr: 0.01, weight_decay: 0.1, decay_mode: DECOUPLED })),
+    ("adamax", make!(Adamax, AdamaxConfig {})),
+    ("adamax_other", make!(Adamax, AdamaxConfig { lr: 0.01, betas: (0.8, 0.9), eps: 1e-4, weight_decay: 0.1, maximize: true })),
+    ("adadelta", make!(AdaDelta, AdaDeltaConfig {})),
+    ("adadelta_other", make!(AdaDelta, AdaDeltaConfig { lr: 0.5, rho: 0.8, eps: 1e-4, weight_decay: 0.1 })),
+    ("lion", make!(Lion, LionConfig {})),
+    ("lion_other", make!(Lion, LionConfig { lr: 0.01, betas: (0.8, 0.95), weight_decay: 0.1 })),
+    ("lamb", make!(Lamb, LambConfig {})),
+    ("lamb_other", make!(Lamb, LambConfig { lr: 0.02, betas: (0.8, 0.95), eps: 1e-4, weight_decay: 0.1, maximize: true })),
+];
+
+fn params(dict: &StateDict) -> Vec<Param> {
+    (0..3).map(|i| Param::new(&upload(host(dict, &format!("param.{i}")))).unwrap()).collect()
+}
+
+/// The fixture's gradients times a factor: those of Σ w · g · factor.
+fn gradients(params: &[Param], dict: &StateDict, t: usize, factor: f64) -> Gradients {
+    let term = |(i, p): (usize, &Param)| (p.tensor() * upload(host(dict, &format!("grad.{t}.{i}"))) * factor).sum((), false);
+    params.iter().enumerate().map(term).reduce(|a, b| a + b).unwrap().backward().unwrap()
+}
+
+/// Steps through the fixture. With `broken`, gradients that are not finite come in between, and are to leave no trace.
+fn agree(broken: bool) {
+    let dict = fixture("optimizers_more.safetensors");
+    for (name, make) in ROWS {
+        let params = params(&dict);
+        let mut optimizer = make(&params).unwrap();
+        for t in 1..=LAST {
+            if broken && matches!(t, 1 | 2 | 4 | 5 | 6 | 7 | 8 | 9 | 20) {
+                let mut bad = gradients(&params, &dict, t, if t == 4 { f64::NAN } else { f64::INFINITY });
+                bad.skip_non_finite().unwrap();
+                optimizer.step(bad).unwrap();
+            }
+            let mut good = gradients(&params, &dict, t, 1.0);
+            if broken {
+                good.skip_non_finite().unwrap();
+            }
+            optimizer.step(good).unwrap();
+            if t == 1 || t == LAST {
+                for (i, p) in params.iter().enumerate() {
+                    let expected = host(&dict, &format!("{name}.after{t}.{i}")).data.to_f64();
+                    close(&format!("{name}, step {t}, parameter {i}"), &values(&p.tensor()), &expected, 2e-5);
+                }
+            }
+        }
+        let state = optimizer.state_dict().unwrap();
+        let counts: Vec<f64> =
+            state.tensors.iter().filter(|(k, _)| k.ends_with(".step")).flat_map(|(_, t)| t.data.to_f64()).collect();
+        assert_eq!(counts, [LAST as f64; 3], "{name}");
+    }
+}
+
+#[test]
+fn twenty_five_steps_agree_with_pytorch_and_the_papers() {
+    agree(false);
+}
+
+#[test]
+fn skipped_steps_leave_no_trace() {
+    agree(true);
+}
+
+#[test]
+fn further_optimizers_resume_bit_for_bit() {
+    let dict = fixture("optimizers_more.safetensors");
+    for (name, make) in ROWS {
+        let whole = params(&dict);
+        let mut first = make(&whole).unwrap();
+        for t in 1..=3 {
+            first.step(gradients(&whole, &dict, t, 1.0)).unwrap();
+        }
+        let copy = |p: &Param| Tensor::from_host(p.tensor().to_host().unwrap(), p.dtype(), p.shape(), device()).unwrap();
+        let resumed: Vec<Param> = whole.iter().map(|p| Param::new(&copy(p)).unwrap()).collect();
+        let mut second = make(&resumed).unwrap();
+        second.load_state_dict(&first.state_dict().unwrap()).unwrap();
+        for t in 4..=6 {
+            first.step(gradients(&whole, &dict, t, 1.0)).unwrap();
+            second.step(gradients(&resumed, &dict, t, 1.0)).unwrap();
+        }
+        for (a, b) in whole.iter().zip(&resumed) {
+            assert_eq!(a.tensor().to_vec::<f32>().unwrap(), b.tensor().to_vec::<f32>().unwrap(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let p = [Param::new(&Tensor::ones(2, device()).unwrap()).unwrap()];
+    let scaler = |config| LossScaler::new(device(), config).err();
+    let rows = [
+        ("beta2", Lion::new(&p, LionConfig { betas: (0.9, 1.0), ..LionConfig::default() }).err()),
+        ("rho", AdaDelta::new(&p, AdaDeltaConfig { rho: 1.0, ..AdaDeltaConfig::default() }).err()),
+        ("eps", Adamax::new(&p, AdamaxConfig { eps: -1.0, ..AdamaxConfig::default() }).err()),
+        ("momentum_decay", NAdam::new(&p, NAdamConfig { momentum_decay: f64::NAN, ..NAdamConfig::default() }).err()),
+        ("beta1", RAdam::new(&p, RAdamConfig { betas: (-0.1, 0.9), ..RAdamConfig::default() }).err()),
+        ("weight_decay", Lamb::new(&p, LambConfig { weight_decay: f64::INFINITY, ..LambConfig::default() }).err()),
+        ("init_scale", scaler(LossScalerConfig { init_scale: 0.0, ..LossScalerConfig::default() })),
+        ("growth_factor", scaler(LossScalerConfig { growth_factor: 0.5, ..LossScalerConfig::default() })),
+        ("backoff_factor", scaler(LossScalerConfig { backoff_factor: 0.0, ..LossScalerConfig::default() })),
+        ("growth_interval", scaler(LossScalerConfig { growth_interval: 0, ..LossScalerConfig::default() })),
+    ];
+    for (expected, error) in rows {
+        let text = error.unwrap_or_else(|| panic!("{expected} was accepted")).to_string();
+        assert!(text.contains(expected), "{text}");
+    }
+    let mut none = Gradients::default();
+    assert!(none.clip_by_norm(1.0).is_err() && none.skip_non_finite().is_err());
+    for limit in [0.0, -1.0, f64::NAN] {
+        let mut some = p[0].tensor().sum((), false).backward().unwrap();
+        assert!(some.clip_by_norm(limit).is_err() && some.clip_by_value(limit).is_err(), "{limit}");
+    }
+}
+
+#[test]
+fn gradients_are_clipped_by_value_and_by_their_common_norm() {
+    let param = |v: &[f32]| Param::new(&Tensor::from_slice(v, v.len(), device()).unwrap()).unwrap();
+    let (a, b) = (param(&[3.0, -4.0]), param(&[12.0]));
+    let fresh = || ((a.tensor().square().sum((), false) + b.tensor().square().sum((), false)) * 0.5).backward().unwrap();
+    let of = |g: &Gradients| [values(&g.get(&a).unwrap()), values(&g.get(&b).unwrap())].concat();
+    let mut g = fresh();
+    assert_eq!(g.clip_by_norm(6.5).unwrap().item().unwrap(), 13.0);
+    close("clipped", &of(&g), &[1.5, -2.0, 6.0], 1e-6);
+    let mut g = fresh();
+    g.clip_by_norm(100.0).unwrap();
+    assert_eq!(of(&g), [3.0, -4.0, 12.0]);
+    g.clip_by_value(3.5).unwrap();
+    assert_eq!(of(&g), [3.0, -3.5, 3.5]);
+}
+
+#[test]
+fn the_loss_scale_adapts_and_skips() {
+    let w = Param::new(&Tensor::ones(2, device()).unwrap()).unwrap();
+    let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 0.125, ..SgdConfig::default() }).unwrap();
+    let config = LossScalerConfig { init_scale: 8.0, growth_interval: 2, ..LossScalerConfig::default() };
+    let mut scaler = LossScaler::new(device(), config).unwrap();
+    assert!(scaler.update().is_err());
+    // Per step: the loss's factor, the weight and the scale afterwards.
+    let rows = [(1.0, 0.875, 8.0), (1.0, 0.75, 16.0), (f64::INFINITY, 0.75, 8.0), (1.0, 0.625, 8.0), (1.0, 0.5, 16.0)];
+    for (i, (factor, weight, scale)) in rows.into_iter().enumerate() {
+        let mut gradients = scaler.scale(&(w.tensor() * factor).sum((), false)).backward().unwrap();
+        scaler.unscale(&mut gradients).unwrap();
+        sgd.step(gradients).unwrap();
+        scaler.update().unwrap();
+        assert_eq!((values(&w.tensor()), scaler.current().unwrap()), (vec![weight; 2], scale), "step {i}");
+        // A restored scaler goes on from here.
+        let mut other = LossScaler::new(device(), config).unwrap();
+        other.load_state_dict(&scaler.state_dict().unwrap()).unwrap();
+        scaler = other;
+    }
+    assert_eq!(sgd.skipped().unwrap(), 1);
+}
