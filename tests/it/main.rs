@@ -11,6 +11,7 @@ mod fixtures_loss;
 mod fixtures_shape;
 mod fuzz;
 mod gradients;
+mod kills;
 mod layers_image;
 mod ops;
 mod optim;
