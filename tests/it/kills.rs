@@ -30,7 +30,7 @@ fn weight_gradients_of_many_images_and_channels() {
 
 #[test]
 fn wide_products_are_written_in_pieces() {
-    agrees("a wide product", &[&[64, 80], &[80, 300]], |t| vec![t[0].matmul(&t[1])]);
+    agrees("a wide product", &[&[64, 80], &[300, 80]], |t| vec![t[0].matmul(&t[1].t())]);
 }
 
 #[test]
@@ -62,15 +62,50 @@ fn gradients_at_corners() {
     }
 }
 
-/// Max pooling is piecewise linear: the gradient of a gradient goes back to the elements that were taken.
+/// `Σ c · ∂f/∂x` for every operand x, with fixed c: a function whose gradient holds all second derivatives.
+fn slope(f: &dyn Fn(&[Tensor]) -> Tensor, x: &[Tensor]) -> Tensor {
+    let first = grad(&f(x), &x.iter().collect::<Vec<_>>()).expect("differentiable");
+    let weigh = |g: &Tensor| {
+        let shape = g.shape().expect("valid");
+        (g * upload(&Noise(31).values(shape.numel(), -1.0, 1.0), &shape, DType::F64, &g.device().expect("valid"))).sum((), false)
+    };
+    first.iter().map(weigh).reduce(|a, b| a + b).expect("an operand")
+}
+
+/// Second derivatives of losses that are not linear in what the op gives, against central differences.
 #[test]
-fn max_pooling_twice_differentiated() {
-    for options in [PoolOptions::square(2), PoolOptions::square(3).stride(2).padding(1), PoolOptions::square(3).stride(1)] {
-        agrees("max pool", &[&[1, 2, 6, 6]], |t| {
-            let y = t[0].max_pool2d(options).square().sum((), false);
-            let first = grad(&y, &[&t[0]]).expect("differentiable");
-            grad(&(first[0].square() * &t[0]).sum((), false), &[&t[0]]).expect("twice")
-        });
+fn second_derivatives_through_squares() {
+    type Case = (&'static str, &'static [&'static [usize]], Box<dyn Fn(&[Tensor]) -> Tensor>);
+    let conv = ConvOptions { stride: [2, 1], padding: [1, 0], dilation: [1; 2], groups: 1 };
+    let pool = PoolOptions::square(3).stride(2).padding(1);
+    let cpu = oracle();
+    let labels = Tensor::from_slice(&[0, 3, 1], [3], &cpu).expect("valid");
+    let rows: [Case; 3] = [
+        ("conv2d", &[&[1, 2, 4, 4], &[2, 2, 2, 3]], Box::new(move |t| t[0].conv2d(&t[1], None, conv).square().sum((), false))),
+        ("max_pool2d", &[&[1, 1, 6, 6]], Box::new(move |t| t[0].max_pool2d(pool).square().sum((), false))),
+        ("cross_entropy", &[&[3, 4]], Box::new(move |t| t[0].cross_entropy(&labels).square().sum((), false))),
+    ];
+    for (what, shapes, f) in rows {
+        let mut noise = Noise(29);
+        let mut data: Vec<Vec<f64>> = shapes.iter().map(|s| noise.values(s.iter().product(), -1.0, 1.0)).collect();
+        let leaves = |data: &[Vec<f64>]| -> Vec<Tensor> {
+            shapes.iter().zip(data).map(|(s, v)| upload(v, s, DType::F64, &cpu).variable().expect("float")).collect()
+        };
+        let x = leaves(&data);
+        let second = grad(&slope(&*f, &x), &x.iter().collect::<Vec<_>>()).expect("twice");
+        for (k, got) in second.iter().map(values).enumerate() {
+            let mut expected = Vec::new();
+            for i in 0..got.len() {
+                let at = data[k][i];
+                let [up, down] = [1e-6, -1e-6].map(|by| {
+                    data[k][i] = at + by;
+                    slope(&*f, &leaves(&data)).item().expect("a scalar")
+                });
+                data[k][i] = at;
+                expected.push((up - down) / 2e-6);
+            }
+            close(&format!("second derivative {k} of {what}"), &got, &expected, 1e-5, 1e-5);
+        }
     }
 }
 
@@ -124,11 +159,17 @@ fn padded_views_are_zero_outside() {
     agrees("a padded expression", &[&[5, 6]], |t| vec![(&t[0] + 2.0).pad(&[(1, 2), (1, 1)]) * 3.0]);
 }
 
-/// A product is wanted together with what follows it.
+/// A product is wanted together with what follows it, itself or as a view.
 #[test]
 fn a_product_and_its_activation_are_both_kept() {
     agrees("a product and relu", &[&[8, 12], &[12, 4]], |t| {
         let y = t[0].matmul(&t[1]);
+        let both = [y.relu(), y];
+        Tensor::eval_all(&[&both[0], &both[1]]).expect("evaluates");
+        both.to_vec()
+    });
+    agrees("a reshaped product and relu", &[&[8, 12], &[12, 4]], |t| {
+        let y = t[0].matmul(&t[1]).reshape([4, 8]);
         let both = [y.relu(), y];
         Tensor::eval_all(&[&both[0], &both[1]]).expect("evaluates");
         both.to_vec()
@@ -168,6 +209,15 @@ fn rows_shared_by_a_workgroup() {
             vec![t[0].softmax(-1), t[0].log_softmax(-1), t[0].sum(1, false), t[0].max(1, false)]
         });
     }
+}
+
+/// One large number a row, at every place in turn: a maximum that misses it overflows.
+#[test]
+fn a_rows_maximum_is_found_wherever_it_is() {
+    let data: Vec<f64> = (0..128 * 128).map(|i| if i % 128 == i / 128 { 500.0 } else { 0.0 }).collect();
+    let x = upload(&data, &[128, 128], DType::F32, device());
+    let expected: Vec<f64> = data.iter().map(|v| v / 500.0).collect();
+    close("softmax", &values(&x.softmax(-1)), &expected, 1e-6, 1e-6);
 }
 
 /// Slices whose first element is at no multiple of 4, of lengths that are.
@@ -218,4 +268,24 @@ fn cross_entropy_passes_the_gradient_on() {
 #[test]
 fn batches_are_stretched_on_either_side() {
     agrees("batches", &[&[3, 1, 4, 8], &[2, 8, 5]], |t| vec![t[0].matmul(&t[1]), t[1].t().matmul(&t[0].t())]);
+}
+
+/// An element that several windows take gets all their gradients.
+#[test]
+fn overlapping_windows_add_up() {
+    agrees("max pool", &[&[1, 2, 6, 6]], |t| {
+        let y = t[0].max_pool2d(PoolOptions::square(3).stride(1)).square().sum((), false);
+        vec![y.backward().and_then(|g| g.get(&t[0])).expect("a gradient")]
+    });
+}
+
+/// What reads a cell late in a plan comes before what writes it early.
+#[test]
+fn an_old_value_is_read_before_it_is_overwritten() {
+    let x = upload(&[1.0, 1.0, 0.0, 1.0], &[2, 2], DType::F32, device());
+    let p = Param::new(&upload(&[1.0, 2.0, 3.0, 4.0], &[2, 2], DType::F32, device())).expect("float");
+    let late = x.matmul(&x).matmul(&x).matmul(&p.tensor());
+    p.set(&(&x + 7.0)).expect("assigns");
+    assert_eq!(values(&late), [10.0, 14.0, 3.0, 4.0]);
+    assert_eq!(values(&p.tensor()), [8.0, 8.0, 7.0, 8.0]);
 }
