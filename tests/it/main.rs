@@ -14,6 +14,7 @@ mod fixtures_loss;
 mod fixtures_shape;
 mod fuzz;
 mod gradients;
+mod kills;
 mod layers_image;
 #[path = "../../examples/numerics/table/mod.rs"]
 mod numerics;
