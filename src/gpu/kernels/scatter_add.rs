@@ -2,7 +2,7 @@
 //! `shaders/segment_sum.wgsl` adds what lies side by side.
 
 use super::sort::{self, Keys};
-use super::source::MAX_LOOP;
+use super::source::{MAX_LOOP, check_loops};
 use super::{scalar_type, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
@@ -34,7 +34,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
 fn sorted(kind: &str, bytes: usize, (rows, cols, n): (usize, usize, usize), caps: &Caps) -> Result<Lowered> {
     // A row walks at most two parts of chunks and all chunks between.
     let chunk = CHUNK.max(n.isqrt());
-    debug_assert!(2 * chunk + n / chunk < MAX_LOOP, "{n} indices");
+    check_loops("scatter_add", 2 * chunk + n / chunk, caps)?;
     let chunks = if n >= 4 * chunk { n / chunk } else { 0 };
     let (mut programs, sorted) = sort::programs(Keys::clamped(rows), Operand::Read(1), (1, n), None, caps)?;
     let pairs = Operand::ScratchRead(sorted);
