@@ -125,7 +125,8 @@ pub fn rows() -> Vec<WrongCall> {
         ("topk", first(b(&[2]).topk(1, 0)), vec!["bool"]),
     ];
     rows.extend(table.into_iter().map(|(op, tensor, parts)| WrongCall::new(op, Ok(tensor), &parts)));
-    let parts: Vec<(&'static str, wgrad::Result<Vec<Tensor>>, Vec<&'static str>)> = vec![
+    type Parts = (&'static str, wgrad::Result<Vec<Tensor>>, Vec<&'static str>);
+    let parts: Vec<Parts> = vec![
         ("split", f(&[4]).split(1, &[4]), vec!["axis 1"]),
         ("split", f(&[4]).split(0, &[1, 2]), vec!["[1, 2]", "length 4"]),
         ("split", f(&[4]).split(0, &[usize::MAX, 5]), vec!["add up"]),

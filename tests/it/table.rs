@@ -156,10 +156,8 @@ fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
         match *line {
             "unary! {" | "binary! {" => in_macro = true,
             "}" => in_macro = false,
-            _ if in_macro => {
-                if line.ends_with(';') {
-                    found.insert(word, documented);
-                }
+            _ if in_macro && line.ends_with(';') => {
+                found.insert(word, documented);
             }
             _ if line.trim_start().starts_with("pub fn ") && !word.is_empty() => {
                 // A signature ends at its brace, which may lie some lines below.

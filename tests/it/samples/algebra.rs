@@ -33,7 +33,7 @@ pub fn algebra() -> Vec<Sample> {
     ] {
         let operands = shapes.iter().map(|s| operand(s, -1.0, 1.0)).collect();
         let run = move |x: &[Tensor]| Tensor::einsum(spec, &x.iter().collect::<Vec<_>>());
-        rows.push(Sample::new("einsum", format!("{spec}"), operands, run).smooth());
+        rows.push(Sample::new("einsum", spec, operands, run).smooth());
     }
     rows.into_iter().map(|s| s.within(4e-6, 4e-6)).collect()
 }

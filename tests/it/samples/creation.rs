@@ -3,6 +3,7 @@
 use super::{Sample, operand};
 use wgrad::{DType, Device, Generator, Result, Tensor};
 
+type Made = Box<dyn Fn(&Device) -> Result<Tensor> + Send + Sync>;
 type Make = fn(&[usize], &Device) -> Result<Tensor>;
 
 pub fn creation() -> Vec<Sample> {
@@ -23,7 +24,7 @@ pub fn creation() -> Vec<Sample> {
     let shapes: [&[usize]; 12] =
         [&[], &[1], &[0], &[7], &[257], &[3, 4], &[0, 3], &[5, 1], &[2, 3, 5], &[2, 0, 3], &[1, 1, 3], &[2, 2, 2, 2]];
     let mut rows = Vec::new();
-    let mut add = |op: &'static str, what: String, make: Box<dyn Fn(&Device) -> Result<Tensor> + Send + Sync>| {
+    let mut add = |op: &'static str, what: String, make: Made| {
         let run = move |x: &[Tensor]| make(&x[0].device().expect("valid")).expect("a tensor");
         // Normal numbers come of a logarithm and a cosine, on which devices differ.
         rows.push(Sample::new(op, what, vec![operand(&[1], 0.0, 1.0)], run).within(1e-5, 1e-5).flat().brief());

@@ -213,7 +213,7 @@ pub fn more() -> Vec<Sample> {
     ];
     for (stride, padding, dilation, groups) in cases {
         let what = format!("stride {stride} padding {padding} dilation {dilation} groups {groups}");
-        let add = |rows: &mut Vec<Sample>, op, x: &[usize], w: &[usize], run: Box<dyn Fn(&[Tensor]) -> Tensor + Send + Sync>| {
+        let add = |rows: &mut Vec<Sample>, op, x: &[usize], w: &[usize], run: super::Run| {
             rows.push(Sample::new(op, &what, vec![operand(x, -1.0, 1.0), operand(w, -1.0, 1.0)], run));
         };
         let o = ConvNdOptions { stride: [stride], padding: [padding], dilation: [dilation], groups };

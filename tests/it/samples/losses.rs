@@ -95,7 +95,7 @@ fn classes() -> Vec<Sample> {
         };
         let name = format!("{smoothing} {ignore:?} {reduction:?}");
         let logits = |shape: &[usize]| vec![operand(shape, -3.0, 3.0), operand(&[5], 0.5, 2.0)];
-        rows.push(Sample::new("cross_entropy_with", format!("{name}"), logits(&[4, 5]), move |x| {
+        rows.push(Sample::new("cross_entropy_with", &name, logits(&[4, 5]), move |x| {
             let labels = labels(&x[0], &[0, 4, ignored, 2], &[4]);
             loss::cross_entropy_with(&x[0], &labels, &options(Some(&x[1]))).expect("a loss")
         }));
@@ -103,7 +103,7 @@ fn classes() -> Vec<Sample> {
             let labels = labels(&x[0], &[3, 1, ignored, 1], &[2, 2]);
             loss::cross_entropy_with(&x[0], &labels, &options(None)).expect("a loss") * x[1].sum((), false)
         }));
-        rows.push(Sample::new("nll", format!("{name}"), logits(&[4, 5]), move |x| {
+        rows.push(Sample::new("nll", &name, logits(&[4, 5]), move |x| {
             let labels = labels(&x[0], &[0, 4, ignored, 2], &[4]);
             loss::nll(&x[0], &labels, Some(&x[1]), ignore, reduction).expect("a loss").square()
         }));

@@ -224,7 +224,8 @@ pub fn more() -> Vec<Sample> {
     for (shape, axes) in flips {
         add("flip", format!("{axes:?}"), shape, Box::new(move |x| x.flip(axes)));
     }
-    let pads: [(&[usize], &[(usize, usize)]); 10] = [
+    type Pads = (&'static [usize], &'static [(usize, usize)]);
+    let pads: [Pads; 10] = [
         (&[], &[]),
         (&[3], &[(0, 0)]),
         (&[3], &[(2, 0)]),
