@@ -5,7 +5,7 @@ use super::{Fault, Tensor, need_axis};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
-use crate::shape::{IntoAxes, IntoShape, Shape};
+use crate::shape::{IntoAxes, IntoShape, MAX_RANK, Shape};
 use std::panic::Location;
 
 impl Tensor {
@@ -250,8 +250,31 @@ impl Tensor {
     /// Joins tensors of one shape along a new axis.
     #[track_caller]
     pub fn stack(tensors: &[&Self], axis: isize) -> Self {
-        let raised: Vec<Self> = tensors.iter().map(|t| t.unsqueeze(axis)).collect();
-        Self::cat(&raised.iter().collect::<Vec<_>>(), axis)
+        Self::guard("stack", tensors, Location::caller(), |n| {
+            let Some(first) = n.first() else {
+                return Err(Fault::shape("no tensors were given", "give at least one"));
+            };
+            if let Some(other) = n.iter().find(|t| t.shape != first.shape) {
+                let reason = format!("shapes {} and {} differ", first.shape, other.shape);
+                return Err(Fault::shape(reason, "stack tensors of one shape, or join them with cat"));
+            }
+            if let Some(other) = n.iter().find(|t| t.dtype != first.dtype) {
+                return Err(Fault::dtype(format!("dtypes {} and {} differ", first.dtype, other.dtype), "cast one"));
+            }
+            let rank = first.shape.rank() as isize;
+            if !(-rank - 1..=rank).contains(&axis) {
+                let reason = format!("no axis can be added at {axis} to shape {}", first.shape);
+                return Err(Fault::axis(reason, format!("use -{}..={rank}", rank + 1)));
+            }
+            if first.shape.rank() == MAX_RANK {
+                return Err(Fault::shape(
+                    "there is no room for another axis",
+                    format!("use tensors of fewer than {MAX_RANK} axes"),
+                ));
+            }
+            let raised: Vec<Self> = tensors.iter().map(|t| t.unsqueeze(axis)).collect();
+            Ok(Self::cat(&raised.iter().collect::<Vec<_>>(), axis))
+        })
     }
 }
 

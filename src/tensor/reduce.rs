@@ -138,6 +138,14 @@ impl Tensor {
     pub fn normalize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
         let at = Location::caller();
         let signed: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+        let checked = Self::guard("normalize", &[self], at, |n| {
+            super::need_float(n[0])?;
+            resolve(&n[0].shape, Some(&signed))?;
+            Ok(self.clone())
+        });
+        if checked.check().is_err() {
+            return (checked.clone(), checked.clone(), checked);
+        }
         let mean = self.mean(signed.as_slice(), true);
         let variance = (self - &mean).square().mean(signed.as_slice(), true);
         let out = Self::guard("normalize", &[self, &mean, &variance], at, |n| {

@@ -1,7 +1,13 @@
 //! Random calls with random shapes, dtypes and axes: a value or a typed error that names op, operands and remedy; no panic.
 
 use crate::common::{Noise, device, upload};
-use wgrad::{ConvOptions, DType, Error, Generator, PoolOptions, Tensor};
+use crate::table::ops;
+use std::collections::BTreeSet;
+use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction, TripletOptions};
+use wgrad::{
+    AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, Error, FoldOptions, Generator, Interpolation,
+    PadMode, PoolNdOptions, PoolOptions, Result, Tensor,
+};
 
 const DRAWS: usize = 100_000;
 /// Every so many draws the result is computed as well.
@@ -20,11 +26,37 @@ impl Draw {
         let rank = self.below(6);
         (0..rank).map(|_| self.below(5)).collect()
     }
-    fn pair(&mut self) -> [usize; 2] {
-        [self.below(4), self.below(4)]
+    /// A few lengths, 1 more often than not.
+    fn many<const N: usize>(&mut self) -> [usize; N] {
+        std::array::from_fn(|_| [0, 1, 1, 1, 2, 3][self.below(6)])
+    }
+    fn coin(&mut self) -> bool {
+        self.below(2) == 0
+    }
+    /// A number that is often out of some range.
+    fn number(&mut self) -> f64 {
+        [0.5, 0.0, 1.0, -1.0, 2.0, 0.25, f64::NAN, f64::INFINITY][self.below(8)]
+    }
+    fn amounts(&mut self) -> Vec<(usize, usize)> {
+        (0..self.below(5)).map(|_| (self.below(3), self.below(3))).collect()
+    }
+    /// A shape that is now and then too large, or of too many axes.
+    fn size(&mut self) -> Vec<usize> {
+        match self.below(8) {
+            0 => vec![usize::MAX, 2],
+            1 => vec![1; 9],
+            _ => self.dims(),
+        }
     }
     fn tensor(&mut self) -> Tensor {
-        let shape = if self.below(3) == 0 { vec![2, 4, 5, 5] } else { self.dims() };
+        // Shapes that fit each other now and then, or any.
+        let shape = match self.below(8) {
+            0 | 1 => vec![2, 4, 5, 5],
+            2 => vec![2, 4, 4],
+            3 => vec![2, 4],
+            4 => vec![4],
+            _ => self.dims(),
+        };
         let dtype = [DType::F32, DType::F32, DType::F32, DType::I32, DType::U32, DType::Bool][self.below(6)];
         let high = if dtype == DType::Bool { 2.0 } else { 4.0 };
         let values = self.0.values(shape.iter().product(), 0.0, high);
@@ -35,110 +67,462 @@ impl Draw {
     }
 }
 
-type Call = fn(&mut Draw, &[Tensor; 3]) -> Tensor;
+type Call = fn(&mut Draw, &[Tensor; 3]) -> Result<Tensor>;
 
-/// Calls with every argument drawn, sensible or not.
-fn calls() -> Vec<Call> {
+/// Every op, called with every argument drawn, sensible or not.
+fn calls() -> Vec<(&'static str, Call)> {
+    let mut calls = Vec::new();
+    for part in [elementwise(), movement(), reductions(), indexing(), windows(), layers(), creation()] {
+        calls.extend(part);
+    }
+    calls
+}
+
+fn elementwise() -> Vec<(&'static str, Call)> {
     vec![
-        |_, t| &t[0] + &t[1],
-        |_, t| &t[0] / &t[1],
-        |_, t| &t[0] % &t[1],
-        |_, t| t[0].pow(&t[1]),
-        |_, t| t[0].atan2(&t[1]),
-        |_, t| t[0].maximum(&t[1]),
-        |_, t| t[0].eq(&t[1]),
-        |_, t| t[0].lt(&t[1]),
-        |_, t| t[0].logical_and(&t[1]),
-        |_, t| t[0].where_(&t[1], &t[2]),
-        |_, t| t[0].exp(),
-        |_, t| t[0].relu(),
-        |_, t| t[0].neg(),
-        |_, t| t[0].logical_not(),
-        |_, t| t[0].is_nan(),
-        |_, t| t[0].square(),
-        |d, t| t[0].clamp(d.below(5) as f64 - 2.0, d.below(5) as f64 - 2.0),
-        |d, t| t[0].cast(d.dtype()),
-        |d, t| t[0].powf(d.below(5) as f64 - 2.0),
-        |d, t| t[0].dropout(d.below(7) as f64 / 4.0 - 0.25, &Generator::new(1)),
-        |d, t| t[0].reshape(d.dims()),
-        |d, t| t[0].flatten(d.axis(), d.axis()),
-        |d, t| {
-            let order: Vec<usize> = (0..d.below(5)).map(|_| d.below(5)).collect();
-            t[0].permute(&order)
-        },
-        |d, t| t[0].transpose(d.axis(), d.axis()),
-        |_, t| t[0].t(),
-        |d, t| t[0].expand(d.dims()),
-        |d, t| t[0].unsqueeze(d.axis()),
-        |d, t| t[0].squeeze(d.axis()),
-        |d, t| t[0].slice(d.axis(), d.axis(), d.axis()),
-        |d, t| t[0].slice_step(d.axis(), d.axis(), d.axis(), d.axis()),
-        |d, t| t[0].flip(d.axis()),
-        |d, t| {
-            let amounts: Vec<(usize, usize)> = (0..d.below(5)).map(|_| (d.below(3), d.below(3))).collect();
-            t[0].pad(&amounts)
-        },
-        |d, t| Tensor::cat(&[&t[0], &t[1], &t[0]], d.axis()),
-        |d, t| Tensor::stack(&[&t[0], &t[1]], d.axis()),
-        |d, t| t[0].sum(d.axis(), d.below(2) == 0),
-        |d, t| t[0].sum([d.axis(), d.axis()], false),
-        |_, t| t[0].mean((), false),
-        |d, t| t[0].prod(d.axis(), true),
-        |d, t| t[0].max(d.axis(), false),
-        |d, t| t[0].var(d.axis(), d.below(3), false),
-        |d, t| t[0].argmax(d.axis(), false),
-        |d, t| t[0].argmin([d.axis(), d.axis()], true),
-        |d, t| t[0].normalize(&[d.below(2)], 1e-5).0,
-        |_, t| t[0].matmul(&t[1]),
-        |_, t| t[0].matmul(&t[0].t()),
-        |d, t| {
-            let options = ConvOptions { stride: d.pair(), padding: d.pair(), dilation: d.pair(), groups: d.below(4) };
-            t[0].conv2d(&t[1], None, options)
-        },
-        |d, t| {
-            let channels = 1 + d.below(4);
-            let weight = upload(&vec![0.5; channels * 4 * 9], &[channels, 4, 3, 3], DType::F32, device());
-            t[0].conv2d(&weight, Some(&t[1]), ConvOptions { stride: d.pair(), padding: d.pair(), ..ConvOptions::default() })
-        },
-        |d, t| {
-            let stride = if d.below(2) == 0 { None } else { Some(d.pair()) };
-            let options = PoolOptions {
-                kernel: d.pair(),
-                stride,
-                padding: d.pair(),
-                dilation: d.pair(),
-                count_include_pad: d.below(2) == 0,
+        ("neg", |_, t| Ok(t[0].neg())),
+        ("abs", |_, t| Ok(t[0].abs())),
+        ("sign", |_, t| Ok(t[0].sign())),
+        ("sqrt", |_, t| Ok(t[0].sqrt())),
+        ("rsqrt", |_, t| Ok(t[0].rsqrt())),
+        ("reciprocal", |_, t| Ok(t[0].reciprocal())),
+        ("square", |_, t| Ok(t[0].square())),
+        ("exp", |_, t| Ok(t[0].exp())),
+        ("expm1", |_, t| Ok(t[0].expm1())),
+        ("log", |_, t| Ok(t[0].log())),
+        ("log1p", |_, t| Ok(t[0].log1p())),
+        ("sin", |_, t| Ok(t[0].sin())),
+        ("cos", |_, t| Ok(t[0].cos())),
+        ("tan", |_, t| Ok(t[0].tan())),
+        ("asin", |_, t| Ok(t[0].asin())),
+        ("acos", |_, t| Ok(t[0].acos())),
+        ("atan", |_, t| Ok(t[0].atan())),
+        ("sinh", |_, t| Ok(t[0].sinh())),
+        ("cosh", |_, t| Ok(t[0].cosh())),
+        ("tanh", |_, t| Ok(t[0].tanh())),
+        ("erf", |_, t| Ok(t[0].erf())),
+        ("floor", |_, t| Ok(t[0].floor())),
+        ("ceil", |_, t| Ok(t[0].ceil())),
+        ("round", |_, t| Ok(t[0].round())),
+        ("trunc", |_, t| Ok(t[0].trunc())),
+        ("sigmoid", |_, t| Ok(t[0].sigmoid())),
+        ("relu", |_, t| Ok(t[0].relu())),
+        ("softplus", |_, t| Ok(t[0].softplus())),
+        ("logical_not", |_, t| Ok(t[0].logical_not())),
+        ("is_nan", |_, t| Ok(t[0].is_nan())),
+        ("is_finite", |_, t| Ok(t[0].is_finite())),
+        ("relu6", |_, t| Ok(t[0].relu6())),
+        ("selu", |_, t| Ok(t[0].selu())),
+        ("gelu", |_, t| Ok(t[0].gelu())),
+        ("gelu_tanh", |_, t| Ok(t[0].gelu_tanh())),
+        ("silu", |_, t| Ok(t[0].silu())),
+        ("mish", |_, t| Ok(t[0].mish())),
+        ("hardsigmoid", |_, t| Ok(t[0].hardsigmoid())),
+        ("hardswish", |_, t| Ok(t[0].hardswish())),
+        ("softsign", |_, t| Ok(t[0].softsign())),
+        ("log_sigmoid", |_, t| Ok(t[0].log_sigmoid())),
+        ("t", |_, t| Ok(t[0].t())),
+        ("detach", |_, t| Ok(t[0].detach())),
+        ("zeros_like", |_, t| Ok(t[0].zeros_like())),
+        ("ones_like", |_, t| Ok(t[0].ones_like())),
+        ("global_avg_pool", |_, t| Ok(t[0].global_avg_pool())),
+        ("global_max_pool", |_, t| Ok(t[0].global_max_pool())),
+        ("add", |_, t| Ok(&t[0] + &t[1])),
+        ("sub", |_, t| Ok(&t[0] - &t[1])),
+        ("mul", |_, t| Ok(&t[0] * &t[1])),
+        ("div", |_, t| Ok(&t[0] / &t[1])),
+        ("rem", |_, t| Ok(&t[0] % &t[1])),
+        ("pow", |_, t| Ok(t[0].pow(&t[1]))),
+        ("atan2", |_, t| Ok(t[0].atan2(&t[1]))),
+        ("minimum", |_, t| Ok(t[0].minimum(&t[1]))),
+        ("maximum", |_, t| Ok(t[0].maximum(&t[1]))),
+        ("eq", |_, t| Ok(t[0].eq(&t[1]))),
+        ("ne", |_, t| Ok(t[0].ne(&t[1]))),
+        ("lt", |_, t| Ok(t[0].lt(&t[1]))),
+        ("le", |_, t| Ok(t[0].le(&t[1]))),
+        ("gt", |_, t| Ok(t[0].gt(&t[1]))),
+        ("ge", |_, t| Ok(t[0].ge(&t[1]))),
+        ("logical_and", |_, t| Ok(t[0].logical_and(&t[1]))),
+        ("logical_or", |_, t| Ok(t[0].logical_or(&t[1]))),
+        ("logical_xor", |_, t| Ok(t[0].logical_xor(&t[1]))),
+        ("matmul", |_, t| Ok(t[0].matmul(&t[1]))),
+        ("bmm", |d, t| Ok(t[0].bmm(other(d, t)))),
+        ("dot", |d, t| Ok(t[0].dot(other(d, t)))),
+        ("outer", |_, t| Ok(t[0].outer(&t[1]))),
+        ("cross_entropy", |d, t| Ok(t[0].cross_entropy(&index(d, &t[1])))),
+        ("gather_rows", |d, t| Ok(t[0].gather_rows(&index(d, &t[1])))),
+        ("where_", |d, t| {
+            Ok((if d.coin() { t[0].clone() } else { t[0].cast(DType::Bool) }).where_(&t[1], if d.coin() { &t[1] } else { &t[2] }))
+        }),
+        ("masked_fill", |d, t| Ok(t[0].masked_fill(&t[1], d.number()))),
+        ("lerp", |d, t| Ok(t[0].lerp(&t[1], d.number()))),
+        ("powf", |d, t| Ok(t[0].powf(d.number()))),
+        ("clamp", |d, t| Ok(t[0].clamp(d.number(), d.number()))),
+        ("cast", |d, t| Ok(t[0].cast(d.dtype()))),
+        ("dropout", |d, t| Ok(t[0].dropout(d.number(), &Generator::new(1)))),
+        ("full_like", |d, t| Ok(t[0].full_like(d.number()))),
+        ("hardtanh", |d, t| Ok(t[0].hardtanh(d.number(), d.number()))),
+        ("leaky_relu", |d, t| Ok(t[0].leaky_relu(d.number()))),
+        ("elu", |d, t| Ok(t[0].elu(d.number()))),
+        ("softplus_with", |d, t| Ok(t[0].softplus_with(d.number(), d.number()))),
+    ]
+}
+
+/// A vector of indices that fits now and then, or anything.
+fn index(d: &mut Draw, t: &Tensor) -> Tensor {
+    let len = 2 + 2 * d.below(2);
+    if d.coin() { t.clone() } else { upload(&[0.0, 1.0, 1.0, 0.0][..len], &[len], DType::I32, device()) }
+}
+
+/// A float tensor of the shape that fits the rest of the call, or anything.
+fn fitting(d: &mut Draw, t: &Tensor, shape: &[usize]) -> Tensor {
+    if d.coin() { t.clone() } else { upload(&vec![0.5; shape.iter().product()], shape, DType::F32, device()) }
+}
+
+/// The last of some tensors.
+fn last(parts: Result<Vec<Tensor>>) -> Result<Tensor> {
+    let parts = parts?;
+    Ok(parts.into_iter().next_back().expect("at least one part"))
+}
+
+fn movement() -> Vec<(&'static str, Call)> {
+    vec![
+        ("reshape", |d, t| Ok(t[0].reshape(d.dims()))),
+        ("flatten", |d, t| Ok(t[0].flatten(d.axis(), d.axis()))),
+        ("permute", |d, t| Ok(t[0].permute(&d.dims()))),
+        ("transpose", |d, t| Ok(t[0].transpose(d.axis(), d.axis()))),
+        ("expand", |d, t| Ok(t[0].expand(d.dims()))),
+        ("unsqueeze", |d, t| Ok(t[0].unsqueeze(d.axis()))),
+        ("squeeze", |d, t| Ok(t[0].squeeze(d.axis()))),
+        ("slice", |d, t| Ok(t[0].slice(d.axis(), d.axis(), d.axis()))),
+        ("slice_step", |d, t| Ok(t[0].slice_step(d.axis(), d.axis(), d.axis(), d.axis()))),
+        ("flip", |d, t| Ok(if d.coin() { t[0].flip(d.axis()) } else { t[0].flip([d.axis(), d.axis()]) })),
+        ("pad", |d, t| Ok(t[0].pad(&d.amounts()))),
+        ("pad_with", |d, t| {
+            let mode = [PadMode::Constant(d.number()), PadMode::Reflect, PadMode::Replicate][d.below(3)];
+            Ok(t[0].pad_with(&d.amounts(), mode))
+        }),
+        ("pad_same", |d, t| Ok(t[0].pad_same(&d.dims(), &d.dims()))),
+        ("cat", |d, t| {
+            Ok(if d.coin() { Tensor::cat(&[&t[0], &t[1], &t[0]], d.axis()) } else { Tensor::cat(&[&t[0], &t[0]], d.axis()) })
+        }),
+        ("stack", |d, t| {
+            Ok(if d.coin() { Tensor::stack(&[&t[0], &t[1]], d.axis()) } else { Tensor::stack(&[&t[0], &t[0]], d.axis()) })
+        }),
+        ("split", |d, t| last(t[0].split(d.axis(), &[d.below(4), d.below(4), d.below(3)]))),
+        ("chunk", |d, t| last(t[0].chunk(d.below(4), d.axis()))),
+        ("repeat", |d, t| Ok(t[0].repeat(&d.dims()))),
+        ("roll", |d, t| Ok(t[0].roll(d.axis(), d.axis()))),
+        ("tril", |d, t| Ok(t[0].tril(d.axis()))),
+        ("triu", |d, t| Ok(t[0].triu(d.axis()))),
+        ("diag", |d, t| Ok(t[0].diag(d.axis()))),
+    ]
+}
+
+fn reductions() -> Vec<(&'static str, Call)> {
+    vec![
+        ("sum", |d, t| Ok(if d.coin() { t[0].sum(d.axis(), d.coin()) } else { t[0].sum([d.axis(), d.axis()], d.coin()) })),
+        ("prod", |d, t| Ok(if d.coin() { t[0].prod(d.axis(), d.coin()) } else { t[0].prod([d.axis(), d.axis()], d.coin()) })),
+        ("max", |d, t| Ok(if d.coin() { t[0].max(d.axis(), d.coin()) } else { t[0].max([d.axis(), d.axis()], d.coin()) })),
+        ("min", |d, t| Ok(if d.coin() { t[0].min(d.axis(), d.coin()) } else { t[0].min([d.axis(), d.axis()], d.coin()) })),
+        ("mean", |d, t| Ok(if d.coin() { t[0].mean(d.axis(), d.coin()) } else { t[0].mean([d.axis(), d.axis()], d.coin()) })),
+        ("argmax", |d, t| {
+            Ok(if d.coin() { t[0].argmax(d.axis(), d.coin()) } else { t[0].argmax([d.axis(), d.axis()], d.coin()) })
+        }),
+        ("argmin", |d, t| {
+            Ok(if d.coin() { t[0].argmin(d.axis(), d.coin()) } else { t[0].argmin([d.axis(), d.axis()], d.coin()) })
+        }),
+        ("any", |d, t| Ok(if d.coin() { t[0].any(d.axis(), d.coin()) } else { t[0].any([d.axis(), d.axis()], d.coin()) })),
+        ("all", |d, t| Ok(if d.coin() { t[0].all(d.axis(), d.coin()) } else { t[0].all([d.axis(), d.axis()], d.coin()) })),
+        ("count_nonzero", |d, t| {
+            Ok(if d.coin() { t[0].count_nonzero(d.axis(), d.coin()) } else { t[0].count_nonzero([d.axis(), d.axis()], d.coin()) })
+        }),
+        ("logsumexp", |d, t| {
+            Ok(if d.coin() { t[0].logsumexp(d.axis(), d.coin()) } else { t[0].logsumexp([d.axis(), d.axis()], d.coin()) })
+        }),
+        ("var", |d, t| Ok(t[0].var(d.axis(), d.below(3), d.coin()))),
+        ("std", |d, t| Ok(t[0].std(d.axis(), d.below(3), d.coin()))),
+        ("norm", |d, t| Ok(t[0].norm(d.number(), d.axis(), d.coin()))),
+        ("normalize", |d, t| Ok(t[0].normalize(&[d.below(3)], d.number()).0)),
+        ("cumsum", |d, t| Ok(t[0].cumsum(d.axis()))),
+        ("cumprod", |d, t| Ok(t[0].cumprod(d.axis()))),
+        ("sort", |d, t| Ok(t[0].sort(d.axis(), d.coin()).0)),
+        ("argsort", |d, t| Ok(t[0].argsort(d.axis(), d.coin()))),
+        ("topk", |d, t| Ok(t[0].topk(d.below(5), d.axis()).1)),
+        ("softmax", |d, t| Ok(t[0].softmax(d.axis()))),
+        ("log_softmax", |d, t| Ok(t[0].log_softmax(d.axis()))),
+        ("categorical", |d, t| Ok(t[0].categorical(d.axis(), &Generator::new(2)))),
+        ("cosine_similarity", |d, t| Ok(t[0].cosine_similarity(&t[1], d.axis(), d.number()))),
+    ]
+}
+
+fn indexing() -> Vec<(&'static str, Call)> {
+    vec![
+        ("scatter_add_rows", |d, t| Ok(t[0].scatter_add_rows(d.below(5), &index(d, &t[1])))),
+        ("gather", |d, t| Ok(t[0].gather(d.axis(), &t[1].cast(DType::I32)))),
+        ("scatter", |d, t| Ok(t[0].scatter(d.axis(), &fitting(d, &t[1], &[2, 2]).cast(DType::I32), &fitting(d, &t[2], &[2, 2])))),
+        ("scatter_add", |d, t| {
+            Ok(t[0].scatter_add(d.axis(), &fitting(d, &t[1], &[2, 2]).cast(DType::I32), &fitting(d, &t[2], &[2, 2])))
+        }),
+        ("index_select", |d, t| Ok(t[0].index_select(d.axis(), &index(d, &t[1])))),
+        ("index_add", |d, t| Ok(t[0].index_add(d.axis(), &index(d, &t[1]), if d.coin() { &t[0] } else { &t[2] }))),
+        ("one_hot", |d, t| Ok(t[0].one_hot(d.below(6)))),
+        ("embedding", |d, t| {
+            let padding = if d.coin() { None } else { Some(d.below(5)) };
+            Ok(t[0].embedding(&t[1], padding))
+        }),
+        ("masked_select", |d, t| if d.coin() { t[0].masked_select(&t[1]) } else { t[0].masked_select(&t[0].cast(DType::Bool)) }),
+        ("linear", |d, t| Ok(t[0].linear(&t[1], if d.coin() { None } else { Some(&t[2]) }))),
+        ("einsum", |d, t| {
+            let specs = [
+                "ij,jk->ik",
+                "ii",
+                "ijkl->kj",
+                "...i,...i->...",
+                "a,b->ba",
+                "ij,ij->",
+                "i..j->j",
+                "ij->ijk",
+                ",ij",
+                "bcij->bc",
+                "x1",
+            ];
+            let spec = specs[d.below(specs.len())];
+            Ok(if d.coin() { Tensor::einsum(spec, &[&t[0], &t[1]]) } else { Tensor::einsum(spec, &[&t[0]]) })
+        }),
+    ]
+}
+
+/// A kernel of 4 input channels that fits the drawn images now and then, or anything.
+fn weight(d: &mut Draw, t: &Tensor, taps: &[usize], transposed: bool) -> Tensor {
+    if d.below(3) == 0 {
+        return t.clone();
+    }
+    let channels = 1 + d.below(4);
+    let mut shape = if transposed { vec![4, channels] } else { vec![channels, 4] };
+    shape.extend(taps);
+    upload(&vec![0.5; shape.iter().product()], &shape, DType::F32, device())
+}
+
+/// The operand with an axis dropped or added, so that it has as many as windows over `D` axes need.
+fn over<const D: usize>(t: &Tensor) -> Tensor {
+    match (t.shape().map_or(0, |s| s.rank()), D) {
+        (4, 1) => t.slice(3, 0, 1).squeeze(3),
+        (4, 3) => t.unsqueeze(4),
+        _ => t.clone(),
+    }
+}
+
+fn convolution<const D: usize>(d: &mut Draw) -> ConvNdOptions<D> {
+    ConvNdOptions { stride: d.many(), padding: d.many(), dilation: d.many(), groups: d.below(4) }
+}
+
+fn transposed<const D: usize>(d: &mut Draw) -> ConvTransposeOptions<D> {
+    ConvTransposeOptions {
+        stride: d.many(),
+        padding: d.many(),
+        output_padding: if d.coin() { [0; D] } else { d.many() },
+        dilation: d.many(),
+        groups: d.below(4),
+    }
+}
+
+fn pool<const D: usize>(d: &mut Draw) -> PoolNdOptions<D> {
+    let stride = if d.coin() { None } else { Some(d.many()) };
+    // A dilation of 1 half of the time: averages take no other.
+    let dilation = if d.coin() { [1; D] } else { d.many() };
+    PoolNdOptions { kernel: d.many(), stride, padding: d.many(), count_include_pad: d.coin(), dilation }
+}
+
+fn pool2(d: &mut Draw) -> PoolOptions {
+    let o = pool::<2>(d);
+    PoolOptions {
+        kernel: o.kernel,
+        stride: o.stride,
+        padding: o.padding,
+        count_include_pad: o.count_include_pad,
+        dilation: o.dilation,
+    }
+}
+
+fn fold(d: &mut Draw) -> FoldOptions {
+    FoldOptions { kernel: d.many(), stride: d.many(), padding: d.many(), dilation: d.many() }
+}
+
+fn windows() -> Vec<(&'static str, Call)> {
+    vec![
+        ("conv1d", |d, t| Ok(over::<1>(&t[0]).conv1d(&weight(d, &t[1], &[2], false), None, convolution(d)))),
+        ("conv2d", |d, t| {
+            let o = convolution::<2>(d);
+            let o = ConvOptions { stride: o.stride, padding: o.padding, dilation: o.dilation, groups: o.groups };
+            let bias = if d.coin() { None } else { Some(&t[2]) };
+            Ok(t[0].conv2d(&weight(d, &t[1], &[3, 3], false), bias, o))
+        }),
+        ("conv3d", |d, t| Ok(over::<3>(&t[0]).conv3d(&weight(d, &t[1], &[2, 3, 1], false), None, convolution(d)))),
+        ("conv_transpose1d", |d, t| Ok(over::<1>(&t[0]).conv_transpose1d(&weight(d, &t[1], &[2], true), None, transposed(d)))),
+        ("conv_transpose2d", |d, t| Ok(t[0].conv_transpose2d(&weight(d, &t[1], &[2, 3], true), None, transposed(d)))),
+        ("conv_transpose3d", |d, t| {
+            Ok(fitting(d, &over::<3>(&t[0]), &[1, 4, 2, 2, 2]).conv_transpose3d(
+                &weight(d, &t[1], &[2, 1, 1], true),
+                None,
+                transposed(d),
+            ))
+        }),
+        ("max_pool1d", |d, t| Ok(over::<1>(&t[0]).max_pool1d(pool(d)))),
+        ("avg_pool1d", |d, t| Ok(over::<1>(&t[0]).avg_pool1d(pool(d)))),
+        ("max_pool2d", |d, t| Ok(t[0].max_pool2d(pool2(d)))),
+        ("avg_pool2d", |d, t| Ok(t[0].avg_pool2d(pool2(d)))),
+        ("max_pool3d", |d, t| Ok(over::<3>(&t[0]).max_pool3d(pool(d)))),
+        ("avg_pool3d", |d, t| Ok(over::<3>(&t[0]).avg_pool3d(pool(d)))),
+        ("adaptive_avg_pool2d", |d, t| Ok(t[0].adaptive_avg_pool2d(d.many()))),
+        ("adaptive_max_pool2d", |d, t| Ok(t[0].adaptive_max_pool2d(d.many()))),
+        ("unfold", |d, t| Ok(t[0].unfold(fold(d)))),
+        ("fold", |d, t| Ok(over::<1>(&t[0]).fold(d.many(), fold(d)))),
+        ("interpolate", |d, t| {
+            let mode = [Interpolation::Nearest, Interpolation::Linear { align_corners: d.coin() }][d.below(2)];
+            Ok(t[0].interpolate(&[d.below(5), d.below(5)][..1 + d.below(2)], mode))
+        }),
+        ("grid_sample", |d, t| Ok(t[0].grid_sample(&fitting(d, &t[1], &[2, 3, 3, 2]), d.coin()))),
+        ("affine_grid", |d, t| {
+            let maps = upload(&[0.5; 12], &[2, 2, 3], DType::F32, device());
+            Ok(if d.coin() { maps.affine_grid(d.many(), d.coin()) } else { t[0].affine_grid(d.many(), d.coin()) })
+        }),
+    ]
+}
+
+fn reduction(d: &mut Draw) -> Reduction {
+    [Reduction::Mean, Reduction::Sum, Reduction::None][d.below(3)]
+}
+
+/// The second operand, or the first again, which fits itself.
+fn other<'a>(d: &mut Draw, t: &'a [Tensor; 3]) -> &'a Tensor {
+    if d.coin() { &t[0] } else { &t[1] }
+}
+
+fn layers() -> Vec<(&'static str, Call)> {
+    vec![
+        ("layer_norm", |d, t| Ok(t[0].layer_norm(&d.dims()[..], if d.coin() { None } else { Some(&t[1]) }, None, d.number()))),
+        ("rms_norm", |d, t| Ok(t[0].rms_norm([5, 5], if d.coin() { None } else { Some(&t[1]) }, Some(d.number())))),
+        ("group_norm", |d, t| Ok(t[0].group_norm(d.below(4), None, if d.coin() { None } else { Some(&t[1]) }, d.number()))),
+        ("instance_norm", |d, t| Ok(t[0].instance_norm(if d.coin() { None } else { Some(&t[1]) }, None, d.number()))),
+        ("batch_norm", |d, t| Ok(t[0].batch_norm(if d.coin() { None } else { Some(&t[1]) }, None, d.number()).0)),
+        ("batch_norm_with", |d, t| {
+            Ok(t[0].batch_norm_with(&fitting(d, &t[1], &[4]), &fitting(d, &t[2], &[4]), None, None, d.number()))
+        }),
+        ("scaled_dot_product_attention", |d, t| {
+            let options = AttentionOptions {
+                mask: if d.coin() { None } else { Some(t[2].clone()) },
+                causal: d.coin(),
+                dropout: if d.coin() { None } else { Some((d.number(), Generator::new(3))) },
+                block: if d.coin() { None } else { Some(d.below(4)) },
+                ..AttentionOptions::default()
             };
-            if d.below(2) == 0 { t[0].max_pool2d(options) } else { t[0].avg_pool2d(options) }
-        },
-        |d, t| t[0].softmax(d.axis()),
-        |d, t| t[0].log_softmax(d.axis()),
-        |_, t| t[0].cross_entropy(&t[1]),
-        |_, t| t[0].gather_rows(&t[1]),
-        |d, t| t[0].scatter_add_rows(d.below(5), &t[1]),
-        |_, t| t[0].detach(),
+            Ok(t[0].scaled_dot_product_attention(other(d, t), other(d, t), &options))
+        }),
+        ("mse", |d, t| loss::mse(&t[0], other(d, t), reduction(d))),
+        ("l1", |d, t| loss::l1(&t[0], other(d, t), reduction(d))),
+        ("huber", |d, t| loss::huber(&t[0], other(d, t), d.number(), reduction(d))),
+        ("smooth_l1", |d, t| loss::smooth_l1(&t[0], other(d, t), d.number(), reduction(d))),
+        ("kl_div", |d, t| loss::kl_div(&t[0], other(d, t), d.coin(), reduction(d))),
+        ("hinge", |d, t| loss::hinge(&t[0], other(d, t), reduction(d))),
+        ("hinge_embedding", |d, t| loss::hinge_embedding(&t[0], other(d, t), d.number(), reduction(d))),
+        ("margin_ranking", |d, t| loss::margin_ranking(&t[0], other(d, t), other(d, t), d.number(), reduction(d))),
+        ("binary_cross_entropy", |d, t| loss::binary_cross_entropy(&t[0], other(d, t), reduction(d))),
+        ("binary_cross_entropy_with_logits", |d, t| {
+            let weight = if d.coin() { None } else { Some(&t[2]) };
+            loss::binary_cross_entropy_with_logits(&t[0], other(d, t), weight, reduction(d))
+        }),
+        ("focal", |d, t| loss::focal(&t[0], other(d, t), Some(d.number()), d.number(), reduction(d))),
+        ("cosine_embedding", |d, t| {
+            loss::cosine_embedding(&t[0], other(d, t), &fitting(d, &t[2], &[2]), d.number(), reduction(d))
+        }),
+        ("triplet_margin", |d, t| {
+            let options = TripletOptions {
+                margin: d.number(),
+                p: d.number(),
+                swap: d.coin(),
+                reduction: reduction(d),
+                ..TripletOptions::default()
+            };
+            loss::triplet_margin(&t[0], other(d, t), other(d, t), options)
+        }),
+        ("cross_entropy_with", |d, t| {
+            let options =
+                CrossEntropyOptions { label_smoothing: d.number(), reduction: reduction(d), ..CrossEntropyOptions::default() };
+            loss::cross_entropy_with(&t[0], other(d, t), &options)
+        }),
+        ("nll", |d, t| loss::nll(&t[0], &index(d, &t[1]), if d.coin() { None } else { Some(&t[2]) }, None, reduction(d))),
+        ("ctc", |d, t| {
+            let options = CtcOptions { blank: d.below(4), ..CtcOptions::default() };
+            loss::ctc(
+                &fitting(d, &t[0], &[3, 2, 4]),
+                &fitting(d, &t[1], &[2, 2]).cast(DType::I32),
+                &[d.below(4), d.below(4)],
+                &[d.below(3), d.below(3)],
+                options,
+            )
+        }),
+    ]
+}
+
+fn creation() -> Vec<(&'static str, Call)> {
+    vec![
+        ("zeros", |d, _| Tensor::zeros(d.size(), device())),
+        ("ones", |d, _| Tensor::ones(d.size(), device())),
+        ("full", |d, _| Tensor::full(d.size(), d.number(), device())),
+        ("full_of", |d, _| Tensor::full_of(d.size(), d.number(), d.dtype(), device())),
+        ("scalar", |d, _| Tensor::scalar(d.number(), device())),
+        ("arange", |d, _| Tensor::arange(d.number(), d.number(), d.number(), device())),
+        ("iota", |d, _| Tensor::iota(d.below(9), d.dtype(), device())),
+        ("eye", |d, _| Tensor::eye(d.below(9), device())),
+        ("random_bits", |d, _| Tensor::random_bits(d.size(), &Generator::new(4), device())),
+        ("rand", |d, _| Tensor::rand(d.size(), &Generator::new(4), device())),
+        ("randn", |d, _| Tensor::randn(d.size(), &Generator::new(4), device())),
+        ("uniform", |d, _| Tensor::uniform(d.size(), d.number(), d.number(), &Generator::new(4), device())),
+        ("normal", |d, _| Tensor::normal(d.size(), d.number(), d.number(), &Generator::new(4), device())),
+        ("bernoulli", |d, _| Tensor::bernoulli(d.size(), d.number(), &Generator::new(4), device())),
+        ("randint", |d, _| Tensor::randint(d.size(), d.axis() as i32, d.axis() as i32, &Generator::new(4), device())),
+        ("permutation", |d, _| Tensor::permutation(d.below(9), &Generator::new(4), device())),
     ]
 }
 
 #[test]
 fn random_calls_give_values_or_typed_errors() {
     let calls = calls();
+    let drawn: BTreeSet<&str> = calls.iter().map(|(op, _)| *op).collect();
+    assert!(drawn.iter().eq(ops().keys()), "not the table's ops: {:?}", drawn.symmetric_difference(&ops().into_keys().collect()));
     let mut draw = Draw(Noise(2026));
     let (mut good, mut refused) = (0, 0);
+    let mut accepted = BTreeSet::new();
     for n in 0..DRAWS {
-        let call = draw.below(calls.len());
+        let (op, call) = calls[draw.below(calls.len())];
         let operands = [draw.tensor(), draw.tensor(), draw.tensor()];
-        let result = calls[call](&mut draw, &operands);
-        let outcome = if n % EVALUATED == 0 { result.to_host().map(|_| ()) } else { result.check() };
+        let result = call(&mut draw, &operands);
+        let outcome = result.and_then(|t| if n % EVALUATED == 0 { t.to_host().map(|_| ()) } else { t.check() });
         match outcome {
-            Ok(()) => good += 1,
+            Ok(()) => {
+                good += 1;
+                accepted.insert(op);
+            }
             Err(error) => {
                 let message = error.to_string();
-                assert!(matches!(error, Error::Op(_) | Error::Index { .. }), "draw {n}, call {call}: {message}");
-                assert!(message.contains("help: ") && message.starts_with('['), "draw {n}, call {call}: {message}");
+                let typed =
+                    matches!(error, Error::Op(_) | Error::Index { .. } | Error::Argument { .. } | Error::Unsupported { .. });
+                assert!(typed, "draw {n}, {op}: {message}");
+                assert!(message.contains("help: ") && message.starts_with('['), "draw {n}, {op}: {message}");
                 refused += 1;
             }
         }
     }
+    println!("{} ops, {DRAWS} draws: {good} values, {refused} refusals", calls.len());
     assert!(good > DRAWS / 10 && refused > DRAWS / 10, "{good} values and {refused} refusals: the draws are lopsided");
+    // An op that no draw hit well gets some more of its own: each must be callable from here.
+    let mut hits = |call: Call| {
+        (0..20_000).any(|_| {
+            let operands = [draw.tensor(), draw.tensor(), draw.tensor()];
+            call(&mut draw, &operands).and_then(|t| t.check()).is_ok()
+        })
+    };
+    let never: Vec<_> = calls.iter().filter(|(op, call)| !accepted.contains(op) && !hits(*call)).map(|(op, _)| op).collect();
+    assert!(never.is_empty(), "no draw was a good call of {never:?}");
 }

@@ -1,10 +1,10 @@
 //! Wrong calls of normalisation, attention, convolutions and image ops: as in `refusals`.
 
-use crate::common::{device, upload, values};
+use crate::common::{device, upload};
+use crate::refusals::WrongCall;
 use wgrad::nn::{BatchNorm1d, BatchNorm3d, ConvTranspose2d, GroupNorm, Init, InstanceNorm2d, Module, MultiheadAttention};
 use wgrad::{
-    AttentionOptions, ConvNdOptions, ConvTransposeOptions, DType, Error, FoldOptions, Generator, Interpolation, PoolNdOptions,
-    Tensor,
+    AttentionOptions, ConvNdOptions, ConvTransposeOptions, DType, FoldOptions, Generator, Interpolation, PoolNdOptions, Tensor,
 };
 
 fn f(shape: &[usize]) -> Tensor {
@@ -37,9 +37,9 @@ fn norms() -> Vec<Row> {
         ("batch_norm", f(&[1, 3]).batch_norm(None, None, 1e-5).0, vec!["one value"]),
         ("batch_norm", f(&[2, 3]).batch_norm(Some(&f(&[2])), None, 1e-5).1, vec!["[3]"]),
         ("batch_norm", f(&[2]).batch_norm(None, None, 1e-5).2, vec!["fewer than 2 axes"]),
-        ("batch_norm", f(&[2, 3]).batch_norm_with(&f(&[2]), &f(&[3]), None, None, 1e-5), vec!["[2]", "[3]"]),
-        ("batch_norm", f(&[2, 3]).batch_norm_with(&f(&[3]), &i(&[3]), None, None, 1e-5), vec!["i32"]),
-        ("batch_norm", f(&[2, 3]).batch_norm_with(&f(&[3]), &f(&[3]), None, None, -0.5), vec!["eps"]),
+        ("batch_norm_with", f(&[2, 3]).batch_norm_with(&f(&[2]), &f(&[3]), None, None, 1e-5), vec!["[2]", "[3]"]),
+        ("batch_norm_with", f(&[2, 3]).batch_norm_with(&f(&[3]), &i(&[3]), None, None, 1e-5), vec!["i32"]),
+        ("batch_norm_with", f(&[2, 3]).batch_norm_with(&f(&[3]), &f(&[3]), None, None, -0.5), vec!["eps"]),
     ]
 }
 
@@ -170,19 +170,9 @@ fn images() -> Vec<Row> {
     rows
 }
 
-#[test]
-fn wrong_calls_name_the_op_and_the_remedy() {
-    for (op, tensor, parts) in norms().into_iter().chain(attention()).chain(convolutions()).chain(images()) {
-        let error = tensor.eval().expect_err(op);
-        let message = error.to_string();
-        assert!(matches!(error, Error::Op(_)), "{op}: {message}");
-        assert!(message.starts_with(&format!("[{op}]")) && message.contains("help:"), "{op}: {message}");
-        assert!(message.contains("refusals_image.rs"), "{op} does not say where: {message}");
-        for part in parts {
-            assert!(message.contains(part), "{op}: no \"{part}\" in {message}");
-        }
-    }
-    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device works on");
+pub fn rows() -> Vec<WrongCall> {
+    let rows = norms().into_iter().chain(attention()).chain(convolutions()).chain(images());
+    rows.map(|(op, tensor, parts)| WrongCall::new(op, Ok(tensor), &parts)).collect()
 }
 
 #[test]

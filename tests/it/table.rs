@@ -1,91 +1,268 @@
-//! Walks the public ops of `Tensor`, as the source declares them: each has documentation and samples, or a stated reason.
+//! The table of ops: one entry an op. Its tests hold the table against the ops that the source declares, and count what each op
+//! has: samples, gradient checks, wrong calls, documentation.
 
+use crate::refusals::wrong_calls;
 use crate::samples::samples;
+use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Methods that are not ops: how values are made, marked and moved. Each is tested elsewhere.
-const NOT_OPS: [(&str, &str); 18] = [
-    ("arange", "ops::creation"),
-    ("detach", "samples `detach`"),
-    ("eye", "ops::creation"),
-    ("from_host", "every sample"),
-    ("from_slice", "every sample"),
-    ("full", "ops::creation"),
-    ("full_like", "used by samples"),
-    ("full_of", "ops::creation"),
-    ("iota", "ops::creation"),
-    ("ones", "ops::creation"),
-    ("ones_like", "gradients"),
-    ("rand", "ops::random_numbers_are_bit_equal_everywhere"),
-    ("randn", "ops::random_numbers_are_bit_equal_everywhere"),
-    ("random_bits", "ops::random_numbers_are_bit_equal_everywhere"),
-    ("scalar", "a literal"),
-    ("to_device", "refusals::operands_of_two_devices_are_refused"),
-    ("variable", "gradients"),
-    ("zeros", "ops::creation"),
+/// What a gradient check may ask of an op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// First and second derivatives are checked.
+    Smooth,
+    /// First derivatives are checked; the op has kinks, or is made of ops whose second derivatives are checked.
+    Once,
+    /// The mark "no gradient": integers, truth values, steps, constants.
+    NoGradient,
+}
+
+/// Family, mark, ops.
+type Family = (&'static str, Mark, &'static [&'static str]);
+
+const FAMILIES: [Family; 34] = [
+    (
+        "unary",
+        Mark::Smooth,
+        &["neg", "sqrt", "rsqrt", "reciprocal", "square", "exp", "expm1", "log", "log1p", "sin", "cos", "tan"],
+    ),
+    ("unary", Mark::Smooth, &["asin", "acos", "atan", "sinh", "cosh", "tanh", "erf", "sigmoid", "softplus", "powf"]),
+    ("unary", Mark::Once, &["abs", "relu", "clamp", "dropout"]),
+    (
+        "unary",
+        Mark::NoGradient,
+        &["sign", "floor", "ceil", "round", "trunc", "is_nan", "is_finite", "logical_not", "cast", "detach"],
+    ),
+    ("binary", Mark::Smooth, &["add", "sub", "mul", "div", "pow", "atan2", "lerp"]),
+    ("binary", Mark::Once, &["rem", "minimum", "maximum", "where_", "masked_fill"]),
+    ("binary", Mark::NoGradient, &["eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor"]),
+    (
+        "activation",
+        Mark::Smooth,
+        &["gelu", "gelu_tanh", "silu", "mish", "softplus_with", "softsign", "log_sigmoid", "selu", "elu"],
+    ),
+    ("activation", Mark::Once, &["relu6", "leaky_relu", "hardtanh", "hardsigmoid", "hardswish"]),
+    ("movement", Mark::Smooth, &["reshape", "permute", "expand", "slice", "pad", "pad_with", "split", "chunk", "repeat", "roll"]),
+    ("movement", Mark::Smooth, &["tril", "triu", "diag", "flip", "stack", "cat"]),
+    ("movement", Mark::Once, &["flatten", "transpose", "t", "squeeze", "unsqueeze", "slice_step", "pad_same"]),
+    ("reduction", Mark::Once, &["sum", "mean", "prod", "max", "min", "var"]),
+    ("reduction", Mark::Smooth, &["std", "logsumexp", "norm", "normalize"]),
+    ("reduction", Mark::NoGradient, &["argmax", "argmin", "any", "all", "count_nonzero"]),
+    ("scan", Mark::Smooth, &["cumsum"]),
+    ("scan", Mark::Once, &["cumprod"]),
+    ("order", Mark::Smooth, &["sort", "topk"]),
+    ("order", Mark::NoGradient, &["argsort"]),
+    ("row", Mark::Smooth, &["softmax", "log_softmax", "cross_entropy", "gather_rows"]),
+    ("row", Mark::Once, &["scatter_add_rows"]),
+    ("index", Mark::Smooth, &["gather", "scatter", "scatter_add", "index_select", "index_add", "embedding"]),
+    ("index", Mark::Once, &["masked_select"]),
+    ("index", Mark::NoGradient, &["one_hot", "categorical"]),
+    ("product", Mark::Smooth, &["matmul", "bmm", "dot", "outer", "linear", "cosine_similarity", "einsum"]),
+    (
+        "window",
+        Mark::Smooth,
+        &["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "avg_pool1d", "avg_pool2d", "avg_pool3d"],
+    ),
+    ("window", Mark::Smooth, &["adaptive_avg_pool2d", "unfold", "fold", "affine_grid"]),
+    ("window", Mark::Once, &["conv3d", "conv_transpose3d", "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d"]),
+    ("window", Mark::Once, &["global_avg_pool", "global_max_pool", "interpolate", "grid_sample"]),
+    ("norm", Mark::Smooth, &["layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm", "batch_norm_with"]),
+    ("norm", Mark::Smooth, &["scaled_dot_product_attention"]),
+    (
+        "loss",
+        Mark::Smooth,
+        &["mse", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits", "focal", "ctc", "cross_entropy_with"],
+    ),
+    ("loss", Mark::Once, LOSSES_WITH_KINKS),
+    ("creation", Mark::NoGradient, CREATION),
 ];
 
-/// The public methods of `src/tensor` that return tensors, with the line above each.
-fn declared() -> Vec<(String, bool)> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tensor");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(&dir).expect("the source is at hand") {
-        let text = std::fs::read_to_string(entry.expect("readable").path()).expect("text");
-        let lines: Vec<&str> = text.lines().collect();
-        for (i, line) in lines.iter().enumerate() {
-            let Some(rest) = line.trim_start().strip_prefix("pub fn ") else { continue };
-            let signature: String = lines[i..(i + 4).min(lines.len())].join(" ");
-            let signature = signature.split('{').next().unwrap_or_default();
-            let method = signature.contains("&self") || signature.contains("&[&Self]");
-            if !method
-                || !["-> Self", "-> (Self", "-> Result<Self>", "-> Result<Vec<Self>>"].iter().any(|r| signature.contains(r))
-            {
-                continue;
-            }
-            let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            let documented = lines[..i]
-                .iter()
-                .rev()
-                .find(|l| !l.trim_start().starts_with("#["))
-                .is_some_and(|l| l.trim_start().starts_with("///"));
-            // A macro's methods are rows of its table, which `missing_docs` covers.
-            if !name.is_empty() {
-                found.push((name, documented));
-            }
+const LOSSES_WITH_KINKS: &[&str] =
+    &["l1", "huber", "smooth_l1", "hinge", "hinge_embedding", "margin_ranking", "cosine_embedding", "triplet_margin", "nll"];
+
+const CREATION: &[&str] = &[
+    "zeros",
+    "ones",
+    "full",
+    "full_of",
+    "zeros_like",
+    "ones_like",
+    "full_like",
+    "scalar",
+    "arange",
+    "iota",
+    "eye",
+    "random_bits",
+    "rand",
+    "randn",
+    "uniform",
+    "normal",
+    "bernoulli",
+    "randint",
+    "permutation",
+];
+
+/// Public functions that return tensors and are not ops, with the test that covers each.
+const NOT_OPS: [(&str, &str); 5] = [
+    ("accuracy", "a composition of argmax, eq and mean: fixtures of losses"),
+    ("from_host", "every sample uploads by it"),
+    ("from_slice", "ops::creation, and every label"),
+    ("to_device", "refusals::operands_of_two_devices_are_refused"),
+    ("variable", "every gradient check"),
+];
+
+/// Ops with no wrong call, and why.
+const NEVER_REFUSED: [(&str, &str); 9] = [
+    ("cast", "every dtype becomes every other, but for f64 on a GPU"),
+    ("detach", "takes every tensor"),
+    ("eye", "takes every size that memory holds"),
+    ("full_like", "takes every tensor and number"),
+    ("iota", "takes every size that memory holds, and every dtype but f64 on a GPU"),
+    ("ones_like", "takes every tensor"),
+    ("permutation", "refuses only more than i32::MAX numbers"),
+    ("scalar", "takes every number"),
+    ("zeros_like", "takes every tensor"),
+];
+
+const SAMPLES_AN_OP: usize = 12;
+const WRONG_CALLS_AN_OP: usize = 3;
+const WRONG_CALLS: usize = 250;
+const CASES: usize = 2_500;
+
+/// Every op with its mark.
+pub fn ops() -> BTreeMap<&'static str, Mark> {
+    let mut table = BTreeMap::new();
+    for (family, mark, names) in FAMILIES {
+        for name in names {
+            assert!(table.insert(*name, mark).is_none(), "{name} ({family}) stands in the table twice");
         }
     }
-    found.sort();
+    table
+}
+
+/// The ops that a file declares, and whether each is documented: public functions that return tensors, and the rows of the
+/// macros that make elementwise methods.
+fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut in_macro = false;
+    for (i, line) in lines.iter().enumerate() {
+        let word: String =
+            line.trim_start().trim_start_matches("pub fn ").chars().take_while(|&c| c.is_alphanumeric() || c == '_').collect();
+        let documented = lines[..i]
+            .iter()
+            .rev()
+            .find(|l| !l.trim_start().starts_with("#["))
+            .is_some_and(|l| l.trim_start().starts_with("///"));
+        match *line {
+            "unary! {" | "binary! {" => in_macro = true,
+            "}" => in_macro = false,
+            _ if in_macro && line.ends_with(';') => {
+                found.insert(word, documented);
+            }
+            _ if line.trim_start().starts_with("pub fn ") && !word.is_empty() => {
+                // A signature ends at its brace, which may lie some lines below.
+                let signature = lines[i..(i + 10).min(lines.len())].join(" ");
+                let signature = signature.split('{').next().unwrap_or_default();
+                let result = signature.split("->").last().unwrap_or_default().trim();
+                if ["Self", "Result<Self>", "Result<Vec<Self>>", "Result<Tensor>"].contains(&result)
+                    || result.starts_with("(Self")
+                {
+                    found.insert(word, documented);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn declared() -> BTreeMap<String, bool> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = BTreeMap::new();
+    for folder in ["tensor", "nn/loss"] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("the source is at hand") {
+            let path = entry.expect("readable").path();
+            let text = std::fs::read_to_string(&path).expect("text");
+            // Only the methods of `Tensor`: builders of options return `Self` as well.
+            let of_options = |line: &str| line.starts_with("impl") && !line.starts_with("impl Tensor");
+            let mut kept = String::new();
+            let mut skip = false;
+            for line in text.lines() {
+                skip = (skip || of_options(line)) && line != "}";
+                if !skip {
+                    kept += line;
+                    kept.push('\n');
+                }
+            }
+            declared_in(&kept, &mut found);
+        }
+    }
     found
 }
 
 #[test]
-fn every_op_is_documented_and_sampled() {
-    let named: Vec<String> = samples().into_iter().map(|s| s.name).collect();
-    // `t` and the operators have samples under other words: the words that name them.
-    let alias = |op: &str| match op {
-        "t" => vec!["transpose", "matmul of transposes"],
-        "gather_rows" | "scatter_add_rows" => vec!["gather_rows", "scatter_add_rows"],
-        "where_" => vec!["where"],
-        "unsqueeze" => vec!["squeeze"],
-        "slice_step" => vec!["slice step", "slice back"],
-        "zeros_like" => vec!["where"],
-        "powf" => vec!["powf"],
-        _ => vec![],
-    };
-    let mut missing = Vec::new();
-    let ops = declared();
-    assert!(ops.len() > 50, "only {} ops were found", ops.len());
-    for (op, documented) in ops {
-        assert!(documented, "{op} has no documentation");
-        if NOT_OPS.iter().any(|(n, _)| *n == op) {
-            continue;
+fn the_table_holds_every_op_and_no_other() {
+    let (table, declared) = (ops(), declared());
+    assert!(declared.len() > 150, "only {} ops were found in the source", declared.len());
+    let not_ops: Vec<&str> = NOT_OPS.iter().map(|(name, _)| *name).collect();
+    let missing: Vec<&String> =
+        declared.keys().filter(|n| !table.contains_key(n.as_str()) && !not_ops.contains(&n.as_str())).collect();
+    assert!(missing.is_empty(), "declared in the source and not in the table: {missing:?}");
+    let stale: Vec<&&str> = table.keys().chain(&not_ops).filter(|n| !declared.contains_key(**n)).collect();
+    assert!(stale.is_empty(), "in the table and not in the source: {stale:?}");
+    let undocumented: Vec<_> = declared.iter().filter(|(_, documented)| !**documented).collect();
+    assert!(undocumented.is_empty(), "without documentation: {undocumented:?}");
+}
+
+#[test]
+fn every_op_has_its_samples_and_wrong_calls() {
+    let (table, samples, wrong) = (ops(), samples(), wrong_calls());
+    let mut short = Vec::new();
+    for (op, mark) in &table {
+        let of: Vec<_> = samples.iter().filter(|s| s.op == *op).collect();
+        let mut names: Vec<&str> = of.iter().map(|s| &s.name[..]).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.len() < SAMPLES_AN_OP {
+            short.push(format!("{op}: {} samples", names.len()));
         }
-        let mut words = alias(&op);
-        words.push(&op);
-        let count = named.iter().filter(|n| words.iter().any(|w| n.starts_with(w))).count();
-        if count < 2 {
-            missing.push(op);
+        if names.len() < of.len() {
+            short.push(format!("{op}: {} samples of one name", of.len() - names.len()));
+        }
+        let (first, second) = (of.iter().any(|s| s.gradient), of.iter().any(|s| s.gradient && s.second));
+        let kept = match mark {
+            Mark::Smooth => first && second,
+            Mark::Once => first && !second,
+            Mark::NoGradient => !first,
+        };
+        if !kept {
+            short.push(format!("{op} is {mark:?}: gradients checked {first}, second ones {second}"));
+        }
+        let calls = wrong.iter().filter(|w| w.op == *op).count();
+        let never = NEVER_REFUSED.iter().any(|(name, _)| name == op);
+        if calls < WRONG_CALLS_AN_OP && !never || calls > 0 && never {
+            short.push(format!("{op}: {calls} wrong calls"));
         }
     }
-    assert!(missing.is_empty(), "ops with fewer than 2 samples, each in 6 layouts: {missing:?}");
+    let strangers = samples.iter().map(|s| s.op).chain(wrong.iter().map(|w| w.op)).filter(|op| !table.contains_key(op));
+    short.extend(strangers.map(|op| format!("{op} has rows and is not in the table")));
+    assert!(short.is_empty(), "{} shortcomings:\n{}", short.len(), short.join("\n"));
+    assert!(wrong.len() >= WRONG_CALLS, "{} wrong calls", wrong.len());
+}
+
+#[test]
+fn cases_are_counted() {
+    let samples = samples();
+    // Fused and unfused.
+    let forward: usize = samples.iter().map(|s| s.layouts().len() * 2).sum();
+    let of_gradients = || samples.iter().filter(|s| s.gradient);
+    let backward: usize = of_gradients().map(|s| if s.full { 3 } else { 1 } * 2).sum();
+    let (first, second) = (of_gradients().count(), samples.iter().filter(|s| s.second && s.gradient).count());
+    println!(
+        "{} ops, {} samples; on this device {forward} forward and {backward} backward cases; against differences in f64 {first} \
+         samples, {second} of them twice; {} wrong calls",
+        ops().len(),
+        samples.len(),
+        wrong_calls().len()
+    );
+    assert!(samples.len() >= SAMPLES_AN_OP * ops().len() && forward >= CASES && backward >= CASES);
 }

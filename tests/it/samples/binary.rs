@@ -1,44 +1,43 @@
 //! Elementwise ops of two operands.
 
-use super::{Sample, operand};
+use super::{Sample, first_of_each, operand};
 use wgrad::{DType, Tensor};
 
 /// Two-operand elementwise ops over two shapes.
 pub fn binary_over(a: &[usize], b: &[usize]) -> Vec<Sample> {
-    type Row = (&'static str, [f64; 2], [f64; 2], fn(&Tensor, &Tensor) -> Tensor);
+    type Row = (&'static str, &'static str, [f64; 2], [f64; 2], fn(&Tensor, &Tensor) -> Tensor);
     let wide = [-2.0, 2.0];
     let smooth: [Row; 6] = [
-        ("add", wide, wide, |a, b| a + b),
-        ("sub", wide, wide, |a, b| a - b),
-        ("mul", wide, wide, |a, b| a * b),
-        ("div", wide, [0.5, 2.0], |a, b| a / b),
-        ("pow", [0.2, 2.0], wide, Tensor::pow),
-        ("atan2", [0.5, 2.0], wide, Tensor::atan2),
+        ("add", "", wide, wide, |a, b| a + b),
+        ("sub", "", wide, wide, |a, b| a - b),
+        ("mul", "", wide, wide, |a, b| a * b),
+        ("div", "", wide, [0.5, 2.0], |a, b| a / b),
+        ("pow", "", [0.2, 2.0], wide, Tensor::pow),
+        ("atan2", "", [0.5, 2.0], wide, Tensor::atan2),
     ];
     let kinked: [Row; 4] = [
-        ("rem", [0.1, 0.9], [1.0, 2.0], Tensor::rem),
-        ("minimum", [0.0, 1.0], [2.0, 3.0], Tensor::minimum),
-        ("maximum", [0.0, 1.0], [2.0, 3.0], Tensor::maximum),
-        ("where", wide, wide, |a, b| b.gt(&b.full_like(9.0)).where_(a, &(a * b))),
+        ("rem", "", [0.1, 0.9], [1.0, 2.0], Tensor::rem),
+        ("minimum", "", [0.0, 1.0], [2.0, 3.0], Tensor::minimum),
+        ("maximum", "", [0.0, 1.0], [2.0, 3.0], Tensor::maximum),
+        ("where_", "", wide, wide, |a, b| b.gt(&b.full_like(9.0)).where_(a, &(a * b))),
     ];
-    let flat: [Row; 10] = [
-        ("rem mixed", [-9.0, 9.0], [0.5, 2.0], Tensor::rem),
-        ("minimum mixed", wide, wide, Tensor::minimum),
-        ("eq", [0.0, 3.0], [0.0, 3.0], |a, b| a.floor().eq(&b.floor())),
-        ("ne", [0.0, 3.0], [0.0, 3.0], |a, b| a.floor().ne(&b.floor())),
-        ("lt", wide, wide, Tensor::lt),
-        ("le", wide, wide, Tensor::le),
-        ("gt", wide, wide, Tensor::gt),
-        ("ge", wide, wide, Tensor::ge),
-        ("and or", wide, wide, |a, b| {
-            let (p, q) = (a.gt(&a.zeros_like()), b.gt(&b.zeros_like()));
-            p.logical_and(&q).logical_or(&p.logical_xor(&q))
-        }),
-        ("bits", [0.0, 99.0], [0.0, 99.0], |a, b| a.cast(DType::I32).logical_xor(&b.cast(DType::I32))),
+    let flat: [Row; 12] = [
+        ("rem", "mixed", [-9.0, 9.0], [0.5, 2.0], Tensor::rem),
+        ("minimum", "mixed", wide, wide, Tensor::minimum),
+        ("eq", "", [0.0, 3.0], [0.0, 3.0], |a, b| a.floor().eq(&b.floor())),
+        ("ne", "", [0.0, 3.0], [0.0, 3.0], |a, b| a.floor().ne(&b.floor())),
+        ("lt", "", wide, wide, Tensor::lt),
+        ("le", "", wide, wide, Tensor::le),
+        ("gt", "", wide, wide, Tensor::gt),
+        ("ge", "", wide, wide, Tensor::ge),
+        ("logical_and", "", wide, wide, |a, b| a.gt(&a.zeros_like()).logical_and(&b.gt(&b.zeros_like()))),
+        ("logical_or", "", wide, wide, |a, b| a.gt(&a.zeros_like()).logical_or(&b.gt(&b.zeros_like()))),
+        ("logical_xor", "", wide, wide, |a, b| a.gt(&a.zeros_like()).logical_xor(&b.gt(&b.zeros_like()))),
+        ("logical_xor", "of bits", [0.0, 99.0], [0.0, 99.0], |a, b| a.cast(DType::I32).logical_xor(&b.cast(DType::I32))),
     ];
-    let make = |&(name, ra, rb, f): &Row| {
+    let make = |&(op, what, ra, rb, f): &Row| {
         let operands = vec![operand(a, ra[0], ra[1]), operand(b, rb[0], rb[1])];
-        Sample::new(format!("{name} {a:?} {b:?}"), operands, move |x| f(&x[0], &x[1]))
+        Sample::new(op, what, operands, move |x| f(&x[0], &x[1]))
     };
     let mut rows: Vec<Sample> = smooth.iter().map(|r| make(r).smooth()).collect();
     rows.extend(kinked.iter().map(make));
@@ -49,5 +48,16 @@ pub fn binary_over(a: &[usize], b: &[usize]) -> Vec<Sample> {
 pub fn binary() -> Vec<Sample> {
     let shapes: [(&[usize], &[usize]); 5] =
         [(&[3, 4], &[3, 4]), (&[3, 4], &[4]), (&[2, 1, 3], &[4, 1]), (&[], &[2, 2]), (&[5], &[1])];
-    shapes.iter().flat_map(|(a, b)| binary_over(a, b)).collect()
+    let more: [(&[usize], &[usize]); 7] = [
+        (&[], &[]),
+        (&[1], &[1]),
+        (&[0, 3], &[0, 3]),
+        (&[0, 3], &[1]),
+        (&[2, 3, 5], &[5]),
+        (&[2, 3, 5], &[3, 1]),
+        (&[4, 1], &[1, 5]),
+    ];
+    let mut rows: Vec<Sample> = shapes.iter().flat_map(|(a, b)| binary_over(a, b)).collect();
+    rows.extend(more.iter().flat_map(|(a, b)| first_of_each(binary_over(a, b))));
+    rows
 }

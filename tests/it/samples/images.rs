@@ -11,9 +11,15 @@ pub fn images() -> Vec<Sample> {
     rows
 }
 
-fn conv(name: &str, x: &[usize], w: &[usize], co: usize, run: impl Fn(&[Tensor]) -> Tensor + Send + Sync + 'static) -> Sample {
+fn conv(
+    op: &'static str,
+    x: &[usize],
+    w: &[usize],
+    co: usize,
+    run: impl Fn(&[Tensor]) -> Tensor + Send + Sync + 'static,
+) -> Sample {
     let operands = vec![operand(x, -1.0, 1.0), operand(w, -1.0, 1.0), operand(&[co], -1.0, 1.0)];
-    Sample::new(format!("{name} {x:?} {w:?}"), operands, run).within(5e-6, 5e-6)
+    Sample::new(op, "", operands, run).within(5e-6, 5e-6)
 }
 
 fn convolutions() -> Vec<Sample> {
@@ -38,10 +44,10 @@ fn convolutions() -> Vec<Sample> {
         rows.push(conv("conv3d", &x, &w, w[0], move |t| t[0].conv3d(&t[1], Some(&t[2]), options).tanh()));
     }
     let same = vec![operand(&[1, 2, 5], -1.0, 1.0), operand(&[2, 2, 4], -1.0, 1.0)];
-    rows.push(Sample::new("pad_same, conv1d", same, |t| {
+    rows.push(Sample::new("pad_same", "conv1d", same, |t| {
         t[0].pad_same(&[4], &[2]).conv1d(&t[1], None, ConvNdOptions { dilation: [2], ..ConvNdOptions::default() })
     }));
-    rows.push(Sample::new("pad_same of two axes", vec![operand(&[2, 3, 2], -1.0, 1.0)], |t| {
+    rows.push(Sample::new("pad_same", "of two axes", vec![operand(&[2, 3, 2], -1.0, 1.0)], |t| {
         (t[0].pad_same(&[2, 3], &[1, 1]) + 0.5).square()
     }));
     rows
@@ -102,8 +108,8 @@ fn pools() -> Vec<Sample> {
         ([1, 2, 7], PoolNdOptions { stride: Some([2]), padding: [1], count_include_pad: false, ..line(3) }),
     ] {
         let x = vec![operand(&shape, -1.0, 1.0)];
-        rows.push(Sample::new(format!("max_pool1d {options:?}"), x.clone(), move |t| t[0].max_pool1d(options).square()));
-        rows.push(Sample::new(format!("avg_pool1d {options:?}"), x, move |t| t[0].avg_pool1d(options).square()).smooth());
+        rows.push(Sample::new("max_pool1d", format!("{options:?}"), x.clone(), move |t| t[0].max_pool1d(options).square()));
+        rows.push(Sample::new("avg_pool1d", format!("{options:?}"), x, move |t| t[0].avg_pool1d(options).square()).smooth());
     }
     let cube = PoolNdOptions::<3>::cube;
     for (shape, options) in [
@@ -114,29 +120,25 @@ fn pools() -> Vec<Sample> {
         ),
     ] {
         let x = vec![operand(&shape, -1.0, 1.0)];
-        rows.push(Sample::new(format!("max_pool3d {options:?}"), x.clone(), move |t| t[0].max_pool3d(options).square()));
-        rows.push(Sample::new(format!("avg_pool3d {options:?}"), x, move |t| t[0].avg_pool3d(options).square()).smooth());
+        rows.push(Sample::new("max_pool3d", format!("{options:?}"), x.clone(), move |t| t[0].max_pool3d(options).square()));
+        rows.push(Sample::new("avg_pool3d", format!("{options:?}"), x, move |t| t[0].avg_pool3d(options).square()).smooth());
     }
     let dilated = PoolNdOptions { dilation: [2], stride: Some([1]), ..line(2) };
-    rows.push(Sample::new("max_pool1d dilated", vec![operand(&[1, 2, 6], -1.0, 1.0)], move |t| {
+    rows.push(Sample::new("max_pool1d", "dilated", vec![operand(&[1, 2, 6], -1.0, 1.0)], move |t| {
         t[0].max_pool1d(dilated).square()
     }));
     for (shape, size) in [([2, 2, 4, 6], [2, 3]), ([1, 2, 5, 7], [3, 2]), ([1, 1, 2, 3], [3, 5]), ([2, 3, 3, 4], [1, 1])] {
         let x = vec![operand(&shape, -1.0, 1.0)];
         rows.push(
-            Sample::new(format!("adaptive_avg_pool2d {shape:?} {size:?}"), x.clone(), move |t| {
-                t[0].adaptive_avg_pool2d(size).square()
-            })
-            .smooth(),
+            Sample::new("adaptive_avg_pool2d", format!("{size:?}"), x.clone(), move |t| t[0].adaptive_avg_pool2d(size).square())
+                .smooth(),
         );
-        rows.push(Sample::new(format!("adaptive_max_pool2d {shape:?} {size:?}"), x, move |t| {
-            t[0].adaptive_max_pool2d(size).square()
-        }));
+        rows.push(Sample::new("adaptive_max_pool2d", format!("{size:?}"), x, move |t| t[0].adaptive_max_pool2d(size).square()));
     }
     for shape in [&[2, 3, 4][..], &[2, 3, 2, 3]] {
         let x = vec![operand(shape, -1.0, 1.0)];
-        rows.push(Sample::new(format!("global_avg_pool {shape:?}"), x.clone(), |t| t[0].global_avg_pool().square()));
-        rows.push(Sample::new(format!("global_max_pool {shape:?}"), x, |t| t[0].global_max_pool().square()));
+        rows.push(Sample::new("global_avg_pool", "", x.clone(), |t| t[0].global_avg_pool().square()));
+        rows.push(Sample::new("global_max_pool", "", x, |t| t[0].global_max_pool().square()));
     }
     rows
 }
@@ -151,13 +153,11 @@ fn resampling() -> Vec<Sample> {
     ] {
         let size = [x[2], x[3]];
         rows.push(
-            Sample::new(format!("unfold {x:?} {options:?}"), vec![operand(&x, -1.0, 1.0)], move |t| {
-                t[0].unfold(options).square()
-            })
-            .smooth(),
+            Sample::new("unfold", format!("{options:?}"), vec![operand(&x, -1.0, 1.0)], move |t| t[0].unfold(options).square())
+                .smooth(),
         );
         rows.push(
-            Sample::new(format!("fold {x:?} {options:?}"), vec![operand(&columns, -1.0, 1.0)], move |t| {
+            Sample::new("fold", format!("{options:?}"), vec![operand(&columns, -1.0, 1.0)], move |t| {
                 t[0].fold(size, options).square()
             })
             .smooth(),
@@ -170,24 +170,185 @@ fn resampling() -> Vec<Sample> {
             [(&[2, 2, 3][..], &[5][..]), (&[1, 2, 3, 4], &[6, 2]), (&[1, 2, 4, 3], &[3, 7]), (&[1, 1, 2, 3, 2], &[3, 1, 4])]
         {
             let run = move |t: &[Tensor]| t[0].interpolate(size, mode).square();
-            rows.push(Sample::new(format!("interpolate {x:?} {size:?} {mode:?}"), vec![operand(x, -1.0, 1.0)], run));
+            rows.push(Sample::new("interpolate", format!("{size:?} {mode:?}"), vec![operand(x, -1.0, 1.0)], run));
         }
     }
     for align in [false, true] {
         let operands = vec![operand(&[2, 2, 3, 4], -1.0, 1.0), operand(&[2, 2, 3, 2], -1.4, 1.4)];
         rows.push(
-            Sample::new(format!("grid_sample {align}"), operands, move |t| t[0].grid_sample(&t[1], align)).within(2e-5, 2e-5),
+            Sample::new("grid_sample", format!("{align}"), operands, move |t| t[0].grid_sample(&t[1], align)).within(2e-5, 2e-5),
         );
         let maps = vec![operand(&[2, 2, 3], -1.0, 1.0)];
-        rows.push(Sample::new(format!("affine_grid {align}"), maps, move |t| t[0].affine_grid([3, 2], align).square()).smooth());
+        rows.push(
+            Sample::new("affine_grid", format!("{align}"), maps, move |t| t[0].affine_grid([3, 2], align).square()).smooth(),
+        );
     }
     rows.push(
         Sample::new(
-            "grid_sample of an affine_grid",
+            "grid_sample",
+            "of an affine_grid",
             vec![operand(&[1, 1, 4, 4], -1.0, 1.0), operand(&[1, 2, 3], -0.7, 0.7)],
             |t| t[0].grid_sample(&t[1].affine_grid([3, 3], false), false).square(),
         )
         .within(2e-5, 2e-5),
     );
     rows
+}
+
+/// Windows over one, two and three axes with further strides, paddings, dilations and groups.
+pub fn more() -> Vec<Sample> {
+    let mut rows = Vec::new();
+    // Stride, padding, dilation, groups.
+    let cases: [(usize, usize, usize, usize); 10] = [
+        (1, 0, 1, 1),
+        (2, 0, 1, 1),
+        (3, 1, 1, 1),
+        (1, 1, 2, 1),
+        (2, 2, 1, 2),
+        (1, 0, 1, 2),
+        (2, 1, 2, 1),
+        (1, 2, 2, 2),
+        (3, 0, 1, 2),
+        (2, 2, 2, 2),
+    ];
+    for (stride, padding, dilation, groups) in cases {
+        let what = format!("stride {stride} padding {padding} dilation {dilation} groups {groups}");
+        let add = |rows: &mut Vec<Sample>, op, x: &[usize], w: &[usize], run: super::Run| {
+            rows.push(Sample::new(op, &what, vec![operand(x, -1.0, 1.0), operand(w, -1.0, 1.0)], run));
+        };
+        let o = ConvNdOptions { stride: [stride], padding: [padding], dilation: [dilation], groups };
+        add(&mut rows, "conv1d", &[2, 2, 7], &[4, 2 / groups, 3], Box::new(move |t| t[0].conv1d(&t[1], None, o).square()));
+        let o = ConvNdOptions { stride: [stride; 3], padding: [padding; 3], dilation: [dilation; 3], groups };
+        add(
+            &mut rows,
+            "conv3d",
+            &[1, 2, 3, 4, 3],
+            &[2, 2 / groups, 2, 1, 2],
+            Box::new(move |t| t[0].conv3d(&t[1], None, o).square()),
+        );
+        // A transposed convolution takes the padding off again: less of it.
+        let p = padding.min(1);
+        let o =
+            ConvTransposeOptions { stride: [stride], padding: [p], dilation: [dilation], groups, output_padding: [stride - 1] };
+        add(
+            &mut rows,
+            "conv_transpose1d",
+            &[2, 2, 4],
+            &[2, 2, 3],
+            Box::new(move |t| t[0].conv_transpose1d(&t[1], None, o).square()),
+        );
+        let o = ConvTransposeOptions {
+            stride: [stride; 2],
+            padding: [p; 2],
+            dilation: [dilation; 2],
+            groups,
+            output_padding: [stride - 1, 0],
+        };
+        add(
+            &mut rows,
+            "conv_transpose2d",
+            &[1, 2, 3, 4],
+            &[2, 1, 3, 2],
+            Box::new(move |t| t[0].conv_transpose2d(&t[1], None, o).square()),
+        );
+        let o = ConvTransposeOptions {
+            stride: [stride; 3],
+            padding: [p, 0, 0],
+            dilation: [dilation; 3],
+            groups,
+            output_padding: [stride - 1, 0, 0],
+        };
+        add(
+            &mut rows,
+            "conv_transpose3d",
+            &[1, 2, 2, 2, 1],
+            &[2, 1, 3, 1, 2],
+            Box::new(move |t| t[0].conv_transpose3d(&t[1], None, o).square()),
+        );
+    }
+    for (kernel, stride, padding, include) in [
+        (1, 1, 0, true),
+        (2, 1, 0, true),
+        (2, 2, 1, true),
+        (2, 2, 1, false),
+        (3, 1, 1, true),
+        (3, 1, 1, false),
+        (3, 2, 0, true),
+        (3, 3, 1, false),
+        (2, 3, 0, true),
+        (3, 2, 1, false),
+    ] {
+        let what = format!("kernel {kernel} stride {stride} padding {padding} {include}");
+        let line = PoolNdOptions {
+            stride: Some([stride]),
+            padding: [padding],
+            count_include_pad: include,
+            ..PoolNdOptions::cube(kernel)
+        };
+        let cube = PoolNdOptions {
+            stride: Some([stride; 3]),
+            padding: [padding; 3],
+            count_include_pad: include,
+            ..PoolNdOptions::cube(kernel)
+        };
+        let (x1, x3) = (|| vec![operand(&[2, 3, 7], -1.0, 1.0)], || vec![operand(&[1, 2, 4, 3, 5], -1.0, 1.0)]);
+        rows.push(Sample::new("max_pool1d", &what, x1(), move |t| t[0].max_pool1d(line).square()));
+        rows.push(Sample::new("avg_pool1d", &what, x1(), move |t| t[0].avg_pool1d(line).square()));
+        rows.push(Sample::new("max_pool3d", &what, x3(), move |t| t[0].max_pool3d(cube).square()));
+        rows.push(Sample::new("avg_pool3d", &what, x3(), move |t| t[0].avg_pool3d(cube).square()));
+        let flat = wgrad::PoolOptions {
+            kernel: [kernel; 2],
+            stride: Some([stride; 2]),
+            padding: [padding; 2],
+            ..wgrad::PoolOptions::square(1)
+        };
+        let flat = wgrad::PoolOptions { count_include_pad: include, ..flat };
+        let x2 = || vec![operand(&[2, 2, 5, 4], -1.0, 1.0)];
+        rows.push(Sample::new("max_pool2d", &what, x2(), move |t| t[0].max_pool2d(flat).square()));
+        rows.push(Sample::new("avg_pool2d", &what, x2(), move |t| t[0].avg_pool2d(flat).square()));
+        let fold = FoldOptions { kernel: [kernel, 2], stride: [stride, 1], padding: [padding, 0], dilation: [1, 1] };
+        rows.push(Sample::new("unfold", &what, x2(), move |t| t[0].unfold(fold).square()));
+        let run = move |t: &[Tensor]| t[0].unfold(fold).fold([5, 4], fold).square();
+        rows.push(Sample::new("fold", &what, x2(), run));
+    }
+    for (shape, size) in [
+        ([1, 1, 1, 1], [1, 1]),
+        ([1, 2, 4, 4], [4, 4]),
+        ([2, 1, 5, 3], [2, 3]),
+        ([1, 2, 7, 2], [3, 1]),
+        ([1, 1, 3, 3], [5, 7]),
+        ([2, 2, 2, 2], [1, 2]),
+        ([1, 1, 9, 4], [4, 3]),
+        ([0, 2, 4, 4], [2, 2]),
+        ([1, 3, 6, 6], [3, 2]),
+    ] {
+        let x = || vec![operand(&shape, -1.0, 1.0)];
+        rows.push(Sample::new("adaptive_avg_pool2d", format!("{size:?}"), x(), move |t| t[0].adaptive_avg_pool2d(size).square()));
+        rows.push(Sample::new("adaptive_max_pool2d", format!("{size:?}"), x(), move |t| t[0].adaptive_max_pool2d(size).square()));
+        for align in [false, true] {
+            let maps = vec![operand(&[shape[0], 2, 3], -1.0, 1.0)];
+            rows.push(Sample::new("affine_grid", format!("{size:?} {align}"), maps, move |t| {
+                t[0].affine_grid(size, align).square()
+            }));
+            let operands = vec![operand(&shape, -1.0, 1.0), operand(&[shape[0], size[0], size[1], 2], -1.2, 1.2)];
+            rows.push(Sample::new("grid_sample", format!("{align}"), operands, move |t| t[0].grid_sample(&t[1], align)));
+        }
+    }
+    for shape in [
+        &[1, 1, 1][..],
+        &[2, 3, 7],
+        &[0, 2, 3],
+        &[1, 5, 2],
+        &[2, 1, 33],
+        &[1, 1, 4, 4],
+        &[2, 3, 1, 5],
+        &[1, 2, 2, 3, 4],
+        &[2, 2, 2, 2, 2],
+        &[3, 1, 5],
+    ] {
+        let x = || vec![operand(shape, -1.0, 1.0)];
+        rows.push(Sample::new("global_avg_pool", "", x(), |t| t[0].global_avg_pool().square()));
+        rows.push(Sample::new("global_max_pool", "", x(), |t| t[0].global_max_pool().square()));
+    }
+    rows.into_iter().map(|row| row.within(2e-5, 2e-5).brief()).collect()
 }

@@ -5,6 +5,7 @@ mod algebra;
 mod arrange;
 mod binary;
 mod contractions;
+mod creation;
 mod images;
 mod indexing;
 mod losses;
@@ -17,9 +18,10 @@ mod statistics;
 mod unary;
 mod windows;
 
+use crate::common::{LAYOUTS, Layout, oracle, upload};
 pub use binary::binary_over;
 pub use unary::unary_over;
-use wgrad::Tensor;
+use wgrad::{DType, Tensor};
 
 /// One operand: its shape and the range of its values.
 #[derive(Debug, Clone)]
@@ -33,6 +35,9 @@ pub type Run = Box<dyn Fn(&[Tensor]) -> Tensor + Send + Sync>;
 
 /// One op on operands of given shapes.
 pub struct Sample {
+    /// The op, as in the method that is called.
+    pub op: &'static str,
+    /// The op, what is special about this sample, the operands' shapes.
     pub name: String,
     pub operands: Vec<Operand>,
     pub run: Run,
@@ -44,6 +49,8 @@ pub struct Sample {
     pub gradient: bool,
     /// Whether second derivatives are checked as well.
     pub second: bool,
+    /// Whether it is tried in every layout, or only contiguous and transposed.
+    pub full: bool,
 }
 
 fn operand(shape: &[usize], lo: f64, hi: f64) -> Operand {
@@ -51,9 +58,16 @@ fn operand(shape: &[usize], lo: f64, hi: f64) -> Operand {
 }
 
 impl Sample {
-    fn new(name: impl Into<String>, operands: Vec<Operand>, run: impl Fn(&[Tensor]) -> Tensor + Send + Sync + 'static) -> Self {
+    fn new(
+        op: &'static str,
+        what: impl AsRef<str>,
+        operands: Vec<Operand>,
+        run: impl Fn(&[Tensor]) -> Tensor + Send + Sync + 'static,
+    ) -> Self {
         let (relative, absolute) = (2e-6, 1e-6);
-        Self { name: name.into(), operands, run: Box::new(run), relative, absolute, gradient: true, second: false }
+        let shapes: Vec<&[usize]> = operands.iter().map(|o| &o.shape[..]).collect();
+        let name = format!("{op} {} {shapes:?}", what.as_ref());
+        Self { op, name, operands, run: Box::new(run), relative, absolute, gradient: true, second: false, full: true }
     }
     fn within(mut self, relative: f64, absolute: f64) -> Self {
         (self.relative, self.absolute) = (relative, absolute);
@@ -67,6 +81,32 @@ impl Sample {
         self.second = true;
         self
     }
+    /// For one more shape of an op whose other samples see every layout.
+    fn brief(mut self) -> Self {
+        (self.full, self.second) = (false, false);
+        // Nothing in or nothing out: there is no gradient to compare.
+        let leaf = |o: &Operand| upload(&vec![1.0; o.shape.iter().product()], &o.shape, DType::F64, &oracle());
+        let empty = || (self.run)(&self.operands.iter().map(leaf).collect::<Vec<_>>()).shape().is_ok_and(|s| s.numel() == 0);
+        self.gradient = self.gradient && self.operands.iter().all(|o| !o.shape.contains(&0)) && !empty();
+        self
+    }
+    /// The layouts its operands are tried in.
+    pub fn layouts(&self) -> &'static [Layout] {
+        if self.full { &LAYOUTS } else { &LAYOUTS[..2] }
+    }
+}
+
+/// The first sample of each op, in two layouts: what families add for further shapes.
+fn first_of_each(rows: Vec<Sample>) -> Vec<Sample> {
+    let mut seen = Vec::new();
+    rows.into_iter()
+        .filter(|s| {
+            let new = !seen.contains(&s.op);
+            seen.push(s.op);
+            new
+        })
+        .map(Sample::brief)
+        .collect()
 }
 
 /// Every sample of every op, small enough for finite differences. `scripts/mutants` narrows them to an op's own by naming a part
@@ -77,17 +117,27 @@ pub fn samples() -> Vec<Sample> {
         unary::unary(),
         binary::binary(),
         movement::movement(),
+        movement::more(),
         reductions::reductions(),
+        reductions::more(),
         contractions::contractions(),
+        creation::creation(),
         windows::windows(),
         rows::rows(),
+        rows::more(),
         indexing::indexing(),
+        indexing::more(),
         algebra::algebra(),
+        algebra::more(),
         losses::losses(),
+        losses::more(),
         norms::norms(),
+        norms::more(),
         norms::attention(),
         images::images(),
+        images::more(),
         activations::activations(),
+        activations::more(),
         statistics::statistics(),
         arrange::arrange(),
         ordering::ordering(),

@@ -30,15 +30,13 @@ pub fn windows() -> Vec<Sample> {
     for Conv { x, w, options } in rows {
         let operands = vec![operand(&x, -1.0, 1.0), operand(&w, -1.0, 1.0), operand(&w[..1], -1.0, 1.0)];
         out.push(
-            Sample::new(format!("conv2d {x:?} {w:?} {options:?}"), operands.clone(), move |t| t[0].conv2d(&t[1], None, options))
+            Sample::new("conv2d", format!("{options:?}"), operands.clone(), move |t| t[0].conv2d(&t[1], None, options))
                 .within(4e-6, 4e-6)
                 .smooth(),
         );
         out.push(
-            Sample::new(format!("conv2d, bias, tanh {x:?} {w:?}"), operands, move |t| {
-                t[0].conv2d(&t[1], Some(&t[2]), options).tanh()
-            })
-            .within(4e-6, 4e-6),
+            Sample::new("conv2d", "bias, tanh", operands, move |t| t[0].conv2d(&t[1], Some(&t[2]), options).tanh())
+                .within(4e-6, 4e-6),
         );
     }
     let pools = [
@@ -50,16 +48,12 @@ pub fn windows() -> Vec<Sample> {
     for options in pools {
         for shape in [[2, 3, 6, 6], [1, 2, 7, 5]] {
             let x = vec![operand(&shape, -1.0, 1.0)];
-            out.push(Sample::new(format!("max_pool2d {shape:?} {options:?}"), x.clone(), move |t| {
-                t[0].max_pool2d(options).square()
-            }));
-            out.push(
-                Sample::new(format!("avg_pool2d {shape:?} {options:?}"), x, move |t| t[0].avg_pool2d(options).square()).smooth(),
-            );
+            out.push(Sample::new("max_pool2d", format!("{options:?}"), x.clone(), move |t| t[0].max_pool2d(options).square()));
+            out.push(Sample::new("avg_pool2d", format!("{options:?}"), x, move |t| t[0].avg_pool2d(options).square()).smooth());
         }
     }
     let dilated = PoolOptions { dilation: [2, 1], ..PoolOptions::square(2).stride(1) };
-    out.push(Sample::new("max_pool2d dilated", vec![operand(&[1, 2, 5, 5], -1.0, 1.0)], move |t| {
+    out.push(Sample::new("max_pool2d", "dilated", vec![operand(&[1, 2, 5, 5], -1.0, 1.0)], move |t| {
         t[0].max_pool2d(dilated).square()
     }));
     out
