@@ -18,7 +18,8 @@ fn key(dtype: DType, bits: u32) -> u32 {
             _ => bits | 0x8000_0000,
         },
         DType::I32 => bits ^ 0x8000_0000,
-        DType::U32 | DType::Bool => bits,
+        // Ops widen F16 before it comes here, and its non-negative bits are in order.
+        DType::U32 | DType::Bool | DType::U8 | DType::F16 => bits,
     }
 }
 

@@ -6,13 +6,13 @@ pub mod idx;
 mod loader;
 mod mel;
 mod mnist;
-mod text;
 mod split;
+mod text;
 
 pub use audio::AudioClips;
 pub use augment::{AffineConfig, Normalize, RandomAffine};
 pub use loader::{Epoch, Loader};
 pub use mel::{LogMel, MelConfig};
 pub use mnist::{LabelledImages, Mnist};
-pub use text::{ByteTokenizer, CharTokenizer, Tokenizer, Tokens, read_text};
 pub use split::split;
+pub use text::{ByteTokenizer, CharTokenizer, Tokenizer, Tokens, read_text};

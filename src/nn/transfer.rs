@@ -147,6 +147,8 @@ fn transposed(name: &str, tensor: &HostTensor) -> Result<HostTensor> {
         HostData::F64(v) => HostData::F64(order().map(|i| v[i]).collect()),
         HostData::I32(v) => HostData::I32(order().map(|i| v[i]).collect()),
         HostData::U32(v) => HostData::U32(order().map(|i| v[i]).collect()),
+        HostData::F16(v) => HostData::F16(order().map(|i| v[i]).collect()),
+        HostData::U8(v) => HostData::U8(order().map(|i| v[i]).collect()),
     };
     HostTensor::new(tensor.dtype, Shape::new(&[cols, rows])?, data)
 }

@@ -208,7 +208,8 @@ impl Schedule {
     }
 
     fn check(&self) -> Result<()> {
-        let (name, numbers, lengths): (_, Vec<(&str, f64)>, Vec<(&str, usize)>) = match self {
+        type Named<T> = Vec<(&'static str, T)>;
+        let (name, numbers, lengths): (_, Named<f64>, Named<usize>) = match self {
             Self::Constant { base } => ("Constant", vec![("base", *base)], vec![]),
             Self::Step { base, every, gamma } => ("Step", vec![("base", *base), ("gamma", *gamma)], vec![("every", *every)]),
             Self::MultiStep { base, gamma, .. } => ("MultiStep", vec![("base", *base), ("gamma", *gamma)], vec![]),

@@ -376,6 +376,10 @@ fn windows() -> Vec<(&'static str, Call)> {
         ("avg_pool3d", |d, t| Ok(over::<3>(&t[0]).avg_pool3d(pool(d)))),
         ("adaptive_avg_pool2d", |d, t| Ok(t[0].adaptive_avg_pool2d(d.many()))),
         ("adaptive_max_pool2d", |d, t| Ok(t[0].adaptive_max_pool2d(d.many()))),
+        ("adaptive_avg_pool1d", |d, t| Ok(over::<1>(&t[0]).adaptive_avg_pool1d(d.below(4)))),
+        ("adaptive_max_pool1d", |d, t| Ok(over::<1>(&t[0]).adaptive_max_pool1d(d.below(4)))),
+        ("adaptive_avg_pool3d", |d, t| Ok(over::<3>(&t[0]).adaptive_avg_pool3d(d.many()))),
+        ("adaptive_max_pool3d", |d, t| Ok(over::<3>(&t[0]).adaptive_max_pool3d(d.many()))),
         ("unfold", |d, t| Ok(t[0].unfold(fold(d)))),
         ("fold", |d, t| Ok(over::<1>(&t[0]).fold(d.many(), fold(d)))),
         ("interpolate", |d, t| {

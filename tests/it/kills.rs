@@ -180,7 +180,7 @@ fn a_product_and_its_activation_are_both_kept() {
 #[test]
 fn amsgrad_remembers() {
     let p = Param::new(&Tensor::zeros([4], device()).expect("valid")).expect("valid");
-    let config = AdamConfig { lr: 0.1, betas: (0.0, 0.5), eps: 0.0, weight_decay: 0.0, amsgrad: true };
+    let config = AdamConfig { lr: 0.1, betas: (0.0, 0.5), eps: 0.0, weight_decay: 0.0, amsgrad: true, ..AdamConfig::default() };
     let mut optimizer = Adam::new(std::slice::from_ref(&p), config).expect("valid");
     for gradient in [4.0, 1.0] {
         let loss = (p.tensor() * gradient).sum((), false);

@@ -167,6 +167,20 @@ fn images() -> Vec<Row> {
         rows.push((name, pool(&f(&[1, 2, 0, 4]), [2, 2]), vec!["empty"]));
         rows.push((name, pool(&f(&[1, 2, 4, 4]), [usize::MAX, 2]), vec!["too large"]));
     }
+    rows.extend([
+        ("adaptive_avg_pool1d", f(&[2, 3]).adaptive_avg_pool1d(1), vec!["3 axes"]),
+        ("adaptive_avg_pool1d", f(&[2, 3, 4]).adaptive_avg_pool1d(0), vec!["[0]"]),
+        ("adaptive_avg_pool1d", f(&[2, 3, 0]).adaptive_avg_pool1d(1), vec!["empty"]),
+        ("adaptive_max_pool1d", f(&[2, 3]).adaptive_max_pool1d(1), vec!["3 axes"]),
+        ("adaptive_max_pool1d", f(&[2, 3, 4]).adaptive_max_pool1d(0), vec!["[0]"]),
+        ("adaptive_max_pool1d", f(&[2, 3, 4]).adaptive_max_pool1d(usize::MAX), vec!["too large"]),
+        ("adaptive_avg_pool3d", f(&[1, 2, 3, 4]).adaptive_avg_pool3d([1; 3]), vec!["5 axes"]),
+        ("adaptive_avg_pool3d", f(&[1, 2, 3, 4, 5]).adaptive_avg_pool3d([1, 0, 1]), vec!["[1, 0, 1]"]),
+        ("adaptive_avg_pool3d", f(&[1, 2, 3, 0, 5]).adaptive_avg_pool3d([1; 3]), vec!["empty"]),
+        ("adaptive_max_pool3d", f(&[1, 2, 3, 4]).adaptive_max_pool3d([1; 3]), vec!["5 axes"]),
+        ("adaptive_max_pool3d", f(&[1, 2, 3, 4, 5]).adaptive_max_pool3d([0, 1, 1]), vec!["[0, 1, 1]"]),
+        ("adaptive_max_pool3d", f(&[1, 2, 0, 4, 5]).adaptive_max_pool3d([1; 3]), vec!["empty"]),
+    ]);
     rows
 }
 

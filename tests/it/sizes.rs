@@ -42,6 +42,7 @@ fn holds(what: &str, t: &Tensor, len: usize, tolerance: f64, expected: impl Fn(u
         HostData::I32(v) => v.iter().enumerate().for_each(|(i, &g)| check(i, f64::from(g))),
         HostData::U32(v) => v.iter().enumerate().for_each(|(i, &g)| check(i, f64::from(g))),
         HostData::F64(v) => v.iter().enumerate().for_each(|(i, &g)| check(i, g)),
+        HostData::F16(_) | HostData::U8(_) => data.to_f64().into_iter().enumerate().for_each(|(i, g)| check(i, g)),
     }
 }
 
@@ -185,14 +186,14 @@ fn heavy_kernels_at_the_grid_limit() {
         }),
         ("optimizer: SGD", |n| {
             let w = Param::new(&Tensor::zeros([n], device()).expect("valid")).expect("float");
-            let mut sgd = Sgd::new(&[w.clone()], SgdConfig { lr: 1.0, ..SgdConfig::default() }).expect("valid");
+            let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 1.0, ..SgdConfig::default() }).expect("valid");
             let loss = (w.tensor() * pattern(&[n])).sum((), false);
             sgd.step(loss.backward().expect("differentiable")).expect("steps");
             holds("-g", &w.tensor(), n, 0.0, |i| -f64::from(at(i)));
         }),
         ("optimizer: Adam", |n| {
             let w = Param::new(&Tensor::zeros([n], device()).expect("valid")).expect("float");
-            let mut adam = Adam::new(&[w.clone()], AdamConfig { lr: 0.5, ..AdamConfig::default() }).expect("valid");
+            let mut adam = Adam::new(std::slice::from_ref(&w), AdamConfig { lr: 0.5, ..AdamConfig::default() }).expect("valid");
             let loss = (w.tensor() * pattern(&[n])).sum((), false);
             adam.step(loss.backward().expect("differentiable")).expect("steps");
             holds("-lr · sign(g)", &w.tensor(), n, 1e-5, |i| -0.5 * f64::from(u8::from(at(i) > 0.0)));
@@ -411,7 +412,8 @@ fn what_is_too_large_is_refused_before_any_allocation() {
     if d.kind() != DeviceKind::Cpu {
         // A value of 2^31 bytes: a binding ends below.
         let n = 1 << 29;
-        let made: [(&str, fn(usize) -> wgrad::Result<()>); 3] = [
+        type Make = fn(usize) -> wgrad::Result<()>;
+        let made: [(&str, Make); 3] = [
             ("full", |n| Tensor::full([n], 1.0, device())?.eval()),
             ("expand", |n| (pattern(&[1]).expand([n]) * 2.0).sum((), false).eval().and(pattern(&[1]).expand([n]).exp().eval())),
             ("upload", |n| Tensor::from_host(HostData::F32(vec![0.0; n]), DType::F32, [n], device()).map(|_| ())),

@@ -20,7 +20,7 @@ pub enum Mark {
 /// Family, mark, ops.
 type Family = (&'static str, Mark, &'static [&'static str]);
 
-const FAMILIES: [Family; 34] = [
+const FAMILIES: [Family; 35] = [
     (
         "unary",
         Mark::Smooth,
@@ -65,6 +65,7 @@ const FAMILIES: [Family; 34] = [
     ),
     ("window", Mark::Smooth, &["adaptive_avg_pool2d", "unfold", "fold", "affine_grid"]),
     ("window", Mark::Once, &["conv3d", "conv_transpose3d", "max_pool1d", "max_pool2d", "max_pool3d", "adaptive_max_pool2d"]),
+    ("window", Mark::Once, &["adaptive_avg_pool1d", "adaptive_max_pool1d", "adaptive_avg_pool3d", "adaptive_max_pool3d"]),
     ("window", Mark::Once, &["global_avg_pool", "global_max_pool", "interpolate", "grid_sample"]),
     ("norm", Mark::Smooth, &["layer_norm", "rms_norm", "group_norm", "instance_norm", "batch_norm", "batch_norm_with"]),
     ("norm", Mark::Smooth, &["scaled_dot_product_attention"]),

@@ -14,7 +14,12 @@ const DECOUPLED: DecayMode = DecayMode::Decoupled;
 
 macro_rules! make {
     ($name:ident, $config:ident { $($field:ident: $value:expr),* }) => {
-        |p| Ok(Box::new($name::new(p, $config { $($field: $value,)* ..$config::default() })?))
+        |p| {
+            let default = $config::default();
+            #[allow(clippy::needless_update, reason = "some rows name every field")]
+            let config = $config { $($field: $value,)* ..default };
+            Ok(Box::new($name::new(p, config)?))
+        }
     };
 }
 

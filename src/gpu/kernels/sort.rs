@@ -39,6 +39,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         DType::F32 | DType::F64 => "float",
         DType::I32 => "signed",
         DType::U32 | DType::Bool => "unsigned",
+        DType::U8 | DType::F16 => return Err(Error::internal("packed elements reached a sort")),
     };
     let keys = Keys { kind, descending, top: 0 };
     let (programs, _) = programs(keys, Operand::Read(0), (rows, cols), Some(Operand::Write), caps)?;
