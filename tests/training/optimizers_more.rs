@@ -15,9 +15,8 @@ const DECOUPLED: DecayMode = DecayMode::Decoupled;
 macro_rules! make {
     ($name:ident, $config:ident { $($field:ident: $value:expr),* }) => {
         |p| {
-            let default = $config::default();
             #[allow(clippy::needless_update, reason = "some rows name every field")]
-            let config = $config { $($field: $value,)* ..default };
+            let config = $config { $($field: $value,)* ..$config::default() };
             Ok(Box::new($name::new(p, config)?))
         }
     };
