@@ -1,4 +1,5 @@
-//! Small hand-written plans on a software adapter, against plain loops. Without an adapter the tests pass vacuously.
+//! Small hand-written plans on a software adapter, against plain loops. Without an adapter there is nothing to test; where
+//! `WGRAD_TEST_ADAPTER` is set, as in `scripts/test`, that is a failure.
 
 mod expressions;
 mod reductions;
@@ -15,13 +16,19 @@ use crate::plan::{Bindings, BufferInfo, Expr, Kernel, Leaf, Place, Plan, RandomK
 use crate::shape::Shape;
 use std::sync::{Arc, OnceLock};
 
+/// The software adapter's number.
+fn software() -> Option<usize> {
+    let found = context::list().into_iter().find(|a| a.is_software()).map(|a| a.index);
+    assert!(found.is_some() || std::env::var_os("WGRAD_TEST_ADAPTER").is_none(), "there is no software adapter to test on");
+    found
+}
+
 /// The software adapter, opened once with all checks on and limits clamped.
 fn gpu() -> Option<&'static GpuExecutor> {
     static GPU: OnceLock<Option<GpuExecutor>> = OnceLock::new();
     GPU.get_or_init(|| {
-        let adapter = context::list().into_iter().find(|a| a.is_software())?;
         Some(
-            GpuExecutor::open(adapter.index, Options { clamped: true, checks: true, ..Options::default() })
+            GpuExecutor::open(software()?, Options { clamped: true, checks: true, ..Options::default() })
                 .expect("the software adapter opens"),
         )
     })
@@ -32,8 +39,7 @@ fn gpu() -> Option<&'static GpuExecutor> {
 fn pretended_gpu() -> Option<&'static GpuExecutor> {
     static GPU: OnceLock<Option<GpuExecutor>> = OnceLock::new();
     GPU.get_or_init(|| {
-        let adapter = context::list().into_iter().find(|a| a.is_software())?;
-        let mut gpu = GpuExecutor::open(adapter.index, Options { clamped: true, ..Options::default() }).expect("opens");
+        let mut gpu = GpuExecutor::open(software()?, Options { clamped: true, ..Options::default() }).expect("opens");
         gpu.context.caps.software = false;
         Some(gpu)
     })
