@@ -184,3 +184,16 @@ fn loops_past_65_535_iterations_are_right() {
     );
     assert_eq!(values(&row.argmax(1, false)), [0.0]);
 }
+
+#[test]
+fn long_divisions_in_a_reduction_keep_to_the_loop_limit() {
+    // Every element loops some turns: together they pass what a software adapter lets a thread loop.
+    let n = 300_000;
+    let x = Tensor::iota(n, DType::F32, &devices().fused).expect("valid") * 64.0 + 2048.0;
+    let odd = &x % 3.0;
+    let expected: f64 = (0..n).map(|i| ((i * 64 + 2048) % 3) as f64).sum();
+    assert_eq!(values(&odd.sum((), false)), [expected]);
+    assert_eq!(values(&(&odd + 0.0).max((), false)), [2.0]);
+    let two = (0..n).find(|i| (i * 64 + 2048) % 3 == 2).expect("some remainder is 2") as f64;
+    assert_eq!(values(&odd.argmax((), false)), [two]);
+}

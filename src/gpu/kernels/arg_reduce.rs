@@ -3,7 +3,7 @@
 //! A thread an output; where rows are long, a thread a chunk of a row and a second program over the chunks. Traffic: each
 //! loaded element once.
 
-use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, size_word, written};
+use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};
 use crate::error::{Error, Result};
 use crate::gpu::expr::{Site, emit_at};
 use crate::gpu::math::{snippets, wgsl_type};
@@ -24,7 +24,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let length: usize = value.shape[kept..].iter().product();
     let threads = if caps.software { 256 } else { 4096 };
     let wanted = if length <= 512 { 1 } else { (threads / outputs.max(1)).clamp(1, length.div_ceil(128)) };
-    let chunk = length.div_ceil(wanted.max(length.div_ceil(MAX_LOOP))).max(1);
+    let chunk = length.div_ceil(wanted.max(length.saturating_mul(1 + loops(value)).div_ceil(MAX_LOOP))).max(1);
     let parts = length.div_ceil(chunk).max(1);
     let job = Job { op: *op, value, step, plan, caps, kept, outputs, length, chunk, parts };
     if parts == 1 {

@@ -4,7 +4,7 @@
 //! devices with real workgroup memory, a workgroup a part. Where memory order allows, a thread takes four values or four
 //! outputs at once. Traffic: each loaded element once, plus the partial results.
 
-use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, size_word, written};
+use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};
 use super::vector::{self, Fetch, Given};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -94,8 +94,9 @@ impl Job<'_> {
         let (wanted, parts_at_most) = if self.caps.software { (256, 256) } else { (16_384, 128) };
         let parts = if length <= 64 { 1 } else { wanted / threads.max(1) };
         let parts = parts.clamp(1, length.div_ceil(32).clamp(1, parts_at_most));
-        // A run of 64 costs one iteration of the outer loop too.
-        self.staged(parts.max((length + length / 32).div_ceil(MAX_LOOP)), Shape::Thread, lanes, given)
+        // A run of 64 costs one iteration of the outer loop too; at most four elements are evaluated in one.
+        let iterations = length + length / 32 + length.saturating_mul(4 * loops(self.value));
+        self.staged(parts.max(iterations.div_ceil(MAX_LOOP)), Shape::Thread, lanes, given)
     }
 
     /// Two programs, or one if there is but one part.

@@ -1,9 +1,11 @@
 //! What the generated kernels share: binding declarations and the folded launch.
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::math::wgsl_type;
 use crate::gpu::program::{Caps, Operand};
-use crate::plan::{Plan, Step};
+use crate::graph::op::BinaryOp;
+use crate::plan::{Expr, Plan, Step, Term};
 
 /// Iterations that a thread may spend in loops, all of them together: llvmpipe silently ends an invocation's loops after
 /// 65,535.
@@ -16,6 +18,16 @@ pub(crate) fn check_loops(op: &'static str, iterations: usize, caps: &Caps) -> R
     }
     let reason = format!("a thread would loop {iterations} times, and software adapters end loops after {MAX_LOOP}");
     Err(Error::Unsupported { op, reason, help: "use smaller windows or rows, or the CPU device".into() })
+}
+
+/// Iterations that one evaluation of an expression may spend in loops of its own: long divisions, and powers of integers.
+pub(crate) fn loops(expr: &Expr) -> usize {
+    let turns = |(term, dtype): &(Term, DType)| match term {
+        Term::Binary(BinaryOp::Rem, ..) if dtype.is_float() => 33,
+        Term::Binary(BinaryOp::Pow, ..) if !dtype.is_float() => 33,
+        _ => 0,
+    };
+    expr.terms.iter().map(turns).sum()
 }
 
 /// A storage binding: what it is, its name in WGSL and its element type.
