@@ -1,6 +1,6 @@
 //! Adapters and devices: what is there, and one of it opened.
 
-use super::program::Caps;
+use super::program::{Caps, UNROLLED};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -124,7 +124,10 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
         }
     });
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| record(&uncaught, Failure::Uncaught(error.to_string()))));
-    let caps = caps(&limits, info.is_software() && !options.hardware_kernels);
+    let mut caps = caps(&limits, info.is_software() && !options.hardware_kernels);
+    if info.name.contains("SwiftShader") {
+        caps.unrolled = 32;
+    }
     Ok(Context { device, queue, info, caps, limits, options, timestamps, failure })
 }
 
@@ -231,6 +234,7 @@ fn wanted_limits(offered: &wgpu::Limits, options: Options) -> wgpu::Limits {
 fn caps(limits: &wgpu::Limits, software: bool) -> Caps {
     Caps {
         software,
+        unrolled: UNROLLED,
         max_grid: limits.max_compute_workgroups_per_dimension,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         max_binding: limits.max_storage_buffer_binding_size.min((1 << 31) - 4),

@@ -98,6 +98,8 @@ pub(crate) struct Lowered {
 pub(crate) struct Caps {
     /// Runs on the host's cores (lavapipe, SwiftShader, WARP): avoid workgroup memory and barriers.
     pub software: bool,
+    /// Multiply-adds that a kernel may unroll into text: compilation takes time in proportion, on SwiftShader in its square.
+    pub unrolled: usize,
     /// Most workgroups along a grid dimension.
     pub max_grid: u32,
     /// Most storage buffers a program may bind.
@@ -110,12 +112,16 @@ pub(crate) struct Caps {
     pub workgroup_memory: u32,
 }
 
+/// The usual bound on unrolled text.
+pub(crate) const UNROLLED: usize = 340;
+
 impl Caps {
     /// WebGPU's defaults, which every adapter offers; `software` as given.
     #[cfg(any(test, feature = "lab"))]
     pub const fn webgpu_defaults(software: bool) -> Self {
         Self {
             software,
+            unrolled: UNROLLED,
             max_grid: 65_535,
             max_storage_buffers: 8,
             max_binding: 128 << 20,

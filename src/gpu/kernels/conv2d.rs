@@ -99,16 +99,18 @@ struct RowShape {
     depth: usize,
     /// Results a thread at most: few cores want large tiles, a hardware GPU wants many threads.
     most: usize,
+    /// Multiply-adds in unrolled text at most.
+    unrolled: usize,
 }
 
 impl Tile {
-    /// The tile with the lowest cost per useful multiply-add. Unrolled text stays below 340 of them: compile time is theirs.
+    /// The tile with the lowest cost per useful multiply-add. Unrolled text stays within a bound: compile time is theirs.
     fn select(row: &RowShape) -> Self {
         let mut best = (f64::INFINITY, Self { pixels: 1, channels: 1, read: 1, write: 1 });
         let widest = channel_tile(row.channels);
         for channels in [widest, widest.min(4)] {
             for pixels in 1..=row.write.clamp(1, 16) {
-                if pixels * channels * row.taps > 340 || pixels * channels > row.most {
+                if pixels * channels * row.taps > row.unrolled || pixels * channels > row.most {
                     continue;
                 }
                 let tiles = row.write.div_ceil(pixels) * row.channels.div_ceil(channels);
@@ -159,6 +161,7 @@ fn pixels(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowere
         taps: unrolled,
         vectors: !strided && unrolled == kw,
         depth: ic * kh,
+        unrolled: caps.unrolled,
         most: match (caps.software, second_look || conv.epilogue.is_identity()) {
             (true, true) => 112,
             (true, false) => 64,
@@ -278,8 +281,8 @@ fn weight_grad(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<L
     // Taps that are not unrolled start anywhere, so their rows cannot be read in vectors.
     let v = if unrolled == kw { width(&[conv.x[3], ow]) } else { 1 };
     let pixels = if v > 1 { v } else { [7, 5, 4, 3].into_iter().find(|p| ow % p == 0).unwrap_or(ow.min(4)) };
-    let ti = ic.min(if unrolled <= 2 { 8 } else { 4 });
-    let most = (96 / (ti * unrolled)).min(340 / (ti * unrolled * pixels)).max(1);
+    let ti = ic.min(if unrolled <= 2 { 8 } else { 4 }).min((caps.unrolled / (unrolled * pixels)).max(1));
+    let most = (96 / (ti * unrolled)).min(caps.unrolled / (ti * unrolled * pixels)).max(1);
     let to = [8, 4, 2].into_iter().find(|&t| t <= most).unwrap_or(1).min(oc);
     let lead = spec.padding[1].next_multiple_of(v);
     let shift = lead - spec.padding[1];

@@ -3,6 +3,7 @@
 use super::source::MAX_LOOP;
 use super::{Epilogue, need_f32, record_len, split_sum, word};
 use crate::error::{Error, Result};
+use crate::gpu::program::UNROLLED;
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
 use crate::gpu::shader::Shader;
 use crate::plan::{Kernel, MatMul, MatrixView, Plan, Step};
@@ -75,7 +76,7 @@ pub(crate) fn select(mm: &MatMul, caps: &Caps) -> Variant {
     // The widest tile takes twice as long to compile; only a large product earns that back.
     let large = m * n * k * batches >= 1 << 25;
     let mut best = (f64::INFINITY, Variant { tile: [4, 4], lanes: lanes[0], splits: 1 });
-    for &tile in tiles.iter().filter(|t| large || t[1] < 16) {
+    for &tile in tiles.iter().filter(|t| (large || t[1] < 16) && (caps.unrolled >= UNROLLED || **t == [4, 4])) {
         for &lanes in lanes {
             let [tm, tn] = tile;
             let groups = m.div_ceil(tm * lanes[0]) * n.div_ceil(tn * lanes[1]) * batches;
