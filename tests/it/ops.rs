@@ -1,6 +1,6 @@
 //! Forward passes: every sample, layout and size, fused and unfused, against f64 on the reference.
 
-use crate::common::{Layout, Noise, arrange, close, devices, oracle, upload, values};
+use crate::common::{Layout, Noise, arrange, close, devices, excepted, oracle, upload, values};
 use crate::samples::{Sample, binary_over, samples, unary_over};
 use wgrad::{DType, Device, Generator, Tensor};
 
@@ -26,7 +26,7 @@ fn check(sample: &Sample, layouts: &[Layout]) {
 
 #[test]
 fn samples_agree_with_f64() {
-    for sample in samples() {
+    for sample in samples().into_iter().filter(|s| !excepted(s.op)) {
         check(&sample, sample.layouts());
     }
 }

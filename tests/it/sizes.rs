@@ -2,7 +2,7 @@
 //!
 //! Expected values are closed forms of the index, so whole results are compared on the host, independently of the device.
 
-use crate::common::device;
+use crate::common::{device, excepted};
 use wgrad::nn::BatchNorm2d;
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use wgrad::rng::threefry2x32;
@@ -149,6 +149,9 @@ fn reductions_at_the_grid_limit() {
             let row = Tensor::cat(&[&x.slice(0, 1, n as isize), &one], 0).reshape([1, n]).softmax(1);
             if device().kind() == DeviceKind::Software && row.eval().is_err() {
                 assert!(matches!(row.eval(), Err(Error::Unsupported { op: "softmax", .. })), "{:?}", row.eval());
+            } else if excepted("softmax of one row of 16,776,959") {
+                let last = row.slice(1, n as isize - 1, n as isize).item().expect("a value");
+                assert_ne!(last, 1.0, "an exception that passes is none: take it off the list");
             } else {
                 holds("1 row of n", &row, n, 0.0, |i| f64::from(u8::from(i == n - 1)));
             }
