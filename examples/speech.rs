@@ -115,6 +115,13 @@ fn load(options: &Options) -> Result<(Set, Set)> {
         return Ok((all(train), all(test)));
     }
     let clips = AudioClips::load(&options.data)?;
+    if clips.len() < 2 {
+        return Err(Error::Argument {
+            what: "--data".into(),
+            reason: format!("{} holds a single clip", options.data.display()),
+            help: "give at least one clip to train on and one to test on".into(),
+        });
+    }
     let order: Vec<usize> = Loader::new(clips.len(), clips.len(), options.seed)?.epoch(0).flatten().collect();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
     let held = ((clips.len() as f64 * options.test_share.clamp(0.0, 1.0)) as usize).clamp(1, clips.len() - 1);
