@@ -2,7 +2,7 @@
 //!
 //! Expected values are closed forms of the index, so whole results are compared on the host, independently of the device.
 
-use crate::common::{device, excepted};
+use crate::common::{device, excepted, open};
 use wgrad::nn::BatchNorm2d;
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use wgrad::rng::threefry2x32;
@@ -20,8 +20,12 @@ fn at(i: usize) -> f32 {
 
 /// The pattern in a shape.
 fn pattern(shape: &[usize]) -> Tensor {
+    pattern_on(shape, device())
+}
+
+fn pattern_on(shape: &[usize], device: &Device) -> Tensor {
     let n = shape.iter().product();
-    Tensor::from_host(HostData::F32((0..n).map(at).collect()), DType::F32, shape, device()).expect("uploads")
+    Tensor::from_host(HostData::F32((0..n).map(at).collect()), DType::F32, shape, device).expect("uploads")
 }
 
 /// The pattern as i32, below `modulus`.
@@ -381,7 +385,9 @@ fn a_module_normalises_65_537_channels() {
 /// Calls that no device carries out: a typed error before anything is compiled or allocated.
 #[test]
 fn what_is_too_large_is_refused_before_any_allocation() {
-    let d: &Device = device();
+    // Counters are compared, so the device is this test's own.
+    let d = &open(false);
+    let pattern = |shape: &[usize]| pattern_on(shape, d);
     let x = pattern(&[1, 65_537]);
     let vast = x.expand([65_536, 65_537]);
     // 2^58 elements: sizes in bytes and operation counts pass 64 bits.
@@ -415,14 +421,17 @@ fn what_is_too_large_is_refused_before_any_allocation() {
     if d.kind() != DeviceKind::Cpu {
         // A value of 2^31 bytes: a binding ends below.
         let n = 1 << 29;
-        type Make = fn(usize) -> wgrad::Result<()>;
+        type Make = fn(usize, &Device) -> wgrad::Result<()>;
         let made: [(&str, Make); 3] = [
-            ("full", |n| Tensor::full([n], 1.0, device())?.eval()),
-            ("expand", |n| (pattern(&[1]).expand([n]) * 2.0).sum((), false).eval().and(pattern(&[1]).expand([n]).exp().eval())),
-            ("upload", |n| Tensor::from_host(HostData::F32(vec![0.0; n]), DType::F32, [n], device()).map(|_| ())),
+            ("full", |n, d| Tensor::full([n], 1.0, d)?.eval()),
+            ("expand", |n, d| {
+                let x = pattern_on(&[1], d).expand([n]);
+                (&x * 2.0).sum((), false).eval().and(x.exp().eval())
+            }),
+            ("upload", |n, d| Tensor::from_host(HostData::F32(vec![0.0; n]), DType::F32, [n], d).map(|_| ())),
         ];
         for (name, make) in made {
-            let error = make(n).expect_err(name);
+            let error = make(n, d).expect_err(name);
             assert!(matches!(error, Error::OutOfMemory { bytes: 0x8000_0000, .. }), "{name}: {error}");
         }
     }
