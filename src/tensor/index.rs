@@ -1,20 +1,17 @@
 //! Taking elements by index, and putting them there.
 //!
-//! Few equal-rank indices compare with positions inside one fused reduction: the comparison's `[rows, indices, positions]`
-//! never is in memory, and gradients are reductions of the same kind. Many, and whole slices, go through
+//! Indices of the tensor's rank are merged into rows, whose elements `index_rows` takes and puts; whole slices go through
 //! [`Tensor::gather_rows`] and its adjoint.
 //!
 //! Indices that were made on the host are checked against their range; indices that a device computed are clamped.
 
+use super::index_rows::{added, last_writers, picked};
 use super::rows::{as_index, check_range, need_index};
 use super::{Fault, Tensor, need_axis, need_float};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::{MAX_RANK, Shape};
 use std::panic::Location;
-
-/// Up to this many pairs of an index and a position in a row are compared; more are gathered, or sorted and added.
-const SEARCHED: usize = 1 << 12;
 
 /// What an index out of range is told.
 const FROM_ZERO: &str = "indices count positions along the axis from 0";
@@ -59,17 +56,9 @@ impl Tensor {
     #[track_caller]
     pub fn scatter(&self, axis: isize, index: &Self, src: &Self) -> Self {
         self.scattered("scatter", axis, index, src, |x, src, index, shape, axis| {
-            let [rows, count] = index.dims::<2>()?;
-            if count == 0 {
-                return Ok(x.clone());
-            }
-            let turn = Self::iota(count, DType::I32, &x.device()?)?.reshape([1, 1, count]);
-            let hits = hits(index, shape[axis])?;
             // Counted from 1; 0 is a place that stays.
-            let last = hits.where_(&(turn + 1), &index.scalar_like(0.0)).max(2, false);
-            let safe = (&last - 1).maximum(&last.scalar_like(0.0));
-            let values = picked(src, &safe)?;
-            debug_assert_eq!(values.shape()?[0], rows);
+            let last = last_writers(index, shape[axis])?;
+            let values = picked(src, &(&last - 1).maximum(&last.scalar_like(0.0)))?;
             let written = last.lines_back(shape, axis).grown(&x.shape()?);
             let values = values.lines_back(shape, axis).grown(&x.shape()?);
             Ok(written.gt(&written.scalar_like(0.0)).where_(&values, x))
@@ -342,46 +331,6 @@ fn swapped(rank: usize, axis: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rank).collect();
     order.swap(axis, rank - 1);
     order
-}
-
-/// Element `index[r][i]` of each row r: `[rows, len]` and `[rows, n]` give `[rows, n]`.
-fn picked(x: &Tensor, index: &Tensor) -> Result<Tensor> {
-    let [rows, len] = x.dims::<2>()?;
-    let count = index.dims::<2>()?[1];
-    if rows * count == 0 {
-        return Ok(x.scalar_like(0.0).broadcast_to(Shape::new(&[rows, count])?));
-    }
-    if let Some(flat) = flat(index, len)?.filter(|_| !x.requires_grad() || len * count > SEARCHED) {
-        return Ok(x.reshape([rows * len, 1]).gather_rows(&flat).reshape([rows, count]));
-    }
-    // A sum of one term: its gradient is a sum over the few indices.
-    let chosen = hits(index, len)?.permute(&[0, 2, 1]);
-    Ok(chosen.where_(&x.unsqueeze(1), &x.scalar_like(0.0)).sum(2, false))
-}
-
-/// Each row's sums of the elements of `[rows, n]` that share an index: `[rows, len]`.
-fn added(src: &Tensor, index: &Tensor, len: usize) -> Result<Tensor> {
-    let [rows, count] = src.dims::<2>()?;
-    match flat(index, len)?.filter(|_| src.dtype().is_ok_and(DType::is_float) && len * count > SEARCHED) {
-        Some(flat) => Ok(src.reshape([rows * count, 1]).scatter_add_rows(rows * len, &flat).reshape([rows, len])),
-        None => Ok(hits(index, len)?.where_(&src.unsqueeze(1), &src.scalar_like(0.0)).sum(2, false)),
-    }
-}
-
-/// An index `[rows, n]` of positions `0..len` in each row as one of positions in all rows; none if i32 cannot count them.
-fn flat(index: &Tensor, len: usize) -> Result<Option<Tensor>> {
-    let [rows, count] = index.dims::<2>()?;
-    if i32::try_from(rows.saturating_mul(len.max(count))).is_err() {
-        return Ok(None);
-    }
-    let first = Tensor::iota(rows, DType::I32, &index.device()?)?.reshape([rows, 1]) * len as f64;
-    Ok(Some((index.clamp(0.0, len as f64 - 1.0) + first).reshape([rows * count])))
-}
-
-/// Bool `[rows, len, n]` of an index `[rows, n]`: position p is where index i points.
-fn hits(index: &Tensor, len: usize) -> Result<Tensor> {
-    let place = Tensor::iota(len, DType::I32, &index.device()?)?.reshape([1, len, 1]);
-    Ok(index.clamp(0.0, len as f64 - 1.0).unsqueeze(1).eq(&place))
 }
 
 /// Faults unless an index has the rank of a shape and is nowhere longer, one axis aside.

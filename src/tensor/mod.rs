@@ -12,6 +12,7 @@ mod einsum;
 mod elementwise;
 mod image;
 mod index;
+mod index_rows;
 mod movement;
 pub(crate) mod node;
 mod norm;

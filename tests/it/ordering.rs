@@ -66,3 +66,55 @@ fn embeddings_of_a_large_vocabulary_have_gradients() {
     assert_eq!(got, gradient(), "runs differ");
     println!("second gradient {:?}", start.elapsed());
 }
+
+#[test]
+fn many_indices_are_scattered_by_sorting() {
+    for (rows, len, count) in [(2, 300, 500), (3, 70, 65), (1, 1000, 5), (1, 65_537, 70_001)] {
+        let mut noise = Noise(19);
+        let at: Vec<usize> = (0..rows * count).map(|_| (noise.next() * (len as f64 * 0.8)) as usize).collect();
+        let index = upload(&at.iter().map(|&p| p as f64).collect::<Vec<_>>(), &[rows, count], DType::I32, device());
+        // Sums of these pass 31 bits, and wrap around.
+        let whole = |noise: &mut Noise, n| noise.values(n, -2e9, 2e9).iter().map(|v| v.trunc()).collect::<Vec<f64>>();
+        let (x, src) = (whole(&mut noise, rows * len), whole(&mut noise, rows * count));
+        let (mut put, mut sums) = (x.clone(), x.iter().map(|&v| v as i32).collect::<Vec<_>>());
+        for (k, &p) in at.iter().enumerate() {
+            let to = k / count * len + p;
+            put[to] = src[k];
+            sums[to] = sums[to].wrapping_add(src[k] as i32);
+        }
+        let what = format!("{rows} rows of {len} by {count}");
+        for dtype in [DType::I32, DType::F32] {
+            let (x, src) = (upload(&x, &[rows, len], dtype, device()), upload(&src, &[rows, count], dtype, device()));
+            assert_eq!(values(&x.scatter(1, &index, &src)), put, "scatter, {what}, {dtype}");
+            assert_eq!(values(&x.t().scatter(0, &index.t(), &src.t()).t()), put, "scatter of columns, {what}, {dtype}");
+            if dtype == DType::I32 {
+                let got = x.scatter_add(1, &index, &src).to_vec::<i32>().expect("integers");
+                assert_eq!(got, sums, "scatter_add, {what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_many_scattered_elements_flow_to_the_last_writers() {
+    let (len, count) = (90, 120);
+    let mut noise = Noise(23);
+    let at: Vec<usize> = (0..count).map(|_| (noise.next() * len as f64) as usize).collect();
+    let index = upload(&at.iter().map(|&p| p as f64).collect::<Vec<_>>(), &[count], DType::I32, device());
+    let weights = noise.values(len, -1.0, 1.0);
+    let variable = |n| upload(&vec![1.0; n], &[n], DType::F32, device()).variable().expect("float");
+    let (x, src) = (variable(len), variable(count));
+    let loss = (x.scatter(0, &index, &src) * upload(&weights, &[len], DType::F32, device())).sum((), false);
+    let g = loss.backward().expect("differentiable");
+    let (mut dx, mut dsrc) = (weights.clone(), vec![0.0; count]);
+    let mut last = vec![None; len];
+    at.iter().enumerate().for_each(|(k, &p)| last[p] = Some(k));
+    for (p, writer) in last.into_iter().enumerate() {
+        if let Some(k) = writer {
+            dsrc[k] = weights[p];
+            dx[p] = 0.0;
+        }
+    }
+    close("dx", &values(&g.get(&x).expect("dx")), &dx, 0.0, 0.0);
+    close("dsrc", &values(&g.get(&src).expect("dsrc")), &dsrc, 0.0, 0.0);
+}
