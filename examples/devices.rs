@@ -4,9 +4,11 @@
 //! cargo run --example devices
 //! ```
 
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
 use wgrad::{Device, DeviceInfo};
 
-fn main() {
+fn main() -> ExitCode {
     let devices = Device::list();
     let mut rows: Vec<(String, Vec<String>)> = vec![
         ("index".into(), column(&devices, |d| d.index.to_string())),
@@ -25,8 +27,15 @@ fn main() {
         let value = |d: &DeviceInfo| d.limits.iter().find(|(n, _)| *n == name).map_or_else(String::new, |(_, v)| v.clone());
         rows.push((name.into(), column(&devices, value)));
     }
-    print!("{}", table(&rows));
-    println!("\nchoose one with --device or WGRAD_DEVICE: a kind, an index, or a part of a name");
+    let text = table(&rows) + "\nchoose one with --device or WGRAD_DEVICE: a kind, an index, or a part of a name\n";
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: {e}");
+            ExitCode::FAILURE
+        }
+        // A reader that has seen enough is no failure.
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn column(devices: &[DeviceInfo], cell: impl Fn(&DeviceInfo) -> String) -> Vec<String> {
