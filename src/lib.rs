@@ -48,6 +48,13 @@
 //! [`Tensor::backward`] is a transform from graph to graph, made of the same ops: gradients are lazy tensors, fused and
 //! cached like any others. Every rule uses the incoming gradient. [`grad`] gives gradients that can be differentiated again.
 //!
+//! # Optimizers
+//! Parameters, gradients and state lie in flat arenas, and one dispatch an arena updates all of them: a table of blocks of
+//! 1,024 elements says which parameter each belongs to. Bias corrections, learning rates and decay are worked out on the host
+//! in f64, a few numbers a parameter and step, rather than by a kernel of their own before the step. Whether a gated step is
+//! taken (a gradient that is not finite, a loss scale that overflowed) only the device knows at once; so the host gives the
+//! numbers for every count of skipped steps that is still possible, the kernel picks, and no step waits.
+//!
 //! # Devices
 //! [`Device::best`] takes a hardware GPU, else the CPU device. A software adapter (lavapipe, SwiftShader, WARP) is for tests
 //! and is used on request. f64 exists on the CPU device alone, where it runs node by node on the reference executor.

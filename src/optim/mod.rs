@@ -1,7 +1,8 @@
 //! Optimizers: fused, multi-tensor, one dispatch for all parameters.
 //!
 //! In order of complexity: [`Sgd`], [`AdaGrad`], [`Lion`], [`AdaDelta`], [`RmsProp`], [`Adam`] (and AMSGrad), [`AdamW`],
-//! [`Adamax`], [`NAdam`], [`RAdam`], [`Lamb`]. Names, formulas and defaults are PyTorch's, or the papers'. Hyper-parameters are data: changing one, such as the learning rate at every step, recompiles nothing.
+//! [`Adamax`], [`NAdam`], [`RAdam`], [`Lamb`]. Names, formulas and defaults are PyTorch's, or the papers'. Hyper-parameters are
+//! data: changing one, such as the learning rate at every step, recompiles nothing.
 //!
 //! Step counts are kept a parameter. A frozen parameter, or one without a gradient in a step, is left alone in that step: no
 //! decay, no change of state, no count.
