@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use wgrad::data::{AffineConfig, Loader, Mnist, Normalize, RandomAffine};
-use wgrad::nn::loss::{Reduction, accuracy, cross_entropy};
+use wgrad::nn::loss::{CrossEntropyOptions, Reduction, accuracy, cross_entropy, cross_entropy_with};
 use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, fields, summary};
 use wgrad::optim::{
     AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
@@ -201,6 +201,7 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
     let (mean, std) = mnist.train.statistics();
     let normalize = Normalize::new(&[mean], &[std.max(1e-6)], &device)?;
     let augment = RandomAffine::new(AffineConfig::default(), mnist.train.size(), &device)?;
+    let smoothing = CrossEntropyOptions { label_smoothing: 0.1, ..CrossEntropyOptions::default() };
 
     // What must agree for a resumed run to continue as if it had not stopped.
     let settings = format!(
@@ -245,12 +246,13 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
             let (images, labels) = mnist.train.batch(&indices, &device)?;
             let images = normalize.apply(&augment.apply(&images, &init.generator)?);
             let logits = model.forward(&images)?;
-            let batch_loss = cross_entropy(&logits, &labels, Reduction::Mean)?;
+            let smoothed = cross_entropy_with(&logits, &labels, &smoothing)?;
             let batch_hits = accuracy(&logits, &labels)?;
-            loss.push(&batch_loss, indices.len() as f64)?;
+            // Without smoothing, to be compared with the test's.
+            loss.push(&cross_entropy(&logits, &labels, Reduction::Mean)?, indices.len() as f64)?;
             hits.push(&batch_hits, indices.len() as f64)?;
             optimizer.set_lr(schedule.lr(epoch * steps + done));
-            optimizer.step(batch_loss.backward()?)?;
+            optimizer.step(smoothed.backward()?)?;
             progress.step(indices.len(), loss.recent());
             done += 1;
         }
