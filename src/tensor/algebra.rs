@@ -7,6 +7,15 @@ use std::panic::Location;
 impl Tensor {
     /// The products of two batches of matrices: `[b, m, k] · [b, k, n]` gives `[b, m, n]`. [`Tensor::matmul`] takes any
     /// leading axes, and broadcasts them.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let a = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 1, 2], &device)?;
+    /// assert_eq!(a.bmm(&a.transpose(1, 2)).to_vec::<f32>()?, [1.0 + 4.0, 9.0 + 16.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn bmm(&self, other: &Self) -> Self {
         Self::guard("bmm", &[self, other], Location::caller(), |n| {
@@ -50,6 +59,16 @@ impl Tensor {
     }
 
     /// `out[i][j] = a[i]·b[j]` of two vectors: `[m]` and `[n]` give `[m, n]`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let a = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+    /// let b = Tensor::from_slice(&[3.0f32, 4.0, 5.0], [3], &device)?;
+    /// assert_eq!(a.outer(&b).to_vec::<f32>()?, [3.0, 4.0, 5.0, 6.0, 8.0, 10.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn outer(&self, other: &Self) -> Self {
         Self::guard("outer", &[self, other], Location::caller(), |n| {
@@ -59,6 +78,17 @@ impl Tensor {
     }
 
     /// `x·weightᵀ + bias` over the last axis: `[.., in]`, a weight `[out, in]` and a bias `[out]` give `[.., out]`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [1, 2], &device)?;
+    /// let weight = Tensor::from_slice(&[1.0f32, 1.0, 1.0, -1.0], [2, 2], &device)?;
+    /// let bias = Tensor::from_slice(&[10.0f32, 20.0], [2], &device)?;
+    /// assert_eq!(x.linear(&weight, Some(&bias)).to_vec::<f32>()?, [13.0, 19.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn linear(&self, weight: &Self, bias: Option<&Self>) -> Self {
         let mut operands = vec![self, weight];
@@ -84,6 +114,16 @@ impl Tensor {
 
     /// `Σ a·b / (max(|a|, eps)·max(|b|, eps))` along an axis, broadcast: the cosine of the angle between vectors. PyTorch's
     /// default `eps` is 1e-8.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let a = Tensor::from_slice(&[3.0f32, 4.0, 1.0, 0.0], [2, 2], &device)?;
+    /// let b = Tensor::from_slice(&[4.0f32, 3.0, 0.0, 2.0], [2, 2], &device)?;
+    /// assert_eq!(format!("{:.4?}", a.cosine_similarity(&b, 1, 1e-8).to_vec::<f32>()?), "[0.9600, 0.0000]");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn cosine_similarity(&self, other: &Self, axis: isize, eps: f64) -> Self {
         Self::guard("cosine_similarity", &[self, other], Location::caller(), |n| {

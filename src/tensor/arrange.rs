@@ -52,6 +52,16 @@ impl Tensor {
 
     /// Up to `n` neighbouring pieces along an axis, each `⌈length / n⌉` long but for the last, which may be shorter.
     ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 7.0, 1.0, &device)?;
+    /// let lengths: Vec<usize> = x.chunk(3, 0)?.iter().map(|part| part.dim(0)).collect::<Result<_, _>>()?;
+    /// assert_eq!(lengths, [3, 3, 1]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// The error that the tensor carries; an axis that is not there; `n` of 0.
     #[track_caller]
@@ -85,6 +95,17 @@ impl Tensor {
     }
 
     /// The tensor `counts[d]` times along each axis d; more counts than axes add axes in front.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+    /// let y = x.repeat(&[3, 2]);
+    /// assert_eq!(y.shape()?, [3, 4]);
+    /// assert_eq!(y.slice(0, 0, 1).to_vec::<f32>()?, [1.0, 2.0, 1.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn repeat(&self, counts: &[usize]) -> Self {
         Self::guard("repeat", &[self], Location::caller(), |n| {
@@ -109,7 +130,18 @@ impl Tensor {
         })
     }
 
-    /// Shifts the elements along an axis by `shift`; those that leave at one end come back at the other.
+    /// Shifts the elements along an axis by `shift`, `out[(i + shift) mod n] = x[i]`; those that leave at one end come back at
+    /// the other.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 5.0, 1.0, &device)?;
+    /// assert_eq!(x.roll(1, 0).to_vec::<f32>()?, [4.0, 0.0, 1.0, 2.0, 3.0]);
+    /// assert_eq!(x.roll(-2, 0).to_vec::<f32>()?, [2.0, 3.0, 4.0, 0.0, 1.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn roll(&self, shift: isize, axis: isize) -> Self {
         Self::guard("roll", &[self], Location::caller(), |n| {
@@ -124,12 +156,32 @@ impl Tensor {
     }
 
     /// The lower triangles of the matrices in the last two axes: elements with `column - row <= k`, zeros elsewhere.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(1.0, 5.0, 1.0, &device)?.reshape([2, 2]);
+    /// assert_eq!(x.tril(0).to_vec::<f32>()?, [1.0, 0.0, 3.0, 4.0]);
+    /// assert_eq!(x.tril(-1).to_vec::<f32>()?, [0.0, 0.0, 3.0, 0.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn tril(&self, k: isize) -> Self {
         self.triangle("tril", Location::caller(), |distance| distance.le(&distance.scalar_like(bounded(k))))
     }
 
     /// The upper triangles of the matrices in the last two axes: elements with `column - row >= k`, zeros elsewhere.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(1.0, 5.0, 1.0, &device)?.reshape([2, 2]);
+    /// assert_eq!(x.triu(0).to_vec::<f32>()?, [1.0, 2.0, 0.0, 4.0]);
+    /// assert_eq!(x.triu(1).to_vec::<f32>()?, [0.0, 2.0, 0.0, 0.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn triu(&self, k: isize) -> Self {
         self.triangle("triu", Location::caller(), |distance| distance.ge(&distance.scalar_like(bounded(k))))
@@ -152,6 +204,17 @@ impl Tensor {
 
     /// Between a vector and its diagonal: `[n]` gives the matrix with the vector on the `k`-th diagonal (above the main one
     /// for k above 0) and zeros elsewhere; a matrix gives its `k`-th diagonal.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+    /// assert_eq!(x.diag(0).to_vec::<f32>()?, [1.0, 0.0, 0.0, 2.0]);
+    /// assert_eq!(x.diag(1).shape()?, [3, 3]);
+    /// assert_eq!(x.diag(1).diag(1).to_vec::<f32>()?, [1.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn diag(&self, k: isize) -> Self {
         Self::guard("diag", &[self], Location::caller(), |n| {

@@ -6,10 +6,21 @@ use crate::shape::Shape;
 use std::panic::Location;
 
 impl Tensor {
-    /// The matrix product over the last two axes; leading axes broadcast. A vector on the left is a row, on the right a
-    /// column, and loses that axis again, as in NumPy.
+    /// The matrix product over the last two axes, `out[i][j] = Σ_k a[i][k]·b[k][j]`; leading axes broadcast. A vector on the
+    /// left is a row, on the right a column, and loses that axis again, as in NumPy.
     ///
     /// `[.., m, k] · [.., k, n]` gives `[.., m, n]`. Transposes and broadcasts are read in place, without a copy.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let a = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2], &device)?;
+    /// let swap = Tensor::from_slice(&[0.0f32, 1.0, 1.0, 0.0], [2, 2], &device)?;
+    /// assert_eq!(a.matmul(&swap).to_vec::<f32>()?, [2.0, 1.0, 4.0, 3.0]);
+    /// assert_eq!(a.matmul(&Tensor::ones([2], &device)?).to_vec::<f32>()?, [3.0, 7.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn matmul(&self, other: &Self) -> Self {
         Self::guard("matmul", &[self, other], Location::caller(), |n| {

@@ -52,7 +52,8 @@ impl<const D: usize> Default for ConvTransposeOptions<D> {
 
 impl Tensor {
     /// 1-D cross-correlation: `[n, ci, l]` with weights `[co, ci/groups, k]` give `[n, co, ol]`,
-    /// `ol = (l + 2·padding - dilation·(k - 1) - 1) / stride + 1`. `bias` is `[co]`.
+    /// `ol = (l + 2·padding - dilation·(k - 1) - 1) / stride + 1`. `bias` is `[co]`. For one group, with zeros outside x,
+    /// `out[o, i] = bias[o] + Σ weight[o, c, p] · x[c, i·stride - padding + p·dilation]` over the channels c and the taps p.
     ///
     /// ```
     /// # use wgrad::{ConvNdOptions, Device, Tensor};
@@ -79,6 +80,17 @@ impl Tensor {
     /// axis as in [`Tensor::conv2d`]. `bias` is `[co]`.
     ///
     /// The windows along d become channels of one 2-D convolution: `kd` copies of the input in memory.
+    ///
+    /// ```
+    /// # use wgrad::{ConvNdOptions, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 8.0, 1.0, &device)?.reshape([1, 1, 2, 2, 2]);
+    /// let w = Tensor::ones([1, 1, 2, 1, 1], &device)?;
+    /// let y = x.conv3d(&w, None, ConvNdOptions::default());
+    /// assert_eq!(y.to_vec::<f32>()?, [0.0 + 4.0, 1.0 + 5.0, 2.0 + 6.0, 3.0 + 7.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn conv3d(&self, weight: &Self, bias: Option<&Self>, options: ConvNdOptions<3>) -> Self {
         let at = Location::caller();
@@ -104,7 +116,19 @@ impl Tensor {
     }
 
     /// The transpose of a 1-D convolution: `[n, ci, l]` with weights `[ci, co/groups, k]` give `[n, co, ol]`,
-    /// `ol = (l - 1)·stride - 2·padding + dilation·(k - 1) + output_padding + 1`. `bias` is `[co]`.
+    /// `ol = (l - 1)·stride - 2·padding + dilation·(k - 1) + output_padding + 1`. Element i is multiplied by the whole kernel,
+    /// and the product added at `i·stride - padding` and every `dilation` from there. `bias` is `[co]`.
+    ///
+    /// ```
+    /// # use wgrad::{ConvTransposeOptions, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [1, 1, 2], &device)?;
+    /// let w = Tensor::from_slice(&[1.0f32, 10.0], [1, 1, 2], &device)?;
+    /// let y = x.conv_transpose1d(&w, None, ConvTransposeOptions { stride: [2], ..Default::default() });
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 10.0, 2.0, 20.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn conv_transpose1d(&self, weight: &Self, bias: Option<&Self>, options: ConvTransposeOptions<1>) -> Self {
         let at = Location::caller();
@@ -127,6 +151,17 @@ impl Tensor {
     /// `oh = (h - 1)·stride - 2·padding + dilation·(kh - 1) + output_padding + 1`. `bias` is `[co]`.
     ///
     /// Source: M. Zeiler et al., "Deconvolutional networks", 2010.
+    ///
+    /// ```
+    /// # use wgrad::{ConvTransposeOptions, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [1, 1, 1, 2], &device)?;
+    /// let w = Tensor::ones([1, 1, 2, 2], &device)?;
+    /// let y = x.conv_transpose2d(&w, None, ConvTransposeOptions::default());
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 3.0, 2.0, 1.0, 3.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn conv_transpose2d(&self, weight: &Self, bias: Option<&Self>, options: ConvTransposeOptions<2>) -> Self {
         let at = Location::caller();
@@ -155,6 +190,17 @@ impl Tensor {
 
     /// The transpose of a 3-D convolution: `[n, ci, d, h, w]` with weights `[ci, co/groups, kd, kh, kw]` give
     /// `[n, co, od, oh, ow]`, each axis as in [`Tensor::conv_transpose2d`]. `bias` is `[co]`.
+    ///
+    /// ```
+    /// # use wgrad::{ConvTransposeOptions, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::ones([1, 1, 2, 2, 2], &device)?;
+    /// let w = Tensor::ones([1, 5, 3, 3, 3], &device)?;
+    /// let y = x.conv_transpose3d(&w, None, ConvTransposeOptions { stride: [2; 3], padding: [1; 3], ..Default::default() });
+    /// assert_eq!(y.shape()?, [1, 5, 3, 3, 3]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn conv_transpose3d(&self, weight: &Self, bias: Option<&Self>, options: ConvTransposeOptions<3>) -> Self {
         let at = Location::caller();

@@ -14,6 +14,16 @@ use crate::shape::{IntoShape, Shape};
 impl Tensor {
     /// A tensor from host elements in row-major order.
     ///
+    /// ```
+    /// # use wgrad::{DType, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1, 2, 3, 4, 5, 6], [2, 3], &device)?;
+    /// assert_eq!((x.dtype()?, x.dim(0)?, x.dim(1)?), (DType::I32, 2, 3));
+    /// assert!(Tensor::from_slice(&[1.0f32, 2.0], [3], &device).is_err());
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// A number of elements that does not fill the shape; f64 on a GPU; out of memory.
     pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape, device: &Device) -> Result<Self> {
@@ -21,6 +31,15 @@ impl Tensor {
     }
 
     /// A tensor from typed host data. `Bool` data is `HostData::U32` of zeros and ones.
+    ///
+    /// ```
+    /// # use wgrad::{DType, Device, HostData, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let truths = Tensor::from_host(HostData::U32(vec![1, 0]), DType::Bool, [2], &device)?;
+    /// assert_eq!(truths.to_vec::<bool>()?, [true, false]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Tensor::from_slice`]; data of another type than `dtype`.
@@ -47,6 +66,15 @@ impl Tensor {
 
     /// A scalar of shape `[]`, f32.
     ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::scalar(2.5, &device)?;
+    /// assert_eq!((x.shape()?.rank(), x.item()?), (0, 2.5));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Never, at present; a `Result` like all creation.
     pub fn scalar(value: f64, device: &Device) -> Result<Self> {
@@ -55,13 +83,29 @@ impl Tensor {
 
     /// Every element is `value`, f32. Takes no memory until it is read.
     ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// assert_eq!(Tensor::full([3], 0.5, &device)?.to_vec::<f32>()?, [0.5, 0.5, 0.5]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// An impossible shape.
     pub fn full(shape: impl IntoShape, value: f64, device: &Device) -> Result<Self> {
         Self::full_of(shape, value, DType::F32, device)
     }
 
-    /// Every element is `value`, rounded to `dtype`.
+    /// Every element is `value`, rounded to `dtype`: for integers towards 0.
+    ///
+    /// ```
+    /// # use wgrad::{DType, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// assert_eq!(Tensor::full_of([2], -2.9, DType::I32, &device)?.to_vec::<i32>()?, [-2, -2]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// An impossible shape; f64 on a GPU.
@@ -74,6 +118,14 @@ impl Tensor {
 
     /// Zeros, f32.
     ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// assert_eq!(Tensor::zeros([2, 2], &device)?.to_vec::<f32>()?, [0.0; 4]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Tensor::full`].
     pub fn zeros(shape: impl IntoShape, device: &Device) -> Result<Self> {
@@ -81,6 +133,14 @@ impl Tensor {
     }
 
     /// Ones, f32.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// assert_eq!(Tensor::ones([2, 3], &device)?.to_vec::<f32>()?, [1.0; 6]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Tensor::full`].
@@ -114,6 +174,14 @@ impl Tensor {
 
     /// `0, 1, .. len - 1` in a dtype.
     ///
+    /// ```
+    /// # use wgrad::{DType, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// assert_eq!(Tensor::iota(4, DType::I32, &device)?.to_vec::<i32>()?, [0, 1, 2, 3]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// f64 on a GPU; an impossible length.
     pub fn iota(len: usize, dtype: DType, device: &Device) -> Result<Self> {
@@ -122,6 +190,14 @@ impl Tensor {
     }
 
     /// The identity matrix, f32 `[n, n]`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// assert_eq!(Tensor::eye(2, &device)?.to_vec::<f32>()?, [1.0, 0.0, 0.0, 1.0]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// An impossible size.
@@ -134,6 +210,16 @@ impl Tensor {
     /// Random bits, u32: Threefry-2x32-20 of the generator's seed and next offset, and each element's index. Bit-equal on
     /// every device.
     ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let bits = |seed| Tensor::random_bits([4], &Generator::new(seed), &device)?.to_vec::<u32>();
+    /// assert_eq!(bits(7)?, bits(7)?);
+    /// assert_ne!(bits(7)?, bits(8)?);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// An impossible shape, or more than 2³² elements.
     pub fn random_bits(shape: impl IntoShape, generator: &Generator, device: &Device) -> Result<Self> {
@@ -143,6 +229,16 @@ impl Tensor {
 
     /// Uniform on `[0, 1)`, f32: multiples of 2⁻²⁴, bit-equal on every device.
     ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::rand([1000], &Generator::new(0), &device)?;
+    /// assert!(x.to_vec::<f32>()?.iter().all(|u| (0.0..1.0).contains(u)));
+    /// assert!((x.mean((), false).item()? - 0.5).abs() < 0.05);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// As [`Tensor::random_bits`].
     pub fn rand(shape: impl IntoShape, generator: &Generator, device: &Device) -> Result<Self> {
@@ -150,6 +246,16 @@ impl Tensor {
     }
 
     /// Standard normal, f32, by the Box-Muller transform: `√(-2 ln u) cos(2πv)`. Devices agree to about 1e-5.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::randn([1000], &Generator::new(0), &device)?;
+    /// assert!(x.mean((), false).item()?.abs() < 0.1);
+    /// assert!((x.std((), 1, false).item()? - 1.0).abs() < 0.1);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// As [`Tensor::random_bits`].
@@ -179,7 +285,6 @@ pub(super) fn draw(generator: &Generator) -> RandomKey {
     RandomKey { key: key(generator.seed()), offset: (generator.draw() & 0xFFFF_FFFF) as u32 }
 }
 
-/// Faults on a dtype that the device does not have.
 /// The dtype in which numbers of the host enter beside tensors of `dtype`: no source is of a storage type.
 pub(super) const fn counted_in(dtype: DType) -> DType {
     match dtype {
@@ -188,6 +293,7 @@ pub(super) const fn counted_in(dtype: DType) -> DType {
     }
 }
 
+/// Faults on a dtype that the device does not have.
 pub(super) fn need_dtype(dtype: DType, device: &Device) -> Result<()> {
     if dtype == DType::F64 && !device.is_cpu() {
         return Err(Error::Unsupported {

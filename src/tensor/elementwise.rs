@@ -17,10 +17,39 @@ enum Takes {
     Bool,
 }
 
+/// The doctest of an op whose operands are three numbers each: what comes out is written as it is, or, after `about`, as text
+/// of four decimals.
+macro_rules! example {
+    ($name:ident($x:tt) => $($result:tt)+) => {
+        concat!(
+            "\n```\n# use wgrad::{Device, Tensor};\n# fn main() -> wgrad::Result<()> {\n",
+            "let x = Tensor::from_slice(&", stringify!($x), ", [3], &Device::cpu()?)?;\n",
+            example!(@check concat!("x.", stringify!($name), "()"), $($result)+),
+            "# Ok(()) }\n```"
+        )
+    };
+    ($name:ident($a:tt, $b:tt) => $($result:tt)+) => {
+        concat!(
+            "\n```\n# use wgrad::{Device, Tensor};\n# fn main() -> wgrad::Result<()> {\n# let device = Device::cpu()?;\n",
+            "let a = Tensor::from_slice(&", stringify!($a), ", [3], &device)?;\n",
+            "let b = Tensor::from_slice(&", stringify!($b), ", [3], &device)?;\n",
+            example!(@check concat!("a.", stringify!($name), "(&b)"), $($result)+),
+            "# Ok(()) }\n```"
+        )
+    };
+    (@check $call:expr, about $text:literal) => {
+        concat!("assert_eq!(format!(\"{:.4?}\", ", $call, ".to_vec::<f32>()?), \"", $text, "\");\n")
+    };
+    (@check $call:expr, $dtype:ident $values:tt) => {
+        concat!("assert_eq!(", $call, ".to_vec::<", stringify!($dtype), ">()?, ", stringify!($values), ");\n")
+    };
+}
+
 macro_rules! unary {
-    ($($(#[$doc:meta])* $name:ident: $op:ident, $takes:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $op:ident, $takes:ident, $x:tt => $kind:ident $result:tt;)*) => {
         impl Tensor {$(
             $(#[$doc])*
+            #[doc = example!($name($x) => $kind $result)]
             #[track_caller]
             pub fn $name(&self) -> Self {
                 self.unary(stringify!($name), UnaryOp::$op, Takes::$takes, Location::caller())
@@ -31,73 +60,74 @@ macro_rules! unary {
 
 unary! {
     /// `-x`. Integers wrap.
-    neg: Neg, Number;
-    /// `|x|`.
-    abs: Abs, Number;
-    /// -1, 0 or 1 by sign; 0 for NaN, as in PyTorch. The gradient is 0.
-    sign: Sign, Number;
+    neg: Neg, Number, [1, -2, i32::MIN] => i32 [-1, 2, i32::MIN];
+    /// `|x|`. The gradient is `sign(x)`.
+    abs: Abs, Number, [-1.5f32, 0.0, 2.0] => f32 [1.5, 0.0, 2.0];
+    /// `x / |x|`, that is -1 or 1, and 0 for 0 and (as in PyTorch) for NaN. The gradient is 0.
+    sign: Sign, Number, [-3.0f32, 0.0, f32::NAN] => f32 [-1.0, 0.0, 0.0];
     /// `√x`; NaN below 0.
-    sqrt: Sqrt, Float;
-    /// `1/√x`.
-    rsqrt: Rsqrt, Float;
-    /// `1/x`.
-    reciprocal: Reciprocal, Float;
+    sqrt: Sqrt, Float, [2.25f32, 2.0, -1.0] => about "[1.5000, 1.4142, NaN]";
+    /// `1/√x`; ∞ at 0, NaN below.
+    rsqrt: Rsqrt, Float, [4.0f32, 0.25, 0.0] => about "[0.5000, 2.0000, inf]";
+    /// `1/x`; ±∞ at ±0.
+    reciprocal: Reciprocal, Float, [-0.5f32, 4.0, 0.0] => f32 [-2.0, 0.25, f32::INFINITY];
     /// `x²`.
-    square: Square, Number;
+    square: Square, Number, [-3, 0, 4] => i32 [9, 0, 16];
     /// `eˣ`.
-    exp: Exp, Float;
-    /// `eˣ - 1`, accurate near 0.
-    expm1: Expm1, Float;
-    /// The natural logarithm; NaN below 0, -∞ at 0.
-    log: Log, Float;
+    exp: Exp, Float, [0.0f32, 1.0, f32::NEG_INFINITY] => about "[1.0000, 2.7183, 0.0000]";
+    /// `eˣ - 1`, accurate near 0, where `x.exp() - 1.0` loses all digits.
+    expm1: Expm1, Float, [0.0f32, 1e-8, f32::NEG_INFINITY] => f32 [0.0, 1e-8, -1.0];
+    /// The natural logarithm, `ln x`; -∞ at 0, NaN below.
+    log: Log, Float, [7.389056f32, 0.0, -1.0] => about "[2.0000, -inf, NaN]";
     /// `ln(1 + x)`, accurate near 0.
-    log1p: Log1p, Float;
-    /// Sine of x radians.
-    sin: Sin, Float;
-    /// Cosine of x radians.
-    cos: Cos, Float;
-    /// Tangent of x radians.
-    tan: Tan, Float;
-    /// Inverse sine, in radians; NaN outside [-1, 1].
-    asin: Asin, Float;
-    /// Inverse cosine, in radians; NaN outside [-1, 1].
-    acos: Acos, Float;
-    /// Inverse tangent, in radians.
-    atan: Atan, Float;
-    /// Hyperbolic sine.
-    sinh: Sinh, Float;
-    /// Hyperbolic cosine.
-    cosh: Cosh, Float;
-    /// Hyperbolic tangent; exactly ±1 far from 0.
-    tanh: Tanh, Float;
+    log1p: Log1p, Float, [0.0f32, 1e-8, -1.0] => f32 [0.0, 1e-8, f32::NEG_INFINITY];
+    /// `sin x`, of radians: below at 0, π/6 and π/2.
+    sin: Sin, Float, [0.0f32, 0.5235988, 1.5707964] => about "[0.0000, 0.5000, 1.0000]";
+    /// `cos x`, of radians: below at 0, π/3 and π.
+    cos: Cos, Float, [0.0f32, 1.0471976, 3.1415927] => about "[1.0000, 0.5000, -1.0000]";
+    /// `tan x = sin x / cos x`, of radians: below at 0, π/4 and -π/4.
+    tan: Tan, Float, [0.0f32, 0.7853982, -0.7853982] => about "[0.0000, 1.0000, -1.0000]";
+    /// `sin⁻¹ x`, the inverse sine in radians, in [-π/2, π/2]; NaN outside [-1, 1].
+    asin: Asin, Float, [0.5f32, 1.0, 2.0] => about "[0.5236, 1.5708, NaN]";
+    /// `cos⁻¹ x`, the inverse cosine in radians, in [0, π]; NaN outside [-1, 1].
+    acos: Acos, Float, [0.5f32, 0.0, -1.0] => about "[1.0472, 1.5708, 3.1416]";
+    /// `tan⁻¹ x`, the inverse tangent in radians, in [-π/2, π/2].
+    atan: Atan, Float, [1.0f32, -1.0, f32::INFINITY] => about "[0.7854, -0.7854, 1.5708]";
+    /// `(eˣ - e⁻ˣ) / 2`, the hyperbolic sine.
+    sinh: Sinh, Float, [0.0f32, 1.0, -1.0] => about "[0.0000, 1.1752, -1.1752]";
+    /// `(eˣ + e⁻ˣ) / 2`, the hyperbolic cosine.
+    cosh: Cosh, Float, [0.0f32, 1.0, -1.0] => about "[1.0000, 1.5431, 1.5431]";
+    /// `(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)`, the hyperbolic tangent; exactly ±1 far from 0.
+    tanh: Tanh, Float, [0.5f32, -0.5, 100.0] => about "[0.4621, -0.4621, 1.0000]";
     /// The Gauss error function, `2/√π ∫₀ˣ e^(-t²) dt`.
-    erf: Erf, Float;
-    /// The largest integer not above x. The gradient is 0.
-    floor: Floor, Float;
-    /// The smallest integer not below x. The gradient is 0.
-    ceil: Ceil, Float;
+    erf: Erf, Float, [0.0f32, 1.0, -1.0] => about "[0.0000, 0.8427, -0.8427]";
+    /// `⌊x⌋`, the largest integer not above x. The gradient is 0.
+    floor: Floor, Float, [-1.5f32, 0.5, 2.0] => f32 [-2.0, 0.0, 2.0];
+    /// `⌈x⌉`, the smallest integer not below x. The gradient is 0.
+    ceil: Ceil, Float, [-1.5f32, 0.5, 2.0] => f32 [-1.0, 1.0, 2.0];
     /// The nearest integer, ties to even. The gradient is 0.
-    round: Round, Float;
-    /// The integer part. The gradient is 0.
-    trunc: Trunc, Float;
+    round: Round, Float, [0.5f32, 1.5, 2.5] => f32 [0.0, 2.0, 2.0];
+    /// The integer part: rounds towards 0. The gradient is 0.
+    trunc: Trunc, Float, [-1.5f32, 1.5, 0.9] => f32 [-1.0, 1.0, 0.0];
     /// `1 / (1 + e⁻ˣ)`.
-    sigmoid: Sigmoid, Float;
+    sigmoid: Sigmoid, Float, [0.0f32, 2.0, -200.0] => about "[0.5000, 0.8808, 0.0000]";
     /// `max(x, 0)`; the gradient at 0 is 0.
-    relu: Relu, Number;
-    /// `ln(1 + eˣ)`, stable for large x.
-    softplus: Softplus, Float;
-    /// Not x.
-    logical_not: Not, Bool;
+    relu: Relu, Number, [-2.0f32, 0.0, 3.0] => f32 [0.0, 0.0, 3.0];
+    /// `ln(1 + eˣ)`, stable for large x. [`Tensor::softplus_with`] has PyTorch's options.
+    softplus: Softplus, Float, [0.0f32, -200.0, 200.0] => about "[0.6931, 0.0000, 200.0000]";
+    /// `¬x`, of truth values.
+    logical_not: Not, Bool, [true, false, true] => bool [false, true, false];
     /// Bool: x is NaN.
-    is_nan: IsNan, Float;
+    is_nan: IsNan, Float, [1.0f32, f32::INFINITY, f32::NAN] => bool [false, false, true];
     /// Bool: x is neither infinite nor NaN.
-    is_finite: IsFinite, Float;
+    is_finite: IsFinite, Float, [1.0f32, f32::INFINITY, f32::NAN] => bool [true, false, false];
 }
 
 macro_rules! binary {
-    ($($(#[$doc:meta])* $name:ident: $op:ident;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $op:ident, $a:tt, $b:tt => $kind:ident $result:tt;)*) => {
         impl Tensor {$(
             $(#[$doc])*
+            #[doc = example!($name($a, $b) => $kind $result)]
             #[track_caller]
             pub fn $name(&self, other: &Self) -> Self {
                 self.binary(stringify!($name), BinaryOp::$op, other, Location::caller())
@@ -107,43 +137,53 @@ macro_rules! binary {
 }
 
 binary! {
-    /// `a + b`, broadcast.
-    add: Add;
-    /// `a - b`, broadcast.
-    sub: Sub;
+    /// `a + b`, broadcast: sizes must agree or be 1, aligned at the last axis. So does the operator `+`, which takes numbers,
+    /// too.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let column = Tensor::from_slice(&[10.0f32, 20.0], [2, 1], &device)?;
+    /// let row = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+    /// assert_eq!((column + row).to_vec::<f32>()?, [11.0, 12.0, 21.0, 22.0]);
+    /// # Ok(()) }
+    /// ```
+    add: Add, [1.0f32, 2.0, 3.0], [0.5f32, 0.5, -3.0] => f32 [1.5, 2.5, 0.0];
+    /// `a - b`, broadcast. Integers wrap.
+    sub: Sub, [5u32, 3, 0], [2u32, 3, 1] => u32 [3, 0, u32::MAX];
     /// `a · b`, broadcast.
-    mul: Mul;
+    mul: Mul, [2.0f32, -3.0, 0.5], [4.0f32, 5.0, 0.5] => f32 [8.0, -15.0, 0.25];
     /// `a / b`, broadcast; integers truncate, and divided by 0 give 0.
-    div: Div;
-    /// `a` to the power `b`, broadcast; a negative base needs a whole exponent. Special cases are C's: `x⁰` and `1ˣ` are 1 even
-    /// for NaN.
-    pow: Pow;
+    div: Div, [7, -7, 7], [2, 2, 0] => i32 [3, -3, 0];
+    /// `aᵇ`, broadcast; a negative base needs a whole exponent. Special cases are C's: `x⁰` and `1ˣ` are 1 even for NaN.
+    pow: Pow, [2.0f32, -2.0, f32::NAN], [0.5f32, 3.0, 0.0] => about "[1.4142, -8.0000, 1.0000]";
     /// `a - b·⌊a/b⌋`, broadcast: the result has the divisor's sign.
-    rem: Rem;
-    /// The angle of the point (x: `other`, y: `self`), in (-π, π].
-    atan2: Atan2;
-    /// The smaller of each pair; NaN if either is. Equal operands share the gradient.
-    minimum: Minimum;
-    /// The larger of each pair; NaN if either is. Equal operands share the gradient.
-    maximum: Maximum;
-    /// Bool: `a == b`.
-    eq: Eq;
-    /// Bool: `a != b`.
-    ne: Ne;
-    /// Bool: `a < b`.
-    lt: Lt;
-    /// Bool: `a <= b`.
-    le: Le;
-    /// Bool: `a > b`.
-    gt: Gt;
-    /// Bool: `a >= b`.
-    ge: Ge;
-    /// `a` and `b` (bitwise on integers).
-    logical_and: And;
-    /// `a` or `b` (bitwise on integers).
-    logical_or: Or;
-    /// `a` xor `b` (bitwise on integers).
-    logical_xor: Xor;
+    rem: Rem, [7.0f32, -7.0, 7.0], [3.0f32, 3.0, -3.0] => f32 [1.0, 2.0, -2.0];
+    /// The angle of the point (x: `other`, y: `self`), in (-π, π]: `tan⁻¹(y/x)` in the right quadrant.
+    atan2: Atan2, [1.0f32, 0.0, -1.0], [1.0f32, -1.0, -1.0] => about "[0.7854, 3.1416, -2.3562]";
+    /// `min(a, b)`, broadcast; NaN if either is. Equal operands share the gradient.
+    minimum: Minimum, [1.0f32, 5.0, f32::NAN], [2.0f32, 3.0, 0.0] => about "[1.0000, 3.0000, NaN]";
+    /// `max(a, b)`, broadcast; NaN if either is. Equal operands share the gradient.
+    maximum: Maximum, [1.0f32, 5.0, f32::NAN], [2.0f32, 3.0, 0.0] => about "[2.0000, 5.0000, NaN]";
+    /// Bool: `a = b`, broadcast. NaN equals nothing.
+    eq: Eq, [1.0f32, 2.0, f32::NAN], [1.0f32, 3.0, f32::NAN] => bool [true, false, false];
+    /// Bool: `a ≠ b`, broadcast. NaN differs from itself.
+    ne: Ne, [1.0f32, 2.0, f32::NAN], [1.0f32, 3.0, f32::NAN] => bool [false, true, true];
+    /// Bool: `a < b`, broadcast.
+    lt: Lt, [1, 2, 3], [2, 2, 2] => bool [true, false, false];
+    /// Bool: `a ≤ b`, broadcast.
+    le: Le, [1, 2, 3], [2, 2, 2] => bool [true, true, false];
+    /// Bool: `a > b`, broadcast.
+    gt: Gt, [1, 2, 3], [2, 2, 2] => bool [false, false, true];
+    /// Bool: `a ≥ b`, broadcast.
+    ge: Ge, [1, 2, 3], [2, 2, 2] => bool [false, true, true];
+    /// `a ∧ b`, broadcast; bitwise on integers.
+    logical_and: And, [true, true, false], [true, false, false] => bool [true, false, false];
+    /// `a ∨ b`, broadcast; bitwise on integers.
+    logical_or: Or, [6, 1, 0], [3, 1, 8] => i32 [7, 1, 8];
+    /// `a ⊕ b`, broadcast: one of the two, not both; bitwise on integers.
+    logical_xor: Xor, [true, true, false], [true, false, false] => bool [false, true, false];
 }
 
 impl Tensor {
@@ -195,7 +235,16 @@ impl Tensor {
         if swapped { scalar.binary(name, op, self, at) } else { self.binary(name, op, &scalar, at) }
     }
 
-    /// `xᵉ` for a number e.
+    /// `xᵉ` for a number e: [`Tensor::pow`] with one exponent for all.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[4.0f32, 2.0], [2], &device)?;
+    /// assert_eq!(format!("{:.4?}", x.powf(-0.5).to_vec::<f32>()?), "[0.5000, 0.7071]");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn powf(&self, exponent: f64) -> Self {
         self.binary_scalar("powf", BinaryOp::Pow, exponent, false, Location::caller())
@@ -230,7 +279,17 @@ impl Tensor {
         })
     }
 
-    /// `min(max(x, low), high)`; the gradient is 1 within the bounds (ends included) and 0 outside.
+    /// `min(max(x, low), high)`; the gradient is 1 within the bounds (ends included) and 0 outside. The bounds must be in
+    /// order.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[-3.0f32, 0.5, f32::INFINITY], [3], &device)?;
+    /// assert_eq!(x.clamp(-1.0, 2.0).to_vec::<f32>()?, [-1.0, 0.5, 2.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn clamp(&self, low: f64, high: f64) -> Self {
         let at = Location::caller();
@@ -251,6 +310,15 @@ impl Tensor {
 
     /// The same numbers in another dtype: floats to integers truncate towards 0 and saturate (NaN gives 0); to Bool is
     /// `x ≠ 0`. Gradients flow between floating-point dtypes.
+    ///
+    /// ```
+    /// # use wgrad::{DType, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.9f32, -1.9, 1e10, f32::NAN], [4], &device)?;
+    /// assert_eq!(x.cast(DType::I32).to_vec::<i32>()?, [1, -1, i32::MAX, 0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn cast(&self, dtype: DType) -> Self {
         Self::guard("cast", &[self], Location::caller(), |n| {
@@ -265,16 +333,43 @@ impl Tensor {
     }
 
     /// Zeros of this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[7, 8], [2], &device)?;
+    /// assert_eq!(x.zeros_like().to_vec::<i32>()?, [0, 0]);
+    /// # Ok(()) }
+    /// ```
     pub fn zeros_like(&self) -> Self {
         self.full_like(0.0)
     }
 
     /// Ones of this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[true, false], [2], &device)?;
+    /// assert_eq!(x.ones_like().to_vec::<bool>()?, [true, true]);
+    /// # Ok(()) }
+    /// ```
     pub fn ones_like(&self) -> Self {
         self.full_like(1.0)
     }
 
     /// `value` in this tensor's shape, dtype and device.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::zeros([2, 1], &device)?.full_like(0.5);
+    /// assert_eq!((x.shape()?.to_vec(), x.to_vec::<f32>()?), (vec![2, 1], vec![0.5, 0.5]));
+    /// # Ok(()) }
+    /// ```
     pub fn full_like(&self, value: f64) -> Self {
         match self.shape() {
             Ok(shape) => match self.dtype() {
@@ -285,8 +380,20 @@ impl Tensor {
         }
     }
 
-    /// Keeps each element with probability `1 - p` and scales it by `1 / (1 - p)`; else 0. The mask is a pure function of
-    /// the generator's draw and is computed again in backward rather than stored. Source: Srivastava et al., JMLR 2014.
+    /// Keeps each element with probability `1 - p` (p in 0..=1) and scales it by `1 / (1 - p)`; else 0. The mask is a pure
+    /// function of the generator's draw and is computed again in backward rather than stored. Source: Srivastava et al., JMLR
+    /// 2014.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::ones([1000], &device)?;
+    /// let y = x.dropout(0.5, &Generator::new(1)).to_vec::<f32>()?;
+    /// assert!(y.iter().all(|&v| v == 0.0 || v == 2.0));
+    /// assert!((400..600).contains(&y.iter().filter(|&&v| v == 0.0).count()));
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn dropout(&self, p: f64, generator: &Generator) -> Self {
         Self::guard("dropout", &[self], Location::caller(), |n| {

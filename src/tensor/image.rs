@@ -110,6 +110,16 @@ impl Tensor {
     /// `align_corners` (PyTorch's default is false) their centres. Gradients flow to images and grid.
     ///
     /// Source: M. Jaderberg et al., "Spatial transformer networks", 2015.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[0.0f32, 4.0], [1, 1, 1, 2], &device)?;
+    /// let grid = Tensor::from_slice(&[-0.5f32, 0.0, 0.0, 0.0], [1, 1, 2, 2], &device)?; // the left pixel, and the middle
+    /// assert_eq!(x.grid_sample(&grid, false).to_vec::<f32>()?, [0.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn grid_sample(&self, grid: &Self, align_corners: bool) -> Self {
         Self::guard("grid_sample", &[self, grid], Location::caller(), |n| {
@@ -173,6 +183,17 @@ impl Tensor {
 
     /// The grid `[n, h, w, 2]` of the points `θ · (x, y, 1)` for affine maps θ (self) `[n, 2, 3]`, for
     /// [`Tensor::grid_sample`] with the same `align_corners`, as `torch.nn.functional.affine_grid`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let mirror = Tensor::from_slice(&[-1.0f32, 0.0, 0.0, 0.0, 1.0, 0.0], [1, 2, 3], &device)?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [1, 1, 2, 2], &device)?;
+    /// let y = x.grid_sample(&mirror.affine_grid([2, 2], false), false);
+    /// assert_eq!(y.to_vec::<f32>()?, [2.0, 1.0, 4.0, 3.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn affine_grid(&self, size: [usize; 2], align_corners: bool) -> Self {
         Self::guard("affine_grid", &[self], Location::caller(), |node| {

@@ -53,6 +53,17 @@ impl Tensor {
     /// A copy in which `out[.., index[.., i, ..], ..] = src[.., i, ..]` along an axis. The index is i32 or u32, has the
     /// tensor's rank, and is at most as long as `src`, and along the other axes as the tensor. Of several elements for one
     /// place the last is taken, and it alone has a gradient (in PyTorch, any is taken).
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::full([3], 9.0, &device)?;
+    /// let index = Tensor::from_slice(&[0, 2, 0], [3], &device)?;
+    /// let src = Tensor::from_slice(&[1.0f32, 2.0, 3.0], [3], &device)?;
+    /// assert_eq!(x.scatter(0, &index, &src).to_vec::<f32>()?, [3.0, 9.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn scatter(&self, axis: isize, index: &Self, src: &Self) -> Self {
         self.scattered("scatter", axis, index, src, |x, src, index, shape, axis| {
@@ -65,8 +76,19 @@ impl Tensor {
         })
     }
 
-    /// A copy with `src[.., i, ..]` added to `out[.., index[.., i, ..], ..]` along an axis; shapes as in
-    /// [`Tensor::scatter`]. Elements for one place add up in a fixed order.
+    /// A copy with `src[.., i, ..]` added to `out[.., index[.., i, ..], ..]` along an axis; shapes as in [`Tensor::scatter`].
+    /// Elements for one place add up in a fixed order.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::full([3], 10.0, &device)?;
+    /// let index = Tensor::from_slice(&[0, 2, 0], [3], &device)?;
+    /// let src = Tensor::from_slice(&[1.0f32, 2.0, 3.0], [3], &device)?;
+    /// assert_eq!(x.scatter_add(0, &index, &src).to_vec::<f32>()?, [14.0, 10.0, 12.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn scatter_add(&self, axis: isize, index: &Self, src: &Self) -> Self {
         self.scattered("scatter_add", axis, index, src, |x, src, index, shape, axis| {
@@ -112,6 +134,16 @@ impl Tensor {
 
     /// Slices by index along an axis: an i32 or u32 index `[n]` gives the tensor's shape with length n along the axis. The
     /// gradient adds up slices that are taken several times.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 6.0, 1.0, &device)?.reshape([2, 3]);
+    /// let index = Tensor::from_slice(&[2, 0], [2], &device)?;
+    /// assert_eq!(x.index_select(1, &index).to_vec::<f32>()?, [2.0, 0.0, 5.0, 3.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn index_select(&self, axis: isize, index: &Self) -> Self {
         let index = as_index(index);
@@ -132,6 +164,17 @@ impl Tensor {
 
     /// A copy with slice i of `src` added to slice `index[i]` along an axis: the index is `[n]`, i32 or u32, and `src` has
     /// the tensor's shape with length n along the axis. Slices for one place add up in order.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::zeros([3, 2], &device)?;
+    /// let index = Tensor::from_slice(&[2, 2], [2], &device)?;
+    /// let src = Tensor::from_slice(&[1.0f32, 2.0, 30.0, 40.0], [2, 2], &device)?;
+    /// assert_eq!(x.index_add(0, &index, &src).to_vec::<f32>()?, [0.0, 0.0, 0.0, 0.0, 31.0, 42.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn index_add(&self, axis: isize, index: &Self, src: &Self) -> Self {
         let index = as_index(index);
@@ -163,6 +206,15 @@ impl Tensor {
     }
 
     /// I32 of this shape and one more axis: 1 at each index' position among `classes`, 0 elsewhere. The tensor is i32 or u32.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let labels = Tensor::from_slice(&[2, 0], [2], &device)?;
+    /// assert_eq!(labels.one_hot(3).to_vec::<i32>()?, [0, 0, 1, 1, 0, 0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn one_hot(&self, classes: usize) -> Self {
         let index = as_index(self);
@@ -252,6 +304,15 @@ impl Tensor {
 
     /// The elements where a bool mask of the same shape is true, in row-major order: `[n]`. Reads the mask, and waits for it.
     /// Gradients flow to the elements taken.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, -2.0, 3.0], [3], &device)?;
+    /// assert_eq!(x.masked_select(&x.gt(&x.zeros_like()))?.to_vec::<f32>()?, [1.0, 3.0]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The error that a tensor carries; a mask of another dtype, shape or device; more than 2³¹ elements; whatever the device

@@ -320,6 +320,16 @@ impl Tensor {
     // ---- gradients ----
 
     /// The same value, through which no gradient flows.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor, grad};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::scalar(3.0, &device)?.variable()?;
+    /// let gradients = grad(&(&x * x.detach()), &[&x])?;
+    /// assert_eq!(gradients[0].item()?, 3.0); // of x·x it would be 6
+    /// # Ok(()) }
+    /// ```
     pub fn detach(&self) -> Self {
         match self.node() {
             Ok(node) if node.requires_grad => {
@@ -331,6 +341,15 @@ impl Tensor {
     }
 
     /// A variable with this tensor's value: gradients with respect to it can be asked for.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor, grad};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::scalar(3.0, &device)?.variable()?;
+    /// assert_eq!(grad(&x.square(), &[&x])?[0].item()?, 6.0);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The error that the tensor carries; a dtype that is not floating-point; evaluation errors.
@@ -352,6 +371,17 @@ impl Tensor {
     }
 
     /// A copy on another device. Waits for the value; gradients do not flow across.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::ones([2], &device)?;
+    /// let other = Device::cpu()?; // or Device::best()?
+    /// let sum = x.to_device(&other)? + Tensor::ones([2], &other)?;
+    /// assert_eq!(sum.to_vec::<f32>()?, [2.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The error that the tensor carries; f64 on a device without it; whatever the devices report.
@@ -401,7 +431,6 @@ pub(crate) fn need_float(node: &Node) -> Result<(), Fault> {
     Err(Fault::dtype(format!("{} is not a floating-point dtype", node.dtype), "cast it to f32 first"))
 }
 
-/// Resolves an axis, or faults with the valid range.
 /// How to compute with bytes.
 const CAST_U8: &str = "cast it to f32 first (or to i32 or u32)";
 
@@ -414,6 +443,7 @@ pub(crate) fn need_number(node: &Node) -> Result<(), Fault> {
     }
 }
 
+/// Resolves an axis, or faults with the valid range.
 pub(crate) fn need_axis(shape: &Shape, axis: isize) -> Result<usize, Fault> {
     shape.axis(axis).ok_or_else(|| {
         let rank = shape.rank();

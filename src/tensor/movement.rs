@@ -15,7 +15,7 @@ impl Tensor {
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let t = Tensor::arange(0.0, 6.0, 1.0, &Device::cpu()?)?.reshape([2, 3]);
-    /// assert_eq!(t.t().to_vec::<f32>()?, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
+    /// assert_eq!(t.slice(0, 1, 2).to_vec::<f32>()?, [3.0, 4.0, 5.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
@@ -35,6 +35,15 @@ impl Tensor {
     }
 
     /// Merges the axes `first..=last` into one. `flatten(1, -1)` turns images into rows.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let images = Tensor::zeros([8, 3, 4, 4], &device)?;
+    /// assert_eq!(images.flatten(1, -1).shape()?, [8, 48]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn flatten(&self, first: isize, last: isize) -> Self {
         let at = Location::caller();
@@ -61,6 +70,15 @@ impl Tensor {
     }
 
     /// Axis `d` of the result is axis `order[d]` of this tensor.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let images = Tensor::zeros([8, 4, 5, 3], &device)?;
+    /// assert_eq!(images.permute(&[0, 3, 1, 2]).shape()?, [8, 3, 4, 5]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn permute(&self, order: &[usize]) -> Self {
         Self::guard("permute", &[self], Location::caller(), |n| {
@@ -82,6 +100,15 @@ impl Tensor {
     }
 
     /// Swaps two axes.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::zeros([2, 3, 4], &device)?;
+    /// assert_eq!(x.transpose(0, -1).shape()?, [4, 3, 2]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn transpose(&self, a: isize, b: isize) -> Self {
         Self::guard("transpose", &[self], Location::caller(), |n| {
@@ -92,13 +119,31 @@ impl Tensor {
         })
     }
 
-    /// The matrix transpose: swaps the last two axes.
+    /// The matrix transpose, `out[i][j] = x[j][i]`: swaps the last two axes.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2], &device)?;
+    /// assert_eq!(x.t().to_vec::<f32>()?, [1.0, 3.0, 2.0, 4.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn t(&self) -> Self {
         self.transpose(-2, -1)
     }
 
     /// Stretches axes of length 1 (and adds leading axes) to reach `shape`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let column = Tensor::from_slice(&[1.0f32, 2.0], [2, 1], &device)?;
+    /// assert_eq!(column.expand([2, 3]).to_vec::<f32>()?, [1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn expand(&self, shape: impl IntoShape) -> Self {
         let wanted = shape.into_shape();
@@ -113,6 +158,16 @@ impl Tensor {
     }
 
     /// Adds an axis of length 1 at `axis` (which may be one past the last).
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::zeros([3], &device)?;
+    /// assert_eq!(x.unsqueeze(0).shape()?, [1, 3]);
+    /// assert_eq!(x.unsqueeze(-1).shape()?, [3, 1]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn unsqueeze(&self, axis: isize) -> Self {
         Self::guard("unsqueeze", &[self], Location::caller(), |n| {
@@ -128,6 +183,16 @@ impl Tensor {
     }
 
     /// Removes an axis of length 1.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::zeros([1, 3, 1], &device)?;
+    /// assert_eq!(x.squeeze(-1).shape()?, [1, 3]);
+    /// assert!(x.squeeze(1).check().is_err());
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn squeeze(&self, axis: isize) -> Self {
         Self::guard("squeeze", &[self], Location::caller(), |n| {
@@ -142,6 +207,15 @@ impl Tensor {
     }
 
     /// Elements `start`, `start + 1`, .. below `stop` along an axis. Negative bounds count from the end, as in Python.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 5.0, 1.0, &device)?;
+    /// assert_eq!(x.slice(0, 1, -1).to_vec::<f32>()?, [1.0, 2.0, 3.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn slice(&self, axis: isize, start: isize, stop: isize) -> Self {
         self.slice_step(axis, start, stop, 1)
@@ -149,6 +223,16 @@ impl Tensor {
 
     /// Elements `start`, `start + step`, .. before `stop` along an axis. Negative bounds count from the end. With a negative
     /// step the range runs backwards, from `start` down to, and without, `stop`; `isize::MIN` means "past the first".
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 5.0, 1.0, &device)?;
+    /// assert_eq!(x.slice_step(0, 1, 5, 2).to_vec::<f32>()?, [1.0, 3.0]);
+    /// assert_eq!(x.slice_step(0, -1, isize::MIN, -2).to_vec::<f32>()?, [4.0, 2.0, 0.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn slice_step(&self, axis: isize, start: isize, stop: isize, step: isize) -> Self {
         Self::guard("slice", &[self], Location::caller(), |n| {
@@ -182,7 +266,17 @@ impl Tensor {
         })
     }
 
-    /// Reverses axes (`()` for all).
+    /// Reverses axes (`()` for all): `out[i] = x[n - 1 - i]`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2], &device)?;
+    /// assert_eq!(x.flip(1).to_vec::<f32>()?, [2.0, 1.0, 4.0, 3.0]);
+    /// assert_eq!(x.flip(()).to_vec::<f32>()?, [4.0, 3.0, 2.0, 1.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn flip(&self, axes: impl IntoAxes) -> Self {
         let axes = axes.into_axes();
@@ -199,7 +293,17 @@ impl Tensor {
         })
     }
 
-    /// Zeros around the tensor: `(before, after)` for each axis.
+    /// Zeros around the tensor: `(before, after)` for each axis. [`Tensor::pad_with`] has other modes.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [1, 2], &device)?;
+    /// let y = x.pad(&[(0, 1), (1, 0)]);
+    /// assert_eq!(y.to_vec::<f32>()?, [0.0, 1.0, 2.0, 0.0, 0.0, 0.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn pad(&self, amounts: &[(usize, usize)]) -> Self {
         Self::guard("pad", &[self], Location::caller(), |n| {
@@ -220,7 +324,17 @@ impl Tensor {
         })
     }
 
-    /// Joins tensors along an axis; the other dimensions must agree.
+    /// Joins tensors along an axis, whose lengths add up; the other dimensions must agree, and the dtypes.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let a = Tensor::from_slice(&[1.0f32, 2.0], [1, 2], &device)?;
+    /// let b = Tensor::from_slice(&[3.0f32], [1, 1], &device)?;
+    /// assert_eq!(Tensor::cat(&[&a, &b], 1).to_vec::<f32>()?, [1.0, 2.0, 3.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn cat(tensors: &[&Self], axis: isize) -> Self {
         let at = Location::caller();
@@ -247,7 +361,18 @@ impl Tensor {
         })
     }
 
-    /// Joins tensors of one shape along a new axis.
+    /// Joins tensors of one shape along a new axis, as long as there are tensors. [`Tensor::cat`] joins along one that is
+    /// there.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let a = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+    /// let b = Tensor::from_slice(&[3.0f32, 4.0], [2], &device)?;
+    /// assert_eq!(Tensor::stack(&[&a, &b], 1).to_vec::<f32>()?, [1.0, 3.0, 2.0, 4.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn stack(tensors: &[&Self], axis: isize) -> Self {
         Self::guard("stack", tensors, Location::caller(), |n| {

@@ -38,6 +38,15 @@ impl Tensor {
     /// `x / √(mean(x²) + eps) · weight`. Without `eps` it is the dtype's machine epsilon, as in PyTorch.
     ///
     /// Source: B. Zhang, R. Sennrich, "Root mean square layer normalization", 2019.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, -7.0], [1, 2], &device)?; // √((1 + 49) / 2) = 5
+    /// assert_eq!(format!("{:.4?}", x.rms_norm([2], None, Some(0.0)).to_vec::<f32>()?), "[0.2000, -1.4000]");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn rms_norm(&self, normalized: impl IntoShape, weight: Option<&Self>, eps: Option<f64>) -> Self {
         let wanted = normalized.into_shape();
@@ -53,10 +62,22 @@ impl Tensor {
         })
     }
 
-    /// Normalises `[n, c, ..]` over each of `groups` groups of neighbouring channels and all positions. `weight` and `bias`
-    /// are `[c]`. PyTorch's default eps is 1e-5.
+    /// Normalises `[n, c, ..]` over each of `groups` groups of neighbouring channels and all positions:
+    /// `(x - mean) / √(variance + eps) · weight + bias` with the group's mean and population variance. `weight` and `bias` are
+    /// `[c]`. PyTorch's default eps is 1e-5.
     ///
     /// Source: Y. Wu, K. He, "Group normalization", 2018.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0, 10.0, 30.0], [1, 4], &device)?;
+    /// let y = x.group_norm(2, None, None, 0.0);
+    /// assert_eq!(y.shape()?, [1, 4]);
+    /// assert_eq!(format!("{:.4?}", y.to_vec::<f32>()?), "[-1.0000, 1.0000, -1.0000, 1.0000]");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn group_norm(&self, groups: usize, weight: Option<&Self>, bias: Option<&Self>, eps: f64) -> Self {
         Self::guard("group_norm", &listed(self, weight, bias), Location::caller(), |n| {
@@ -74,10 +95,22 @@ impl Tensor {
         })
     }
 
-    /// Normalises each channel of each example of `[n, c, ..]` over its positions. `weight` and `bias` are `[c]`. PyTorch's
-    /// default eps is 1e-5; running statistics are not kept.
+    /// Normalises each channel of each example of `[n, c, ..]` over its positions:
+    /// `(x - mean) / √(variance + eps) · weight + bias` with their mean and population variance. `weight` and `bias` are `[c]`.
+    /// PyTorch's default eps is 1e-5; running statistics are not kept. Refuses channels of one position.
     ///
     /// Source: D. Ulyanov et al., "Instance normalization", 2016.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0, 10.0, 30.0], [1, 2, 2], &device)?;
+    /// let weight = Tensor::from_slice(&[1.0f32, 5.0], [2], &device)?;
+    /// let y = x.instance_norm(Some(&weight), None, 0.0);
+    /// assert_eq!(format!("{:.4?}", y.to_vec::<f32>()?), "[-1.0000, 1.0000, -5.0000, 5.0000]");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn instance_norm(&self, weight: Option<&Self>, bias: Option<&Self>, eps: f64) -> Self {
         Self::guard("instance_norm", &listed(self, weight, bias), Location::caller(), |n| {
@@ -93,11 +126,23 @@ impl Tensor {
         })
     }
 
-    /// Normalises each channel of `[n, c, ..]` over the batch and all positions, as in training. Returns the result, the
-    /// mean and the population variance, both `[c]`; for running statistics multiply the variance by `m / (m - 1)`, where m
-    /// is the number of values a channel. `weight` and `bias` are `[c]`. PyTorch's default eps is 1e-5.
+    /// Normalises each channel of `[n, c, ..]` over the batch and all positions, as in training:
+    /// `(x - mean) / √(variance + eps) · weight + bias`. Returns the result, the mean and the population variance, both `[c]`;
+    /// for running statistics multiply the variance by `m / (m - 1)`, where m is the number of values a channel. `weight` and
+    /// `bias` are `[c]`. PyTorch's default eps is 1e-5. Refuses channels of one value.
     ///
     /// Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 10.0, 3.0, 30.0], [2, 2], &device)?;
+    /// let (y, mean, variance) = x.batch_norm(None, None, 0.0);
+    /// assert_eq!((mean.to_vec::<f32>()?, variance.to_vec::<f32>()?), (vec![2.0, 20.0], vec![1.0, 100.0]));
+    /// assert_eq!(format!("{:.4?}", y.to_vec::<f32>()?), "[-1.0000, -1.0000, 1.0000, 1.0000]");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn batch_norm(&self, weight: Option<&Self>, bias: Option<&Self>, eps: f64) -> (Self, Self, Self) {
         let checked = Self::guard("batch_norm", &listed(self, weight, bias), Location::caller(), |n| {
@@ -117,6 +162,17 @@ impl Tensor {
 
     /// Normalises each channel of `[n, c, ..]` with a mean and a variance that are given, both `[c]`, as in evaluation:
     /// `(x - mean) / √(variance + eps) · weight + bias`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::full([1, 2], 5.0, &device)?;
+    /// let mean = Tensor::from_slice(&[1.0f32, 5.0], [2], &device)?;
+    /// let variance = Tensor::from_slice(&[4.0f32, 1.0], [2], &device)?;
+    /// assert_eq!(x.batch_norm_with(&mean, &variance, None, None, 0.0).to_vec::<f32>()?, [2.0, 0.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn batch_norm_with(&self, mean: &Self, variance: &Self, weight: Option<&Self>, bias: Option<&Self>, eps: f64) -> Self {
         let mut operands = vec![self, mean, variance];

@@ -6,6 +6,15 @@ use std::panic::Location;
 
 impl Tensor {
     /// The means of `[n, c, l]` over `size` windows that cover the axis, as in [`Tensor::adaptive_avg_pool2d`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 5.0, 1.0, &device)?.reshape([1, 1, 5]);
+    /// assert_eq!(x.adaptive_avg_pool1d(2).to_vec::<f32>()?, [1.0, 3.0]); // of 0 1 2 and 2 3 4
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn adaptive_avg_pool1d(&self, size: usize) -> Self {
         Self::guard("adaptive_avg_pool1d", &[self], Location::caller(), |n| {
@@ -15,6 +24,15 @@ impl Tensor {
     }
 
     /// The largest values of `[n, c, l]` over `size` windows that cover the axis, as in [`Tensor::adaptive_max_pool2d`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[5.0f32, 1.0, 2.0, 4.0], [1, 1, 4], &device)?;
+    /// assert_eq!(x.adaptive_max_pool1d(2).to_vec::<f32>()?, [5.0, 4.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn adaptive_max_pool1d(&self, size: usize) -> Self {
         Self::guard("adaptive_max_pool1d", &[self], Location::caller(), |n| {
@@ -52,6 +70,15 @@ impl Tensor {
 
     /// The largest values of `[n, c, d, h, w]` over a grid of `size` windows, as in [`Tensor::adaptive_avg_pool3d`]. Of equal
     /// ones the first takes the gradient.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 8.0, 1.0, &device)?.reshape([1, 1, 2, 2, 2]);
+    /// assert_eq!(x.adaptive_max_pool3d([2, 1, 1]).to_vec::<f32>()?, [3.0, 7.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn adaptive_max_pool3d(&self, size: [usize; 3]) -> Self {
         Self::guard("adaptive_max_pool3d", &[self], Location::caller(), |n| {

@@ -83,25 +83,70 @@ impl FoldOptions {
 }
 
 impl Tensor {
-    /// The largest value of each window of `[n, c, l]`; of equal ones the first takes the gradient. NaN wins.
+    /// The largest value of each window of `[n, c, l]`: `out[i] = max_k x[i·stride - padding + k·dilation]`,
+    /// `(l + 2·padding - dilation·(kernel - 1) - 1) / stride + 1` of them. Of equal ones the first takes the gradient. NaN
+    /// wins.
+    ///
+    /// ```
+    /// # use wgrad::{Device, PoolNdOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0, 2.0, 5.0], [1, 1, 4], &device)?;
+    /// assert_eq!(x.max_pool1d(PoolNdOptions::cube(2)).to_vec::<f32>()?, [3.0, 5.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn max_pool1d(&self, options: PoolNdOptions<1>) -> Self {
         self.pool1d("max_pool1d", PoolOp::Max, options, Location::caller())
     }
 
-    /// The mean of each window of `[n, c, l]`.
+    /// The mean of each window of `[n, c, l]`: `out[i] = Σ_k x[i·stride - padding + k] / kernel`,
+    /// `(l + 2·padding - kernel) / stride + 1` of them. Without `count_include_pad` the divisor is the number of elements of x in
+    /// the window.
+    ///
+    /// ```
+    /// # use wgrad::{Device, PoolNdOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0, 2.0, 5.0], [1, 1, 4], &device)?;
+    /// let options = PoolNdOptions { stride: Some([1]), ..PoolNdOptions::cube(2) };
+    /// assert_eq!(x.avg_pool1d(options).to_vec::<f32>()?, [2.0, 2.5, 3.5]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn avg_pool1d(&self, options: PoolNdOptions<1>) -> Self {
         self.pool1d("avg_pool1d", PoolOp::Avg, options, Location::caller())
     }
 
-    /// The largest value of each window of `[n, c, d, h, w]`; of equal ones the first takes the gradient. NaN wins.
+    /// The largest value of each window of `[n, c, d, h, w]`, each axis as in [`Tensor::max_pool1d`]; of equal ones the first
+    /// takes the gradient. NaN wins.
+    ///
+    /// ```
+    /// # use wgrad::{Device, PoolNdOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 8.0, 1.0, &device)?.reshape([1, 1, 2, 2, 2]);
+    /// let options = PoolNdOptions { kernel: [2, 1, 2], ..PoolNdOptions::cube(2) };
+    /// assert_eq!(x.max_pool3d(options).to_vec::<f32>()?, [5.0, 7.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn max_pool3d(&self, options: PoolNdOptions<3>) -> Self {
         self.pool3d("max_pool3d", PoolOp::Max, options, Location::caller())
     }
 
-    /// The mean of each window of `[n, c, d, h, w]`.
+    /// The mean of each window of `[n, c, d, h, w]`, each axis as in [`Tensor::avg_pool1d`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, PoolNdOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::full([1, 1, 1, 1, 1], 8.0, &device)?;
+    /// let padded = PoolNdOptions { padding: [1; 3], ..PoolNdOptions::cube(2) };
+    /// assert_eq!(x.avg_pool3d(padded).item()?, 1.0);
+    /// assert_eq!(x.avg_pool3d(PoolNdOptions { count_include_pad: false, ..padded }).item()?, 8.0);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn avg_pool3d(&self, options: PoolNdOptions<3>) -> Self {
         self.pool3d("avg_pool3d", PoolOp::Avg, options, Location::caller())
@@ -157,6 +202,15 @@ impl Tensor {
 
     /// The largest values of `[n, c, h, w]` over a grid of `size` windows, as in [`Tensor::adaptive_avg_pool2d`]. Of equal
     /// ones the first takes the gradient.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 6.0, 1.0, &device)?.reshape([1, 1, 2, 3]);
+    /// assert_eq!(x.adaptive_max_pool2d([2, 1]).to_vec::<f32>()?, [2.0, 5.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn adaptive_max_pool2d(&self, size: [usize; 2]) -> Self {
         Self::guard("adaptive_max_pool2d", &[self], Location::caller(), |n| {
@@ -184,18 +238,48 @@ impl Tensor {
     }
 
     /// The mean over all positions: `[n, c, ..]` to `[n, c, 1, ..]`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 4.0, 1.0, &device)?.reshape([1, 1, 2, 2]);
+    /// assert_eq!(x.global_avg_pool().shape()?, [1, 1, 1, 1]);
+    /// assert_eq!(x.global_avg_pool().item()?, 1.5);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn global_avg_pool(&self) -> Self {
         Self::guard("global_avg_pool", &[self], Location::caller(), |n| Ok(self.mean(&positions(n[0])?, true)))
     }
 
     /// The largest value over all positions: `[n, c, ..]` to `[n, c, 1, ..]`. Equal ones share the gradient.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, -1.0, -2.0], [1, 2, 2], &device)?;
+    /// assert_eq!(x.global_max_pool().to_vec::<f32>()?, [5.0, -1.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn global_max_pool(&self) -> Self {
         Self::guard("global_max_pool", &[self], Location::caller(), |n| Ok(self.max(&positions(n[0])?, true)))
     }
 
     /// Windows as columns (im2col): `[n, c, h, w]` to `[n, c·kh·kw, oh·ow]`, as `torch.nn.functional.unfold`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, FoldOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 6.0, 1.0, &device)?.reshape([1, 1, 2, 3]);
+    /// let columns = x.unfold(FoldOptions::square(2));
+    /// assert_eq!(columns.shape()?, [1, 4, 2]);
+    /// assert_eq!(columns.t().to_vec::<f32>()?, [0.0, 1.0, 3.0, 4.0, 1.0, 2.0, 4.0, 5.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn unfold(&self, options: FoldOptions) -> Self {
         Self::guard("unfold", &[self], Location::caller(), |n| {
@@ -212,6 +296,16 @@ impl Tensor {
 
     /// The adjoint of [`Tensor::unfold`] (col2im): `[n, c·kh·kw, oh·ow]` to images `[n, c, h, w]` of `size`, where windows
     /// that overlap add up, as `torch.nn.functional.fold`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, FoldOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let columns = Tensor::ones([1, 4, 2], &device)?;
+    /// let y = columns.fold([2, 3], FoldOptions::square(2));
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 2.0, 1.0, 1.0, 2.0, 1.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn fold(&self, size: [usize; 2], options: FoldOptions) -> Self {
         Self::guard("fold", &[self], Location::caller(), |n| {

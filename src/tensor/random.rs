@@ -14,6 +14,16 @@ use std::panic::Location;
 impl Tensor {
     /// Uniform on `[low, high)`, f32: `low + (high - low)·u`, with u as in [`Tensor::rand`], and never `high`.
     ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::uniform([1000], -1.0, 3.0, &Generator::new(0), &device)?;
+    /// assert!(x.to_vec::<f32>()?.iter().all(|u| (-1.0..3.0).contains(u)));
+    /// assert!((x.mean((), false).item()? - 1.0).abs() < 0.2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Bounds that are not finite, not in order, or equal, as f32; as [`Tensor::random_bits`].
     pub fn uniform(shape: impl IntoShape, low: f64, high: f64, generator: &Generator, device: &Device) -> Result<Self> {
@@ -29,6 +39,16 @@ impl Tensor {
     }
 
     /// Normal with this mean and standard deviation, f32: `mean + std·n`, with n as in [`Tensor::randn`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::normal([1000], 5.0, 2.0, &Generator::new(0), &device)?;
+    /// assert!((x.mean((), false).item()? - 5.0).abs() < 0.2);
+    /// assert!((x.std((), 1, false).item()? - 2.0).abs() < 0.2);
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// A standard deviation that is negative or NaN; as [`Tensor::random_bits`].
@@ -70,6 +90,15 @@ impl Tensor {
 
     /// Integers on `low..high`, i32, bit-equal on every device. The bias is below 2⁻³².
     ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let dice = Tensor::randint([100], 1, 7, &Generator::new(0), &device)?.to_vec::<i32>()?;
+    /// assert_eq!((dice.iter().min(), dice.iter().max()), (Some(&1), Some(&6)));
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Bounds that are not in order, or more than `i32::MAX` apart; as [`Tensor::random_bits`].
     pub fn randint(shape: impl IntoShape, low: i32, high: i32, generator: &Generator, device: &Device) -> Result<Self> {
@@ -90,6 +119,16 @@ impl Tensor {
 
     /// `0..n` in random order, i32, equal on every device. It is made on the host: an exact Fisher-Yates shuffle.
     ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let mut order = Tensor::permutation(5, &Generator::new(0), &device)?.to_vec::<i32>()?;
+    /// order.sort();
+    /// assert_eq!(order, [0, 1, 2, 3, 4]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// More than `i32::MAX` numbers; out of memory.
     pub fn permutation(n: usize, generator: &Generator, device: &Device) -> Result<Self> {
@@ -106,6 +145,16 @@ impl Tensor {
     ///
     /// By the largest of `x - ln(-ln u)` with u on a grid of 2⁻²³, so that choices below 1e-6 or so are coarse. Devices agree
     /// but where two are within rounding. Source: Gumbel, 1954.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let p = Tensor::from_slice(&[0.0f32, 1.0, 0.5, 0.5], [2, 2], &device)?;
+    /// let drawn = p.log().categorical(1, &Generator::new(0)).to_vec::<i32>()?;
+    /// assert!(drawn[0] == 1 && [0, 1].contains(&drawn[1]));
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn categorical(&self, axis: isize, generator: &Generator) -> Self {
         Self::guard("categorical", &[self], Location::caller(), |n| {

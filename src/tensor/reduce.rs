@@ -23,25 +23,64 @@ impl Tensor {
         self.reduce("sum", ReduceOp::Sum, axes.into_axes(), keepdim, Location::caller())
     }
 
-    /// Π over `axes`.
+    /// The product of the elements, Π x, over `axes` (`()` for all); 1 for none.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
+    /// assert_eq!(x.prod(1, false).to_vec::<f32>()?, [5.0, 21.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn prod(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         self.reduce("prod", ReduceOp::Prod, axes.into_axes(), keepdim, Location::caller())
     }
 
-    /// The largest over `axes`; NaN if any is. Equal maxima share the gradient.
+    /// The largest over `axes` (`()` for all), max x; NaN if any is. Equal maxima share the gradient. Refuses axes without
+    /// elements.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
+    /// assert_eq!(x.max(1, false).to_vec::<f32>()?, [5.0, 7.0]);
+    /// assert_eq!(x.max((), true).shape()?, [1, 1]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn max(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         self.reduce("max", ReduceOp::Max, axes.into_axes(), keepdim, Location::caller())
     }
 
-    /// The smallest over `axes`; NaN if any is. Equal minima share the gradient.
+    /// The smallest over `axes` (`()` for all), min x; NaN if any is. Equal minima share the gradient. Refuses axes without
+    /// elements.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
+    /// assert_eq!(x.min(0, false).to_vec::<f32>()?, [1.0, 3.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn min(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         self.reduce("min", ReduceOp::Min, axes.into_axes(), keepdim, Location::caller())
     }
 
-    /// The arithmetic mean over `axes`; NaN for none.
+    /// The arithmetic mean over `axes` (`()` for all), `Σ x / count`; NaN for none.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
+    /// assert_eq!(x.mean(0, false).to_vec::<f32>()?, [4.0, 4.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn mean(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         let (at, axes) = (Location::caller(), axes.into_axes());
@@ -54,6 +93,15 @@ impl Tensor {
     }
 
     /// The variance over `axes`: `Σ(x - mean)² / (count - correction)`; a correction of 1 makes it unbiased.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0], [2], &device)?;
+    /// assert_eq!((x.var(0, 1, false).item()?, x.var(0, 0, false).item()?), (2.0, 1.0));
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn var(&self, axes: impl IntoAxes, correction: usize, keepdim: bool) -> Self {
         let (at, axes) = (Location::caller(), axes.into_axes());
@@ -70,12 +118,31 @@ impl Tensor {
 
     /// I32 index of the first largest element over `axes` (`()` for all); NaN counts as the largest. Over several axes it is
     /// the linear index within them, in row-major order.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
+    /// assert_eq!(x.argmax(1, false).to_vec::<i32>()?, [1, 0]);
+    /// assert_eq!(x.argmax((), false).item()?, 2.0);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn argmax(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         self.arg_reduce("argmax", ReduceOp::Max, axes.into_axes(), keepdim, Location::caller())
     }
 
     /// I32 index of the first smallest element over `axes`, as [`Tensor::argmax`]; NaN counts as the smallest.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
+    /// assert_eq!(x.argmin(0, false).to_vec::<i32>()?, [0, 1]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn argmin(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         self.arg_reduce("argmin", ReduceOp::Min, axes.into_axes(), keepdim, Location::caller())
@@ -134,6 +201,17 @@ impl Tensor {
 
     /// `(x - mean) / √(variance + eps)` with mean and population variance over `axes`, and those two (axes kept with
     /// length 1). The gradient with respect to x accounts for mean and variance.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0], [1, 2], &device)?;
+    /// let (y, mean, variance) = x.normalize(&[1], 0.0);
+    /// assert_eq!((mean.item()?, variance.item()?), (3.0, 4.0));
+    /// assert_eq!(format!("{:.4?}", y.to_vec::<f32>()?), "[-1.0000, 1.0000]");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn normalize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
         let at = Location::caller();

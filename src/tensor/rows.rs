@@ -11,12 +11,30 @@ use std::panic::Location;
 
 impl Tensor {
     /// `eˣ / Σ eˣ` along an axis, stable. A slice of only -∞ gives zeros.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1000.0f32, 1000.0, f32::NEG_INFINITY], [3], &device)?;
+    /// assert_eq!(x.softmax(0).to_vec::<f32>()?, [0.5, 0.5, 0.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn softmax(&self, axis: isize) -> Self {
         self.softmax_of("softmax", axis, false, Location::caller())
     }
 
     /// `x - ln Σ eˣ` along an axis, stable. A slice of only -∞ stays -∞.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[0.0f32, 1000.0], [2], &device)?;
+    /// assert_eq!(x.log_softmax(0).to_vec::<f32>()?, [-1000.0, 0.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn log_softmax(&self, axis: isize) -> Self {
         self.softmax_of("log_softmax", axis, true, Location::caller())
@@ -40,6 +58,17 @@ impl Tensor {
     /// `-log_softmax(logits)[i, labels[i]]`. Take `.mean((), false)` of it for the usual loss.
     ///
     /// Labels that were made on the host are checked against `0..c`; labels that a device computed are clamped.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let p = Tensor::from_slice(&[0.25f32, 0.75, 0.5, 0.5], [2, 2], &device)?;
+    /// let labels = Tensor::from_slice(&[1, 0], [2], &device)?;
+    /// let losses = p.log().cross_entropy(&labels).to_vec::<f32>()?; // -ln 0.75 and -ln 0.5
+    /// assert_eq!(format!("{losses:.4?}"), "[0.2877, 0.6931]");
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn cross_entropy(&self, labels: &Self) -> Self {
         let labels = as_index(labels);
@@ -66,6 +95,16 @@ impl Tensor {
     /// several times.
     ///
     /// Indices that were made on the host are checked against `0..rows`; indices that a device computed are clamped.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let table = Tensor::arange(0.0, 6.0, 1.0, &device)?.reshape([3, 2]);
+    /// let index = Tensor::from_slice(&[2, 2, 0], [3], &device)?;
+    /// assert_eq!(table.gather_rows(&index).to_vec::<f32>()?, [4.0, 5.0, 4.0, 5.0, 0.0, 1.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn gather_rows(&self, index: &Self) -> Self {
         let index = as_index(index);
@@ -87,6 +126,16 @@ impl Tensor {
 
     /// The adjoint of [`Tensor::gather_rows`]: `[n, d]` and an index `[n]` give `[rows, d]`, where rows with one index add
     /// up in a fixed order.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let rows = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0], [3, 2], &device)?;
+    /// let index = Tensor::from_slice(&[0, 2, 0], [3], &device)?;
+    /// assert_eq!(rows.scatter_add_rows(3, &index).to_vec::<f32>()?, [6.0, 8.0, 0.0, 0.0, 3.0, 4.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn scatter_add_rows(&self, rows: usize, index: &Self) -> Self {
         let index = as_index(index);

@@ -32,6 +32,15 @@ impl Tensor {
     }
 
     /// `out[i] = x[0] · .. · x[i]` along an axis. The gradient is right where elements are 0, too.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [4], &device)?;
+    /// assert_eq!(x.cumprod(0).to_vec::<f32>()?, [1.0, 2.0, 6.0, 24.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn cumprod(&self, axis: isize) -> Self {
         self.scan("cumprod", Scan::Prod, axis, Location::caller())

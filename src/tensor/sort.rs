@@ -28,6 +28,16 @@ impl Tensor {
     }
 
     /// The indices of [`Tensor::sort`]: i32.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[3, 1, 2, 1], [4], &device)?;
+    /// assert_eq!(x.argsort(0, false).to_vec::<i32>()?, [1, 3, 2, 0]);
+    /// assert_eq!(x.argsort(0, true).to_vec::<i32>()?, [0, 2, 1, 3]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn argsort(&self, axis: isize, descending: bool) -> Self {
         self.ordered("argsort", axis, descending, None, Location::caller()).1
@@ -35,6 +45,17 @@ impl Tensor {
 
     /// The `k` largest elements along an axis, largest first, and the i32 indices they come from. Of equal elements the first
     /// are taken (in PyTorch, any). NaN counts as the largest.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[3.0f32, 9.0, 1.0, 7.0], [4], &device)?;
+    /// let (values, indices) = x.topk(2, 0);
+    /// assert_eq!(values.to_vec::<f32>()?, [9.0, 7.0]);
+    /// assert_eq!(indices.to_vec::<i32>()?, [1, 3]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn topk(&self, k: usize, axis: isize) -> (Self, Self) {
         self.ordered("topk", axis, true, Some(k), Location::caller())

@@ -29,6 +29,15 @@ impl Tensor {
     }
 
     /// Bool: any element over `axes` is other than 0 (NaN is); false for none.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[0.0f32, 0.0, 0.0, 2.0], [2, 2], &device)?;
+    /// assert_eq!(x.any(1, false).to_vec::<bool>()?, [false, true]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn any(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         let axes = axes.into_axes();
@@ -39,6 +48,15 @@ impl Tensor {
     }
 
     /// Bool: no element over `axes` is 0; true for none.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 0.0, 3.0, 2.0], [2, 2], &device)?;
+    /// assert_eq!(x.all(1, false).to_vec::<bool>()?, [false, true]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn all(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         let axes = axes.into_axes();
@@ -49,6 +67,15 @@ impl Tensor {
     }
 
     /// I32: how many elements over `axes` are other than 0.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[0.0f32, f32::NAN, 0.0, 2.0], [4], &device)?;
+    /// assert_eq!(x.count_nonzero((), false).item()?, 2.0);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn count_nonzero(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         let axes = axes.into_axes();
@@ -58,6 +85,15 @@ impl Tensor {
     }
 
     /// `ln Σ eˣ` over `axes`, stable; -∞ for none, and for only -∞ (there with gradient 0), ∞ if any is ∞.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1000.0f32, 1000.0], [2], &device)?;
+    /// assert!((x.logsumexp(0, false).item()? - (1000.0 + 2f64.ln())).abs() < 1e-3);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn logsumexp(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
         let axes = axes.into_axes();
@@ -81,6 +117,16 @@ impl Tensor {
     /// The p-norm over `axes`: `(Σ |x|ᵖ)^(1/p)` for p above 0, the largest `|x|` for p = ∞, and the number of elements other
     /// than 0 for p = 0 (whose gradient is 0). The gradient with respect to elements that are 0, and that of a norm that is 0,
     /// is 0.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[3.0f32, -4.0], [2], &device)?;
+    /// assert_eq!((x.norm(2.0, 0, false).item()?, x.norm(1.0, 0, false).item()?), (5.0, 7.0));
+    /// assert_eq!(x.norm(f64::INFINITY, 0, false).item()?, 4.0);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn norm(&self, p: f64, axes: impl IntoAxes, keepdim: bool) -> Self {
         let axes = axes.into_axes();

@@ -63,7 +63,20 @@ impl PoolOptions {
 
 impl Tensor {
     /// 2-D cross-correlation: images `[n, ci, h, w]` with weights `[co, ci/groups, kh, kw]` give `[n, co, oh, ow]`,
-    /// `oh = (h + 2·padding - dilation·(kh - 1) - 1) / stride + 1`. `bias` is `[co]`.
+    /// `oh = (h + 2·padding - dilation·(kh - 1) - 1) / stride + 1`. `bias` is `[co]`. For one group, with zeros outside x,
+    /// `out[o, i, j] = bias[o] + Σ weight[o, c, p, q] · x[c, i·stride - padding + p·dilation, j·stride - padding + q·dilation]`
+    /// over the channels c and the taps p, q.
+    ///
+    /// ```
+    /// # use wgrad::{ConvOptions, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 9.0, 1.0, &device)?.reshape([1, 1, 3, 3]);
+    /// let w = Tensor::from_slice(&[1.0f32, 0.0, 0.0, 10.0], [1, 1, 2, 2], &device)?;
+    /// let y = x.conv2d(&w, None, ConvOptions::default());
+    /// assert_eq!(y.to_vec::<f32>()?, [40.0, 51.0, 73.0, 84.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn conv2d(&self, weight: &Self, bias: Option<&Self>, options: ConvOptions) -> Self {
         let at = Location::caller();
@@ -119,13 +132,33 @@ impl Tensor {
         out + bias.reshape([1, channels, 1, 1])
     }
 
-    /// The largest value of each window; of equal ones the first takes the gradient. NaN wins.
+    /// The largest value of each window of `[n, c, h, w]`, each axis as in [`Tensor::max_pool1d`]; of equal ones the first
+    /// takes the gradient. NaN wins.
+    ///
+    /// ```
+    /// # use wgrad::{Device, PoolOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 16.0, 1.0, &device)?.reshape([1, 1, 4, 4]);
+    /// assert_eq!(x.max_pool2d(PoolOptions::square(2)).to_vec::<f32>()?, [5.0, 7.0, 13.0, 15.0]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn max_pool2d(&self, options: PoolOptions) -> Self {
         self.pool("max_pool2d", PoolOp::Max, options, Location::caller())
     }
 
-    /// The mean of each window.
+    /// The mean of each window of `[n, c, h, w]`, each axis as in [`Tensor::avg_pool1d`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, PoolOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 16.0, 1.0, &device)?.reshape([1, 1, 4, 4]);
+    /// assert_eq!(x.avg_pool2d(PoolOptions::square(2)).to_vec::<f32>()?, [2.5, 4.5, 10.5, 12.5]);
+    /// assert_eq!(x.avg_pool2d(PoolOptions::square(3).stride(1)).shape()?, [1, 1, 2, 2]);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn avg_pool2d(&self, options: PoolOptions) -> Self {
         self.pool("avg_pool2d", PoolOp::Avg, options, Location::caller())

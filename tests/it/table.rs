@@ -141,24 +141,24 @@ pub fn ops() -> BTreeMap<&'static str, Mark> {
     table
 }
 
-/// The ops that a file declares, and whether each is documented: public functions that return tensors, and the rows of the
-/// macros that make elementwise methods.
+/// The ops that a file declares, and whether each is documented with an example: public functions that return tensors, and the
+/// rows of the macros that make elementwise methods, whose examples stand behind `=>`.
 fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
     let lines: Vec<&str> = text.lines().collect();
     let mut in_macro = false;
+    // An op of two homes, the losses and `Tensor`, needs an example in both.
+    let mut declare = |name, documented| *found.entry(name).or_insert(true) &= documented;
     for (i, line) in lines.iter().enumerate() {
         let word: String =
             line.trim_start().trim_start_matches("pub fn ").chars().take_while(|&c| c.is_alphanumeric() || c == '_').collect();
-        let documented = lines[..i]
-            .iter()
-            .rev()
-            .find(|l| !l.trim_start().starts_with("#["))
-            .is_some_and(|l| l.trim_start().starts_with("///"));
+        let above = lines[..i].iter().rev().map(|l| l.trim_start()).skip_while(|l| l.starts_with("#["));
+        let doc: Vec<&str> = above.take_while(|l| l.starts_with("///")).collect();
+        let example = doc.contains(&"/// ```") && doc.iter().any(|l| l.contains("assert"));
         match *line {
             "unary! {" | "binary! {" => in_macro = true,
             "}" => in_macro = false,
-            _ if in_macro && line.ends_with(';') => {
-                found.insert(word, documented);
+            _ if in_macro && line.ends_with(';') && !line.contains("///") => {
+                declare(word, !doc.is_empty() && (example || line.contains("=>")))
             }
             _ if line.trim_start().starts_with("pub fn ") && !word.is_empty() => {
                 // A signature ends at its brace, which may lie some lines below.
@@ -168,7 +168,7 @@ fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
                 if ["Self", "Result<Self>", "Result<Vec<Self>>", "Result<Tensor>"].contains(&result)
                     || result.starts_with("(Self")
                 {
-                    found.insert(word, documented);
+                    declare(word, example);
                 }
             }
             _ => {}
@@ -210,8 +210,22 @@ fn the_table_holds_every_op_and_no_other() {
     assert!(missing.is_empty(), "declared in the source and not in the table: {missing:?}");
     let stale: Vec<&&str> = table.keys().chain(&not_ops).filter(|n| !declared.contains_key(**n)).collect();
     assert!(stale.is_empty(), "in the table and not in the source: {stale:?}");
-    let undocumented: Vec<_> = declared.iter().filter(|(_, documented)| !**documented).collect();
-    assert!(undocumented.is_empty(), "without documentation: {undocumented:?}");
+    let undocumented: Vec<_> = declared.iter().filter(|(_, documented)| !**documented).map(|(name, _)| name).collect();
+    assert!(undocumented.is_empty(), "without a documented example: {undocumented:?}");
+}
+
+#[test]
+fn an_op_without_an_example_counts_as_undocumented() {
+    let text = "unary! {\n/// `-x`.\nneg: Neg;\n/// `x²`.\nsquare: Square, [2] => [4];\nabs: Abs, [-1] => [1];\n}\n\
+        /// `eˣ`.\n#[track_caller]\npub fn exp(&self) -> Self {\n}\n\
+        /// `ln x`.\n///\n/// ```\n/// assert!(true);\n/// ```\n#[track_caller]\npub fn log(&self) -> Self {\n}\n";
+    let mut found = BTreeMap::new();
+    declared_in(text, &mut found);
+    let documented: Vec<&str> = found.iter().filter(|(_, documented)| **documented).map(|(name, _)| &name[..]).collect();
+    assert_eq!((documented, found.len()), (vec!["log", "square"], 5));
+    // A second op of the name, without one.
+    declared_in("/// Of rows.\npub fn log(&self) -> Self {\n}\n", &mut found);
+    assert!(!found["log"]);
 }
 
 #[test]

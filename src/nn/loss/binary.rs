@@ -47,6 +47,17 @@ pub fn binary_cross_entropy(probability: &Tensor, target: &Tensor, reduction: Re
 /// [`binary_cross_entropy`] of `sigmoid(logits)`, stable for large logits: `(1 - t)·x + (1 + (w - 1)·t)·ln(1 + e⁻ˣ)`, with
 /// `w` the weight of positive targets, which broadcasts (1 without).
 ///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, binary_cross_entropy_with_logits}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&[0.0f32, 200.0], [2], &device)?;
+/// let t = Tensor::from_slice(&[1.0f32, 0.0], [2], &device)?;
+/// let losses = binary_cross_entropy_with_logits(&x, &t, None, Reduction::None)?;
+/// assert_eq!(format!("{:.4?}", losses.to_vec::<f32>()?), "[0.6931, 200.0000]");
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// The shapes or dtypes differ; a weight that does not broadcast to the logits' shape.
 #[track_caller]
@@ -81,6 +92,17 @@ pub fn binary_cross_entropy_with_logits(
 /// the target (p for 1, 1 - p for 0), and `a` is `alpha` for 1 and `1 - alpha` for 0 (1 without). Usual are an alpha of 0.25
 /// and a gamma of 2. Source: Lin et al., ICCV 2017; torchvision's `sigmoid_focal_loss`.
 ///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, focal}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let x = Tensor::zeros([2], &device)?;
+/// let t = Tensor::from_slice(&[1.0f32, 0.0], [2], &device)?;
+/// let losses = focal(&x, &t, Some(0.25), 2.0, Reduction::None)?; // a·0.5²·ln 2
+/// assert_eq!(format!("{:.4?}", losses.to_vec::<f32>()?), "[0.0433, 0.1300]");
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// The shapes or dtypes differ; a gamma below 0; an alpha outside 0..=1.
 #[track_caller]
@@ -104,6 +126,16 @@ pub fn focal(logits: &Tensor, target: &Tensor, alpha: Option<f64>, gamma: f64, r
 }
 
 /// `max(0, 1 - t·x)` of scores and targets of 1 or -1, of one shape.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, hinge}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&[0.5f32, 2.0, 1.0], [3], &device)?;
+/// let t = Tensor::from_slice(&[1.0f32, 1.0, -1.0], [3], &device)?;
+/// assert_eq!(hinge(&x, &t, Reduction::None)?.to_vec::<f32>()?, [0.5, 0.0, 2.0]);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// The shapes or dtypes differ.

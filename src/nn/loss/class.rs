@@ -10,6 +10,16 @@ use std::panic::Location;
 
 /// `-log_softmax(logits)[i, labels[i]]` for logits `[n, classes]` and I32 labels `[n]`. [`cross_entropy_with`] takes more.
 ///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, cross_entropy}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let logits = Tensor::zeros([2, 4], &device)?;
+/// let labels = Tensor::from_slice(&[0, 3], [2], &device)?;
+/// assert!((cross_entropy(&logits, &labels, Reduction::Mean)?.item()? - 4f64.ln()).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// Shapes or dtypes that do not fit; labels from the host outside `0..classes`.
 #[track_caller]
@@ -94,6 +104,17 @@ pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntro
 /// `-w[labels]·log_probabilities[.., labels, ..]` for log-probabilities `[n, classes, ..]`, integer labels `[n, ..]` and a
 /// weight a class `[classes]` (1 without). Samples with the label `ignore_index` do not count. The mean is weighted.
 ///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, nll}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let log_p = Tensor::from_slice(&[-1.0f32, -2.0, -3.0, -4.0], [2, 2], &device)?;
+/// let labels = Tensor::from_slice(&[1, 0], [2], &device)?;
+/// let weight = Tensor::from_slice(&[1.0f32, 3.0], [2], &device)?;
+/// assert_eq!(nll(&log_p, &labels, Some(&weight), None, Reduction::Mean)?.item()?, (3.0 * 2.0 + 1.0 * 3.0) / (3.0 + 1.0));
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// Shapes or dtypes that do not fit; labels from the host that are neither ignored nor in `0..classes`.
 #[track_caller]
@@ -122,6 +143,16 @@ pub fn nll(
 }
 
 /// The share of rows of logits `[n, classes]` whose largest element stands at their label, as an F32 scalar.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::accuracy};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let logits = Tensor::from_slice(&[0.0f32, 9.0, 5.0, 1.0], [2, 2], &device)?;
+/// let labels = Tensor::from_slice(&[1, 1], [2], &device)?;
+/// assert_eq!(accuracy(&logits, &labels)?.item()?, 0.5);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// Shapes or dtypes that do not fit.

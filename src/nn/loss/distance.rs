@@ -7,6 +7,16 @@ use std::panic::Location;
 
 /// For distances `x` and targets 1 (similar) or -1: `x` for 1, `max(0, margin - x)` for -1. PyTorch's default margin is 1.
 ///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, hinge_embedding}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&[0.25f32, 0.25, 4.0], [3], &device)?;
+/// let t = Tensor::from_slice(&[1.0f32, -1.0, -1.0], [3], &device)?;
+/// assert_eq!(hinge_embedding(&x, &t, 1.0, Reduction::None)?.to_vec::<f32>()?, [0.25, 0.75, 0.0]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// The shapes or dtypes differ.
 #[track_caller]
@@ -20,6 +30,17 @@ pub fn hinge_embedding(distance: &Tensor, target: &Tensor, margin: f64, reductio
 
 /// `max(0, margin - t·(a - b))`, with targets of 1 where `a` should be the larger and -1 where `b`; all of one shape.
 /// PyTorch's default margin is 0.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, margin_ranking}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let a = Tensor::from_slice(&[3.0f32, 1.0], [2], &device)?;
+/// let b = Tensor::from_slice(&[1.0f32, 3.0], [2], &device)?;
+/// let losses = margin_ranking(&a, &b, &a.ones_like(), 0.5, Reduction::None)?;
+/// assert_eq!(losses.to_vec::<f32>()?, [0.0, 2.5]);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// The shapes or dtypes differ.
@@ -85,6 +106,18 @@ pub fn triplet_margin(anchor: &Tensor, positive: &Tensor, negative: &Tensor, opt
 /// `1 - cos` for targets of 1, `max(0, cos - margin)` for -1, with the cosine of vectors along the last axis: `[n, d]`,
 /// `[n, d]` and `[n]`, or `[d]`, `[d]` and a scalar. `cos = Σ a·b / √((Σ a² + 1e-12)·(Σ b² + 1e-12))`. PyTorch's default
 /// margin is 0.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, cosine_embedding}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let a = Tensor::from_slice(&[1.0f32, 0.0, 1.0, 0.0], [2, 2], &device)?;
+/// let b = Tensor::from_slice(&[0.0f32, 2.0, 2.0, 0.0], [2, 2], &device)?;
+/// let t = Tensor::from_slice(&[1.0f32, -1.0], [2], &device)?;
+/// let losses = cosine_embedding(&a, &b, &t, 0.25, Reduction::None)?;
+/// assert_eq!(format!("{:.4?}", losses.to_vec::<f32>()?), "[1.0000, 0.7500]");
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// Shapes or dtypes that do not fit.

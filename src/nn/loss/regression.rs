@@ -7,6 +7,16 @@ use std::panic::Location;
 
 /// Squared error `(prediction - target)²` of two tensors of one shape.
 ///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, mse}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+/// let t = Tensor::from_slice(&[1.0f32, 4.0], [2], &device)?;
+/// assert_eq!(mse(&x, &t, Reduction::Mean)?.item()?, 2.0);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// The shapes or dtypes differ.
 #[track_caller]
@@ -16,6 +26,16 @@ pub fn mse(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result
 
 /// Absolute error `|prediction - target|` of two tensors of one shape; the gradient at 0 is 0.
 ///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, l1}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+/// let t = Tensor::from_slice(&[3.0f32, 1.0], [2], &device)?;
+/// assert_eq!(l1(&x, &t, Reduction::Sum)?.item()?, 3.0);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
 /// The shapes or dtypes differ.
 #[track_caller]
@@ -24,6 +44,16 @@ pub fn l1(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result<
 }
 
 /// With `d = |prediction - target|`: `d²/2` up to `delta`, `delta·(d - delta/2)` beyond. PyTorch's default delta is 1.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, huber}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&[0.5f32, -3.0], [2], &device)?;
+/// let losses = huber(&x, &x.zeros_like(), 1.0, Reduction::None)?;
+/// assert_eq!(losses.to_vec::<f32>()?, [0.125, 2.5]);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// The shapes or dtypes differ; a delta that is not above 0.
@@ -39,6 +69,16 @@ pub fn huber(prediction: &Tensor, target: &Tensor, delta: f64, reduction: Reduct
 
 /// With `d = |prediction - target|`: `d²/(2·beta)` up to `beta`, `d - beta/2` beyond; [`l1`] for a beta of 0. PyTorch's
 /// default beta is 1.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, smooth_l1}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let x = Tensor::from_slice(&[1.0f32, 3.0], [2], &device)?;
+/// let losses = smooth_l1(&x, &x.zeros_like(), 2.0, Reduction::None)?;
+/// assert_eq!(losses.to_vec::<f32>()?, [0.25, 2.0]);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// The shapes or dtypes differ; a beta below 0.
@@ -58,6 +98,17 @@ pub fn smooth_l1(prediction: &Tensor, target: &Tensor, beta: f64, reduction: Red
 /// The Kullback-Leibler divergence's terms `t·(ln t - log_prediction)`, where `t` is `target`, or `exp(target)` with
 /// `log_target`; a `t` of 0 contributes 0. The usual divergence is the sum, divided by the number of distributions
 /// (PyTorch's `batchmean`); `Reduction::Mean` divides by the number of elements.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{Reduction, kl_div}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let q = Tensor::full([1, 2], 0.5, &device)?;
+/// let p = Tensor::from_slice(&[1.0f32, 0.0], [1, 2], &device)?;
+/// let divergence = kl_div(&q.log(), &p, false, Reduction::Sum)?; // 1·ln(1 / 0.5) + 0
+/// assert!((divergence.item()? - 2f64.ln()).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// The shapes or dtypes differ.
