@@ -117,17 +117,6 @@ impl OptimCore {
         Ok(counts.known)
     }
 
-    /// Sets the step count of entry `i`, as a checkpoint says.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    pub fn set_steps(&mut self, i: usize, steps: u64) -> Result<()> {
-        let mut counts = lock(&self.counts);
-        counts.settle(0)?;
-        counts.steps[i] = steps;
-        Ok(())
-    }
-
     /// How many state arrays each parameter has.
     pub fn states(&self) -> usize {
         self.rule.states()
@@ -251,22 +240,38 @@ impl OptimCore {
         self.device.read(&self.state_storage(i, state)?, param.dtype(), param.shape().numel())
     }
 
-    /// Overwrites a state array of entry `i`.
+    /// Overwrites state arrays, each with its entry and its number, and the step counts of all entries, as a checkpoint says.
     ///
     /// # Errors
-    /// Another number or type of elements; whatever the device reports.
-    pub fn set_state(&self, i: usize, state: usize, data: HostData) -> Result<()> {
-        let param = &self.params[i];
-        let numel = param.shape().numel();
-        let typed = matches!((&data, param.dtype()), (HostData::F32(_), DType::F32) | (HostData::F64(_), DType::F64));
-        if data.len() != numel || !typed {
-            let reason =
-                format!("state {state} of {} needs {numel} elements of {}, not {}", param.name(), param.dtype(), data.len());
-            return Err(Error::argument("set_state", reason, "load the state of the same model and optimizer"));
+    /// Another number or type of elements; whatever the device reports. Nothing has changed then.
+    pub fn restore(&mut self, states: Vec<(usize, usize, HostData)>, steps: &[u64]) -> Result<()> {
+        if steps.len() != self.params.len() {
+            return Err(Error::internal(format!("{} step counts for {} parameters", steps.len(), self.params.len())));
         }
-        let target = self.state_storage(i, state)?;
-        let source = self.device.upload(data)?;
-        self.device.copy(&source, &target)
+        lock(&self.counts).settle(0)?;
+        self.set_states(states)?;
+        lock(&self.counts).steps.copy_from_slice(steps);
+        Ok(())
+    }
+
+    /// Overwrites state arrays; uploads everything before the first one changes.
+    ///
+    /// # Errors
+    /// As [`OptimCore::restore`].
+    pub fn set_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
+        let mut copies = Vec::with_capacity(states.len());
+        for (i, state, data) in states {
+            let param = &self.params[i];
+            let numel = param.shape().numel();
+            let typed = matches!((&data, param.dtype()), (HostData::F32(_), DType::F32) | (HostData::F64(_), DType::F64));
+            if data.len() != numel || !typed {
+                let reason =
+                    format!("state {state} of {} needs {numel} elements of {}, not {}", param.name(), param.dtype(), data.len());
+                return Err(Error::argument("set_state", reason, "load the state of the same model and optimizer"));
+            }
+            copies.push((self.device.upload(data)?, self.state_storage(i, state)?));
+        }
+        copies.iter().try_for_each(|(source, target)| self.device.copy(source, target))
     }
 
     fn state_storage(&self, i: usize, state: usize) -> Result<Storage> {
@@ -290,16 +295,10 @@ impl OptimCore {
             return Ok(());
         }
         let states = self.states();
-        let kept = (0..self.params.len())
-            .map(|i| (0..states).map(|s| self.state(i, s)).collect::<Result<Vec<_>>>())
-            .collect::<Result<Vec<_>>>()?;
+        let each = (0..self.params.len()).flat_map(|i| (0..states).map(move |s| (i, s)));
+        let kept = each.map(|(i, s)| Ok((i, s, self.state(i, s)?))).collect::<Result<Vec<_>>>()?;
         self.adopt()?;
-        for (i, arrays) in kept.into_iter().enumerate() {
-            for (s, data) in arrays.into_iter().enumerate() {
-                self.set_state(i, s, data)?;
-            }
-        }
-        Ok(())
+        self.set_states(kept)
     }
 
     /// Makes the arenas and moves the parameters into them.
