@@ -7,6 +7,7 @@ mod formula;
 mod layers;
 mod models;
 mod modules;
+mod norms;
 mod optimizers;
 mod optimizers_more;
 mod regularize;
