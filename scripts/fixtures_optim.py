@@ -73,6 +73,13 @@ class Lamb:
 
 O = torch.optim
 OPTIMIZERS = {
+    "sgd_default": (O.SGD, dict()),
+    "adam_default": (O.Adam, dict()),
+    "adamw_default": (O.AdamW, dict()),
+    "rmsprop_default": (O.RMSprop, dict()),
+    "rmsprop_other": (O.RMSprop, dict(lr=0.005, alpha=0.9, eps=1e-4, weight_decay=0.1, momentum=0.5, maximize=True)),
+    "adagrad_default": (O.Adagrad, dict()),
+    "adagrad_other": (O.Adagrad, dict(lr=0.02, lr_decay=0.05, eps=1e-4, initial_accumulator_value=0.3, maximize=True)),
     "sgd_maximize": (O.SGD, dict(lr=0.05, momentum=0.9, dampening=0.3, weight_decay=0.01, maximize=True)),
     "adam_maximize": (O.Adam, dict(lr=0.01, weight_decay=0.1, maximize=True)),
     "adamw_amsgrad": (O.AdamW, dict(lr=0.01, weight_decay=0.1, amsgrad=True, betas=(0.8, 0.95), eps=1e-6)),

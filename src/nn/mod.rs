@@ -77,8 +77,8 @@ pub use loss::Reduction;
 pub use module::Module;
 pub use norm::{GroupNorm, LayerNorm, LayerNormConfig, RmsNorm};
 pub use pool::{
-    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, AvgPool3d, Flatten,
-    GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d, MaxPool3d, Unflatten,
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool1d,
+    AvgPool2d, AvgPool3d, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d, MaxPool3d, Unflatten,
 };
 pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn, RnnNonlinearity, Sequence, SequenceOptions};
 pub use residual::{ModuleList, Residual};

@@ -61,8 +61,7 @@ impl Ema {
         no_grad(|| {
             let old: Vec<Tensor> = self.params.iter().map(|p| p.tensor().detach()).collect();
             let new: Vec<Tensor> = self.averages.iter().map(|p| p.tensor().detach()).collect();
-            let pairs: Vec<(&Param, &Tensor)> =
-                self.params.iter().zip(&new).chain(self.averages.iter().zip(&old)).collect();
+            let pairs: Vec<(&Param, &Tensor)> = self.params.iter().zip(&new).chain(self.averages.iter().zip(&old)).collect();
             Param::set_all(&pairs)
         })?;
         self.swapped = !self.swapped;

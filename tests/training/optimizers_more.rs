@@ -3,8 +3,9 @@
 use crate::{close, device, fixture, host, upload, values};
 use wgrad::io::StateDict;
 use wgrad::optim::{
-    AdaDelta, AdaDeltaConfig, Adam, AdamConfig, AdamW, AdamWConfig, Adamax, AdamaxConfig, DecayMode, Lamb, LambConfig, Lion,
-    LionConfig, LossScaler, LossScalerConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, Sgd, SgdConfig,
+    AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Adamax, AdamaxConfig, DecayMode,
+    Lamb, LambConfig, Lion, LionConfig, LossScaler, LossScalerConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, RmsProp,
+    RmsPropConfig, Sgd, SgdConfig,
 };
 use wgrad::{Gradients, Param, Result, Tensor};
 
@@ -22,7 +23,20 @@ macro_rules! make {
     };
 }
 
-const ROWS: [(&str, Make); 17] = [
+const ROWS: [(&str, Make); 24] = [
+    ("sgd_default", make!(Sgd, SgdConfig {})),
+    ("adam_default", make!(Adam, AdamConfig {})),
+    ("adamw_default", make!(AdamW, AdamWConfig {})),
+    ("rmsprop_default", make!(RmsProp, RmsPropConfig {})),
+    (
+        "rmsprop_other",
+        make!(RmsProp, RmsPropConfig { lr: 0.005, alpha: 0.9, eps: 1e-4, weight_decay: 0.1, momentum: 0.5, maximize: true }),
+    ),
+    ("adagrad_default", make!(AdaGrad, AdaGradConfig {})),
+    (
+        "adagrad_other",
+        make!(AdaGrad, AdaGradConfig { lr: 0.02, lr_decay: 0.05, eps: 1e-4, initial_accumulator_value: 0.3, maximize: true }),
+    ),
     ("sgd_maximize", make!(Sgd, SgdConfig { lr: 0.05, momentum: 0.9, dampening: 0.3, weight_decay: 0.01, maximize: true })),
     ("adam_maximize", make!(Adam, AdamConfig { lr: 0.01, weight_decay: 0.1, maximize: true })),
     ("adamw_amsgrad", make!(AdamW, AdamWConfig { lr: 0.01, weight_decay: 0.1, amsgrad: true, betas: (0.8, 0.95), eps: 1e-6 })),
