@@ -133,8 +133,10 @@ impl OptimCore {
     pub fn step(&mut self, gradients: Gradients, coefficients: &mut dyn FnMut(usize, u64) -> Coefficients) -> Result<()> {
         self.reclaim()?;
         let mut active: Vec<Vec<(usize, usize, Arc<Node>)>> = vec![Vec::new(); self.stores.len()];
+        let limit = self.limit(&gradients);
         for (i, param) in self.params.iter().enumerate() {
-            let Some(gradient) = gradients.of_cell(param.id()).filter(|_| param.is_trainable()) else { continue };
+            let gradient = if limit.is_some() { gradients.unclipped(param.id()) } else { gradients.of_cell(param.id()) };
+            let Some(gradient) = gradient.filter(|_| param.is_trainable()) else { continue };
             let node = gradient.node()?;
             if node.shape != param.shape() || node.dtype != param.dtype() {
                 let reason = format!(
@@ -183,12 +185,15 @@ impl OptimCore {
                 for more in 0..variants as u64 {
                     // Slots that no count can select hold numbers too, which keeps them finite.
                     let slot = if gate.is_some() { ((counts.known + more) % VARIANTS as u64) as usize } else { 0 };
-                    numbers[entry * variants + slot] = coefficients(i, next.saturating_sub(more).max(1));
+                    let mut own = coefficients(i, next.saturating_sub(more).max(1));
+                    own.limit = limit.unwrap_or(0.0);
+                    numbers[entry * variants + slot] = own;
                 }
             }
             drop(numbers);
             let entries = entries.into_iter().map(|(entry, _, gradient)| (entry, gradient)).collect();
-            nodes.push(self.step_node(store, after.as_ref().map(|(gate, _)| gate.node()).transpose()?.cloned(), entries));
+            let gate = after.as_ref().map(|(gate, _)| gate.node()).transpose()?.cloned();
+            nodes.push(self.step_node(store, gate, limit.is_some(), entries));
         }
         drop(active);
         let after = after.map(|(_, after)| after);
@@ -221,12 +226,26 @@ impl OptimCore {
         })
     }
 
-    fn step_node(&self, store: &Arc<OptimStore>, gate: Option<Arc<Node>>, entries: Vec<(usize, Arc<Node>)>) -> Arc<Node> {
+    /// The limit of the gradients' norm, if the step can keep to it by itself: on a GPU, with all of them in one arena.
+    fn limit(&self, gradients: &Gradients) -> Option<f32> {
+        let trainable: Vec<u64> = self.params.iter().filter(|p| p.is_trainable()).map(Param::id).collect();
+        let one = !self.device.is_cpu() && self.stores.len() == 1;
+        #[allow(clippy::cast_possible_truncation, reason = "kernels compute in single precision")]
+        gradients.limit_of(trainable.into_iter()).filter(|_| one).map(|limit| limit as f32)
+    }
+
+    fn step_node(
+        &self,
+        store: &Arc<OptimStore>,
+        gate: Option<Arc<Node>>,
+        clipped: bool,
+        entries: Vec<(usize, Arc<Node>)>,
+    ) -> Arc<Node> {
         let payload = Payload::Store(store.clone());
         let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);
         // An arena has fewer than 2³² elements, and so entries.
         let listed = entries.iter().map(|e| e.0 as u32).collect();
-        let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), entries: listed };
+        let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), clipped, entries: listed };
         let inputs = std::iter::once(source).chain(gate).chain(entries.into_iter().map(|e| e.1)).collect();
         Node::new(op, inputs, Shape::SCALAR, DType::F32, &self.device, Payload::None, false)
     }
