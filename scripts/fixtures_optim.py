@@ -4,6 +4,7 @@
 optimizers_more: 25 steps of optimizers that fixtures.py leaves out, in f64.
     param.{i}, grad.{t}.{i}         inputs
     {config}.after{t}.{i}           parameters after steps 1 and 25
+    clipped_{config}.after{t}.{i}   as these, with gradients clipped to a norm of 5
 schedules: the learning rate of each step, as torch.optim.lr_scheduler gives it.
     {config}                        f64
     plateau.metrics                 what ReduceLROnPlateau is shown
@@ -73,6 +74,13 @@ class Lamb:
 
 O = torch.optim
 OPTIMIZERS = {
+    "sgd_default": (O.SGD, dict()),
+    "adam_default": (O.Adam, dict()),
+    "adamw_default": (O.AdamW, dict()),
+    "rmsprop_default": (O.RMSprop, dict()),
+    "rmsprop_other": (O.RMSprop, dict(lr=0.005, alpha=0.9, eps=1e-4, weight_decay=0.1, momentum=0.5, maximize=True)),
+    "adagrad_default": (O.Adagrad, dict()),
+    "adagrad_other": (O.Adagrad, dict(lr=0.02, lr_decay=0.05, eps=1e-4, initial_accumulator_value=0.3, maximize=True)),
     "sgd_maximize": (O.SGD, dict(lr=0.05, momentum=0.9, dampening=0.3, weight_decay=0.01, maximize=True)),
     "adam_maximize": (O.Adam, dict(lr=0.01, weight_decay=0.1, maximize=True)),
     "adamw_amsgrad": (O.AdamW, dict(lr=0.01, weight_decay=0.1, amsgrad=True, betas=(0.8, 0.95), eps=1e-6)),
@@ -92,6 +100,13 @@ OPTIMIZERS = {
     "lamb_other": (Lamb, dict(lr=0.02, betas=(0.8, 0.95), eps=1e-4, weight_decay=0.1, maximize=True)),
 }
 
+# Gradients are clipped to this norm first; those of most steps are below it.
+CLIPPED = {
+    "clipped_sgd": (O.SGD, dict(lr=0.05, momentum=0.9)),
+    "clipped_adam": (O.Adam, dict(lr=0.01, weight_decay=0.1)),
+}
+LIMIT = 5.0
+
 
 def optimizers():
     tensors = {}
@@ -102,12 +117,14 @@ def optimizers():
         for i, shape in enumerate(SHAPES):
             values = scale * rng(f"more.grad.{t}.{i}").standard_normal(shape)
             tensors[f"grad.{t}.{i}"] = torch.from_numpy(values.astype(np.float32))
-    for config, (make, options) in OPTIMIZERS.items():
+    for config, (make, options) in (OPTIMIZERS | CLIPPED).items():
         params = [torch.nn.Parameter(tensors[f"param.{i}"].double()) for i in range(len(SHAPES))]
         optimizer = make(params, **options)
         for t in range(1, STEPS + 1):
             for i, p in enumerate(params):
                 p.grad = tensors[f"grad.{t}.{i}"].double()
+            if config in CLIPPED:
+                torch.nn.utils.clip_grad_norm_(params, LIMIT)
             optimizer.step()
             if t in (1, STEPS):
                 for i, p in enumerate(params):

@@ -62,6 +62,23 @@ impl Cell {
         }
     }
 
+    /// Takes back an assignment that has not run, if it is still the newest; `before` is what the cell read ahead of it.
+    fn retract(&self, assign: &Node, before: &Arc<Node>) {
+        let mut state = lock(&self.state);
+        let Payload::Cell(_, version) = &assign.payload else { return };
+        if state.head_version != *version || assign.state().assigned {
+            return;
+        }
+        state.head_version -= 1;
+        state.head = Arc::downgrade(before);
+        drop(state);
+        if before.op == Op::Assign && !before.state().assigned {
+            self.device.add_pending(self.id, before.clone());
+        } else {
+            self.device.remove_pending(self.id);
+        }
+    }
+
     /// The name for messages.
     pub fn name(&self) -> String {
         let name = lock(&self.name).clone();
@@ -221,8 +238,44 @@ impl Param {
     /// # Errors
     /// Another shape, dtype or device; evaluation errors.
     pub fn set(&self, value: &Tensor) -> Result<()> {
-        let assign = self.assign_node(value)?;
-        crate::eval::evaluate(&[assign])
+        Self::set_all(&[(self, value)])
+    }
+
+    /// Replaces several parameters' values now: all of them, or none if anything fails. All must be on one device.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Param, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let device = Device::cpu()?;
+    /// let (a, b) = (Param::new(&Tensor::zeros([2], &device)?)?, Param::new(&Tensor::zeros([3], &device)?)?);
+    /// let one = Tensor::ones([2], &device)?;
+    /// assert!(Param::set_all(&[(&a, &one), (&b, &one)]).is_err());
+    /// assert_eq!(a.tensor().to_vec::<f32>()?, [0.0, 0.0]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Another shape, dtype or device; evaluation errors. No parameter has changed then.
+    pub fn set_all(values: &[(&Self, &Tensor)]) -> Result<()> {
+        let mut assigned: Vec<(&Arc<Cell>, Arc<Node>, Arc<Node>)> = Vec::with_capacity(values.len());
+        let outcome = values.iter().try_for_each(|(param, value)| {
+            if param.device() != values[0].0.device() {
+                let (first, other) = (values[0].0, param);
+                let reason = format!("{} is on {} and {} on {}", first.name(), first.device(), other.name(), other.device());
+                return Err(Error::argument("Param::set_all", reason, "set the parameters of one device at a time"));
+            }
+            let before = param.cell().head();
+            assigned.push((param.cell(), before, param.assign_node(value)?));
+            Ok(())
+        });
+        let roots: Vec<Arc<Node>> = assigned.iter().map(|a| a.2.clone()).collect();
+        let outcome = outcome.and_then(|()| crate::eval::evaluate(&roots));
+        if outcome.is_err() {
+            for (cell, before, assign) in assigned.iter().rev() {
+                cell.retract(assign, before);
+            }
+        }
+        outcome
     }
 
     /// Replaces the value when `anchor`'s returned twin is evaluated, when the parameter is next read, or at

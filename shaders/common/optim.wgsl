@@ -3,9 +3,10 @@
 // A block is (first element in `parameters`, first element in `gradients` and the states, entry, elements in use). Both first
 // elements are multiples of 4, and the elements up to the next multiple of 4 past the end belong to nobody.
 // An entry's coefficients are 4 vectors: (lr, l2, shrink, beta1), (beta2, 1 - beta1, 1 - beta2, eps),
-// (1 / √bias2, gradient scale, extra, decay), reserved.
+// (1 / √bias2, gradient scale, extra, decay), (limit of the gradients' norm, reserved).
 // A gated step is taken if the gate's first number is not 0. The second counts the steps that were not: it picks one of an
-// entry's ${VARIANTS} coefficients, which are worked out for every count that the host cannot rule out yet.
+// entry's ${VARIANTS} coefficients, which are worked out for every count that the host cannot rule out yet. The third, if the
+// gradients are clipped by their norm, is what they are multiplied with.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> coefficients: array<vec4<f32>>;
@@ -16,7 +17,7 @@
 #for s in 0..${STATES}
 @group(0) @binding(4 + ${GRADIENTS} + ${s}) var<storage, read_write> state${s}: array<vec4<f32>>;
 #end
-#if ${GATED}
+#if ${GATE}
 @group(0) @binding(${GATE}) var<storage, read> gate: array<f32>;
 #end
 #import grid
@@ -48,6 +49,11 @@ fn site(wid: vec3<u32>, groups: vec3<u32>, lane: u32) -> Site {
 #if ${GRADIENTS}
 // The gradient after scaling and L2 decay.
 fn gradient(at: Site, p: vec4<f32>) -> vec4<f32> {
-    return gradients[at.state] * coefficients[at.entry + 2u].y + coefficients[at.entry].y * p;
+#if ${CLIPPED}
+    let scale = coefficients[at.entry + 2u].y * gate[2];
+#else
+    let scale = coefficients[at.entry + 2u].y;
+#end
+    return gradients[at.state] * scale + coefficients[at.entry].y * p;
 }
 #end

@@ -1,27 +1,45 @@
 //! Gradients as a whole: their norm, clipping, and the test for values that are not finite. All of it lazy, on the device.
 
-use super::Gradients;
+use super::{Clip, Gradients};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use crate::tensor::node::no_grad;
 
+/// Gradients of at most so many elements are reduced together.
+const SMALL: usize = 4096;
+/// The most buffers that a kernel reads.
+const TOGETHER: usize = 7;
+
 impl Gradients {
     /// The gradients in an order that does not vary, so that sums and plans do not either.
-    fn ordered(&self) -> Vec<&Tensor> {
+    fn ordered(&self) -> Vec<Tensor> {
         let mut entries: Vec<_> = self.by_key.iter().collect();
         entries.sort_by_key(|e| *e.0);
-        entries.into_iter().map(|e| e.1).collect()
+        entries.into_iter().map(|e| self.clipped(e.1)).collect()
     }
 
-    /// One number a gradient, folded into one.
+    /// The gradients, small ones joined: as many as one kernel reads.
+    fn joined(&self) -> Vec<Tensor> {
+        let (mut large, mut small) = (Vec::new(), Vec::new());
+        for gradient in self.ordered() {
+            match gradient.shape().map(|s| s.numel()) {
+                Ok(n) if n <= SMALL && gradient.dtype().ok() == Some(DType::F32) => small.push(gradient.reshape([n])),
+                _ => large.push(gradient),
+            }
+        }
+        large.extend(small.chunks(TOGETHER).map(|chunk| Tensor::cat(&chunk.iter().collect::<Vec<_>>(), 0)));
+        large
+    }
+
+    /// One number for each of the gradients, or for several together, folded into one.
     fn fold(
         &self,
         what: &'static str,
         number: impl Fn(&Tensor) -> Tensor,
         join: impl Fn(Tensor, Tensor) -> Tensor,
     ) -> Result<Tensor> {
-        let numbers = self.ordered().into_iter().map(number);
+        let numbers = self.joined().into_iter().map(|g| number(&g));
         numbers.reduce(join).ok_or_else(|| Error::argument(what, "there are no gradients", "make the loss depend on a parameter"))
     }
 
@@ -48,7 +66,9 @@ impl Gradients {
     }
 
     /// Scales all gradients by `min(1, limit / (norm + 1e-6))`, where `norm` is [`Gradients::global_norm`], and returns the norm
-    /// before. The device works it out in the step's submission; reading the norm is up to the caller.
+    /// before. The device works it out in the step's submission; reading the norm is up to the caller. On a GPU an optimizer
+    /// whose parameters these gradients are takes two launches for it, however many parameters there are; a norm that is kept
+    /// costs some a parameter.
     ///
     /// A norm that is not finite gives gradients that are 0 or NaN, as in PyTorch: see [`Gradients::skip_non_finite`].
     ///
@@ -71,10 +91,9 @@ impl Gradients {
     pub fn clip_by_norm(&mut self, limit: f64) -> Result<Tensor> {
         positive("clip_by_norm", "limit", limit)?;
         let norm = self.global_norm()?;
-        no_grad(|| {
-            let factor = (limit / (&norm + 1e-6)).minimum(&norm.full_like(1.0));
-            self.scale(&factor);
-        });
+        self.apply_clip();
+        let factor = no_grad(|| (limit / (&norm + 1e-6)).minimum(&norm.full_like(1.0)));
+        self.clip = Some(Clip { limit, factor });
         Ok(norm)
     }
 

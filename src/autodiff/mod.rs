@@ -7,6 +7,7 @@ mod clip;
 pub(crate) mod rules;
 pub(crate) mod saved;
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
 use crate::param::Param;
@@ -20,6 +21,12 @@ use std::sync::Arc;
 enum Key {
     Cell(u64),
     Node(u64),
+}
+
+impl Clip {
+    fn of(&self, gradient: &Tensor) -> Tensor {
+        gradient * &self.factor.cast(gradient.dtype().unwrap_or(DType::F32))
+    }
 }
 
 /// Something that [`Gradients::get`] can look up: a [`Param`] or a variable [`Tensor`].
@@ -48,6 +55,15 @@ pub struct Gradients {
     by_key: HashMap<Key, Tensor>,
     /// f32, 0 if the optimizer's step is to be skipped.
     gate: Option<Tensor>,
+    /// Clipping by the norm of all, which an optimizer may do itself, and every other reader does.
+    clip: Option<Clip>,
+}
+
+#[derive(Debug, Clone)]
+struct Clip {
+    limit: f64,
+    /// What every gradient is to be multiplied with.
+    factor: Tensor,
 }
 
 impl Gradients {
@@ -61,7 +77,9 @@ impl Gradients {
 
     /// Adds another loss's gradients, to accumulate over several batches.
     pub fn accumulate(&mut self, other: &Self) {
+        self.apply_clip();
         for (key, gradient) in &other.by_key {
+            let gradient = &other.clipped(gradient);
             self.by_key.entry(*key).and_modify(|g| *g = &*g + gradient).or_insert_with(|| gradient.clone());
         }
         self.gate = match (self.gate.take(), &other.gate) {
@@ -72,9 +90,22 @@ impl Gradients {
 
     /// Applies a function to every gradient.
     pub fn map(&mut self, f: impl Fn(&Tensor) -> Tensor) {
+        self.apply_clip();
         for gradient in self.by_key.values_mut() {
             *gradient = f(gradient);
         }
+    }
+
+    /// Multiplies every gradient by the factor that waits.
+    fn apply_clip(&mut self) {
+        if let Some(clip) = self.clip.take() {
+            no_grad(|| self.by_key.values_mut().for_each(|g| *g = clip.of(g)));
+        }
+    }
+
+    /// A gradient as its readers see it.
+    fn clipped(&self, gradient: &Tensor) -> Tensor {
+        self.clip.as_ref().map_or_else(|| gradient.clone(), |clip| no_grad(|| clip.of(gradient)))
     }
 
     /// Computes all gradients now.
@@ -82,16 +113,28 @@ impl Gradients {
     /// # Errors
     /// Whatever evaluation reports.
     pub fn eval(&self) -> Result<()> {
-        Tensor::eval_all(&self.by_key.values().chain(&self.gate).collect::<Vec<_>>())
+        let factor = self.clip.iter().map(|clip| &clip.factor);
+        Tensor::eval_all(&self.by_key.values().chain(&self.gate).chain(factor).collect::<Vec<_>>())
     }
 
     /// The gradient of a cell, if there is one.
-    pub(crate) fn of_cell(&self, id: u64) -> Option<&Tensor> {
-        self.by_key.get(&Key::Cell(id))
+    pub(crate) fn of_cell(&self, id: u64) -> Option<Tensor> {
+        self.by_key.get(&Key::Cell(id)).map(|g| self.clipped(g))
+    }
+
+    /// The gradient of a cell before clipping, for an optimizer that clips by [`Gradients::limit_of`].
+    pub(crate) fn unclipped(&self, id: u64) -> Option<Tensor> {
+        self.by_key.get(&Key::Cell(id)).cloned()
+    }
+
+    /// The limit of the norm that is still to be clipped by, if these cells are all that have a gradient.
+    pub(crate) fn limit_of(&self, mut cells: impl ExactSizeIterator<Item = u64>) -> Option<f64> {
+        let all = cells.len() == self.by_key.len() && cells.all(|id| self.by_key.contains_key(&Key::Cell(id)));
+        self.clip.as_ref().filter(|_| all).map(|clip| clip.limit)
     }
 
     fn find(&self, key: Key, reason: impl FnOnce() -> String) -> Result<Tensor> {
-        self.by_key.get(&key).cloned().ok_or_else(|| Error::Gradient {
+        self.by_key.get(&key).map(|g| self.clipped(g)).ok_or_else(|| Error::Gradient {
             op: "get",
             reason: reason(),
             help: "make the loss depend on it, unfreeze it, or mark a tensor with variable()".into(),
@@ -149,7 +192,7 @@ impl Tensor {
         let found = no_grad(|| propagate(self, cotangent, &[]))?;
         let leaves = found.order.iter().filter(|n| n.op.is_source());
         let by_key = leaves.filter_map(|n| Some((key(n), found.cotangents.get(&n.id)?.clone()))).collect();
-        Ok(Gradients { by_key, gate: None })
+        Ok(Gradients { by_key, ..Gradients::default() })
     }
 }
 

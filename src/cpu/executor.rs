@@ -259,6 +259,7 @@ impl<'a> Memory<'a> {
         let out = out.get_mut(..target.map_or(0, |t| t.len)).ok_or_else(|| Error::internal("a slot is too small"))?;
         let context = Context { operands: &operands, bindings: self.bindings };
         let result = match &step.kernel {
+            Kernel::OptimStep { clipped: true, .. } => Err(Error::internal("only GPUs clip gradients within a step")),
             Kernel::OptimStep { store, rule, gated, entries, .. } => match self.bindings.leaves.get(*store) {
                 Some(Leaf::Store(store)) => optim::run(*rule, *gated, entries, store, &operands),
                 _ => Err(Error::internal(format!("leaf {store} is no optimizer store"))),

@@ -22,6 +22,8 @@ const FILES: &[(&str, &str)] = &[
     ("cross_entropy", include_str!("../../shaders/cross_entropy.wgsl")),
     ("gather", include_str!("../../shaders/gather.wgsl")),
     ("gather_packed", include_str!("../../shaders/gather_packed.wgsl")),
+    ("grad_norm", include_str!("../../shaders/grad_norm.wgsl")),
+    ("grad_squares", include_str!("../../shaders/grad_squares.wgsl")),
     ("lamb", include_str!("../../shaders/lamb.wgsl")),
     ("lamb_moments", include_str!("../../shaders/lamb_moments.wgsl")),
     ("lamb_norms", include_str!("../../shaders/lamb_norms.wgsl")),

@@ -376,6 +376,8 @@ pub enum Op {
         rule: OptimRule,
         /// Whether a gate decides on the device if the step is taken.
         gated: bool,
+        /// Whether the step itself clips the gradients by their common norm. On GPUs alone.
+        clipped: bool,
         /// Which entries of the store the gradients belong to, ascending.
         entries: Vec<u32>,
     },

@@ -1,30 +1,33 @@
 //! Batch normalisation of vectors, sequences, images and volumes.
 
-use super::fields::Mode;
+use super::fields::{Counter, Mode};
 use super::init::Init;
 use super::module::Module;
+use super::running::{check_settings, running, track};
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
 use crate::shape::IntoShape;
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 
 /// Settings of a [`BatchNorm1d`], [`BatchNorm2d`] or [`BatchNorm3d`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchNormConfig {
     /// Added to the variance. Defaults to 1e-5.
     pub eps: f64,
-    /// Weight of the newest batch in the running statistics. Defaults to 0.1.
-    pub momentum: f64,
+    /// Weight of the newest batch in the running statistics; `None` averages over all batches alike. Defaults to 0.1.
+    pub momentum: Option<f64>,
     /// Whether a scale and a shift a channel are learned. Defaults to true.
     pub affine: bool,
+    /// Whether running statistics are kept, and used in evaluation; without them, each batch is normalised by its own
+    /// statistics in evaluation too. Defaults to true.
+    pub track_running_stats: bool,
 }
 
 impl Default for BatchNormConfig {
     fn default() -> Self {
-        Self { eps: 1e-5, momentum: 0.1, affine: true }
+        Self { eps: 1e-5, momentum: Some(0.1), affine: true, track_running_stats: true }
     }
 }
 
@@ -45,9 +48,12 @@ macro_rules! batch_norm {
             /// Shift, `[c]`; starts at 0.
             pub bias: Option<Param>,
             /// `[c]`; starts at 0.
-            pub running_mean: Param,
+            pub running_mean: Option<Param>,
             /// `[c]`; starts at 1.
-            pub running_var: Param,
+            pub running_var: Option<Param>,
+            /// How many batches the running statistics have seen.
+            pub num_batches_tracked: Option<Counter>,
+            channels: usize,
             mode: Mode,
             config: BatchNormConfig,
         }
@@ -64,44 +70,46 @@ macro_rules! batch_norm {
             /// A layer with its own settings.
             ///
             /// # Errors
-            /// The device is out of memory.
+            /// A momentum outside `0..=1`; an eps below 0; the device is out of memory.
             pub fn with(channels: usize, config: BatchNormConfig, init: &Init) -> Result<Self> {
+                check_settings(concat!(stringify!($name), "::with"), config.eps, config.momentum)?;
                 let (weight, bias) = affine(channels, config.affine, init)?;
-                Ok(Self {
-                    weight,
-                    bias,
-                    running_mean: buffer("running_mean", channels, 0.0, init)?,
-                    running_var: buffer("running_var", channels, 1.0, init)?,
-                    mode: Mode::default(),
-                    config,
-                })
+                let (running_mean, running_var, num_batches_tracked) = running(channels, config.track_running_stats, init)?;
+                let mode = Mode::default();
+                Ok(Self { weight, bias, running_mean, running_var, num_batches_tracked, channels, mode, config })
             }
         }
 
         impl Module for $name {
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 let kind = stringify!($name);
-                let channels = check(kind, x, &$ranks, $layout, &self.running_mean)?;
+                check(kind, x, &$ranks, $layout, self.channels)?;
                 let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
-                let eps = self.config.eps;
-                if !self.mode.is_training() {
-                    let (mean, variance) = (self.running_mean.tensor(), self.running_var.tensor());
-                    return observe(self, kind, x.batch_norm_with(&mean, &variance, weight.as_ref(), bias.as_ref(), eps));
+                let (weight, bias, eps) = (weight.as_ref(), bias.as_ref(), self.config.eps);
+                let kept = self.running_mean.as_ref().zip(self.running_var.as_ref()).zip(self.num_batches_tracked.as_ref());
+                if let Some(((mean, variance), _)) = kept.filter(|_| !self.mode.is_training()) {
+                    return observe(self, kind, x.batch_norm_with(&mean.tensor(), &variance.tensor(), weight, bias, eps));
                 }
-                let count = x.shape()?.numel() / channels.max(1);
+                let count = x.shape()?.numel() / self.channels.max(1);
                 if count < 2 {
-                    return Err(Error::argument(
-                        kind,
-                        format!("the input {} has {count} values a channel", x.shape()?),
-                        "train on at least 2 values a channel, or call eval()",
-                    ));
+                    let help = if kept.is_some() {
+                        "train on at least 2 values a channel, or call eval()"
+                    } else {
+                        "give at least 2 values a channel, or track running statistics and call eval()"
+                    };
+                    return Err(Error::argument(kind, format!("the input {} has {count} values a channel", x.shape()?), help));
                 }
-                let (y, mean, variance) = x.batch_norm(weight.as_ref(), bias.as_ref(), eps);
-                let unbiased = variance * (count as f64 / (count as f64 - 1.0));
-                let y = track(&self.running_mean, &mean, self.config.momentum, &y)?;
-                observe(self, kind, track(&self.running_var, &unbiased, self.config.momentum, &y)?)
+                let (mut y, mean, variance) = x.batch_norm(weight, bias, eps);
+                y.check()?;
+                if let Some(((running_mean, running_var), batches)) = kept {
+                    let seen = batches.increment();
+                    let momentum = self.config.momentum.unwrap_or(1.0 / seen as f64);
+                    let unbiased = variance * (count as f64 / (count as f64 - 1.0));
+                    y = track(running_var, &unbiased, momentum, &track(running_mean, &mean, momentum, &y)?)?;
+                }
+                observe(self, kind, y)
             }
-            fields!(weight, bias, running_mean, running_var, mode; skip config);
+            fields!(weight, bias, running_mean, running_var, num_batches_tracked, mode; skip channels, config);
         }
     };
 }
@@ -135,25 +143,12 @@ pub(super) fn filled(name: &str, shape: impl IntoShape, value: f64, init: &Init)
     Ok(param)
 }
 
-fn buffer(name: &str, channels: usize, value: f64, init: &Init) -> Result<Param> {
-    let buffer = Param::buffer(&init.constant(channels, value)?)?;
-    buffer.set_name(name);
-    Ok(buffer)
-}
-
-/// The number of channels, if the input has as many as the layer.
-fn check(kind: &'static str, x: &Tensor, ranks: &[usize], layout: &str, running: &Param) -> Result<usize> {
-    let (shape, expected) = (x.shape()?, running.shape().numel());
-    if ranks.contains(&shape.rank()) && shape[1] == expected {
-        return Ok(expected);
+/// Refuses an input with another layout or number of channels than the layer's.
+fn check(kind: &'static str, x: &Tensor, ranks: &[usize], layout: &str, channels: usize) -> Result<()> {
+    let shape = x.shape()?;
+    if ranks.contains(&shape.rank()) && shape[1] == channels {
+        return Ok(());
     }
-    let reason = format!("the input {shape} does not fit a layer of {expected} channels");
+    let reason = format!("the input {shape} does not fit a layer of {channels} channels");
     Err(Error::argument(kind, reason, format!("give {layout}")))
-}
-
-/// Hangs the update of a running statistic on the output.
-fn track(running: &Param, batch: &Tensor, momentum: f64, y: &Tensor) -> Result<Tensor> {
-    let batch = batch.detach();
-    let value = no_grad(|| running.tensor() * (1.0 - momentum) + batch * momentum);
-    running.assign_with(&value, y)
 }

@@ -3,7 +3,7 @@
 use super::module::Module;
 use crate::param::Param;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Whether a layer trains or evaluates; clones share it. Starts in training.
 #[derive(Debug, Clone)]
@@ -27,13 +27,37 @@ impl Mode {
     }
 }
 
-/// The parameters, buffers, modes and submodules of a module and all below it, in order, with dotted names.
+/// A whole number that a layer keeps on the host and saves with its state, such as the batches that it has seen; clones
+/// share it. In files it is a 0-d i32, where PyTorch has an i64.
+#[derive(Debug, Clone, Default)]
+pub struct Counter(Arc<AtomicU64>);
+
+impl Counter {
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// Counts one up, and gives the new number.
+    pub fn increment(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// The parameters, buffers, counters, modes and submodules of a module and all below it, in order, with dotted names.
 #[derive(Debug, Default)]
 pub struct Fields {
     /// Trainable state.
     pub parameters: Vec<(String, Param)>,
     /// State that is saved, not trained.
     pub buffers: Vec<(String, Param)>,
+    /// Numbers that are saved and live on the host.
+    pub counters: Vec<(String, Counter)>,
     /// Every layer's mode.
     pub modes: Vec<Mode>,
     /// Names of the submodules by their address, to label a [`summary`](super::summary()).
@@ -69,7 +93,7 @@ impl Fields {
     }
 }
 
-/// What may be a field of a module: a module, a [`Param`], a [`Mode`], options and lists of these, and plain settings.
+/// What may be a field of a module: a module, a [`Param`], a [`Counter`], a [`Mode`], options and lists of these, and plain settings.
 pub trait Field {
     /// Adds the field to the lists, under the name that `fields` is at.
     fn list(&self, fields: &mut Fields);
@@ -93,6 +117,12 @@ impl Field for Param {
     fn list(&self, fields: &mut Fields) {
         let entry = (fields.prefix.clone(), self.clone());
         if self.is_buffer() { fields.buffers.push(entry) } else { fields.parameters.push(entry) }
+    }
+}
+
+impl Field for Counter {
+    fn list(&self, fields: &mut Fields) {
+        fields.counters.push((fields.prefix.clone(), self.clone()));
     }
 }
 

@@ -39,6 +39,7 @@ mod embedding;
 mod encoding;
 mod fields;
 pub mod init;
+mod instance_norm;
 mod linear;
 pub mod loss;
 pub mod models;
@@ -47,8 +48,9 @@ mod norm;
 mod pool;
 mod recurrent;
 mod residual;
+mod running;
 mod sequential;
-mod state;
+pub(crate) mod state;
 mod summary;
 pub mod transfer;
 mod transformer;
@@ -67,15 +69,16 @@ pub use conv_nd::{Conv1d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspos
 pub use dropout::{DropPath, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use embedding::Embedding;
 pub use encoding::{RotaryEncoding, SinusoidalEncoding};
-pub use fields::{Field, Fields, Mode};
+pub use fields::{Counter, Field, Fields, Mode};
 pub use init::Init;
+pub use instance_norm::{InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig};
 pub use linear::Linear;
 pub use loss::Reduction;
 pub use module::Module;
-pub use norm::{GroupNorm, InstanceNorm2d, LayerNorm, LayerNormConfig, RmsNorm};
+pub use norm::{GroupNorm, LayerNorm, LayerNormConfig, RmsNorm};
 pub use pool::{
-    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, AvgPool3d, Flatten,
-    GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d, MaxPool3d, Unflatten,
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool1d,
+    AvgPool2d, AvgPool3d, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d, MaxPool3d, Unflatten,
 };
 pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn, RnnNonlinearity, Sequence, SequenceOptions};
 pub use residual::{ModuleList, Residual};

@@ -1,4 +1,4 @@
-//! Normalisation without running statistics.
+//! Normalisation over the elements of one example: layer, RMS and group.
 
 use super::batch_norm::{affine, filled};
 use super::init::Init;
@@ -143,47 +143,4 @@ impl Module for GroupNorm {
         observe(self, "GroupNorm", x.group_norm(self.groups, weight.as_ref(), bias.as_ref(), self.eps))
     }
     fields!(weight, bias; skip groups, eps);
-}
-
-/// [`Tensor::instance_norm`] of images `[n, c, h, w]`. Running statistics are not kept, as is PyTorch's default.
-#[derive(Debug)]
-pub struct InstanceNorm2d {
-    /// Scale, `[c]`; starts at 1.
-    pub weight: Option<Param>,
-    /// Shift, `[c]`; starts at 0.
-    pub bias: Option<Param>,
-    channels: usize,
-    eps: f64,
-}
-
-impl InstanceNorm2d {
-    /// A layer for `channels` with PyTorch's settings: eps 1e-5, without scale and shift.
-    ///
-    /// # Errors
-    /// The device is out of memory.
-    pub fn new(channels: usize, init: &Init) -> Result<Self> {
-        Self::with(channels, 1e-5, false, init)
-    }
-
-    /// A layer with its own eps, with or without scale and shift.
-    ///
-    /// # Errors
-    /// As [`InstanceNorm2d::new`].
-    pub fn with(channels: usize, eps: f64, learned: bool, init: &Init) -> Result<Self> {
-        let (weight, bias) = affine(channels, learned, init)?;
-        Ok(Self { weight, bias, channels, eps })
-    }
-}
-
-impl Module for InstanceNorm2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let [_, c, _, _] = x.dims::<4>()?;
-        if c != self.channels {
-            let reason = format!("the input {} has {c} channels and the layer {}", x.shape()?, self.channels);
-            return Err(Error::argument("InstanceNorm2d", reason, "give [n, channels, h, w]"));
-        }
-        let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
-        observe(self, "InstanceNorm2d", x.instance_norm(weight.as_ref(), bias.as_ref(), self.eps))
-    }
-    fields!(weight, bias; skip channels, eps);
 }

@@ -51,28 +51,14 @@ pool! {
 }
 
 macro_rules! adaptive {
-    ($($(#[$doc:meta])* $one:ident, $two:ident, $method:ident;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $size:ty, $method:ident;)*) => {$(
         $(#[$doc])*
-        /// `[n, c, l]` to `[n, c, size]`.
         #[derive(Debug, Clone, Copy)]
-        pub struct $one(pub usize);
+        pub struct $name(pub $size);
 
-        impl Module for $one {
+        impl Module for $name {
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
-                x.dims::<3>()?;
-                observe(self, stringify!($one), x.unsqueeze(2).$method([1, self.0]).squeeze(2))
-            }
-            fn fields(&self, _: &mut super::Fields) {}
-        }
-
-        $(#[$doc])*
-        /// `[n, c, h, w]` to `[n, c, size..]`.
-        #[derive(Debug, Clone, Copy)]
-        pub struct $two(pub [usize; 2]);
-
-        impl Module for $two {
-            fn forward(&self, x: &Tensor) -> Result<Tensor> {
-                observe(self, stringify!($two), x.$method(self.0))
+                observe(self, stringify!($name), x.$method(self.0))
             }
             fn fields(&self, _: &mut super::Fields) {}
         }
@@ -80,10 +66,18 @@ macro_rules! adaptive {
 }
 
 adaptive! {
-    /// Means over as many windows as the size says:
-    AdaptiveAvgPool1d, AdaptiveAvgPool2d, adaptive_avg_pool2d;
-    /// Largest values over as many windows as the size says:
-    AdaptiveMaxPool1d, AdaptiveMaxPool2d, adaptive_max_pool2d;
+    /// Means over as many windows as the size says: `[n, c, l]` to `[n, c, size]`.
+    AdaptiveAvgPool1d, usize, adaptive_avg_pool1d;
+    /// Means over as many windows as the size says: `[n, c, h, w]` to `[n, c, size..]`.
+    AdaptiveAvgPool2d, [usize; 2], adaptive_avg_pool2d;
+    /// Means over as many windows as the size says: `[n, c, d, h, w]` to `[n, c, size..]`.
+    AdaptiveAvgPool3d, [usize; 3], adaptive_avg_pool3d;
+    /// Largest values over as many windows as the size says: `[n, c, l]` to `[n, c, size]`.
+    AdaptiveMaxPool1d, usize, adaptive_max_pool1d;
+    /// Largest values over as many windows as the size says: `[n, c, h, w]` to `[n, c, size..]`.
+    AdaptiveMaxPool2d, [usize; 2], adaptive_max_pool2d;
+    /// Largest values over as many windows as the size says: `[n, c, d, h, w]` to `[n, c, size..]`.
+    AdaptiveMaxPool3d, [usize; 3], adaptive_max_pool3d;
 }
 
 /// The mean over all positions: `[n, c, ..]` to `[n, c, 1, ..]`.

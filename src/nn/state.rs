@@ -1,7 +1,8 @@
 //! Modules to and from named tensors in host memory.
 
-use super::fields::Fields;
+use super::fields::{Counter, Fields};
 use super::transfer::LoadOptions;
+use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::io::{HostTensor, StateDict};
 use crate::param::Param;
@@ -9,9 +10,6 @@ use crate::shape::Shape;
 use crate::tensor::Tensor;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-
-/// PyTorch counts the batches that a BatchNorm has seen. Nothing here depends on it, so files may or may not have it.
-const IGNORED: &str = "num_batches_tracked";
 
 /// What a load has done and what it left alone. `Display` prints it for people.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,21 +46,60 @@ pub(super) fn state_dict(fields: &Fields) -> Result<StateDict> {
     for ((name, param), tensor) in entries().zip(&tensors) {
         dict.insert(name, HostTensor::new(param.dtype(), param.shape(), tensor.to_host()?)?);
     }
+    for (name, counter) in &fields.counters {
+        let count = i32::try_from(counter.get()).unwrap_or(i32::MAX);
+        dict.insert(name, HostTensor::new(DType::I32, Shape::SCALAR, HostData::I32(vec![count]))?);
+    }
     Ok(dict)
+}
+
+/// What a file would change in a module.
+pub(crate) struct Prepared<'f> {
+    values: Vec<(&'f Param, HostTensor)>,
+    counts: Vec<(&'f Counter, u64)>,
+    report: LoadReport,
+}
+
+impl Prepared<'_> {
+    /// Uploads everything, then assigns: all parameters change, or none does.
+    pub fn commit(self) -> Result<LoadReport> {
+        let uploaded: Vec<(&Param, Tensor)> = self
+            .values
+            .into_iter()
+            .map(|(param, value)| Ok((param, Tensor::from_host(value.data, value.dtype, value.shape, param.device())?)))
+            .collect::<Result<_>>()?;
+        // A model may lie on several devices; what is on one is assigned at once.
+        let mut left: Vec<(&Param, &Tensor)> = uploaded.iter().map(|(param, value)| (*param, value)).collect();
+        while let Some(first) = left.first() {
+            let device = first.0.device().clone();
+            let (here, elsewhere): (Vec<_>, Vec<_>) = left.into_iter().partition(|(param, _)| *param.device() == device);
+            Param::set_all(&here)?;
+            left = elsewhere;
+        }
+        for (counter, count) in self.counts {
+            counter.set(count);
+        }
+        Ok(self.report)
+    }
 }
 
 /// Renames, checks everything, uploads everything, then assigns.
 pub(super) fn load(fields: &Fields, dict: &StateDict, options: &LoadOptions) -> Result<LoadReport> {
-    let entries: Vec<&(String, Param)> = fields.parameters.iter().chain(&fields.buffers).collect();
-    let known: HashSet<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
+    prepare(fields, dict, options)?.commit()
+}
+
+/// Renames and checks everything; changes nothing.
+pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOptions) -> Result<Prepared<'f>> {
+    let entries: Vec<&'f (String, Param)> = fields.parameters.iter().chain(&fields.buffers).collect();
+    let counters = fields.counters.iter().map(|(name, _)| name);
+    let known: HashSet<&str> = entries.iter().map(|(name, _)| name).chain(counters).map(String::as_str).collect();
     let tensors = options.prepare(dict)?;
-    let ignored = |name: &str| name.rsplit('.').next() == Some(IGNORED);
     let mut report = LoadReport {
-        unexpected: tensors.keys().filter(|k| !known.contains(k.as_str()) && !ignored(k)).cloned().collect(),
+        unexpected: tensors.keys().filter(|k| !known.contains(k.as_str())).cloned().collect(),
         ..LoadReport::default()
     };
     let mut problems = Vec::new();
-    let mut values: Vec<(&Param, HostTensor)> = Vec::new();
+    let mut values: Vec<(&'f Param, HostTensor)> = Vec::new();
     // A tied parameter has several names, and a file may know it under one alone.
     let mut given: HashMap<u64, (&str, &HostTensor)> = HashMap::new();
     for (name, param) in &entries {
@@ -88,6 +125,18 @@ pub(super) fn load(fields: &Fields, dict: &StateDict, options: &LoadOptions) -> 
             _ => problems.push(mismatch(name, tensor, param)),
         }
     }
+    let mut counts = Vec::new();
+    for (name, counter) in &fields.counters {
+        // Files older than PyTorch 0.4.1 do not have the number.
+        let Some(tensor) = tensors.get(name) else { continue };
+        match count_in(tensor) {
+            Some(count) => {
+                report.loaded.push(name.clone());
+                counts.push((counter, count));
+            }
+            None => problems.push(format!("{name} is {} {} in the file and no whole number", tensor.dtype, tensor.shape)),
+        }
+    }
     if options.strict {
         problems.extend(report.missing.iter().map(|name| format!("{name} is missing")));
         problems.extend(report.unexpected.iter().map(|name| format!("{name} is unknown to the module")));
@@ -97,15 +146,14 @@ pub(super) fn load(fields: &Fields, dict: &StateDict, options: &LoadOptions) -> 
             "load the file that belongs to this model; LoadOptions rename and transpose tensors, or pass over what differs";
         return Err(Error::argument("load_state_dict", problems.join("; "), help));
     }
-    let uploaded: Vec<(&Param, Tensor)> = values
-        .into_iter()
-        .map(|(param, value)| Ok((param, Tensor::from_host(value.data, value.dtype, value.shape, param.device())?)))
-        .collect::<Result<_>>()?;
-    Tensor::eval_all(&uploaded.iter().map(|(_, t)| t).collect::<Vec<_>>())?;
-    for (param, value) in &uploaded {
-        param.set(value)?;
-    }
-    Ok(report)
+    Ok(Prepared { values, counts, report })
+}
+
+/// The number that a tensor of one element holds.
+fn count_in(tensor: &HostTensor) -> Option<u64> {
+    let [value] = tensor.data.to_f64()[..] else { return None };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and at least 0")]
+    (value >= 0.0 && value.fract() == 0.0).then_some(value as u64)
 }
 
 /// Says how a tensor differs from the parameter of its name.

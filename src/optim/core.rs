@@ -117,17 +117,6 @@ impl OptimCore {
         Ok(counts.known)
     }
 
-    /// Sets the step count of entry `i`, as a checkpoint says.
-    ///
-    /// # Errors
-    /// Whatever the device reports.
-    pub fn set_steps(&mut self, i: usize, steps: u64) -> Result<()> {
-        let mut counts = lock(&self.counts);
-        counts.settle(0)?;
-        counts.steps[i] = steps;
-        Ok(())
-    }
-
     /// How many state arrays each parameter has.
     pub fn states(&self) -> usize {
         self.rule.states()
@@ -144,8 +133,10 @@ impl OptimCore {
     pub fn step(&mut self, gradients: Gradients, coefficients: &mut dyn FnMut(usize, u64) -> Coefficients) -> Result<()> {
         self.reclaim()?;
         let mut active: Vec<Vec<(usize, usize, Arc<Node>)>> = vec![Vec::new(); self.stores.len()];
+        let limit = self.limit(&gradients);
         for (i, param) in self.params.iter().enumerate() {
-            let Some(gradient) = gradients.of_cell(param.id()).filter(|_| param.is_trainable()) else { continue };
+            let gradient = if limit.is_some() { gradients.unclipped(param.id()) } else { gradients.of_cell(param.id()) };
+            let Some(gradient) = gradient.filter(|_| param.is_trainable()) else { continue };
             let node = gradient.node()?;
             if node.shape != param.shape() || node.dtype != param.dtype() {
                 let reason = format!(
@@ -194,12 +185,15 @@ impl OptimCore {
                 for more in 0..variants as u64 {
                     // Slots that no count can select hold numbers too, which keeps them finite.
                     let slot = if gate.is_some() { ((counts.known + more) % VARIANTS as u64) as usize } else { 0 };
-                    numbers[entry * variants + slot] = coefficients(i, next.saturating_sub(more).max(1));
+                    let mut own = coefficients(i, next.saturating_sub(more).max(1));
+                    own.limit = limit.unwrap_or(0.0);
+                    numbers[entry * variants + slot] = own;
                 }
             }
             drop(numbers);
             let entries = entries.into_iter().map(|(entry, _, gradient)| (entry, gradient)).collect();
-            nodes.push(self.step_node(store, after.as_ref().map(|(gate, _)| gate.node()).transpose()?.cloned(), entries));
+            let gate = after.as_ref().map(|(gate, _)| gate.node()).transpose()?.cloned();
+            nodes.push(self.step_node(store, gate, limit.is_some(), entries));
         }
         drop(active);
         let after = after.map(|(_, after)| after);
@@ -232,12 +226,26 @@ impl OptimCore {
         })
     }
 
-    fn step_node(&self, store: &Arc<OptimStore>, gate: Option<Arc<Node>>, entries: Vec<(usize, Arc<Node>)>) -> Arc<Node> {
+    /// The limit of the gradients' norm, if the step can keep to it by itself: on a GPU, with all of them in one arena.
+    fn limit(&self, gradients: &Gradients) -> Option<f32> {
+        let trainable: Vec<u64> = self.params.iter().filter(|p| p.is_trainable()).map(Param::id).collect();
+        let one = !self.device.is_cpu() && self.stores.len() == 1;
+        #[allow(clippy::cast_possible_truncation, reason = "kernels compute in single precision")]
+        gradients.limit_of(trainable.into_iter()).filter(|_| one).map(|limit| limit as f32)
+    }
+
+    fn step_node(
+        &self,
+        store: &Arc<OptimStore>,
+        gate: Option<Arc<Node>>,
+        clipped: bool,
+        entries: Vec<(usize, Arc<Node>)>,
+    ) -> Arc<Node> {
         let payload = Payload::Store(store.clone());
         let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);
         // An arena has fewer than 2³² elements, and so entries.
         let listed = entries.iter().map(|e| e.0 as u32).collect();
-        let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), entries: listed };
+        let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), clipped, entries: listed };
         let inputs = std::iter::once(source).chain(gate).chain(entries.into_iter().map(|e| e.1)).collect();
         Node::new(op, inputs, Shape::SCALAR, DType::F32, &self.device, Payload::None, false)
     }
@@ -251,22 +259,38 @@ impl OptimCore {
         self.device.read(&self.state_storage(i, state)?, param.dtype(), param.shape().numel())
     }
 
-    /// Overwrites a state array of entry `i`.
+    /// Overwrites state arrays, each with its entry and its number, and the step counts of all entries, as a checkpoint says.
     ///
     /// # Errors
-    /// Another number or type of elements; whatever the device reports.
-    pub fn set_state(&self, i: usize, state: usize, data: HostData) -> Result<()> {
-        let param = &self.params[i];
-        let numel = param.shape().numel();
-        let typed = matches!((&data, param.dtype()), (HostData::F32(_), DType::F32) | (HostData::F64(_), DType::F64));
-        if data.len() != numel || !typed {
-            let reason =
-                format!("state {state} of {} needs {numel} elements of {}, not {}", param.name(), param.dtype(), data.len());
-            return Err(Error::argument("set_state", reason, "load the state of the same model and optimizer"));
+    /// Another number or type of elements; whatever the device reports. Nothing has changed then.
+    pub fn restore(&mut self, states: Vec<(usize, usize, HostData)>, steps: &[u64]) -> Result<()> {
+        if steps.len() != self.params.len() {
+            return Err(Error::internal(format!("{} step counts for {} parameters", steps.len(), self.params.len())));
         }
-        let target = self.state_storage(i, state)?;
-        let source = self.device.upload(data)?;
-        self.device.copy(&source, &target)
+        lock(&self.counts).settle(0)?;
+        self.set_states(states)?;
+        lock(&self.counts).steps.copy_from_slice(steps);
+        Ok(())
+    }
+
+    /// Overwrites state arrays; uploads everything before the first one changes.
+    ///
+    /// # Errors
+    /// As [`OptimCore::restore`].
+    pub fn set_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
+        let mut copies = Vec::with_capacity(states.len());
+        for (i, state, data) in states {
+            let param = &self.params[i];
+            let numel = param.shape().numel();
+            let typed = matches!((&data, param.dtype()), (HostData::F32(_), DType::F32) | (HostData::F64(_), DType::F64));
+            if data.len() != numel || !typed {
+                let reason =
+                    format!("state {state} of {} needs {numel} elements of {}, not {}", param.name(), param.dtype(), data.len());
+                return Err(Error::argument("set_state", reason, "load the state of the same model and optimizer"));
+            }
+            copies.push((self.device.upload(data)?, self.state_storage(i, state)?));
+        }
+        copies.iter().try_for_each(|(source, target)| self.device.copy(source, target))
     }
 
     fn state_storage(&self, i: usize, state: usize) -> Result<Storage> {
@@ -290,16 +314,10 @@ impl OptimCore {
             return Ok(());
         }
         let states = self.states();
-        let kept = (0..self.params.len())
-            .map(|i| (0..states).map(|s| self.state(i, s)).collect::<Result<Vec<_>>>())
-            .collect::<Result<Vec<_>>>()?;
+        let each = (0..self.params.len()).flat_map(|i| (0..states).map(move |s| (i, s)));
+        let kept = each.map(|(i, s)| Ok((i, s, self.state(i, s)?))).collect::<Result<Vec<_>>>()?;
         self.adopt()?;
-        for (i, arrays) in kept.into_iter().enumerate() {
-            for (s, data) in arrays.into_iter().enumerate() {
-                self.set_state(i, s, data)?;
-            }
-        }
-        Ok(())
+        self.set_states(kept)
     }
 
     /// Makes the arenas and moves the parameters into them.

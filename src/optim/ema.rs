@@ -59,12 +59,10 @@ impl Ema {
     /// Evaluation errors.
     pub fn swap(&mut self) -> Result<()> {
         no_grad(|| {
-            for (param, average) in self.params.iter().zip(&self.averages) {
-                let (old, new) = (param.tensor().detach(), average.tensor().detach());
-                param.assign_with(&new, &new)?;
-                average.assign_with(&old, &old)?;
-            }
-            self.flush()
+            let old: Vec<Tensor> = self.params.iter().map(|p| p.tensor().detach()).collect();
+            let new: Vec<Tensor> = self.averages.iter().map(|p| p.tensor().detach()).collect();
+            let pairs: Vec<(&Param, &Tensor)> = self.params.iter().zip(&new).chain(self.averages.iter().zip(&old)).collect();
+            Param::set_all(&pairs)
         })?;
         self.swapped = !self.swapped;
         Ok(())
@@ -123,9 +121,7 @@ impl Ema {
             }
             values.push(Tensor::from_host(found.data.clone(), found.dtype, found.shape, average.device())?);
         }
-        for (average, value) in self.averages.iter().zip(&values) {
-            average.set(value)?;
-        }
+        Param::set_all(&self.averages.iter().zip(&values).collect::<Vec<_>>())?;
         self.decay = decay;
         Ok(())
     }

@@ -128,7 +128,7 @@ impl<C: Formula> Fused<C> {
                 } else {
                     HostData::F32(vec![f32_of(initial); n])
                 };
-                core.set_state(i, 0, data)?;
+                core.set_states(vec![(i, 0, data)])?;
             }
         }
         Ok(Self { core, configs, group_of })
@@ -288,13 +288,11 @@ impl<C: Formula> Optimizer for Fused<C> {
             }
             restored.push((steps, states));
         }
-        for (i, (steps, states)) in restored.into_iter().enumerate() {
-            for (s, data) in states.into_iter().enumerate() {
-                self.core.set_state(i, s, data)?;
-            }
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number; the cast saturates")]
-            self.core.set_steps(i, steps as u64)?;
-        }
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers; the cast saturates")]
+        let steps: Vec<u64> = restored.iter().map(|(steps, _)| *steps as u64).collect();
+        let each = restored.into_iter().enumerate();
+        let states = each.flat_map(|(i, (_, states))| states.into_iter().enumerate().map(move |(s, data)| (i, s, data)));
+        self.core.restore(states.collect(), &steps)?;
         for (config, lr) in self.configs.iter_mut().zip(lrs) {
             *config.lr() = lr;
         }

@@ -34,8 +34,10 @@ pub struct Coefficients {
     pub extra: f32,
     /// LAMB: the weight decay.
     pub decay: f32,
+    /// The limit of the norm that the gradients are clipped by, if the step clips them.
+    pub limit: f32,
     /// Unused; keeps the record at 64 bytes.
-    pub reserved: [f32; 4],
+    pub reserved: [f32; 3],
 }
 
 /// How many steps may wait for the host to learn whether they were skipped.

@@ -201,6 +201,8 @@ pub enum Kernel {
         rule: OptimRule,
         /// Whether a gate decides if the step is taken.
         gated: bool,
+        /// Whether the gradients are clipped by their common norm first.
+        clipped: bool,
         /// Which entries, ascending.
         entries: Vec<u32>,
         /// How many blocks of 1,024 elements they fill.

@@ -406,7 +406,8 @@ impl Tensor {
                 Err(error) => return Ok(Self::from_error(error)),
             };
             if p >= 1.0 {
-                return Ok(self.zeros_like());
+                // Never true; x stays an operand, so that its gradient is 0 rather than missing.
+                return Ok(bits.lt(&bits.scalar_like(0.0)).where_(self, &self.scalar_like(0.0)));
             }
             // Integer comparison: bit-equal on every device. p = 0 drops nothing.
             let threshold = (p * 4_294_967_296.0).floor();

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::io::StateDict;
-use crate::nn::Module;
+use crate::nn::{LoadOptions, Module};
 use crate::optim::Optimizer;
 use std::fmt::Display;
 use std::path::Path;
@@ -68,10 +68,12 @@ impl Checkpoint {
     /// Puts a model and its optimizer into the checkpoint's state.
     ///
     /// # Errors
-    /// The checkpoint belongs to another model or optimizer.
+    /// The checkpoint belongs to another model or optimizer; neither has changed then.
     pub fn restore(&self, model: &dyn Module, optimizer: &mut dyn Optimizer) -> Result<()> {
-        // The optimizer checks its own file's worth before the model changes.
+        // Both are checked before either changes.
+        let (fields, own) = (model.collect(), self.dict.under(MODEL));
+        let prepared = crate::nn::state::prepare(&fields, &own, &LoadOptions::strict())?;
         optimizer.load_state_dict(&self.dict.under(OPTIMIZER))?;
-        model.load_state_dict(&self.dict.under(MODEL))
+        prepared.commit().map(|_| ())
     }
 }

@@ -11,6 +11,7 @@ mod fixtures;
 mod fixtures_core;
 mod fixtures_image;
 mod fixtures_loss;
+mod fixtures_rest;
 mod fixtures_shape;
 mod fuzz;
 mod gradients;

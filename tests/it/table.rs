@@ -1,6 +1,7 @@
 //! The table of ops: one entry an op. Its tests hold the table against the ops that the source declares, and count what each op
 //! has: samples, gradient checks, wrong calls, documentation.
 
+use crate::fixtures::Fixture;
 use crate::refusals::wrong_calls;
 use crate::samples::samples;
 use std::collections::BTreeMap;
@@ -124,6 +125,43 @@ const NEVER_REFUSED: [(&str, &str); 9] = [
     ("scalar", "takes every number"),
     ("zeros_like", "takes every tensor"),
 ];
+
+/// Ops whose cases in PyTorch's fixtures begin with something else than their name and a dot.
+const IN_FIXTURES_AS: [(&str, &str); 8] = [
+    ("gelu_tanh", "gelu.random_tanh gelu.wide_tanh"),
+    ("log_sigmoid", "logsigmoid."),
+    ("pad_with", "shape pad."),
+    ("powf", "pow.negative_base pow.half"),
+    ("rem", "remainder."),
+    ("scaled_dot_product_attention", "attention."),
+    ("slice_step", "core slice."),
+    ("where_", "where."),
+];
+
+/// Why an op has no fixture made by PyTorch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoFixture {
+    /// Draws at random, where PyTorch draws other numbers: held to bounds, moments or known answers by the named test.
+    Random(&'static str),
+}
+
+const WITHOUT_FIXTURE: [(&str, NoFixture); 9] = [
+    ("bernoulli", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
+    ("categorical", NoFixture::Random("random::categories_come_by_their_probabilities")),
+    ("normal", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
+    ("permutation", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
+    ("rand", NoFixture::Random("random::draws_have_their_range_mean_and_variance, by uniform")),
+    ("randint", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
+    ("random_bits", NoFixture::Random("rng::tests, by Random123's vectors, and kills::random_bits_are_threefrys")),
+    ("randn", NoFixture::Random("random::draws_have_their_range_mean_and_variance, by normal")),
+    ("uniform", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
+];
+
+/// The files whose every case is checked by the tests of their name.
+const FIXTURES: [&str; 6] = ["core", "image", "loss", "ops", "rest", "shape"];
+
+/// Cases of PyTorch's that each op needs, one of them with gradients if it has any.
+const FIXTURES_AN_OP: usize = 2;
 
 const SAMPLES_AN_OP: usize = 12;
 const WRONG_CALLS_AN_OP: usize = 3;
@@ -262,6 +300,51 @@ fn every_op_has_its_samples_and_wrong_calls() {
     short.extend(strangers.map(|op| format!("{op} has rows and is not in the table")));
     assert!(short.is_empty(), "{} shortcomings:\n{}", short.len(), short.join("\n"));
     assert!(wrong.len() >= WRONG_CALLS, "{} wrong calls", wrong.len());
+}
+
+#[test]
+fn every_op_has_fixtures_made_by_pytorch_or_a_reason() {
+    // (file, case, whether it has gradients)
+    let mut cases = Vec::new();
+    for name in FIXTURES {
+        let file = Fixture::open(&format!("{name}.safetensors"));
+        let names = file.under("");
+        for (case, _) in file.cases() {
+            let prefix = format!("{case}.grad.");
+            cases.push((name, case.to_owned(), names.iter().any(|n| n.starts_with(&prefix))));
+        }
+    }
+    assert!(cases.len() > 650, "only {} cases were found", cases.len());
+    let (renamed, without): (BTreeMap<_, _>, BTreeMap<_, _>) = (IN_FIXTURES_AS.into(), WITHOUT_FIXTURE.into());
+    let table = ops();
+    let mut short = Vec::new();
+    for (op, mark) in &table {
+        let of: Vec<_> = match renamed.get(op) {
+            // A file's name and a prefix, or prefixes.
+            Some(&places) => {
+                let (file, prefixes): (Option<&str>, Vec<&str>) = match places.split_once(' ') {
+                    Some((file, prefix)) if FIXTURES.contains(&file) => (Some(file), vec![prefix]),
+                    _ => (None, places.split(' ').collect()),
+                };
+                let fits =
+                    |c: &&(&str, String, bool)| file.is_none_or(|f| f == c.0) && prefixes.iter().any(|p| c.1.starts_with(p));
+                cases.iter().filter(fits).collect()
+            }
+            None => cases.iter().filter(|c| c.1.split('.').next() == Some(op)).collect(),
+        };
+        let graded = of.iter().filter(|c| c.2).count();
+        match without.get(op) {
+            Some(reason) if !of.is_empty() => {
+                short.push(format!("{op} has {} cases, and a reason for none: {reason:?}", of.len()))
+            }
+            None if of.len() < FIXTURES_AN_OP => short.push(format!("{op}: {} cases", of.len())),
+            None if *mark != Mark::NoGradient && graded == 0 => short.push(format!("{op}: no case has gradients")),
+            _ => {}
+        }
+    }
+    let listed = without.keys().chain(renamed.keys());
+    short.extend(listed.filter(|op| !table.contains_key(**op)).map(|op| format!("{op} is listed and no op")));
+    assert!(short.is_empty(), "{} shortcomings:\n{}", short.len(), short.join("\n"));
 }
 
 #[test]

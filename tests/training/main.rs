@@ -1,12 +1,16 @@
 //! Tests of modules, optimizers, data and training parts through the public interface, on the device that
 //! `WGRAD_TEST_DEVICE` names (`cpu` by default; a suffix `+clamped` opens it with WebGPU's default limits).
 
+mod atomic;
 mod augment;
 mod augmentations;
 mod formula;
+mod half;
 mod layers;
+mod layers_more;
 mod models;
 mod modules;
+mod norms;
 mod optimizers;
 mod optimizers_more;
 mod regularize;

@@ -1,7 +1,9 @@
-//! Ready models against PyTorch: state names, logits, and the losses of ten training steps.
+//! Ready models against PyTorch: state names, logits, the losses of ten training steps, and files that PyTorch wrote.
 
 use crate::formula::{floats, integers, state};
 use crate::{close, device, fixture, host, values};
+use std::path::Path;
+use wgrad::io::StateDict;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::models::{
     Gpt, GptConfig, LeNet, LstmTagger, M5, M5Config, Mlp, MobileNetConfig, MobileNetV2, ResNet, ResNetConfig, ResNetDepth,
@@ -50,13 +52,55 @@ fn check((name, shape, tokens, labels, classes): Row<'_>, model: &dyn Module) {
     }
 }
 
+/// Loads a file of PyTorch's strictly, and compares names and logits.
+fn check_file((name, shape, tokens, _, _): Row<'_>, model: &dyn Module) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/files/{name}.safetensors"));
+    model.load(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+    model.eval();
+    let x = match tokens {
+        Some(k) => integers("x0", shape, k),
+        None => floats("x0", shape),
+    };
+    let expected = fixture("files.safetensors");
+    let expected = host(&expected, &format!("{name}.logits"));
+    let found = model.forward(&x).unwrap();
+    assert_eq!(found.shape().unwrap(), expected.shape, "{name}");
+    close(&format!("{name}, logits"), &values(&found), &expected.data.to_f64(), 1e-4);
+    let (theirs, ours) = (StateDict::load(&path).unwrap(), model.state_dict().unwrap());
+    for (key, tensor) in &ours.tensors {
+        // PyTorch saves a tied weight under one of its names.
+        let Some(given) = theirs.tensors.get(key) else {
+            assert_eq!(key, "transformer.wte.weight", "{name}");
+            continue;
+        };
+        assert_eq!(given.shape, tensor.shape, "{name}, {key}");
+        assert!(given.data.to_f64() == tensor.data.to_f64(), "{name}, {key}: other values than in the file");
+        assert!(!key.ends_with("num_batches_tracked") || given.data.to_f64() == [2.0], "{name}, {key}");
+    }
+    assert!(theirs.tensors.keys().all(|key| ours.tensors.contains_key(key)), "{name}");
+}
+
+/// A module of two tests for each model.
 macro_rules! models {
-    ($($test:ident: $row:expr, $make:expr;)*) => {$(
-        #[test]
-        fn $test() {
-            let make: fn(&Init) -> Box<dyn Module> = $make;
-            let (name, shape, tokens, labels, classes) = $row;
-            check((name, &shape, tokens, &labels, classes), make(&Init::new(device(), 0)).as_ref());
+    ($($model:ident: $row:expr, $make:expr;)*) => {$(
+        mod $model {
+            use super::*;
+
+            fn run(check: fn(Row<'_>, &dyn Module)) {
+                let make: fn(&Init) -> Box<dyn Module> = $make;
+                let (name, shape, tokens, labels, classes) = $row;
+                check((name, &shape, tokens, &labels, classes), make(&Init::new(device(), 0)).as_ref());
+            }
+
+            #[test]
+            fn trains_as_in_pytorch() {
+                run(check);
+            }
+
+            #[test]
+            fn loads_a_file_of_pytorchs() {
+                run(check_file);
+            }
         }
     )*};
 }

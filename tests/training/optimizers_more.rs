@@ -2,9 +2,12 @@
 
 use crate::{close, device, fixture, host, upload, values};
 use wgrad::io::StateDict;
+use wgrad::nn::models::Mlp;
+use wgrad::nn::{Init, Module};
 use wgrad::optim::{
-    AdaDelta, AdaDeltaConfig, Adam, AdamConfig, AdamW, AdamWConfig, Adamax, AdamaxConfig, DecayMode, Lamb, LambConfig, Lion,
-    LionConfig, LossScaler, LossScalerConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, Sgd, SgdConfig,
+    AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Adamax, AdamaxConfig, DecayMode,
+    Lamb, LambConfig, Lion, LionConfig, LossScaler, LossScalerConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, RmsProp,
+    RmsPropConfig, Sgd, SgdConfig,
 };
 use wgrad::{Gradients, Param, Result, Tensor};
 
@@ -22,7 +25,20 @@ macro_rules! make {
     };
 }
 
-const ROWS: [(&str, Make); 17] = [
+const ROWS: [(&str, Make); 24] = [
+    ("sgd_default", make!(Sgd, SgdConfig {})),
+    ("adam_default", make!(Adam, AdamConfig {})),
+    ("adamw_default", make!(AdamW, AdamWConfig {})),
+    ("rmsprop_default", make!(RmsProp, RmsPropConfig {})),
+    (
+        "rmsprop_other",
+        make!(RmsProp, RmsPropConfig { lr: 0.005, alpha: 0.9, eps: 1e-4, weight_decay: 0.1, momentum: 0.5, maximize: true }),
+    ),
+    ("adagrad_default", make!(AdaGrad, AdaGradConfig {})),
+    (
+        "adagrad_other",
+        make!(AdaGrad, AdaGradConfig { lr: 0.02, lr_decay: 0.05, eps: 1e-4, initial_accumulator_value: 0.3, maximize: true }),
+    ),
     ("sgd_maximize", make!(Sgd, SgdConfig { lr: 0.05, momentum: 0.9, dampening: 0.3, weight_decay: 0.01, maximize: true })),
     ("adam_maximize", make!(Adam, AdamConfig { lr: 0.01, weight_decay: 0.1, maximize: true })),
     ("adamw_amsgrad", make!(AdamW, AdamWConfig { lr: 0.01, weight_decay: 0.1, amsgrad: true, betas: (0.8, 0.95), eps: 1e-6 })),
@@ -161,6 +177,96 @@ fn gradients_are_clipped_by_value_and_by_their_common_norm() {
     assert_eq!(of(&g), [3.0, -4.0, 12.0]);
     g.clip_by_value(3.5).unwrap();
     assert_eq!(of(&g), [3.0, -3.5, 3.5]);
+}
+
+#[test]
+fn clipped_steps_agree_with_pytorch() {
+    let dict = fixture("optimizers_more.safetensors");
+    let rows: [(&str, Make); 2] = [
+        ("clipped_sgd", make!(Sgd, SgdConfig { lr: 0.05, momentum: 0.9 })),
+        ("clipped_adam", make!(Adam, AdamConfig { lr: 0.01, weight_decay: 0.1 })),
+    ];
+    for (name, make) in rows {
+        let params = params(&dict);
+        let mut optimizer = make(&params).unwrap();
+        for t in 1..=LAST {
+            let mut g = gradients(&params, &dict, t, 1.0);
+            g.clip_by_norm(5.0).unwrap();
+            optimizer.step(g).unwrap();
+            if t == 1 || t == LAST {
+                for (i, p) in params.iter().enumerate() {
+                    let expected = host(&dict, &format!("{name}.after{t}.{i}")).data.to_f64();
+                    close(&format!("{name}, step {t}, parameter {i}"), &values(&p.tensor()), &expected, 2e-5);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_step_that_clips_by_itself_agrees_with_clipped_gradients() {
+    let dict = fixture("optimizers_more.safetensors");
+    for (name, make) in ROWS {
+        for gated in [false, true] {
+            let sets = [params(&dict), params(&dict)];
+            for (apart, params) in sets.iter().enumerate() {
+                let mut optimizer = make(params).unwrap();
+                for t in 1..=5 {
+                    let mut g = gradients(params, &dict, t, if gated && t == 3 { f64::INFINITY } else { 1.0 });
+                    if gated {
+                        g.skip_non_finite().unwrap();
+                    }
+                    g.clip_by_norm(2.0).unwrap();
+                    if apart == 1 {
+                        g.map(Tensor::clone);
+                    }
+                    optimizer.step(g).unwrap();
+                }
+                assert_eq!(optimizer.lr(), make(params).unwrap().lr());
+            }
+            for (a, b) in sets[0].iter().zip(&sets[1]) {
+                close(&format!("{name}, gated {gated}"), &values(&a.tensor()), &values(&b.tensor()), 2e-6);
+            }
+        }
+    }
+    // Gradients of another parameter, or of none: the step leaves clipping to the gradients.
+    let param = |v: f64| Param::new(&Tensor::full(2, v, device()).unwrap()).unwrap();
+    let (a, b) = (param(3.0), param(4.0));
+    let mut sgd = Sgd::new(std::slice::from_ref(&a), SgdConfig { lr: 1.0, ..SgdConfig::default() }).unwrap();
+    let mut g = ((a.tensor().square() + b.tensor().square()).sum((), false) * 0.5).backward().unwrap();
+    let norm = g.clip_by_norm(1.0).unwrap();
+    sgd.step(g).unwrap();
+    close("norm", &values(&norm), &[50f64.sqrt()], 1e-6);
+    close("one of two", &values(&a.tensor()), &[3.0 - 3.0 / 50f64.sqrt(); 2], 1e-6);
+}
+
+#[test]
+fn clipping_by_norm_takes_two_launches() {
+    let device = crate::open();
+    let init = Init::new(&device, 1);
+    let model = Mlp::new(&[8; 20], &init).unwrap();
+    let params = model.parameters();
+    let mut sgd = Sgd::new(&params, SgdConfig::default()).unwrap();
+    let x = Tensor::ones([4, 8], &device).unwrap();
+    let mut launches = |clip: bool| {
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            let before = device.counters().dispatches;
+            let mut g = model.forward(&x).unwrap().square().mean((), false).backward().unwrap();
+            if clip {
+                g.clip_by_norm(0.1).unwrap();
+            }
+            sgd.step(g).unwrap();
+            device.flush().unwrap();
+            counts.push(device.counters().dispatches - before);
+        }
+        counts[2]
+    };
+    let (plain, clipped) = (launches(false), launches(true));
+    println!("{} parameters: {plain} launches a step, {clipped} with clipping", params.len());
+    if device.kind() != wgrad::DeviceKind::Cpu {
+        assert_eq!(clipped, plain + 2);
+    }
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn rules_rename_transpose_and_report() {
     assert_eq!(report.unexpected, ["body.0.bias", "body.0.weight"]);
     assert_eq!(report.missing, ["trunk.weight", "trunk.bias", "head.weight", "head.bias", "bn.running_var"]);
     let text = report.to_string();
-    assert!(text.contains("loaded 3 tensors") && text.contains("5 missing:\n  trunk.weight"), "{text}");
+    assert!(text.contains("loaded 4 tensors") && text.contains("5 missing:\n  trunk.weight"), "{text}");
 }
 
 #[test]

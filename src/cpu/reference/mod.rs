@@ -80,7 +80,7 @@ pub(crate) fn run(graph: &Graph, inputs: &mut ReferenceInputs, precision: Precis
                 *value_leaf(inputs, leaf)? = value.clone();
                 Some(value)
             }
-            Op::OptimStep { rule, gated, entries } => {
+            Op::OptimStep { rule, gated, clipped: false, entries } => {
                 let gradients = (1..node.inputs.len()).map(|k| operand(&values, node, k)).collect::<Result<Vec<_>>>()?;
                 let leaf = leaf_of[node.inputs[0]];
                 let Some(ReferenceLeaf::Store(store)) = leaf.and_then(|leaf| inputs.leaves.get_mut(leaf)) else {
@@ -89,6 +89,7 @@ pub(crate) fn run(graph: &Graph, inputs: &mut ReferenceInputs, precision: Precis
                 optim::step(*rule, *gated, entries, store, &gradients, precision)?;
                 None
             }
+            Op::OptimStep { .. } => return Err(Error::internal("only GPUs clip gradients within a step")),
             _ => {
                 let operands = (0..node.inputs.len()).map(|k| operand(&values, node, k)).collect::<Result<Vec<_>>>()?;
                 Some(Value::of(node, compute(node, &operands)?, precision))

@@ -117,7 +117,7 @@ fn optimizer_steps_match_the_reference() {
         let info = |i: usize, len| BufferInfo { place: Place::Leaf(i), dtype: DType::F32, len };
         let plan = Plan {
             steps: vec![step(
-                Kernel::OptimStep { store: 0, rule, gated: false, entries: entries.clone(), blocks: 0 },
+                Kernel::OptimStep { store: 0, rule, gated: false, clipped: false, entries: entries.clone(), blocks: 0 },
                 &[0, 1],
                 None,
             )],
@@ -162,7 +162,11 @@ fn a_gradient_may_be_the_parameter_itself() {
         coefficients: Mutex::new(vec![c]),
     };
     let plan = Plan {
-        steps: vec![step(Kernel::OptimStep { store: 1, rule, gated: false, entries: vec![0], blocks: 0 }, &[0], None)],
+        steps: vec![step(
+            Kernel::OptimStep { store: 1, rule, gated: false, clipped: false, entries: vec![0], blocks: 0 },
+            &[0],
+            None,
+        )],
         buffers: vec![BufferInfo { place: Place::Leaf(0), dtype: DType::F32, len: 2 }],
         ..Plan::default()
     };

@@ -27,6 +27,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::plan::{Kernel, Plan, Step};
 use epilogue::{Epilogue, split_sum};
+use optim::Control;
 
 /// The programs that carry out a step.
 ///
@@ -50,9 +51,9 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::Gather { .. } => gather::lower(step, plan, caps),
         Kernel::ScatterAdd { .. } => scatter_add::lower(step, plan, caps),
         Kernel::OptimStep { blocks: 0, .. } => Ok(Lowered::default()),
-        Kernel::OptimStep { rule, gated, blocks, entries, .. } => {
+        Kernel::OptimStep { rule, gated, clipped, blocks, entries, .. } => {
             let end = entries.last().map_or(0, |&last| last as usize + 1);
-            optim::lower_store(*rule, *gated, *blocks, end, caps)
+            optim::lower_store(*rule, Control { gated: *gated, clipped: *clipped }, *blocks, end, caps)
         }
     }
 }

@@ -1,33 +1,49 @@
 //! Optimizers, one dispatch over all parameters: `shaders/sgd.wgsl`, `adam.wgsl` and so on; three for LAMB, which needs norms.
+//! Two more come first where gradients are clipped by their norm: `grad_squares.wgsl` and `grad_norm.wgsl`.
 
 use super::word;
 use crate::error::{Error, Result};
 use crate::gpu::program::{Arena, Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::graph::op::OptimRule;
-use crate::optim::store::{BLOCK, OptimStore, VARIANTS};
+use crate::optim::store::{BLOCK, Gate, OptimStore, VARIANTS};
 use crate::plan::Storage;
 
+/// What the device decides about a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Control {
+    /// Whether the step is taken: the gate is the step's first read.
+    pub gated: bool,
+    /// What the gradients are multiplied with, so that their norm keeps to a limit.
+    pub clipped: bool,
+}
+
 /// The programs that update `blocks` blocks of a store (as [`block_table`] counts them) by a rule. `entries` is one more than
-/// the highest entry; a gate is the step's first read.
+/// the highest entry.
 ///
 /// # Errors
 /// Only if a shader file is broken.
-pub(crate) fn lower_store(rule: OptimRule, gated: bool, blocks: usize, entries: usize, caps: &Caps) -> Result<Lowered> {
+pub(crate) fn lower_store(rule: OptimRule, control: Control, blocks: usize, entries: usize, caps: &Caps) -> Result<Lowered> {
     let flag = usize::from;
+    let Control { gated, clipped } = control;
+    let own = if rule == OptimRule::Lamb { vec![blocks as u64 * 8, entries as u64 * 4] } else { vec![] };
+    // Scratch memory: the rule's own, the blocks' sums of squares, the gate with the factor.
+    let (squares, factor) = (own.len(), own.len() + 1);
+    let gate = if clipped { Some(Operand::ScratchRead(factor)) } else { gated.then_some(Operand::Read(0)) };
     let shader = |gradients: bool| {
         Shader::new()
             .set("STATES", rule.states())
             .set("GRADIENTS", flag(gradients))
             .set("GATED", flag(gated))
+            .set("CLIPPED", flag(clipped))
             .set("VARIANTS", VARIANTS)
-            .set("GATE", 4 + flag(gradients) + rule.states())
+            .set("GATE", gate.map_or(0, |_| 4 + flag(gradients) + rule.states()))
     };
     let operands = |gradients: bool, last: Option<Operand>| {
         let mut operands = [Arena::Blocks, Arena::Coefficients, Arena::Parameters].map(Operand::Arena).to_vec();
         operands.extend(gradients.then_some(Operand::Arena(Arena::Gradients)));
         operands.extend((0..rule.states()).map(|s| Operand::Arena(Arena::State(s))));
-        operands.extend(gated.then_some(Operand::Read(0)));
+        operands.extend(gate);
         operands.extend(last);
         operands
     };
@@ -39,9 +55,21 @@ pub(crate) fn lower_store(rule: OptimRule, gated: bool, blocks: usize, entries: 
         record: record.clone(),
         grid: caps.grid(blocks),
     };
+    let (mut first, mut scratch) = (Vec::new(), own);
+    if clipped {
+        scratch.extend([blocks as u64 * 4, 12]);
+        let [table, coefficients, gradients] = [Arena::Blocks, Arena::Coefficients, Arena::Gradients].map(Operand::Arena);
+        let source = Shader::new().render("grad_squares")?;
+        first.push(program("grad_squares", source, vec![table, gradients, Operand::ScratchWrite(squares)]));
+        let mut operands = vec![table, coefficients, Operand::ScratchRead(squares), Operand::ScratchWrite(factor)];
+        operands.extend(gated.then_some(Operand::Read(0)));
+        let per_entry = 4 * Gate::variants(gated);
+        let source = Shader::new().set("GATED", flag(gated)).set("PER_ENTRY", per_entry).render("grad_norm")?;
+        first.push(Program { grid: [1, 1, 1], ..program("grad_norm", source, operands) });
+    }
+    let all = |then: Vec<Program>| Lowered { programs: first.iter().cloned().chain(then).collect(), scratch: scratch.clone() };
     let one = |name: &str, shader: Shader| -> Result<Lowered> {
-        let program = program(name, shader.render(name)?, operands(true, None));
-        Ok(Lowered { programs: vec![program], scratch: vec![] })
+        Ok(all(vec![program(name, shader.render(name)?, operands(true, None))]))
     };
     match rule {
         OptimRule::Sgd { momentum, nesterov } => {
@@ -64,12 +92,11 @@ pub(crate) fn lower_store(rule: OptimRule, gated: bool, blocks: usize, entries: 
             let moments = shader(true).set("PARTS", after(true)).render("lamb_moments")?;
             let update = shader(false).set("RATIOS", after(false)).render("lamb")?;
             let norms = vec![Operand::Arena(Arena::Blocks), Operand::ScratchRead(parts), Operand::ScratchWrite(ratios)];
-            let programs = vec![
+            Ok(all(vec![
                 program("lamb_moments", moments, operands(true, Some(Operand::ScratchWrite(parts)))),
                 program("lamb_norms", Shader::new().render("lamb_norms")?, norms),
                 program("lamb", update, operands(false, Some(Operand::ScratchRead(ratios)))),
-            ];
-            Ok(Lowered { programs, scratch: vec![blocks as u64 * 8, entries as u64 * 4] })
+            ]))
         }
     }
 }

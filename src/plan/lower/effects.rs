@@ -12,7 +12,7 @@ impl Lowering<'_> {
         let graph = self.graph;
         self.lower_assigns()?;
         for node in &graph.nodes {
-            let Op::OptimStep { rule, gated, entries } = &node.op else { continue };
+            let Op::OptimStep { rule, gated, clipped, entries } = &node.op else { continue };
             let store = self.position[node.inputs[0]];
             let gradients = &node.inputs[1 + usize::from(*gated)..];
             let mut reads = Vec::new();
@@ -31,7 +31,8 @@ impl Lowering<'_> {
                     reads.push(buffer);
                 }
             }
-            let kernel = Kernel::OptimStep { store, rule: *rule, gated: *gated, entries: entries.clone(), blocks };
+            let (rule, gated, clipped) = (*rule, *gated, *clipped);
+            let kernel = Kernel::OptimStep { store, rule, gated, clipped, entries: entries.clone(), blocks };
             self.push_step(kernel, reads, None);
         }
         Ok(())

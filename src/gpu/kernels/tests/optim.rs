@@ -4,7 +4,7 @@ use super::{close, f32s, noise};
 use crate::cpu::reference::{Precision, StoreValues, Value, optim};
 use crate::dtype::{DType, HostData};
 use crate::gpu::kernels::lab::{Lab, Target};
-use crate::gpu::kernels::optim::lower_store;
+use crate::gpu::kernels::optim::{Control, lower_store};
 use crate::gpu::program::{Arena, Caps, Operand};
 use crate::graph::op::OptimRule;
 use crate::optim::store::Coefficients;
@@ -49,12 +49,18 @@ fn optimizers_match_loops() {
             grad_scale: 0.5,
             extra: 0.7,
             decay: 0.05,
-            reserved: [0.0; 4],
+            limit: 12.0,
+            reserved: [0.0; 3],
         })
         .collect();
     let (parameters, gradients) = (noise(3300, 1), noise(5120, 2));
-    for rule in rules {
-        let lowered = lower_store(rule, false, blocks.len() / 4, 3, &Caps::webgpu_defaults(true)).unwrap();
+    // Half of what the gradients' norm is, about: entry 1 and what lies between entries do not count.
+    let own = || [0, 2].into_iter().flat_map(|e| &gradients[state_at[e]..state_at[e] + lens[e]]);
+    let factor = 12.0 / (own().map(|g| g * g).sum::<f64>().sqrt() + 1e-6);
+    assert!((0.3..0.9).contains(&factor), "{factor}");
+    for (rule, clipped) in rules.into_iter().flat_map(|rule| [(rule, false), (rule, true)]) {
+        let control = Control { clipped, ..Control::default() };
+        let lowered = lower_store(rule, control, blocks.len() / 4, 3, &Caps::webgpu_defaults(true)).unwrap();
         super::validate(&lowered);
         let mut targets = vec![
             Target { operand: Operand::Arena(Arena::Parameters), data: f32s(&parameters) },
@@ -76,8 +82,9 @@ fn optimizers_match_loops() {
                 state: vec![vec![0.0; lens[e]]; rule.states()],
                 coefficients: vec![coefficients[e]],
             };
-            let own = &gradients[state_at[e]..state_at[e] + lens[e]];
-            let gradient = Value::from_host(&f32s(own), DType::F32, Shape::of(&[lens[e]]));
+            let scale = if clipped { factor } else { 1.0 };
+            let own: Vec<f64> = gradients[state_at[e]..state_at[e] + lens[e]].iter().map(|g| g * scale).collect();
+            let gradient = Value::from_host(&f32s(&own), DType::F32, Shape::of(&[lens[e]]));
             for _ in 0..3 {
                 optim::step(rule, false, &[0], &mut store, &[&gradient], Precision::Native).unwrap();
             }
@@ -89,7 +96,12 @@ fn optimizers_match_loops() {
             let got = lab.read(&prepared, 0, DType::F32, parameters.len()).to_f64();
             for e in 0..3 {
                 let range = parameter_at[e]..parameter_at[e] + lens[e];
-                close(&format!("{rule:?} entry {e}, checks {checks}"), &got[range.clone()], &want[range], 1e-4);
+                close(
+                    &format!("{rule:?} entry {e}, clipped {clipped}, checks {checks}"),
+                    &got[range.clone()],
+                    &want[range],
+                    1e-4,
+                );
             }
         }
     }

@@ -1,0 +1,143 @@
+//! Instance normalisation of sequences, images and volumes.
+
+use super::batch_norm::affine;
+use super::fields::{Counter, Mode};
+use super::init::Init;
+use super::module::Module;
+use super::running::{check_settings, running, track};
+use super::summary::observe;
+use crate::error::{Error, Result};
+use crate::fields;
+use crate::param::Param;
+use crate::tensor::Tensor;
+
+/// Settings of an [`InstanceNorm1d`], [`InstanceNorm2d`] or [`InstanceNorm3d`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InstanceNormConfig {
+    /// Added to the variance. Defaults to 1e-5.
+    pub eps: f64,
+    /// Weight of the newest batch in the running statistics; with `None` they keep their first values, as in PyTorch.
+    /// Defaults to 0.1.
+    pub momentum: Option<f64>,
+    /// Whether a scale and a shift a channel are learned. Defaults to false.
+    pub affine: bool,
+    /// Whether running statistics are kept, and used in evaluation. Defaults to false: each example is normalised by its
+    /// own statistics in evaluation too.
+    pub track_running_stats: bool,
+}
+
+impl Default for InstanceNormConfig {
+    fn default() -> Self {
+        Self { eps: 1e-5, momentum: Some(0.1), affine: false, track_running_stats: false }
+    }
+}
+
+macro_rules! instance_norm {
+    ($(#[$doc:meta])* $name:ident, $rank:literal, $layout:literal) => {
+        $(#[$doc])*
+        ///
+        /// [`Tensor::instance_norm`]: `y = (x - mean) / √(variance + eps) · weight + bias`, a mean and a variance for each
+        /// channel of each example. Running statistics, where they are kept, follow the mean of the examples' means and of
+        /// their unbiased variances, and take their place in evaluation. As in PyTorch, `num_batches_tracked` is part of the
+        /// state then, and stays at 0. An input without the first axis is one example.
+        ///
+        /// Source: D. Ulyanov et al., "Instance normalization", 2016.
+        #[derive(Debug)]
+        pub struct $name {
+            /// Scale, `[c]`; starts at 1.
+            pub weight: Option<Param>,
+            /// Shift, `[c]`; starts at 0.
+            pub bias: Option<Param>,
+            /// `[c]`; starts at 0.
+            pub running_mean: Option<Param>,
+            /// `[c]`; starts at 1.
+            pub running_var: Option<Param>,
+            /// Part of PyTorch's state, which does not count here.
+            pub num_batches_tracked: Option<Counter>,
+            channels: usize,
+            mode: Mode,
+            config: InstanceNormConfig,
+        }
+
+        impl $name {
+            /// A layer for `channels` with PyTorch's settings: eps 1e-5, without scale, shift and running statistics.
+            ///
+            /// # Errors
+            /// The device is out of memory.
+            pub fn new(channels: usize, init: &Init) -> Result<Self> {
+                Self::with(channels, InstanceNormConfig::default(), init)
+            }
+
+            /// A layer with its own settings.
+            ///
+            /// # Errors
+            /// A momentum outside `0..=1`; an eps below 0; the device is out of memory.
+            pub fn with(channels: usize, config: InstanceNormConfig, init: &Init) -> Result<Self> {
+                check_settings(concat!(stringify!($name), "::with"), config.eps, config.momentum)?;
+                let (weight, bias) = affine(channels, config.affine, init)?;
+                let (running_mean, running_var, num_batches_tracked) = running(channels, config.track_running_stats, init)?;
+                let mode = Mode::default();
+                Ok(Self { weight, bias, running_mean, running_var, num_batches_tracked, channels, mode, config })
+            }
+
+            fn normalise(&self, x: &Tensor) -> Result<Tensor> {
+                let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
+                let (weight, bias, eps) = (weight.as_ref(), bias.as_ref(), self.config.eps);
+                let Some((running_mean, running_var)) = self.running_mean.as_ref().zip(self.running_var.as_ref()) else {
+                    return Ok(x.instance_norm(weight, bias, eps));
+                };
+                if !self.mode.is_training() {
+                    return Ok(x.batch_norm_with(&running_mean.tensor(), &running_var.tensor(), weight, bias, eps));
+                }
+                let shape = x.shape()?;
+                let count = shape[2..].iter().product::<usize>();
+                if count < 2 {
+                    let reason = format!("the input {shape} has {count} values a channel of an example");
+                    let help = "train on at least 2 positions, or call eval()";
+                    return Err(Error::argument(stringify!($name), reason, help));
+                }
+                let positions: Vec<usize> = (2..shape.rank()).collect();
+                let (normal, mean, variance) = x.normalize(&positions, eps);
+                let unbiased = variance * (count as f64 / (count as f64 - 1.0));
+                let wide = |t: &Tensor| t.reshape([vec![self.channels], vec![1; shape.rank() - 2]].concat());
+                let y = weight.map_or(normal.clone(), |w| normal * wide(w));
+                let y = bias.map_or(y.clone(), |b| y + wide(b));
+                let over_examples = |t: Tensor| t.reshape([shape[0], self.channels]).mean(0, false);
+                let momentum = self.config.momentum.unwrap_or(0.0);
+                let y = track(running_mean, &over_examples(mean), momentum, &y)?;
+                track(running_var, &over_examples(unbiased), momentum, &y)
+            }
+        }
+
+        impl Module for $name {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                let kind = stringify!($name);
+                let shape = x.shape()?;
+                let single = shape.rank() + 1 == $rank;
+                let batch = if single { x.unsqueeze(0) } else { x.clone() };
+                let given = batch.shape()?;
+                if given.rank() != $rank || given[1] != self.channels {
+                    let found = if given.rank() == $rank { given[1].to_string() } else { format!("{} axes and not", shape.rank()) };
+                    let reason = format!("the input {shape} has {found} channels and the layer {}", self.channels);
+                    return Err(Error::argument(kind, reason, concat!("give ", $layout)));
+                }
+                let y = self.normalise(&batch)?;
+                observe(self, kind, if single { y.squeeze(0) } else { y })
+            }
+            fields!(weight, bias, running_mean, running_var, num_batches_tracked, mode; skip channels, config);
+        }
+    };
+}
+
+instance_norm! {
+    /// Instance normalisation of `[n, c, l]`.
+    InstanceNorm1d, 3, "[n, channels, l] or [channels, l]"
+}
+instance_norm! {
+    /// Instance normalisation of images `[n, c, h, w]`.
+    InstanceNorm2d, 4, "[n, channels, h, w] or [channels, h, w]"
+}
+instance_norm! {
+    /// Instance normalisation of volumes `[n, c, d, h, w]`.
+    InstanceNorm3d, 5, "[n, channels, d, h, w] or [channels, d, h, w]"
+}

@@ -1,0 +1,440 @@
+//! Further layers against PyTorch at default and other settings, and the count of what has a fixture: every public layer and
+//! optimizer is in a file that PyTorch wrote, or in a list with the reason why not.
+
+use crate::formula::{floats, integers, state};
+use crate::{close, device, fixture, host, values};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::rc::Rc;
+use wgrad::nn::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool1d,
+    AvgPool2d, AvgPool3d, Bilinear, Conv1d, Conv2d, Conv2dConfig, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
+    Dropout, Dropout1d, Dropout2d, Dropout3d, Embedding, FeedForward, Flatten, GlobalAvgPool, GlobalMaxPool, Glu, GroupNorm, Gru,
+    Identity, Init, LayerNorm, LayerNormConfig, Linear, Lstm, MaxPool1d, MaxPool2d, MaxPool3d, Module, MultiheadAttention, PRelu,
+    PixelShuffle, PixelUnshuffle, RecurrentConfig, Residual, RmsNorm, Rnn, RotaryEncoding, Sequence, SequenceOptions, Sequential,
+    SinusoidalEncoding, Tanh, Threshold, TransformerConfig, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
+    TransformerEncoderLayer, Unflatten, Upsample,
+};
+use wgrad::{AttentionOptions, ConvNdOptions, ConvTransposeOptions, Interpolation, PoolNdOptions, PoolOptions, Result, Tensor};
+
+const SEQUENCE: &[usize] = &[5, 3, 4];
+const ROWS: &[usize] = &[2, 4, 9];
+const IMAGE: &[usize] = &[2, 4, 6, 5];
+const VOLUME: &[usize] = &[1, 4, 4, 5, 4];
+
+type Run = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
+
+/// The layers of `layers_more.safetensors`.
+#[derive(Default)]
+struct Cases {
+    rows: Vec<(String, Vec<usize>, Rc<dyn Module>, Run)>,
+}
+
+impl Cases {
+    /// A layer that is called as it is.
+    fn add(&mut self, name: impl Into<String>, shape: &[usize], module: impl Module + 'static) {
+        self.call(name, shape, module, |m, x| m.forward(x));
+    }
+
+    fn call<M: Module + 'static>(
+        &mut self,
+        name: impl Into<String>,
+        shape: &[usize],
+        module: M,
+        run: impl Fn(&M, &Tensor) -> Result<Tensor> + 'static,
+    ) {
+        let module = Rc::new(module);
+        let same = module.clone();
+        self.rows.push((name.into(), shape.to_vec(), module, Box::new(move |x| run(&same, x))));
+    }
+}
+
+/// A layer in evaluation.
+fn eval<M: Module>(module: M) -> M {
+    module.eval();
+    module
+}
+
+macro_rules! convolutions {
+    ($c:ident, $init:ident, $d:literal, $shape:expr, $conv:ident, $transposed:ident) => {
+        let one = |a: usize, b: usize, c: usize| -> [usize; $d] { std::array::from_fn(|i| [a, b, c][i]) };
+        let (kernel, stride, padding, dilation) = (one(3, 2, 2), one(2, 1, 2), one(1, 2, 0), one(2, 1, 1));
+        let conv = ConvNdOptions { stride, padding, dilation, groups: 2 };
+        let (name, back) = (stringify!($conv), stringify!($transposed));
+        $c.add(name, $shape, $conv::new(4, 3, kernel, ConvNdOptions::default(), $init).unwrap());
+        $c.add(format!("{name}.other"), $shape, $conv::new(4, 6, kernel, conv, $init).unwrap().without_bias());
+        convolutions!(@transposed $c, $init, $shape, $transposed, back, kernel, stride, padding, dilation, one);
+    };
+    (@transposed $c:ident, $init:ident, $shape:expr, $transposed:ident, $back:ident, $kernel:ident, $stride:ident, $padding:ident,
+        $dilation:ident, $one:ident) => {
+        let (stride, padding, dilation) = ($stride, $padding, $dilation);
+        let options = ConvTransposeOptions { stride, padding, dilation, groups: 2, output_padding: $one(1, 0, 1) };
+        $c.add($back, $shape, $transposed::new(4, 3, $kernel, ConvTransposeOptions::default(), $init).unwrap());
+        $c.add(format!("{}.other", $back), $shape, $transposed::new(4, 6, $kernel, options, $init).unwrap().without_bias());
+    };
+}
+
+macro_rules! pools {
+    ($c:ident, $shape:expr, $options:ident, $whole:path, $max:ident, $avg:ident) => {
+        let plain = $whole(3);
+        let d = plain.kernel.len();
+        let (stride, padding) = (Some([2; _]), [1; _]);
+        $c.add(format!("MaxPool{d}d"), $shape, $max::new(2));
+        $c.add(format!("MaxPool{d}d.other"), $shape, $max::with($options { stride, padding, dilation: [2; _], ..plain }));
+        $c.add(format!("AvgPool{d}d"), $shape, $avg::new(2));
+        $c.add(format!("AvgPool{d}d.other"), $shape, $avg::with($options { stride, padding, count_include_pad: false, ..plain }));
+        $c.add(format!("GlobalAvgPool.{d}d"), $shape, GlobalAvgPool);
+        $c.add(format!("GlobalMaxPool.{d}d"), $shape, GlobalMaxPool);
+    };
+}
+
+fn windows(c: &mut Cases, init: &Init) {
+    convolutions!(c, init, 1, ROWS, Conv1d, ConvTranspose1d);
+    convolutions!(c, init, 3, VOLUME, Conv3d, ConvTranspose3d);
+    let one = |a: usize, b: usize, _: usize| [a, b];
+    let (kernel, stride, padding, dilation) = ([3, 2], [2, 1], [1, 2], [2, 1]);
+    let other = Conv2dConfig { stride, padding, dilation, groups: 2, bias: false };
+    c.add("Conv2d", IMAGE, Conv2d::new(4, 3, kernel, Conv2dConfig::default(), init).unwrap());
+    c.add("Conv2d.other", IMAGE, Conv2d::new(4, 6, kernel, other, init).unwrap());
+    let back = "ConvTranspose2d";
+    convolutions!(@transposed c, init, IMAGE, ConvTranspose2d, back, kernel, stride, padding, dilation, one);
+    pools!(c, ROWS, PoolNdOptions, PoolNdOptions::cube, MaxPool1d, AvgPool1d);
+    pools!(c, IMAGE, PoolOptions, PoolOptions::square, MaxPool2d, AvgPool2d);
+    pools!(c, VOLUME, PoolNdOptions, PoolNdOptions::cube, MaxPool3d, AvgPool3d);
+    c.add("AdaptiveAvgPool1d", ROWS, AdaptiveAvgPool1d(2));
+    c.add("AdaptiveAvgPool1d.other", ROWS, AdaptiveAvgPool1d(3));
+    c.add("AdaptiveMaxPool1d", ROWS, AdaptiveMaxPool1d(2));
+    c.add("AdaptiveMaxPool1d.other", ROWS, AdaptiveMaxPool1d(3));
+    c.add("AdaptiveAvgPool2d", IMAGE, AdaptiveAvgPool2d([2, 2]));
+    c.add("AdaptiveAvgPool2d.other", IMAGE, AdaptiveAvgPool2d([3, 4]));
+    c.add("AdaptiveMaxPool2d", IMAGE, AdaptiveMaxPool2d([2, 2]));
+    c.add("AdaptiveMaxPool2d.other", IMAGE, AdaptiveMaxPool2d([3, 4]));
+    c.add("AdaptiveAvgPool3d", VOLUME, AdaptiveAvgPool3d([2, 2, 2]));
+    c.add("AdaptiveAvgPool3d.other", VOLUME, AdaptiveAvgPool3d([3, 4, 2]));
+    c.add("AdaptiveMaxPool3d", VOLUME, AdaptiveMaxPool3d([2, 2, 2]));
+    c.add("AdaptiveMaxPool3d.other", VOLUME, AdaptiveMaxPool3d([3, 4, 2]));
+}
+
+fn norms(c: &mut Cases, init: &Init) {
+    let plain = LayerNormConfig { eps: 0.1, affine: false, ..LayerNormConfig::default() };
+    c.add("LayerNorm", SEQUENCE, LayerNorm::new([4], init).unwrap());
+    c.add("LayerNorm.plain", SEQUENCE, LayerNorm::with([3, 4], plain, init).unwrap());
+    let scale = LayerNormConfig { bias: false, ..LayerNormConfig::default() };
+    c.add("LayerNorm.scale", SEQUENCE, LayerNorm::with([3, 4], scale, init).unwrap());
+    c.add("RMSNorm", SEQUENCE, RmsNorm::new([4], init).unwrap());
+    c.add("RMSNorm.plain", SEQUENCE, RmsNorm::with([3, 4], Some(0.1), false, init).unwrap());
+    c.add("GroupNorm", IMAGE, GroupNorm::new(2, 4, init).unwrap());
+    c.add("GroupNorm.plain", ROWS, GroupNorm::with(4, 4, 0.1, false, init).unwrap());
+}
+
+fn joined(s: &Sequence) -> Tensor {
+    let flat = |t: &Tensor| t.reshape([t.shape().unwrap().numel()]);
+    let mut parts = vec![flat(&s.output), flat(&s.hidden)];
+    parts.extend(s.cell.as_ref().map(flat));
+    Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)
+}
+
+macro_rules! recurrent {
+    ($c:ident, $init:ident, $name:literal, $layer:ident, $cell:expr) => {
+        let whole = |m: &$layer, x: &Tensor| Ok(joined(&m.run(x, &SequenceOptions::default())?));
+        let with = |hidden, config| $layer::with(4, hidden, config, $init).unwrap();
+        let default = RecurrentConfig::default();
+        let first = RecurrentConfig { batch_first: true, ..default };
+        let plain = RecurrentConfig { bias: false, bidirectional: true, ..default };
+        let deep = RecurrentConfig { num_layers: 3, dropout: 0.5, ..default };
+        $c.call(concat!($name, ".batch_first"), SEQUENCE, with(2, first), whole);
+        $c.call(concat!($name, ".plain"), SEQUENCE, with(2, plain), whole);
+        $c.call(concat!($name, ".eval"), SEQUENCE, eval(with(2, deep)), whole);
+        let two = RecurrentConfig { num_layers: 2, ..default };
+        $c.call(concat!($name, ".states"), SEQUENCE, with(2, two), |m, x| {
+            let options = SequenceOptions { hidden: Some(floats("hidden", &[2, 3, 2])), cell: $cell, lengths: None };
+            Ok(joined(&m.run(x, &options)?))
+        });
+    };
+}
+
+fn sequences(c: &mut Cases, init: &Init) {
+    c.add("Linear", SEQUENCE, Linear::new(4, 3, init).unwrap());
+    c.add("Linear.plain", SEQUENCE, Linear::without_bias(4, 3, init).unwrap());
+    c.call("Bilinear.two", SEQUENCE, Bilinear::new(4, 2, 3, true, init).unwrap(), |m, x| {
+        m.apply(x, &floats("second", &[5, 3, 2]))
+    });
+    c.add("Bilinear.plain", SEQUENCE, Bilinear::new(4, 4, 3, false, init).unwrap());
+    let memory = || floats("memory", &[5, 2, 4]);
+    let plain = AttentionOptions::default;
+    let causal = || AttentionOptions { causal: true, ..AttentionOptions::default() };
+    c.add("MultiheadAttention", SEQUENCE, MultiheadAttention::new(4, 2, init).unwrap());
+    c.add("MultiheadAttention.plain", SEQUENCE, MultiheadAttention::with(4, 1, 0.0, false, init).unwrap());
+    c.call("MultiheadAttention.cross", SEQUENCE, MultiheadAttention::new(4, 2, init).unwrap(), move |m, x| {
+        m.attend(x, &memory(), &memory(), &plain())
+    });
+    c.call("MultiheadAttention.causal", SEQUENCE, MultiheadAttention::new(4, 2, init).unwrap(), move |m, x| {
+        m.attend(x, x, x, &causal())
+    });
+    c.add("MultiheadAttention.eval", SEQUENCE, eval(MultiheadAttention::with(4, 2, 0.5, true, init).unwrap()));
+    recurrent!(c, init, "RNN", Rnn, None);
+    recurrent!(c, init, "LSTM", Lstm, Some(floats("cell", &[2, 3, 2])));
+    recurrent!(c, init, "GRU", Gru, None);
+    let post = TransformerConfig { dim_feedforward: 6, dropout: 0.0, ..TransformerConfig::default() };
+    let pre = |activation| TransformerConfig { norm_first: true, activation, ..post };
+    let bare = TransformerConfig { layer_norm_eps: 0.1, bias: false, ..post };
+    let encoder = |config| TransformerEncoderLayer::new(4, 2, config, init).unwrap();
+    let decoder = |config| TransformerDecoderLayer::new(4, 2, config, init).unwrap();
+    c.add("encoder.silu", SEQUENCE, encoder(pre(FeedForward::Silu)));
+    c.add("encoder.tanh", SEQUENCE, encoder(pre(FeedForward::GeluTanh)));
+    c.add("encoder.plain", SEQUENCE, encoder(bare));
+    c.add("encoder.eval", SEQUENCE, eval(encoder(TransformerConfig { dropout: 0.5, ..post })));
+    c.call("decoder.plain", SEQUENCE, decoder(bare), move |m, x| m.decode(x, &memory(), &plain(), &plain()));
+    let norm = Some(LayerNorm::new([4], init).unwrap());
+    c.call("decoder.stack", SEQUENCE, TransformerDecoder::new(vec![decoder(post), decoder(post)], norm), move |m, x| {
+        // True where PyTorch's mask is false: there it hides.
+        let seen = Tensor::from_slice(&[true, false, true, true, false, true], [3, 2], device())?;
+        m.decode(x, &memory(), &causal(), &AttentionOptions { mask: Some(seen), ..plain() })
+    });
+    c.call("decoder.bare", SEQUENCE, TransformerDecoder::new(vec![decoder(post)], None), move |m, x| {
+        m.decode(x, &memory(), &plain(), &plain())
+    });
+    c.add("encoder.bare", SEQUENCE, TransformerEncoder::new(vec![encoder(post)], None));
+    c.add("SinusoidalEncoding", SEQUENCE, SinusoidalEncoding::new(4, 8, init).unwrap());
+    c.add("SinusoidalEncoding.image", &[2, 3, 4, 6], SinusoidalEncoding::new(6, 4, init).unwrap());
+    c.add("RotaryEncoding", SEQUENCE, RotaryEncoding::new(4, 8, init).unwrap());
+    let rotary = RotaryEncoding::with(6, 8, 100.0, true, init).unwrap();
+    c.call("RotaryEncoding.interleaved", &[2, 3, 4, 6], rotary, |m, x| m.rotate(x, 3));
+    c.add("Embedding", &[4, 5], Embedding::new(7, 3, init).unwrap());
+    c.add("Embedding.padding", &[4, 5], Embedding::with(7, 3, Some(2), init).unwrap());
+    c.add("Sequential", SEQUENCE, {
+        let first = Sequential::new().push(Linear::new(4, 3, init).unwrap());
+        first.push(Tanh).push(Linear::new(3, 2, init).unwrap())
+    });
+    let shortcut = Linear::without_bias(4, 3, init).unwrap();
+    c.add("Residual.shortcut", SEQUENCE, Residual::new(Linear::new(4, 3, init).unwrap()).with_shortcut(shortcut));
+}
+
+fn stateless(c: &mut Cases, init: &Init) {
+    c.add("Identity", IMAGE, Identity);
+    c.add("PReLU.one", IMAGE, PRelu::new(init).unwrap());
+    c.add("Threshold.zero", IMAGE, Threshold::default());
+    c.add("GLU.last", SEQUENCE, Glu::default());
+    c.add("Flatten", IMAGE, Flatten);
+    c.add("Unflatten", IMAGE, Unflatten(1, vec![2, 2]));
+    c.add("Unflatten.last", ROWS, Unflatten(-1, vec![3, 3, 1]));
+    c.add("PixelShuffle.one", IMAGE, PixelShuffle(1));
+    c.add("PixelUnshuffle", &[2, 3, 4, 6], PixelUnshuffle(2));
+    c.add("PixelUnshuffle.three", &[1, 2, 3, 6], PixelUnshuffle(3));
+    c.add("Upsample.three", ROWS, Upsample::new(3));
+    c.add("Upsample.corners", IMAGE, Upsample::to(&[3, 8]).mode(Interpolation::Linear { align_corners: true }));
+    macro_rules! dropouts {
+        ($($layer:ident: $shape:expr;)*) => {$(
+            c.add(concat!(stringify!($layer), ".eval"), $shape, eval($layer::new(0.3, init).unwrap()));
+            c.add(concat!(stringify!($layer), ".none"), $shape, $layer::new(0.0, init).unwrap());
+            c.add(concat!(stringify!($layer), ".all"), $shape, $layer::new(1.0, init).unwrap());
+        )*};
+    }
+    dropouts! {
+        Dropout: SEQUENCE;
+        Dropout1d: ROWS;
+        Dropout2d: IMAGE;
+        Dropout3d: VOLUME;
+    }
+}
+
+#[test]
+fn further_layers_agree_with_pytorch() {
+    let init = Init::new(device(), 0);
+    let mut cases = Cases::default();
+    windows(&mut cases, &init);
+    norms(&mut cases, &init);
+    sequences(&mut cases, &init);
+    stateless(&mut cases, &init);
+    let dict = fixture("layers_more.safetensors");
+    let mut checked = BTreeSet::new();
+    for (name, shape, module, run) in &cases.rows {
+        let note = dict.metadata.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"));
+        compare(name, shape, module.as_ref(), run, note);
+        assert!(checked.insert(name.clone()), "{name} stands here twice");
+    }
+    // A residual block of PyTorch's has no name for its body.
+    let block = Residual::new(Linear::new(4, 4, &init).unwrap());
+    compare("Residual", SEQUENCE, &block, &|x| block.forward(x), "body.weight:4,4;body.bias:4");
+    checked.insert("Residual".into());
+    let expected: BTreeSet<String> = dict.metadata.keys().filter(|k| *k != "torch").cloned().collect();
+    assert_eq!(checked, expected, "every case of the file is checked");
+}
+
+fn compare(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tensor) -> Result<Tensor>, note: &str) {
+    let dict = fixture("layers_more.safetensors");
+    let mut given = state(note);
+    if name == "Residual" {
+        // The formula goes by the names that PyTorch's layer has.
+        let own = state("weight:4,4;bias:4");
+        given.tensors = own.tensors.into_iter().map(|(key, tensor)| (format!("body.{key}"), tensor)).collect();
+    }
+    module.load_state_dict(&given).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let tokens = name.starts_with("Embedding");
+    let x = if tokens { integers("x", shape, 7) } else { floats("x", shape).variable().unwrap() };
+    let y = run(&x).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let expected = host(&dict, &format!("{name}.out"));
+    assert_eq!(y.shape().unwrap(), expected.shape, "{name}");
+    close(name, &values(&y), &expected.data.to_f64(), 1e-5);
+    let ct = floats("ct", &y.shape().unwrap());
+    let gradients = (y * ct).sum((), false).backward().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut found: Vec<(String, Tensor)> = Vec::new();
+    if !tokens {
+        found.push(("x".into(), gradients.get(&x).unwrap_or_else(|e| panic!("{name}, x: {e}"))));
+    }
+    for (key, param) in module.named_parameters() {
+        found.push((key.clone(), gradients.get(&param).unwrap_or_else(|e| panic!("{name}, {key}: {e}"))));
+    }
+    for (key, gradient) in found {
+        let theirs = if name == "Residual" { key.trim_start_matches("body.") } else { &key };
+        let expected = host(&dict, &format!("{name}.grad.{theirs}")).data.to_f64();
+        close(&format!("{name}, {key}"), &values(&gradient), &expected, 2e-5);
+    }
+}
+
+/// Why a public name of a module has no fixture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Without {
+    /// Settings, reports, traits, functions: nothing that computes.
+    NotALayer,
+    /// Draws at random, and the draws of PyTorch are other ones: held to moments by the named test.
+    Random(&'static str),
+    /// No rule of its own: the named test holds it to what it is made of.
+    MadeOfOthers(&'static str),
+}
+
+const LAYERS_WITHOUT: [(&str, Without); 21] = [
+    ("BatchNormConfig", Without::NotALayer),
+    ("Conv2dConfig", Without::NotALayer),
+    ("Counter", Without::NotALayer),
+    ("Field", Without::NotALayer),
+    ("Fields", Without::NotALayer),
+    ("Init", Without::NotALayer),
+    ("InstanceNormConfig", Without::NotALayer),
+    ("LayerNormConfig", Without::NotALayer),
+    ("LoadOptions", Without::NotALayer),
+    ("LoadReport", Without::NotALayer),
+    ("Mode", Without::NotALayer),
+    ("Module", Without::NotALayer),
+    ("RecurrentConfig", Without::NotALayer),
+    ("Reduction", Without::NotALayer),
+    ("Sequence", Without::NotALayer),
+    ("SequenceOptions", Without::NotALayer),
+    ("Summary", Without::NotALayer),
+    ("SummaryRow", Without::NotALayer),
+    ("TransformerConfig", Without::NotALayer),
+    ("DropPath", Without::Random("layers::dropouts_drop_whole_channels_and_examples")),
+    ("ModuleList", Without::MadeOfOthers("modules::names_are_pytorchs")),
+];
+
+/// Cases that go by another name than their layer.
+const LAYERS_AS: [(&str, &str); 7] = [
+    ("GeluTanh", "gelu.tanh"),
+    ("TransformerEncoderLayer", "encoder.p"),
+    ("TransformerDecoderLayer", "decoder.p"),
+    ("TransformerEncoder", "encoder.bare"),
+    ("TransformerDecoder", "decoder.stack"),
+    ("FeedForward", "encoder.silu"),
+    ("RnnNonlinearity", "rnn.relu"),
+];
+
+/// Layers without settings, for which one case is enough.
+const WITHOUT_SETTINGS: [&str; 24] = [
+    "FeedForward",
+    "Flatten",
+    "Gelu",
+    "GeluTanh",
+    "Hardsigmoid",
+    "Hardswish",
+    "Identity",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Mish",
+    "Relu",
+    "Relu6",
+    "RnnNonlinearity",
+    "Selu",
+    "Sequential",
+    "Sigmoid",
+    "Silu",
+    "Softmax",
+    "Softmin",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+    "TransformerDecoder",
+    "TransformerEncoder",
+];
+
+/// The types that a file's `pub use` lines bring out.
+fn public(file: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let uses = text.split("pub use ").skip(1).map(|rest| rest.split(';').next().unwrap_or_default());
+    let names = uses.flat_map(|list| list.split(|c: char| !c.is_alphanumeric() && c != '_'));
+    names.filter(|n| n.starts_with(|c: char| c.is_uppercase())).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_layer_has_fixtures_or_a_reason() {
+    let mut cases: Vec<String> = Vec::new();
+    for file in ["layers", "layers_more", "norms"] {
+        let dict = fixture(&format!("{file}.safetensors"));
+        cases.extend(dict.metadata.keys().map(|k| k.to_lowercase()));
+    }
+    let (without, renamed): (BTreeMap<_, _>, BTreeMap<_, _>) = (LAYERS_WITHOUT.into(), LAYERS_AS.into());
+    let layers = public("src/nn/mod.rs");
+    assert!(layers.len() > 100, "only {} names were found", layers.len());
+    let mut problems = Vec::new();
+    for layer in &layers {
+        let found = match renamed.get(layer.as_str()) {
+            Some(prefix) => cases.iter().filter(|c| c.starts_with(prefix)).count(),
+            None => cases.iter().filter(|c| c.split('.').next() == Some(&layer.to_lowercase())).count(),
+        };
+        let needed = if WITHOUT_SETTINGS.contains(&layer.as_str()) { 1 } else { 2 };
+        match without.get(layer.as_str()) {
+            Some(reason) if found > 0 => problems.push(format!("{layer} has {found} cases, and a reason for none: {reason:?}")),
+            None if found < needed => problems.push(format!("{layer} has {found} cases and needs {needed}, or a reason")),
+            _ => {}
+        }
+    }
+    let listed = without.keys().chain(renamed.keys()).chain(&WITHOUT_SETTINGS);
+    problems.extend(listed.filter(|n| !layers.contains(**n)).map(|n| format!("{n} is listed and not public")));
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+const OPTIM_WITHOUT: [(&str, Without); 10] = [
+    ("DecayMode", Without::NotALayer),
+    ("Ema", Without::MadeOfOthers("regularize")),
+    ("Fused", Without::NotALayer),
+    ("GradientAccumulator", Without::MadeOfOthers("regularize")),
+    ("LossScaler", Without::MadeOfOthers("optimizers_more::the_loss_scale_adapts_and_skips")),
+    ("ParamGroup", Without::NotALayer),
+    ("PlateauMode", Without::NotALayer),
+    ("ReduceOnPlateau", Without::NotALayer),
+    ("Schedule", Without::NotALayer),
+    ("Threshold", Without::NotALayer),
+];
+
+#[test]
+fn every_optimizer_has_fixtures_or_a_reason() {
+    let mut cases: BTreeSet<String> = BTreeSet::new();
+    for file in ["optimizers", "optimizers_more"] {
+        let dict = fixture(&format!("{file}.safetensors"));
+        cases.extend(dict.tensors.keys().filter_map(|k| Some(k.split_once(".after")?.0.to_owned())));
+    }
+    let without: BTreeMap<_, _> = OPTIM_WITHOUT.into();
+    let names = public("src/optim/mod.rs");
+    let mut problems = Vec::new();
+    for name in names.iter().filter(|n| !n.ends_with("Config")) {
+        let prefix = name.to_lowercase();
+        let of: Vec<&String> = cases.iter().filter(|c| c.split('_').next() == Some(&prefix)).collect();
+        match without.get(name.as_str()) {
+            Some(reason) if !of.is_empty() => problems.push(format!("{name} has {of:?}, and a reason for none: {reason:?}")),
+            None if of.len() < 2 => problems.push(format!("{name} has {of:?} and needs 2 cases, or a reason")),
+            None if !names.contains(&format!("{name}Config")) => problems.push(format!("{name} has no settings of its own")),
+            _ => {}
+        }
+    }
+    assert!(cases.len() >= 35, "only {} cases were found", cases.len());
+    assert!(problems.is_empty(), "{problems:#?}");
+}
