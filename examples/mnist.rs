@@ -235,7 +235,7 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
     let mut last: Option<Evaluation> = None;
     for epoch in first_epoch..options.epochs {
         let epoch_start = Instant::now();
-        let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), steps);
+        let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), steps).unit("images");
         progress.skip(first_batch);
         let mut done = first_batch;
         for indices in loader.epoch(epoch as u64).skip(first_batch) {
