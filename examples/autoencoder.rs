@@ -44,7 +44,6 @@ const STEPS: usize = 10;
 
 /// Squeeze handwritten digits through a few numbers, and look at what comes back.
 #[derive(Debug, Parser)]
-#[command(about)]
 struct Options {
     /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
     #[arg(long)]

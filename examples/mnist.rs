@@ -24,7 +24,6 @@ use wgrad::{Device, DeviceKind, Error, Param, Result, Tensor};
 
 /// Train a small CNN on MNIST's handwritten digits.
 #[derive(Debug, Parser)]
-#[command(about)]
 struct Options {
     /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
     #[arg(long)]
