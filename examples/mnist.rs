@@ -24,7 +24,6 @@ use wgrad::{Device, DeviceKind, Error, Param, Result, Tensor};
 
 /// Train a small CNN on MNIST's handwritten digits.
 #[derive(Debug, Parser)]
-#[command(about)]
 struct Options {
     /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
     #[arg(long)]
@@ -236,7 +235,7 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
     let mut last: Option<Evaluation> = None;
     for epoch in first_epoch..options.epochs {
         let epoch_start = Instant::now();
-        let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), steps);
+        let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), steps).unit("images");
         progress.skip(first_batch);
         let mut done = first_batch;
         for indices in loader.epoch(epoch as u64).skip(first_batch) {

@@ -33,7 +33,6 @@ const BANDS: usize = 32;
 
 /// Train a small CNN on spoken words.
 #[derive(Debug, Parser)]
-#[command(about)]
 struct Options {
     /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
     #[arg(long)]

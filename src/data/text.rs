@@ -67,12 +67,14 @@ impl Tokenizer for ByteTokenizer {
 /// let tokenizer = CharTokenizer::of("banana")?;
 /// assert_eq!(tokenizer.encode("nab")?, [2, 0, 1]);
 /// assert!(tokenizer.encode("bandana").unwrap_err().to_string().contains("'d'"));
+/// assert_eq!(tokenizer.with_unknown('?').encode("bad")?, [1, 0, 3]);
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CharTokenizer {
     characters: Vec<char>,
     numbers: HashMap<char, i32>,
+    unknown: Option<i32>,
 }
 
 impl CharTokenizer {
@@ -86,7 +88,26 @@ impl CharTokenizer {
             return Err(Error::argument("CharTokenizer::of", "the text is empty", "give the training text"));
         }
         let numbers = characters.iter().copied().zip(0..).collect();
-        Ok(Self { characters, numbers })
+        Ok(Self { characters, numbers, unknown: None })
+    }
+
+    /// Characters that the vocabulary lacks become `stand_in`, which joins it as the last token if it is not there yet. So a
+    /// vocabulary can be made from the training text alone.
+    #[must_use]
+    pub fn with_unknown(mut self, stand_in: char) -> Self {
+        // A vocabulary has at most as many characters as Unicode, which an i32 counts.
+        let next = i32::try_from(self.characters.len()).unwrap_or(i32::MAX);
+        let token = *self.numbers.entry(stand_in).or_insert(next);
+        if token == next {
+            self.characters.push(stand_in);
+        }
+        self.unknown = Some(token);
+        self
+    }
+
+    /// The token of characters that the vocabulary lacks, if there is one.
+    pub fn unknown(&self) -> Option<i32> {
+        self.unknown
     }
 
     /// The characters, in the order of their tokens.
@@ -102,9 +123,9 @@ impl Tokenizer for CharTokenizer {
 
     fn encode(&self, text: &str) -> Result<Vec<i32>> {
         let number = |(i, c): (usize, char)| {
-            self.numbers.get(&c).copied().ok_or_else(|| {
+            self.numbers.get(&c).copied().or(self.unknown).ok_or_else(|| {
                 let reason = format!("the character {c:?} at position {i} is not in the vocabulary");
-                Error::argument("encode", reason, "make the tokeniser from all texts, or leave the character out")
+                Error::argument("encode", reason, "leave the character out, or give the tokeniser a stand-in by with_unknown")
             })
         };
         text.chars().enumerate().map(number).collect()
@@ -231,6 +252,19 @@ mod tests {
             assert!(tokenizer.decode(&[0, 256]).unwrap_err().to_string().contains("index 256 at position 1"));
         }
         assert!(CharTokenizer::of("").is_err());
+    }
+
+    #[test]
+    fn unknown_characters_have_a_stand_in() {
+        // stand-in -> its token, the vocabulary, the tokens of "xaby"
+        let rows = [('?', 2, 3, [2, 0, 1, 2], "?ab?"), ('b', 1, 2, [1, 0, 1, 1], "babb")];
+        for (stand_in, token, vocabulary, tokens, back) in rows {
+            let tokenizer = CharTokenizer::of("abba").unwrap().with_unknown(stand_in);
+            assert_eq!((tokenizer.unknown(), tokenizer.vocabulary()), (Some(token), vocabulary), "{stand_in}");
+            assert_eq!(tokenizer.encode("xaby").unwrap(), tokens, "{stand_in}");
+            assert_eq!(tokenizer.decode(&tokens).unwrap(), back, "{stand_in}");
+        }
+        assert_eq!(CharTokenizer::of("abba").unwrap().unknown(), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub struct Progress {
     bar: ProgressBar,
     start: Instant,
     samples: usize,
+    unit: &'static str,
 }
 
 impl Progress {
@@ -20,7 +21,14 @@ impl Progress {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(label.into());
-        Self { bar, start: Instant::now(), samples: 0 }
+        Self { bar, start: Instant::now(), samples: 0, unit: "samples" }
+    }
+
+    /// What the speed counts. Defaults to "samples".
+    #[must_use]
+    pub fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
     }
 
     /// Continues from batch `batch`.
@@ -32,7 +40,7 @@ impl Progress {
     pub fn step(&mut self, samples: usize, loss: Option<f64>) {
         self.samples += samples;
         let loss = loss.map(|l| format!("loss {l:.4}  ")).unwrap_or_default();
-        self.bar.set_message(format!("{loss}{:.0} images/s", self.rate()));
+        self.bar.set_message(format!("{loss}{:.0} {}/s", self.rate(), self.unit));
         self.bar.inc(1);
     }
 

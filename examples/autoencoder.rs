@@ -1,0 +1,412 @@
+//! Squeezes handwritten digits through 16 numbers and draws what comes back: a convolutional autoencoder, measured against the
+//! best linear map (PCA), and the way from one digit to another through the codes between them.
+//!
+//! ```text
+//! cargo run --release --example autoencoder
+//! cargo run --release --example autoencoder -- --latent 2 --save target/autoencoder/two.safetensors
+//! ```
+//!
+//! At its defaults it prints, on the CPU device after 14 seconds of processor time:
+//!
+//! ```text
+//! data: 4000 training and 1000 test images of 28x28
+//! code: 16 numbers for 784 pixels
+//! epoch   1/30  train 0.09901  test 0.05868
+//! ...
+//! epoch  30/30  train 0.01090  test 0.01317
+//!
+//! mean squared error of the test images: 0.01317; by 16 principal components 0.02723
+//! ```
+//!
+//! and writes two pictures beside the weights: `digits.png`, test digits over what the autoencoder and PCA make of them, and
+//! `between.png`, where each row turns one digit into another.
+
+use clap::Parser;
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+use wgrad::data::{LabelledImages, Loader, Mnist};
+use wgrad::nn::loss::{Reduction, mse};
+use wgrad::nn::{Conv2d, Conv2dConfig, ConvTranspose2d, Init, Linear, Module, fields};
+use wgrad::optim::{Adam, AdamConfig, Optimizer, Schedule};
+use wgrad::train::{Meter, Progress};
+use wgrad::{ConvTransposeOptions, Device, Error, Generator, Tensor, no_grad};
+
+/// Digits of each kind in the first picture.
+const EXAMPLES: usize = 2;
+/// Rows of the second picture.
+const PAIRS: usize = 8;
+/// Images between two digits, these two included.
+const STEPS: usize = 10;
+
+/// Squeeze handwritten digits through a few numbers, and look at what comes back.
+#[derive(Debug, Parser)]
+struct Options {
+    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    #[arg(long)]
+    device: Option<String>,
+    /// Directory with the four IDX files, plain or gzip
+    #[arg(long, default_value = "data/mnist-5k")]
+    data: PathBuf,
+    /// Passes over the training set
+    #[arg(long, default_value_t = 30, value_parser = positive)]
+    epochs: usize,
+    /// Images a step
+    #[arg(long, default_value_t = 64, value_parser = positive)]
+    batch: usize,
+    /// Numbers that stand for an image
+    #[arg(long, default_value_t = 16, value_parser = positive)]
+    latent: usize,
+    /// Highest learning rate
+    #[arg(long, default_value_t = 6e-3, value_parser = above_zero)]
+    lr: f64,
+    /// Seed of weights and batches
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the weights go; the pictures are written beside them
+    #[arg(long, default_value = "target/autoencoder/autoencoder.safetensors")]
+    save: PathBuf,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".into()),
+        Ok(n) => Ok(n),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+fn above_zero(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
+        Ok(_) => Err("must be above 0".into()),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// Two convolutions that halve height and width, a linear layer to the code, and the way back.
+struct Autoencoder {
+    conv1: Conv2d,
+    conv2: Conv2d,
+    to_code: Linear,
+    from_code: Linear,
+    up1: ConvTranspose2d,
+    up2: ConvTranspose2d,
+    /// Channels, height and width after the convolutions.
+    inner: [usize; 3],
+}
+
+impl Autoencoder {
+    /// For images whose height and width are multiples of 4.
+    fn new([height, width]: [usize; 2], latent: usize, init: &Init) -> Result<Self, Error> {
+        let halve = Conv2dConfig { stride: [2, 2], padding: [1, 1], ..Conv2dConfig::default() };
+        let double = ConvTransposeOptions { stride: [2, 2], padding: [1, 1], ..ConvTransposeOptions::default() };
+        let inner = [32, height / 4, width / 4];
+        let features = inner.iter().product();
+        Ok(Self {
+            conv1: Conv2d::new(1, 16, [3, 3], halve, init)?,
+            conv2: Conv2d::new(16, 32, [3, 3], halve, init)?,
+            to_code: Linear::new(features, latent, init)?,
+            from_code: Linear::new(latent, features, init)?,
+            up1: ConvTranspose2d::new(32, 16, [4, 4], double, init)?,
+            up2: ConvTranspose2d::new(16, 1, [4, 4], double, init)?,
+            inner,
+        })
+    }
+
+    /// `[n, 1, h, w]` to codes `[n, latent]`.
+    fn encode(&self, x: &Tensor) -> Result<Tensor, Error> {
+        let x = self.conv1.forward(x)?.relu();
+        let x = self.conv2.forward(&x)?.relu();
+        self.to_code.forward(&x.flatten(1, -1))
+    }
+
+    /// Codes `[n, latent]` to `[n, 1, h, w]`: about 0..1, and not held to it, as a sigmoid's gradient vanishes on black.
+    fn decode(&self, code: &Tensor) -> Result<Tensor, Error> {
+        let [channels, height, width] = self.inner;
+        let x = self.from_code.forward(code)?.relu().reshape([code.shape()?[0], channels, height, width]);
+        let x = self.up1.forward(&x)?.relu();
+        self.up2.forward(&x)
+    }
+}
+
+impl Module for Autoencoder {
+    fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
+        self.decode(&self.encode(x)?)
+    }
+    fields!(conv1, conv2, to_code, from_code, up1, up2; skip inner);
+}
+
+/// Principal components: the best that a linear map to as few numbers and back can do.
+struct Pca {
+    /// `[d]`.
+    mean: Tensor,
+    /// Orthonormal rows `[k, d]`.
+    components: Tensor,
+}
+
+impl Pca {
+    /// The first `k` components of rows `[n, d]`, by subspace iteration: rows are multiplied by the covariance, which makes
+    /// those along large variances grow, and made orthonormal again.
+    fn fit(rows: &Tensor, k: usize, seed: u64) -> Result<Self, Error> {
+        let [n, d] = rows.dims::<2>()?;
+        let mean = rows.mean(0, false);
+        let centred = rows - &mean;
+        let covariance = centred.t().matmul(&centred) / n as f64;
+        covariance.eval()?;
+        let mut components = Tensor::randn([k.min(d), d], &Generator::new(seed).fork("pca"), &rows.device()?)?;
+        for _ in 0..60 {
+            components = orthonormal(&components.matmul(&covariance))?;
+        }
+        Ok(Self { mean, components })
+    }
+
+    /// Rows `[n, d]` after the way to the components and back.
+    fn reconstruct(&self, rows: &Tensor) -> Tensor {
+        (rows - &self.mean).matmul(&self.components.t()).matmul(&self.components) + &self.mean
+    }
+}
+
+/// Rows that span the same space, orthogonal to each other and of length 1, by the method of Gram and Schmidt.
+fn orthonormal(rows: &Tensor) -> Result<Tensor, Error> {
+    let [k, d] = rows.dims::<2>()?;
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
+    let mut done: Vec<Vec<f64>> = Vec::with_capacity(k);
+    for row in rows.to_vec::<f32>()?.chunks(d) {
+        let mut row: Vec<f64> = row.iter().map(|&x| f64::from(x)).collect();
+        for other in &done {
+            let along = dot(&row, other);
+            row.iter_mut().zip(other).for_each(|(x, o)| *x -= along * o);
+        }
+        let length = dot(&row, &row).sqrt().max(f64::MIN_POSITIVE);
+        row.iter_mut().for_each(|x| *x /= length);
+        done.push(row);
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "components are at most 1")]
+    let flat: Vec<f32> = done.into_iter().flatten().map(|x| x as f32).collect();
+    Tensor::from_slice(&flat, [k, d], &rows.device()?)
+}
+
+/// A picture of small images in rows and columns.
+struct Grid {
+    size: [usize; 2],
+    columns: usize,
+    /// Grey images in 0..1, row by row.
+    images: Vec<Vec<f32>>,
+    /// Rows that belong together; wider gaps keep them apart.
+    group: usize,
+}
+
+impl Grid {
+    /// Pixels of the picture to one of an image.
+    const SCALE: usize = 3;
+    const GAP: usize = 4;
+
+    fn new(size: [usize; 2], columns: usize, group: usize) -> Self {
+        Self { size, columns, images: Vec::new(), group }
+    }
+
+    /// Adds the images of `[n, .., h, w]`.
+    fn extend(&mut self, images: &Tensor) -> Result<(), Error> {
+        let pixels: usize = self.size.iter().product();
+        self.images.extend(images.to_vec::<f32>()?.chunks(pixels).map(<[f32]>::to_vec));
+        Ok(())
+    }
+
+    /// Writes the picture as a PNG file.
+    fn save(&self, path: &Path) -> Result<(), Error> {
+        let [height, width] = self.size.map(|n| n * Self::SCALE + Self::GAP);
+        let rows = self.images.len().div_ceil(self.columns);
+        // An extra gap after each group but the last.
+        let top = |row: usize| Self::GAP + row * height + row / self.group * 3 * Self::GAP;
+        let full = [top(rows.saturating_sub(1)) + height, Self::GAP + self.columns * width];
+        let mut pixels = vec![96u8; full[0] * full[1]];
+        for (i, image) in self.images.iter().enumerate() {
+            let (y0, x0) = (top(i / self.columns), Self::GAP + i % self.columns * width);
+            for y in 0..height - Self::GAP {
+                for x in 0..width - Self::GAP {
+                    let grey = image[y / Self::SCALE * self.size[1] + x / Self::SCALE];
+                    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+                    let grey = (grey.clamp(0.0, 1.0) * 255.0).round() as u8;
+                    pixels[(y0 + y) * full[1] + x0 + x] = grey;
+                }
+            }
+        }
+        let failed = |error: io::Error| Error::Io { path: path.into(), source: Arc::new(error) };
+        let png = encode_png(full, &pixels).map_err(|error| failed(error.into()))?;
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(failed)?;
+        }
+        std::fs::write(path, png).map_err(failed)
+    }
+}
+
+/// A grey image of a size (height, width) in the PNG format.
+fn encode_png([height, width]: [usize; 2], pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
+    let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, side(width), side(height));
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header()?.write_image_data(pixels)?;
+    Ok(bytes)
+}
+
+/// The mean squared error of the pixels of a set, through `f`.
+fn error_of(set: &LabelledImages, device: &Device, f: impl Fn(&Tensor) -> Result<Tensor, Error>) -> Result<f64, Error> {
+    let mut error = Meter::new();
+    for batch in Loader::new(set.len(), 500, 0)?.shuffle(false).epoch(0) {
+        let (x, _) = set.batch(&batch, device)?;
+        error.push(&no_grad(|| mse(&f(&x)?, &x, Reduction::Mean))?, batch.len() as f64)?;
+    }
+    error.mean()
+}
+
+/// Where in a set the first `n` images of each digit are, digit by digit within each round.
+fn examples(set: &LabelledImages, n: usize) -> Vec<usize> {
+    let of = |digit: usize| (0..set.len()).filter(move |&i| set.labels()[i] == digit as i32);
+    let digits = 0..Mnist::CLASSES;
+    (0..n).flat_map(|round| digits.clone().filter_map(move |digit| of(digit).nth(round))).collect()
+}
+
+/// A mistake in the arguments, a failure of the run, or nobody to print for.
+enum Failure {
+    Usage(String),
+    Run(Error),
+    Output(io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn usage(message: impl Display) -> Failure {
+    Failure::Usage(message.to_string())
+}
+
+fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+    let start = Instant::now();
+    let device = match &options.device {
+        Some(wanted) => Device::named(wanted)?,
+        None => Device::best()?,
+    };
+    writeln!(out, "device: {device}")?;
+    let mnist = Mnist::load(&options.data)?;
+    let size = mnist.train.size();
+    let [height, width] = size;
+    if height % 4 != 0 || width % 4 != 0 {
+        return Err(usage(format!("--data: the images are {height}x{width}; use some whose sides are multiples of 4")));
+    }
+    let loader = Loader::new(mnist.train.len(), options.batch, options.seed)?.drop_last(true);
+    let steps = loader.batches();
+    if steps == 0 {
+        let images = mnist.train.len();
+        return Err(usage(format!("--batch {} is more than the {images} training images; use a smaller one", options.batch)));
+    }
+    writeln!(out, "data: {} training and {} test images of {height}x{width}", mnist.train.len(), mnist.test.len())?;
+    let pixels = height * width;
+    writeln!(out, "code: {} numbers for {pixels} pixels", options.latent)?;
+
+    let init = Init::new(&device, options.seed);
+    let model = Autoencoder::new(size, options.latent, &init)?;
+    let mut optimizer = Adam::new(&model.parameters(), AdamConfig::default())?;
+    let total = options.epochs * steps;
+    let schedule = Schedule::Cosine { base: options.lr, warmup: (total / 20).min(steps), total, floor: 0.01 };
+    for epoch in 0..options.epochs {
+        let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), steps).unit("images");
+        let mut loss = Meter::new();
+        for (step, batch) in loader.epoch(epoch as u64).enumerate() {
+            let (x, _) = mnist.train.batch(&batch, &device)?;
+            let batch_loss = mse(&model.forward(&x)?, &x, Reduction::Mean)?;
+            loss.push(&batch_loss, batch.len() as f64)?;
+            optimizer.set_lr(schedule.lr(epoch * steps + step));
+            optimizer.step(batch_loss.backward()?)?;
+            progress.step(batch.len(), loss.recent());
+        }
+        progress.finish();
+        writeln!(
+            out,
+            "epoch {:>3}/{}  train {:.5}  test {:.5}  {:.1} s",
+            epoch + 1,
+            options.epochs,
+            loss.mean()?,
+            error_of(&mnist.test, &device, |x| model.forward(x))?,
+            start.elapsed().as_secs_f64()
+        )?;
+    }
+
+    let all: Vec<usize> = (0..mnist.train.len()).collect();
+    let rows = mnist.train.batch(&all, &device)?.0.flatten(1, -1);
+    let pca = Pca::fit(&rows, options.latent, options.seed)?;
+    let linear = |x: &Tensor| Ok(pca.reconstruct(&x.flatten(1, -1)).reshape(x.shape()?));
+    let (own, other) = (error_of(&mnist.test, &device, |x| model.forward(x))?, error_of(&mnist.test, &device, linear)?);
+    writeln!(out, "\nmean squared error of the test images: {own:.5}; by {} principal components {other:.5}", options.latent)?;
+
+    // Three rows for each round of the ten digits.
+    let mut digits = Grid::new(size, Mnist::CLASSES, 3);
+    let chosen = examples(&mnist.test, EXAMPLES);
+    for round in chosen.chunks(Mnist::CLASSES) {
+        let (x, _) = mnist.test.batch(round, &device)?;
+        for images in [x.clone(), no_grad(|| model.forward(&x))?, linear(&x)?] {
+            digits.extend(&images)?;
+        }
+    }
+    // A row a pair: the first digit, the way from its code to the other's, the other.
+    let mut between = Grid::new(size, STEPS + 2, 1);
+    let labels = mnist.test.labels();
+    let differ = |pair: &Vec<usize>| pair.len() == 2 && labels[pair[0]] != labels[pair[1]];
+    for pair in Loader::new(mnist.test.len(), 2, options.seed)?.epoch(0).filter(differ).take(PAIRS) {
+        let (x, _) = mnist.test.batch(&pair, &device)?;
+        let share = Tensor::arange(0.0, STEPS as f64, 1.0, &device)?.unsqueeze(1) / (STEPS - 1) as f64;
+        let images = no_grad(|| {
+            let codes = model.encode(&x)?;
+            let (from, to) = (codes.slice(0, 0, 1), codes.slice(0, 1, 2));
+            model.decode(&(&from + share * (&to - &from)))
+        })?;
+        for images in [x.slice(0, 0, 1), images, x.slice(0, 1, 2)] {
+            between.extend(&images)?;
+        }
+    }
+    model.save(&options.save)?;
+    let beside = |name: &str| options.save.with_file_name(name);
+    let pictures = [(beside("digits.png"), &digits), (beside("between.png"), &between)];
+    for (path, grid) in &pictures {
+        grid.save(path)?;
+    }
+    writeln!(out, "weights: {}", options.save.display())?;
+    writeln!(out, "{}: test digits, what the autoencoder makes of them, and what PCA does", pictures[0].0.display())?;
+    writeln!(out, "{}: from one digit to another through the codes between", pictures[1].0.display())?;
+    writeln!(out, "total time {:.1} s", start.elapsed().as_secs_f64())?;
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse(), &mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has had enough, as `head` does.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Run(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Output(error)) => {
+            eprintln!("error: standard output: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
