@@ -127,7 +127,7 @@ pub use rng::Generator;
 pub use shape::{IntoAxes, IntoShape, Shape};
 pub use tensor::node::no_grad;
 pub use tensor::{AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PadMode};
-pub use tensor::{PendingValue, PoolNdOptions, PoolOptions, Tensor};
+pub use tensor::{Operand, PendingValue, PoolNdOptions, PoolOptions, Tensor};
 
 /// Rates of single GPU kernels, for this crate's own benchmarks.
 #[cfg(feature = "lab")]
