@@ -79,6 +79,7 @@ macro_rules! batch_norm {
         }
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 let kind = stringify!($name);
                 let channels = check(kind, x, &$ranks, $layout, &self.running_mean)?;

@@ -27,6 +27,7 @@ macro_rules! pool {
         }
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 observe(self, stringify!($name), x.$method(self.options))
             }
@@ -58,6 +59,7 @@ macro_rules! adaptive {
         pub struct $one(pub usize);
 
         impl Module for $one {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 x.dims::<3>()?;
                 observe(self, stringify!($one), x.unsqueeze(2).$method([1, self.0]).squeeze(2))
@@ -71,6 +73,7 @@ macro_rules! adaptive {
         pub struct $two(pub [usize; 2]);
 
         impl Module for $two {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 observe(self, stringify!($two), x.$method(self.0))
             }
@@ -91,6 +94,7 @@ adaptive! {
 pub struct GlobalAvgPool;
 
 impl Module for GlobalAvgPool {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "GlobalAvgPool", x.global_avg_pool())
     }
@@ -102,6 +106,7 @@ impl Module for GlobalAvgPool {
 pub struct GlobalMaxPool;
 
 impl Module for GlobalMaxPool {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "GlobalMaxPool", x.global_max_pool())
     }
@@ -113,6 +118,7 @@ impl Module for GlobalMaxPool {
 pub struct Flatten;
 
 impl Module for Flatten {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let shape = x.shape()?;
         let n = shape.first().copied().unwrap_or(1);
@@ -127,6 +133,7 @@ impl Module for Flatten {
 pub struct Unflatten(pub isize, pub Vec<usize>);
 
 impl Module for Unflatten {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (len, rank) = (x.dim(self.0)?, x.shape()?.rank());
         if self.1.iter().product::<usize>() != len {
