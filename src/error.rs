@@ -57,7 +57,10 @@ impl fmt::Display for OpError {
 }
 
 /// Everything that can go wrong.
-#[derive(Debug, Clone, thiserror::Error)]
+///
+/// `Debug` prints what `Display` does, so that `unwrap` and a `main` that returns an error are as clear; the parts are there to
+/// be matched on.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     // ---- the caller's tensors ----
@@ -186,19 +189,48 @@ pub enum Error {
     Internal(String),
 }
 
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Error {
-    /// An [`Error::Argument`].
-    pub(crate) fn argument(what: impl Into<String>, reason: impl Into<String>, help: impl Into<String>) -> Self {
+    /// An [`Error::Argument`]: the error for modules, data sets and augmentations of one's own.
+    ///
+    /// ```
+    /// let error = wgrad::Error::argument("Table::batch", "there is no row 9", "use rows from 0 to 8");
+    /// assert_eq!(error.to_string(), "[Table::batch] there is no row 9; help: use rows from 0 to 8");
+    /// assert_eq!(format!("{error:?}"), error.to_string());
+    /// ```
+    pub fn argument(what: impl Into<String>, reason: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Argument { what: what.into(), reason: reason.into(), help: help.into() }
     }
 
-    /// An [`Error::Format`].
-    pub(crate) fn format(path: impl Into<PathBuf>, reason: impl Into<String>, help: impl Into<String>) -> Self {
+    /// The same, with the name of the layer where a wrong call was met. Names of layers within layers become dotted.
+    pub(crate) fn in_layer(mut self, name: &str) -> Self {
+        const IN: &str = "in layer ";
+        let reason = match &mut self {
+            Self::Op(error) => Some(&mut error.reason),
+            Self::Argument { reason, .. } => Some(reason),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            *reason = match reason.strip_prefix(IN) {
+                Some(inner) => format!("{IN}{name}.{inner}"),
+                None => format!("{IN}{name}: {reason}"),
+            };
+        }
+        self
+    }
+
+    /// An [`Error::Format`], for readers of files.
+    pub fn format(path: impl Into<PathBuf>, reason: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Format { path: path.into(), reason: reason.into(), help: help.into() }
     }
 
-    /// An [`Error::Io`].
-    pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+    /// An [`Error::Io`], for readers and writers of files.
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source: Arc::new(source) }
     }
 

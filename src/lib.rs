@@ -2,7 +2,8 @@
 //!
 //! WGSL compute shaders do the work, through wgpu on Vulkan, Metal or DX12; a CPU device runs the same programs and is the
 //! reference that every kernel is tested against. This page is the architecture: what a tensor is, when work happens, when
-//! the caller waits, and what can be relied on. The modules' pages say the rest.
+//! the caller waits, and what can be relied on. The modules' pages say the rest; `docs/guide` in the repository leads from a first
+//! tensor to a fine-tuned model, in chapters.
 //!
 //! ```text
 //! Tensor ops  ->  Graph  ->  key -> [plan cache] -> Plan  ->  GPU executor | CPU executor
@@ -134,7 +135,7 @@ pub use rng::Generator;
 pub use shape::{IntoAxes, IntoShape, Shape};
 pub use tensor::node::no_grad;
 pub use tensor::{AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PadMode};
-pub use tensor::{PendingValue, PoolNdOptions, PoolOptions, Tensor};
+pub use tensor::{Operand, PendingValue, PoolNdOptions, PoolOptions, Tensor};
 
 /// Rates of single GPU kernels, for this crate's own benchmarks.
 #[cfg(feature = "lab")]
@@ -147,3 +148,30 @@ pub mod lab {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The guide's code runs as a test.
+#[cfg(doctest)]
+mod guide {
+    #[doc = include_str!("../docs/guide/tensors.md")]
+    struct Tensors;
+    #[doc = include_str!("../docs/guide/gradients.md")]
+    struct Gradients;
+    #[doc = include_str!("../docs/guide/modules.md")]
+    struct Modules;
+    #[doc = include_str!("../docs/guide/optimizers.md")]
+    struct Optimizers;
+    #[doc = include_str!("../docs/guide/data.md")]
+    struct Data;
+    #[doc = include_str!("../docs/guide/training.md")]
+    struct Training;
+    #[doc = include_str!("../docs/guide/overfitting.md")]
+    struct Overfitting;
+    #[doc = include_str!("../docs/guide/transfer.md")]
+    struct Transfer;
+    #[doc = include_str!("../docs/guide/speed.md")]
+    struct Speed;
+    #[doc = include_str!("../docs/guide/pytorch.md")]
+    struct PyTorch;
+    #[doc = include_str!("../docs/guide/sharp-bits.md")]
+    struct SharpBits;
+}

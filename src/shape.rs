@@ -140,6 +140,12 @@ impl<const N: usize> PartialEq<[usize; N]> for Shape {
 }
 
 /// Anything that names a shape: `[2, 3]`, `&[2, 3]`, `vec![2, 3]`, `()` for a scalar, `n` for a vector, or a [`Shape`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no shape",
+    label = "no shape",
+    note = "a shape is an array, slice or Vec of usize, one usize for a vector, or () for a scalar",
+    note = "there is no -1 for a length to be inferred: compute it, or use flatten and unflatten"
+)]
 pub trait IntoShape {
     /// The shape, checked.
     ///
@@ -195,6 +201,11 @@ impl IntoShape for () {
 }
 
 /// Anything that names axes: `1`, `-1`, `[0, 2]`, a slice, or `()` for all of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` names no axes",
+    label = "no axes",
+    note = "axes are an isize such as 1 or -1, an array or slice of isize, or () for all"
+)]
 pub trait IntoAxes {
     /// The axes as given, or `None` for all.
     fn into_axes(self) -> Option<Vec<isize>>;

@@ -15,7 +15,7 @@ pub const MAX_ELEMENTS: usize = 1 << 30;
 
 const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 const UNSIGNED_BYTE: u8 = 0x08;
-const FETCH: &str = "fetch the file again, or point --data at a directory with the four MNIST files";
+const FETCH: &str = "fetch the file again, or name a directory with the four MNIST files";
 
 /// An array of bytes, as an IDX file holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]

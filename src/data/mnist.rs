@@ -134,7 +134,7 @@ fn locate(dir: &Path, name: &str) -> Result<PathBuf> {
         None => Err(Error::format(
             dir,
             format!("there is neither {name} nor {name}.gz"),
-            "point --data at a directory with the four MNIST files (data/mnist-5k holds a subset)",
+            "name a directory with the four MNIST files (data/mnist-5k of the repository holds a subset)",
         )),
     }
 }

@@ -18,6 +18,7 @@ macro_rules! activation {
         activation!(@type $(#[$doc])* $name $({ $($(#[$field_doc])* $field: $type = $default),+ })?);
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, $x: &Tensor) -> Result<Tensor> {
                 $(let Self { $($field),+ } = *self;)?
                 observe(self, stringify!($name), $call)
@@ -190,6 +191,7 @@ impl PRelu {
 }
 
 impl Module for PRelu {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (shape, slopes) = (x.shape()?, self.weight.shape().numel());
         let channels = if shape.rank() > 1 { shape[1] } else { 1 };

@@ -81,6 +81,7 @@ macro_rules! batch_norm {
         }
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 let kind = stringify!($name);
                 check(kind, x, &$ranks, $layout, self.channels)?;

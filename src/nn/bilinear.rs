@@ -63,6 +63,7 @@ impl Bilinear {
 }
 
 impl Module for Bilinear {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "Bilinear", self.apply(x, x)?)
     }

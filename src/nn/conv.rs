@@ -61,6 +61,7 @@ impl Conv2d {
 }
 
 impl Module for Conv2d {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let Conv2dConfig { stride, padding, dilation, groups, .. } = self.config;
         let bias = self.bias.as_ref().map(Param::tensor);

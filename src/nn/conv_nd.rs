@@ -45,6 +45,7 @@ macro_rules! layer {
         }
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 let bias = self.bias.as_ref().map(Param::tensor);
                 observe(self, stringify!($name), x.$method(&self.weight.tensor(), bias.as_ref(), self.options))

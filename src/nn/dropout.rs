@@ -40,6 +40,7 @@ macro_rules! dropout {
         }
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 let rank = x.shape()?.rank();
                 if $rank > 0 && rank != $rank {

@@ -73,6 +73,7 @@ impl Embedding {
 }
 
 impl Module for Embedding {
+    #[track_caller]
     fn forward(&self, index: &Tensor) -> Result<Tensor> {
         let rows = self.weight.shape()[0];
         let y = observe(self, "Embedding", self.weight.tensor().embedding(index, self.padding_idx));

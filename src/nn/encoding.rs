@@ -56,6 +56,7 @@ impl SinusoidalEncoding {
 }
 
 impl Module for SinusoidalEncoding {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [_, d] = self.table.dims::<2>()?;
         observe(self, "SinusoidalEncoding", x + rows("SinusoidalEncoding", &self.table, x, d, 0)?)
@@ -127,6 +128,7 @@ impl RotaryEncoding {
 }
 
 impl Module for RotaryEncoding {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "RotaryEncoding", self.rotate(x, 0)?)
     }

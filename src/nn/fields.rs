@@ -94,6 +94,12 @@ impl Fields {
 }
 
 /// What may be a field of a module: a module, a [`Param`], a [`Counter`], a [`Mode`], options and lists of these, and plain settings.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be listed by fields!",
+    label = "no module, parameter or plain setting",
+    note = "a field may be a Module, a Param, a Mode, an Option or a Vec of these, a number, a string, a Device or a Generator",
+    note = "leave other settings out: fields!(fc1, fc2; skip config)"
+)]
 pub trait Field {
     /// Adds the field to the lists, under the name that `fields` is at.
     fn list(&self, fields: &mut Fields);

@@ -110,6 +110,7 @@ macro_rules! instance_norm {
         }
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 let kind = stringify!($name);
                 let shape = x.shape()?;

@@ -3,11 +3,12 @@
 use super::init::{self, Init};
 use super::module::Module;
 use super::summary::observe;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fields;
 use crate::param::Param;
 use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::tensor::{Fault, Tensor};
+use std::panic::Location;
 
 /// `y = x · weightᵀ + bias` over the last axis: `[..., in]` to `[..., out]`, weight `[out, in]`.
 #[derive(Debug)]
@@ -39,11 +40,13 @@ impl Linear {
 }
 
 impl Module for Linear {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (shape, inputs) = (x.shape()?, self.weight.shape()[1]);
         if shape.last() != Some(&inputs) {
             let reason = format!("the input {shape} does not fit a layer of {inputs} inputs (weight {})", self.weight.shape());
-            return Err(Error::argument("Linear", reason, format!("give [.., {inputs}], or make the layer for this width")));
+            let fault = Fault::shape(reason, format!("give [.., {inputs}], or make the layer for this width"));
+            return observe(self, "Linear", Tensor::refuse("Linear", &[x], Location::caller(), fault));
         }
         let product = x.matmul(&self.weight.tensor().t());
         observe(

@@ -59,6 +59,7 @@ impl LayerNorm {
 }
 
 impl Module for LayerNorm {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
         observe(self, "LayerNorm", x.layer_norm(self.normalized, weight.as_ref(), bias.as_ref(), self.config.eps))
@@ -96,6 +97,7 @@ impl RmsNorm {
 }
 
 impl Module for RmsNorm {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let weight = self.weight.as_ref().map(Param::tensor);
         observe(self, "RmsNorm", x.rms_norm(self.normalized, weight.as_ref(), self.eps))
@@ -138,6 +140,7 @@ impl GroupNorm {
 }
 
 impl Module for GroupNorm {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
         observe(self, "GroupNorm", x.group_norm(self.groups, weight.as_ref(), bias.as_ref(), self.eps))

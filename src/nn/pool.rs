@@ -27,6 +27,7 @@ macro_rules! pool {
         }
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 observe(self, stringify!($name), x.$method(self.options))
             }
@@ -57,6 +58,7 @@ macro_rules! adaptive {
         pub struct $name(pub $size);
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 observe(self, stringify!($name), x.$method(self.0))
             }
@@ -85,6 +87,7 @@ adaptive! {
 pub struct GlobalAvgPool;
 
 impl Module for GlobalAvgPool {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "GlobalAvgPool", x.global_avg_pool())
     }
@@ -96,6 +99,7 @@ impl Module for GlobalAvgPool {
 pub struct GlobalMaxPool;
 
 impl Module for GlobalMaxPool {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "GlobalMaxPool", x.global_max_pool())
     }
@@ -107,6 +111,7 @@ impl Module for GlobalMaxPool {
 pub struct Flatten;
 
 impl Module for Flatten {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let shape = x.shape()?;
         let n = shape.first().copied().unwrap_or(1);
@@ -121,6 +126,7 @@ impl Module for Flatten {
 pub struct Unflatten(pub isize, pub Vec<usize>);
 
 impl Module for Unflatten {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (len, rank) = (x.dim(self.0)?, x.shape()?.rank());
         if self.1.iter().product::<usize>() != len {

@@ -76,12 +76,65 @@ impl std::fmt::Debug for Sequential {
 
 impl Module for Sequential {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.layers.iter().try_fold(x.clone(), |x, (_, layer)| layer.forward(&x))
+        x.check()?;
+        self.layers.iter().try_fold(x.clone(), |x, (name, layer)| {
+            let y = layer.forward(&x).and_then(|y| y.check().map(|()| y));
+            y.map_err(|error| error.in_layer(name))
+        })
     }
 
     fn fields(&self, fields: &mut Fields) {
         for (name, layer) in &self.layers {
             fields.add(name, layer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::nn::{Conv2d, Conv2dConfig, Flatten, Init, Linear};
+
+    #[test]
+    fn errors_name_the_layer() {
+        /// Gives a tensor that carries an error.
+        struct Careless;
+        impl Module for Careless {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                Ok(x.reshape([7]))
+            }
+            crate::fields!();
+        }
+        let device = Device::cpu().unwrap();
+        let init = Init::new(&device, 0);
+        let conv = |inputs| Conv2d::new(inputs, 4, [3, 3], Conv2dConfig::default(), &init).unwrap();
+        let inner = Sequential::new().push(Flatten).push_named("fc", Linear::new(9, 2, &init).unwrap());
+        let rows: [(Sequential, &str); 3] = [
+            (Sequential::new().push(conv(1)).push_named("second", conv(3)), "in layer second: "),
+            (Sequential::new().push(conv(1)).push(inner), "in layer 1.fc: "),
+            (Sequential::new().push(conv(1)).push(Careless).push(Flatten), "in layer 1: "),
+        ];
+        for (model, wanted) in rows {
+            let message = model.forward(&Tensor::ones([2, 1, 8, 8], &device).unwrap()).unwrap_err().to_string();
+            assert!(message.contains(wanted), "{message}");
+            // An error from before the model is none of its layers'.
+            let earlier = Tensor::ones([3], &device).unwrap().reshape([2]);
+            assert!(!model.forward(&earlier).unwrap_err().to_string().contains("in layer"));
+        }
+    }
+
+    #[test]
+    fn errors_of_layers_name_the_caller() {
+        let device = Device::cpu().unwrap();
+        let init = Init::new(&device, 0);
+        let wrong = [
+            Linear::new(3, 2, &init).unwrap().forward(&Tensor::ones([4, 5], &device).unwrap()),
+            Conv2d::new(1, 2, [3, 3], Conv2dConfig::default(), &init).unwrap().forward(&Tensor::ones([4, 5], &device).unwrap()),
+        ];
+        for result in wrong {
+            let message = result.unwrap_err().to_string();
+            assert!(message.contains(&format!("(at {}:", file!())), "{message}");
         }
     }
 }

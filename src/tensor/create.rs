@@ -27,7 +27,9 @@ impl Tensor {
     /// # Errors
     /// A number of elements that does not fill the shape; f64 on a GPU; out of memory.
     pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape, device: &Device) -> Result<Self> {
-        Self::from_host(T::pack(values), T::DTYPE, shape.into_shape()?, device)
+        let shape = shape.into_shape()?;
+        check_len("from_slice", values.len(), shape.numel(), &shape)?;
+        Self::from_host(T::pack(values), T::DTYPE, shape, device)
     }
 
     /// A tensor from typed host data. `Bool` data is `HostData::U32` of zeros and ones.

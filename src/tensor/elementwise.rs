@@ -1,6 +1,8 @@
-//! Elementwise methods. Operands broadcast by NumPy's rule; dtypes must agree, but for F16, which is widened to F32.
+//! Elementwise methods. Operands broadcast by NumPy's rule; dtypes must agree, but for F16, which is widened to F32. The second
+//! operand may be a number.
 
 use super::create::need_dtype;
+use super::operators::Operand;
 use super::{Fault, Tensor, need_float, need_number};
 use crate::dtype::DType;
 use crate::graph::Op;
@@ -129,8 +131,8 @@ macro_rules! binary {
             $(#[$doc])*
             #[doc = example!($name($a, $b) => $kind $result)]
             #[track_caller]
-            pub fn $name(&self, other: &Self) -> Self {
-                self.binary(stringify!($name), BinaryOp::$op, other, Location::caller())
+            pub fn $name<'t>(&self, other: impl Into<Operand<'t>>) -> Self {
+                self.beside(stringify!($name), BinaryOp::$op, other.into(), Location::caller())
             }
         )*}
     };
@@ -229,6 +231,21 @@ impl Tensor {
         })
     }
 
+    /// With a tensor or a number. An integer cannot stand for a fraction, which would make a comparison wrong.
+    fn beside(&self, name: &'static str, op: BinaryOp, other: Operand<'_>, at: super::At) -> Self {
+        match other {
+            Operand::Tensor(other) => self.binary(name, op, other, at),
+            Operand::Number(value) if op.is_comparison() && value.fract() != 0.0 => Self::guard(name, &[self], at, |n| {
+                if n[0].dtype.is_int() {
+                    let reason = format!("{value} is no number of dtype {}", n[0].dtype);
+                    return Err(Fault::attribute(reason, "compare with a whole number, or cast the tensor to f32 first"));
+                }
+                Ok(self.binary_scalar(name, op, value, false, at))
+            }),
+            Operand::Number(value) => self.binary_scalar(name, op, value, false, at),
+        }
+    }
+
     /// With a number, which takes this tensor's dtype.
     pub(super) fn binary_scalar(&self, name: &'static str, op: BinaryOp, value: f64, swapped: bool, at: super::At) -> Self {
         let scalar = self.scalar_like(value);
@@ -256,7 +273,7 @@ impl Tensor {
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let x = Tensor::from_slice(&[-1.0f32, 2.0], [2], &Device::cpu()?)?;
-    /// let y = x.gt(&x.zeros_like()).where_(&x, &(&x * 0.1));
+    /// let y = x.gt(0).where_(&x, &(&x * 0.1));
     /// assert_eq!(y.to_vec::<f32>()?, [-0.1, 2.0]);
     /// # Ok(()) }
     /// ```

@@ -32,6 +32,7 @@ pub use arrange::PadMode;
 pub use attention::AttentionOptions;
 pub use conv_nd::{ConvNdOptions, ConvTransposeOptions};
 pub use image::Interpolation;
+pub use operators::Operand;
 pub use pending::PendingValue;
 pub use pool_nd::{FoldOptions, PoolNdOptions};
 pub use window::{ConvOptions, PoolOptions};

@@ -69,6 +69,32 @@ impl Tensor {
         }
     }
 
+    /// Splits an axis into several, whose lengths multiply to its own: the inverse of [`Tensor::flatten`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let heads = Tensor::zeros([2, 5, 12], &Device::cpu()?)?.unflatten(-1, &[3, 4]);
+    /// assert_eq!(heads.shape()?, [2, 5, 3, 4]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn unflatten(&self, axis: isize, sizes: &[usize]) -> Self {
+        Self::guard("unflatten", &[self], Location::caller(), |n| {
+            let at = need_axis(&n[0].shape, axis)?;
+            let len = n[0].shape[at];
+            if sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size)) != Some(len) {
+                let reason = format!("sizes {sizes:?} do not multiply to axis {axis}'s length {len}");
+                return Err(Fault::shape(reason, "give sizes whose product is the axis' length"));
+            }
+            let mut dims = n[0].shape.to_vec();
+            dims.splice(at..=at, sizes.iter().copied());
+            let to =
+                Shape::new(&dims).map_err(|_| Fault::shape(format!("{} axes are too many", dims.len()), "8 are the most"))?;
+            Ok(self.reshape(to))
+        })
+    }
+
     /// Axis `d` of the result is axis `order[d]` of this tensor.
     ///
     /// ```
@@ -206,7 +232,33 @@ impl Tensor {
         })
     }
 
-    /// Elements `start`, `start + 1`, .. below `stop` along an axis. Negative bounds count from the end, as in Python.
+    /// The slice at one position along an axis, which drops out: PyTorch's `x[i]` for axis 0. A negative position counts from
+    /// the end.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let x = Tensor::arange(0.0, 6.0, 1.0, &Device::cpu()?)?.reshape([2, 3]);
+    /// assert_eq!(x.select(0, 1).to_vec::<f32>()?, [3.0, 4.0, 5.0]);
+    /// assert_eq!(x.select(1, -1).to_vec::<f32>()?, [2.0, 5.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn select(&self, axis: isize, index: isize) -> Self {
+        Self::guard("select", &[self], Location::caller(), |n| {
+            let at = need_axis(&n[0].shape, axis)?;
+            let len = n[0].shape[at] as isize;
+            let from = if index < 0 { index.saturating_add(len) } else { index };
+            if !(0..len).contains(&from) {
+                let reason = format!("position {index} is outside axis {axis}, of length {len}");
+                return Err(Fault::axis(reason, format!("use a position from {} to {}", -len, len - 1)));
+            }
+            Ok(self.slice(at as isize, from, from + 1).squeeze(at as isize))
+        })
+    }
+
+    /// Elements `start`, `start + 1`, .. below `stop` along an axis. Negative bounds count from the end, as in Python; bounds
+    /// outside the axis are an error, unlike there. Up to the end is `slice(axis, start, x.dim(axis)? as isize)`.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};

@@ -5,6 +5,44 @@ use crate::graph::op::BinaryOp;
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 use std::panic::Location;
 
+/// What a method like [`Tensor::gt`] or [`Tensor::maximum`] takes beside a tensor: another tensor, or a number, which takes the
+/// tensor's dtype.
+///
+/// ```
+/// # use wgrad::{Device, Tensor};
+/// # fn main() -> wgrad::Result<()> {
+/// let x = Tensor::from_slice(&[-1.0f32, 2.0], [2], &Device::cpu()?)?;
+/// assert_eq!(x.gt(0).to_vec::<bool>()?, [false, true]);
+/// assert_eq!(x.maximum(0.5).to_vec::<f32>()?, [0.5, 2.0]);
+/// assert_eq!(x.maximum(&x.abs()).to_vec::<f32>()?, [1.0, 2.0]);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub enum Operand<'t> {
+    /// A tensor; shapes broadcast.
+    Tensor(&'t Tensor),
+    /// The same number beside every element.
+    Number(f64),
+}
+
+impl<'t> From<&'t Tensor> for Operand<'t> {
+    fn from(tensor: &'t Tensor) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+impl From<f64> for Operand<'_> {
+    fn from(number: f64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<i32> for Operand<'_> {
+    fn from(number: i32) -> Self {
+        Self::Number(f64::from(number))
+    }
+}
+
 macro_rules! operator {
     ($trait:ident, $method:ident, $op:ident) => {
         operator!(@tensors $trait $method $op, Tensor, Tensor);

@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";
+const STATE: &str = "state.";
 
 /// A model, its optimizer's memory, and notes such as the epoch and the generator's offset, in one safetensors file.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +35,48 @@ impl Checkpoint {
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
         self.dict.metadata.insert(key.into(), value.to_string());
         self
+    }
+
+    /// Adds what else remembers something, such as an [`Ema`](crate::optim::Ema), an
+    /// [`EarlyStopping`](super::EarlyStopping) or a [`ReduceOnPlateau`](crate::optim::ReduceOnPlateau), under a name.
+    ///
+    /// ```
+    /// # use wgrad::nn::{Init, Linear, Module};
+    /// # use wgrad::optim::{Ema, Optimizer, Sgd, SgdConfig};
+    /// # use wgrad::train::Checkpoint;
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let model = Linear::new(2, 2, &Init::new(&wgrad::Device::cpu()?, 0))?;
+    /// # let mut sgd = Sgd::new(&model.parameters(), SgdConfig::default())?;
+    /// let mut ema = Ema::new(&model.parameters(), 0.99)?;
+    /// let checkpoint = Checkpoint::capture(&model, &sgd)?.with_state("ema", ema.state_dict()?);
+    /// checkpoint.restore(&model, &mut sgd)?;
+    /// ema.load_state_dict(&checkpoint.state("ema")?)?;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn with_state(mut self, name: &str, state: StateDict) -> Self {
+        let prefix = format!("{STATE}{name}.");
+        self.dict.metadata.extend(state.metadata.iter().map(|(key, value)| (format!("{prefix}{key}"), value.clone())));
+        self.dict.insert_all(&prefix, state);
+        self
+    }
+
+    /// What [`Checkpoint::with_state`] added under a name.
+    ///
+    /// # Errors
+    /// Nothing was added under that name.
+    pub fn state(&self, name: &str) -> Result<StateDict> {
+        let prefix = format!("{STATE}{name}.");
+        let mut state = self.dict.under(&prefix);
+        let notes = self.dict.metadata.iter().filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?.into(), value.clone())));
+        state.metadata.extend(notes);
+        if state.tensors.is_empty() && state.metadata.is_empty() {
+            let names = self.dict.tensors.keys().filter_map(|key| key.strip_prefix(STATE)?.split('.').next());
+            let known: std::collections::BTreeSet<&str> = names.collect();
+            let reason = format!("there is no state \"{name}\", but {known:?}");
+            return Err(Error::argument("Checkpoint::state", reason, "add it by with_state before saving"));
+        }
+        Ok(state)
     }
 
     /// A note's value.
@@ -75,5 +118,45 @@ impl Checkpoint {
         let prepared = crate::nn::state::prepare(&fields, &own, &LoadOptions::strict())?;
         optimizer.load_state_dict(&self.dict.under(OPTIMIZER))?;
         prepared.commit().map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::io::HostTensor;
+    use crate::nn::{Init, Linear};
+    use crate::optim::{PlateauConfig, ReduceOnPlateau, Sgd, SgdConfig};
+    use crate::train::{EarlyStopping, EarlyStoppingConfig};
+
+    #[test]
+    fn further_states_survive_the_file_apart_from_each_other() {
+        let model = Linear::new(2, 3, &Init::new(&Device::cpu().unwrap(), 0)).unwrap();
+        let mut sgd = Sgd::new(&model.parameters(), SgdConfig { momentum: 0.9, ..SgdConfig::default() }).unwrap();
+        let mut stopping = EarlyStopping::new(EarlyStoppingConfig::default()).unwrap();
+        stopping.observe(0.5, &model).unwrap();
+        let mut plateau = ReduceOnPlateau::new(0.1, PlateauConfig { patience: 0, ..PlateauConfig::default() }).unwrap();
+        let _ = (plateau.step(1.0), plateau.step(2.0));
+        let mut noted = StateDict::new();
+        noted.metadata.insert("seed".into(), "7".into());
+        noted.insert("x", HostTensor::scalar(2.0));
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.safetensors");
+        let states = [("stopping", stopping.state_dict()), ("plateau", plateau.state_dict()), ("plateau2", noted.clone())];
+        let checkpoint = Checkpoint::capture(&model, &sgd).unwrap().with("epoch", 3);
+        let checkpoint = states.iter().fold(checkpoint, |all, (name, state)| all.with_state(name, state.clone()));
+        checkpoint.save(&path).unwrap();
+
+        let read = Checkpoint::load(&path).unwrap();
+        for (name, state) in &states {
+            assert_eq!(&read.state(name).unwrap(), state, "{name}");
+        }
+        read.restore(&model, &mut sgd).unwrap();
+        stopping.load_state_dict(&read.state("stopping").unwrap()).unwrap();
+        assert_eq!(read.note::<usize>("epoch").unwrap(), 3);
+        let message = read.state("ema").unwrap_err().to_string();
+        assert!(message.contains("\"ema\"") && message.contains("stopping") && message.contains("with_state"), "{message}");
     }
 }

@@ -194,6 +194,8 @@ fn movement() -> Vec<(&'static str, Call)> {
         ("expand", |d, t| Ok(t[0].expand(d.dims()))),
         ("unsqueeze", |d, t| Ok(t[0].unsqueeze(d.axis()))),
         ("squeeze", |d, t| Ok(t[0].squeeze(d.axis()))),
+        ("select", |d, t| Ok(t[0].select(d.axis(), d.axis()))),
+        ("unflatten", |d, t| Ok(t[0].unflatten(d.axis(), &d.dims()))),
         ("slice", |d, t| Ok(t[0].slice(d.axis(), d.axis(), d.axis()))),
         ("slice_step", |d, t| Ok(t[0].slice_step(d.axis(), d.axis(), d.axis(), d.axis()))),
         ("flip", |d, t| Ok(if d.coin() { t[0].flip(d.axis()) } else { t[0].flip([d.axis(), d.axis()]) })),

@@ -6,7 +6,7 @@ use wgrad::{DType, PadMode, Tensor};
 pub fn arrange() -> Vec<Sample> {
     type Row = (&'static str, &'static str, &'static [usize], fn(&Tensor) -> Tensor);
     // A product after each: its gradient is not constant.
-    let moved: [Row; 36] = [
+    let moved: [Row; 46] = [
         ("split", "", &[5, 3], |x| {
             let parts = x.split(0, &[1, 0, 4]).expect("the sizes fit");
             &parts[0] * &parts[2]
@@ -24,6 +24,16 @@ pub fn arrange() -> Vec<Sample> {
         ("repeat", "never", &[2, 3], |x| x.repeat(&[0, 2])),
         ("roll", "", &[5, 3], |x| x.roll(2, 0) * x),
         ("roll", "back", &[2, 7], |x| x.roll(-10, -1) * x),
+        ("select", "", &[3, 4], |x| x.select(0, 1).square()),
+        ("select", "from the end", &[2, 3, 4], |x| x.select(1, -1).square()),
+        ("select", "of a vector", &[5], |x| x.select(0, -5) * x),
+        ("unflatten", "in front", &[4, 3], |x| x.unflatten(0, &[2, 1, 2]).square()),
+        ("select", "of length 1", &[2, 1], |x| x.select(1, 0).square()),
+        ("select", "the last", &[3, 2], |x| x.select(0, 2) * x.select(0, -3)),
+        ("unflatten", "into ones", &[2, 3], |x| x.unflatten(1, &[1, 3, 1]).square()),
+        ("unflatten", "as it is", &[2, 3], |x| x.unflatten(0, &[2]).square()),
+        ("unflatten", "", &[2, 6], |x| x.unflatten(-1, &[3, 2]).sum(1, false).square()),
+        ("unflatten", "into a scalar's axes", &[3, 1], |x| x.unflatten(1, &[]).square()),
         ("roll", "by nothing", &[4], |x| x.roll(8, 0) * x),
         ("tril", "", &[4, 3], |x| x.square().tril(0)),
         ("tril", "below", &[2, 3, 5], |x| x.square().tril(-1)),

@@ -269,6 +269,11 @@ pub fn more() -> Vec<Sample> {
         for shift in [1, -2] {
             add("roll", format!("by {shift} along {axis}"), shape, Box::new(move |x| x.roll(shift, axis)));
         }
+        add("unflatten", format!("{axis}"), shape, Box::new(move |x| x.unflatten(axis, &[n, 1])));
+        if n > 0 {
+            let last = n.cast_signed() - 1;
+            add("select", format!("{last} of {axis}"), shape, Box::new(move |x| x.select(axis, last)));
+        }
         add("cumsum", format!("along {axis}"), shape, Box::new(move |x| x.cumsum(axis)));
         add("cumprod", format!("along {axis}"), shape, Box::new(move |x| x.cumprod(axis)));
         for down in [false, true] {
