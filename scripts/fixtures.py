@@ -1083,6 +1083,18 @@ class Trace:
     classes: int
 
 
+class Last(nn.Module):
+    """The last step of a recurrent layer's outputs."""
+
+    def forward(self, out):
+        return out[0][:, -1]
+
+
+class Mean(nn.Module):
+    def forward(self, x):
+        return x.mean(1)
+
+
 def traces_table():
     return {
         "mlp": Trace(
@@ -1110,6 +1122,36 @@ def traces_table():
             input=(1, 8, 8),
             batch=6,
             classes=5,
+        ),
+        "lstm": Trace(
+            OrderedDict(
+                lstm=nn.LSTM(5, 8, num_layers=2, batch_first=True),
+                last=Last(),
+                fc=nn.Linear(8, 4),
+            ),
+            torch.optim.Adam,
+            dict(lr=0.02),
+            input=(6, 5),
+            batch=8,
+            classes=4,
+        ),
+        "transformer": Trace(
+            OrderedDict(
+                embed=nn.Linear(5, 8),
+                encoder=nn.TransformerEncoder(
+                    nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True, norm_first=True),
+                    2,
+                    nn.LayerNorm(8),
+                    enable_nested_tensor=False,
+                ),
+                mean=Mean(),
+                fc=nn.Linear(8, 4),
+            ),
+            torch.optim.SGD,
+            dict(lr=0.1, momentum=0.9),
+            input=(6, 5),
+            batch=8,
+            classes=4,
         ),
     }
 

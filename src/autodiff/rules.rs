@@ -6,6 +6,7 @@ use crate::graph::Op;
 use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, UnaryOp};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use crate::tensor::node::Payload;
 
 /// One gradient an input; `None` where none flows.
 type Parts = Vec<Option<Tensor>>;
@@ -16,6 +17,8 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
     Ok(match op {
         Op::Unary(op) => vec![unary(*op, &inputs[0], out, ct)],
         Op::Binary(op) => binary(*op, &inputs[0], &inputs[1], out, ct),
+        // Each side takes its slice of the cotangent where it was padded.
+        Op::Where if matches!(out.node()?.payload, Payload::Join) => vec![None, Some(ct.clone()), Some(ct.clone())],
         Op::Where => {
             let zero = ct.zeros_like();
             vec![None, Some(inputs[0].where_(ct, &zero)), Some(inputs[0].where_(&zero, ct))]

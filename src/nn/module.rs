@@ -40,7 +40,8 @@ pub trait Module {
         self.collect().parameters.into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect()
     }
 
-    /// State that is saved and not trained, such as running statistics, with its names.
+    /// State that is saved and not trained, such as running statistics, with its names. Counters of batches, which live on the
+    /// host, are in [`Module::state_dict`] alone.
     fn named_buffers(&self) -> Vec<(String, Param)> {
         self.collect().buffers
     }
@@ -65,7 +66,7 @@ pub trait Module {
         self.parameters().iter().for_each(Param::unfreeze);
     }
 
-    /// Parameters and buffers in host memory. Waits for the device.
+    /// Parameters, buffers and counters in host memory. Waits for the device.
     ///
     /// # Errors
     /// Evaluation errors; a lost device.
@@ -73,7 +74,8 @@ pub trait Module {
         state::state_dict(&self.collect())
     }
 
-    /// Replaces all parameters and buffers. Everything is checked, and on the device, before the first one changes.
+    /// Replaces all parameters, buffers and counters, or nothing: everything is checked, and on the device, before the first one
+    /// changes. Counters (`num_batches_tracked`) may be missing, as they are in files of PyTorch before 0.4.1.
     ///
     /// # Errors
     /// A tensor is missing, unknown, or of another shape or dtype; the message lists them all.

@@ -1,5 +1,6 @@
 //! Methods that rename coordinates: views, which cost nothing by themselves.
 
+use super::node::{Node, Payload};
 use super::reduce::resolve;
 use super::{Fault, Tensor, need_axis};
 use crate::dtype::DType;
@@ -474,5 +475,12 @@ fn join(tensors: &[&Tensor], d: usize) -> Result<Tensor> {
     let position = Tensor::iota(ahead + behind, DType::I32, &front.device()?)?.reshape(dims);
     // Each half padded to the whole, then selected by position: NaN in one half cannot reach the other.
     let first = position.lt(&position.scalar_like(ahead as f64));
-    Ok(first.where_(&padded(&front, (0, behind)), &padded(&back, (ahead, 0))))
+    let joined = first.where_(&padded(&front, (0, behind)), &padded(&back, (ahead, 0)));
+    let node = joined.node()?;
+    if node.op != Op::Where {
+        return Ok(joined);
+    }
+    let inputs = node.state().inputs.clone();
+    let (shape, dtype) = (node.shape, node.dtype);
+    Ok(Tensor::from_node(Node::new(Op::Where, inputs, shape, dtype, &node.device, Payload::Join, node.requires_grad)))
 }

@@ -39,6 +39,8 @@ pub(crate) enum Payload {
     Cell(Arc<Cell>, u64),
     /// For `Op::OptimStore`.
     Store(Arc<OptimStore>),
+    /// For an `Op::Where` that joins two tensors, each padded with what the other one fills: their gradients need no mask.
+    Join,
     /// For `Op::Recomputed`.
     Gradient(Arc<dyn GradientRule>),
 }

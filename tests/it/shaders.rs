@@ -34,6 +34,14 @@ fn emit(device: &Device) {
         let mut gated = gradients();
         gated.skip_non_finite().expect("there are gradients");
         optimizer.step(gated).expect("steps");
+        for gated in [false, true] {
+            let mut clipped = gradients();
+            if gated {
+                clipped.skip_non_finite().expect("there are gradients");
+            }
+            clipped.clip_by_norm(0.5).expect("there are gradients");
+            optimizer.step(clipped).expect("steps");
+        }
     };
     for nesterov in [false, true] {
         step(&|p| Box::new(Sgd::new(p, SgdConfig { momentum: 0.9, nesterov, ..SgdConfig::default() }).expect("valid")));

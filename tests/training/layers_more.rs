@@ -24,10 +24,13 @@ const VOLUME: &[usize] = &[1, 4, 4, 5, 4];
 
 type Run = Box<dyn Fn(&Tensor) -> Result<Tensor>>;
 
+/// A case's name, the input's shape, the layer, and how it is called.
+type Case = (String, Vec<usize>, Rc<dyn Module>, Run);
+
 /// The layers of `layers_more.safetensors`.
 #[derive(Default)]
 struct Cases {
-    rows: Vec<(String, Vec<usize>, Rc<dyn Module>, Run)>,
+    rows: Vec<Case>,
 }
 
 impl Cases {
