@@ -39,6 +39,8 @@ def batch_norm_with(x, mean, variance, weight=None, bias=None, eps=1e-5):
 
 OPS |= {
     "cast": lambda x, dtype: x.to(DTYPES[dtype]),
+    "select": lambda x, dim, index: x.select(dim, index),
+    "unflatten": lambda x, dim, sizes: x.unflatten(dim, sizes),
     "detach": lambda x: x.detach() * x,
     "is_nan": lambda x: torch.isnan(torch.sqrt(x)),
     "is_finite": lambda x: torch.isfinite(1 / x),
@@ -96,6 +98,10 @@ def logic_cases():
 
 def movement_cases():
     yield Case("squeeze", "front", dict(x=normal(1, 3, 4)), dict(dim=0))
+    yield Case("select", "first_axis", dict(x=normal(3, 4)), dict(dim=0, index=2))
+    yield Case("select", "last_axis", dict(x=normal(2, 3, 5)), dict(dim=-1, index=-4))
+    yield Case("unflatten", "heads", dict(x=normal(2, 12)), dict(dim=-1, sizes=(3, 4)))
+    yield Case("unflatten", "front", dict(x=normal(6, 3)), dict(dim=0, sizes=(1, 2, 3)))
     yield Case("t", "wide", dict(x=normal(3, 5)))
     yield Case("t", "row", dict(x=normal(1, 4)))
     yield Case("slice", "plain", dict(x=normal(3, 9)), dict(dim=1, start=2, stop=7))

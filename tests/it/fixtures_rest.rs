@@ -75,6 +75,8 @@ fn derived(op: &str, case: &Case) -> Option<Tensor> {
         "detach" => case.get("x").detach() * case.get("x"),
         "dropout" => case.get("x").dropout(case.number("p")?, &Generator::new(1)),
         "squeeze" => case.get("x").squeeze(case.whole("dim")?),
+        "select" => case.get("x").select(case.whole("dim")?, case.whole("index")?),
+        "unflatten" => case.get("x").unflatten(case.whole("dim")?, &case.list("sizes")),
         "t" => case.get("x").t(),
         "slice" => case.get("x").slice(case.whole("dim")?, case.whole("start")?, case.whole("stop")?),
         "pad" => {
