@@ -150,10 +150,10 @@ const WITHOUT_FIXTURE: [(&str, NoFixture); 9] = [
     ("categorical", NoFixture::Random("random::categories_come_by_their_probabilities")),
     ("normal", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
     ("permutation", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
-    ("rand", NoFixture::Random("random::draws_have_their_range_mean_and_variance, by uniform")),
+    ("rand", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
     ("randint", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
-    ("random_bits", NoFixture::Random("rng::tests, by Random123's vectors, and kills::random_bits_are_threefrys")),
-    ("randn", NoFixture::Random("random::draws_have_their_range_mean_and_variance, by normal")),
+    ("random_bits", NoFixture::Random("kills::random_bits_are_threefrys")),
+    ("randn", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
     ("uniform", NoFixture::Random("random::draws_have_their_range_mean_and_variance")),
 ];
 
@@ -340,6 +340,14 @@ fn every_op_has_fixtures_made_by_pytorch_or_a_reason() {
             None if of.len() < FIXTURES_AN_OP => short.push(format!("{op}: {} cases", of.len())),
             None if *mark != Mark::NoGradient && graded == 0 => short.push(format!("{op}: no case has gradients")),
             _ => {}
+        }
+    }
+    for (op, NoFixture::Random(test)) in &without {
+        let (module, function) = test.split_once("::").expect("a module and a test");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/{module}.rs"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        if !text.contains(&format!("fn {function}()")) {
+            short.push(format!("{op}: there is no test {test}"));
         }
     }
     let listed = without.keys().chain(renamed.keys());

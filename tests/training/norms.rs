@@ -91,6 +91,23 @@ fn norms_agree_with_pytorch() {
 }
 
 #[test]
+fn a_cumulative_average_resumes_where_it_was() {
+    let init = Init::new(device(), 0);
+    let make = || BatchNorm1d::with(3, BatchNormConfig { momentum: None, ..BatchNormConfig::default() }, &init).unwrap();
+    let (whole, first, second) = (make(), make(), make());
+    let run = |layer: &BatchNorm1d, t: usize| layer.forward(&floats(&format!("x{t}"), &[4, 3])).unwrap().eval().unwrap();
+    (0..5).for_each(|t| run(&whole, t));
+    (0..3).for_each(|t| run(&first, t));
+    second.load_state_dict(&first.state_dict().unwrap()).unwrap();
+    assert_eq!(second.num_batches_tracked.as_ref().unwrap().get(), 3);
+    (3..5).for_each(|t| run(&second, t));
+    assert_eq!(second.state_dict().unwrap(), whole.state_dict().unwrap());
+    let mean = whole.running_mean.as_ref().unwrap();
+    let batches = (0..5).map(|t| floats(&format!("x{t}"), &[4, 3]).mean(0, false)).reduce(|a, b| a + b).unwrap();
+    close("the mean of all batches' means", &values(&mean.tensor()), &values(&(batches / 5.0)), 1e-6);
+}
+
+#[test]
 fn wrong_settings_and_inputs_name_the_layer_and_a_remedy() {
     let init = Init::new(device(), 0);
     let batch = |momentum| BatchNormConfig { momentum: Some(momentum), ..BatchNormConfig::default() };

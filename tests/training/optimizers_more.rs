@@ -177,6 +177,24 @@ fn gradients_are_clipped_by_value_and_by_their_common_norm() {
     assert_eq!(of(&g), [3.0, -4.0, 12.0]);
     g.clip_by_value(3.5).unwrap();
     assert_eq!(of(&g), [3.0, -3.5, 3.5]);
+    // Whoever reads clipped gradients, and whatever is done to them next, finds them clipped.
+    let mut g = fresh();
+    g.clip_by_norm(6.5).unwrap();
+    close("norm", &values(&g.global_norm().unwrap()), &[6.5], 1e-6);
+    g.eval().unwrap();
+    close("evaluated", &of(&g), &[1.5, -2.0, 6.0], 1e-6);
+    let mut sum = g.clone();
+    sum.accumulate(&g);
+    close("both clipped", &of(&sum), &[3.0, -4.0, 12.0], 1e-6);
+    let mut sum = fresh();
+    sum.accumulate(&g);
+    close("one clipped", &of(&sum), &[4.5, -6.0, 18.0], 1e-6);
+    close("norm", &values(&g.clip_by_norm(3.25).unwrap()), &[6.5], 1e-6);
+    close("clipped twice", &of(&g), &[0.75, -1.0, 3.0], 1e-6);
+    g.map(|g| g * 2.0);
+    close("doubled", &of(&g), &[1.5, -2.0, 6.0], 1e-6);
+    g.clip_by_value(1.5).unwrap();
+    close("limited", &of(&g), &[1.5, -1.5, 1.5], 1e-6);
 }
 
 #[test]
