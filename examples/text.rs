@@ -227,9 +227,9 @@ fn train(
     let (steps, batch, context) = (options.steps, options.batch, options.context);
     let schedule = Schedule::Cosine { base: options.lr, warmup: steps.div_ceil(20), total: steps, floor: 0.02 };
     let report = steps.div_ceil(10);
-    let mut first = 0;
-    while first < steps && !stop.load(Ordering::Relaxed) {
-        let last = steps.min(first + report);
+    let mut done = 0;
+    while done < steps && !stop.load(Ordering::Relaxed) {
+        let (first, last) = (done, steps.min(done + report));
         let mut progress = Progress::new(format!("to step {last}"), last - first).unit("characters");
         let mut loss = Meter::new();
         for step in first..last {
@@ -246,14 +246,14 @@ fn train(
             gradients.clip_by_norm(1.0)?;
             optimizer.step(gradients)?;
             progress.step(batch * context, loss.recent());
-            first = step + 1;
+            done = step + 1;
         }
         progress.finish();
         let (bits, seconds) = (loss.mean()? / std::f64::consts::LN_2, start.elapsed().as_secs_f64());
-        writeln!(out, "step {first:>5}/{steps}  training {bits:.3} bits  {seconds:.1} s")?;
+        writeln!(out, "step {done:>5}/{steps}  training {bits:.3} bits  {seconds:.1} s")?;
     }
-    if first < steps {
-        writeln!(out, "stopped after {first} steps")?;
+    if done < steps {
+        writeln!(out, "stopped after {done} steps")?;
     }
     Ok(())
 }
