@@ -8,6 +8,24 @@
 //! A character is a Unicode scalar value; in the bundled ASCII text, a byte. The vocabulary is that of the first nine tenths and a
 //! stand-in for all other characters. Each held-out character is predicted once, from 57 to 64 characters before it, and the
 //! result is the mean of `-log2 p`; an unknown character would cost 20 bits more, as much as to say which one it is.
+//!
+//! At its defaults it prints, on the CPU device after 380 seconds of processor time, which two cores share:
+//!
+//! ```text
+//! data: 342536 characters to train on and 38059 to test on, 83 different ones
+//! model: 812288 parameters
+//! step   600/6000  training 3.617 bits
+//! ...
+//! step  6000/6000  training 2.235 bits
+//! test: 2.255 bits per character
+//!
+//! COMPUTER, n.  A law thoUght good of make who word not understand
+//! so the pleasing of compeneral aix supports of the game of a magic that a
+//! secreting to construction.
+//! ...
+//! ```
+//!
+//! The whole book takes 2.84 bits per character in `xz -9`, and the test 4.47 by the frequencies of characters alone.
 
 use clap::Parser;
 use std::fmt::Display;
