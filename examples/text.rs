@@ -8,6 +8,24 @@
 //! A character is a Unicode scalar value; in the bundled ASCII text, a byte. The vocabulary is that of the first nine tenths and a
 //! stand-in for all other characters. Each held-out character is predicted once, from 57 to 64 characters before it, and the
 //! result is the mean of `-log2 p`; an unknown character would cost 20 bits more, as much as to say which one it is.
+//!
+//! At its defaults it prints, on the CPU device after 380 seconds of processor time, which two cores share:
+//!
+//! ```text
+//! data: 342536 characters to train on and 38059 to test on, 83 different ones
+//! model: 812288 parameters
+//! step   600/6000  training 3.617 bits
+//! ...
+//! step  6000/6000  training 2.235 bits
+//! test: 2.255 bits per character
+//!
+//! COMPUTER, n.  A law thoUght good of make who word not understand
+//! so the pleasing of compeneral aix supports of the game of a magic that a
+//! secreting to construction.
+//! ...
+//! ```
+//!
+//! The whole book takes 2.84 bits per character in `xz -9`, and the test 4.47 by the frequencies of characters alone.
 
 use clap::Parser;
 use std::fmt::Display;
@@ -227,9 +245,9 @@ fn train(
     let (steps, batch, context) = (options.steps, options.batch, options.context);
     let schedule = Schedule::Cosine { base: options.lr, warmup: steps.div_ceil(20), total: steps, floor: 0.02 };
     let report = steps.div_ceil(10);
-    let mut first = 0;
-    while first < steps && !stop.load(Ordering::Relaxed) {
-        let last = steps.min(first + report);
+    let mut done = 0;
+    while done < steps && !stop.load(Ordering::Relaxed) {
+        let (first, last) = (done, steps.min(done + report));
         let mut progress = Progress::new(format!("to step {last}"), last - first).unit("characters");
         let mut loss = Meter::new();
         for step in first..last {
@@ -246,14 +264,14 @@ fn train(
             gradients.clip_by_norm(1.0)?;
             optimizer.step(gradients)?;
             progress.step(batch * context, loss.recent());
-            first = step + 1;
+            done = step + 1;
         }
         progress.finish();
         let (bits, seconds) = (loss.mean()? / std::f64::consts::LN_2, start.elapsed().as_secs_f64());
-        writeln!(out, "step {first:>5}/{steps}  training {bits:.3} bits  {seconds:.1} s")?;
+        writeln!(out, "step {done:>5}/{steps}  training {bits:.3} bits  {seconds:.1} s")?;
     }
-    if first < steps {
-        writeln!(out, "stopped after {first} steps")?;
+    if done < steps {
+        writeln!(out, "stopped after {done} steps")?;
     }
     Ok(())
 }
