@@ -198,6 +198,6 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let error = Mnist::load(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("train-images-idx3-ubyte.gz") && error.contains("--data"), "{error}");
+        assert!(error.contains("train-images-idx3-ubyte.gz") && error.contains("four MNIST files"), "{error}");
     }
 }

@@ -37,6 +37,12 @@ impl From<f64> for Operand<'_> {
     }
 }
 
+impl From<f32> for Operand<'_> {
+    fn from(number: f32) -> Self {
+        Self::Number(f64::from(number))
+    }
+}
+
 impl From<i32> for Operand<'_> {
     fn from(number: i32) -> Self {
         Self::Number(f64::from(number))
