@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::rng::Generator;
+use std::sync::Arc;
 
 /// Deals the indices of a data set out in batches, in an order that depends on the seed and the epoch alone.
 ///
@@ -17,6 +18,8 @@ use crate::rng::Generator;
 #[derive(Debug, Clone)]
 pub struct Loader {
     len: usize,
+    /// What is dealt out, if not `0..len`.
+    samples: Option<Arc<[usize]>>,
     batch: usize,
     generator: Generator,
     shuffle: bool,
@@ -32,7 +35,26 @@ impl Loader {
         if batch == 0 {
             return Err(Error::argument("Loader::new", "a batch of 0 samples was asked for", "use batches of at least 1"));
         }
-        Ok(Self { len, batch, generator: Generator::new(seed).fork("loader"), shuffle: true, drop_last: false })
+        let generator = Generator::new(seed).fork("loader");
+        Ok(Self { len, samples: None, batch, generator, shuffle: true, drop_last: false })
+    }
+
+    /// Shuffled batches of `batch` out of the samples at `indices`, such as one part of a [`split`](super::split).
+    ///
+    /// ```
+    /// # use wgrad::data::{Loader, split};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let (train, validation) = split(10, 0.3, 7)?;
+    /// let mut dealt: Vec<usize> = Loader::over(&train, 4, 0)?.epoch(0).flatten().collect();
+    /// dealt.sort_unstable();
+    /// assert_eq!(dealt, train);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `batch` is 0.
+    pub fn over(indices: &[usize], batch: usize, seed: u64) -> Result<Self> {
+        Ok(Self { samples: Some(indices.into()), ..Self::new(indices.len(), batch, seed)? })
     }
 
     /// Whether to shuffle. Defaults to true.
@@ -61,7 +83,10 @@ impl Loader {
 
     /// The batches of an epoch. Skipping some of them, to resume in the middle, costs nothing.
     pub fn epoch(&self, epoch: u64) -> Epoch {
-        let order = if self.shuffle { self.generator.permutation(self.len, epoch) } else { (0..self.len).collect() };
+        let mut order = if self.shuffle { self.generator.permutation(self.len, epoch) } else { (0..self.len).collect() };
+        if let Some(samples) = &self.samples {
+            order.iter_mut().for_each(|i| *i = samples[*i]);
+        }
         Epoch { order, batch: self.batch, next: 0, end: self.samples() }
     }
 }
@@ -124,6 +149,21 @@ mod tests {
             assert_eq!(all.len(), samples, "an index came twice");
         }
         assert!(Loader::new(5, 0, 0).is_err());
+        assert!(Loader::over(&[5], 0, 0).is_err());
+    }
+
+    #[test]
+    fn given_samples_come_in_the_same_order_as_their_positions() {
+        let samples: Vec<usize> = (0..23).map(|i| 7 * i + 3).collect();
+        for (shuffle, drop_last) in [(true, false), (true, true), (false, false)] {
+            let set = |loader: Loader| loader.shuffle(shuffle).drop_last(drop_last);
+            let (given, plain) = (set(Loader::over(&samples, 5, 9).unwrap()), set(Loader::new(23, 5, 9).unwrap()));
+            assert_eq!((given.batches(), given.samples()), (plain.batches(), plain.samples()));
+            for (a, b) in given.epoch(4).zip(plain.epoch(4)) {
+                assert_eq!(a, b.into_iter().map(|i| samples[i]).collect::<Vec<_>>());
+            }
+        }
+        assert_eq!(Loader::over(&[], 5, 9).unwrap().epoch(0).len(), 0);
     }
 
     #[test]
