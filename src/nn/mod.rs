@@ -84,7 +84,7 @@ pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn, RnnNonlinearity, Sequence, 
 pub use residual::{ModuleList, Residual};
 pub use sequential::Sequential;
 pub use state::LoadReport;
-pub use summary::{Summary, SummaryRow, summary};
+pub use summary::{Summary, SummaryRow, summary, summary_with};
 pub use transfer::LoadOptions;
 pub use transformer::{
     FeedForward, TransformerConfig, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,

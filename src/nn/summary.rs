@@ -64,11 +64,37 @@ pub struct Summary {
     pub trainable: usize,
 }
 
-/// Runs the model's graph building, in evaluation mode and without computing anything, on an input of the given shape.
+/// Runs the model's graph building, in evaluation mode and without computing anything, on an input of the given shape and of the
+/// parameters' dtype. [`summary_with`] takes other inputs, such as tokens.
 ///
 /// # Errors
 /// The input does not fit the model; the model has no parameters, so no device is known.
 pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
+    let parameters = model.parameters();
+    let Some(first) = parameters.first() else {
+        return Err(Error::argument("summary", "the model has no parameters", "summarise a model with at least one"));
+    };
+    let x = Tensor::zeros(input, first.device())?.cast(first.dtype());
+    summary_with(model, || model.forward(&x))
+}
+
+/// As [`summary`], of a call of one's own: with tokens, or with several inputs. The call builds a graph; nothing is computed.
+///
+/// ```
+/// # use wgrad::nn::{Embedding, Init, Linear, Module, Sequential, summary_with};
+/// # use wgrad::{Device, Tensor};
+/// # fn main() -> wgrad::Result<()> {
+/// let device = Device::cpu()?;
+/// let init = Init::new(&device, 0);
+/// let model = Sequential::new().push(Embedding::new(10, 4, &init)?).push(Linear::new(4, 2, &init)?);
+/// let tokens = Tensor::from_slice(&[1, 2, 3], [1, 3], &device)?;
+/// assert_eq!(summary_with(&model, || model.forward(&tokens))?.rows[1].output, [1, 3, 2]);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Those of the call.
+pub fn summary_with(model: &dyn Module, call: impl FnOnce() -> Result<Tensor>) -> Result<Summary> {
     struct Restore(Vec<(Mode, bool)>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -78,14 +104,10 @@ pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
     }
     let fields = model.collect();
     let parameters = model.parameters();
-    let Some(first) = parameters.first() else {
-        return Err(Error::argument("summary", "the model has no parameters", "summarise a model with at least one"));
-    };
-    let x = Tensor::zeros(input, first.device())?.cast(first.dtype());
     let _restore = Restore(fields.modes.iter().map(|m| (m.clone(), m.is_training())).collect());
     model.eval();
     TRACE.set(Some(Vec::new()));
-    no_grad(|| model.forward(&x))?;
+    no_grad(call)?.check()?;
     let calls = TRACE.take().unwrap_or_default();
     let mut counted = HashSet::new();
     let mut names = fields.modules;
@@ -116,7 +138,11 @@ impl fmt::Display for Summary {
         for [layer, output, parameters] in &cells {
             writeln!(f, "{layer:<a$}  {output:<b$}  {parameters:>c$}")?;
         }
-        write!(f, "{} parameters, {} trainable", grouped(self.parameters), grouped(self.trainable))
+        write!(f, "{} parameters, {} trainable", grouped(self.parameters), grouped(self.trainable))?;
+        match self.parameters.saturating_sub(self.rows.iter().map(|r| r.parameters).sum()) {
+            0 => Ok(()),
+            rest => write!(f, ", {} outside of these layers", grouped(rest)),
+        }
     }
 }
 
@@ -131,4 +157,35 @@ fn grouped(n: usize) -> String {
         out.push(digit);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::nn::{Init, Linear};
+    use crate::param::Param;
+
+    #[test]
+    fn parameters_of_no_layer_are_told() {
+        struct Own {
+            fc: Linear,
+            scale: Param,
+        }
+        impl Module for Own {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                Ok(self.fc.forward(x)? * self.scale.tensor())
+            }
+            crate::fields!(fc, scale);
+        }
+        let init = Init::new(&Device::cpu().unwrap(), 0);
+        let scale = Param::new(&init.constant([2], 1.0).unwrap()).unwrap();
+        let model = Own { fc: Linear::new(3, 2, &init).unwrap(), scale };
+        let text = summary(&model, [1, 3]).unwrap().to_string();
+        assert!(text.ends_with("10 parameters, 10 trainable, 2 outside of these layers"), "{text}");
+        assert!(summary(&model.fc, [1, 3]).unwrap().to_string().ends_with("8 parameters, 8 trainable"));
+        // A call that fails leaves modes as they were, and no trace.
+        assert!(summary_with(&model, || Ok(Tensor::zeros([2], &init.device)?.reshape([3]))).is_err());
+        assert!(summary(&model, [1, 3]).is_ok());
+    }
 }
