@@ -74,7 +74,7 @@ pub use init::Init;
 pub use instance_norm::{InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig};
 pub use linear::Linear;
 pub use loss::Reduction;
-pub use module::Module;
+pub use module::{Module, evaluating};
 pub use norm::{GroupNorm, LayerNorm, LayerNormConfig, RmsNorm};
 pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool1d,

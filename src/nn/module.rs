@@ -1,12 +1,13 @@
 //! The trait of everything that maps a tensor to a tensor and may hold parameters.
 
-use super::fields::Fields;
+use super::fields::{Fields, Mode};
 use super::state::{self, LoadReport};
 use super::transfer::LoadOptions;
 use crate::error::Result;
 use crate::io::StateDict;
 use crate::param::Param;
 use crate::tensor::Tensor;
+use crate::tensor::node::no_grad;
 use std::path::Path;
 
 /// A layer or a model.
@@ -113,5 +114,55 @@ pub trait Module {
     /// The file cannot be read or does not fit the module.
     fn load(&self, path: &Path) -> Result<()> {
         self.load_state_dict(&StateDict::load(path)?)
+    }
+}
+
+/// Runs `f` with a module in evaluation mode and without gradients. Afterwards every layer is back in its own mode, whatever
+/// happened: what was in evaluation before, such as a frozen part of a model, stays so.
+///
+/// ```
+/// # use wgrad::nn::{Dropout, Init, Linear, Module, Sequential, evaluating};
+/// # use wgrad::{Device, Tensor};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// # let init = Init::new(&device, 0);
+/// let model = Sequential::new().push(Dropout::new(0.9, &init)?).push(Linear::new(3, 2, &init)?);
+/// let x = Tensor::ones([1, 3], &device)?;
+/// let y = evaluating(&model, || model.forward(&x))?;
+/// assert!(!y.requires_grad() && model.forward(&x)?.requires_grad());
+/// # Ok(()) }
+/// ```
+pub fn evaluating<R>(module: &dyn Module, f: impl FnOnce() -> R) -> R {
+    struct Restore(Vec<(Mode, bool)>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            self.0.iter().for_each(|(mode, training)| mode.set_training(*training));
+        }
+    }
+    let _restore = Restore(module.collect().modes.into_iter().map(|m| (m.clone(), m.is_training())).collect());
+    module.eval();
+    no_grad(f)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::nn::{Dropout, Init, Linear, Sequential};
+
+    #[test]
+    fn every_layer_gets_its_mode_back() {
+        let init = Init::new(&Device::cpu().unwrap(), 0);
+        let dropout = || Dropout::new(0.5, &init).unwrap();
+        let frozen = Sequential::new().push(dropout());
+        frozen.eval();
+        let model = Sequential::new().push(frozen).push(Linear::new(2, 2, &init).unwrap()).push(dropout());
+        let modes = || model.collect().modes.iter().map(Mode::is_training).collect::<Vec<_>>();
+        assert_eq!(evaluating(&model, modes), [false, false]);
+        assert_eq!(modes(), [false, true]);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| evaluating(&model, || panic!("on purpose"))));
+        assert!(panicked.is_err());
+        assert_eq!(modes(), [false, true]);
+        assert!(model.forward(&init.constant([1, 2], 1.0).unwrap()).unwrap().requires_grad());
     }
 }
