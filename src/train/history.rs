@@ -11,11 +11,11 @@ pub struct EpochRecord {
     pub epoch: usize,
     /// Mean training loss.
     pub train_loss: f64,
-    /// Share of training samples predicted rightly, while training, in 0..1.
+    /// Share of training samples predicted rightly, while training, in 0..1; NaN where there is none, as in regression.
     pub train_accuracy: f64,
     /// Mean loss on the test set.
     pub test_loss: f64,
-    /// Share of test samples predicted rightly, in 0..1.
+    /// Share of test samples predicted rightly, in 0..1; NaN where there is none.
     pub test_accuracy: f64,
     /// Learning rate at the end of the epoch.
     pub lr: f64,
@@ -61,27 +61,30 @@ impl History {
         Ok(Self { records })
     }
 
-    /// A Markdown table with an epoch a line: both losses, how far they are apart, both accuracies. The epoch with the lowest
+    /// A Markdown table with an epoch a line: both losses, how far they are apart, both accuracies if there are any. The epoch with the lowest
     /// held-out loss is marked: where that rises while the training loss falls, the model overfits.
     pub fn report(&self, held_out: &str) -> String {
         let best = self.records.iter().filter(|r| r.test_loss.is_finite()).min_by(|a, b| a.test_loss.total_cmp(&b.test_loss));
-        let mut text = format!(
-            "| epoch | train loss | {held_out} loss | gap | train accuracy | {held_out} accuracy |\n|--:|--:|--:|--:|--:|--:|\n"
-        );
+        let accuracies = self.has_accuracies();
+        let (head, rule) =
+            if accuracies { (format!(" train accuracy | {held_out} accuracy |"), "--:|--:|") } else { (String::new(), "") };
+        let mut text = format!("| epoch | train loss | {held_out} loss | gap |{head}\n|--:|--:|--:|--:|{rule}\n");
         for r in &self.records {
             let mark = if best.is_some_and(|b| b.epoch == r.epoch) { " best" } else { "" };
             let (gap, train, test) = (r.test_loss - r.train_loss, 100.0 * r.train_accuracy, 100.0 * r.test_accuracy);
             // Writing to a String cannot fail.
-            let _ = writeln!(
-                text,
-                "| {}{mark} | {:.4} | {:.4} | {gap:+.4} | {train:.2} % | {test:.2} % |",
-                r.epoch, r.train_loss, r.test_loss
-            );
+            let _ = write!(text, "| {}{mark} | {:.4} | {:.4} | {gap:+.4} |", r.epoch, r.train_loss, r.test_loss);
+            let _ = if accuracies { writeln!(text, " {train:.2} % | {test:.2} % |") } else { writeln!(text) };
         }
         text
     }
 
-    /// Loss and accuracy over the epochs, training and test curves apart.
+    /// Whether any epoch has an accuracy.
+    fn has_accuracies(&self) -> bool {
+        self.records.is_empty() || self.records.iter().any(|r| r.train_accuracy.is_finite() || r.test_accuracy.is_finite())
+    }
+
+    /// Loss and, if there are any, accuracy over the epochs, training and test curves apart.
     pub fn chart(&self, title: impl Into<String>) -> Chart {
         self.chart_against("test", title)
     }
@@ -94,10 +97,10 @@ impl History {
         };
         let loss = vec![line("train", |r| r.train_loss), line(held_out, |r| r.test_loss)];
         let accuracy = vec![line("train", |r| 100.0 * r.train_accuracy), line(held_out, |r| 100.0 * r.test_accuracy)];
-        let panels = vec![
-            Panel { title: "Loss".into(), series: loss, unit: String::new() },
-            Panel { title: "Accuracy".into(), series: accuracy, unit: " %".into() },
-        ];
+        let mut panels = vec![Panel { title: "Loss".into(), series: loss, unit: String::new() }];
+        if self.has_accuracies() {
+            panels.push(Panel { title: "Accuracy".into(), series: accuracy, unit: " %".into() });
+        }
         Chart { title: title.into(), x_label: "epoch".into(), panels }
     }
 }
@@ -146,5 +149,11 @@ mod tests {
         let text = History { records: losses.into_iter().enumerate().map(record).collect() }.report("validation");
         assert!(text.contains("| 2 best | 0.5000 | 0.8000 | +0.3000 | 90.00 % | 80.00 % |"), "{text}");
         assert_eq!((text.lines().count(), text.matches("best").count()), (6, 1));
+
+        let plain = |r: (usize, (f64, f64))| EpochRecord { train_accuracy: f64::NAN, test_accuracy: f64::NAN, ..record(r) };
+        let history = History { records: losses.into_iter().enumerate().map(plain).collect() };
+        let text = history.report("validation");
+        assert!(text.contains("| 2 best | 0.5000 | 0.8000 | +0.3000 |\n") && !text.contains("accuracy"), "{text}");
+        assert_eq!(history.chart("t").panels.len(), 1);
     }
 }
