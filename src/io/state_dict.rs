@@ -1,8 +1,10 @@
 //! Named tensors in host memory: what checkpoints hold.
 
+use crate::device::Device;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
+use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 
 /// A tensor in host memory.
@@ -29,6 +31,14 @@ impl HostTensor {
     /// A 0-d f64 tensor.
     pub fn scalar(value: f64) -> Self {
         Self { dtype: DType::F64, shape: Shape::SCALAR, data: HostData::F64(vec![value]) }
+    }
+
+    /// The tensor on a device.
+    ///
+    /// # Errors
+    /// f64 on a GPU; the device is out of memory.
+    pub fn into_tensor(self, device: &Device) -> Result<Tensor> {
+        Tensor::from_host(self.data, self.dtype, self.shape, device)
     }
 
     /// The same values in another floating-point type; other dtypes only convert to themselves.
