@@ -224,6 +224,16 @@ impl Error {
         self
     }
 
+    /// The same, with the line of a caller in place of one of this crate, which a layer behind a pointer has reported.
+    pub(crate) fn seen_from(mut self, caller: &'static Location<'static>) -> Self {
+        if let (Self::Op(error), Some(here)) = (&mut self, file!().strip_suffix("error.rs"))
+            && error.at.file().starts_with(here)
+        {
+            error.at = caller;
+        }
+        self
+    }
+
     /// An [`Error::Format`], for readers of files.
     pub fn format(path: impl Into<PathBuf>, reason: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Format { path: path.into(), reason: reason.into(), help: help.into() }

@@ -5,6 +5,7 @@ use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// Layers that a model calls as it likes, named `0`, `1` ... as in PyTorch. Any `Vec` of modules is such a list, too.
 pub type ModuleList = Vec<Box<dyn Module>>;
@@ -40,9 +41,12 @@ impl std::fmt::Debug for Residual {
 }
 
 impl Module for Residual {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.body.forward(x)?;
-        let skipped = self.shortcut.as_ref().map_or_else(|| Ok(x.clone()), |s| s.forward(x))?;
+        let caller = Location::caller();
+        let through = |layer: &dyn Module| layer.forward(x).map_err(|error| error.seen_from(caller));
+        let y = through(&*self.body)?;
+        let skipped = self.shortcut.as_ref().map_or_else(|| Ok(x.clone()), |shortcut| through(&**shortcut))?;
         if y.shape()? != skipped.shape()? {
             let reason = format!("the body gives {} and the shortcut {}", y.shape()?, skipped.shape()?);
             return Err(Error::argument("Residual", reason, "give the block a shortcut that projects to the body's shape"));

@@ -4,6 +4,7 @@ use super::fields::Fields;
 use super::module::Module;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// Feeds each layer's output to the next. Layers are named `0`, `1` ... as in PyTorch, or as given.
 ///
@@ -75,11 +76,13 @@ impl std::fmt::Debug for Sequential {
 }
 
 impl Module for Sequential {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let caller = Location::caller();
         x.check()?;
         self.layers.iter().try_fold(x.clone(), |x, (name, layer)| {
             let y = layer.forward(&x).and_then(|y| y.check().map(|()| y));
-            y.map_err(|error| error.in_layer(name))
+            y.map_err(|error| error.in_layer(name).seen_from(caller))
         })
     }
 
@@ -94,7 +97,7 @@ impl Module for Sequential {
 mod tests {
     use super::*;
     use crate::device::Device;
-    use crate::nn::{Conv2d, Conv2dConfig, Flatten, Init, Linear};
+    use crate::nn::{Conv2d, Conv2dConfig, Flatten, Init, Linear, Residual};
 
     #[test]
     fn errors_name_the_layer() {
@@ -122,6 +125,15 @@ mod tests {
             let earlier = Tensor::ones([3], &device).unwrap().reshape([2]);
             assert!(!model.forward(&earlier).unwrap_err().to_string().contains("in layer"));
         }
+    }
+
+    #[test]
+    fn errors_name_the_line_outside_of_this_crate() {
+        let device = Device::cpu().unwrap();
+        let conv = Conv2d::new(1, 4, [3, 3], Conv2dConfig::default(), &Init::new(&device, 0)).unwrap();
+        let model = Sequential::new().push(Sequential::new().push(Residual::new(conv)));
+        let (error, line) = (model.forward(&Tensor::ones([2, 3, 8, 8], &device).unwrap()).unwrap_err(), line!());
+        assert!(error.to_string().ends_with(&format!("(at {}:{line})", file!())), "{error}");
     }
 
     #[test]
