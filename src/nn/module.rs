@@ -12,8 +12,8 @@ use std::path::Path;
 
 /// A layer or a model.
 ///
-/// Implement `forward`, and `fields` by the macro [`fields!`](crate::fields); the rest follows.
-pub trait Module {
+/// Implement `forward`, and `fields` by the macro [`fields!`](crate::fields); the rest follows. Several threads may run one model.
+pub trait Module: Send + Sync {
     /// The output for input `x`. Errors of the ops within surface here.
     ///
     /// # Errors
@@ -149,6 +149,29 @@ mod tests {
     use super::*;
     use crate::device::Device;
     use crate::nn::{Dropout, Init, Linear, Sequential};
+
+    #[test]
+    fn threads_share_a_model() {
+        let init = Init::new(&Device::cpu().unwrap(), 0);
+        let model = Sequential::new().push(Linear::new(4, 3, &init).unwrap()).push(Linear::new(3, 2, &init).unwrap());
+        let run = |model: &dyn Module, value: f64| {
+            let y = model.forward(&init.constant([1, 4], value).unwrap()).unwrap();
+            y.to_vec::<f32>().unwrap()
+        };
+        let alone: Vec<_> = (0..4).map(|i| run(&model, f64::from(i))).collect();
+        let together: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|i| {
+                    scope.spawn({
+                        let (run, model) = (&run, &model);
+                        move || run(model, f64::from(i))
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|t| t.join().unwrap()).collect()
+        });
+        assert_eq!(alone, together);
+    }
 
     #[test]
     fn every_layer_gets_its_mode_back() {
