@@ -137,6 +137,15 @@ pub use tensor::node::no_grad;
 pub use tensor::{AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PadMode};
 pub use tensor::{Operand, PendingValue, PoolNdOptions, PoolOptions, Tensor};
 
+/// What most programs need: `use wgrad::prelude::*;`.
+pub mod prelude {
+    pub use crate::data::Loader;
+    pub use crate::nn::loss::{accuracy, cross_entropy};
+    pub use crate::nn::{Init, Linear, Module, Reduction, Relu, Sequential, fields};
+    pub use crate::optim::{Adam, AdamConfig, Optimizer, Schedule};
+    pub use crate::{DType, Device, Error, Generator, Param, Result, Shape, Tensor, no_grad};
+}
+
 /// Rates of single GPU kernels, for this crate's own benchmarks.
 #[cfg(feature = "lab")]
 #[doc(hidden)]

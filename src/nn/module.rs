@@ -100,19 +100,27 @@ pub trait Module: Send + Sync {
         state::load(&self.collect(), dict, options)
     }
 
-    /// Writes parameters and buffers to a safetensors file that PyTorch can read, whole or not at all.
+    /// Writes parameters and buffers to a safetensors file that PyTorch can read, whole or not at all. For a `dyn Module` it is
+    /// `model.state_dict()?.save(path)`.
     ///
     /// # Errors
     /// Evaluation errors; the file cannot be written.
-    fn save(&self, path: &Path) -> Result<()> {
+    fn save(&self, path: impl AsRef<Path>) -> Result<()>
+    where
+        Self: Sized,
+    {
         self.state_dict()?.save(path)
     }
 
-    /// Reads parameters and buffers from a safetensors file, as [`Module::load_state_dict`].
+    /// Reads parameters and buffers from a safetensors file, as [`Module::load_state_dict`]. For a `dyn Module` it is
+    /// `model.load_state_dict(&StateDict::load(path)?)`.
     ///
     /// # Errors
     /// The file cannot be read or does not fit the module.
-    fn load(&self, path: &Path) -> Result<()> {
+    fn load(&self, path: impl AsRef<Path>) -> Result<()>
+    where
+        Self: Sized,
+    {
         self.load_state_dict(&StateDict::load(path)?)
     }
 }

@@ -55,7 +55,7 @@ fn check((name, shape, tokens, labels, classes): Row<'_>, model: &dyn Module) {
 /// Loads a file of PyTorch's strictly, and compares names and logits.
 fn check_file((name, shape, tokens, _, _): Row<'_>, model: &dyn Module) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/files/{name}.safetensors"));
-    model.load(&path).unwrap_or_else(|e| panic!("{name}: {e}"));
+    StateDict::load(&path).and_then(|dict| model.load_state_dict(&dict)).unwrap_or_else(|e| panic!("{name}: {e}"));
     model.eval();
     let x = match tokens {
         Some(k) => integers("x0", shape, k),
