@@ -85,6 +85,7 @@ impl MultiheadAttention {
     ///
     /// # Errors
     /// Tensors that do not fit the layer or each other.
+    #[track_caller]
     pub fn attend(&self, query: &Tensor, key: &Tensor, value: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
         let (weight, bias) = (self.in_proj_weight.tensor(), self.in_proj_bias.as_ref().map(Param::tensor));
         let embed = self.in_proj_weight.shape()[1];
@@ -115,6 +116,7 @@ impl MultiheadAttention {
 }
 
 impl Module for MultiheadAttention {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "MultiheadAttention", self.attend(x, x, x, &AttentionOptions::default())?)
     }

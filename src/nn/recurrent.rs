@@ -197,6 +197,7 @@ impl Recurrent {
         Ok(Some(unstack(&mask, t)))
     }
 
+    #[track_caller]
     fn run(&self, x: &Tensor, options: &SequenceOptions) -> Result<Sequence> {
         let shape = x.shape()?;
         if shape.rank() != 3 || shape[2] != self.inputs || shape[0] == 0 || shape[1] == 0 {
@@ -349,12 +350,14 @@ macro_rules! recurrent {
             ///
             /// # Errors
             /// An input, a state or lengths that do not fit.
+            #[track_caller]
             pub fn run(&self, x: &Tensor, options: &SequenceOptions) -> Result<Sequence> {
                 self.0.run(x, options)
             }
         }
 
         impl Module for $name {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 observe(self, stringify!($name), self.run(x, &SequenceOptions::default())?.output)
             }

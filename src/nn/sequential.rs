@@ -104,6 +104,7 @@ mod tests {
         /// Gives a tensor that carries an error.
         struct Careless;
         impl Module for Careless {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 Ok(x.reshape([7]))
             }

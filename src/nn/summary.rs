@@ -173,6 +173,7 @@ mod tests {
             scale: Param,
         }
         impl Module for Own {
+            #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 Ok(self.fc.forward(x)? * self.scale.tensor())
             }

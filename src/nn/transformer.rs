@@ -152,6 +152,7 @@ impl TransformerEncoderLayer {
 }
 
 impl Module for TransformerEncoderLayer {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "TransformerEncoderLayer", self.encode(x, &AttentionOptions::default())?)
     }
@@ -212,6 +213,7 @@ impl TransformerDecoderLayer {
     ///
     /// # Errors
     /// Inputs or masks that do not fit.
+    #[track_caller]
     pub fn decode(&self, x: &Tensor, memory: &Tensor, target: &AttentionOptions, source: &AttentionOptions) -> Result<Tensor> {
         let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&self.self_attn.attend(x, x, x, target)?))?;
         let x = self
@@ -231,6 +233,7 @@ fn needs_memory(kind: &str) -> Error {
 
 impl Module for TransformerDecoderLayer {
     /// Refuses: call [`TransformerDecoderLayer::decode`].
+    #[track_caller]
     fn forward(&self, _: &Tensor) -> Result<Tensor> {
         Err(needs_memory("TransformerDecoderLayer"))
     }
@@ -263,6 +266,7 @@ impl TransformerEncoder {
 }
 
 impl Module for TransformerEncoder {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.encode(x, &AttentionOptions::default())
     }
@@ -288,6 +292,7 @@ impl TransformerDecoder {
     ///
     /// # Errors
     /// As [`TransformerDecoderLayer::decode`].
+    #[track_caller]
     pub fn decode(&self, x: &Tensor, memory: &Tensor, target: &AttentionOptions, source: &AttentionOptions) -> Result<Tensor> {
         let x = self.layers.iter().try_fold(x.clone(), |x, layer| layer.decode(&x, memory, target, source))?;
         self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))
@@ -296,6 +301,7 @@ impl TransformerDecoder {
 
 impl Module for TransformerDecoder {
     /// Refuses: call [`TransformerDecoder::decode`].
+    #[track_caller]
     fn forward(&self, _: &Tensor) -> Result<Tensor> {
         Err(needs_memory("TransformerDecoder"))
     }

@@ -39,6 +39,7 @@ impl Upsample {
 }
 
 impl Module for Upsample {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let size = match &self.target {
             Target::Factor(factor) => x.shape()?.iter().skip(2).map(|len| len.saturating_mul(*factor)).collect(),
@@ -60,6 +61,7 @@ pub struct PixelShuffle(pub usize);
 pub struct PixelUnshuffle(pub usize);
 
 impl Module for PixelShuffle {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (r, [n, c, h, w]) = (self.0, x.dims::<4>()?);
         let squared = r.saturating_mul(r);
@@ -74,6 +76,7 @@ impl Module for PixelShuffle {
 }
 
 impl Module for PixelUnshuffle {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (r, [n, c, h, w]) = (self.0, x.dims::<4>()?);
         if r == 0 || !h.is_multiple_of(r) || !w.is_multiple_of(r) {

@@ -85,6 +85,7 @@ impl M5 {
 }
 
 impl Module for M5 {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.fc1.forward(&self.features(x)?)
     }

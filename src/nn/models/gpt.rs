@@ -76,6 +76,7 @@ pub struct CausalSelfAttention {
 }
 
 impl Module for CausalSelfAttention {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [n, l, e] = x.dims::<3>()?;
         let joined = self.c_attn.forward(x)?.reshape([n, l, 3, self.heads, e / self.heads]).permute(&[2, 0, 3, 1, 4]);
@@ -100,6 +101,7 @@ pub struct GptMlp {
 }
 
 impl Module for GptMlp {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.dropout.forward(&self.c_proj.forward(&self.activation.apply(&self.c_fc.forward(x)?))?)
     }
@@ -144,6 +146,7 @@ impl Block {
 }
 
 impl Module for Block {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = x + self.attn.forward(&self.ln_1.forward(x)?)?;
         Ok(&x + self.mlp.forward(&self.ln_2.forward(&x)?)?)
@@ -166,6 +169,7 @@ pub struct Transformer {
 }
 
 impl Module for Transformer {
+    #[track_caller]
     fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
         let [_, l] = tokens.dims::<2>()?;
         let longest = self.wpe.weight.shape()[0];
@@ -221,6 +225,7 @@ impl Gpt {
 }
 
 impl Module for Gpt {
+    #[track_caller]
     fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
         self.lm_head.forward(&self.transformer.forward(tokens)?)
     }

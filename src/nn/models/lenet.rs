@@ -39,6 +39,7 @@ impl LeNet {
 }
 
 impl Module for LeNet {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.conv1.forward(x)?.relu().max_pool2d(PoolOptions::square(2));
         let x = self.conv2.forward(&x)?.relu().max_pool2d(PoolOptions::square(2));

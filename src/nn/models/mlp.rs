@@ -44,6 +44,7 @@ impl Mlp {
 }
 
 impl Module for Mlp {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.layers.forward(x)
     }

@@ -62,6 +62,7 @@ impl InvertedResidual {
 }
 
 impl Module for InvertedResidual {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let y = self.conv.forward(x)?;
         Ok(if self.skip { x + y } else { y })
@@ -140,6 +141,7 @@ impl MobileNetV2 {
 }
 
 impl Module for MobileNetV2 {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.head.forward(&self.dropout.forward(&self.features(x)?)?)
     }

@@ -92,6 +92,7 @@ impl Block {
 }
 
 impl Module for Block {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut y = self.bn1.forward(&self.conv1.forward(x)?)?.relu();
         y = self.bn2.forward(&self.conv2.forward(&y)?)?;
@@ -172,6 +173,7 @@ impl ResNet {
 }
 
 impl Module for ResNet {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.fc.forward(&self.features(x)?)
     }

@@ -92,6 +92,7 @@ impl LstmTagger {
 }
 
 impl Module for LstmTagger {
+    #[track_caller]
     fn forward(&self, words: &Tensor) -> Result<Tensor> {
         self.tag(words, None)
     }

@@ -42,6 +42,7 @@ impl DoubleConv {
 }
 
 impl Module for DoubleConv {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         self.double_conv.forward(x)
     }
@@ -93,6 +94,7 @@ impl UNet {
 }
 
 impl Module for UNet {
+    #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [_, _, h, w] = x.dims::<4>()?;
         if h >> self.down.len() == 0 || w >> self.down.len() == 0 {
