@@ -30,12 +30,14 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let finish = loaded(epilogue);
     // What the epilogue reads too is bound as scalars.
     let given = |axes| vector::given(value, &axes).into_iter().filter(|g| !finish.contains(&g.operand)).collect::<Vec<_>>();
+    // Four lanes are four copies to compile.
+    let four = 4 * value.terms.len() <= caps.unrolled;
     let across = given(0..*kept);
-    if outputs.is_multiple_of(4) && outputs > 0 && vector::pays(&across) {
+    if four && outputs.is_multiple_of(4) && outputs > 0 && vector::pays(&across) {
         return job.by_threads(Lanes::Outputs, across, outputs / 4, length);
     }
     let along = given(*kept..value.shape.rank());
-    let (lanes, given, length4) = if length.is_multiple_of(4) && vector::pays(&along) {
+    let (lanes, given, length4) = if four && length.is_multiple_of(4) && vector::pays(&along) {
         (Lanes::Values, along, length / 4)
     } else {
         (Lanes::One, Vec::new(), length)
