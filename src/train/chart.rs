@@ -23,6 +23,8 @@ pub struct Panel {
     pub series: Vec<Series>,
     /// What is written behind the numbers of the y axis, such as `%`.
     pub unit: String,
+    /// Whether the y axis is logarithmic, as suits losses that fall over decades. Values that are not above 0 are left out then.
+    pub log: bool,
 }
 
 /// Panels side by side, three in a row at most, with a common name of the x axis.
@@ -130,11 +132,13 @@ fn text_width(text: &str) -> f64 {
     6.6 * text.chars().count() as f64
 }
 
-/// A linear axis: the data range widened to whole ticks, and where it lies in the picture.
+/// An axis: the data range widened to whole ticks, and where it lies in the picture.
 struct Axis {
     low: f64,
     high: f64,
     step: f64,
+    /// The ticks of a logarithmic axis; `low` and `high` are logarithms then.
+    log: Option<Vec<f64>>,
     from: f64,
     to: f64,
 }
@@ -160,16 +164,36 @@ impl Axis {
             low = (low / step).floor() * step;
             high = (high / step).ceil() * step;
         }
-        Self { low, high, step, from, to }
+        Self { low, high, step, log: None, from, to }
+    }
+
+    /// A logarithmic axis for `values`, with ticks at 1, 2 and 5 times powers of ten, or at these alone if there are many.
+    fn log(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
+        let logs = Self::new(values.map(f64::log10), 6.0, true, from, to);
+        #[allow(clippy::cast_possible_truncation, reason = "clamped")]
+        let power = |log: f64| log.clamp(-307.0, 307.0) as i32;
+        let (least, most) = (power(logs.low.floor()), power(logs.high.ceil()));
+        let all: Vec<f64> = (least..=most).flat_map(|k| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(k))).collect();
+        let first = all.iter().rposition(|v| v.log10() <= logs.low + 1e-9).unwrap_or(0);
+        let last = all.iter().position(|v| v.log10() >= logs.high - 1e-9).unwrap_or(all.len() - 1);
+        let (low, high) = (all[first].log10(), all[last].log10());
+        let many = last - first > 8;
+        let ticks = (first..=last).filter(|i| !many || i.is_multiple_of(3)).map(|i| all[i]).collect();
+        Self { low, high, log: Some(ticks), ..logs }
     }
 
     fn place(&self, value: f64) -> f64 {
+        let value = if self.log.is_some() { value.log10() } else { value };
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
     /// The ticks, with the digits that tell neighbours apart.
     fn ticks(&self) -> Vec<(f64, String)> {
-        let decimals = (-(self.step.log10() + 1e-9).floor()).clamp(0.0, 12.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=12")]
+        let text = |value: f64, step: f64| format!("{value:.*}", (-(step.log10() + 1e-9).floor()).clamp(0.0, 12.0) as usize);
+        if let Some(ticks) = &self.log {
+            return ticks.iter().map(|&value| (value, text(value, value))).collect();
+        }
         let first = (self.low / self.step - 1e-6).ceil();
         let last = (self.high / self.step + 1e-6).floor();
         let mut ticks = Vec::new();
@@ -177,9 +201,7 @@ impl Axis {
         while k <= last && ticks.len() < 100 {
             // Adding 0 turns -0 into 0.
             let value = k * self.step + 0.0;
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=12")]
-            let text = format!("{value:.*}", decimals as usize);
-            ticks.push((value, text));
+            ticks.push((value, text(value, self.step)));
             k += 1.0;
         }
         ticks
@@ -187,12 +209,14 @@ impl Axis {
 }
 
 fn draw(svg: &mut String, panel: &Panel, x_label: &str, top: f64) {
-    let finite = |s: &Series| s.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect::<Vec<_>>();
+    let drawn = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (y > 0.0 || !panel.log);
+    let finite = |s: &Series| s.points.iter().copied().filter(drawn).collect::<Vec<_>>();
     let lines: Vec<(&str, Vec<(f64, f64)>)> = panel.series.iter().map(|s| (s.name.as_str(), finite(s))).collect();
     let points = || lines.iter().flat_map(|(_, p)| p.iter().copied());
     let (right, bottom) = (PANEL_WIDTH - RIGHT, top + PLOT);
     let x = Axis::new(points().map(|p| p.0), 8.0, true, LEFT, right);
-    let y = Axis::new(points().map(|p| p.1), 6.0, false, bottom, top);
+    let values = points().map(|p| p.1);
+    let y = if panel.log { Axis::log(values, bottom, top) } else { Axis::new(values, 6.0, false, bottom, top) };
     let _ = writeln!(svg, "<text class=\"panel\" x=\"{LEFT}\" y=\"{HEADING}\">{}</text>", escape(&panel.title));
     for (value, text) in y.ticks() {
         let at = y.place(value);
@@ -263,8 +287,27 @@ mod tests {
         Chart {
             title: "T".into(),
             x_label: "epoch".into(),
-            panels: vec![Panel { title: "loss".into(), series, unit: "%".into() }],
+            panels: vec![Panel { title: "loss".into(), series, unit: "%".into(), log: false }],
         }
+    }
+
+    #[test]
+    fn logarithmic_axes_have_round_ticks() {
+        let labels =
+            |values: &[f64]| Axis::log(values.iter().copied(), 0.0, 1.0).ticks().into_iter().map(|t| t.1).collect::<Vec<_>>();
+        assert_eq!(labels(&[0.0004, 2.0]), ["0.001", "0.01", "0.1", "1"]);
+        assert_eq!(labels(&[0.3, 0.5]), ["0.2", "0.5"]);
+        assert_eq!(labels(&[0.07, 2.1]), ["0.05", "0.1", "0.2", "0.5", "1", "2", "5"]);
+        assert_eq!(labels(&[20.0, 20.0]), ["5", "10", "20", "50", "100"]);
+        assert_eq!(labels(&[]), ["1", "2", "5", "10"]);
+        assert!(labels(&[f64::MIN_POSITIVE, f64::MAX]).len() > 2);
+        let axis = Axis::log([0.01, 1.0].into_iter(), 0.0, 1.0);
+        assert!((axis.place(0.1) - 0.5).abs() < 1e-12);
+        // 0 has no logarithm.
+        let mut chart = chart(vec![(1.0, 1.0), (2.0, 0.0), (3.0, -1.0), (4.0, 0.01)]);
+        chart.panels[0].log = true;
+        let svg = chart.to_svg();
+        assert_eq!((svg.matches("<circle").count(), svg.contains("NaN")), (2, false), "{svg}");
     }
 
     #[test]
@@ -292,13 +335,14 @@ mod tests {
             title: "Train loss".into(),
             series: names.iter().map(|&n| Series { name: n.into(), points: vec![(0.0, 1.0)] }).collect(),
             unit: String::new(),
+            log: false,
         };
         // names, rows below the heading
         let rows: [(&[&str], usize); 4] = [
             (&[], 0),
             (&["train", "test"], 0),
-            (&["none", "dropout", "weight decay", "augmentation", "all"], 1),
-            (&["a name that is quite long", "another that is quite long", "x"], 2),
+            (&["none", "dropout", "augmentation", "all of these"], 1),
+            (&["none", "dropout", "weight decay", "augmentation", "all"], 2),
         ];
         for (names, expected) in rows {
             let legend = Legend::new(&panel(names));

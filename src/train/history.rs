@@ -95,13 +95,14 @@ impl History {
         let loss = vec![line("train", |r| r.train_loss), line(held_out, |r| r.test_loss)];
         let accuracy = vec![line("train", |r| 100.0 * r.train_accuracy), line(held_out, |r| 100.0 * r.test_accuracy)];
         let panels = vec![
-            Panel { title: "Loss".into(), series: loss, unit: String::new() },
-            Panel { title: "Accuracy".into(), series: accuracy, unit: " %".into() },
+            Panel { title: "Loss".into(), series: loss, unit: String::new(), log: false },
+            Panel { title: "Accuracy".into(), series: accuracy, unit: " %".into(), log: false },
         ];
         Chart { title: title.into(), x_label: "epoch".into(), panels }
     }
 
-    /// Several runs in the same axes, a line a run: losses and accuracies, of training and held-out data apart.
+    /// Several runs in the same axes, a line a run: losses (on logarithmic axes) and accuracies, of training and held-out data
+    /// apart.
     pub fn compare(held_out: &str, title: impl Into<String>, runs: &[(&str, &Self)]) -> Chart {
         let panel = |data: &str, what: &str, unit: &str, value: fn(&EpochRecord) -> f64| {
             let line = |(name, run): &(&str, &Self)| Series {
@@ -112,7 +113,7 @@ impl History {
             if let Some(first) = title.get_mut(..1) {
                 first.make_ascii_uppercase();
             }
-            Panel { title, series: runs.iter().map(line).collect(), unit: unit.into() }
+            Panel { title, series: runs.iter().map(line).collect(), unit: unit.into(), log: what == "loss" }
         };
         let panels = vec![
             panel("train", "loss", "", |r| r.train_loss),
