@@ -22,8 +22,8 @@
 //! `between.png`, where each row turns one digit into another.
 
 use clap::Parser;
-use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use common::{Outcome, above_zero, finish, open_device, positive, usage};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ use wgrad::nn::{Conv2d, Conv2dConfig, ConvTranspose2d, Init, Linear, Module, fie
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Schedule};
 use wgrad::train::{Meter, Progress};
 use wgrad::{ConvTransposeOptions, Device, Error, Generator, Tensor, no_grad};
+
+mod common;
 
 /// Digits of each kind in the first picture.
 const EXAMPLES: usize = 2;
@@ -69,22 +71,6 @@ struct Options {
     /// Where the weights go; the pictures are written beside them
     #[arg(long, default_value = "target/autoencoder/autoencoder.safetensors")]
     save: PathBuf,
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(error) => Err(format!("{error}")),
-    }
-}
-
-fn above_zero(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
-        Ok(_) => Err("must be above 0".into()),
-        Err(error) => Err(format!("{error}")),
-    }
 }
 
 /// Two convolutions that halve height and width, a linear layer to the code, and the way back.
@@ -272,36 +258,9 @@ fn examples(set: &LabelledImages, n: usize) -> Vec<usize> {
     (0..n).flat_map(|round| digits.clone().filter_map(move |digit| of(digit).nth(round))).collect()
 }
 
-/// A mistake in the arguments, a failure of the run, or nobody to print for.
-enum Failure {
-    Usage(String),
-    Run(Error),
-    Output(io::Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Run(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-fn usage(message: impl Display) -> Failure {
-    Failure::Usage(message.to_string())
-}
-
-fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
+fn run(options: &Options) -> Outcome<()> {
     let start = Instant::now();
-    let device = match &options.device {
-        Some(wanted) => Device::named(wanted)?,
-        None => Device::best()?,
-    };
-    writeln!(out, "device: {device}")?;
+    let device = open_device(options.device.as_deref())?;
     let mnist = Mnist::load(&options.data)?;
     let size = mnist.train.size();
     let [height, width] = size;
@@ -314,9 +273,9 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
         let images = mnist.train.len();
         return Err(usage(format!("--batch {} is more than the {images} training images; use a smaller one", options.batch)));
     }
-    writeln!(out, "data: {} training and {} test images of {height}x{width}", mnist.train.len(), mnist.test.len())?;
+    say!("data: {} training and {} test images of {height}x{width}", mnist.train.len(), mnist.test.len());
     let pixels = height * width;
-    writeln!(out, "code: {} numbers for {pixels} pixels", options.latent)?;
+    say!("code: {} numbers for {pixels} pixels", options.latent);
 
     let init = Init::new(&device, options.seed);
     let model = Autoencoder::new(size, options.latent, &init)?;
@@ -335,15 +294,14 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
             progress.step(batch.len(), loss.recent());
         }
         progress.finish();
-        writeln!(
-            out,
+        say!(
             "epoch {:>3}/{}  train {:.5}  test {:.5}  {:.1} s",
             epoch + 1,
             options.epochs,
             loss.mean()?,
             error_of(&mnist.test, &device, |x| model.forward(x))?,
             start.elapsed().as_secs_f64()
-        )?;
+        );
     }
 
     let all: Vec<usize> = (0..mnist.train.len()).collect();
@@ -351,7 +309,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let pca = Pca::fit(&rows, options.latent, options.seed)?;
     let linear = |x: &Tensor| Ok(pca.reconstruct(&x.flatten(1, -1)).reshape(x.shape()?));
     let (own, other) = (error_of(&mnist.test, &device, |x| model.forward(x))?, error_of(&mnist.test, &device, linear)?);
-    writeln!(out, "\nmean squared error of the test images: {own:.5}; by {} principal components {other:.5}", options.latent)?;
+    say!("\nmean squared error of the test images: {own:.5}; by {} principal components {other:.5}", options.latent);
 
     // Three rows for each round of the ten digits.
     let mut digits = Grid::new(size, Mnist::CLASSES, 3);
@@ -384,29 +342,13 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     for (path, grid) in &pictures {
         grid.save(path)?;
     }
-    writeln!(out, "weights: {}", options.save.display())?;
-    writeln!(out, "{}: test digits, what the autoencoder makes of them, and what PCA does", pictures[0].0.display())?;
-    writeln!(out, "{}: from one digit to another through the codes between", pictures[1].0.display())?;
-    writeln!(out, "total time {:.1} s", start.elapsed().as_secs_f64())?;
+    say!("weights: {}", options.save.display());
+    say!("{}: test digits, what the autoencoder makes of them, and what PCA does", pictures[0].0.display());
+    say!("{}: from one digit to another through the codes between", pictures[1].0.display());
+    say!("total time {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse(), &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has had enough, as `head` does.
-        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Usage(message)) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Run(error)) => {
-            eprintln!("error: {error}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Output(error)) => {
-            eprintln!("error: standard output: {error}");
-            ExitCode::from(1)
-        }
-    }
+    finish(run(&Options::parse()))
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use clap::{Parser, ValueEnum};
-use std::fmt::Display;
+use common::{Outcome, finish, learning_rate, open_device, positive, usage};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +20,9 @@ use wgrad::optim::{
     AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
 };
 use wgrad::train::{Checkpoint, EpochRecord, Evaluation, History, Meter, Progress, evaluate};
-use wgrad::{Device, DeviceKind, Error, Param, Result, Tensor};
+use wgrad::{Param, Result, Tensor};
+
+mod common;
 
 /// Train a small CNN on MNIST's handwritten digits.
 #[derive(Debug, Parser)]
@@ -61,22 +63,6 @@ enum Rule {
     Rmsprop,
     Sgd,
     Adagrad,
-}
-
-fn positive(text: &str) -> std::result::Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(error) => Err(format!("{error}")),
-    }
-}
-
-fn learning_rate(text: &str) -> std::result::Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(lr) if lr.is_finite() && lr > 0.0 => Ok(lr),
-        Ok(_) => Err("must be above 0, such as 0.001".into()),
-        Err(error) => Err(format!("{error}")),
-    }
 }
 
 /// Two convolutions with pooling, two linear layers.
@@ -136,48 +122,14 @@ fn optimizer(rule: Rule, lr: Option<f64>, params: &[Param]) -> Result<(Box<dyn O
     Ok((optimizer, lr))
 }
 
-/// A mistake in the arguments, or a failure of the run.
-enum Failure {
-    Usage(String),
-    Run(Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Run(error)
-    }
-}
-
-fn usage(message: impl Display) -> Failure {
-    Failure::Usage(message.to_string())
-}
-
-/// The device that was asked for, or the best; says so if there is no GPU.
-fn open_device(wanted: Option<&str>) -> std::result::Result<Device, Failure> {
-    let Some(wanted) = wanted else {
-        let device = Device::best()?;
-        let chosen = std::env::var_os("WGRAD_DEVICE").is_some_and(|v| !v.is_empty());
-        if let (DeviceKind::Cpu, false, Err(Error::NoDevice { reason, help, .. })) = (device.kind(), chosen, Device::gpu()) {
-            println!("no GPU: {reason}; using the CPU device; to get an adapter, {help}");
-        }
-        return Ok(device);
-    };
-    match Device::named(wanted) {
-        // A kind that this machine lacks is a failure; a name that nothing has is a mistake.
-        Err(error @ Error::NoDevice { .. }) if !["gpu", "software"].contains(&wanted) => Err(usage(error)),
-        other => Ok(other?),
-    }
-}
-
 /// Where the files beside the weights go.
 fn beside(weights: &Path, extension: &str) -> PathBuf {
     weights.with_extension(extension)
 }
 
-fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure> {
+fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
     let start = Instant::now();
     let device = open_device(options.device.as_deref())?;
-    println!("device: {device}");
     let mnist = Mnist::load(&options.data)?;
     let loader = Loader::new(mnist.train.len(), options.batch, options.seed)?.drop_last(true);
     let steps = loader.batches();
@@ -188,12 +140,12 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
             mnist.train.len()
         )));
     }
-    println!("data: {} training and {} test images from {}", mnist.train.len(), mnist.test.len(), options.data.display());
+    say!("data: {} training and {} test images from {}", mnist.train.len(), mnist.test.len(), options.data.display());
 
     let init = Init::new(&device, options.seed);
     let model = Cnn::new(mnist.train.size(), &init)?;
     let [height, width] = mnist.train.size();
-    println!("\n{}\n", summary(&model, [options.batch, 1, height, width])?);
+    say!("\n{}\n", summary(&model, [options.batch, 1, height, width])?);
     let (mut optimizer, lr) = optimizer(options.optimizer, options.lr, &model.parameters())?;
     let total = options.epochs * steps;
     let schedule = Schedule::Cosine { base: lr, warmup: (total / 20).min(2 * steps), total, floor: 0.01 };
@@ -229,7 +181,7 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
         if first_epoch >= options.epochs {
             return Err(usage(format!("{} has {first_epoch} epochs already; use a larger --epochs", path.display())));
         }
-        println!("resumed from {} at epoch {}, batch {first_batch}", path.display(), first_epoch + 1);
+        say!("resumed from {} at epoch {}, batch {first_batch}", path.display(), first_epoch + 1);
     }
     let checkpoint_path = beside(&options.save, "checkpoint.safetensors");
     let mut last: Option<Evaluation> = None;
@@ -270,7 +222,7 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
                 lr: optimizer.lr(),
                 seconds: epoch_start.elapsed().as_secs_f64(),
             };
-            println!("{}", line(&record, options.epochs));
+            say!("{}", line(&record, options.epochs));
             history.records.push(record);
             last = Some(test);
             (loss, hits) = (Meter::new(), Meter::new());
@@ -290,14 +242,14 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
             .save(&checkpoint_path)?;
         first_batch = 0;
         if interrupted || (stop.load(Ordering::Relaxed) && next_epoch < options.epochs) {
-            println!("stopped in epoch {}; continue with --resume {}", next_epoch + 1, checkpoint_path.display());
+            say!("stopped in epoch {}; continue with --resume {}", next_epoch + 1, checkpoint_path.display());
             break;
         }
     }
 
     if let Some(test) = last {
-        println!("\n{}", test.confusion);
-        println!(
+        say!("\n{}", test.confusion);
+        say!(
             "test accuracy {:.2} % ({} of {})",
             100.0 * test.confusion.accuracy(),
             test.confusion.hits(),
@@ -307,10 +259,10 @@ fn run(options: &Options, stop: &AtomicBool) -> std::result::Result<(), Failure>
     model.save(&options.save)?;
     let curves = beside(&options.save, "svg");
     history.chart(format!("MNIST on {}", device.name())).save(&curves)?;
-    println!("total time {:.1} s", start.elapsed().as_secs_f64());
-    println!("weights:    {}", options.save.display());
-    println!("checkpoint: {}", checkpoint_path.display());
-    println!("curves:     {}", curves.display());
+    say!("total time {:.1} s", start.elapsed().as_secs_f64());
+    say!("weights:    {}", options.save.display());
+    say!("checkpoint: {}", checkpoint_path.display());
+    say!("curves:     {}", curves.display());
     Ok(())
 }
 
@@ -334,15 +286,5 @@ fn main() -> ExitCode {
     if let Err(error) = ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed)) {
         eprintln!("warning: Ctrl-C will not save: {error}");
     }
-    match run(&options, &stop) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Usage(message)) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Run(error)) => {
-            eprintln!("error: {error}");
-            ExitCode::from(1)
-        }
-    }
+    finish(run(&options, &stop))
 }

@@ -17,6 +17,7 @@
 //! ```
 
 use clap::Parser;
+use common::{Outcome, finish, open_device, positive, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -26,7 +27,9 @@ use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Init, Linear, Module, fields};
 use wgrad::optim::{AdamW, AdamWConfig, Optimizer, Schedule};
 use wgrad::train::{ConfusionMatrix, Meter};
-use wgrad::{Device, Error, PoolOptions, Result, Tensor, no_grad};
+use wgrad::{Error, PoolOptions, Result, Tensor, no_grad};
+
+mod common;
 
 /// Mel bands.
 const BANDS: usize = 32;
@@ -44,10 +47,10 @@ struct Options {
     #[arg(long, default_value_t = 0.2)]
     test_share: f64,
     /// Passes over the training set
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, value_parser = positive)]
     epochs: usize,
     /// Clips a step
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = positive)]
     batch: usize,
     /// Seed of weights, batches, augmentation and dropout
     #[arg(long, default_value_t = 0)]
@@ -128,21 +131,12 @@ fn load(options: &Options) -> Result<(Set, Set)> {
     Ok((Set { clips: clips.clone(), indices: train.to_vec() }, Set { clips, indices: test.to_vec() }))
 }
 
-fn run(options: &Options) -> Result<()> {
+fn run(options: &Options) -> Outcome<()> {
     let start = Instant::now();
-    let device = match &options.device {
-        Some(wanted) => Device::named(wanted)?,
-        None => Device::best()?,
-    };
-    println!("device: {device}");
+    let device = open_device(options.device.as_deref())?;
     let (train, test) = load(options)?;
     let (words, rate) = (train.clips.words().to_vec(), train.clips.rate());
-    println!(
-        "data: {} training and {} test clips of {} words at {rate} Hz",
-        train.indices.len(),
-        test.indices.len(),
-        words.len()
-    );
+    say!("data: {} training and {} test clips of {} words at {rate} Hz", train.indices.len(), test.indices.len(), words.len());
 
     // Windows of 32 ms every 12 ms.
     let config = MelConfig {
@@ -168,12 +162,9 @@ fn run(options: &Options) -> Result<()> {
     };
     let loader = Loader::new(train.indices.len(), options.batch, options.seed)?.drop_last(true);
     let steps = loader.batches();
-    if steps == 0 || options.epochs == 0 {
-        return Err(Error::Argument {
-            what: "speech".into(),
-            reason: format!("{} epochs of {steps} batches of {} clips", options.epochs, options.batch),
-            help: "use at least one epoch, and --batch at most the number of clips".into(),
-        });
+    if steps == 0 {
+        let (batch, len) = (options.batch, train.indices.len());
+        return Err(usage(format!("--batch {batch} is more than the {len} training clips; use a smaller one")));
     }
     let total = options.epochs * steps;
     let schedule = Schedule::Cosine { base: 4e-3, warmup: steps.min(total / 10), total, floor: 0.01 };
@@ -190,13 +181,7 @@ fn run(options: &Options) -> Result<()> {
             optimizer.step(batch_loss.backward()?)?;
         }
         if (epoch + 1) % 10 == 0 || epoch + 1 == options.epochs {
-            println!(
-                "epoch {:>3}/{}  loss {:.4}  {:.1} s",
-                epoch + 1,
-                options.epochs,
-                loss.mean()?,
-                start.elapsed().as_secs_f64()
-            );
+            say!("epoch {:>3}/{}  loss {:.4}  {:.1} s", epoch + 1, options.epochs, loss.mean()?, start.elapsed().as_secs_f64());
         }
     }
 
@@ -207,20 +192,14 @@ fn run(options: &Options) -> Result<()> {
         let predicted = no_grad(|| net.forward(&features(&sounds)?))?.argmax(1, false);
         confusion.update(&labels.to_vec::<i32>()?, &predicted.to_vec::<i32>()?)?;
     }
-    println!("\n{}\n", words.iter().enumerate().map(|(i, w)| format!("{i} {w}")).collect::<Vec<_>>().join("  "));
-    println!("{confusion}");
-    println!("test accuracy {:.2} % ({} of {})", 100.0 * confusion.accuracy(), confusion.hits(), confusion.total());
+    say!("\n{}\n", words.iter().enumerate().map(|(i, w)| format!("{i} {w}")).collect::<Vec<_>>().join("  "));
+    say!("{confusion}");
+    say!("test accuracy {:.2} % ({} of {})", 100.0 * confusion.accuracy(), confusion.hits(), confusion.total());
     net.save(&options.save)?;
-    println!("total time {:.1} s\nweights: {}", start.elapsed().as_secs_f64(), options.save.display());
+    say!("total time {:.1} s\nweights: {}", start.elapsed().as_secs_f64(), options.save.display());
     Ok(())
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(1)
-        }
-    }
+    finish(run(&Options::parse()))
 }

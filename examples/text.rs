@@ -28,8 +28,7 @@
 //! The whole book takes 2.84 bits per character in `xz -9`, and the test 4.47 by the frequencies of characters alone.
 
 use clap::Parser;
-use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use common::{Outcome, above_zero, finish, open_device, positive, print, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,6 +42,8 @@ use wgrad::nn::{Init, Module};
 use wgrad::optim::{AdamW, AdamWConfig, Optimizer, Schedule, split_decay};
 use wgrad::train::{Meter, Progress};
 use wgrad::{Device, Error, Generator, Tensor, no_grad};
+
+mod common;
 
 /// What stands for a character that the training text does not have: one that Unicode promises never to use.
 const UNKNOWN: char = '\u{ffff}';
@@ -105,51 +106,12 @@ struct Options {
     top_k: Option<usize>,
 }
 
-fn positive(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1".into()),
-        Ok(n) => Ok(n),
-        Err(error) => Err(format!("{error}")),
-    }
-}
-
-fn above_zero(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
-        Ok(_) => Err("must be above 0".into()),
-        Err(error) => Err(format!("{error}")),
-    }
-}
-
 fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if (0.0..1.0).contains(&x) => Ok(x),
         Ok(_) => Err("must be at least 0 and below 1".into()),
         Err(error) => Err(format!("{error}")),
     }
-}
-
-/// A mistake in the arguments, a failure of the run, or nobody to print for.
-enum Failure {
-    Usage(String),
-    Run(Error),
-    Output(io::Error),
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self::Run(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
-    }
-}
-
-fn usage(message: impl Display) -> Failure {
-    Failure::Usage(message.to_string())
 }
 
 /// The text as tokens. The vocabulary is that of the training part and one stand-in for all other characters.
@@ -165,7 +127,7 @@ struct Text {
 }
 
 impl Text {
-    fn load(options: &Options) -> Result<Self, Failure> {
+    fn load(options: &Options) -> Outcome<Self> {
         let text = read_text(&options.data)?;
         let length = text.chars().count();
         let cut = length - length / 10;
@@ -230,14 +192,7 @@ fn bits_per_character(model: &Gpt, text: &Text, context: usize, device: &Device)
 }
 
 /// Trains until the steps are done or `stop` is set.
-fn train(
-    model: &Gpt,
-    text: &Text,
-    options: &Options,
-    init: &Init,
-    stop: &AtomicBool,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
+fn train(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &AtomicBool) -> Outcome<()> {
     let start = Instant::now();
     // A second moment over some 100 steps, as there are few; biases and normalisations do not decay.
     let config = AdamWConfig { betas: (0.9, 0.99), weight_decay: 0.1, ..AdamWConfig::default() };
@@ -268,27 +223,20 @@ fn train(
         }
         progress.finish();
         let (bits, seconds) = (loss.mean()? / std::f64::consts::LN_2, start.elapsed().as_secs_f64());
-        writeln!(out, "step {done:>5}/{steps}  training {bits:.3} bits  {seconds:.1} s")?;
+        say!("step {done:>5}/{steps}  training {bits:.3} bits  {seconds:.1} s");
     }
     if done < steps {
-        writeln!(out, "stopped after {done} steps")?;
+        say!("stopped after {done} steps");
     }
     Ok(())
 }
 
 /// Writes on from the prompt, one character at a time as the model draws it.
-fn write(
-    model: &Gpt,
-    text: &Text,
-    options: &Options,
-    init: &Init,
-    stop: &AtomicBool,
-    out: &mut dyn Write,
-) -> Result<(), Failure> {
+fn write(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &AtomicBool) -> Outcome<()> {
     let generator = Generator::new(options.seed).fork("write");
     let known = text.known();
     let mut tokens = text.prompt.clone();
-    write!(out, "{}", options.prompt)?;
+    print(format_args!("{}", options.prompt))?;
     for _ in 0..options.length {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -309,28 +257,17 @@ fn write(
             }
             logits.categorical(0, &generator).to_vec::<i32>()
         })?;
-        write!(out, "{}", text.tokenizer.decode(&drawn)?)?;
-        out.flush()?;
+        print(format_args!("{}", text.tokenizer.decode(&drawn)?))?;
         tokens.extend(drawn);
     }
-    Ok(writeln!(out)?)
+    print(format_args!("\n"))
 }
 
-fn run(options: &Options, stop: &AtomicBool, out: &mut dyn Write) -> Result<(), Failure> {
+fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
     let start = Instant::now();
-    let device = match &options.device {
-        Some(wanted) => Device::named(wanted)?,
-        None => Device::best()?,
-    };
-    writeln!(out, "device: {device}")?;
+    let device = open_device(options.device.as_deref())?;
     let text = Text::load(options)?;
-    writeln!(
-        out,
-        "data: {} characters to train on and {} to test on, {} different ones",
-        text.train.len(),
-        text.held_out,
-        text.known()
-    )?;
+    say!("data: {} characters to train on and {} to test on, {} different ones", text.train.len(), text.held_out, text.known());
     let init = Init::new(&device, options.seed);
     let config = GptConfig {
         vocab_size: text.tokenizer.vocabulary(),
@@ -343,7 +280,7 @@ fn run(options: &Options, stop: &AtomicBool, out: &mut dyn Write) -> Result<(), 
     };
     let model = Gpt::new(config, &init).map_err(usage)?;
     let numbers: usize = model.parameters().iter().map(|p| p.shape().numel()).sum();
-    writeln!(out, "model: {numbers} parameters")?;
+    say!("model: {numbers} parameters");
 
     // What must agree for weights to fit.
     let Options { context, layers, heads, width, .. } = options;
@@ -361,23 +298,20 @@ fn run(options: &Options, stop: &AtomicBool, out: &mut dyn Write) -> Result<(), 
         model.load_state_dict(&dict)?;
         model.eval();
     } else {
-        train(&model, &text, options, &init, stop, out)?;
+        train(&model, &text, options, &init, stop)?;
         stop.store(false, Ordering::Relaxed);
         model.eval();
         let bits = bits_per_character(&model, &text, *context, &device)?;
-        write!(out, "test: {bits:.3} bits per character")?;
-        match text.unknown {
-            0 => writeln!(out)?,
-            n => writeln!(out, ", {n} of them unknown")?,
-        }
+        let unknown = if text.unknown == 0 { String::new() } else { format!(", {} of them unknown", text.unknown) };
+        say!("test: {bits:.3} bits per character{unknown}");
         let mut dict = model.state_dict()?;
         dict.metadata.insert("settings".into(), settings);
         dict.metadata.insert("characters".into(), characters);
         dict.save(&options.save)?;
-        writeln!(out, "weights: {}\ntotal time {:.1} s", options.save.display(), start.elapsed().as_secs_f64())?;
+        say!("weights: {}\ntotal time {:.1} s", options.save.display(), start.elapsed().as_secs_f64());
     }
-    writeln!(out)?;
-    write(&model, &text, options, &init, stop, out)
+    say!("");
+    write(&model, &text, options, &init, stop)
 }
 
 fn main() -> ExitCode {
@@ -393,21 +327,5 @@ fn main() -> ExitCode {
     if let Err(error) = handler {
         eprintln!("warning: Ctrl-C will not save: {error}");
     }
-    match run(&options, &stop, &mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has had enough, as `head` does.
-        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(Failure::Usage(message)) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
-        Err(Failure::Run(error)) => {
-            eprintln!("error: {error}");
-            ExitCode::from(1)
-        }
-        Err(Failure::Output(error)) => {
-            eprintln!("error: standard output: {error}");
-            ExitCode::from(1)
-        }
-    }
+    finish(run(&options, &stop))
 }

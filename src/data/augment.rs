@@ -131,15 +131,17 @@ pub struct AffineConfig {
     pub rotate: f64,
     /// Scaling by a factor in `1 - scale..1 + scale`. Defaults to 0.1.
     pub scale: f64,
+    /// Slant in degrees, in both directions, as of handwriting. Defaults to 0.
+    pub shear: f64,
 }
 
 impl Default for AffineConfig {
     fn default() -> Self {
-        Self { shift: 2.0, rotate: 10.0, scale: 0.1 }
+        Self { shift: 2.0, rotate: 10.0, scale: 0.1, shear: 0.0 }
     }
 }
 
-/// Random shift, rotation and scaling about the centre, an own one for each image, with bilinear sampling; zero outside.
+/// Random shift, rotation, scaling and slant about the centre, an own one for each image, with bilinear sampling; zero outside.
 ///
 /// Everything is computed on the device, from counter-based random numbers: one draw of the generator a batch.
 #[derive(Debug, Clone)]
@@ -148,8 +150,9 @@ pub struct RandomAffine {
     size: [usize; 2],
     /// `[3, h·w]`: each pixel's x and y from the centre, and 1.
     grid: Tensor,
-    /// `[5, 1, 2, 3]`: what cosine, sine, both shifts and 1 contribute to an image's matrix.
-    basis: [Tensor; 5],
+    /// `[1, 2, 3]` each: what cosine, sine, both shifts and 1 contribute to an image's matrix, and cosine and sine times the
+    /// slant's tangent.
+    basis: [Tensor; 7],
     /// `[4, 1, 1]`: steps to the four neighbours in the padded image, in rows of the table.
     step: Tensor,
     /// `[4, 1, 1]` each: the neighbours' weights are `(a + b·fx)(c + d·fy)`.
@@ -163,15 +166,15 @@ impl RandomAffine {
     /// An augmentation of images of one size (height, width).
     ///
     /// # Errors
-    /// A limit is negative, not finite, or a scale of 1 or more; the size is 0.
+    /// A limit is negative, not finite, a scale of 1 or more, or a slant of 90 degrees or more; the size is 0.
     pub fn new(config: AffineConfig, size: [usize; 2], device: &Device) -> Result<Self> {
-        let AffineConfig { shift, rotate, scale } = config;
-        let valid = [shift, rotate, scale].iter().all(|v| v.is_finite() && *v >= 0.0) && scale < 1.0;
+        let AffineConfig { shift, rotate, scale, shear } = config;
+        let valid = [shift, rotate, scale, shear].iter().all(|v| v.is_finite() && *v >= 0.0) && scale < 1.0 && shear < 90.0;
         if !valid || size.contains(&0) {
             return Err(Error::argument(
                 "RandomAffine::new",
                 format!("{config:?} on images of {}x{}", size[0], size[1]),
-                "use limits of at least 0, a scale below 1, and images with pixels",
+                "use limits of at least 0, a scale below 1, a shear below 90, and images with pixels",
             ));
         }
         let [h, w] = size;
@@ -194,6 +197,8 @@ impl RandomAffine {
                 part([0.0, 0.0, 1.0, 0.0, 0.0, 0.0])?,
                 part([0.0, 0.0, 0.0, 0.0, 0.0, 1.0])?,
                 part([0.0, 0.0, cx, 0.0, 0.0, cy])?,
+                part([0.0, 1.0, 0.0, 0.0, 0.0, 0.0])?,
+                part([0.0, 0.0, 0.0, 0.0, -1.0, 0.0])?,
             ],
             step: Tensor::from_slice(&[0, 1, row, row + 1], [4, 1, 1], device)?,
             weights: [
@@ -218,23 +223,26 @@ impl RandomAffine {
                 "make a RandomAffine for this size, and use f32",
             ));
         }
-        // Uniform in -1..1: rotation, scale and both shifts of each image.
-        let random = Tensor::rand([4, n, 1, 1], generator, &x.device()?)? * 2.0 - 1.0;
+        // Uniform in -1..1: rotation, scale, both shifts, and slant of each image.
+        let rows = if self.config.shear > 0.0 { 5 } else { 4 };
+        let random = Tensor::rand([rows, n, 1, 1], generator, &x.device()?)? * 2.0 - 1.0;
         no_grad(|| self.sample(x, &self.matrices(&random, n)))
     }
 
-    /// Each image's matrix `[n, 2, 3]` from centred pixels to where they come from, given four numbers in -1..1 an image.
+    /// Each image's matrix `[n, 2, 3]` from centred pixels to where they come from, given four or five numbers in -1..1 an image.
     fn matrices(&self, random: &Tensor, images: usize) -> Tensor {
-        let AffineConfig { shift, rotate, scale } = self.config;
+        let AffineConfig { shift, rotate, scale, shear } = self.config;
         let one = |k: isize| random.slice(0, k, k + 1).reshape([images, 1, 1]);
         let angle = one(0) * rotate.to_radians();
         let factor = (one(1) * scale + 1.0).reciprocal();
-        let [cosine, sine, right, down, centre] = &self.basis;
-        (angle.cos() * &factor) * cosine
-            + (angle.sin() * &factor) * sine
-            + one(2) * (right * shift)
-            + one(3) * (down * shift)
-            + centre
+        let [cosine, sine, right, down, centre, slanted_cosine, slanted_sine] = &self.basis;
+        let (cos, sin) = (angle.cos() * &factor, angle.sin() * &factor);
+        let moved = &cos * cosine + &sin * sine + one(2) * (right * shift) + one(3) * (down * shift) + centre;
+        if shear == 0.0 {
+            return moved;
+        }
+        let slant = (one(4) * shear.to_radians()).tan();
+        moved + (cos * &slant) * slanted_cosine + (sin * slant) * slanted_sine
     }
 
     /// Samples each image at its matrix times the grid.

@@ -4,6 +4,7 @@ use super::idx;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// How many digits there are.
@@ -64,21 +65,75 @@ impl LabelledImages {
         let mut images = Vec::with_capacity(indices.len() * size);
         let mut labels = Vec::with_capacity(indices.len());
         for (position, &i) in indices.iter().enumerate() {
-            let (Some(&label), Some(pixels)) = (self.labels.get(i), self.pixels.get(i * size..(i + 1) * size)) else {
-                return Err(Error::Index {
-                    op: "batch",
-                    index: i64::try_from(i).unwrap_or(i64::MAX),
-                    position,
-                    len: self.len(),
-                    help: "draw indices from 0..len()".into(),
-                });
-            };
+            let (label, pixels) = self.at("batch", position, i)?;
             images.extend(pixels.iter().map(|&p| f32::from(p) / 255.0));
             labels.push(label);
         }
         let images = Tensor::from_slice(&images, [indices.len(), 1, self.height, self.width], device)?;
         let labels = Tensor::from_slice(&labels, [indices.len()], device)?;
         Ok((images, labels))
+    }
+
+    /// The images at `indices`, in that order, as a set of their own.
+    ///
+    /// # Errors
+    /// An index is out of range.
+    pub fn subset(&self, indices: &[usize]) -> Result<Self> {
+        self.select("subset", indices, |label| label)
+    }
+
+    /// The images whose label is in `classes`, as a set whose labels are positions in `classes`.
+    ///
+    /// ```
+    /// # use wgrad::data::LabelledImages;
+    /// let digits = LabelledImages::new(1, 1, vec![10, 20, 30, 40], vec![5, 9, 1, 5])?;
+    /// assert_eq!(digits.of_classes(&[9, 5])?.labels(), [1, 0, 1]);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A class is listed twice or has no images.
+    pub fn of_classes(&self, classes: &[i32]) -> Result<Self> {
+        let mut position: BTreeMap<i32, i32> = BTreeMap::new();
+        for (&class, i) in classes.iter().zip(0..) {
+            let repeated = position.insert(class, i).is_some();
+            if repeated || !self.labels.contains(&class) {
+                let what = if repeated { "is listed twice" } else { "has no images" };
+                let help = "list each class once, and only classes that the set has";
+                return Err(Error::argument("LabelledImages::of_classes", format!("class {class} {what}"), help));
+            }
+        }
+        let indices: Vec<usize> = (0..self.len()).filter(|&i| position.contains_key(&self.labels[i])).collect();
+        self.select("of_classes", &indices, |label| position.get(&label).copied().unwrap_or(label))
+    }
+
+    /// The images at `indices` with their labels mapped.
+    fn select(&self, op: &'static str, indices: &[usize], relabel: impl Fn(i32) -> i32) -> Result<Self> {
+        let size = self.height * self.width;
+        let mut pixels = Vec::with_capacity(indices.len() * size);
+        let mut labels = Vec::with_capacity(indices.len());
+        for (position, &i) in indices.iter().enumerate() {
+            let (label, image) = self.at(op, position, i)?;
+            pixels.extend_from_slice(image);
+            labels.push(relabel(label));
+        }
+        Ok(Self { height: self.height, width: self.width, pixels, labels })
+    }
+
+    /// The label and the pixels of image `i`, which stands at `position` of a list.
+    fn at(&self, op: &'static str, position: usize, i: usize) -> Result<(i32, &[u8])> {
+        let size = self.height * self.width;
+        match self.labels.get(i) {
+            // The constructor has made sure of the pixels.
+            Some(&label) => Ok((label, &self.pixels[i * size..(i + 1) * size])),
+            None => Err(Error::Index {
+                op,
+                index: i64::try_from(i).unwrap_or(i64::MAX),
+                position,
+                len: self.len(),
+                help: "draw indices from 0..len()".into(),
+            }),
+        }
     }
 
     /// Mean and (population) standard deviation of all pixels, on the scale 0..1.
@@ -177,6 +232,26 @@ mod tests {
         }
         let (mean, std) = mnist.train.statistics();
         assert!((mean - 0.1307).abs() < 0.005 && (std - 0.3081).abs() < 0.005, "{mean} {std}");
+    }
+
+    #[test]
+    fn parts_of_a_set_keep_images_and_labels_together() {
+        let set = LabelledImages::new(1, 2, (0..10).collect(), vec![3, 5, 3, 9, 5]).unwrap();
+        let part = set.subset(&[4, 0]).unwrap();
+        assert_eq!((part.pixels.as_slice(), part.labels()), (&[8, 9, 0, 1][..], &[5, 3][..]));
+        let two = set.of_classes(&[9, 3]).unwrap();
+        assert_eq!((two.pixels.as_slice(), two.labels()), (&[0, 1, 4, 5, 6, 7][..], &[1, 1, 0][..]));
+        assert!(set.subset(&[]).unwrap().is_empty());
+        let device = Device::cpu().unwrap();
+        let rows = [
+            (set.subset(&[0, 5]).unwrap_err(), "[subset] index 5 at position 1"),
+            (set.batch(&[usize::MAX], &device).unwrap_err(), "[batch] index 9223372036854775807 at position 0"),
+            (set.of_classes(&[3, 4]).unwrap_err(), "class 4 has no images"),
+            (set.of_classes(&[3, 3]).unwrap_err(), "class 3 is listed twice"),
+        ];
+        for (error, expected) in rows {
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 
     #[test]

@@ -14,5 +14,5 @@ pub use augment::{AffineConfig, Normalize, RandomAffine};
 pub use loader::{Epoch, Loader};
 pub use mel::{LogMel, MelConfig};
 pub use mnist::{LabelledImages, Mnist};
-pub use split::split;
+pub use split::{draw_per_class, split};
 pub use text::{ByteTokenizer, CharTokenizer, Tokenizer, Tokens, read_text};

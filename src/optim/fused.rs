@@ -70,6 +70,8 @@ pub struct Fused<C: Formula> {
     core: OptimCore,
     /// The settings of each group.
     configs: Vec<C>,
+    /// The learning rate that each group was made with.
+    initial_lrs: Vec<f64>,
     /// The group of each registered parameter.
     group_of: Vec<usize>,
 }
@@ -131,7 +133,8 @@ impl<C: Formula> Fused<C> {
                 core.set_states(vec![(i, 0, data)])?;
             }
         }
-        Ok(Self { core, configs, group_of })
+        let initial_lrs = configs.iter().map(|c| *c.clone().lr()).collect();
+        Ok(Self { core, configs, initial_lrs, group_of })
     }
 
     /// What PyTorch calls each state array.
@@ -228,6 +231,12 @@ impl<C: Formula> Optimizer for Fused<C> {
     fn set_lr(&mut self, lr: f64) {
         for config in &mut self.configs {
             *config.lr() = lr.max(0.0);
+        }
+    }
+
+    fn scale_lr(&mut self, factor: f64) {
+        for (config, initial) in self.configs.iter_mut().zip(&self.initial_lrs) {
+            *config.lr() = (initial * factor).max(0.0);
         }
     }
 

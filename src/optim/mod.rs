@@ -81,6 +81,12 @@ pub trait Optimizer {
     /// Sets the learning rate of all groups; values below 0 and NaN count as 0.
     fn set_lr(&mut self, lr: f64);
 
+    /// Sets each group's learning rate to `factor` times the one it was made with, so that a schedule keeps the groups'
+    /// proportions: give [`Schedule`] a base of 1. Values below 0 and NaN count as 0.
+    ///
+    /// Source: PyTorch's [`LambdaLR`](https://pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.LambdaLR.html).
+    fn scale_lr(&mut self, factor: f64);
+
     /// State, step counts and learning rates in host memory. Waits for the device.
     ///
     /// # Errors

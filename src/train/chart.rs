@@ -23,25 +23,37 @@ pub struct Panel {
     pub series: Vec<Series>,
     /// What is written behind the numbers of the y axis, such as `%`.
     pub unit: String,
+    /// Whether the y axis is logarithmic, as suits losses that fall over decades. Values that are not above 0 are left out then.
+    pub log: bool,
 }
 
-/// Panels side by side, with a common name of the x axis.
+/// Panels side by side, three in a row at most, with a common name of the x axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// The heading.
     pub title: String,
     /// What x counts.
     pub x_label: String,
-    /// From left to right.
+    /// From left to right, row by row.
     pub panels: Vec<Panel>,
 }
 
 const PANEL_WIDTH: f64 = 460.0;
-const HEIGHT: f64 = 360.0;
+/// Height of the plotting area.
+const PLOT: f64 = 230.0;
+const IN_A_ROW: usize = 3;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 78.0;
 const BOTTOM: f64 = 52.0;
+/// Height of the chart's own heading.
+const TITLE: f64 = 32.0;
+/// Baseline of a panel's heading.
+const HEADING: f64 = 54.0;
+const LEGEND_ROW: f64 = 18.0;
+/// Length of a line in the legend with the space behind it, and the space behind a name.
+const MARK: f64 = 24.0;
+const GAP: f64 = 16.0;
 /// The Okabe-Ito palette: distinct to colour-blind readers too.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
@@ -60,19 +72,25 @@ impl Chart {
 
     /// The chart as an SVG document.
     pub fn to_svg(&self) -> String {
-        let width = PANEL_WIDTH * self.panels.len().max(1) as f64;
+        let rows = self.panels.len().div_ceil(IN_A_ROW).max(1);
+        let columns = self.panels.len().div_ceil(rows).max(1);
+        let legend_rows = self.panels.iter().map(|p| Legend::new(p).rows).max().unwrap_or(0);
+        let top = TOP + LEGEND_ROW * legend_rows as f64;
+        let panel_height = PLOT + top + BOTTOM - TITLE;
+        let (width, height) = (PANEL_WIDTH * columns as f64, TITLE + panel_height * rows as f64);
         let mut svg = String::new();
         // Writing to a String cannot fail.
         let _ = write!(
             svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {HEIGHT}\" width=\"{width}\" height=\"{HEIGHT}\" role=\"img\">\n\
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\">\n\
              <title>{title}</title>\n<style>{STYLE}</style>\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
              <text class=\"title\" x=\"{LEFT}\" y=\"28\">{title}</text>\n",
             title = escape(&self.title),
         );
         for (i, panel) in self.panels.iter().enumerate() {
-            let _ = writeln!(svg, "<g transform=\"translate({} 0)\">", i as f64 * PANEL_WIDTH);
-            draw(&mut svg, panel, &self.x_label);
+            let (x, y) = ((i % columns) as f64 * PANEL_WIDTH, (i / columns) as f64 * panel_height);
+            let _ = writeln!(svg, "<g transform=\"translate({x} {y})\">");
+            draw(&mut svg, panel, &self.x_label, top);
             svg.push_str("</g>\n");
         }
         svg.push_str("</svg>\n");
@@ -80,11 +98,47 @@ impl Chart {
     }
 }
 
-/// A linear axis: the data range widened to whole ticks, and where it lies in the picture.
+/// Where the names of the lines stand: beside the heading if there is room, else in rows below it, where no line of the plot
+/// runs through them.
+struct Legend {
+    /// Rows below the heading.
+    rows: usize,
+    /// Where each name's mark begins: x, and the text's baseline.
+    places: Vec<(f64, f64)>,
+}
+
+impl Legend {
+    fn new(panel: &Panel) -> Self {
+        let widths: Vec<f64> = panel.series.iter().map(|s| MARK + text_width(&s.name) + GAP).collect();
+        let total = widths.iter().sum::<f64>() - GAP;
+        let right = PANEL_WIDTH - RIGHT;
+        let beside = right - total;
+        let fits = beside >= LEFT + 1.2 * text_width(&panel.title) + GAP;
+        let (mut x, mut rows) = if fits { (beside, 0) } else { (LEFT, 1) };
+        let mut places = Vec::new();
+        for width in widths {
+            if !fits && x > LEFT && x + width - GAP > right {
+                (x, rows) = (LEFT, rows + 1);
+            }
+            places.push((x, HEADING + LEGEND_ROW * rows as f64));
+            x += width;
+        }
+        Self { rows, places }
+    }
+}
+
+/// About how wide a text of 12 pixels is.
+fn text_width(text: &str) -> f64 {
+    6.6 * text.chars().count() as f64
+}
+
+/// An axis: the data range widened to whole ticks, and where it lies in the picture.
 struct Axis {
     low: f64,
     high: f64,
     step: f64,
+    /// The ticks of a logarithmic axis; `low` and `high` are logarithms then.
+    log: Option<Vec<f64>>,
     from: f64,
     to: f64,
 }
@@ -110,16 +164,36 @@ impl Axis {
             low = (low / step).floor() * step;
             high = (high / step).ceil() * step;
         }
-        Self { low, high, step, from, to }
+        Self { low, high, step, log: None, from, to }
+    }
+
+    /// A logarithmic axis for `values`, with ticks at 1, 2 and 5 times powers of ten, or at these alone if there are many.
+    fn log(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
+        let logs = Self::new(values.map(f64::log10), 6.0, true, from, to);
+        #[allow(clippy::cast_possible_truncation, reason = "clamped")]
+        let power = |log: f64| log.clamp(-307.0, 307.0) as i32;
+        let (least, most) = (power(logs.low.floor()), power(logs.high.ceil()));
+        let all: Vec<f64> = (least..=most).flat_map(|k| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(k))).collect();
+        let first = all.iter().rposition(|v| v.log10() <= logs.low + 1e-9).unwrap_or(0);
+        let last = all.iter().position(|v| v.log10() >= logs.high - 1e-9).unwrap_or(all.len() - 1);
+        let (low, high) = (all[first].log10(), all[last].log10());
+        let many = last - first > 8;
+        let ticks = (first..=last).filter(|i| !many || i.is_multiple_of(3)).map(|i| all[i]).collect();
+        Self { low, high, log: Some(ticks), ..logs }
     }
 
     fn place(&self, value: f64) -> f64 {
+        let value = if self.log.is_some() { value.log10() } else { value };
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
     /// The ticks, with the digits that tell neighbours apart.
     fn ticks(&self) -> Vec<(f64, String)> {
-        let decimals = (-(self.step.log10() + 1e-9).floor()).clamp(0.0, 12.0);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=12")]
+        let text = |value: f64, step: f64| format!("{value:.*}", (-(step.log10() + 1e-9).floor()).clamp(0.0, 12.0) as usize);
+        if let Some(ticks) = &self.log {
+            return ticks.iter().map(|&value| (value, text(value, value))).collect();
+        }
         let first = (self.low / self.step - 1e-6).ceil();
         let last = (self.high / self.step + 1e-6).floor();
         let mut ticks = Vec::new();
@@ -127,23 +201,23 @@ impl Axis {
         while k <= last && ticks.len() < 100 {
             // Adding 0 turns -0 into 0.
             let value = k * self.step + 0.0;
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=12")]
-            let text = format!("{value:.*}", decimals as usize);
-            ticks.push((value, text));
+            ticks.push((value, text(value, self.step)));
             k += 1.0;
         }
         ticks
     }
 }
 
-fn draw(svg: &mut String, panel: &Panel, x_label: &str) {
-    let finite = |s: &Series| s.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect::<Vec<_>>();
+fn draw(svg: &mut String, panel: &Panel, x_label: &str, top: f64) {
+    let drawn = |&(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (y > 0.0 || !panel.log);
+    let finite = |s: &Series| s.points.iter().copied().filter(drawn).collect::<Vec<_>>();
     let lines: Vec<(&str, Vec<(f64, f64)>)> = panel.series.iter().map(|s| (s.name.as_str(), finite(s))).collect();
     let points = || lines.iter().flat_map(|(_, p)| p.iter().copied());
-    let (right, bottom) = (PANEL_WIDTH - RIGHT, HEIGHT - BOTTOM);
+    let (right, bottom) = (PANEL_WIDTH - RIGHT, top + PLOT);
     let x = Axis::new(points().map(|p| p.0), 8.0, true, LEFT, right);
-    let y = Axis::new(points().map(|p| p.1), 6.0, false, bottom, TOP);
-    let _ = writeln!(svg, "<text class=\"panel\" x=\"{LEFT}\" y=\"54\">{}</text>", escape(&panel.title));
+    let values = points().map(|p| p.1);
+    let y = if panel.log { Axis::log(values, bottom, top) } else { Axis::new(values, 6.0, false, bottom, top) };
+    let _ = writeln!(svg, "<text class=\"panel\" x=\"{LEFT}\" y=\"{HEADING}\">{}</text>", escape(&panel.title));
     for (value, text) in y.ticks() {
         let at = y.place(value);
         let _ = writeln!(
@@ -173,20 +247,17 @@ fn draw(svg: &mut String, panel: &Panel, x_label: &str) {
         bottom + 40.0,
         escape(x_label),
     );
-    // The legend stands to the right of the heading, so that no line runs through it.
-    let mut legend = right;
-    for (i, (name, _)) in lines.iter().enumerate().rev() {
-        let text_width = 7.0 * name.chars().count() as f64;
+    for (i, ((name, _), (x, y))) in lines.iter().zip(Legend::new(panel).places).enumerate() {
         let _ = writeln!(
             svg,
-            "<text x=\"{:.1}\" y=\"54\">{}</text><line class=\"line\" stroke=\"{}\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"50\" y2=\"50\"/>",
-            legend - text_width,
-            escape(name),
+            "<line class=\"line\" stroke=\"{}\" x1=\"{x:.1}\" x2=\"{:.1}\" y1=\"{mark}\" y2=\"{mark}\"/>\
+             <text x=\"{:.1}\" y=\"{y}\">{}</text>",
             COLOURS[i % COLOURS.len()],
-            legend - text_width - 24.0,
-            legend - text_width - 6.0,
+            x + MARK - 6.0,
+            x + MARK,
+            escape(name),
+            mark = y - 4.0,
         );
-        legend -= text_width + 40.0;
     }
     for (i, (_, points)) in lines.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
@@ -216,8 +287,27 @@ mod tests {
         Chart {
             title: "T".into(),
             x_label: "epoch".into(),
-            panels: vec![Panel { title: "loss".into(), series, unit: "%".into() }],
+            panels: vec![Panel { title: "loss".into(), series, unit: "%".into(), log: false }],
         }
+    }
+
+    #[test]
+    fn logarithmic_axes_have_round_ticks() {
+        let labels =
+            |values: &[f64]| Axis::log(values.iter().copied(), 0.0, 1.0).ticks().into_iter().map(|t| t.1).collect::<Vec<_>>();
+        assert_eq!(labels(&[0.0004, 2.0]), ["0.001", "0.01", "0.1", "1"]);
+        assert_eq!(labels(&[0.3, 0.5]), ["0.2", "0.5"]);
+        assert_eq!(labels(&[0.07, 2.1]), ["0.05", "0.1", "0.2", "0.5", "1", "2", "5"]);
+        assert_eq!(labels(&[20.0, 20.0]), ["5", "10", "20", "50", "100"]);
+        assert_eq!(labels(&[]), ["1", "2", "5", "10"]);
+        assert!(labels(&[f64::MIN_POSITIVE, f64::MAX]).len() > 2);
+        let axis = Axis::log([0.01, 1.0].into_iter(), 0.0, 1.0);
+        assert!((axis.place(0.1) - 0.5).abs() < 1e-12);
+        // 0 has no logarithm.
+        let mut chart = chart(vec![(1.0, 1.0), (2.0, 0.0), (3.0, -1.0), (4.0, 0.01)]);
+        chart.panels[0].log = true;
+        let svg = chart.to_svg();
+        assert_eq!((svg.matches("<circle").count(), svg.contains("NaN")), (2, false), "{svg}");
     }
 
     #[test]
@@ -236,6 +326,36 @@ mod tests {
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{points:?}: {svg}");
             assert!(svg.contains("train &lt;a&amp;b&gt;"));
             assert_eq!(svg.matches("<g ").count(), svg.matches("</g>").count());
+        }
+    }
+
+    #[test]
+    fn names_that_do_not_fit_beside_the_heading_go_below_it() {
+        let panel = |names: &[&str]| Panel {
+            title: "Train loss".into(),
+            series: names.iter().map(|&n| Series { name: n.into(), points: vec![(0.0, 1.0)] }).collect(),
+            unit: String::new(),
+            log: false,
+        };
+        // names, rows below the heading
+        let rows: [(&[&str], usize); 4] = [
+            (&[], 0),
+            (&["train", "test"], 0),
+            (&["none", "dropout", "augmentation", "all of these"], 1),
+            (&["none", "dropout", "weight decay", "augmentation", "all"], 2),
+        ];
+        for (names, expected) in rows {
+            let legend = Legend::new(&panel(names));
+            assert_eq!(legend.rows, expected, "{names:?}: {:?}", legend.places);
+            for (name, (x, _)) in names.iter().zip(&legend.places) {
+                assert!(*x >= LEFT && x + MARK + text_width(name) <= PANEL_WIDTH - RIGHT + 0.1, "{name} at {x}");
+            }
+        }
+        // panels, width and height in pixels
+        for (n, width, height) in [(0, 460, 360), (2, 920, 360), (3, 1380, 360), (4, 920, 688), (6, 1380, 688), (7, 1380, 1016)] {
+            let panels = vec![panel(&["a"]); n];
+            let svg = Chart { title: "T".into(), x_label: "epoch".into(), panels }.to_svg();
+            assert!(svg.contains(&format!("width=\"{width}\" height=\"{height}\"")), "{n} panels: {}", &svg[..120]);
         }
     }
 

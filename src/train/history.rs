@@ -97,9 +97,31 @@ impl History {
         };
         let loss = vec![line("train", |r| r.train_loss), line(held_out, |r| r.test_loss)];
         let accuracy = vec![line("train", |r| 100.0 * r.train_accuracy), line(held_out, |r| 100.0 * r.test_accuracy)];
-        let mut panels = vec![Panel { title: "Loss".into(), series: loss, unit: String::new() }];
+        let mut panels = vec![Panel { title: "Loss".into(), series: loss, unit: String::new(), log: false }];
         if self.has_accuracies() {
-            panels.push(Panel { title: "Accuracy".into(), series: accuracy, unit: " %".into() });
+            panels.push(Panel { title: "Accuracy".into(), series: accuracy, unit: " %".into(), log: false });
+        }
+        Chart { title: title.into(), x_label: "epoch".into(), panels }
+    }
+
+    /// Several runs in the same axes, a line a run: losses (on logarithmic axes) and accuracies, of training and held-out data
+    /// apart.
+    pub fn compare(held_out: &str, title: impl Into<String>, runs: &[(&str, &Self)]) -> Chart {
+        let panel = |data: &str, what: &str, unit: &str, value: fn(&EpochRecord) -> f64| {
+            let line = |(name, run): &(&str, &Self)| Series {
+                name: (*name).into(),
+                points: run.records.iter().map(|r| (r.epoch as f64, value(r))).collect(),
+            };
+            let mut title = format!("{data} {what}");
+            if let Some(first) = title.get_mut(..1) {
+                first.make_ascii_uppercase();
+            }
+            Panel { title, series: runs.iter().map(line).collect(), unit: unit.into(), log: what == "loss" }
+        };
+        let mut panels = vec![panel("train", "loss", "", |r| r.train_loss), panel(held_out, "loss", "", |r| r.test_loss)];
+        if runs.iter().any(|(_, run)| run.has_accuracies()) {
+            panels.push(panel("train", "accuracy", " %", |r| 100.0 * r.train_accuracy));
+            panels.push(panel(held_out, "accuracy", " %", |r| 100.0 * r.test_accuracy));
         }
         Chart { title: title.into(), x_label: "epoch".into(), panels }
     }
@@ -132,6 +154,11 @@ mod tests {
         assert_eq!(history.chart("t").panels.len(), 2);
         let named = history.chart_against("validation", "t");
         assert!(named.panels.iter().all(|p| p.series[0].name == "train" && p.series[1].name == "validation"));
+        let both = History::compare("validation", "t", &[("a", &history), ("b", &History::default())]);
+        let titles: Vec<&str> = both.panels.iter().map(|p| p.title.as_str()).collect();
+        assert_eq!(titles, ["Train loss", "Validation loss", "Train accuracy", "Validation accuracy"]);
+        assert_eq!(both.panels[2].series[0].points, [(1.0, 100.0 * (0.1 + 0.2)), (2.0, 100.0 * (0.1 + 0.2))]);
+        assert!(both.panels.iter().all(|p| p.series[0].name == "a" && p.series[1].points.is_empty()));
     }
 
     #[test]

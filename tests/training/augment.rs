@@ -29,16 +29,18 @@ fn sample(image: &[f64], x: f64, y: f64) -> f64 {
 #[test]
 fn affine_sampling_agrees_with_the_host() {
     let rows = [
-        (1, 1, AffineConfig { shift: 0.0, rotate: 0.0, scale: 0.0 }),
-        (3, 1, AffineConfig { shift: 2.0, rotate: 0.0, scale: 0.0 }),
-        (3, 2, AffineConfig { shift: 0.0, rotate: 180.0, scale: 0.0 }),
-        (4, 3, AffineConfig { shift: 9.0, rotate: 40.0, scale: 0.5 }),
+        (1, 1, AffineConfig { shift: 0.0, rotate: 0.0, scale: 0.0, shear: 0.0 }),
+        (3, 1, AffineConfig { shift: 2.0, rotate: 0.0, scale: 0.0, shear: 0.0 }),
+        (3, 2, AffineConfig { shift: 0.0, rotate: 180.0, scale: 0.0, shear: 0.0 }),
+        (4, 3, AffineConfig { shift: 9.0, rotate: 40.0, scale: 0.5, shear: 0.0 }),
+        (3, 1, AffineConfig { shift: 0.0, rotate: 0.0, scale: 0.0, shear: 30.0 }),
+        (4, 2, AffineConfig { shift: 1.0, rotate: 60.0, scale: 0.2, shear: 20.0 }),
     ];
     for (n, c, config) in rows {
         let (x, data) = batch(n, c);
         let affine = RandomAffine::new(config, [H, W], device()).unwrap();
         let found = values(&affine.apply(&x, &Generator::at(9, 3)).unwrap());
-        let u = values(&Tensor::rand([4, n, 1, 1], &Generator::at(9, 3), device()).unwrap());
+        let u = values(&Tensor::rand([5, n, 1, 1], &Generator::at(9, 3), device()).unwrap());
         let mut expected = Vec::new();
         for i in 0..n {
             let r = |k: usize| 2.0 * u[k * n + i] - 1.0;
@@ -48,7 +50,8 @@ fn affine_sampling_agrees_with_the_host() {
             for channel in 0..c {
                 let image = &data[(i * c + channel) * H * W..][..H * W];
                 for p in 0..H * W {
-                    let (dx, dy) = ((p % W) as f64 - cx, (p / W) as f64 - cy);
+                    let dy = (p / W) as f64 - cy;
+                    let dx = (p % W) as f64 - cx + dy * (r(4) * config.shear.to_radians()).tan();
                     let sx = (cos * dx + sin * dy) / scale + r(2) * config.shift + cx;
                     let sy = (-sin * dx + cos * dy) / scale + r(3) * config.shift + cy;
                     expected.push(sample(image, sx, sy));
@@ -77,6 +80,7 @@ fn bad_settings_and_batches_are_errors() {
         AffineConfig { shift: -1.0, ..AffineConfig::default() },
         AffineConfig { rotate: f64::NAN, ..AffineConfig::default() },
         AffineConfig { scale: 1.0, ..AffineConfig::default() },
+        AffineConfig { shear: 90.0, ..AffineConfig::default() },
     ] {
         assert!(RandomAffine::new(config, [H, W], device()).is_err(), "{config:?}");
     }

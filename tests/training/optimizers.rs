@@ -166,6 +166,13 @@ fn groups_have_their_own_settings() {
     optimizer.step(loss()).unwrap();
     close("group 1, new rate", &[first(&b)], &[0.49], 1e-6);
     assert!(optimizer.set_group_lr(2, 0.5).is_err());
+    // A factor is of the rates that the groups were made with.
+    for (factor, expected) in [(0.5, [0.05, 0.005]), (0.0, [0.0, 0.0]), (-1.0, [0.0, 0.0]), (1.0, [0.1, 0.01])] {
+        optimizer.scale_lr(factor);
+        close("scaled", &optimizer.configs().iter().map(|c| c.lr).collect::<Vec<_>>(), &expected, 1e-12);
+    }
+    optimizer.scale_lr(f64::NAN);
+    assert_eq!(optimizer.lr(), 0.0);
 }
 
 #[test]

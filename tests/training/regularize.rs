@@ -165,6 +165,24 @@ fn splits_are_disjoint_and_reproducible() {
 }
 
 #[test]
+fn few_samples_of_each_class_are_drawn() {
+    let labels: Vec<i32> = (0..60).map(|i| [4, -1, 7][i % 3]).collect();
+    let drawn = data::draw_per_class(&labels, 5, 3).unwrap();
+    for class in [4, -1, 7] {
+        assert_eq!(drawn.iter().filter(|&&i| labels[i] == class).count(), 5, "class {class}");
+    }
+    assert!(drawn.is_sorted_by(|a, b| a < b), "{drawn:?}");
+    assert_eq!(data::draw_per_class(&labels, 5, 3).unwrap(), drawn);
+    assert_ne!(data::draw_per_class(&labels, 5, 4).unwrap(), drawn);
+    assert_eq!(data::draw_per_class(&labels, 20, 0).unwrap(), (0..60).collect::<Vec<_>>());
+    let rows = [(0, "at least 1"), (21, "class -1 has 20 samples and 21 were asked for")];
+    for (count, expected) in rows {
+        let error = data::draw_per_class(&labels, count, 0).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn biases_do_not_decay() {
     let model = Linear::new(3, 2, &Init::new(device(), 0)).unwrap();
     let config = AdamWConfig::default();

@@ -40,10 +40,8 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
     let dtype = plan.buffers[write].dtype;
     let per_word = dtype.per_word();
     // In place, a load of two halves a word must see words, not pairs of them. Four lanes are four copies to compile.
-    let vector = variant.vector
-        && n.is_multiple_of(4)
-        && !(in_place.is_some() && per_word == 2)
-        && 4 * expr.terms.len() <= caps.unrolled;
+    let vector =
+        variant.vector && n.is_multiple_of(4) && !(in_place.is_some() && per_word == 2) && 4 * expr.terms.len() <= caps.unrolled;
     let given = if vector { vector::given(expr, &(0..expr.shape.rank())) } else { Vec::new() };
     let mut bindings: Vec<Binding> =
         loaded(expr).into_iter().filter(|k| Some(*k) != in_place).map(|k| vector::binding(k, &given, step, plan)).collect();
