@@ -39,6 +39,7 @@ def batch_norm_with(x, mean, variance, weight=None, bias=None, eps=1e-5):
 
 OPS |= {
     "cast": lambda x, dtype: x.to(DTYPES[dtype]),
+    "narrow": lambda x, dim, start, length: x.narrow(dim, start, length),
     "select": lambda x, dim, index: x.select(dim, index),
     "unflatten": lambda x, dim, sizes: x.unflatten(dim, sizes),
     "detach": lambda x: x.detach() * x,
@@ -98,6 +99,8 @@ def logic_cases():
 
 def movement_cases():
     yield Case("squeeze", "front", dict(x=normal(1, 3, 4)), dict(dim=0))
+    yield Case("narrow", "middle", dict(x=normal(3, 7)), dict(dim=1, start=2, length=4))
+    yield Case("narrow", "from_end", dict(x=normal(5, 2)), dict(dim=0, start=-3, length=2))
     yield Case("select", "first_axis", dict(x=normal(3, 4)), dict(dim=0, index=2))
     yield Case("select", "last_axis", dict(x=normal(2, 3, 5)), dict(dim=-1, index=-4))
     yield Case("unflatten", "heads", dict(x=normal(2, 12)), dict(dim=-1, sizes=(3, 4)))

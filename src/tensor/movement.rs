@@ -258,6 +258,32 @@ impl Tensor {
         })
     }
 
+    /// `len` elements from position `start` on along an axis: PyTorch's `narrow`. A negative start counts from the end.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let x = Tensor::arange(0.0, 6.0, 1.0, &Device::cpu()?)?;
+    /// assert_eq!(x.narrow(0, 1, 2).to_vec::<f32>()?, [1.0, 2.0]);
+    /// assert_eq!(x.narrow(0, -2, 2).to_vec::<f32>()?, [4.0, 5.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn narrow(&self, axis: isize, start: isize, len: usize) -> Self {
+        Self::guard("narrow", &[self], Location::caller(), |n| {
+            let at = need_axis(&n[0].shape, axis)?;
+            let end = n[0].shape[at];
+            let from = if start < 0 { start.saturating_add(end as isize) } else { start };
+            match from.checked_add_unsigned(len).filter(|&stop| from >= 0 && stop <= end as isize) {
+                Some(stop) => Ok(self.slice(at as isize, from, stop)),
+                None => Err(Fault::axis(
+                    format!("{len} elements from position {start} on are not within axis {axis}, of length {end}"),
+                    "start earlier, or take fewer",
+                )),
+            }
+        })
+    }
+
     /// Elements `start`, `start + 1`, .. below `stop` along an axis. Negative bounds count from the end, as in Python; bounds
     /// outside the axis are an error, unlike there. Up to the end is `slice(axis, start, x.dim(axis)? as isize)`.
     ///

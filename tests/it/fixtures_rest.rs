@@ -75,6 +75,7 @@ fn derived(op: &str, case: &Case) -> Option<Tensor> {
         "detach" => case.get("x").detach() * case.get("x"),
         "dropout" => case.get("x").dropout(case.number("p")?, &Generator::new(1)),
         "squeeze" => case.get("x").squeeze(case.whole("dim")?),
+        "narrow" => case.get("x").narrow(case.whole("dim")?, case.whole("start")?, usize::try_from(case.whole("length")?).ok()?),
         "select" => case.get("x").select(case.whole("dim")?, case.whole("index")?),
         "unflatten" => case.get("x").unflatten(case.whole("dim")?, &case.list("sizes")),
         "t" => case.get("x").t(),

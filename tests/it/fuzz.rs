@@ -194,6 +194,7 @@ fn movement() -> Vec<(&'static str, Call)> {
         ("expand", |d, t| Ok(t[0].expand(d.dims()))),
         ("unsqueeze", |d, t| Ok(t[0].unsqueeze(d.axis()))),
         ("squeeze", |d, t| Ok(t[0].squeeze(d.axis()))),
+        ("narrow", |d, t| Ok(t[0].narrow(d.axis(), d.axis(), d.axis().unsigned_abs()))),
         ("select", |d, t| Ok(t[0].select(d.axis(), d.axis()))),
         ("unflatten", |d, t| Ok(t[0].unflatten(d.axis(), &d.dims()))),
         ("slice", |d, t| Ok(t[0].slice(d.axis(), d.axis(), d.axis()))),

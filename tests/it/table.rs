@@ -44,7 +44,7 @@ const FAMILIES: [Family; 35] = [
     ),
     ("activation", Mark::Once, &["relu6", "leaky_relu", "hardtanh", "hardsigmoid", "hardswish"]),
     ("movement", Mark::Smooth, &["reshape", "permute", "expand", "slice", "pad", "pad_with", "split", "chunk", "repeat", "roll"]),
-    ("movement", Mark::Smooth, &["tril", "triu", "diag", "flip", "stack", "cat", "select", "unflatten"]),
+    ("movement", Mark::Smooth, &["tril", "triu", "diag", "flip", "stack", "cat", "select", "narrow", "unflatten"]),
     ("movement", Mark::Once, &["flatten", "transpose", "t", "squeeze", "unsqueeze", "slice_step", "pad_same"]),
     ("reduction", Mark::Once, &["sum", "mean", "prod", "max", "min", "var"]),
     ("reduction", Mark::Smooth, &["std", "logsumexp", "norm", "normalize"]),

@@ -6,7 +6,7 @@ use wgrad::{DType, PadMode, Tensor};
 pub fn arrange() -> Vec<Sample> {
     type Row = (&'static str, &'static str, &'static [usize], fn(&Tensor) -> Tensor);
     // A product after each: its gradient is not constant.
-    let moved: [Row; 46] = [
+    let moved: [Row; 51] = [
         ("split", "", &[5, 3], |x| {
             let parts = x.split(0, &[1, 0, 4]).expect("the sizes fit");
             &parts[0] * &parts[2]
@@ -24,6 +24,11 @@ pub fn arrange() -> Vec<Sample> {
         ("repeat", "never", &[2, 3], |x| x.repeat(&[0, 2])),
         ("roll", "", &[5, 3], |x| x.roll(2, 0) * x),
         ("roll", "back", &[2, 7], |x| x.roll(-10, -1) * x),
+        ("narrow", "", &[3, 5], |x| x.narrow(1, 1, 3).square()),
+        ("narrow", "from the end", &[4, 2, 3], |x| x.narrow(0, -3, 2).square()),
+        ("narrow", "of everything", &[5], |x| x.narrow(0, 0, 5) * x),
+        ("narrow", "twice", &[2, 7], |x| x.narrow(1, 1, 5).narrow(-1, -4, 2).square()),
+        ("narrow", "of neighbours", &[6, 2], |x| x.narrow(0, 1, 4) * x.narrow(0, 2, 4)),
         ("select", "", &[3, 4], |x| x.select(0, 1).square()),
         ("select", "from the end", &[2, 3, 4], |x| x.select(1, -1).square()),
         ("select", "of a vector", &[5], |x| x.select(0, -5) * x),

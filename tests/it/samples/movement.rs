@@ -272,6 +272,7 @@ pub fn more() -> Vec<Sample> {
         add("unflatten", format!("{axis}"), shape, Box::new(move |x| x.unflatten(axis, &[n, 1])));
         if n > 0 {
             let last = n.cast_signed() - 1;
+            add("narrow", format!("{n} less 1 of {axis}"), shape, Box::new(move |x| x.narrow(axis, 1, n - 1)));
             add("select", format!("{last} of {axis}"), shape, Box::new(move |x| x.select(axis, last)));
         }
         add("cumsum", format!("along {axis}"), shape, Box::new(move |x| x.cumsum(axis)));
