@@ -281,12 +281,13 @@ fn weight_grad(conv: &Conv2d, step: &Step, plan: &Plan, caps: &Caps) -> Result<L
     // Taps that are not unrolled start anywhere, so their rows cannot be read in vectors.
     let v = if unrolled == kw { width(&[conv.x[3], ow]) } else { 1 };
     let pixels = if v > 1 { v } else { [7, 5, 4, 3].into_iter().find(|p| ow % p == 0).unwrap_or(ow.min(4)) };
-    let ti = ic.min(if unrolled <= 2 { 8 } else { 4 }).min((caps.unrolled / (unrolled * pixels)).max(1));
-    let most = (96 / (ti * unrolled)).min(caps.unrolled / (ti * unrolled * pixels)).max(1);
-    let to = [8, 4, 2].into_iter().find(|&t| t <= most).unwrap_or(1).min(oc);
     let lead = spec.padding[1].next_multiple_of(v);
     let shift = lead - spec.padding[1];
     let window = (shift + (pixels - 1) * sx + (unrolled - 1) * dx + 1).div_ceil(v);
+    // A channel's loads are in the text, too.
+    let ti = ic.min(if unrolled <= 2 { 8 } else { 4 }).min((caps.unrolled / (unrolled * pixels + window)).max(1));
+    let most = (96 / (ti * unrolled)).min(caps.unrolled / (ti * unrolled * pixels)).max(1);
+    let to = [8, 4, 2].into_iter().find(|&t| t <= most).unwrap_or(1).min(oc);
     // A step moves the window by `pixels * sx` elements.
     let keep = window.saturating_sub(pixels * sx / v);
     let (ot, it) = (oc.div_ceil(to), ic.div_ceil(ti));
