@@ -179,9 +179,3 @@ pub fn excepted(op: &str) -> bool {
     }
     found.is_some()
 }
-
-/// Whether the device under test takes a reduced run: forward passes of samples in one layout and fused, and of sizes around a
-/// limit the one past it. SwiftShader compiles the thousands of kernels of all layouts for over ten minutes.
-pub fn reduced() -> bool {
-    device().name().contains("SwiftShader")
-}

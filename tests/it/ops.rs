@@ -1,6 +1,6 @@
 //! Forward passes: every sample, layout and size, fused and unfused, against f64 on the reference.
 
-use crate::common::{LAYOUTS, Layout, Noise, arrange, close, devices, excepted, oracle, reduced, upload, values};
+use crate::common::{Layout, Noise, arrange, close, devices, excepted, oracle, upload, values};
 use crate::samples::{Sample, binary_over, samples, unary_over};
 use wgrad::{DType, Device, Generator, Tensor};
 
@@ -15,8 +15,7 @@ fn check(sample: &Sample, layouts: &[Layout]) {
     let data: Vec<Vec<f64>> = sample.operands.iter().map(|o| noise.values(o.shape.iter().product(), o.lo, o.hi)).collect();
     for &layout in layouts {
         let expected = values(&run(sample, &data, layout, DType::F64, &oracle()));
-        let modes = [("fused", &devices().fused), ("unfused", &devices().unfused)];
-        for (mode, device) in &modes[..if reduced() { 1 } else { 2 }] {
+        for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
             let what = format!("{} {layout:?} {mode} on {device}", sample.name);
             let got = run(sample, &data, layout, DType::F32, device);
             let got = got.to_host().unwrap_or_else(|e| panic!("{what}: {e}")).to_f64();
@@ -28,7 +27,7 @@ fn check(sample: &Sample, layouts: &[Layout]) {
 #[test]
 fn samples_agree_with_f64() {
     for sample in samples().into_iter().filter(|s| !excepted(s.op)) {
-        check(&sample, if reduced() { &LAYOUTS[..1] } else { sample.layouts() });
+        check(&sample, sample.layouts());
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Expected values are closed forms of the index, so whole results are compared on the host, independently of the device.
 
-use crate::common::{device, excepted, open, reduced};
+use crate::common::{device, excepted, open};
 use wgrad::nn::BatchNorm2d;
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use wgrad::rng::threefry2x32;
@@ -59,7 +59,6 @@ fn gradient(y: &Tensor, x: &Tensor) -> Tensor {
 type Family = (&'static str, fn(usize));
 
 fn run(families: &[Family], sizes: [usize; 3]) {
-    let sizes = if reduced() { &sizes[2..] } else { &sizes[..] };
     for (name, family) in families {
         let start = std::time::Instant::now();
         sizes.iter().for_each(|&n| family(n));
