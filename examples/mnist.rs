@@ -5,6 +5,18 @@
 //! cargo run --release --example mnist -- --device software --epochs 5 --optimizer adamw
 //! cargo run --release --example mnist -- --resume target/mnist/mnist.checkpoint.safetensors
 //! ```
+//!
+//! At its defaults it prints, on the CPU device in 10 seconds on two cores:
+//!
+//! ```text
+//! data: 4000 training and 1000 test images from data/mnist-5k
+//! ...
+//! epoch   1/30  loss 1.7301  train 44.48 %  test 85.50 %  lr 1.33e-3  ...
+//! ...
+//! epoch  30/30  loss 0.1638  train 99.04 %  test 98.70 %  lr 2.00e-5  ...
+//! ...
+//! test accuracy 98.70 % (987 of 1000)
+//! ```
 
 use clap::{Parser, ValueEnum};
 use common::{Outcome, finish, learning_rate, open_device, positive, usage};
