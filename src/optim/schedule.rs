@@ -6,7 +6,7 @@ use std::f64::consts::PI;
 /// How the learning rate changes over the steps of a run.
 ///
 /// Plain data: [`Schedule::lr`] has no state, so resuming needs the step's number alone. A schedule that ends keeps its last
-/// rate from there on. Settings that make no sense are found by [`Schedule::validate`]; `lr` gives a number all the same.
+/// rate from there on; [`Schedule::lr_within`] makes that an error. Settings that make no sense are found by [`Schedule::validate`]; `lr` gives a number all the same.
 ///
 /// A rate that reacts to results is [`ReduceOnPlateau`](super::ReduceOnPlateau).
 ///
@@ -207,6 +207,48 @@ impl Schedule {
         }
     }
 
+    /// How many steps the schedule was made for; none if it goes on for ever. Past them [`Schedule::lr`] stays at the last rate.
+    pub fn steps(&self) -> Option<usize> {
+        match self {
+            Self::Cosine { total, .. } | Self::OneCycle { total, .. } => Some(*total),
+            Self::Polynomial { steps, .. } => Some(*steps),
+            Self::Warmup { steps, then } => then.steps().map(|rest| steps.saturating_add(rest)),
+            Self::Joined { parts } => {
+                let (last, before) = parts.split_last()?;
+                let before = before.iter().fold(0usize, |sum, (steps, _)| sum.saturating_add(*steps));
+                last.1.steps().map(|rest| before.saturating_add(rest))
+            }
+            Self::Constant { .. }
+            | Self::Step { .. }
+            | Self::MultiStep { .. }
+            | Self::Exponential { .. }
+            | Self::Linear { .. }
+            | Self::CosineRestarts { .. } => None,
+        }
+    }
+
+    /// As [`Schedule::lr`], for a run that must not outlast its schedule.
+    ///
+    /// ```
+    /// let schedule = wgrad::optim::Schedule::one_cycle(0.1, 100);
+    /// assert_eq!(schedule.lr_within(99)?, schedule.lr(99));
+    /// assert!(schedule.lr_within(100).unwrap_err().to_string().contains("step 100 is past the end"));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The step, counted from 0, is past the end of a schedule that has one.
+    pub fn lr_within(&self, step: usize) -> Result<f64> {
+        match self.steps() {
+            Some(steps) if step >= steps => Err(Error::argument(
+                "Schedule::lr_within",
+                format!("step {step} is past the end of a schedule of {steps} steps"),
+                "make the schedule as long as the run, or use lr, which stays at the last rate",
+            )),
+            _ => Ok(self.lr(step)),
+        }
+    }
+
     /// The schedule itself, if its settings make sense.
     ///
     /// # Errors
@@ -281,6 +323,31 @@ mod tests {
         let s = Schedule::Cosine { base: 1.0, warmup: 4, total: 104, floor: 0.1 };
         for (step, lr) in [(0, 0.25), (3, 1.0), (4, 1.0), (54, 0.55), (104, 0.1), (1000, 0.1)] {
             assert!((s.lr(step) - lr).abs() < 1e-9, "step {step}: {}", s.lr(step));
+        }
+    }
+
+    #[test]
+    fn a_step_past_the_end_is_an_error_where_there_is_an_end() {
+        let cosine = || Schedule::Cosine { base: 1.0, warmup: 1, total: 10, floor: 0.0 };
+        let rows = [
+            (cosine(), Some(10)),
+            (Schedule::one_cycle(1.0, 7), Some(7)),
+            (Schedule::Polynomial { base: 1.0, steps: 5, power: 1.0 }, Some(5)),
+            (Schedule::Warmup { steps: 3, then: Box::new(cosine()) }, Some(13)),
+            (Schedule::Joined { parts: vec![(4, Schedule::Constant { base: 1.0 }), (0, cosine())] }, Some(14)),
+            (Schedule::Joined { parts: vec![(4, cosine()), (2, Schedule::Constant { base: 1.0 })] }, None),
+            (Schedule::Joined { parts: vec![] }, None),
+            (Schedule::Step { base: 1.0, every: 1, gamma: 0.5 }, None),
+        ];
+        for (schedule, steps) in rows {
+            assert_eq!(schedule.steps(), steps, "{schedule:?}");
+            let Some(steps) = steps else {
+                assert!(schedule.lr_within(usize::MAX).is_ok());
+                continue;
+            };
+            assert_eq!(schedule.lr_within(steps - 1).unwrap(), schedule.lr(steps - 1));
+            let error = schedule.lr_within(steps).unwrap_err().to_string();
+            assert!(error.contains(&format!("{steps} steps")) && error.contains("help"), "{error}");
         }
     }
 
