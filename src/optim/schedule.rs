@@ -6,7 +6,8 @@ use std::f64::consts::PI;
 /// How the learning rate changes over the steps of a run.
 ///
 /// Plain data: [`Schedule::lr`] has no state, so resuming needs the step's number alone. A schedule that ends keeps its last
-/// rate from there on; [`Schedule::lr_within`] makes that an error. Settings that make no sense are found by [`Schedule::validate`]; `lr` gives a number all the same.
+/// rate from there on; [`Schedule::lr_within`] makes that an error. Settings that make no sense are found by
+/// [`Schedule::validate`]; `lr` gives a number all the same.
 ///
 /// A rate that reacts to results is [`ReduceOnPlateau`](super::ReduceOnPlateau).
 ///
