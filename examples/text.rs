@@ -9,19 +9,19 @@
 //! stand-in for all other characters. Each held-out character is predicted once, from 57 to 64 characters before it, and the
 //! result is the mean of `-log2 p`; an unknown character would cost 20 bits more, as much as to say which one it is.
 //!
-//! At its defaults it prints, on the CPU device after 380 seconds of processor time, which two cores share:
+//! At its defaults it prints, on the CPU device in three and a half minutes on two cores:
 //!
 //! ```text
 //! data: 342536 characters to train on and 38059 to test on, 83 different ones
 //! model: 812288 parameters
-//! step   600/6000  training 3.617 bits
+//! step   600/6000  training 3.617 bits  ...
 //! ...
-//! step  6000/6000  training 2.235 bits
-//! test: 2.255 bits per character
-//!
-//! COMPUTER, n.  A law thoUght good of make who word not understand
-//! so the pleasing of compeneral aix supports of the game of a magic that a
-//! secreting to construction.
+//! step  6000/6000  training 2.240 bits  ...
+//! test: 2.259 bits per character
+//! ...
+//! COMPUTER, n.  A law thoUghter of permitty who did not used to parts to a
+//! Priest and country of a passion of sturn in most disactic to power
+//! and instible by the devot.  The Hades Perroop by his tellow the state
 //! ...
 //! ```
 //!
