@@ -13,6 +13,7 @@ mod elementwise;
 mod image;
 mod index;
 mod index_rows;
+mod join;
 mod movement;
 pub(crate) mod node;
 mod norm;
