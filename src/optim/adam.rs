@@ -1,6 +1,6 @@
 //! Adam.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -43,22 +43,14 @@ impl AdamConfig {
     /// The numbers of step `t`, for either kind of weight decay.
     pub(super) fn at(&self, t: u64, mode: DecayMode) -> Coefficients {
         let (beta1, beta2) = self.betas;
-        let (l2, shrink) = decay(mode, self.lr, self.weight_decay);
         // Powers in f64: 1 - β₂ᵗ loses its digits in f32 for small t.
         let steps = t.max(1) as f64;
         let correction1 = 1.0 - beta1.powf(steps);
         let correction2 = 1.0 - beta2.powf(steps);
         Coefficients {
             lr: f32_of(self.lr / correction1),
-            l2: f32_of(l2),
-            shrink: f32_of(shrink),
-            beta1: f32_of(beta1),
-            beta2: f32_of(beta2),
-            one_minus_beta1: f32_of(1.0 - beta1),
-            one_minus_beta2: f32_of(1.0 - beta2),
-            eps: f32_of(self.eps),
             inv_sqrt_bias2: f32_of(1.0 / correction2.sqrt()),
-            ..Coefficients::default()
+            ..moments(self.betas, self.eps, decay(mode, self.lr, self.weight_decay))
         }
     }
 }
@@ -87,7 +79,6 @@ impl Formula for AdamConfig {
     }
 
     fn limits(&self) -> Limits {
-        let positive = vec![("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay)];
-        Limits { positive, factors: vec![("beta1", self.betas.0), ("beta2", self.betas.1)] }
+        Limits::of_adam(self.lr, self.betas, self.eps, self.weight_decay)
     }
 }

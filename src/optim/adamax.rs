@@ -1,6 +1,6 @@
 //! Adamax.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -50,18 +50,10 @@ impl Formula for AdamaxConfig {
     }
 
     fn coefficients(&self, t: u64) -> Coefficients {
-        let (beta1, beta2) = self.betas;
-        let (l2, shrink) = decay(self.decay_mode, self.lr, self.weight_decay);
+        let (beta1, _) = self.betas;
         Coefficients {
             lr: f32_of(self.lr / (1.0 - beta1.powf(t.max(1) as f64))),
-            l2: f32_of(l2),
-            shrink: f32_of(shrink),
-            beta1: f32_of(beta1),
-            beta2: f32_of(beta2),
-            one_minus_beta1: f32_of(1.0 - beta1),
-            one_minus_beta2: f32_of(1.0 - beta2),
-            eps: f32_of(self.eps),
-            ..Coefficients::default()
+            ..moments(self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
         }
     }
 
@@ -74,7 +66,6 @@ impl Formula for AdamaxConfig {
     }
 
     fn limits(&self) -> Limits {
-        let positive = vec![("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay)];
-        Limits { positive, factors: vec![("beta1", self.betas.0), ("beta2", self.betas.1)] }
+        Limits::of_adam(self.lr, self.betas, self.eps, self.weight_decay)
     }
 }

@@ -47,6 +47,28 @@ pub struct Limits {
     pub factors: Vec<(&'static str, f64)>,
 }
 
+impl Limits {
+    /// Of an optimizer with Adam's settings.
+    pub(super) fn of_adam(lr: f64, betas: (f64, f64), eps: f64, weight_decay: f64) -> Self {
+        let positive = vec![("lr", lr), ("eps", eps), ("weight_decay", weight_decay)];
+        Self { positive, factors: vec![("beta1", betas.0), ("beta2", betas.1)] }
+    }
+}
+
+/// What optimizers with two running means have in common; `decay` is (l2, shrink).
+pub(super) fn moments(betas: (f64, f64), eps: f64, decay: (f64, f64)) -> Coefficients {
+    Coefficients {
+        l2: f32_of(decay.0),
+        shrink: f32_of(decay.1),
+        beta1: f32_of(betas.0),
+        beta2: f32_of(betas.1),
+        one_minus_beta1: f32_of(1.0 - betas.0),
+        one_minus_beta2: f32_of(1.0 - betas.1),
+        eps: f32_of(eps),
+        ..Coefficients::default()
+    }
+}
+
 /// Parameters that share settings, such as a weight decay that biases do without.
 #[derive(Debug, Clone)]
 pub struct ParamGroup<C> {

@@ -1,6 +1,6 @@
 //! LAMB.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -51,21 +51,13 @@ impl Formula for LambConfig {
     fn coefficients(&self, t: u64) -> Coefficients {
         let (beta1, beta2) = self.betas;
         // The decay is part of the direction: nothing shrinks beforehand.
-        let (l2, shrink) = decay(DecayMode::Decoupled, self.lr, 0.0);
         let t = t.max(1) as f64;
         Coefficients {
             lr: f32_of(self.lr),
             inv_sqrt_bias2: f32_of(1.0 / (1.0 - beta2.powf(t)).sqrt()),
             extra: f32_of(1.0 / (1.0 - beta1.powf(t))),
             decay: f32_of(self.weight_decay),
-            l2: f32_of(l2),
-            shrink: f32_of(shrink),
-            beta1: f32_of(beta1),
-            beta2: f32_of(beta2),
-            one_minus_beta1: f32_of(1.0 - beta1),
-            one_minus_beta2: f32_of(1.0 - beta2),
-            eps: f32_of(self.eps),
-            ..Coefficients::default()
+            ..moments(self.betas, self.eps, decay(DecayMode::Decoupled, self.lr, 0.0))
         }
     }
 
@@ -78,7 +70,6 @@ impl Formula for LambConfig {
     }
 
     fn limits(&self) -> Limits {
-        let positive = vec![("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay)];
-        Limits { positive, factors: vec![("beta1", self.betas.0), ("beta2", self.betas.1)] }
+        Limits::of_adam(self.lr, self.betas, self.eps, self.weight_decay)
     }
 }

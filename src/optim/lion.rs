@@ -1,6 +1,6 @@
 //! Lion.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -46,18 +46,7 @@ impl Formula for LionConfig {
     }
 
     fn coefficients(&self, _: u64) -> Coefficients {
-        let (beta1, beta2) = self.betas;
-        let (l2, shrink) = decay(DecayMode::Decoupled, self.lr, self.weight_decay);
-        Coefficients {
-            lr: f32_of(self.lr),
-            l2: f32_of(l2),
-            shrink: f32_of(shrink),
-            beta1: f32_of(beta1),
-            beta2: f32_of(beta2),
-            one_minus_beta1: f32_of(1.0 - beta1),
-            one_minus_beta2: f32_of(1.0 - beta2),
-            ..Coefficients::default()
-        }
+        Coefficients { lr: f32_of(self.lr), ..moments(self.betas, 0.0, decay(DecayMode::Decoupled, self.lr, self.weight_decay)) }
     }
 
     fn maximize(&self) -> bool {

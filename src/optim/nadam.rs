@@ -1,6 +1,6 @@
 //! NAdam.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -62,7 +62,6 @@ impl Formula for NAdamConfig {
 
     fn coefficients(&self, t: u64) -> Coefficients {
         let (beta1, beta2) = self.betas;
-        let (l2, shrink) = decay(self.decay_mode, self.lr, self.weight_decay);
         let t = t.max(1);
         let momentum = |t: u64| beta1 * (1.0 - 0.5 * 0.96f64.powf(t as f64 * self.momentum_decay));
         // Below 2⁻⁶⁰, 1 minus the product is 1.
@@ -78,14 +77,7 @@ impl Formula for NAdamConfig {
             lr: f32_of(self.lr * (1.0 - now) / (1.0 - product)),
             extra: f32_of(self.lr * next / (1.0 - product * next)),
             inv_sqrt_bias2: f32_of(1.0 / (1.0 - beta2.powf(t as f64)).sqrt()),
-            l2: f32_of(l2),
-            shrink: f32_of(shrink),
-            beta1: f32_of(beta1),
-            beta2: f32_of(beta2),
-            one_minus_beta1: f32_of(1.0 - beta1),
-            one_minus_beta2: f32_of(1.0 - beta2),
-            eps: f32_of(self.eps),
-            ..Coefficients::default()
+            ..moments(self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
         }
     }
 
@@ -98,12 +90,8 @@ impl Formula for NAdamConfig {
     }
 
     fn limits(&self) -> Limits {
-        let positive = vec![
-            ("lr", self.lr),
-            ("eps", self.eps),
-            ("weight_decay", self.weight_decay),
-            ("momentum_decay", self.momentum_decay),
-        ];
-        Limits { positive, factors: vec![("beta1", self.betas.0), ("beta2", self.betas.1)] }
+        let mut limits = Limits::of_adam(self.lr, self.betas, self.eps, self.weight_decay);
+        limits.positive.push(("momentum_decay", self.momentum_decay));
+        limits
     }
 }

@@ -1,6 +1,6 @@
 //! RAdam.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -53,7 +53,6 @@ impl Formula for RAdamConfig {
 
     fn coefficients(&self, t: u64) -> Coefficients {
         let (beta1, beta2) = self.betas;
-        let (l2, shrink) = decay(self.decay_mode, self.lr, self.weight_decay);
         let t = t.max(1) as f64;
         let (bias1, bias2) = (1.0 - beta1.powf(t), 1.0 - beta2.powf(t));
         let most = 2.0 / (1.0 - beta2) - 1.0;
@@ -63,14 +62,7 @@ impl Formula for RAdamConfig {
         Coefficients {
             lr: f32_of(self.lr / bias1 * if adaptive { rectified() } else { 1.0 }),
             extra: if adaptive { 1.0 } else { 0.0 },
-            l2: f32_of(l2),
-            shrink: f32_of(shrink),
-            beta1: f32_of(beta1),
-            beta2: f32_of(beta2),
-            one_minus_beta1: f32_of(1.0 - beta1),
-            one_minus_beta2: f32_of(1.0 - beta2),
-            eps: f32_of(self.eps),
-            ..Coefficients::default()
+            ..moments(self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
         }
     }
 
@@ -83,7 +75,6 @@ impl Formula for RAdamConfig {
     }
 
     fn limits(&self) -> Limits {
-        let positive = vec![("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay)];
-        Limits { positive, factors: vec![("beta1", self.betas.0), ("beta2", self.betas.1)] }
+        Limits::of_adam(self.lr, self.betas, self.eps, self.weight_decay)
     }
 }
