@@ -8,7 +8,7 @@
 //! `DIR` has a folder a word, with WAV files of one sample rate in it; or folders `train` and `test` of that kind, as the
 //! bundled `data/spoken-digits` has.
 //!
-//! At its defaults it prints, on the CPU device in 40 seconds on two cores:
+//! At its defaults it prints, on the CPU device in 21 seconds on two cores:
 //!
 //! ```text
 //! data: 400 training and 100 test clips of 10 words at 8000 Hz

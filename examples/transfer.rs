@@ -16,7 +16,7 @@
 //! instead of 9.5. With `--seed 10`, which trains anew on 0 to 4 as well, it leads by 11.1 (10.9). Augmentation of the few labels
 //! supplies a part of what transfer does: its lead is smaller there, as the ceiling is near.
 //!
-//! At its defaults it prints, on the CPU device in 100 seconds on two cores:
+//! At its defaults it prints, on the CPU device in 52 seconds on two cores:
 //!
 //! ```text
 //! digits 0 to 4: 2000 images, loss 0.6702, ...

@@ -1,5 +1,6 @@
 //! The device under test, the oracle, and comparison.
 
+use std::io::Write;
 use std::sync::OnceLock;
 use wgrad::{DType, Device, DeviceOptions, HostData, Tensor};
 
@@ -175,7 +176,8 @@ pub fn excepted(op: &str) -> bool {
     let name = device().name();
     let found = EXCEPTIONS.iter().find(|e| e.op == op && name.contains(e.adapter) && (hardware || !e.hardware_kernels));
     if let Some(e) = found {
-        println!("EXCEPTION: {op} on {name}: {}", e.reason);
+        // Straight to standard error: the harness would swallow what a passing test prints.
+        let _ = writeln!(std::io::stderr(), "\nEXCEPTION: {op} on {name}: {}", e.reason);
     }
     found.is_some()
 }
