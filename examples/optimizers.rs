@@ -7,7 +7,7 @@
 //!
 //! Learning rates stay constant, and nothing but the optimizers differs. `target/optimizers/optimizers.svg` has the curves.
 //!
-//! At its defaults it prints, on the CPU device in half a minute on two cores:
+//! At its defaults it prints, on the CPU device in 15 seconds on two cores:
 //!
 //! ```text
 //! data: 4000 training and 1000 test images from data/mnist-5k
