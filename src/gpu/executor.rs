@@ -144,12 +144,7 @@ impl GpuExecutor {
             let whole = bytes.len().next_multiple_of(4);
             bytes.to_mut().resize(whole, 0);
         }
-        let mut buffer = self.memory.take(&self.context, bytes.len() as u64, "a tensor")?;
-        if let HostData::I32(values) = data {
-            let indexed = || values.iter().copied().enumerate();
-            let ends = indexed().min_by_key(|e| e.1).zip(indexed().max_by_key(|e| e.1));
-            buffer.extremes = ends.map(|(min, max)| [min, max]);
-        }
+        let buffer = self.memory.take(&self.context, bytes.len() as u64, "a tensor")?;
         let mut queue = self.queue();
         queue.write(&self.context, &bytes, &buffer)?;
         if queue.pending_bytes > FLUSH_BYTES {

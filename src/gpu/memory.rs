@@ -19,14 +19,12 @@ pub(crate) struct Buffer {
     pub offset: u64,
     /// Bytes that hold a value.
     pub bytes: u64,
-    /// Of i32 data from the host, the smallest and largest element with their positions.
-    pub extremes: Option<[(usize, i32); 2]>,
 }
 
 impl Buffer {
     /// A part of this buffer; `offset` and `bytes` lie within it.
     pub fn range(&self, offset: u64, bytes: u64) -> Self {
-        Self { raw: self.raw.clone(), offset: self.offset + offset, bytes, extremes: None }
+        Self { raw: self.raw.clone(), offset: self.offset + offset, bytes }
     }
 
     /// The allocation's number, never used twice on a device.
@@ -182,7 +180,7 @@ impl Memory {
     }
 
     fn handle(&self, buffer: wgpu::Buffer, id: u64, size: u64, bytes: u64) -> Buffer {
-        Buffer { raw: Arc::new(Raw { buffer, id, size, pool: Arc::downgrade(&self.pool) }), offset: 0, bytes, extremes: None }
+        Buffer { raw: Arc::new(Raw { buffer, id, size, pool: Arc::downgrade(&self.pool) }), offset: 0, bytes }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Pool> {

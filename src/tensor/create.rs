@@ -2,6 +2,7 @@
 
 use super::Tensor;
 use super::node::Payload;
+use super::origin::Origin;
 use crate::device::Device;
 use crate::dtype::{DType, Element, HostData, check_len};
 use crate::error::{Error, Result};
@@ -62,7 +63,13 @@ impl Tensor {
             return Err(Error::argument("from_host", format!("the data is not {dtype}"), "give data of the tensor's dtype"));
         }
         let tensor = Self::source(Op::Data, shape, dtype, device, Payload::None);
-        tensor.node()?.state().value = Some(device.upload(data)?);
+        // A GPU's memory is far: the host keeps what may be an index.
+        let keeps = matches!(dtype, DType::I32 | DType::U32) && !device.is_cpu();
+        let origin = if keeps { Origin::kept(data.clone()) } else { Origin::Host };
+        let mut state = tensor.node()?.state();
+        state.value = Some(device.upload(data)?);
+        state.origin = origin;
+        drop(state);
         Ok(tensor)
     }
 

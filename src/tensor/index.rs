@@ -3,7 +3,10 @@
 //! Indices of the tensor's rank are merged into rows, whose elements `index_rows` takes and puts; whole slices go through
 //! [`Tensor::gather_rows`] and its adjoint.
 //!
-//! Indices that were made on the host are checked against their range; indices that a device computed are clamped.
+//! Indices that were made on the host are checked against their range, through views and casts (see [`origin`]); indices that a
+//! device computed are clamped.
+//!
+//! [`origin`]: super::origin
 
 use super::index_rows::{added, last_writers, picked};
 use super::rows::{as_index, check_range, need_index};

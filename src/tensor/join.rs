@@ -1,6 +1,7 @@
 //! Joining tensors, along an axis or a new one.
 
 use super::node::{Node, Payload};
+use super::origin::Origin;
 use super::{Fault, Tensor, need_axis};
 use crate::dtype::DType;
 use crate::error::Result;
@@ -114,5 +115,7 @@ fn join(tensors: &[&Tensor], d: usize) -> Result<Tensor> {
     }
     let inputs = node.state().inputs.clone();
     let (shape, dtype) = (node.shape, node.dtype);
-    Ok(Tensor::from_node(Node::new(Op::Where, inputs, shape, dtype, &node.device, Payload::Join, node.requires_grad)))
+    let joined = Node::new(Op::Where, inputs, shape, dtype, &node.device, Payload::Join, node.requires_grad);
+    joined.state().origin = Origin::joined(&front, &back, d, shape);
+    Ok(Tensor::from_node(joined))
 }

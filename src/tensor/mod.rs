@@ -18,6 +18,7 @@ mod movement;
 pub(crate) mod node;
 mod norm;
 mod operators;
+pub(crate) mod origin;
 mod pending;
 mod pool_adaptive;
 mod pool_nd;
@@ -45,6 +46,7 @@ use crate::graph::Op;
 use crate::shape::Shape;
 pub(crate) use node::At;
 use node::{Handle, Node, Outcome, Payload, grad_enabled};
+use origin::Origin;
 pub(crate) use rows::{as_index, check_range_but, need_index};
 use std::sync::Arc;
 
@@ -123,7 +125,10 @@ impl Tensor {
         }
         let differentiable = dtype.is_float() && !matches!(op, Op::ArgReduce { .. });
         let requires_grad = differentiable && grad_enabled() && nodes.iter().any(|n| n.requires_grad);
-        Self::from_node(Node::new(op, nodes, shape, dtype, &device, Payload::None, requires_grad))
+        let origin = Origin::of(&op, &nodes, shape, dtype);
+        let node = Node::new(op, nodes, shape, dtype, &device, Payload::None, requires_grad);
+        node.state().origin = origin;
+        Self::from_node(node)
     }
 
     /// A source node.

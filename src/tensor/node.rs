@@ -9,6 +9,7 @@ use crate::param::Cell;
 use crate::plan::{RandomKey, Storage};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use crate::tensor::origin::Origin;
 use std::cell::Cell as ThreadCell;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub anchored: Vec<Arc<Node>>,
     /// For `Op::Assign`: the assignment has run, so the node now reads its cell.
     pub assigned: bool,
+    /// Where the values came from; set when the node is made.
+    pub origin: Origin,
 }
 
 /// One operation of the lazy graph.
@@ -129,14 +132,17 @@ impl Node {
 impl Drop for Node {
     /// Frees long chains in a loop: recursion would overflow the stack.
     fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let mut doomed = std::mem::take(&mut state.inputs);
-        doomed.append(&mut state.anchored);
+        let mut doomed = Vec::new();
+        let release = |node: &mut Self, doomed: &mut Vec<Arc<Self>>| {
+            let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            doomed.append(&mut state.inputs);
+            doomed.append(&mut state.anchored);
+            doomed.extend(std::mem::take(&mut state.origin).into_node());
+        };
+        release(self, &mut doomed);
         while let Some(node) = doomed.pop() {
             if let Some(mut last) = Arc::into_inner(node) {
-                let state = last.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-                doomed.append(&mut state.inputs);
-                doomed.append(&mut state.anchored);
+                release(&mut last, &mut doomed);
             }
         }
     }

@@ -1,13 +1,14 @@
 //! Row-wise functions: softmax, cross-entropy, gathering and scattering rows.
 
+use super::origin::outside;
 use super::{Fault, Tensor, need_axis, need_float};
-use crate::dtype::{DType, HostData};
+use crate::dtype::DType;
 use crate::error::Error;
 use crate::graph::Op;
-use crate::plan::Storage;
 use crate::shape::Shape;
 use crate::tensor::node::Node;
 use std::panic::Location;
+use std::sync::Arc;
 
 impl Tensor {
     /// `eˣ / Σ eˣ` along an axis, stable. A slice of only -∞ gives zeros.
@@ -57,7 +58,8 @@ impl Tensor {
     /// The cross-entropy of each row: logits `[n, c]` and integer labels `[n]` give `[n]`,
     /// `-log_softmax(logits)[i, labels[i]]`. Take `.mean((), false)` of it for the usual loss.
     ///
-    /// Labels that were made on the host are checked against `0..c`; labels that a device computed are clamped.
+    /// Labels that were made on the host are checked against `0..c`, whatever views and casts lie between; labels that a device
+    /// computed are clamped.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -94,7 +96,8 @@ impl Tensor {
     /// Rows by index: a table `[rows, d]` and an index `[n]` give `[n, d]`. The gradient adds up rows that are taken
     /// several times.
     ///
-    /// Indices that were made on the host are checked against `0..rows`; indices that a device computed are clamped.
+    /// Indices that were made on the host are checked against `0..rows`, whatever views and casts lie between; indices that a
+    /// device computed are clamped.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -173,22 +176,15 @@ pub(crate) fn need_index(node: &Node) -> Result<(), Fault> {
     Err(Fault::dtype(format!("indices are {}, not i32", node.dtype), "cast them: .cast(DType::I32)"))
 }
 
-/// Checks indices that came from the host, without waiting for a device: the CPU's memory is at hand, and a GPU leaf
-/// remembers the range of what was uploaded.
-pub(crate) fn check_range(op: &'static str, index: &Node, len: usize, help: &str) -> Option<Error> {
+/// Checks indices that came from the host, whatever views and casts lie between.
+pub(crate) fn check_range(op: &'static str, index: &Arc<Node>, len: usize, help: &str) -> Option<Error> {
     check_range_but(op, index, len, None, help)
 }
 
-/// As [`check_range`], but one index may stand outside. On a GPU it hides others on its side of the range.
-pub(crate) fn check_range_but(op: &'static str, index: &Node, len: usize, but: Option<i32>, help: &str) -> Option<Error> {
-    let value = index.state().value.clone()?;
-    let outside = |v: i32| Some(v) != but && usize::try_from(v).map_or(true, |v| v >= len);
-    let error = |position: usize, v: i32| Error::Index { op, index: i64::from(v), position, len, help: help.into() };
-    match value {
-        Storage::Cpu(buffer) => match &*buffer.read() {
-            HostData::I32(v) => v.iter().position(|&v| outside(v)).map(|p| error(p, v[p])),
-            _ => None,
-        },
-        Storage::Gpu(buffer) => buffer.extremes?.into_iter().find(|&(_, v)| outside(v)).map(|(p, v)| error(p, v)),
+/// As [`check_range`], but one index may stand outside.
+pub(crate) fn check_range_but(op: &'static str, index: &Arc<Node>, len: usize, but: Option<i32>, help: &str) -> Option<Error> {
+    match outside(index, len, but) {
+        Ok(found) => found.map(|(position, index)| Error::Index { op, index, position, len, help: help.into() }),
+        Err(error) => Some(error),
     }
 }

@@ -15,6 +15,7 @@ mod fixtures_rest;
 mod fixtures_shape;
 mod fuzz;
 mod gradients;
+mod host_indices;
 mod kills;
 mod layers_image;
 #[path = "../../examples/numerics/table/mod.rs"]

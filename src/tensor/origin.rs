@@ -1,0 +1,375 @@
+//! Which values came from the host: by them, indices are checked where they are used, without waiting for a device.
+//!
+//! Integers that the host uploads stay known through views, casts, joins, selections and simple arithmetic. A GPU's are kept in
+//! host memory beside the upload; the CPU device's are at hand anyway. Other dtypes keep only the mark that they are the host's:
+//! cast to integers and used as indices, they are read back.
+
+use super::Tensor;
+use super::node::{Node, Payload};
+use crate::dtype::{DType, F16, HostData};
+use crate::error::Result;
+use crate::graph::op::BinaryOp;
+use crate::graph::{Op, View};
+use crate::plan::Storage;
+use crate::shape::Shape;
+use std::sync::{Arc, OnceLock};
+
+/// Where a node's values came from.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum Origin {
+    /// A device computed them.
+    #[default]
+    Device,
+    /// The host: to be read from the node itself.
+    Host,
+    /// The host, seen through views and casts.
+    Seen(Seen),
+}
+
+/// Host values, and what lies between them and the node.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    leaf: Arc<Leaf>,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Leaf {
+    source: Source,
+    /// The smallest and the largest value of `Source::Kept`.
+    range: OnceLock<(f64, f64)>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Kept(HostData),
+    /// Held by the mark of a node above it, which drops it without recursion.
+    Node(Arc<Node>),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    View(View),
+    Cast { from: DType, to: DType },
+}
+
+/// With more steps than this the values are worked out, or read from a nearer node.
+const MAX_STEPS: usize = 8;
+
+impl Origin {
+    /// Values that the host keeps.
+    pub fn kept(data: HostData) -> Self {
+        Self::Seen(Seen { leaf: Arc::new(Leaf { source: Source::Kept(data), range: OnceLock::new() }), steps: Vec::new() })
+    }
+
+    /// That of a new node of `op` over `inputs`.
+    pub fn of(op: &Op, inputs: &[Arc<Node>], shape: Shape, dtype: DType) -> Self {
+        let is_index = matches!(dtype, DType::I32 | DType::U32);
+        match op {
+            Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } | Op::Cast => {
+                Self::through(op, &inputs[0], shape, dtype)
+            }
+            Op::Where if is_index => {
+                Self::computed(inputs, shape, |v| (0..v[1].len()).map(|i| v[usize::from(v[0][i] == 0.0) + 1][i]).collect())
+            }
+            Op::Binary(op) if dtype == DType::I32 => match arithmetic(*op) {
+                Some(f) => Self::computed(inputs, shape, |v| v[0].iter().zip(&v[1]).map(|(&a, &b)| f(a, b)).collect()),
+                None => Self::Device,
+            },
+            Op::Gather if is_index => {
+                let (rows, d) = (inputs[0].shape[0], inputs[0].shape[1]);
+                Self::computed(inputs, shape, |v| v[1].iter().flat_map(|&row| clamped(&v[0], row, rows, d)).collect())
+            }
+            _ => Self::Device,
+        }
+    }
+
+    /// That of `front` and `back` joined along axis `d`.
+    pub fn joined(front: &Tensor, back: &Tensor, d: usize, shape: Shape) -> Self {
+        let (Ok(a), Ok(b)) = (front.node(), back.node()) else { return Self::Device };
+        let marked = |n: &Node| !matches!(n.state().origin, Self::Device);
+        if !marked(a) || !marked(b) {
+            return Self::Device;
+        }
+        if !matches!(a.dtype, DType::I32 | DType::U32) {
+            return Self::Host;
+        }
+        let inner = |s: &Shape| s[d..].iter().product::<usize>();
+        let (x, y) = (inner(&a.shape), inner(&b.shape));
+        Self::computed(&[a.clone(), b.clone()], shape, |v| {
+            let outer = if x > 0 { v[0].len() / x } else { 0 };
+            (0..outer).flat_map(|i| v[0][i * x..(i + 1) * x].iter().chain(&v[1][i * y..(i + 1) * y]).copied()).collect()
+        })
+    }
+
+    /// Integers computed from operands whose values are at hand.
+    fn computed(inputs: &[Arc<Node>], shape: Shape, f: impl FnOnce(&[Vec<f64>]) -> Vec<f64>) -> Self {
+        let seen: Option<Vec<Seen>> = inputs.iter().map(|n| Seen::at_hand(n)).collect();
+        let Some(values) = seen.and_then(|seen| seen.iter().map(|s| s.values().ok()).collect::<Option<Vec<_>>>()) else {
+            return Self::Device;
+        };
+        let fits = values.iter().zip(inputs).all(|(v, n)| v.len() == n.shape.numel());
+        let out = if fits { f(&values) } else { Vec::new() };
+        if out.len() != shape.numel() { Self::Device } else { Self::kept(whole(&out)) }
+    }
+
+    fn through(op: &Op, input: &Arc<Node>, shape: Shape, dtype: DType) -> Self {
+        let mut seen = match (&input.state().origin, &input.payload) {
+            (Self::Seen(seen), _) => seen.clone(),
+            (Self::Host, _) if !matches!(dtype, DType::I32 | DType::U32) => return Self::Host,
+            (Self::Host, _) => Seen::of(input),
+            (Self::Device, Payload::Scalar(value)) => Seen::scalar(*value),
+            (Self::Device, _) => return Self::Device,
+        };
+        seen.push(op, input, shape, dtype);
+        if seen.steps.len() <= MAX_STEPS {
+            return Self::Seen(seen);
+        }
+        match seen.leaf.source {
+            Source::Kept(_) => seen.values().map_or(Self::Device, |values| Self::kept(HostData::F64(values))),
+            Source::Node(_) if !matches!(dtype, DType::I32 | DType::U32) => Self::Host,
+            Source::Node(_) => {
+                let mut near = Seen::of(input);
+                near.push(op, input, shape, dtype);
+                Self::Seen(near)
+            }
+        }
+    }
+}
+
+impl Seen {
+    fn of(node: &Arc<Node>) -> Self {
+        Self { leaf: Arc::new(Leaf { source: Source::Node(node.clone()), range: OnceLock::new() }), steps: Vec::new() }
+    }
+
+    fn scalar(value: f64) -> Self {
+        let leaf = Leaf { source: Source::Kept(HostData::F64(vec![value])), range: OnceLock::new() };
+        Self { leaf: Arc::new(leaf), steps: Vec::new() }
+    }
+
+    /// A node's values, if they can be had without waiting.
+    fn at_hand(node: &Arc<Node>) -> Option<Self> {
+        let seen = match (&node.state().origin, &node.payload) {
+            (Origin::Seen(seen), _) => seen.clone(),
+            (Origin::Host, _) => Self::of(node),
+            (Origin::Device, Payload::Scalar(value)) => Self::scalar(*value),
+            (Origin::Device, _) => return None,
+        };
+        (node.device.is_cpu() || matches!(seen.leaf.source, Source::Kept(_))).then_some(seen)
+    }
+
+    fn push(&mut self, op: &Op, input: &Node, shape: Shape, dtype: DType) {
+        if let Op::Cast = op {
+            return self.steps.push(Step::Cast { from: input.dtype, to: dtype });
+        }
+        let last = match self.steps.last() {
+            Some(Step::View(view)) => Some(*view),
+            _ => None,
+        };
+        let view = last.unwrap_or_else(|| View::contiguous(input.shape));
+        let moved = match op {
+            Op::Permute(order) => Some(view.permute(order)),
+            Op::Expand => Some(view.expand(shape)),
+            Op::Slice { start, step } => Some(view.slice(start, step, shape)),
+            Op::Pad { before } => Some(view.pad(before, shape)),
+            _ => view.reshape(shape),
+        };
+        match moved {
+            Some(view) if last.is_some() => {
+                self.steps.pop();
+                self.steps.push(Step::View(view));
+            }
+            Some(view) => self.steps.push(Step::View(view)),
+            None => self.steps.push(Step::View(View::contiguous(shape))),
+        }
+    }
+
+    /// The values in row-major order. Waits for the device where the leaf is in a GPU's memory.
+    fn values(&self) -> Result<Vec<f64>> {
+        let first = match self.steps.first() {
+            Some(Step::View(view)) => Some(view),
+            _ => None,
+        };
+        let mut values = self.leaf.with(|get, len| match first {
+            Some(view) => picked(view, get),
+            None => (0..len).map(get).collect(),
+        })?;
+        for step in &self.steps[usize::from(first.is_some())..] {
+            values = match step {
+                Step::View(view) => picked(view, &|i| values[i]),
+                Step::Cast { from, to } => values.into_iter().map(|v| cast(v, *from, *to)).collect(),
+            };
+        }
+        Ok(values)
+    }
+
+    /// Whether no value can lie outside `0..len`, seen by the range of what the host keeps.
+    fn surely_within(&self, len: f64) -> bool {
+        let Some((mut lo, mut hi)) = self.leaf.range() else { return false };
+        for step in &self.steps {
+            match step {
+                Step::View(view) if view.mask().is_some() => (lo, hi) = (lo.min(0.0), hi.max(0.0)),
+                Step::View(_) => {}
+                Step::Cast { to: DType::U8 | DType::Bool, .. } => return false,
+                Step::Cast { from, to } => (lo, hi) = (cast(lo, *from, *to), cast(hi, *from, *to)),
+            }
+        }
+        lo >= 0.0 && hi < len
+    }
+}
+
+impl Leaf {
+    /// Hands `f` the elements and their number.
+    fn with<R>(&self, f: impl FnOnce(&dyn Fn(usize) -> f64, usize) -> R) -> Result<R> {
+        let on_host = |data: &HostData, dtype: Option<DType>| {
+            let get: &dyn Fn(usize) -> f64 = match data {
+                // The CPU device holds the bits of a half in a word.
+                #[allow(clippy::cast_possible_truncation, reason = "the word holds 16 bits")]
+                HostData::U32(v) if dtype == Some(DType::F16) => &|i| f64::from(F16::from_bits(v[i] as u16).to_f32()),
+                HostData::U32(v) => &|i| f64::from(v[i]),
+                HostData::I32(v) => &|i| f64::from(v[i]),
+                HostData::U8(v) => &|i| f64::from(v[i]),
+                HostData::F16(v) => &|i| f64::from(F16::from_bits(v[i]).to_f32()),
+                HostData::F32(v) => &|i| f64::from(v[i]),
+                HostData::F64(v) => &|i| v[i],
+            };
+            f(get, data.len())
+        };
+        match &self.source {
+            Source::Kept(data) => Ok(on_host(data, None)),
+            Source::Node(node) => {
+                crate::eval::evaluate(std::slice::from_ref(node))?;
+                match crate::eval::memory_of(node)? {
+                    Storage::Cpu(buffer) => Ok(on_host(&buffer.read(), Some(node.dtype))),
+                    storage => Ok(on_host(&node.device.read(&storage, node.dtype, node.shape.numel())?, None)),
+                }
+            }
+        }
+    }
+
+    /// The smallest and the largest value, if the host keeps them and none is NaN.
+    fn range(&self) -> Option<(f64, f64)> {
+        let Source::Kept(_) = self.source else { return None };
+        let fold = |get: &dyn Fn(usize) -> f64, len| {
+            (0..len).map(get).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| {
+                if v.is_nan() {
+                    (f64::NAN, f64::NAN)
+                } else if lo.is_nan() {
+                    (lo, hi)
+                } else {
+                    (lo.min(v), hi.max(v))
+                }
+            })
+        };
+        let &(lo, hi) = match self.range.get() {
+            Some(range) => range,
+            None => {
+                let found = self.with(fold).ok()?;
+                self.range.get_or_init(|| found)
+            }
+        };
+        (lo <= hi).then_some((lo, hi))
+    }
+}
+
+/// The first host value of an index that is neither `but` nor in `0..len`, with its position. Values that a device computed
+/// pass, unless the CPU device has them at hand.
+pub(super) fn outside(index: &Arc<Node>, len: usize, but: Option<i32>) -> Result<Option<(usize, i64)>> {
+    let limit = len as f64;
+    let wrong = |v: f64| Some(v) != but.map(f64::from) && !(0.0..limit).contains(&v);
+    let found = |position: Option<usize>, get: &dyn Fn(usize) -> f64| {
+        #[allow(clippy::cast_possible_truncation, reason = "an integer of 32 bits")]
+        position.map(|p| (p, get(p) as i64))
+    };
+    let origin = index.state().origin.clone();
+    match origin {
+        Origin::Seen(seen) => {
+            if seen.surely_within(limit) {
+                return Ok(None);
+            }
+            let values = seen.values()?;
+            Ok(found(values.iter().position(|&v| wrong(v)), &|p| values[p]))
+        }
+        Origin::Device if !index.device.is_cpu() || !index.is_realised() => Ok(None),
+        _ => Seen::of(index).leaf.with(|get, n| found((0..n).find(|&i| wrong(get(i))), get)),
+    }
+}
+
+impl Origin {
+    /// Gives up the node that the values are read from, if nobody else holds it: for a drop without recursion.
+    pub fn into_node(self) -> Option<Arc<Node>> {
+        let Self::Seen(seen) = self else { return None };
+        match Arc::into_inner(seen.leaf)?.source {
+            Source::Node(node) => Some(node),
+            Source::Kept(_) => None,
+        }
+    }
+}
+
+/// What a view shows of a buffer, in row-major order; 0 where it is masked.
+fn picked(view: &View, get: &dyn Fn(usize) -> f64) -> Vec<f64> {
+    let shape = view.shape;
+    let mut coord = vec![0; shape.rank()];
+    let mut out = Vec::with_capacity(shape.numel());
+    for _ in 0..shape.numel() {
+        out.push(view.index(&coord).and_then(|i| usize::try_from(i).ok()).map_or(0.0, get));
+        for d in (0..coord.len()).rev() {
+            coord[d] += 1;
+            if coord[d] < shape[d] {
+                break;
+            }
+            coord[d] = 0;
+        }
+    }
+    out
+}
+
+/// As [`Tensor::cast`] converts, but that u32 and i32 keep a value which the other cannot hold: as an index it is wrong either way.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts truncate and saturate")]
+fn cast(v: f64, from: DType, to: DType) -> f64 {
+    match to {
+        DType::Bool => f64::from(u8::from(v != 0.0)),
+        DType::U8 if from.is_float() => f64::from(v as u8),
+        DType::U8 => f64::from(v as i64 as u8),
+        DType::U32 if from.is_float() => f64::from(v as u32),
+        DType::I32 if from.is_float() => f64::from(v as i32),
+        DType::U32 | DType::I32 | DType::F64 => v,
+        DType::F16 => f64::from(F16::from_f32(v as f32).to_f32()),
+        DType::F32 => f64::from(v as f32),
+    }
+}
+
+/// The arithmetic of indices that the host repeats.
+fn arithmetic(op: BinaryOp) -> Option<fn(f64, f64) -> f64> {
+    Some(match op {
+        BinaryOp::Add => |a, b| wrapped(a + b),
+        BinaryOp::Sub => |a, b| wrapped(a - b),
+        BinaryOp::Mul => |a, b| wrapped(a * b),
+        BinaryOp::Minimum => f64::min,
+        BinaryOp::Maximum => f64::max,
+        _ => return None,
+    })
+}
+
+/// An exact result, of less than 2^63, in 32 bits.
+#[allow(clippy::cast_possible_truncation, reason = "integers wrap around")]
+fn wrapped(v: f64) -> f64 {
+    f64::from(v as i64 as i32)
+}
+
+/// Row `row` of `[rows, d]`; out of range clamps.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped into range")]
+fn clamped(table: &[f64], row: f64, rows: usize, d: usize) -> impl Iterator<Item = f64> {
+    let row = (row.max(0.0) as usize).min(rows.saturating_sub(1));
+    (row * d..(row + 1) * d).map(|i| table[i])
+}
+
+/// Integers of 32 bits, compactly where they are i32.
+#[allow(clippy::cast_possible_truncation, reason = "checked")]
+fn whole(values: &[f64]) -> HostData {
+    if values.iter().all(|&v| f64::from(v as i32) == v) {
+        HostData::I32(values.iter().map(|&v| v as i32).collect())
+    } else {
+        HostData::F64(values.to_vec())
+    }
+}
