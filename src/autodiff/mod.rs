@@ -29,6 +29,10 @@ impl Clip {
     }
 }
 
+/// Why a plain tensor has no gradient.
+const NO_VARIABLE: &str = "it is not a variable; x.variable() leaves x as it is and returns the tensor to use in its place, in the \
+                           loss and here";
+
 /// Something that [`Gradients::get`] can look up: a [`Param`] or a variable [`Tensor`].
 pub trait Differentiable {
     #[doc(hidden)]
@@ -45,7 +49,14 @@ impl Differentiable for Param {
 impl Differentiable for Tensor {
     fn lookup(&self, gradients: &Gradients) -> Result<Tensor> {
         let node = self.node()?;
-        gradients.find(key(node), || format!("the tensor of shape {} has no gradient", node.shape))
+        gradients.find(key(node), || {
+            let why = match (node.requires_grad, node.op.is_source()) {
+                (true, true) => "the loss does not depend on it",
+                (true, false) => "it is the result of an op; ask wgrad::grad for the derivative by it",
+                (false, _) => NO_VARIABLE,
+            };
+            format!("the tensor of shape {} has no gradient: {why}", node.shape)
+        })
     }
 }
 
@@ -190,14 +201,13 @@ impl Tensor {
             });
         }
         let found = no_grad(|| propagate(self, cotangent, &[]))?;
-        let leaves = found.order.iter().filter(|n| n.op.is_source());
-        let by_key = leaves.filter_map(|n| Some((key(n), found.cotangents.get(&n.id)?.clone()))).collect();
-        Ok(Gradients { by_key, ..Gradients::default() })
+        Ok(Gradients { by_key: found.by_source(), ..Gradients::default() })
     }
 }
 
 /// The derivatives of `Σ output` with respect to `wrt`, as differentiable tensors: differentiate them again for second
-/// derivatives. Zero where the output does not depend on a tensor.
+/// derivatives. Zero where the output does not depend on a tensor. Each tensor is a variable, a parameter's, or what an op
+/// made of those.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, grad};
@@ -210,10 +220,24 @@ impl Tensor {
 /// ```
 ///
 /// # Errors
-/// The error that a tensor carries.
+/// The error that a tensor carries; a tensor of `wrt` that requires no gradient.
 pub fn grad(output: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
-    let found = with_grad_mode(true, || propagate(output, &output.ones_like(), &[]))?;
-    wrt.iter().map(|t| Ok(found.cotangents.get(&t.node()?.id).cloned().unwrap_or_else(|| t.zeros_like()))).collect()
+    for (i, t) in wrt.iter().enumerate() {
+        let node = t.node()?;
+        if !node.requires_grad {
+            return Err(Error::Gradient {
+                op: "grad",
+                reason: format!("tensor {i} of `wrt`, of shape {}, requires no gradient: {NO_VARIABLE}", node.shape),
+                help: "mark a tensor with variable(), or unfreeze the parameter, before the output is built from it".into(),
+            });
+        }
+    }
+    with_grad_mode(true, || {
+        let found = propagate(output, &output.ones_like(), &[])?;
+        let sources = found.by_source();
+        let of = |node: &Node| if node.op.is_source() { sources.get(&key(node)) } else { found.cotangents.get(&node.id) };
+        wrt.iter().map(|t| Ok(of(t.node()?).cloned().unwrap_or_else(|| t.zeros_like()))).collect()
+    })
 }
 
 /// `cotangent · ∂output/∂w` for each w of `wrt`; `None` where none flows. What lies above those is not looked at.
@@ -227,6 +251,19 @@ struct Propagated {
     /// Differentiable nodes, users before operands.
     order: Vec<Arc<Node>>,
     cotangents: HashMap<u64, Tensor>,
+}
+
+impl Propagated {
+    /// The cotangents of variables and parameters; those of one parameter's reads add up.
+    fn by_source(&self) -> HashMap<Key, Tensor> {
+        let mut by_key: HashMap<Key, Tensor> = HashMap::new();
+        for node in self.order.iter().filter(|n| n.op.is_source()) {
+            if let Some(ct) = self.cotangents.get(&node.id) {
+                by_key.entry(key(node)).and_modify(|sum| *sum = &*sum + ct).or_insert_with(|| ct.clone());
+            }
+        }
+        by_key
+    }
 }
 
 /// Cotangents of all differentiable nodes from `output` up to and with the nodes `ends` (by id), or the sources.

@@ -80,10 +80,11 @@ impl Module for Sequential {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let caller = Location::caller();
         x.check()?;
-        self.layers.iter().try_fold(x.clone(), |x, (name, layer)| {
+        let y = self.layers.iter().try_fold(x.clone(), |x, (name, layer)| {
             let y = layer.forward(&x).and_then(|y| y.check().map(|()| y));
             y.map_err(|error| error.in_layer(name).seen_from(caller))
-        })
+        });
+        y.map(Tensor::returned)
     }
 
     fn fields(&self, fields: &mut Fields) {

@@ -32,6 +32,7 @@ pub(super) fn address(module: &(impl Module + ?Sized)) -> usize {
 /// Checks a layer's output at the module's border, and reports it if a summary is being made.
 pub(super) fn observe(layer: &impl Module, kind: &'static str, output: Tensor) -> Result<Tensor> {
     output.check()?;
+    let output = output.returned();
     TRACE.with_borrow_mut(|trace| {
         if let Some(calls) = trace {
             calls.push(Call { address: address(layer), kind, output: output.shape()?, parameters: layer.parameters() });

@@ -78,7 +78,7 @@ impl Tensor {
         }
         let len = shape[axis];
         if len == 0 {
-            return Ok(vec![self.clone(); n]);
+            return Ok(vec![self.slice(axis as isize, 0, 0); n]);
         }
         let size = len.div_ceil(n);
         let sizes: Vec<usize> = (0..len.div_ceil(size)).map(|i| size.min(len - i * size)).collect();

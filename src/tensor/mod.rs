@@ -149,7 +149,8 @@ impl Tensor {
         Self::from_error(Error::Op(Box::new(OpError { kind, op, operands: listed, reason, help, at })))
     }
 
-    /// Runs a rule over the operands' nodes; its fault becomes an error that names the op and the operands.
+    /// Runs a rule over the operands' nodes; its fault becomes an error that names the op and the operands. Under `no_grad` a
+    /// rule may return an operand: its value, through which no gradient flows, is what the caller gets.
     pub(crate) fn guard(
         op: &'static str,
         operands: &[&Self],
@@ -169,7 +170,15 @@ impl Tensor {
             let reason = format!("the operands are on different devices, {} and {}", first.device, other.device);
             return Self::refuse(op, operands, at, Fault::new(OpErrorKind::Device, reason, "move one with to_device"));
         }
-        rule(&nodes).unwrap_or_else(|fault| Self::refuse(op, operands, at, fault))
+        match rule(&nodes) {
+            Ok(result) => result.returned(),
+            Err(fault) => Self::refuse(op, operands, at, fault),
+        }
+    }
+
+    /// What an op or a layer hands to its caller: under `no_grad` an operand that it passes on is detached.
+    pub(crate) fn returned(self) -> Self {
+        if grad_enabled() { self } else { self.detach() }
     }
 
     /// A 0-d value of this tensor's dtype and device, passed as data.

@@ -2,6 +2,7 @@
 //! name that `Device::named` takes; suffixes: `+clamped` opens it with WebGPU's default
 //! limits, `+hardware` chooses the kernels for hardware GPUs.
 
+mod columns;
 mod common;
 mod eval;
 mod extremes;
@@ -18,6 +19,7 @@ mod gradients;
 mod host_indices;
 mod kills;
 mod layers_image;
+mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]
 mod numerics;
 mod ops;
