@@ -403,7 +403,7 @@ impl Tensor {
     /// The error that the tensor carries; f64 on a device without it; whatever the devices report.
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         if self.device()? == *device {
-            return Ok(self.clone());
+            return Ok(self.clone().returned());
         }
         Self::from_host(self.to_host()?, self.dtype()?, self.shape()?, device)
     }
