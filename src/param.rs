@@ -241,7 +241,8 @@ impl Param {
         Self::set_all(&[(self, value)])
     }
 
-    /// Replaces several parameters' values now: all of them, or none if anything fails. All must be on one device.
+    /// Replaces several parameters' values now: all of them, or none if anything fails. Where they lie on several devices,
+    /// those of the first ones are taken back if a later one fails; only a device that is lost can prevent that.
     ///
     /// ```
     /// # use wgrad::{Device, Param, Tensor};
@@ -259,20 +260,42 @@ impl Param {
     pub fn set_all(values: &[(&Self, &Tensor)]) -> Result<()> {
         let mut assigned: Vec<(&Arc<Cell>, Arc<Node>, Arc<Node>)> = Vec::with_capacity(values.len());
         let outcome = values.iter().try_for_each(|(param, value)| {
-            if param.device() != values[0].0.device() {
-                let (first, other) = (values[0].0, param);
-                let reason = format!("{} is on {} and {} on {}", first.name(), first.device(), other.name(), other.device());
-                return Err(Error::argument("Param::set_all", reason, "set the parameters of one device at a time"));
-            }
             let before = param.cell().head();
             assigned.push((param.cell(), before, param.assign_node(value)?));
             Ok(())
         });
-        let roots: Vec<Arc<Node>> = assigned.iter().map(|a| a.2.clone()).collect();
-        let outcome = outcome.and_then(|()| crate::eval::evaluate(&roots));
+        // Per device its roots, and handles of the old values, which its evaluation keeps for the way back. What stays on one
+        // device needs no way back.
+        let mut devices: Vec<(&Device, Vec<Arc<Node>>)> = Vec::new();
+        for (cell, _, assign) in &assigned {
+            match devices.iter_mut().find(|(device, _)| *device == &cell.device) {
+                Some((_, roots)) => roots.push(assign.clone()),
+                None => devices.push((&cell.device, vec![assign.clone()])),
+            }
+        }
+        let last = devices.len().saturating_sub(1);
+        let mut old: Vec<(&Self, Tensor)> = Vec::new();
+        let outcome = outcome.and_then(|()| {
+            devices.iter().enumerate().try_for_each(|(n, (device, roots))| {
+                let here = values.iter().zip(&assigned).filter(|((param, _), _)| n < last && param.device() == *device);
+                let own: Vec<(&Self, Tensor)> = here.map(|((p, _), (_, b, _))| (*p, Tensor::from_node(b.clone()))).collect();
+                crate::eval::evaluate(roots)?;
+                old.extend(own);
+                Ok(())
+            })
+        });
         if outcome.is_err() {
             for (cell, before, assign) in assigned.iter().rev() {
                 cell.retract(assign, before);
+            }
+            // One device at a time: there is no way further back.
+            let mut left: Vec<(&Self, &Tensor)> = old.iter().map(|(param, value)| (*param, value)).collect();
+            while let Some(first) = left.first() {
+                let device = first.0.device().clone();
+                let (here, elsewhere): (Vec<_>, Vec<_>) = left.into_iter().partition(|(param, _)| *param.device() == device);
+                // The error of the way there is the one to report.
+                let _ = Self::set_all(&here);
+                left = elsewhere;
             }
         }
         outcome
