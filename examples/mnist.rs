@@ -188,8 +188,8 @@ fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
         init.generator.set_offset(checkpoint.note("generator offset")?);
         history = History::from_text(&checkpoint.note::<String>("history")?)?;
         (first_epoch, first_batch) = (checkpoint.note("epoch")?, checkpoint.note("batch")?);
-        loss = Meter::from_parts(checkpoint.note("loss sum")?, checkpoint.note("samples")?);
-        hits = Meter::from_parts(checkpoint.note("hits")?, checkpoint.note("samples")?);
+        loss = Meter::from_parts(checkpoint.note("loss sum")?, checkpoint.note("samples")?)?;
+        hits = Meter::from_parts(checkpoint.note("hits")?, checkpoint.note("samples")?)?;
         if first_epoch >= options.epochs {
             return Err(usage(format!("{} has {first_epoch} epochs already; use a larger --epochs", path.display())));
         }

@@ -165,6 +165,31 @@ impl HostData {
         self.len() == 0
     }
 
+    /// Whether these are elements of a dtype; truth values lie in `u32`.
+    pub(crate) fn is_of(&self, dtype: DType) -> bool {
+        matches!(
+            (self, dtype),
+            (Self::F32(_), DType::F32)
+                | (Self::F64(_), DType::F64)
+                | (Self::I32(_), DType::I32)
+                | (Self::U32(_), DType::U32 | DType::Bool)
+                | (Self::U8(_), DType::U8)
+                | (Self::F16(_), DType::F16)
+        )
+    }
+
+    /// The dtype that the elements are of, if they are no truth values.
+    pub(crate) fn kind(&self) -> DType {
+        match self {
+            Self::U8(_) => DType::U8,
+            Self::U32(_) => DType::U32,
+            Self::I32(_) => DType::I32,
+            Self::F16(_) => DType::F16,
+            Self::F32(_) => DType::F32,
+            Self::F64(_) => DType::F64,
+        }
+    }
+
     /// The elements' bytes, as a GPU stores them, without the padding to whole words.
     pub fn bytes(&self) -> &[u8] {
         match self {

@@ -14,7 +14,7 @@ impl StateDict {
     /// Writes a `.safetensors` file, whole or not at all.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written; a tensor's data do not fit its shape or dtype.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         atomic::write(path, &self.to_bytes()?)
@@ -34,6 +34,7 @@ impl StateDict {
     fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut views = Vec::with_capacity(self.tensors.len());
         for (name, tensor) in &self.tensors {
+            tensor.check("StateDict::save", name)?;
             let bytes = stored_bytes(tensor);
             views.push((name, stored_dtype(tensor.dtype), tensor.shape.dims().to_vec(), bytes));
         }

@@ -22,10 +22,12 @@ impl HostTensor {
     /// A tensor whose data fill its shape.
     ///
     /// # Errors
-    /// The number of elements differs from the shape's.
+    /// The number of elements differs from the shape's, or their type from `dtype`.
     pub fn new(dtype: DType, shape: Shape, data: HostData) -> Result<Self> {
         crate::dtype::check_len("HostTensor::new", data.len(), shape.numel(), &shape)?;
-        Ok(Self { dtype, shape, data })
+        let tensor = Self { dtype, shape, data };
+        tensor.check("HostTensor::new", "the tensor")?;
+        Ok(tensor)
     }
 
     /// A 0-d f64 tensor.
@@ -41,12 +43,20 @@ impl HostTensor {
         Tensor::from_host(self.data, self.dtype, self.shape, device)
     }
 
-    /// The same values in another floating-point type; other dtypes only convert to themselves.
+    /// The same values in another floating-point type; other dtypes only convert to themselves. `None` also if a finite value
+    /// would become infinite.
     pub(crate) fn to_dtype(&self, dtype: DType) -> Option<Self> {
         let data = match (self.dtype, dtype) {
             (a, b) if a == b => self.data.clone(),
             #[allow(clippy::cast_possible_truncation, reason = "rounding to single precision is what is asked for")]
-            (DType::F64, DType::F32) => HostData::F32(self.data.to_f64().iter().map(|&x| x as f32).collect()),
+            (DType::F64, DType::F32) => {
+                let narrow: Vec<f32> = self.data.to_f64().iter().map(|&x| x as f32).collect();
+                let wide = self.data.to_f64();
+                if narrow.iter().zip(wide).any(|(n, w)| n.is_infinite() && w.is_finite()) {
+                    return None;
+                }
+                HostData::F32(narrow)
+            }
             #[allow(clippy::cast_possible_truncation, reason = "every half-precision number is one of single precision")]
             (DType::F16, DType::F32) => HostData::F32(self.data.to_f64().iter().map(|&x| x as f32).collect()),
             (DType::U8, DType::U32) => self.data.clone().unpacked(),

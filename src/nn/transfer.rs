@@ -94,6 +94,7 @@ impl LoadOptions {
                 unused.remove(pattern.as_str());
                 continue;
             }
+            tensor.check("load_state_dict", name)?;
             let mut renamed = name.clone();
             if let Some((from, to, parts)) = self.rename.iter().find_map(|(f, t)| Some((f, t, captures(f, name)?))) {
                 unused.remove(from.as_str());

@@ -50,16 +50,7 @@ impl Tensor {
         let shape = shape.into_shape()?;
         check_len("from_host", data.len(), shape.numel(), &shape)?;
         need_dtype(dtype, device)?;
-        let fits = matches!(
-            (&data, dtype),
-            (HostData::F32(_), DType::F32)
-                | (HostData::F64(_), DType::F64)
-                | (HostData::I32(_), DType::I32)
-                | (HostData::U32(_), DType::U32 | DType::Bool)
-                | (HostData::U8(_), DType::U8)
-                | (HostData::F16(_), DType::F16)
-        );
-        if !fits {
+        if !data.is_of(dtype) {
             return Err(Error::argument("from_host", format!("the data is not {dtype}"), "give data of the tensor's dtype"));
         }
         let tensor = Self::source(Op::Data, shape, dtype, device, Payload::None);

@@ -48,7 +48,9 @@ impl History {
     /// Reads what [`History::to_text`] wrote.
     ///
     /// # Errors
-    /// A line has other than seven numbers.
+    /// A line has other than seven numbers; an epoch is 0 or does not come after the one before; an accuracy is neither in 0..=1
+    /// nor NaN, or a learning rate or duration not finite and at least 0. Losses may be any numbers, as those of a run that
+    /// diverges are.
     pub fn from_text(text: &str) -> Result<Self> {
         let parse = |line: &str| {
             let (epoch, rest) = line.split_once(' ')?;
@@ -57,7 +59,25 @@ impl History {
             Some(EpochRecord { epoch: epoch.parse().ok()?, train_loss, train_accuracy, test_loss, test_accuracy, lr, seconds })
         };
         let damaged = |line| Error::argument("history", format!("\"{line}\" is not an epoch's line"), "use another checkpoint");
-        let records = text.lines().map(|line| parse(line).ok_or_else(|| damaged(line))).collect::<Result<_>>()?;
+        let records = text.lines().map(|line| parse(line).ok_or_else(|| damaged(line))).collect::<Result<Vec<_>>>()?;
+        let mut last = 0;
+        for r in &records {
+            let share = |x: f64| x.is_nan() || (0.0..=1.0).contains(&x);
+            let amount = |x: f64| x.is_finite() && x >= 0.0;
+            let rows = [
+                ("train_accuracy", r.train_accuracy, share(r.train_accuracy), "in 0..=1, or NaN"),
+                ("test_accuracy", r.test_accuracy, share(r.test_accuracy), "in 0..=1, or NaN"),
+                ("lr", r.lr, amount(r.lr), "finite and at least 0"),
+                ("seconds", r.seconds, amount(r.seconds), "finite and at least 0"),
+            ];
+            let wrong = rows.into_iter().find(|row| !row.2).map(|(name, value, _, range)| (format!("{name} is {value}"), range));
+            let order = (r.epoch <= last).then(|| (format!("it comes after epoch {last}"), "above the one before, from 1"));
+            if let Some((what, range)) = order.or(wrong) {
+                let help = format!("use a checkpoint in which it is {range}");
+                return Err(Error::argument("history", format!("epoch {}: {what}", r.epoch), help));
+            }
+            last = r.epoch;
+        }
         Ok(Self { records })
     }
 

@@ -1,6 +1,6 @@
 //! Averages over steps that do not wait for the device.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tensor::{PendingValue, Tensor};
 use std::collections::VecDeque;
 
@@ -27,8 +27,15 @@ impl Meter {
     }
 
     /// A mean that continues from another's [`Meter::parts`].
-    pub fn from_parts(sum: f64, weight: f64) -> Self {
-        Self { sum, weight, ..Self::default() }
+    ///
+    /// # Errors
+    /// A weight that is not finite or below 0. The sum may be any number, as that of losses that diverge.
+    pub fn from_parts(sum: f64, weight: f64) -> Result<Self> {
+        if !(weight.is_finite() && weight >= 0.0) {
+            let help = "give what parts() gave: a finite weight, at least 0";
+            return Err(Error::argument("Meter::from_parts", format!("weight is {weight}"), help));
+        }
+        Ok(Self { sum, weight, ..Self::default() })
     }
 
     /// Adds a scalar; its weight is the number of samples it is the mean of. Computes nothing: push before or after the
@@ -49,8 +56,9 @@ impl Meter {
 
     /// Starts to fetch the value that was pushed last.
     fn fetch(&mut self) -> Result<()> {
-        if let Some((value, weight)) = self.fresh.take() {
-            self.coming.push_back((value.read_later()?, weight));
+        if let Some((value, weight)) = &self.fresh {
+            self.coming.push_back((value.read_later()?, *weight));
+            self.fresh = None;
         }
         Ok(())
     }

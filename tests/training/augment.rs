@@ -113,5 +113,5 @@ fn meters_average_what_they_are_given() {
     let weighted: f64 = (0..40).map(|i| f64::from(i * (1 + i % 2))).sum();
     close("mean", &[meter.mean().unwrap()], &[weighted / 60.0], 1e-6);
     let (sum, weight) = meter.parts().unwrap();
-    close("continued", &[Meter::from_parts(sum, weight).mean().unwrap()], &[weighted / 60.0], 1e-6);
+    close("continued", &[Meter::from_parts(sum, weight).unwrap().mean().unwrap()], &[weighted / 60.0], 1e-6);
 }
