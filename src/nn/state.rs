@@ -4,6 +4,7 @@ use super::fields::{Counter, Fields};
 use super::transfer::LoadOptions;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
+use crate::io::number::{self, Range};
 use crate::io::{HostTensor, StateDict};
 use crate::param::Param;
 use crate::shape::Shape;
@@ -60,32 +61,34 @@ pub(crate) struct Prepared<'f> {
     report: LoadReport,
 }
 
-impl Prepared<'_> {
-    /// Uploads everything, then assigns: all parameters change, or none does.
+impl<'f> Prepared<'f> {
+    /// Brings the values to their devices.
+    pub fn upload(self) -> Result<Uploaded<'f>> {
+        let Self { values, counts, report } = self;
+        let upload = |(param, value): (&'f Param, HostTensor)| Ok((param, value.into_tensor(param.device())?));
+        Ok(Uploaded { values: values.into_iter().map(upload).collect::<Result<_>>()?, counts, report })
+    }
+}
+
+/// The same, with the values on their devices.
+pub(crate) struct Uploaded<'f> {
+    values: Vec<(&'f Param, Tensor)>,
+    counts: Vec<(&'f Counter, u64)>,
+    report: LoadReport,
+}
+
+impl Uploaded<'_> {
+    /// Assigns: all parameters and counters change, or none does.
     pub fn commit(self) -> Result<LoadReport> {
-        let uploaded: Vec<(&Param, Tensor)> = self
-            .values
-            .into_iter()
-            .map(|(param, value)| Ok((param, Tensor::from_host(value.data, value.dtype, value.shape, param.device())?)))
-            .collect::<Result<_>>()?;
-        // A model may lie on several devices; what is on one is assigned at once.
-        let mut left: Vec<(&Param, &Tensor)> = uploaded.iter().map(|(param, value)| (*param, value)).collect();
-        while let Some(first) = left.first() {
-            let device = first.0.device().clone();
-            let (here, elsewhere): (Vec<_>, Vec<_>) = left.into_iter().partition(|(param, _)| *param.device() == device);
-            Param::set_all(&here)?;
-            left = elsewhere;
-        }
-        for (counter, count) in self.counts {
-            counter.set(count);
-        }
+        Param::set_all(&self.values.iter().map(|(param, value)| (*param, value)).collect::<Vec<_>>())?;
+        self.counts.into_iter().for_each(|(counter, count)| counter.set(count));
         Ok(self.report)
     }
 }
 
 /// Renames, checks everything, uploads everything, then assigns.
 pub(super) fn load(fields: &Fields, dict: &StateDict, options: &LoadOptions) -> Result<LoadReport> {
-    prepare(fields, dict, options)?.commit()
+    prepare(fields, dict, options)?.upload()?.commit()
 }
 
 /// Renames and checks everything; changes nothing.
@@ -134,7 +137,10 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
                 report.loaded.push(name.clone());
                 counts.push((counter, count));
             }
-            None => problems.push(format!("{name} is {} {} in the file and no whole number", tensor.dtype, tensor.shape)),
+            None => {
+                let (dtype, shape) = (tensor.dtype, tensor.shape);
+                problems.push(format!("{name} is {dtype} {shape} in the file and no whole number from 0 to 2^53"));
+            }
         }
     }
     if options.strict {
@@ -152,14 +158,17 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
 /// The number that a tensor of one element holds.
 fn count_in(tensor: &HostTensor) -> Option<u64> {
     let [value] = tensor.data.to_f64()[..] else { return None };
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and at least 0")]
-    (value >= 0.0 && value.fract() == 0.0).then_some(value as u64)
+    Range::Count.holds(value).then(|| number::count(value))
 }
 
 /// Says how a tensor differs from the parameter of its name.
 fn mismatch(name: &str, tensor: &HostTensor, param: &Param) -> String {
     let (file, own) = (tensor.shape, param.shape());
     let turned: Vec<usize> = file.iter().rev().copied().collect();
-    let hint = if file != own && turned == own.dims() { ": it is transposed" } else { "" };
+    let hint = match () {
+        () if file != own && turned == own.dims() => ": it is transposed",
+        () if file == own && tensor.dtype == DType::F64 && param.dtype() == DType::F32 => ": it holds numbers that f32 cannot",
+        () => "",
+    };
     format!("{name} is {} {file} in the file and {} {own} in the module{hint}", tensor.dtype, param.dtype())
 }

@@ -1,8 +1,9 @@
 //! AdaDelta.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Settings, decay, f32_of};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
+use crate::io::number::Range;
 
 /// Steps scaled by the ratio of two running root mean squares, of past steps and of gradients:
 /// ```text
@@ -71,8 +72,12 @@ impl Formula for AdaDeltaConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> Limits {
-        let positive = vec![("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay)];
-        Limits { positive, factors: vec![("rho", self.rho)] }
+    fn settings(&mut self) -> Settings<'_> {
+        vec![
+            ("lr", Range::AtLeastZero, &mut self.lr),
+            ("rho", Range::Factor, &mut self.rho),
+            ("eps", Range::AtLeastZero, &mut self.eps),
+            ("weight_decay", Range::AtLeastZero, &mut self.weight_decay),
+        ]
     }
 }

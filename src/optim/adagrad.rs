@@ -1,8 +1,9 @@
 //! AdaGrad.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Settings, decay, f32_of};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
+use crate::io::number::Range;
 
 /// Steps divided by the root of all squared gradients so far:
 /// ```text
@@ -76,14 +77,13 @@ impl Formula for AdaGradConfig {
         self.initial_accumulator_value
     }
 
-    fn limits(&self) -> Limits {
-        let positive = vec![
-            ("lr", self.lr),
-            ("lr_decay", self.lr_decay),
-            ("weight_decay", self.weight_decay),
-            ("initial_accumulator_value", self.initial_accumulator_value),
-            ("eps", self.eps),
-        ];
-        Limits { positive, factors: vec![] }
+    fn settings(&mut self) -> Settings<'_> {
+        vec![
+            ("lr", Range::AtLeastZero, &mut self.lr),
+            ("lr_decay", Range::AtLeastZero, &mut self.lr_decay),
+            ("weight_decay", Range::AtLeastZero, &mut self.weight_decay),
+            ("initial_accumulator_value", Range::AtLeastZero, &mut self.initial_accumulator_value),
+            ("eps", Range::AtLeastZero, &mut self.eps),
+        ]
     }
 }

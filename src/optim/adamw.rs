@@ -1,7 +1,7 @@
 //! AdamW.
 
 use super::adam::AdamConfig;
-use super::fused::{Formula, Fused, Limits};
+use super::fused::{Formula, Fused, Settings, of_adam};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -66,7 +66,7 @@ impl Formula for AdamWConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> Limits {
-        self.adam().limits()
+    fn settings(&mut self) -> Settings<'_> {
+        of_adam(&mut self.lr, &mut self.betas, &mut self.eps, &mut self.weight_decay)
     }
 }

@@ -18,6 +18,16 @@ use std::sync::{Arc, Mutex};
 /// Arenas, and each parameter's place: (arena, entry).
 type Adopted = (Vec<Arc<OptimStore>>, Vec<(usize, usize)>);
 
+/// Memory, and where it is to be copied to.
+type Copies = Vec<(Storage, Storage)>;
+
+/// A checkpoint's state on the device, to be copied into place by [`OptimCore::restore`].
+#[derive(Debug)]
+pub struct Staged {
+    copies: Copies,
+    steps: Vec<u64>,
+}
+
 /// The shared part of an optimizer: registered parameters, their state, and their step counts.
 #[derive(Debug)]
 pub struct OptimCore {
@@ -87,7 +97,7 @@ impl OptimCore {
         }
         let counts = Mutex::new(Counts { steps: vec![0; unique.len()], ..Counts::default() });
         let mut core = Self { device: device.clone(), rule, params: unique, stores: Vec::new(), places: Vec::new(), counts };
-        core.adopt()?;
+        core.adopt(Vec::new())?;
         Ok(core)
     }
 
@@ -204,8 +214,8 @@ impl OptimCore {
             counts.steps[i] += 1;
         }
         if let Some(after) = after {
+            counts.skipped = Some(after.clone());
             counts.coming.push_back(after.read_later()?);
-            counts.skipped = Some(after);
         }
         Ok(())
     }
@@ -256,28 +266,48 @@ impl OptimCore {
     /// Whatever the device reports.
     pub fn state(&self, i: usize, state: usize) -> Result<HostData> {
         let param = &self.params[i];
-        self.device.read(&self.state_storage(i, state)?, param.dtype(), param.shape().numel())
+        self.device.read(&self.state_storage(&self.stores, self.places[i], state)?, param.dtype(), param.shape().numel())
     }
 
-    /// Overwrites state arrays, each with its entry and its number, and the step counts of all entries, as a checkpoint says.
+    /// Makes ready what a checkpoint says: state arrays, each with its entry and its number, and the step counts of all entries.
+    /// Everything that can fail happens here, and nothing changes before [`OptimCore::restore`].
     ///
     /// # Errors
-    /// Another number or type of elements; whatever the device reports. Nothing has changed then.
-    pub fn restore(&mut self, states: Vec<(usize, usize, HostData)>, steps: &[u64]) -> Result<()> {
+    /// Another number or type of elements; whatever the device reports.
+    pub fn stage(&self, states: Vec<(usize, usize, HostData)>, steps: Vec<u64>) -> Result<Staged> {
         if steps.len() != self.params.len() {
             return Err(Error::internal(format!("{} step counts for {} parameters", steps.len(), self.params.len())));
         }
         lock(&self.counts).settle(0)?;
-        self.set_states(states)?;
-        lock(&self.counts).steps.copy_from_slice(steps);
+        Ok(Staged { copies: self.upload_states(states, &self.stores, &self.places)?, steps })
+    }
+
+    /// Overwrites state arrays and step counts with what was made ready.
+    ///
+    /// # Errors
+    /// The device was lost since.
+    pub fn restore(&mut self, staged: Staged) -> Result<()> {
+        staged.copies.iter().try_for_each(|(source, target)| self.device.copy(source, target))?;
+        lock(&self.counts).steps = staged.steps;
         Ok(())
     }
 
     /// Overwrites state arrays; uploads everything before the first one changes.
     ///
     /// # Errors
-    /// As [`OptimCore::restore`].
+    /// As [`OptimCore::stage`]; nothing has changed then.
     pub fn set_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
+        let copies = self.upload_states(states, &self.stores, &self.places)?;
+        copies.iter().try_for_each(|(source, target)| self.device.copy(source, target))
+    }
+
+    /// State arrays in memory of their own, each with where it is to be copied to.
+    fn upload_states(
+        &self,
+        states: Vec<(usize, usize, HostData)>,
+        stores: &[Arc<OptimStore>],
+        places: &[(usize, usize)],
+    ) -> Result<Copies> {
         let mut copies = Vec::with_capacity(states.len());
         for (i, state, data) in states {
             let param = &self.params[i];
@@ -288,14 +318,14 @@ impl OptimCore {
                     format!("state {state} of {} needs {numel} elements of {}, not {}", param.name(), param.dtype(), data.len());
                 return Err(Error::argument("set_state", reason, "load the state of the same model and optimizer"));
             }
-            copies.push((self.device.upload(data)?, self.state_storage(i, state)?));
+            copies.push((self.device.upload(data)?, self.state_storage(stores, places[i], state)?));
         }
-        copies.iter().try_for_each(|(source, target)| self.device.copy(source, target))
+        Ok(copies)
     }
 
-    fn state_storage(&self, i: usize, state: usize) -> Result<Storage> {
-        let (store, entry) = self.places[i];
-        let store = &self.stores[store];
+    fn state_storage(&self, stores: &[Arc<OptimStore>], place: (usize, usize), state: usize) -> Result<Storage> {
+        let (store, entry) = place;
+        let store = &stores[store];
         let missing = || Error::internal(format!("an optimizer has no state {state}"));
         if self.device.is_cpu() {
             return store.state.get(state * store.entries.len() + entry).cloned().ok_or_else(missing);
@@ -316,12 +346,12 @@ impl OptimCore {
         let states = self.states();
         let each = (0..self.params.len()).flat_map(|i| (0..states).map(move |s| (i, s)));
         let kept = each.map(|(i, s)| Ok((i, s, self.state(i, s)?))).collect::<Result<Vec<_>>>()?;
-        self.adopt()?;
-        self.set_states(kept)
+        self.adopt(kept)
     }
 
-    /// Makes the arenas and moves the parameters into them.
-    fn adopt(&mut self) -> Result<()> {
+    /// Makes the arenas with these states, 0 where none is given, and moves the parameters into them. After an error all is
+    /// where it was.
+    fn adopt(&mut self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
         // Assignments that still wait refer to the old memory's contents: run them first.
         let heads: Vec<Arc<Node>> = self.params.iter().map(|p| p.tensor().node().cloned()).collect::<Result<_>>()?;
         crate::eval::evaluate(&heads)?;
@@ -330,6 +360,12 @@ impl OptimCore {
             Backend::Cpu(_) => self.adopt_cpu()?,
             Backend::Gpu(gpu) => self.adopt_gpu(gpu)?,
         };
+        for (source, target) in self.upload_states(states, &stores, &places)? {
+            self.device.copy(&source, &target)?;
+        }
+        for entry in stores.iter().flat_map(|store| &store.entries) {
+            entry.cell.relocate(entry.parameter.clone());
+        }
         self.stores = stores;
         self.places = places;
         Ok(())
@@ -390,11 +426,6 @@ impl OptimCore {
                 offset += padded(i);
             }
             stores.push(Arc::new(self.store(entries, state, Some(parameters), Some(gradients))));
-        }
-        for store in &stores {
-            for entry in &store.entries {
-                entry.cell.relocate(entry.parameter.clone());
-            }
         }
         Ok((stores, places))
     }

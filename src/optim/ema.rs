@@ -1,7 +1,8 @@
 //! Running means of weights.
 
 use crate::error::{Error, Result};
-use crate::io::{HostTensor, StateDict};
+use crate::io::number::Range;
+use crate::io::{HostTensor, StateDict, StateReport};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use crate::tensor::node::no_grad;
@@ -36,27 +37,26 @@ impl Ema {
         Ok(Self { decay, params: params.to_vec(), averages, swapped: false })
     }
 
-    /// Moves the averages towards the parameters, in one submission. Call it after each of the optimizer's steps.
+    /// Moves the averages towards the parameters, in one submission. Call it after each of the optimizer's steps. Does not wait
+    /// for the device.
     ///
     /// # Errors
-    /// The averages are swapped in; evaluation errors.
+    /// The averages are swapped in; evaluation errors. No average has changed then.
     pub fn update(&mut self) -> Result<()> {
         if self.swapped {
             return Err(Error::argument("Ema::update", "the averages are swapped in", "swap them out before training goes on"));
         }
         no_grad(|| {
-            for (param, average) in self.params.iter().zip(&self.averages) {
-                let next = average.tensor() * self.decay + param.tensor().detach() * (1.0 - self.decay);
-                average.assign_with(&next, &next)?;
-            }
-            self.flush()
+            let mix = |(p, a): (&Param, &Param)| a.tensor() * self.decay + p.tensor().detach() * (1.0 - self.decay);
+            let next: Vec<Tensor> = self.params.iter().zip(&self.averages).map(mix).collect();
+            Param::set_all(&self.averages.iter().zip(&next).collect::<Vec<_>>())
         })
     }
 
     /// Exchanges parameters and averages: once to evaluate or save with the averages, once more to train on.
     ///
     /// # Errors
-    /// Evaluation errors.
+    /// Evaluation errors; nothing has changed places then.
     pub fn swap(&mut self) -> Result<()> {
         no_grad(|| {
             let old: Vec<Tensor> = self.params.iter().map(|p| p.tensor().detach()).collect();
@@ -78,10 +78,6 @@ impl Ema {
         self.averages.iter().map(Param::tensor).collect()
     }
 
-    fn flush(&self) -> Result<()> {
-        self.params.first().map_or(Ok(()), |p| p.device().flush())
-    }
-
     /// The averages and the decay in host memory. Waits for the device.
     ///
     /// # Errors
@@ -99,19 +95,21 @@ impl Ema {
         Ok(dict)
     }
 
-    /// Restores what [`Ema::state_dict`] gave.
+    /// Restores what [`Ema::state_dict`] gave, whole or not at all. The decay becomes the file's; the report says if it was
+    /// another one before.
     ///
     /// # Errors
-    /// The state is of other parameters; nothing has changed then.
-    pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
-        let bad = |reason| Error::argument("Ema::load_state_dict", reason, "load the averages of the same model");
-        let own = dict.under("ema.");
-        let decay = own.tensors.get("decay").and_then(|t| t.data.to_f64().first().copied());
-        let decay = decay.filter(|d| (0.0..1.0).contains(d)).ok_or_else(|| bad("there is no decay in 0..1".to_owned()))?;
-        if own.tensors.len() != self.averages.len() + 1 {
-            let reason = format!("the file holds {} averages, and there are {}", own.tensors.len() - 1, self.averages.len());
-            return Err(bad(reason));
+    /// The averages are swapped in; the state is of other parameters, or its decay is outside of 0..1; evaluation errors.
+    /// Nothing has changed then.
+    pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<StateReport> {
+        const LOAD: &str = "Ema::load_state_dict";
+        if self.swapped {
+            // Their cells hold the parameters' own values now, which training goes on with.
+            return Err(Error::argument(LOAD, "the averages are swapped in", "swap them out first"));
         }
+        let bad = |reason| Error::argument(LOAD, reason, "load the averages of the same model");
+        let own = dict.under("ema.");
+        let decay = own.number(LOAD, "decay", Range::Factor)?;
         let mut values = Vec::new();
         for (i, average) in self.averages.iter().enumerate() {
             let found = own.tensors.get(&i.to_string()).ok_or_else(|| bad(format!("average {i} is missing")))?;
@@ -119,10 +117,19 @@ impl Ema {
                 let (a, b) = (average.dtype(), average.shape());
                 return Err(bad(format!("average {i} is {} {}, not {a} {b}", found.dtype, found.shape)));
             }
-            values.push(Tensor::from_host(found.data.clone(), found.dtype, found.shape, average.device())?);
+            found.check(LOAD, &format!("average {i}"))?;
+            values.push(found);
         }
+        let known = |name: &str| name == "decay" || (0..values.len()).any(|i| i.to_string() == name);
+        if let Some(name) = own.unknown(known) {
+            return Err(bad(format!("the file holds ema.{name}, and there are {} averages", values.len())));
+        }
+        let upload = |(found, average): (&HostTensor, &Param)| found.clone().into_tensor(average.device());
+        let values = values.into_iter().zip(&self.averages).map(upload).collect::<Result<Vec<_>>>()?;
         Param::set_all(&self.averages.iter().zip(&values).collect::<Vec<_>>())?;
+        let mut report = StateReport::default();
+        report.note("ema.decay", self.decay, decay);
         self.decay = decay;
-        Ok(())
+        Ok(report)
     }
 }

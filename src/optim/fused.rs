@@ -1,12 +1,13 @@
 //! What all optimizers share: parameter groups, learning rates, state, and the fused step.
 
-use super::Optimizer;
 use super::core::OptimCore;
 use super::store::Coefficients;
+use super::{Optimizer, PreparedState, StateReport};
 use crate::autodiff::Gradients;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::op::{DecayMode, OptimRule};
+use crate::io::number::Range;
 use crate::io::{HostTensor, StateDict};
 use crate::param::Param;
 use std::collections::HashSet;
@@ -31,28 +32,31 @@ pub trait Formula: Clone + std::fmt::Debug {
     fn initial_state(&self) -> f64 {
         0.0
     }
-    /// The settings that have a range.
-    fn limits(&self) -> Limits;
+    /// All numbers among the settings, each by its name and with its range: what is checked, saved and loaded.
+    fn settings(&mut self) -> Settings<'_>;
     /// The rest of what may be wrong with the settings.
     fn validate(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Settings by name, to be checked against their range.
-pub struct Limits {
-    /// May not be negative.
-    pub positive: Vec<(&'static str, f64)>,
-    /// Must lie in `0..1`.
-    pub factors: Vec<(&'static str, f64)>,
-}
+/// Numbers among an optimizer's settings: the name, the range, the value.
+pub type Settings<'a> = Vec<(&'static str, Range, &'a mut f64)>;
 
-impl Limits {
-    /// Of an optimizer with Adam's settings.
-    pub(super) fn of_adam(lr: f64, betas: (f64, f64), eps: f64, weight_decay: f64) -> Self {
-        let positive = vec![("lr", lr), ("eps", eps), ("weight_decay", weight_decay)];
-        Self { positive, factors: vec![("beta1", betas.0), ("beta2", betas.1)] }
-    }
+/// Those of an optimizer with Adam's settings.
+pub(super) fn of_adam<'a>(
+    lr: &'a mut f64,
+    betas: &'a mut (f64, f64),
+    eps: &'a mut f64,
+    weight_decay: &'a mut f64,
+) -> Settings<'a> {
+    vec![
+        ("lr", Range::AtLeastZero, lr),
+        ("beta1", Range::Factor, &mut betas.0),
+        ("beta2", Range::Factor, &mut betas.1),
+        ("eps", Range::AtLeastZero, eps),
+        ("weight_decay", Range::AtLeastZero, weight_decay),
+    ]
 }
 
 /// What optimizers with two running means have in common; `decay` is (l2, shrink).
@@ -187,6 +191,22 @@ impl<C: Formula> Fused<C> {
         self.core.skipped()
     }
 
+    /// Whether a state of this optimizer has an entry of that name.
+    fn knows(&self, name: &str) -> bool {
+        let place = |text: &str| text.parse().ok().filter(|n: &usize| n.to_string() == text);
+        match name.split('.').collect::<Vec<_>>()[..] {
+            ["group", g, setting] => place(g).and_then(|g| self.configs.get(g)).is_some_and(|config| {
+                let mut config = config.clone();
+                flags(&config).iter().any(|f| f.0 == setting) || config.settings().iter().any(|s| s.0 == setting)
+            }),
+            [i, state] => {
+                let here = place(i).is_some_and(|i| i < self.core.params().len());
+                here && (state == "step" || self.state_names().contains(&state))
+            }
+            _ => false,
+        }
+    }
+
     /// The settings of each group.
     pub fn configs(&self) -> &[C] {
         &self.configs
@@ -206,23 +226,16 @@ impl<C: Formula> Fused<C> {
     }
 }
 
+const LOAD: &str = "load_state_dict";
+
 /// A checkpoint of another optimizer or model.
 fn mismatch(reason: String) -> Error {
-    Error::argument(
-        "load_state_dict",
-        reason,
-        "resume with the model, the optimizer and the groups that the checkpoint was made with",
-    )
+    Error::argument(LOAD, reason, "resume with the model, the optimizer and the groups that the checkpoint was made with")
 }
 
 fn check<C: Formula>(config: &C) -> Result<()> {
-    let Limits { positive, factors } = config.limits();
-    let wrong_sign = positive.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)).map(|bad| (bad, "finite and at least 0"));
-    let wrong_factor = factors.into_iter().find(|(_, v)| !(0.0..1.0).contains(v)).map(|bad| (bad, "in 0..1"));
-    match wrong_sign.or(wrong_factor) {
-        Some(((name, value), range)) => {
-            Err(Error::argument(C::NAME, format!("{name} is {value}"), format!("use a value {range}")))
-        }
+    match config.clone().settings().into_iter().find(|(_, range, value)| !range.holds(**value)) {
+        Some((name, range, value)) => Err(Error::argument(C::NAME, format!("{name} is {value}"), format!("use a value {range}"))),
         None => config.validate(),
     }
 }
@@ -273,62 +286,106 @@ impl<C: Formula> Optimizer for Fused<C> {
             dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.core.steps(i)? as f64));
         }
         for (g, config) in self.configs.iter().enumerate() {
-            dict.insert(format!("{}.group.{g}.lr", C::NAME), HostTensor::scalar(*config.clone().lr()));
+            for (name, _, value) in config.clone().settings() {
+                dict.insert(format!("{}.group.{g}.{name}", C::NAME), HostTensor::scalar(*value));
+            }
+            for (name, value) in flags(config) {
+                dict.insert(format!("{}.group.{g}.{name}", C::NAME), HostTensor::scalar(f64::from(u8::from(value))));
+            }
         }
         Ok(dict)
     }
 
-    fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
+    fn prepare_state_dict(&mut self, dict: &StateDict) -> Result<PreparedState<'_>> {
         let own = dict.under(&format!("{}.", C::NAME));
-        let mut lrs = Vec::with_capacity(self.configs.len());
-        for g in 0..self.configs.len() {
-            let Some(lr) = own.tensors.get(&format!("group.{g}.lr")).and_then(|t| t.data.to_f64().first().copied()) else {
-                let kinds: HashSet<&str> = dict.tensors.keys().filter_map(|k| k.split('.').next()).collect();
-                return Err(mismatch(format!(
-                    "the state of {} group {g} is missing; the file holds state of {kinds:?}",
-                    C::NAME
-                )));
-            };
-            lrs.push(lr);
+        if own.tensors.is_empty() {
+            let kinds: HashSet<&str> = dict.tensors.keys().filter_map(|k| k.split('.').next()).collect();
+            return Err(mismatch(format!("there is no state of {}; the file holds state of {kinds:?}", C::NAME)));
         }
-        let found = own.tensors.keys().filter(|k| k.ends_with(".step")).count();
-        if found != self.core.params().len() {
-            return Err(mismatch(format!("the file holds {found} parameters and the optimizer {}", self.core.params().len())));
-        }
-        // Everything is checked before the first state changes.
-        let mut restored = Vec::new();
+        let mut report = StateReport::default();
+        let configs: Vec<C> =
+            self.configs.iter().enumerate().map(|(g, c)| config_in(&own, g, c, &mut report)).collect::<Result<_>>()?;
+        let (mut states, mut steps) = (Vec::new(), Vec::new());
         for (i, param) in self.core.params().iter().enumerate() {
-            let entry =
-                |name: &str| own.tensors.get(&format!("{i}.{name}")).ok_or_else(|| mismatch(format!("{i}.{name} is missing")));
-            let steps = entry("step")?.data.to_f64().first().copied().unwrap_or(0.0);
-            let mut states = Vec::new();
-            for &name in self.state_names() {
-                let tensor = entry(name)?;
-                if tensor.shape != param.shape() || tensor.dtype != param.dtype() {
-                    let reason = format!(
-                        "{i}.{name} is {} {}, and parameter {} is {} {}",
-                        tensor.dtype,
-                        tensor.shape,
-                        param.name(),
-                        param.dtype(),
-                        param.shape()
-                    );
-                    return Err(mismatch(reason));
-                }
-                states.push(tensor.data.clone());
+            steps.push(own.count(LOAD, &format!("{i}.step"))?);
+            for (s, name) in self.state_names().iter().enumerate() {
+                states.push((i, s, state_in(&own, &format!("{i}.{name}"), name, param)?));
             }
-            restored.push((steps, states));
         }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers; the cast saturates")]
-        let steps: Vec<u64> = restored.iter().map(|(steps, _)| *steps as u64).collect();
-        let each = restored.into_iter().enumerate();
-        let states = each.flat_map(|(i, (_, states))| states.into_iter().enumerate().map(move |(s, data)| (i, s, data)));
-        self.core.restore(states.collect(), &steps)?;
-        for (config, lr) in self.configs.iter_mut().zip(lrs) {
-            *config.lr() = lr;
+        let known = |name: &str| self.knows(name);
+        if let Some(name) = own.unknown(known) {
+            let (params, groups) = (self.core.params().len(), self.configs.len());
+            let reason =
+                format!("the file holds {}.{name}, and the optimizer has {params} parameters in {groups} groups", C::NAME);
+            return Err(mismatch(format!("{reason} with state {:?}", self.state_names())));
         }
-        Ok(())
+        let staged = self.core.stage(states, steps)?;
+        Ok(PreparedState::new(report, move || {
+            self.core.restore(staged)?;
+            self.configs = configs;
+            Ok(())
+        }))
     }
+}
+
+/// The settings of a group as a file has them. Files of earlier versions have the learning rate alone.
+fn config_in<C: Formula>(own: &StateDict, g: usize, running: &C, report: &mut StateReport) -> Result<C> {
+    let mut config = running.clone();
+    for (name, range, value) in config.settings() {
+        let key = format!("group.{g}.{name}");
+        if name != "lr" && !own.tensors.contains_key(&key) {
+            report.kept.push(key);
+            continue;
+        }
+        let found = own.number(LOAD, &key, range)?;
+        report.note(&key, *value, found);
+        *value = found;
+    }
+    for (name, here) in flags(running) {
+        let key = format!("group.{g}.{name}");
+        if own.tensors.contains_key(&key) && (own.number(LOAD, &key, Range::Flag)? != 0.0) != here {
+            return Err(mismatch(format!("{key} is {} in the file and {here} in the optimizer", !here)));
+        }
+    }
+    check(&config)?;
+    if config.rule() != running.rule() {
+        let reason = format!("group {g} of the file is {:?} and of the optimizer {:?}", config.rule(), running.rule());
+        return Err(mismatch(reason));
+    }
+    Ok(config)
+}
+
+/// A state array of a file, if it fits its parameter. A moment that is not finite stops its weight for good, and one of squares
+/// that is negative makes it NaN.
+fn state_in(own: &StateDict, key: &str, name: &str, param: &Param) -> Result<HostData> {
+    let tensor = own.tensors.get(key).ok_or_else(|| mismatch(format!("{key} is missing")))?;
+    if tensor.shape != param.shape() || tensor.dtype != param.dtype() {
+        let (dtype, shape) = (tensor.dtype, tensor.shape);
+        let (name, own_dtype, own_shape) = (param.name(), param.dtype(), param.shape());
+        return Err(mismatch(format!("{key} is {dtype} {shape}, and parameter {name} is {own_dtype} {own_shape}")));
+    }
+    tensor.check(LOAD, key)?;
+    let signed = ["momentum_buffer", "exp_avg", "grad_avg"].contains(&name);
+    let range = if signed { Range::Finite } else { Range::AtLeastZero };
+    match tensor.first_outside(range) {
+        None => Ok(tensor.data.clone()),
+        Some((at, value)) => {
+            let help = format!("load a state in which it is {range}, such as an earlier one of the run");
+            Err(Error::argument(LOAD, format!("element {at} of {key} is {value}"), help))
+        }
+    }
+}
+
+/// Settings that a running optimizer cannot change: kernels and state are made for them.
+fn flags<C: Formula>(config: &C) -> Vec<(&'static str, bool)> {
+    let own = match config.rule() {
+        OptimRule::Sgd { nesterov, .. } => Some(("nesterov", nesterov)),
+        OptimRule::Adam { amsgrad } => Some(("amsgrad", amsgrad)),
+        OptimRule::RmsProp { centered, .. } => Some(("centered", centered)),
+        _ => None,
+    };
+    let decoupled = config.decay_mode() == DecayMode::Decoupled;
+    [("maximize", config.maximize()), ("decoupled", decoupled)].into_iter().chain(own).collect()
 }
 
 /// `1 - lr · decay` if decay is decoupled; the decay to add to the gradient otherwise: the pair (l2, shrink).

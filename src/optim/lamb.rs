@@ -1,6 +1,6 @@
 //! LAMB.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
+use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
 
@@ -69,7 +69,7 @@ impl Formula for LambConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> Limits {
-        Limits::of_adam(self.lr, self.betas, self.eps, self.weight_decay)
+    fn settings(&mut self) -> Settings<'_> {
+        of_adam(&mut self.lr, &mut self.betas, &mut self.eps, &mut self.weight_decay)
     }
 }

@@ -1,8 +1,9 @@
 //! Lion.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
+use super::fused::{Formula, Fused, Settings, decay, f32_of, moments};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
+use crate::io::number::Range;
 
 /// Steps of one size, by the sign of a mean of momentum and gradient; the weights decay by themselves:
 /// ```text
@@ -57,8 +58,12 @@ impl Formula for LionConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> Limits {
-        let positive = vec![("lr", self.lr), ("weight_decay", self.weight_decay)];
-        Limits { positive, factors: vec![("beta1", self.betas.0), ("beta2", self.betas.1)] }
+    fn settings(&mut self) -> Settings<'_> {
+        vec![
+            ("lr", Range::AtLeastZero, &mut self.lr),
+            ("beta1", Range::Factor, &mut self.betas.0),
+            ("beta2", Range::Factor, &mut self.betas.1),
+            ("weight_decay", Range::AtLeastZero, &mut self.weight_decay),
+        ]
     }
 }

@@ -1,8 +1,9 @@
 //! NAdam.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of, moments};
+use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
+use crate::io::number::Range;
 
 /// [`Adam`](super::Adam) with Nesterov's look-ahead, whose momentum warms up:
 /// ```text
@@ -89,9 +90,9 @@ impl Formula for NAdamConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> Limits {
-        let mut limits = Limits::of_adam(self.lr, self.betas, self.eps, self.weight_decay);
-        limits.positive.push(("momentum_decay", self.momentum_decay));
-        limits
+    fn settings(&mut self) -> Settings<'_> {
+        let mut settings = of_adam(&mut self.lr, &mut self.betas, &mut self.eps, &mut self.weight_decay);
+        settings.push(("momentum_decay", Range::AtLeastZero, &mut self.momentum_decay));
+        settings
     }
 }

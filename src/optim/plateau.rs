@@ -1,6 +1,7 @@
 //! A learning rate that falls when progress stops.
 
 use crate::error::{Error, Result};
+use crate::io::number::{Range, place};
 use crate::io::{HostTensor, StateDict};
 
 /// What counts as better.
@@ -159,16 +160,16 @@ impl ReduceOnPlateau {
     /// # Errors
     /// An entry is missing or out of range; nothing has changed then.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
-        let entry = |name: &str| {
-            let value = dict.tensors.get(name).and_then(|t| t.data.to_f64().first().copied());
-            let valid = value.filter(|v| name == NAMES[1] || (v.is_finite() && *v >= 0.0));
-            let help = "load the state of a ReduceOnPlateau";
-            valid.ok_or_else(|| Error::argument("load_state_dict", format!("{name} is missing or out of range"), help))
-        };
-        let [lr, best, bad, cooling] = [entry(NAMES[0])?, entry(NAMES[1])?, entry(NAMES[2])?, entry(NAMES[3])?];
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, at least 0; the cast saturates")]
-        let counts = (bad as usize, cooling as usize);
-        (self.lr, self.best, self.bad, self.cooling) = (lr, best, counts.0, counts.1);
+        const LOAD: &str = "ReduceOnPlateau::load_state_dict";
+        let lr = dict.number(LOAD, NAMES[0], Range::AtLeastZero)?;
+        // Infinite before the first epoch that brings progress.
+        let best = dict.number(LOAD, NAMES[1], Range::Number)?;
+        if best == -self.config.mode.worst() {
+            let help = "load the state of a ReduceOnPlateau with the same mode";
+            return Err(Error::argument(LOAD, format!("{} is {best}, which nothing is better than", NAMES[1]), help));
+        }
+        let (bad, cooling) = (place(dict.count(LOAD, NAMES[2])?), place(dict.count(LOAD, NAMES[3])?));
+        (self.lr, self.best, self.bad, self.cooling) = (lr, best, bad, cooling);
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! RMSprop.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Settings, decay, f32_of};
 use super::store::Coefficients;
 use crate::graph::op::{DecayMode, OptimRule};
+use crate::io::number::Range;
 
 /// Steps divided by a running root mean square of the gradients, centred and with momentum if asked for:
 /// ```text
@@ -86,8 +87,13 @@ impl Formula for RmsPropConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> Limits {
-        let positive = vec![("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay), ("momentum", self.momentum)];
-        Limits { positive, factors: vec![("alpha", self.alpha)] }
+    fn settings(&mut self) -> Settings<'_> {
+        vec![
+            ("lr", Range::AtLeastZero, &mut self.lr),
+            ("alpha", Range::Factor, &mut self.alpha),
+            ("eps", Range::AtLeastZero, &mut self.eps),
+            ("weight_decay", Range::AtLeastZero, &mut self.weight_decay),
+            ("momentum", Range::AtLeastZero, &mut self.momentum),
+        ]
     }
 }

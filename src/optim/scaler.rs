@@ -4,6 +4,7 @@ use crate::autodiff::Gradients;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::io::number::Range;
 use crate::io::{HostTensor, StateDict};
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -150,16 +151,16 @@ impl LossScaler {
     /// # Errors
     /// An entry is missing or out of range; nothing has changed then.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
-        let entry = |name: &str, least: f64| {
-            let value = dict.tensors.get(name).and_then(|t| t.data.to_f64().first().copied());
-            let valid = value.filter(|v| (least..=f64::from(f32::MAX)).contains(v));
-            let help = "load the state of a LossScaler";
-            valid.ok_or_else(|| Error::argument("load_state_dict", format!("{name} is missing or out of range"), help))
-        };
-        let (scale, good) = (entry("scaler.scale", f64::from(f32::MIN_POSITIVE))?, entry("scaler.good", 0.0)?);
+        const LOAD: &str = "LossScaler::load_state_dict";
+        let scale = dict.number(LOAD, "scaler.scale", Range::AboveZero)?;
+        let good = dict.number(LOAD, "scaler.good", Range::Count)?;
+        let own = |name: &str| !name.starts_with("scaler.") || ["scaler.scale", "scaler.good"].contains(&name);
+        if let Some(name) = dict.unknown(own) {
+            return Err(Error::argument(LOAD, format!("{name} is unknown"), "load the state of a LossScaler"));
+        }
         let device = self.scale.device();
-        self.scale.set(&Tensor::full_of((), scale, DType::F32, device)?)?;
-        self.good.set(&Tensor::full_of((), good, DType::F32, device)?)?;
+        let cell = |value| Tensor::full_of((), value, DType::F32, device);
+        Param::set_all(&[(&self.scale, &cell(scale)?), (&self.good, &cell(good)?)])?;
         self.finite = None;
         Ok(())
     }

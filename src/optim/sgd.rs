@@ -1,9 +1,10 @@
 //! Stochastic gradient descent.
 
-use super::fused::{Formula, Fused, Limits, decay, f32_of};
+use super::fused::{Formula, Fused, Settings, decay, f32_of};
 use super::store::Coefficients;
 use crate::error::{Error, Result};
 use crate::graph::op::{DecayMode, OptimRule};
+use crate::io::number::Range;
 
 /// Stochastic gradient descent, with momentum and Nesterov's look-ahead if asked for:
 /// ```text
@@ -79,15 +80,16 @@ impl Formula for SgdConfig {
         &mut self.lr
     }
 
-    fn limits(&self) -> Limits {
-        let positive = vec![("lr", self.lr), ("momentum", self.momentum), ("weight_decay", self.weight_decay)];
-        Limits { positive, factors: vec![] }
+    fn settings(&mut self) -> Settings<'_> {
+        vec![
+            ("lr", Range::AtLeastZero, &mut self.lr),
+            ("momentum", Range::AtLeastZero, &mut self.momentum),
+            ("dampening", Range::Finite, &mut self.dampening),
+            ("weight_decay", Range::AtLeastZero, &mut self.weight_decay),
+        ]
     }
 
     fn validate(&self) -> Result<()> {
-        if !self.dampening.is_finite() {
-            return Err(Error::argument("sgd", format!("dampening is {}", self.dampening), "use a finite value"));
-        }
         if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
             return Err(Error::argument("sgd", "nesterov needs momentum and no dampening", "set momentum to 0.9, say"));
         }

@@ -1,7 +1,7 @@
 //! Everything that a run needs to continue as if it had not stopped.
 
 use crate::error::{Error, Result};
-use crate::io::StateDict;
+use crate::io::{StateDict, StateReport};
 use crate::nn::{LoadOptions, Module};
 use crate::optim::Optimizer;
 use std::fmt::Display;
@@ -108,16 +108,20 @@ impl Checkpoint {
         Ok(Self { dict })
     }
 
-    /// Puts a model and its optimizer into the checkpoint's state.
+    /// Puts a model and its optimizer into the checkpoint's state: both, or neither. The report says which of the optimizer's
+    /// settings were other ones before (see [`Optimizer::load_state_dict`]).
     ///
     /// # Errors
-    /// The checkpoint belongs to another model or optimizer; neither has changed then.
-    pub fn restore(&self, model: &dyn Module, optimizer: &mut dyn Optimizer) -> Result<()> {
-        // Both are checked before either changes.
+    /// The checkpoint belongs to another model or optimizer, or a number in it is outside of its range; the device is out of
+    /// memory. Neither has changed then. If the device is lost on the way, there is nothing left on it to be whole.
+    pub fn restore(&self, model: &dyn Module, optimizer: &mut dyn Optimizer) -> Result<StateReport> {
+        // Everything is checked and on the device before anything changes; then the model changes whole or not at all, and
+        // copies within the device, which need no memory, do the rest.
         let (fields, own) = (model.collect(), self.dict.under(MODEL));
-        let prepared = crate::nn::state::prepare(&fields, &own, &LoadOptions::strict())?;
-        optimizer.load_state_dict(&self.dict.under(OPTIMIZER))?;
-        prepared.commit().map(|_| ())
+        let weights = crate::nn::state::prepare(&fields, &own, &LoadOptions::strict())?.upload()?;
+        let state = optimizer.prepare_state_dict(&self.dict.under(OPTIMIZER))?;
+        weights.commit()?;
+        state.commit()
     }
 }
 

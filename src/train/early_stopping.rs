@@ -1,6 +1,7 @@
 //! When to stop, and the best weights so far.
 
 use crate::error::{Error, Result};
+use crate::io::number::{Range, place};
 use crate::io::{HostTensor, StateDict};
 use crate::nn::Module;
 use crate::optim::{PlateauMode, Threshold};
@@ -103,25 +104,27 @@ impl EarlyStopping {
     /// # Errors
     /// An entry is missing or out of range; nothing has changed then.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
-        let bad = |name: &str| {
-            let help = "load the state of an EarlyStopping";
-            Error::argument("EarlyStopping::load_state_dict", format!("stopping.{name} is missing or out of range"), help)
-        };
-        let entry = |name: &str| {
-            let tensor = dict.tensors.get(&format!("stopping.{name}"));
-            tensor.and_then(|t| t.data.to_f64().first().copied()).ok_or_else(|| bad(name))
-        };
-        let (best, best_epoch, epoch) = (entry("best")?, entry("best_epoch")?, entry("epoch")?);
-        if !(0.0..=epoch).contains(&best_epoch) || !epoch.is_finite() {
-            return Err(bad("best_epoch"));
+        const LOAD: &str = "EarlyStopping::load_state_dict";
+        let bad = |reason: String| Error::argument(LOAD, reason, "load the state of an EarlyStopping with the same mode");
+        let epoch = place(dict.count(LOAD, "stopping.epoch")?);
+        let best_epoch = place(dict.count(LOAD, "stopping.best_epoch")?);
+        if best_epoch > epoch {
+            return Err(bad(format!("stopping.best_epoch is {best_epoch}, after the last epoch, {epoch}")));
+        }
+        // Before the first progress the best is worse than any number.
+        let best = dict.number(LOAD, "stopping.best", Range::Number)?;
+        if (best_epoch == 0) != (best == self.config.mode.worst()) || best == -self.config.mode.worst() {
+            return Err(bad(format!("stopping.best is {best}, and the best epoch {best_epoch}")));
         }
         let weights = dict.under("stopping.weights.");
-        if (best_epoch > 0.0) == weights.tensors.is_empty() {
-            return Err(bad("weights"));
+        if (best_epoch > 0) == weights.tensors.is_empty() {
+            let reason = format!("there are {} stopping.weights, and the best epoch is {best_epoch}", weights.tensors.len());
+            return Err(bad(reason));
         }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, at least 0; the cast saturates")]
-        let counts = (best_epoch as usize, epoch as usize);
-        (self.best, self.best_epoch, self.epoch) = (best, counts.0, counts.1);
+        for (name, tensor) in &weights.tensors {
+            tensor.check(LOAD, &format!("stopping.weights.{name}"))?;
+        }
+        (self.best, self.best_epoch, self.epoch) = (best, best_epoch, epoch);
         self.weights = (!weights.tensors.is_empty()).then_some(weights);
         Ok(())
     }

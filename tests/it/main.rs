@@ -34,6 +34,8 @@ mod refusals_shape;
 mod samples;
 mod shaders;
 mod sizes;
+mod state;
+mod state_numbers;
 mod steady;
 mod storage;
 mod table;

@@ -1,0 +1,349 @@
+//! Whole or not at all: a run is loaded part by part, and whatever is wrong with one part leaves that part, and what is loaded
+//! with it, as it was, to the bit.
+
+use crate::common::device;
+use wgrad::io::{HostTensor, StateDict};
+use wgrad::nn::loss::{Reduction, mse};
+use wgrad::nn::transfer::{self, LoadOptions, UnfreezeSchedule};
+use wgrad::nn::{BatchNorm1d, Init, Linear, Module, Relu, Sequential};
+use wgrad::optim::{
+    AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Adamax, AdamaxConfig, Ema, Lamb,
+    LambConfig, Lion, LionConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, RmsProp, RmsPropConfig, Sgd, SgdConfig,
+};
+use wgrad::train::Checkpoint;
+use wgrad::{DType, Device, DeviceOptions, HostData, Param, Result, Shape, Tensor};
+
+pub type Make = fn(&[Param]) -> Result<Box<dyn Optimizer>>;
+
+macro_rules! make {
+    ($name:ident, $config:ident { $($field:ident: $value:expr),* }) => {
+        |p| Ok(Box::new($name::new(p, $config { $($field: $value,)* ..$config::default() })?))
+    };
+}
+
+/// Every optimizer, with all the state that it can have.
+pub const OPTIMIZERS: [(&str, Make); 11] = [
+    ("sgd", make!(Sgd, SgdConfig { momentum: 0.9 })),
+    ("adam", make!(Adam, AdamConfig { amsgrad: true })),
+    ("adamw", make!(AdamW, AdamWConfig { lr: 0.01 })),
+    ("rmsprop", make!(RmsProp, RmsPropConfig { centered: true, momentum: 0.5 })),
+    ("adagrad", make!(AdaGrad, AdaGradConfig { lr_decay: 0.1 })),
+    ("nadam", make!(NAdam, NAdamConfig { lr: 0.01 })),
+    ("radam", make!(RAdam, RAdamConfig { lr: 0.01 })),
+    ("adamax", make!(Adamax, AdamaxConfig { lr: 0.01 })),
+    ("adadelta", make!(AdaDelta, AdaDeltaConfig { rho: 0.8 })),
+    ("lion", make!(Lion, LionConfig { lr: 0.01 })),
+    ("lamb", make!(Lamb, LambConfig { lr: 0.01 })),
+];
+
+/// A model and what trains it.
+pub struct Run {
+    pub model: Sequential,
+    pub optimizer: Box<dyn Optimizer>,
+    pub ema: Ema,
+}
+
+impl Run {
+    pub fn new(seed: u64, make: Make, steps: usize) -> Self {
+        let init = Init::new(device(), seed);
+        let model = Sequential::new()
+            .push_named("fc1", Linear::new(3, 4, &init).unwrap())
+            .push_named("bn", BatchNorm1d::new(4, &init).unwrap())
+            .push_named("relu", Relu)
+            .push_named("fc2", Linear::new(4, 2, &init).unwrap());
+        let params = model.parameters();
+        let (optimizer, ema) = (make(&params).unwrap(), Ema::new(&params, 0.9).unwrap());
+        let mut run = Self { model, optimizer, ema };
+        (0..steps).for_each(|_| run.step().unwrap());
+        run
+    }
+
+    pub fn step(&mut self) -> Result<()> {
+        let x: Vec<f32> = (0..15).map(|i| (i * 7 % 11) as f32 * 0.2 - 1.0).collect();
+        let x = Tensor::from_slice(&x, [5, 3], device())?;
+        let loss = mse(&self.model.forward(&x)?, &Tensor::ones([5, 2], device())?, Reduction::Mean)?;
+        self.optimizer.step(loss.backward()?)?;
+        self.ema.update()
+    }
+
+    /// Everything that a failure must not change.
+    pub fn all(&self) -> [StateDict; 3] {
+        [self.model.state_dict().unwrap(), self.optimizer.state_dict().unwrap(), self.ema.state_dict().unwrap()]
+    }
+}
+
+/// A scalar of `param`'s that no device can evaluate: its sum runs over more elements than kernels count.
+fn impossible(param: &Param) -> Tensor {
+    let n = param.shape().numel();
+    param.tensor().reshape([1, n]).expand([1usize << 34, n]).sum((), false)
+}
+
+type Edit = Box<dyn Fn(&mut StateDict)>;
+
+fn remove(name: &'static str) -> Edit {
+    Box::new(move |d| drop(d.tensors.remove(name).unwrap_or_else(|| panic!("no {name} in {:?}", d.tensors.keys()))))
+}
+
+fn put(name: &'static str, tensor: HostTensor) -> Edit {
+    Box::new(move |d| d.insert(name, tensor.clone()))
+}
+
+fn floats(dims: &[usize]) -> HostTensor {
+    let shape = Shape::new(dims).unwrap();
+    HostTensor::new(DType::F32, shape, HostData::F32(vec![0.25; shape.numel()])).unwrap()
+}
+
+fn integers(dims: &[usize]) -> HostTensor {
+    let shape = Shape::new(dims).unwrap();
+    HostTensor::new(DType::I32, shape, HostData::I32(vec![1; shape.numel()])).unwrap()
+}
+
+/// Says more than its data hold, as the public fields allow.
+fn truncated(dims: &[usize]) -> HostTensor {
+    HostTensor { data: HostData::F32(vec![0.25; 1]), ..floats(dims) }
+}
+
+fn mistyped(dims: &[usize]) -> HostTensor {
+    let tensor = floats(dims);
+    HostTensor { data: HostData::F64(tensor.data.to_f64()), ..tensor }
+}
+
+/// Hands out a state as its own.
+struct Given(StateDict);
+
+impl Module for Given {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.clone())
+    }
+    fn fields(&self, _: &mut wgrad::nn::Fields) {}
+    fn state_dict(&self) -> Result<StateDict> {
+        Ok(self.0.clone())
+    }
+}
+
+/// What is loaded, and from where.
+enum Part {
+    /// A checkpoint file, into model and optimizer.
+    File,
+    /// A checkpoint whose model part is edited in memory, where tensors may contradict themselves.
+    Model,
+    /// The optimizer's part alone.
+    Optimizer,
+    /// The averages.
+    Ema,
+}
+
+/// What is wrong in each row, and words of the error.
+fn failures() -> Vec<(Part, &'static str, Edit)> {
+    use Part::{Ema, File, Model, Optimizer};
+    vec![
+        (File, "fc2.weight is missing", remove("model.fc2.weight")),
+        (File, "fc1.bias is missing", remove("model.fc1.bias")),
+        (File, "bn.running_var is missing", remove("model.bn.running_var")),
+        (File, "fc2.weight is f32 [4, 2]", put("model.fc2.weight", floats(&[4, 2]))),
+        (File, "fc1.bias is f32 [5]", put("model.fc1.bias", floats(&[5]))),
+        (File, "fc2.bias is i32 [2]", put("model.fc2.bias", integers(&[2]))),
+        (File, "fc3.weight is unknown", put("model.fc3.weight", floats(&[4, 2]))),
+        (File, "bn.num_batches_tracked", put("model.bn.num_batches_tracked", HostTensor::scalar(-3.0))),
+        (File, "bn.num_batches_tracked", put("model.bn.num_batches_tracked", HostTensor::scalar(1e300))),
+        (File, "bn.num_batches_tracked", put("model.bn.num_batches_tracked", floats(&[2]))),
+        (File, "5.exp_avg_sq is missing", remove("optimizer.adam.5.exp_avg_sq")),
+        (File, "0.exp_avg is missing", remove("optimizer.adam.0.exp_avg")),
+        (File, "3.max_exp_avg_sq is missing", remove("optimizer.adam.3.max_exp_avg_sq")),
+        (File, "2.step is missing", remove("optimizer.adam.2.step")),
+        (File, "group.0.lr is missing", remove("optimizer.adam.group.0.lr")),
+        (File, "1.exp_avg is f32 [3]", put("optimizer.adam.1.exp_avg", floats(&[3]))),
+        (File, "1.exp_avg_sq is i32 [4]", put("optimizer.adam.1.exp_avg_sq", integers(&[4]))),
+        (File, "6.step", put("optimizer.adam.6.step", HostTensor::scalar(3.0))),
+        (File, "6.exp_avg", put("optimizer.adam.6.exp_avg", floats(&[2]))),
+        (File, "group.1.lr", put("optimizer.adam.group.1.lr", HostTensor::scalar(0.1))),
+        (File, "0.velocity", put("optimizer.adam.0.velocity", floats(&[4, 3]))),
+        (File, "5.step", put("optimizer.adam.5.step", HostTensor::scalar(f64::NAN))),
+        (File, "5.step", put("optimizer.adam.5.step", floats(&[2]))),
+        (File, "group.0.lr", put("optimizer.adam.group.0.lr", HostTensor::scalar(-5.0))),
+        (File, "group.0.lr", put("optimizer.adam.group.0.lr", floats(&[2]))),
+        (
+            File,
+            "4.exp_avg_sq",
+            put("optimizer.adam.4.exp_avg_sq", {
+                let tensor = floats(&[2, 4]);
+                HostTensor { data: HostData::F32(vec![-1.0; 8]), ..tensor }
+            }),
+        ),
+        (Model, "fc2.weight", put("fc2.weight", truncated(&[2, 4]))),
+        (Model, "fc1.weight", put("fc1.weight", truncated(&[4, 3]))),
+        (Model, "bn.running_mean", put("bn.running_mean", truncated(&[4]))),
+        (Model, "fc2.weight", put("fc2.weight", mistyped(&[2, 4]))),
+        (Model, "bn.bias", put("bn.bias", mistyped(&[4]))),
+        (Optimizer, "5.exp_avg_sq", put("adam.5.exp_avg_sq", truncated(&[2]))),
+        (Optimizer, "0.exp_avg", put("adam.0.exp_avg", truncated(&[4, 3]))),
+        (Optimizer, "0.exp_avg", put("adam.0.exp_avg", mistyped(&[4, 3]))),
+        (Optimizer, "0.step", put("adam.0.step", HostTensor { data: HostData::F64(vec![]), ..HostTensor::scalar(0.0) })),
+        (Ema, "average 3 is missing", remove("ema.3")),
+        (Ema, "averages", put("ema.6", floats(&[2]))),
+        (Ema, "average 5 is f32 [3]", put("ema.5", floats(&[3]))),
+        (Ema, "average 5 is i32 [2]", put("ema.5", integers(&[2]))),
+        (Ema, "average 5", put("ema.5", truncated(&[2]))),
+        (Ema, "average 0", put("ema.0", mistyped(&[4, 3]))),
+        (Ema, "decay", remove("ema.decay")),
+        (Ema, "decay", put("ema.decay", HostTensor::scalar(f64::NAN))),
+        (Ema, "decay", put("ema.decay", floats(&[2]))),
+    ]
+}
+
+#[test]
+fn every_failed_load_leaves_the_run_as_it_was() {
+    let (adam, make) = OPTIMIZERS[1];
+    assert_eq!(adam, "adam");
+    let source = Run::new(1, make, 3);
+    let (mut run, mut twin) = (Run::new(2, make, 2), Run::new(2, make, 2));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("run.safetensors");
+    let rows = failures();
+    assert!(rows.len() >= 37, "{}", rows.len());
+    let mut wrong = Vec::new();
+    for (i, (part, expected, edit)) in rows.into_iter().enumerate() {
+        let before = run.all();
+        let Run { model, optimizer, ema } = &mut run;
+        let error = match part {
+            Part::File => {
+                Checkpoint::capture(&source.model, &*source.optimizer).unwrap().save(&path).unwrap();
+                let mut file = StateDict::load(&path).unwrap();
+                edit(&mut file);
+                file.save(&path).unwrap();
+                Checkpoint::load(&path).and_then(|c| c.restore(&*model, &mut **optimizer).map(drop))
+            }
+            Part::Model => {
+                let mut dict = source.model.state_dict().unwrap();
+                edit(&mut dict);
+                let checkpoint = Checkpoint::capture(&Given(dict), &*source.optimizer).unwrap();
+                checkpoint.restore(&*model, &mut **optimizer).map(drop)
+            }
+            Part::Optimizer => {
+                let mut dict = source.optimizer.state_dict().unwrap();
+                edit(&mut dict);
+                optimizer.load_state_dict(&dict).map(drop)
+            }
+            Part::Ema => {
+                let mut dict = source.ema.state_dict().unwrap();
+                edit(&mut dict);
+                ema.load_state_dict(&dict).map(drop)
+            }
+        };
+        match error {
+            Ok(()) => wrong.push(format!("row {i}, {expected}: accepted")),
+            Err(e) if !e.to_string().contains(expected) => wrong.push(format!("row {i}, {expected}: {e}")),
+            Err(e) if e.to_string().contains("internal") => wrong.push(format!("row {i}: {e}")),
+            Err(_) => {}
+        }
+        if run.all() != before {
+            wrong.push(format!("row {i}, {expected}: something changed"));
+            (run, twin) = (Run::new(2, make, 2), Run::new(2, make, 2));
+        }
+        run.step().unwrap();
+        twin.step().unwrap();
+        if run.all() != twin.all() {
+            wrong.push(format!("row {i}, {expected}: the next step is another one"));
+            (run, twin) = (Run::new(2, make, 2), Run::new(2, make, 2));
+        }
+    }
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    Checkpoint::capture(&source.model, &*source.optimizer).unwrap().restore(&run.model, &mut *run.optimizer).unwrap();
+    assert!(run.all()[..2] == source.all()[..2]);
+}
+
+/// A live handle of an old value has to be computed before the value is overwritten. Where that fails, so does the load, after
+/// everything about the file was found right.
+#[test]
+fn a_load_that_fails_on_the_device_leaves_the_run_as_it_was() {
+    for (name, make) in OPTIMIZERS {
+        let source = Run::new(1, make, 2);
+        let (mut run, mut twin) = (Run::new(2, make, 2), Run::new(2, make, 2));
+        let before = run.all();
+        let checkpoint = Checkpoint::capture(&source.model, &*source.optimizer).unwrap();
+        let averages = source.ema.state_dict().unwrap();
+        let params = run.model.parameters();
+        let held = impossible(&params[4]);
+        assert!(checkpoint.restore(&run.model, &mut *run.optimizer).is_err(), "{name}");
+        assert!(run.model.load_state_dict(&source.model.state_dict().unwrap()).is_err(), "{name}");
+        assert!(run.step().is_err(), "{name}");
+        assert!(run.ema.swap().is_err() && !run.ema.is_swapped(), "{name}");
+        drop(held);
+        // What the failed step has read of running statistics stays read: compare all but the buffers.
+        let now = run.all();
+        assert!(now[1..] == before[1..], "{name}");
+        run.model.load_state_dict(&before[0]).unwrap();
+        let held = impossible_average(&run.ema);
+        assert!(run.ema.load_state_dict(&averages).is_err() && run.ema.update().is_err(), "{name}");
+        drop(held);
+        assert!(run.all() == before, "{name}");
+        run.step().unwrap();
+        twin.step().unwrap();
+        assert!(run.all() == twin.all(), "{name}: the next step is another one");
+    }
+}
+
+fn impossible_average(ema: &Ema) -> Tensor {
+    let average = ema.averages().remove(2);
+    let n = average.shape().unwrap().numel();
+    average.reshape([1, n]).expand([1usize << 34, n]).sum((), false)
+}
+
+/// Several devices are set one after the other; a failure on the last takes the first ones back.
+#[test]
+fn parameters_of_several_devices_are_set_together() {
+    let other = Device::cpu_with(DeviceOptions::default()).unwrap();
+    let on = |device: &Device, v: f64| Param::new(&Tensor::full([3], v, device).unwrap()).unwrap();
+    let params = [on(device(), 1.0), on(&other, 2.0), on(device(), 3.0), on(&other, 4.0)];
+    let now = || params.iter().map(|p| p.tensor().to_vec::<f32>().unwrap()[0]).collect::<Vec<_>>();
+    let values: Vec<Tensor> = params.iter().map(|p| Tensor::full([3], 7.0, p.device()).unwrap()).collect();
+    let pairs: Vec<(&Param, &Tensor)> = params.iter().zip(&values).collect();
+    for at in 0..params.len() {
+        let held = impossible(&params[at]);
+        assert!(Param::set_all(&pairs).is_err(), "{at}");
+        drop(held);
+        assert_eq!(now(), [1.0, 2.0, 3.0, 4.0], "{at}");
+    }
+    Param::set_all(&pairs).unwrap();
+    assert_eq!(now(), [7.0; 4]);
+}
+
+/// Rules that match nothing, and rules that fit badly, found after others that do.
+#[test]
+fn rules_that_fail_change_nothing() {
+    let run = Run::new(3, OPTIMIZERS[0].1, 1);
+    let model = &run.model;
+    let (before, file) = (model.state_dict().unwrap(), Run::new(4, OPTIMIZERS[0].1, 1).model.state_dict().unwrap());
+    let mut torn = file.clone();
+    torn.insert("fc2.weight", truncated(&[2, 4]));
+    let rows: [(&str, Result<()>); 6] = [
+        ("transpose", model.load_state_dict_with(&file, &LoadOptions::lenient().transpose("fc9.*")).map(drop)),
+        ("rename", model.load_state_dict_with(&file, &LoadOptions::lenient().rename("fc1.*", "fc2.*")).map(drop)),
+        ("rules", model.load_state_dict_with(&file, &LoadOptions::strict().ignore("fc9.*")).map(drop)),
+        ("fc2.weight", model.load_state_dict_with(&torn, &LoadOptions::lenient().transpose("fc2.weight")).map(drop)),
+        ("fc2.weight", model.load_state_dict_partial(&torn).map(drop)),
+        ("fc2.weight", torn.save(tempfile::tempdir().unwrap().path().join("x"))),
+    ];
+    for (i, (expected, result)) in rows.into_iter().enumerate() {
+        let message = result.expect_err(expected).to_string();
+        assert!(message.contains(expected) && !message.contains("internal"), "row {i}: {message}");
+        assert!(model.state_dict().unwrap() == before, "row {i}: {message}");
+    }
+    let trains = || model.parameters().iter().map(Param::is_trainable).collect::<Vec<_>>();
+    assert!(transfer::freeze(model, "fc9.*").is_err());
+    assert!(UnfreezeSchedule::new([(0, "fc1.*"), (3, "fc2.*"), (4, "fc9.*")]).apply(model, 0).is_err());
+    assert_eq!(trains(), [true; 6]);
+}
+
+/// Swapped in, the averages' cells hold the parameters' own values, which a load would overwrite.
+#[test]
+fn averages_that_are_swapped_in_are_not_loaded() {
+    let mut run = Run::new(5, OPTIMIZERS[0].1, 2);
+    let saved = run.ema.state_dict().unwrap();
+    let before = run.all();
+    run.ema.swap().unwrap();
+    let error = run.ema.load_state_dict(&saved).expect_err("refused").to_string();
+    assert!(error.contains("swapped in"), "{error}");
+    run.ema.swap().unwrap();
+    assert!(run.all() == before);
+}
