@@ -1,5 +1,6 @@
 //! Spoken words: WAV files in the layout of Google's Speech Commands, one folder a word.
 
+use super::wav::{self, Wav};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
@@ -21,10 +22,13 @@ pub struct AudioClips {
 impl AudioClips {
     /// Reads every `*.wav` of every folder in `dir`; a folder's name is the word, and words are numbered in alphabetical
     /// order. Folders whose names start with `_` (`_background_noise_`) or `.`, and other files, are passed over. Several
-    /// channels are averaged; samples are scaled to -1..1.
+    /// channels are averaged; samples are scaled to -1..1. Samples may be integers of 1 to 4 bytes or floats of 4 or 8, with
+    /// whatever chunks around them, and of a stream whose header says no length.
     ///
     /// # Errors
-    /// The directory cannot be read or has no clips; a file is no WAV file that can be read; sample rates differ.
+    /// The directory cannot be read or has no clips; a file is no WAV file that can be read, is truncated, or holds samples that
+    /// are not finite; sample rates differ. One bad file fails the whole folder, since data that lack clips go unnoticed: the
+    /// error names the file, what is wrong with it and what to do.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         Self::load_words(dir.as_ref(), None)
     }
@@ -46,7 +50,7 @@ impl AudioClips {
         let (mut rate, mut clips, mut labels, mut files) = (None, Vec::new(), Vec::new(), Vec::new());
         for (label, word) in (0i32..).zip(&words) {
             for path in wav_files(&dir.join(word))? {
-                let (found, samples) = read_wav(&path)?;
+                let Wav { rate: found, samples } = wav::read(&path)?;
                 let expected = *rate.get_or_insert(found);
                 if found != expected {
                     let reason = format!("the clip has {found} samples a second, and those before it {expected}");
@@ -157,30 +161,6 @@ fn wav_files(dir: &Path) -> Result<Vec<PathBuf>> {
     }
     files.sort();
     Ok(files)
-}
-
-/// Sample rate, and samples in -1..1 with the channels averaged.
-fn read_wav(path: &Path) -> Result<(u32, Vec<f32>)> {
-    let broken = |e: hound::Error| match e {
-        hound::Error::IoError(e) => Error::io(path, e),
-        e => Error::format(path, e.to_string(), HELP),
-    };
-    let reader = hound::WavReader::open(path).map_err(broken)?;
-    let spec = reader.spec();
-    let interleaved: Vec<f32> = match spec.sample_format {
-        hound::SampleFormat::Float => reader.into_samples::<f32>().collect::<Result<_, _>>().map_err(broken)?,
-        hound::SampleFormat::Int => {
-            // At most 32 bits: 2³¹ is exact in f32.
-            let scale = 1.0 / 2f32.powi(i32::from(spec.bits_per_sample.clamp(1, 32)) - 1);
-            reader.into_samples::<i32>().map(|s| s.map(|v| v as f32 * scale)).collect::<Result<_, _>>().map_err(broken)?
-        }
-    };
-    if let Some(position) = interleaved.iter().position(|s| !s.is_finite()) {
-        return Err(Error::format(path, format!("sample {position} is not a finite number"), HELP));
-    }
-    let channels = usize::from(spec.channels.max(1));
-    let mixed = interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect();
-    Ok((spec.sample_rate, mixed))
 }
 
 #[cfg(test)]

@@ -169,4 +169,43 @@ pub(crate) mod tests {
         }
         assert!(matches!(read(Path::new("/nonexistent/file"), 1), Err(Error::Io { .. })));
     }
+
+    #[test]
+    fn gzip_files_of_several_members_read_whole() {
+        let (file, expected) = (encode(&[2, 3], &[1, 2, 3, 4, 5, 6]), vec![1, 2, 3, 4, 5, 6]);
+        for at in 0..=file.len() {
+            let packed = [gzip(&file[..at]), gzip(&file[at..])].concat();
+            assert_eq!(read_bytes(&packed, 2).unwrap().bytes, expected, "cut at {at}");
+            // Truncated between the members, and within the second one.
+            let first = gzip(&file[..at]).len();
+            for end in [first, first + 5, packed.len() - 1] {
+                let result = read_bytes(&packed[..end], 2);
+                let whole = at == file.len() && end == first;
+                assert!(whole || matches!(result, Err(Error::Format { .. })), "cut at {at}, ends at {end}: {result:?}");
+            }
+        }
+        for after in [gzip(&[7]), b"junk".to_vec(), vec![0]] {
+            let result = read_bytes(&[gzip(&file), after.clone()].concat(), 2);
+            assert!(matches!(result, Err(Error::Format { .. })), "{after:?}: {result:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_near_the_end_of_numbers_take_no_memory() {
+        let rows: [&[u32]; 5] = [
+            &[u32::MAX, u32::MAX, 1],
+            &[u32::MAX, u32::MAX, 2],
+            &[1 << 31, 1 << 31, 4],
+            &[u32::MAX; 3],
+            &[0, u32::MAX, u32::MAX],
+        ];
+        for dims in rows {
+            let result = read_bytes(&encode(dims, &[1; 6]), dims.len());
+            assert!(matches!(result, Err(Error::Format { .. })), "{dims:?}: {result:?}");
+        }
+        // No elements, whatever the other axes say.
+        for dims in [&[0, u32::MAX, u32::MAX], &[u32::MAX, u32::MAX, 0]] {
+            assert_eq!(read_bytes(&encode(dims, &[]), 3).unwrap().bytes.len(), 0, "{dims:?}");
+        }
+    }
 }

@@ -78,9 +78,11 @@ impl LogMel {
         })
     }
 
-    /// Windows that a sound of `length` samples has.
+    /// Windows that a sound of `length` samples has: `length / hop + 1` of an even number of samples, which start at every hop
+    /// and the end; `(length - 1) / hop + 1` of an odd number.
     pub fn frames(&self, length: usize) -> usize {
-        length / self.config.hop + 1
+        let half = self.config.window / 2;
+        (length + 2 * half).saturating_sub(self.config.window) / self.config.hop + 1
     }
 
     /// `[n, length]` to `[n, bands, frames]`.
@@ -99,8 +101,7 @@ impl LogMel {
         let waves = padded.conv1d(&self.fourier, None, options);
         let bins = (self.config.window / 2 + 1) as isize;
         let power = waves.slice(1, 0, bins).square() + waves.slice(1, bins, 2 * bins).square();
-        let frames = self.frames(length) as isize;
-        let mel = self.filters.matmul(&power.slice(2, 0, frames));
+        let mel = self.filters.matmul(&power);
         let result = (mel + self.config.eps).log();
         result.check()?;
         Ok(result)

@@ -8,6 +8,7 @@ mod mel;
 mod mnist;
 mod split;
 mod text;
+mod wav;
 
 pub use audio::AudioClips;
 pub use augment::{AffineConfig, Normalize, RandomAffine};

@@ -34,6 +34,7 @@ mod refusals_shape;
 mod samples;
 mod shaders;
 mod sizes;
+mod sounds;
 mod state;
 mod state_numbers;
 mod steady;
