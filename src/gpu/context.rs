@@ -1,8 +1,9 @@
 //! Adapters and devices: what is there, and one of it opened.
 
+use super::loss::{Failure, Point, record};
 use super::program::{Caps, UNROLLED};
 use crate::error::{Error, Result};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// What an adapter says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,16 +72,10 @@ pub(crate) struct Context {
     pub options: Options,
     /// Whether timestamps can be taken.
     pub timestamps: bool,
-    failure: Arc<Mutex<Option<Failure>>>,
-}
-
-/// What the driver reported outside of any call.
-#[derive(Debug, Clone)]
-enum Failure {
-    /// The device is gone.
-    Lost(String),
-    /// An error that no scope caught.
-    Uncaught(String),
+    pub(super) failure: Arc<Mutex<Option<Failure>>>,
+    /// At which point of loss, counted from 1, a test has the device lost; see [`super::loss`].
+    #[cfg(test)]
+    pub(super) until_loss: std::sync::atomic::AtomicUsize,
 }
 
 /// The adapters of this machine, in the driver's order.
@@ -128,24 +123,21 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
     if info.name.contains("SwiftShader") {
         caps.unrolled = 32;
     }
-    Ok(Context { device, queue, info, caps, limits, options, timestamps, failure })
+    Ok(Context {
+        device,
+        queue,
+        info,
+        caps,
+        limits,
+        options,
+        timestamps,
+        failure,
+        #[cfg(test)]
+        until_loss: std::sync::atomic::AtomicUsize::new(usize::MAX),
+    })
 }
 
 impl Context {
-    /// Fails if the device is lost, or (once) if the driver reported an error that no call has returned.
-    pub fn check(&self) -> Result<()> {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        match failure.as_ref() {
-            None => Ok(()),
-            Some(Failure::Lost(reason)) => Err(Error::DeviceLost { device: self.info.name.clone(), reason: reason.clone() }),
-            Some(Failure::Uncaught(reason)) => {
-                let error = Error::internal(format!("{} reported: {reason}", self.info.name));
-                *failure = None;
-                Err(error)
-            }
-        }
-    }
-
     /// Runs `work` and returns the validation or internal error that it caused, if any, as [`Error::Internal`].
     pub fn scoped<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T> {
         // Scopes are a stack of this thread: they are popped in reverse, before anything else may fail.
@@ -164,22 +156,13 @@ impl Context {
 
     /// A new, empty encoder.
     pub fn encoder(&self) -> wgpu::CommandEncoder {
+        self.at(Point::Encode);
         self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
     }
 
     /// Blocks until the queue has done everything, or one submission.
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
-        self.device.poll(poll).map_err(|e| Error::DeviceLost { device: self.info.name.clone(), reason: e.to_string() })?;
-        self.check()
-    }
-}
-
-/// The first report wins, except that a lost device outlives other errors.
-fn record(slot: &Mutex<Option<Failure>>, failure: Failure) {
-    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-    if slot.is_none() || matches!(failure, Failure::Lost(_)) {
-        *slot = Some(failure);
+        self.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
     }
 }
 

@@ -3,6 +3,7 @@
 use super::compiled::Compiled;
 use super::context::{self, Context, Options};
 use super::later::Mapping;
+use super::loss::Point;
 use super::memory::{Buffer, Memory};
 use super::pipeline::Pipelines;
 use super::profile::LaunchTime;
@@ -135,30 +136,32 @@ impl GpuExecutor {
     /// # Errors
     /// F64 data, or out of memory.
     pub fn upload(&self, data: &HostData) -> Result<Buffer> {
-        if let HostData::F64(_) = data {
-            return Err(no_f64());
-        }
-        self.context.check()?;
-        let mut bytes = std::borrow::Cow::Borrowed(data.bytes());
-        if bytes.len() % 4 != 0 {
-            let whole = bytes.len().next_multiple_of(4);
-            bytes.to_mut().resize(whole, 0);
-        }
-        let buffer = self.memory.take(&self.context, bytes.len() as u64, "a tensor")?;
-        let mut queue = self.queue();
-        queue.write(&self.context, &bytes, &buffer)?;
-        if queue.pending_bytes > FLUSH_BYTES {
-            queue.flush(&self.context)?;
-        }
-        Ok(buffer)
+        self.context.unless_lost(|| {
+            if let HostData::F64(_) = data {
+                return Err(no_f64());
+            }
+            let mut bytes = std::borrow::Cow::Borrowed(data.bytes());
+            if bytes.len() % 4 != 0 {
+                let whole = bytes.len().next_multiple_of(4);
+                bytes.to_mut().resize(whole, 0);
+            }
+            let buffer = self.memory.take(&self.context, bytes.len() as u64, "a tensor")?;
+            let mut queue = self.queue();
+            queue.write(&self.context, &bytes, &buffer)?;
+            if queue.pending_bytes > FLUSH_BYTES {
+                queue.flush(&self.context)?;
+            }
+            Ok(buffer)
+        })
     }
 
     /// New memory of `bytes` zero bytes.
     pub fn alloc(&self, bytes: u64) -> Result<Buffer> {
-        self.context.check()?;
-        let buffer = self.memory.take(&self.context, bytes, "a tensor")?;
-        self.queue().pending.push(Pending::Clear(buffer.clone()));
-        Ok(buffer)
+        self.context.unless_lost(|| {
+            let buffer = self.memory.take(&self.context, bytes, "a tensor")?;
+            self.queue().pending.push(Pending::Clear(buffer.clone()));
+            Ok(buffer)
+        })
     }
 
     /// Copies all of `src` to the start of `dst`, in order with runs and uploads.
@@ -166,62 +169,64 @@ impl GpuExecutor {
     /// # Errors
     /// `dst` is smaller than `src`.
     pub fn copy(&self, src: &Buffer, dst: &Buffer) -> Result<()> {
-        self.context.check()?;
-        if src.bytes > dst.bytes {
-            return Err(Error::internal(format!("a copy of {} bytes into {}", src.bytes, dst.bytes)));
-        }
-        let mut queue = self.queue();
-        if src.id() == dst.id() {
-            // WebGPU forbids copies within one buffer.
-            let between = self.memory.take(&self.context, src.bytes, "a copy")?;
-            queue.pending.push(Pending::Copy(src.clone(), between.clone()));
-            queue.pending.push(Pending::Copy(between, dst.clone()));
-        } else {
-            queue.pending.push(Pending::Copy(src.clone(), dst.clone()));
-        }
-        Ok(())
+        self.context.unless_lost(|| {
+            if src.bytes > dst.bytes {
+                return Err(Error::internal(format!("a copy of {} bytes into {}", src.bytes, dst.bytes)));
+            }
+            let mut queue = self.queue();
+            if src.id() == dst.id() {
+                // WebGPU forbids copies within one buffer.
+                let between = self.memory.take(&self.context, src.bytes, "a copy")?;
+                queue.pending.push(Pending::Copy(src.clone(), between.clone()));
+                queue.pending.push(Pending::Copy(between, dst.clone()));
+            } else {
+                queue.pending.push(Pending::Copy(src.clone(), dst.clone()));
+            }
+            Ok(())
+        })
     }
 
     /// The first `len` elements of a buffer. Blocks until the GPU has computed them.
     pub fn read(&self, buffer: &Buffer, dtype: DType, len: usize) -> Result<HostData> {
-        self.context.check()?;
-        if dtype == DType::F64 {
-            return Err(no_f64());
-        }
-        let bytes = dtype.bytes(len) as u64;
-        if bytes > buffer.bytes {
-            return Err(Error::internal(format!("a read of {bytes} bytes from {}", buffer.bytes)));
-        }
-        if bytes == 0 {
-            return Ok(HostData::from_bytes(dtype, &[]));
-        }
-        let (target, submission) = {
-            let mut queue = self.queue();
-            let target = queue.readback.take(&self.context, bytes)?;
-            let submission = self.context.scoped("read", || {
-                let mut encoder = self.context.encoder();
-                queue.encode_pending(&mut encoder);
-                encoder.copy_buffer_to_buffer(buffer.raw(), buffer.offset, &target, 0, bytes);
-                queue.submit(&self.context, encoder)
-            })?;
-            (target, submission)
-        };
-        let data = read_mapped(&self.context, &target, bytes, submission, |b| HostData::from_padded(dtype, b, len))?;
-        self.queue().readback.give_back(target);
-        Ok(data)
+        self.context.unless_lost(|| {
+            if dtype == DType::F64 {
+                return Err(no_f64());
+            }
+            let bytes = dtype.bytes(len) as u64;
+            if bytes > buffer.bytes {
+                return Err(Error::internal(format!("a read of {bytes} bytes from {}", buffer.bytes)));
+            }
+            if bytes == 0 {
+                return Ok(HostData::from_bytes(dtype, &[]));
+            }
+            let (target, submission) = {
+                let mut queue = self.queue();
+                let target = queue.readback.take(&self.context, bytes)?;
+                let submission = self.context.scoped("read", || {
+                    let mut encoder = self.context.encoder();
+                    queue.encode_pending(&mut encoder);
+                    encoder.copy_buffer_to_buffer(buffer.raw(), buffer.offset, &target, 0, bytes);
+                    queue.submit(&self.context, encoder)
+                })?;
+                (target, submission)
+            };
+            let data = read_mapped(&self.context, &target, bytes, submission, |b| HostData::from_padded(dtype, b, len))?;
+            self.queue().readback.give_back(target);
+            Ok(data)
+        })
     }
 
     /// Lowers a plan and compiles its pipelines; allocates nothing that depends on an evaluation.
     pub fn compile(&self, plan: Arc<Plan>) -> Result<Compiled> {
-        self.context.check()?;
-        Compiled::new(self, plan)
+        self.context.unless_lost(|| Compiled::new(self, plan))
     }
 
     /// Carries out a plan. Per graph output, its buffer: a new one, or the leaf's where the output is a leaf.
     pub fn run(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>> {
-        self.context.check()?;
-        let mut queue = self.queue();
-        super::run::run(self, &mut queue, compiled, bindings)
+        self.context.unless_lost(|| {
+            let mut queue = self.queue();
+            super::run::run(self, &mut queue, compiled, bindings)
+        })
     }
 
     /// Runs a plan with every launch timed; slower than [`GpuExecutor::run`], and the outputs are dropped.
@@ -229,23 +234,26 @@ impl GpuExecutor {
     /// # Errors
     /// As for a run; the device cannot take timestamps.
     pub fn profile(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<LaunchTime>> {
-        self.context.check()?;
-        let timed = {
-            let mut queue = self.queue();
-            super::profile::encode(self, &mut queue, compiled, bindings)?
-        };
-        timed.read(self, compiled)
+        self.context.unless_lost(|| {
+            let timed = {
+                let mut queue = self.queue();
+                super::profile::encode(self, &mut queue, compiled, bindings)?
+            };
+            timed.read(self, compiled)
+        })
     }
 
     /// Submits what is queued.
     pub fn submit(&self) -> Result<()> {
-        self.queue().flush(&self.context)
+        self.context.unless_lost(|| self.queue().flush(&self.context))
     }
 
     /// Submits what is queued and blocks until the GPU is idle.
     pub fn wait(&self) -> Result<()> {
-        self.submit()?;
-        self.context.wait(None)
+        self.context.unless_lost(|| {
+            self.submit()?;
+            self.context.wait(None)
+        })
     }
 
     /// What the device has done so far.
@@ -330,7 +338,9 @@ impl Queue {
     /// Submits an encoder, after everything that it copies from staging memory was written.
     pub fn submit(&mut self, context: &Context, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
         self.staging.seal();
+        context.at(Point::Submit);
         let submission = context.queue.submit([encoder.finish()]);
+        context.at(Point::Map);
         self.staging.recall();
         self.request_mappings();
         self.submissions += 1;

@@ -30,49 +30,53 @@ pub(super) struct Mapping {
 impl GpuExecutor {
     /// Queues a copy of a buffer's first `bytes` bytes.
     pub fn start_download(&self, from: &Buffer, bytes: u64) -> Result<Download> {
-        self.context.check()?;
-        if bytes > from.bytes || bytes == 0 {
-            return Err(Error::internal(format!("a read of {bytes} bytes from {}", from.bytes)));
-        }
-        let mut queue = self.queue();
-        let target = queue.readback.take(&self.context, bytes)?;
-        let state = Arc::new(AtomicU8::new(QUEUED));
-        let mapping = Mapping { target: target.clone(), bytes, state: state.clone() };
-        queue.pending.push(Pending::Read { from: from.clone(), mapping });
-        Ok(Download { target, bytes, state })
+        self.context.unless_lost(|| {
+            if bytes > from.bytes || bytes == 0 {
+                return Err(Error::internal(format!("a read of {bytes} bytes from {}", from.bytes)));
+            }
+            let mut queue = self.queue();
+            let target = queue.readback.take(&self.context, bytes)?;
+            let state = Arc::new(AtomicU8::new(QUEUED));
+            let mapping = Mapping { target: target.clone(), bytes, state: state.clone() };
+            queue.pending.push(Pending::Read { from: from.clone(), mapping });
+            Ok(Download { target, bytes, state })
+        })
     }
 
     /// The bytes, if they have arrived. Does not wait.
     pub fn try_download<T>(&self, download: &Download, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
-        if download.state.load(Ordering::Acquire) == SUBMITTED {
-            self.context.device.poll(wgpu::PollType::Poll).map_err(|e| Error::internal(format!("polling: {e}")))?;
-        }
-        match download.state.load(Ordering::Acquire) {
-            MAPPED => {}
-            FAILED => {
-                self.context.check()?;
-                return Err(Error::internal("a read buffer could not be mapped"));
+        self.context.unless_lost(|| {
+            if download.state.load(Ordering::Acquire) == SUBMITTED {
+                self.context.poll(wgpu::PollType::Poll)?;
             }
-            _ => return Ok(None),
-        }
-        let value = {
-            let view = download.target.slice(..download.bytes).get_mapped_range();
-            read(&view.map_err(|e| Error::internal(format!("a read buffer is not mapped: {e}")))?)
-        };
-        download.target.unmap();
-        self.queue().readback.give_back(download.target.clone());
-        Ok(Some(value))
+            match download.state.load(Ordering::Acquire) {
+                MAPPED => {}
+                FAILED => {
+                    return Err(Error::internal("a read buffer could not be mapped"));
+                }
+                _ => return Ok(None),
+            }
+            let value = {
+                let view = download.target.slice(..download.bytes).get_mapped_range();
+                read(&view.map_err(|e| Error::internal(format!("a read buffer is not mapped: {e}")))?)
+            };
+            download.target.unmap();
+            self.queue().readback.give_back(download.target.clone());
+            Ok(Some(value))
+        })
     }
 
     /// The bytes; submits the copy if nothing has yet, and waits.
     pub fn finish_download<T>(&self, download: &Download, read: impl FnOnce(&[u8]) -> T) -> Result<T> {
-        if download.state.load(Ordering::Acquire) == QUEUED {
-            self.submit()?;
-        }
-        if download.state.load(Ordering::Acquire) == SUBMITTED {
-            self.context.wait(None)?;
-        }
-        self.try_download(download, read)?.ok_or_else(|| Error::internal("a download did not arrive"))
+        self.context.unless_lost(|| {
+            if download.state.load(Ordering::Acquire) == QUEUED {
+                self.submit()?;
+            }
+            if download.state.load(Ordering::Acquire) == SUBMITTED {
+                self.context.wait(None)?;
+            }
+            self.try_download(download, read)?.ok_or_else(|| Error::internal("a download did not arrive"))
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! GPU memory: buffers that return to a pool when their last handle drops.
 
 use super::context::Context;
+use super::loss::Point;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -194,6 +195,7 @@ fn padded(bytes: u64) -> u64 {
 
 /// A new buffer, or what the driver said.
 fn create(context: &Context, size: u64) -> Result<wgpu::Buffer, String> {
+    context.at(Point::Create);
     let memory = context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let validation = context.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let usage =

@@ -6,6 +6,7 @@ pub(crate) mod executor;
 pub(crate) mod expr;
 pub(crate) mod kernels;
 pub(crate) mod later;
+mod loss;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod pipeline;

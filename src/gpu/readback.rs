@@ -1,6 +1,7 @@
 //! Downloads: copies into mappable buffers, which are kept for the next time.
 
 use super::context::Context;
+use super::loss::Point;
 use crate::error::{Error, Result};
 use std::sync::mpsc::channel;
 
@@ -23,6 +24,7 @@ impl Readback {
             return Ok(self.free.swap_remove(i));
         }
         self.created += 1;
+        context.at(Point::Create);
         let memory = context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("readback"),
@@ -63,6 +65,7 @@ pub(crate) fn read_mapped<T>(
 ) -> Result<T> {
     let (done, mapped) = channel();
     let slice = buffer.slice(..bytes);
+    context.at(Point::Map);
     slice.map_async(wgpu::MapMode::Read, move |result| {
         // The receiver waits below.
         let _ = done.send(result);
@@ -71,7 +74,7 @@ pub(crate) fn read_mapped<T>(
     mapped
         .recv()
         .map_err(|e| Error::internal(format!("a mapping was dropped: {e}")))?
-        .map_err(|e| Error::DeviceLost { device: context.info.name.clone(), reason: e.to_string() })?;
+        .map_err(|e| Error::internal(format!("a read buffer could not be mapped: {e}")))?;
     let value = {
         let view = slice.get_mapped_range().map_err(|e| Error::internal(format!("a read buffer is not mapped: {e}")))?;
         read(&view)

@@ -1,6 +1,7 @@
 //! Uploads: bytes go into mapped staging buffers and from there, in order, at the head of the next submission.
 
 use super::context::Context;
+use super::loss::Point;
 use crate::error::{Error, Result};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -110,7 +111,7 @@ impl Staging {
         }
         if !self.free.iter().any(|b| b.size() == class) {
             // Runs the callbacks of mappings that are done.
-            let _ = context.device.poll(wgpu::PollType::Poll);
+            context.poll(wgpu::PollType::Poll)?;
             self.free.extend(self.returned.try_iter());
         }
         let fit = self.free.iter().position(|b| b.size() == class);
@@ -119,6 +120,7 @@ impl Staging {
 }
 
 fn create_mapped(context: &Context, size: u64) -> Result<wgpu::Buffer> {
+    context.at(Point::Create);
     let memory = context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let validation = context.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {

@@ -1,0 +1,186 @@
+//! Devices that are lost: at every point where a driver may say so, by another thread, under a training loop.
+
+use super::*;
+use crate::device::{Backend, Device, DeviceKind, DeviceOptions};
+use crate::error::{Error, Result};
+use crate::gpu::loss::{Failure, Point, record};
+use crate::optim::{Adam, AdamConfig, LossScaler, LossScalerConfig, Optimizer};
+use crate::param::Param;
+use crate::tensor::Tensor;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+const N: usize = 300;
+
+/// What a caller may ask of a device, on handles from before the loss.
+struct Work {
+    gpu: GpuExecutor,
+    plan: Arc<Plan>,
+    compiled: crate::gpu::compiled::Compiled,
+    x: Buffer,
+    y: Buffer,
+}
+
+impl Work {
+    fn new(adapter: usize) -> Self {
+        let gpu = GpuExecutor::open(adapter, Options::default()).expect("opens");
+        let shape = Shape::of(&[N]);
+        let mut expr = Expr::new(shape);
+        let x = load(&mut expr, 0, View::contiguous(shape), DType::F32);
+        let s = expr.push(Term::Scalar { slot: 0 }, DType::F32);
+        let root = expr.push(Term::Binary(BinaryOp::Mul, x, s), DType::F32);
+        let plan = Arc::new(one_step(Kernel::Elementwise(expr.finish(root)), &[(DType::F32, N)], (DType::F32, N)));
+        let compiled = gpu.compile(plan.clone()).expect("compiles");
+        let x = gpu.upload(&HostData::F32(vec![2.0; N])).expect("uploads");
+        let y = gpu.alloc(N as u64 * 4).expect("allocates");
+        gpu.wait().expect("waits");
+        Self { gpu, plan, compiled, x, y }
+    }
+
+    /// Each call by name, and what it came to.
+    fn calls(&self) -> Vec<(&'static str, Result<()>)> {
+        let Self { gpu, plan, compiled, x, y } = self;
+        let bindings = |s: f64| Bindings { leaves: vec![leaf(x)], scalars: vec![s], randoms: Vec::new() };
+        let download = || gpu.start_download(x, 64);
+        let bytes = N as u64 * 4;
+        let mut calls = vec![
+            ("upload", gpu.upload(&HostData::F32(vec![1.0; 5 * N])).map(drop)),
+            ("large upload", gpu.upload(&HostData::U8(vec![1; 3 << 20])).map(drop)),
+            ("alloc", gpu.alloc(bytes * 7).map(drop)),
+            ("copy", gpu.copy(x, y)),
+            ("copy within", gpu.copy(&y.range(0, 64), &y.range(64, 64))),
+            ("submit", gpu.submit()),
+            ("compile", gpu.compile(plan.clone()).map(drop)),
+            ("run", gpu.run(compiled, &bindings(3.0)).map(drop)),
+            ("read", gpu.read(x, DType::F32, N).map(drop)),
+            ("try_download", download().and_then(|d| gpu.submit().and_then(|()| gpu.try_download(&d, <[u8]>::len))).map(drop)),
+            ("finish_download", download().and_then(|d| gpu.finish_download(&d, <[u8]>::len)).map(drop)),
+            ("run again", gpu.run(compiled, &bindings(4.0)).map(drop)),
+            ("wait", gpu.wait()),
+        ];
+        match gpu.profile(compiled, &bindings(5.0)) {
+            Err(Error::Unsupported { .. }) => {}
+            other => calls.push(("profile", other.map(drop))),
+        }
+        // More submissions than may be under way.
+        for _ in 0..12 {
+            calls.push(("run on", gpu.run(compiled, &bindings(6.0)).map(drop)));
+        }
+        calls.push(("wait on", gpu.wait()));
+        calls
+    }
+}
+
+fn is_lost<T>(result: &Result<T>) -> bool {
+    matches!(result, Err(Error::DeviceLost { .. }))
+}
+
+#[test]
+fn a_loss_at_any_point_is_one_typed_error() {
+    let Some(adapter) = software() else { return };
+    let mut struck = BTreeSet::new();
+    for n in 1.. {
+        let work = Work::new(adapter);
+        work.gpu.context.until_loss.store(n, Ordering::SeqCst);
+        let calls = work.calls();
+        let Some(first) = calls.iter().position(|(_, result)| result.is_err()) else {
+            assert!(n > 57, "only {n} points were met");
+            break;
+        };
+        struck.insert(calls[first].0);
+        for (name, result) in &calls[first..] {
+            assert!(is_lost(result), "loss at point {n}, seen by {}: {name} gives {result:?}", calls[first].0);
+        }
+        for (name, result) in work.calls() {
+            assert!(is_lost(&result), "after a loss at point {n}: {name} gives {result:?}");
+        }
+        drop(work);
+    }
+    for name in ["upload", "large upload", "alloc", "copy within", "submit", "run", "read", "finish_download", "wait"] {
+        assert!(struck.contains(name), "no loss was seen by {name}, only by {struck:?}");
+    }
+    // A device that was opened afterwards works.
+    assert!(Work::new(adapter).calls().iter().all(|(_, result)| result.is_ok()));
+}
+
+#[test]
+fn a_poll_that_panics_says_why_and_nothing_else() {
+    let Some(adapter) = software() else { return };
+    let gpu = GpuExecutor::open(adapter, Options::default()).expect("opens");
+    gpu.context.until_loss.store(1, Ordering::SeqCst);
+    match gpu.wait() {
+        Err(Error::DeviceLost { device, reason }) => {
+            assert_eq!((device.as_str(), reason.as_str()), (gpu.name(), "Parent device is lost"));
+        }
+        other => panic!("{other:?}"),
+    }
+    // Others' panics are others' business.
+    let caught = std::panic::catch_unwind(|| panic!("on purpose"));
+    assert_eq!(caught.expect_err("panics").downcast_ref::<&str>(), Some(&"on purpose"));
+    gpu.context.at(Point::Poll);
+}
+
+#[test]
+fn a_loss_by_another_thread_ends_a_wait() {
+    let Some(adapter) = software() else { return };
+    let work = Work::new(adapter);
+    std::thread::scope(|scope| {
+        let loops: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..100_000 {
+                        if let Some((name, error)) = work.calls().into_iter().find_map(|(name, r)| Some((name, r.err()?))) {
+                            return Some((name, error));
+                        }
+                    }
+                    None
+                })
+            })
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        record(&work.gpu.context.failure, Failure::Lost("by another thread".into()));
+        work.gpu.context.device.destroy();
+        for one in loops {
+            let (name, error) = one.join().expect("no panic").expect("the loss is seen");
+            assert!(matches!(error, Error::DeviceLost { .. }), "{name}: {error}");
+        }
+    });
+}
+
+#[test]
+fn a_training_loop_ends_with_the_loss() {
+    if software().is_none() {
+        return;
+    }
+    let train = |device: &Device, after: usize| -> Vec<Error> {
+        let Backend::Gpu(gpu) = &device.inner().backend else { panic!("no GPU") };
+        let w = Param::new(&Tensor::ones([40], device).expect("ones")).expect("a parameter");
+        let mut adam = Adam::new(std::slice::from_ref(&w), AdamConfig::default()).expect("an optimizer");
+        let mut scaler = LossScaler::new(device, LossScalerConfig::default()).expect("a scaler");
+        gpu.context.until_loss.store(after, Ordering::SeqCst);
+        let mut errors = Vec::new();
+        for _ in 0..4 {
+            let mut step = || -> Result<()> {
+                let x = Tensor::from_slice(&[0.5f32; 40], [40], device)?;
+                let loss = (w.tensor() * x).square().sum((), false);
+                let mut gradients = scaler.scale(&loss).backward()?;
+                scaler.unscale(&mut gradients)?;
+                adam.step(gradients)?;
+                scaler.update()?;
+                loss.item().map(drop)
+            };
+            errors.extend(step().err());
+        }
+        errors.extend(adam.state_dict().err());
+        errors.extend(w.tensor().to_vec::<f32>().err());
+        errors.extend(device.flush().err());
+        errors
+    };
+    let open = || Device::first(DeviceKind::Software, DeviceOptions::default()).expect("opens");
+    for after in (1..80).step_by(13) {
+        let errors = train(&open(), after);
+        let lost = errors.iter().filter(|e| matches!(e, Error::DeviceLost { .. })).count();
+        assert!(lost == errors.len() && lost >= 1, "point {after}: {errors:?}");
+    }
+    assert!(train(&open(), usize::MAX).is_empty());
+}
