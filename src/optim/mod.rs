@@ -64,9 +64,7 @@ pub use sgd::{Sgd, SgdConfig};
 
 use crate::autodiff::Gradients;
 use crate::error::Result;
-use crate::io::StateDict;
-
-pub use crate::io::{SettingChange, StateReport};
+use crate::io::{StateDict, StateReport};
 
 /// What changes parameters by their gradients.
 pub trait Optimizer {

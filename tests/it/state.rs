@@ -256,7 +256,8 @@ fn every_failed_load_leaves_the_run_as_it_was() {
 /// everything about the file was found right.
 #[test]
 fn a_load_that_fails_on_the_device_leaves_the_run_as_it_was() {
-    for (name, make) in OPTIMIZERS {
+    // Of one to three state arrays.
+    for (name, make) in OPTIMIZERS.into_iter().step_by(3) {
         let source = Run::new(1, make, 2);
         let (mut run, mut twin) = (Run::new(2, make, 2), Run::new(2, make, 2));
         let before = run.all();
