@@ -123,7 +123,7 @@ fn layout_of(fmt: &[u8]) -> Result<Layout, Refusal> {
 fn decode(data: &[u8], layout: Layout) -> Result<Wav, Refusal> {
     let Layout { channels, rate, width, bits, float } = layout;
     let frame = channels * width;
-    if data.len() % frame != 0 {
+    if !data.len().is_multiple_of(frame) {
         return Err((format!("the data chunk has {} bytes, and a frame {frame}", data.len()), FETCH));
     }
     let spare = 32 - 8 * width.min(4);

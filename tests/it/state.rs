@@ -299,8 +299,8 @@ fn parameters_of_several_devices_are_set_together() {
     let now = || params.iter().map(|p| p.tensor().to_vec::<f32>().unwrap()[0]).collect::<Vec<_>>();
     let values: Vec<Tensor> = params.iter().map(|p| Tensor::full([3], 7.0, p.device()).unwrap()).collect();
     let pairs: Vec<(&Param, &Tensor)> = params.iter().zip(&values).collect();
-    for at in 0..params.len() {
-        let held = impossible(&params[at]);
+    for (at, param) in params.iter().enumerate() {
+        let held = impossible(param);
         assert!(Param::set_all(&pairs).is_err(), "{at}");
         drop(held);
         assert_eq!(now(), [1.0, 2.0, 3.0, 4.0], "{at}");
