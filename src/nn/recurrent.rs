@@ -53,6 +53,18 @@ impl Default for RecurrentConfig {
     }
 }
 
+impl RecurrentConfig {
+    fn directions(&self) -> usize {
+        1 + usize::from(self.bidirectional)
+    }
+
+    /// A parameter's name in a file; passes are counted layer by layer.
+    fn name(&self, what: &str, pass: usize) -> String {
+        let (layer, backward) = (pass / self.directions(), pass % self.directions() == 1);
+        format!("{what}_l{layer}{}", if backward { "_reverse" } else { "" })
+    }
+}
+
 /// What a recurrent layer starts from, and how long each sequence of the batch is.
 #[derive(Debug, Clone, Default)]
 pub struct SequenceOptions {
@@ -127,7 +139,7 @@ impl Recurrent {
             return Err(Error::argument(name, reason, "use at least one of each"));
         }
         probability(name, config.dropout)?;
-        let directions = 1 + usize::from(config.bidirectional);
+        let directions = config.directions();
         let bound = 1.0 / (hidden as f64).sqrt();
         let rows = kind.gates() * hidden;
         let make = |what: &str, dims: &[usize]| {
@@ -137,9 +149,8 @@ impl Recurrent {
         };
         let mut passes = Vec::new();
         for i in 0..config.num_layers * directions {
-            let (layer, suffix) = (i / directions, if i % directions == 1 { "_reverse" } else { "" });
-            let width = if layer == 0 { inputs } else { directions * hidden };
-            let named = |what: &str| format!("{what}_l{layer}{suffix}");
+            let width = if i < directions { inputs } else { directions * hidden };
+            let named = |what: &str| config.name(what, i);
             let weight_ih = make(&named("weight_ih"), &[rows, width])?;
             let weight_hh = make(&named("weight_hh"), &[rows, hidden])?;
             let bias =
@@ -150,17 +161,19 @@ impl Recurrent {
     }
 
     fn list(&self, fields: &mut Fields) {
-        for pass in &self.passes {
+        // Not the parameters' own names: those are for messages, and the caller may change them.
+        for (i, pass) in self.passes.iter().enumerate() {
             let bias = pass.bias.iter().flatten();
-            for param in [&pass.weight_ih, &pass.weight_hh].into_iter().chain(bias) {
-                fields.parameter(&param.name(), param);
+            let kinds = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+            for (what, param) in kinds.into_iter().zip([&pass.weight_ih, &pass.weight_hh].into_iter().chain(bias)) {
+                fields.parameter(&self.config.name(what, i), param);
             }
         }
         fields.modes.push(self.mode.clone());
     }
 
     fn directions(&self) -> usize {
-        1 + usize::from(self.config.bidirectional)
+        self.config.directions()
     }
 
     fn refuse<T>(&self, reason: String, help: &str) -> Result<T> {
