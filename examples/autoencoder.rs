@@ -279,7 +279,7 @@ fn run(options: &Options) -> Outcome<()> {
 
     let init = Init::new(&device, options.seed);
     let model = Autoencoder::new(size, options.latent, &init)?;
-    let mut optimizer = Adam::new(&model.parameters(), AdamConfig::default())?;
+    let mut optimizer = Adam::new(&model.parameters()?, AdamConfig::default())?;
     let total = options.epochs * steps;
     let schedule = Schedule::Cosine { base: options.lr, warmup: (total / 20).min(steps), total, floor: 0.01 };
     for epoch in 0..options.epochs {

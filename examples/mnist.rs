@@ -158,7 +158,7 @@ fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
     let model = Cnn::new(mnist.train.size(), &init)?;
     let [height, width] = mnist.train.size();
     say!("\n{}\n", summary(&model, [options.batch, 1, height, width])?);
-    let (mut optimizer, lr) = optimizer(options.optimizer, options.lr, &model.parameters())?;
+    let (mut optimizer, lr) = optimizer(options.optimizer, options.lr, &model.parameters()?)?;
     let total = options.epochs * steps;
     let schedule = Schedule::Cosine { base: lr, warmup: (total / 20).min(2 * steps), total, floor: 0.01 };
     let (mean, std) = mnist.train.statistics();

@@ -126,7 +126,7 @@ fn cnn([height, width]: [usize; 2], init: &Init) -> Result<Sequential> {
 /// Trains from the weights that the seed gives, in the order of batches that the seed gives.
 fn train(rule: Rule, lr: f64, mnist: &Mnist, device: &Device, options: &Options) -> Result<(History, Sequential)> {
     let net = cnn(mnist.train.size(), &Init::new(device, options.seed))?;
-    let mut optimizer = rule.optimizer(lr, &net.parameters())?;
+    let mut optimizer = rule.optimizer(lr, &net.parameters()?)?;
     let loader = Loader::new(mnist.train.len(), options.batch, options.seed)?.drop_last(true);
     let (mean, std) = mnist.train.statistics();
     let normalize = Normalize::new(&[mean], &[std.max(1e-6)], device)?;

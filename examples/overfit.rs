@@ -213,7 +213,7 @@ fn train(remedies: Remedies, task: &Task, options: &Options) -> Result<Report> {
     let weight_decay = if remedies.weight_decay { options.weight_decay } else { 0.0 };
     let net = Cnn::new(task.train.size(), dropout, &init)?;
     let config = AdamWConfig { lr: options.lr, weight_decay, ..AdamWConfig::default() };
-    let mut optimizer = AdamW::with_groups(split_decay(&net, config, AdamWConfig { weight_decay: 0.0, ..config }))?;
+    let mut optimizer = AdamW::with_groups(split_decay(&net, config, AdamWConfig { weight_decay: 0.0, ..config })?)?;
     let loader = Loader::new(task.train.len(), options.batch, options.seed)?;
     // Never stops by itself: the point is to see what happens if one goes on.
     let mut stopping = EarlyStopping::new(EarlyStoppingConfig { patience: options.epochs, ..EarlyStoppingConfig::default() })?;

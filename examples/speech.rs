@@ -168,7 +168,7 @@ fn run(options: &Options) -> Outcome<()> {
     }
     let total = options.epochs * steps;
     let schedule = Schedule::Cosine { base: 4e-3, warmup: steps.min(total / 10), total, floor: 0.01 };
-    let mut optimizer = AdamW::new(&net.parameters(), AdamWConfig { weight_decay: 0.02, ..AdamWConfig::default() })?;
+    let mut optimizer = AdamW::new(&net.parameters()?, AdamWConfig { weight_decay: 0.02, ..AdamWConfig::default() })?;
     for epoch in 0..options.epochs {
         let mut loss = Meter::new();
         for (step, batch) in loader.epoch(epoch as u64).enumerate() {

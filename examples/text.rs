@@ -196,7 +196,7 @@ fn train(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &Atomic
     let start = Instant::now();
     // A second moment over some 100 steps, as there are few; biases and normalisations do not decay.
     let config = AdamWConfig { betas: (0.9, 0.99), weight_decay: 0.1, ..AdamWConfig::default() };
-    let mut optimizer = AdamW::with_groups(split_decay(model, config, AdamWConfig { weight_decay: 0.0, ..config }))?;
+    let mut optimizer = AdamW::with_groups(split_decay(model, config, AdamWConfig { weight_decay: 0.0, ..config })?)?;
     let (steps, batch, context) = (options.steps, options.batch, options.context);
     let schedule = Schedule::Cosine { base: options.lr, warmup: steps.div_ceil(20), total: steps, floor: 0.02 };
     let report = steps.div_ceil(10);
@@ -279,7 +279,7 @@ fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
         ..GptConfig::default()
     };
     let model = Gpt::new(config, &init).map_err(usage)?;
-    let numbers: usize = model.parameters().iter().map(|p| p.shape().numel()).sum();
+    let numbers: usize = model.parameters()?.iter().map(|p| p.shape().numel()).sum();
     say!("model: {numbers} parameters");
 
     // What must agree for weights to fit.

@@ -187,7 +187,7 @@ fn pretrain(images: &LabelledImages, normalize: &Normalize, init: &Init, options
     let steps = loader.batches();
     let total = options.epochs.saturating_mul(steps);
     let schedule = Schedule::Cosine { base: 6e-3, warmup: total / 20, total, floor: 0.01 };
-    let mut optimizer = AdamW::new(&net.parameters(), AdamWConfig::default())?;
+    let mut optimizer = AdamW::new(&net.parameters()?, AdamWConfig::default())?;
     let mut progress = Progress::new("digits 0 to 4", total);
     let mut loss = Meter::new();
     for epoch in 0..options.epochs {
@@ -212,7 +212,7 @@ fn from_scratch(few: &Few, init: &Init, options: &Options) -> Result<Cnn> {
     let net = Cnn::new(few.images.size(), TARGET.len(), init)?;
     let total = options.steps;
     let schedule = Schedule::Cosine { base: options.scratch_lr, warmup: total / 20, total, floor: 0.01 };
-    let mut optimizer = AdamW::new(&net.parameters(), AdamWConfig::default())?;
+    let mut optimizer = AdamW::new(&net.parameters()?, AdamWConfig::default())?;
     for step in 0..total {
         let (x, labels) = few.batch(init)?;
         optimizer.set_lr(schedule.lr(step));

@@ -96,7 +96,7 @@ pub struct Training {
 impl Training {
     pub fn new(network: Network, device: &Device) -> Result<Self> {
         let model = network.layers(&Init::new(device, 0))?;
-        let adam = Adam::new(&model.parameters(), AdamConfig::default())?;
+        let adam = Adam::new(&model.parameters()?, AdamConfig::default())?;
         let input = network.input();
         let pixels = (0..input.iter().product()).map(|i: usize| (i * 7919 % 1009) as f32 / 1009.0).collect();
         let labels = (0..CLASSES as i32).cycle().take(input[0]).collect();

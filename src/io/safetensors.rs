@@ -8,13 +8,16 @@ use crate::shape::Shape;
 use safetensors::tensor::{Dtype as Stored, SafeTensors, TensorView};
 use std::path::Path;
 
+/// The key of the notes among the tensors' names in a file's header.
+const NOTES: &str = "__metadata__";
 const DAMAGED: &str = "the file is damaged or no safetensors file; save or download it again";
 
 impl StateDict {
     /// Writes a `.safetensors` file, whole or not at all.
     ///
     /// # Errors
-    /// The file cannot be written; a tensor's data do not fit its shape or dtype.
+    /// The file cannot be written; a tensor's data do not fit its shape or dtype; a tensor has the name `__metadata__`, which the
+    /// format keeps for notes.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         atomic::write(path, &self.to_bytes()?)
@@ -32,6 +35,10 @@ impl StateDict {
 
     /// The file's bytes.
     fn to_bytes(&self) -> Result<Vec<u8>> {
+        if self.tensors.contains_key(NOTES) {
+            let reason = format!("a tensor is named \"{NOTES}\", which the format keeps for notes");
+            return Err(Error::argument("StateDict::save", reason, "choose another name"));
+        }
         let mut views = Vec::with_capacity(self.tensors.len());
         for (name, tensor) in &self.tensors {
             tensor.check("StateDict::save", name)?;
@@ -62,7 +69,7 @@ impl StateDict {
                 .map_err(|(reason, help)| Error::format(path, format!("tensor \"{name}\" {reason}"), help))?;
             let tensor = HostTensor::new(dtype, shape, data)
                 .map_err(|e| Error::format(path, format!("tensor \"{name}\": {e}"), DAMAGED))?;
-            dict.insert(name, tensor);
+            dict.insert(name, tensor)?;
         }
         Ok(dict)
     }
@@ -137,7 +144,7 @@ mod tests {
             ("empty", DType::U32, vec![0, 4], HostData::U32(vec![])),
         ];
         for (name, dtype, dims, data) in rows {
-            dict.insert(name, HostTensor::new(dtype, Shape::new(&dims).unwrap(), data).unwrap());
+            dict.insert(name, HostTensor::new(dtype, Shape::new(&dims).unwrap(), data).unwrap()).unwrap();
         }
         dict.metadata.insert("epoch".into(), "3".into());
         dict
@@ -182,7 +189,7 @@ mod tests {
     #[test]
     fn prefixes_nest() {
         let mut outer = StateDict::new();
-        outer.insert_all("model.", sample());
+        outer.insert_all("model.", sample()).unwrap();
         assert_eq!(outer.under("model.").tensors, sample().tensors);
         assert!(outer.under("optimizer.").tensors.is_empty());
     }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// A tensor in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,14 +85,31 @@ impl StateDict {
         Self::default()
     }
 
-    /// Adds or replaces a tensor.
-    pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) {
-        self.tensors.insert(name.into(), tensor);
+    /// Adds a tensor. To replace one, insert into [`StateDict::tensors`].
+    ///
+    /// # Errors
+    /// There is a tensor of that name.
+    pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) -> Result<()> {
+        match self.tensors.entry(name.into()) {
+            Entry::Vacant(place) => {
+                place.insert(tensor);
+                Ok(())
+            }
+            Entry::Occupied(place) => Err(taken("StateDict::insert", place.key())),
+        }
     }
 
     /// Adds all of another's tensors under `prefix` (`"optimizer."`, say); notes are left out.
-    pub fn insert_all(&mut self, prefix: &str, other: Self) {
-        self.tensors.extend(other.tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+    ///
+    /// # Errors
+    /// There is a tensor of one of the new names. Nothing has been added then.
+    pub fn insert_all(&mut self, prefix: &str, other: Self) -> Result<()> {
+        let new: Vec<(String, HostTensor)> = other.tensors.into_iter().map(|(name, t)| (format!("{prefix}{name}"), t)).collect();
+        if let Some((name, _)) = new.iter().find(|(name, _)| self.tensors.contains_key(name)) {
+            return Err(taken("StateDict::insert_all", name));
+        }
+        self.tensors.extend(new);
+        Ok(())
     }
 
     /// The tensors whose names begin with `prefix`, without it.
@@ -112,4 +130,9 @@ impl StateDict {
             Error::argument("checkpoint", format!("note \"{key}\" is \"{text}\""), "the file is damaged; use another checkpoint")
         })
     }
+}
+
+fn taken(what: &str, name: &str) -> Error {
+    let help = "choose another name or prefix; to replace a tensor, insert into the field `tensors`";
+    Error::argument(what, format!("there is a tensor \"{name}\" already"), help)
 }

@@ -1,7 +1,9 @@
 //! What a module consists of, as plain lists.
 
 use super::module::Module;
+use crate::error::{Error, Result};
 use crate::param::Param;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -50,6 +52,8 @@ impl Counter {
 }
 
 /// The parameters, buffers, counters, modes and submodules of a module and all below it, in order, with dotted names.
+///
+/// One value may have several names, as a tied weight has; one name has one value, which [`Fields::check`] holds.
 #[derive(Debug, Default)]
 pub struct Fields {
     /// Trainable state.
@@ -63,6 +67,7 @@ pub struct Fields {
     /// Names of the submodules by their address, to label a [`summary`](super::summary()).
     pub(crate) modules: Vec<(usize, String)>,
     prefix: String,
+    error: Option<Error>,
 }
 
 impl Fields {
@@ -85,6 +90,49 @@ impl Fields {
     /// Adds a buffer; for layers that list their fields by hand.
     pub fn buffer(&mut self, name: &str, buffer: &Param) {
         self.buffers.push((self.path(name), buffer.clone()));
+    }
+
+    /// Notes that the module is not sound, such as a [`Sequential`](super::Sequential) with two layers of one name. The first
+    /// note counts: [`Fields::check`] returns it.
+    pub fn refuse(&mut self, error: &Error) {
+        if self.error.is_none() {
+            let error = error.clone();
+            self.error = Some(if self.prefix.is_empty() { error } else { error.in_layer(&self.prefix) });
+        }
+    }
+
+    /// Whether every name has one value.
+    ///
+    /// # Errors
+    /// The first error that a module has noted by [`Fields::refuse`]; two parameters, buffers or counters under one name.
+    pub fn check(&self) -> Result<()> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        self.clash().map_or(Ok(()), |name| {
+            let reason = format!("two values are named \"{name}\", and a file has one place for them");
+            Err(Error::argument("Module::fields", reason, "give each field a name of its own"))
+        })
+    }
+
+    /// The first name with two values.
+    pub(super) fn clash(&self) -> Option<&str> {
+        /// What tells values apart.
+        #[derive(PartialEq)]
+        enum Value {
+            Cell(u64),
+            Counter(usize),
+        }
+        let cells = self.parameters.iter().chain(&self.buffers).map(|(name, param)| (name, Value::Cell(param.id())));
+        let counters = self.counters.iter().map(|(name, counter)| (name, Value::Counter(Arc::as_ptr(&counter.0).addr())));
+        let mut values: HashMap<&str, Value> = HashMap::new();
+        cells.chain(counters).find_map(|(name, value)| match values.get(name.as_str()) {
+            Some(first) => (*first != value).then_some(name.as_str()),
+            None => {
+                values.insert(name, value);
+                None
+            }
+        })
     }
 
     /// The dotted name of a field here.

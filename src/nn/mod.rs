@@ -23,7 +23,7 @@
 //! # fn main() -> Result<()> {
 //! let init = Init::new(&Device::cpu()?, 0);
 //! let model = Mlp { fc1: Linear::new(4, 8, &init)?, dropout: Dropout::new(0.5, &init)?, fc2: Linear::new(8, 2, &init)? };
-//! let names: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
+//! let names: Vec<String> = model.named_parameters()?.into_iter().map(|(name, _)| name).collect();
 //! assert_eq!(names, ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
 //! # Ok(()) }
 //! ```

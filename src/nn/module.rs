@@ -30,21 +30,41 @@ pub trait Module: Send + Sync {
         fields
     }
 
+    /// Whether the module is sound: each name of a parameter, buffer or counter stands for one value. Whatever reads names or
+    /// hands out parameters begins with this.
+    ///
+    /// # Errors
+    /// Two values under one name; two layers of one name in a [`Sequential`](super::Sequential).
+    fn check(&self) -> Result<()> {
+        self.collect().check()
+    }
+
     /// Parameters with PyTorch's names, such as `conv1.weight`. A tied parameter appears under each of its names.
-    fn named_parameters(&self) -> Vec<(String, Param)> {
-        self.collect().parameters
+    ///
+    /// # Errors
+    /// As [`Module::check`].
+    fn named_parameters(&self) -> Result<Vec<(String, Param)>> {
+        let fields = self.collect();
+        fields.check().map(|()| fields.parameters)
     }
 
     /// Each parameter once, for an optimizer.
-    fn parameters(&self) -> Vec<Param> {
+    ///
+    /// # Errors
+    /// As [`Module::check`].
+    fn parameters(&self) -> Result<Vec<Param>> {
         let mut seen = std::collections::HashSet::new();
-        self.collect().parameters.into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect()
+        Ok(self.named_parameters()?.into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect())
     }
 
     /// State that is saved and not trained, such as running statistics, with its names. Counters of batches, which live on the
     /// host, are in [`Module::state_dict`] alone.
-    fn named_buffers(&self) -> Vec<(String, Param)> {
-        self.collect().buffers
+    ///
+    /// # Errors
+    /// As [`Module::check`].
+    fn named_buffers(&self) -> Result<Vec<(String, Param)>> {
+        let fields = self.collect();
+        fields.check().map(|()| fields.buffers)
     }
 
     /// Switches to training: dropout drops, batch normalisation uses and tracks the batch's statistics.
@@ -59,18 +79,18 @@ pub trait Module: Send + Sync {
 
     /// Takes every parameter out of training.
     fn freeze(&self) {
-        self.parameters().iter().for_each(Param::freeze);
+        self.collect().parameters.iter().for_each(|(_, p)| p.freeze());
     }
 
     /// Puts every parameter back into training.
     fn unfreeze(&self) {
-        self.parameters().iter().for_each(Param::unfreeze);
+        self.collect().parameters.iter().for_each(|(_, p)| p.unfreeze());
     }
 
     /// Parameters, buffers and counters in host memory. Waits for the device.
     ///
     /// # Errors
-    /// Evaluation errors; a lost device.
+    /// As [`Module::check`]; evaluation errors; a lost device.
     fn state_dict(&self) -> Result<StateDict> {
         state::state_dict(&self.collect())
     }

@@ -2,11 +2,13 @@
 
 use super::fields::Fields;
 use super::module::Module;
-use crate::error::{Error, Result};
+use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::tensor::Tensor;
 use std::panic::Location;
 
 /// Feeds each layer's output to the next. Layers are named `0`, `1` ... as in PyTorch, or as given.
+///
+/// A name that another layer has is the model's first error: `forward`, `parameters`, `save` and [`Module::check`] return it.
 ///
 /// ```
 /// # use wgrad::nn::{Init, Linear, Module, Relu, Sequential};
@@ -16,12 +18,13 @@ use std::panic::Location;
 /// let init = Init::new(&device, 0);
 /// let model = Sequential::new().push(Linear::new(4, 8, &init)?).push(Relu).push(Linear::new(8, 2, &init)?);
 /// assert_eq!(model.forward(&Tensor::ones([3, 4], &device)?)?.dims::<2>()?, [3, 2]);
-/// assert_eq!(model.named_parameters()[2].0, "2.weight");
+/// assert_eq!(model.named_parameters()?[2].0, "2.weight");
 /// # Ok(()) }
 /// ```
 #[derive(Default)]
 pub struct Sequential {
     layers: Vec<(String, Box<dyn Module>)>,
+    error: Option<Error>,
 }
 
 impl Sequential {
@@ -32,30 +35,72 @@ impl Sequential {
 
     /// Appends a layer, named by its position.
     #[must_use]
+    #[track_caller]
     pub fn push(self, layer: impl Module + 'static) -> Self {
         let name = self.layers.len().to_string();
-        self.push_named(name, layer)
+        self.append(name, Box::new(layer), "Sequential::push", Location::caller())
     }
 
-    /// Appends a layer under a name of its own.
+    /// Appends a layer under a name of its own. In a name with dots, such as `body.0`, each part names a level of the model.
     #[must_use]
-    pub fn push_named(mut self, name: impl Into<String>, layer: impl Module + 'static) -> Self {
-        self.layers.push((name.into(), Box::new(layer)));
+    #[track_caller]
+    pub fn push_named(self, name: impl Into<String>, layer: impl Module + 'static) -> Self {
+        self.append(name.into(), Box::new(layer), "Sequential::push_named", Location::caller())
+    }
+
+    fn append(mut self, name: String, layer: Box<dyn Module>, op: &'static str, at: &'static Location<'static>) -> Self {
+        if self.error.is_none()
+            && let Some(reason) = self.clash(&name, &layer)
+        {
+            let help = "give each layer a name of its own by push_named; push takes the layer's position".to_owned();
+            let error = OpError { kind: OpErrorKind::Attribute, op, operands: Vec::new(), reason, help, at };
+            self.error = Some(Error::Op(Box::new(error)));
+        }
+        self.layers.push((name, layer));
         self
+    }
+
+    /// What is wrong with a layer's name beside those of the other layers.
+    fn clash(&self, name: &str, layer: &Box<dyn Module>) -> Option<String> {
+        if name.split('.').any(str::is_empty) {
+            return Some(format!("the name \"{name}\" is empty or has an empty part"));
+        }
+        let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+        let (mut fields, mut alone) = (Fields::default(), true);
+        for (other, its) in &self.layers {
+            if other == name {
+                return Some(format!("two layers are named \"{name}\""));
+            }
+            if within(other, name) || within(name, other) {
+                fields.add(other, its);
+                alone = false;
+            }
+        }
+        // A layer that is at fault by itself says so where it is asked.
+        if alone {
+            return None;
+        }
+        fields.add(name, layer);
+        fields.clash().map(|two| format!("with the layer \"{name}\", two values are named \"{two}\""))
     }
 
     /// Puts another layer in the place of the one of that name, such as a new head.
     ///
     /// # Errors
-    /// There is no layer of that name.
+    /// There is no layer of that name; a value of the new layer has a name that another layer's value has. Nothing has changed
+    /// then.
     pub fn replace(&mut self, name: &str, layer: impl Module + 'static) -> Result<()> {
         let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
         let Some(i) = names.iter().position(|n| *n == name) else {
             let reason = format!("there is no layer \"{name}\"");
             return Err(Error::argument("Sequential::replace", reason, format!("use one of {}", names.join(", "))));
         };
-        self.layers[i].1 = Box::new(layer);
-        Ok(())
+        let (name, old) = self.layers.remove(i);
+        let layer: Box<dyn Module> = Box::new(layer);
+        let clash = self.clash(&name, &layer);
+        self.layers.insert(i, (name, if clash.is_some() { old } else { layer }));
+        let refuse = |reason| Err(Error::argument("Sequential::replace", reason, "give each layer a name of its own"));
+        clash.map_or(Ok(()), refuse)
     }
 
     /// The number of layers.
@@ -80,6 +125,9 @@ impl Module for Sequential {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let caller = Location::caller();
         x.check()?;
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
         let y = self.layers.iter().try_fold(x.clone(), |x, (name, layer)| {
             let y = layer.forward(&x).and_then(|y| y.check().map(|()| y));
             y.map_err(|error| error.in_layer(name).seen_from(caller))
@@ -88,6 +136,9 @@ impl Module for Sequential {
     }
 
     fn fields(&self, fields: &mut Fields) {
+        if let Some(error) = &self.error {
+            fields.refuse(error);
+        }
         for (name, layer) in &self.layers {
             fields.add(name, layer);
         }

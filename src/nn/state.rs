@@ -41,15 +41,17 @@ impl fmt::Display for LoadReport {
 
 /// Copies parameters and buffers to the host.
 pub(super) fn state_dict(fields: &Fields) -> Result<StateDict> {
+    fields.check()?;
     let entries = || fields.parameters.iter().chain(&fields.buffers);
     let tensors: Vec<Tensor> = entries().map(|(_, p)| p.tensor()).collect();
     let mut dict = StateDict::new();
     for ((name, param), tensor) in entries().zip(&tensors) {
-        dict.insert(name, HostTensor::new(param.dtype(), param.shape(), tensor.to_host()?)?);
+        // The check leaves one case of two entries under one name: one value that is listed twice.
+        dict.tensors.insert(name.clone(), HostTensor::new(param.dtype(), param.shape(), tensor.to_host()?)?);
     }
     for (name, counter) in &fields.counters {
         let count = i32::try_from(counter.get()).unwrap_or(i32::MAX);
-        dict.insert(name, HostTensor::new(DType::I32, Shape::SCALAR, HostData::I32(vec![count]))?);
+        dict.tensors.insert(name.clone(), HostTensor::new(DType::I32, Shape::SCALAR, HostData::I32(vec![count]))?);
     }
     Ok(dict)
 }
@@ -93,6 +95,7 @@ pub(super) fn load(fields: &Fields, dict: &StateDict, options: &LoadOptions) -> 
 
 /// Renames and checks everything; changes nothing.
 pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOptions) -> Result<Prepared<'f>> {
+    fields.check()?;
     let entries: Vec<&'f (String, Param)> = fields.parameters.iter().chain(&fields.buffers).collect();
     let counters = fields.counters.iter().map(|(name, _)| name);
     let known: HashSet<&str> = entries.iter().map(|(name, _)| name).chain(counters).map(String::as_str).collect();

@@ -35,7 +35,7 @@ pub(super) fn observe(layer: &impl Module, kind: &'static str, output: Tensor) -
     let output = output.returned();
     TRACE.with_borrow_mut(|trace| {
         if let Some(calls) = trace {
-            calls.push(Call { address: address(layer), kind, output: output.shape()?, parameters: layer.parameters() });
+            calls.push(Call { address: address(layer), kind, output: output.shape()?, parameters: layer.parameters()? });
         }
         Ok(output)
     })
@@ -71,7 +71,7 @@ pub struct Summary {
 /// # Errors
 /// The input does not fit the model; the model has no parameters, so no device is known.
 pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
-    let parameters = model.parameters();
+    let parameters = model.parameters()?;
     let Some(first) = parameters.first() else {
         return Err(Error::argument("summary", "the model has no parameters", "summarise a model with at least one"));
     };
@@ -104,7 +104,7 @@ pub fn summary_with(model: &dyn Module, call: impl FnOnce() -> Result<Tensor>) -
         }
     }
     let fields = model.collect();
-    let parameters = model.parameters();
+    let parameters = model.parameters()?;
     let _restore = Restore(fields.modes.iter().map(|m| (m.clone(), m.is_training())).collect());
     model.eval();
     TRACE.set(Some(Vec::new()));

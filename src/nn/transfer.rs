@@ -166,7 +166,7 @@ fn nothing<'a>(what: &str, pattern: &str, names: impl Iterator<Item = &'a String
 
 /// The parameters whose names match, in the module's order.
 fn select(what: &str, module: &dyn Module, pattern: &str) -> Result<Vec<(String, Param)>> {
-    let all = module.named_parameters();
+    let all = module.named_parameters()?;
     let found: Vec<(String, Param)> = all.iter().filter(|(name, _)| matches(pattern, name)).cloned().collect();
     if found.is_empty() {
         return Err(nothing(what, pattern, all.iter().map(|e| &e.0)));
@@ -209,7 +209,7 @@ pub fn unfreeze(module: &dyn Module, pattern: &str) -> Result<Vec<String>> {
 /// # Errors
 /// A pattern that takes no parameter; a parameter that no pattern takes.
 pub fn param_groups<'a, C>(module: &dyn Module, rules: impl IntoIterator<Item = (&'a str, C)>) -> Result<Vec<ParamGroup<C>>> {
-    let mut rest = module.named_parameters();
+    let mut rest = module.named_parameters()?;
     let mut seen = HashSet::new();
     rest.retain(|(_, p)| seen.insert(p.id()));
     let mut groups = Vec::new();
@@ -256,7 +256,7 @@ impl UnfreezeSchedule {
         for (at, params) in found {
             params.iter().for_each(|(_, p)| if at <= epoch { p.unfreeze() } else { p.freeze() });
         }
-        Ok(module.named_parameters().into_iter().filter(|(_, p)| p.is_trainable()).map(|e| e.0).collect())
+        Ok(module.named_parameters()?.into_iter().filter(|(_, p)| p.is_trainable()).map(|e| e.0).collect())
     }
 }
 

@@ -89,9 +89,9 @@ impl Ema {
         let mut dict = StateDict::new();
         for (i, average) in self.averages.iter().enumerate() {
             let tensor = HostTensor::new(average.dtype(), average.shape(), average.tensor().to_host()?)?;
-            dict.insert(format!("ema.{i}"), tensor);
+            dict.insert(format!("ema.{i}"), tensor)?;
         }
-        dict.insert("ema.decay", HostTensor::scalar(self.decay));
+        dict.insert("ema.decay", HostTensor::scalar(self.decay))?;
         Ok(dict)
     }
 

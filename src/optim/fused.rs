@@ -280,17 +280,17 @@ impl<C: Formula> Optimizer for Fused<C> {
         for (i, param) in self.core.params().iter().enumerate() {
             for (s, state) in self.state_names().iter().enumerate() {
                 let tensor = HostTensor::new(param.dtype(), param.shape(), self.core.state(i, s)?)?;
-                dict.insert(format!("{}.{i}.{state}", C::NAME), tensor);
+                dict.insert(format!("{}.{i}.{state}", C::NAME), tensor)?;
             }
             // Exact: 2⁵³ steps take longer than any run.
-            dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.core.steps(i)? as f64));
+            dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.core.steps(i)? as f64))?;
         }
         for (g, config) in self.configs.iter().enumerate() {
             for (name, _, value) in config.clone().settings() {
-                dict.insert(format!("{}.group.{g}.{name}", C::NAME), HostTensor::scalar(*value));
+                dict.insert(format!("{}.group.{g}.{name}", C::NAME), HostTensor::scalar(*value))?;
             }
             for (name, value) in flags(config) {
-                dict.insert(format!("{}.group.{g}.{name}", C::NAME), HostTensor::scalar(f64::from(u8::from(value))));
+                dict.insert(format!("{}.group.{g}.{name}", C::NAME), HostTensor::scalar(f64::from(u8::from(value))))?;
             }
         }
         Ok(dict)

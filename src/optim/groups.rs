@@ -1,6 +1,7 @@
 //! Which parameters decay.
 
 use super::fused::ParamGroup;
+use crate::error::Result;
 use crate::nn::Module;
 use crate::param::Param;
 use std::collections::HashSet;
@@ -23,15 +24,18 @@ pub fn decays(name: &str, param: &Param) -> bool {
 /// # fn main() -> wgrad::Result<()> {
 /// let model = Linear::new(3, 2, &Init::new(&Device::cpu()?, 0))?;
 /// let config = AdamWConfig { weight_decay: 0.1, ..AdamWConfig::default() };
-/// let groups = split_decay(&model, config, AdamWConfig { weight_decay: 0.0, ..config });
+/// let groups = split_decay(&model, config, AdamWConfig { weight_decay: 0.0, ..config })?;
 /// assert_eq!(groups.iter().map(|g| g.params.len()).collect::<Vec<_>>(), [1, 1]);
 /// let optimizer = AdamW::with_groups(groups)?;
 /// # Ok(()) }
 /// ```
-pub fn split_decay<C>(model: &dyn Module, config: C, no_decay: C) -> Vec<ParamGroup<C>> {
+///
+/// # Errors
+/// As [`Module::check`].
+pub fn split_decay<C>(model: &dyn Module, config: C, no_decay: C) -> Result<Vec<ParamGroup<C>>> {
     let mut seen = HashSet::new();
-    let own = model.named_parameters().into_iter().filter(|(_, p)| seen.insert(p.id()));
+    let own = model.named_parameters()?.into_iter().filter(|(_, p)| seen.insert(p.id()));
     let (with, without): (Vec<_>, Vec<_>) = own.partition(|(name, param)| decays(name, param));
     let group = |named: Vec<(String, Param)>, config| ParamGroup::new(named.into_iter().map(|(_, p)| p), config);
-    [group(with, config), group(without, no_decay)].into_iter().filter(|g| !g.params.is_empty()).collect()
+    Ok([group(with, config), group(without, no_decay)].into_iter().filter(|g| !g.params.is_empty()).collect())
 }

@@ -150,7 +150,7 @@ impl ReduceOnPlateau {
     pub fn state_dict(&self) -> StateDict {
         let mut dict = StateDict::new();
         for (name, value) in NAMES.into_iter().zip([self.lr, self.best, self.bad as f64, self.cooling as f64]) {
-            dict.insert(name, HostTensor::scalar(value));
+            dict.tensors.insert(name.into(), HostTensor::scalar(value));
         }
         dict
     }

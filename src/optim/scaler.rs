@@ -141,8 +141,8 @@ impl LossScaler {
     /// Errors of earlier steps; a lost device.
     pub fn state_dict(&self) -> Result<StateDict> {
         let mut dict = StateDict::new();
-        dict.insert("scaler.scale", HostTensor::scalar(self.scale.tensor().item()?));
-        dict.insert("scaler.good", HostTensor::scalar(self.good.tensor().item()?));
+        dict.insert("scaler.scale", HostTensor::scalar(self.scale.tensor().item()?))?;
+        dict.insert("scaler.good", HostTensor::scalar(self.good.tensor().item()?))?;
         Ok(dict)
     }
 

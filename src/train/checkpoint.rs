@@ -13,9 +13,12 @@ const OPTIMIZER: &str = "optimizer.";
 const STATE: &str = "state.";
 
 /// A model, its optimizer's memory, and notes such as the epoch and the generator's offset, in one safetensors file.
+///
+/// A note or a state whose name is taken is the checkpoint's first error: reading, restoring and saving return it.
 #[derive(Debug, Clone, Default)]
 pub struct Checkpoint {
     dict: StateDict,
+    error: Option<Error>,
 }
 
 impl Checkpoint {
@@ -25,20 +28,38 @@ impl Checkpoint {
     /// Errors of earlier steps; a lost device.
     pub fn capture(model: &dyn Module, optimizer: &dyn Optimizer) -> Result<Self> {
         let mut dict = StateDict::new();
-        dict.insert_all(MODEL, model.state_dict()?);
-        dict.insert_all(OPTIMIZER, optimizer.state_dict()?);
-        Ok(Self { dict })
+        dict.insert_all(MODEL, model.state_dict()?)?;
+        dict.insert_all(OPTIMIZER, optimizer.state_dict()?)?;
+        Ok(Self { dict, error: None })
     }
 
-    /// Adds a note.
+    /// Adds a note. Keys that begin with `state.` belong to [`Checkpoint::with_state`].
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
+        if key.starts_with(STATE) {
+            return self.refuse("Checkpoint::with", format!("the key \"{key}\" begins with \"{STATE}\", as those of states do"));
+        }
+        if self.dict.metadata.contains_key(key) {
+            return self.refuse("Checkpoint::with", format!("there is a note \"{key}\" already"));
+        }
         self.dict.metadata.insert(key.into(), value.to_string());
         self
     }
 
+    /// Keeps the first error.
+    fn refuse(mut self, what: &str, reason: String) -> Self {
+        self.error = self.error.or_else(|| Some(Error::argument(what, reason, "choose another name")));
+        self
+    }
+
+    /// The contents, if all that was added could be.
+    fn dict(&self) -> Result<&StateDict> {
+        self.error.clone().map_or(Ok(&self.dict), Err)
+    }
+
     /// Adds what else remembers something, such as an [`Ema`](crate::optim::Ema), an
-    /// [`EarlyStopping`](super::EarlyStopping) or a [`ReduceOnPlateau`](crate::optim::ReduceOnPlateau), under a name.
+    /// [`EarlyStopping`](super::EarlyStopping) or a [`ReduceOnPlateau`](crate::optim::ReduceOnPlateau), under a name of its own
+    /// without dots.
     ///
     /// ```
     /// # use wgrad::nn::{Init, Linear, Module};
@@ -46,8 +67,8 @@ impl Checkpoint {
     /// # use wgrad::train::Checkpoint;
     /// # fn main() -> wgrad::Result<()> {
     /// # let model = Linear::new(2, 2, &Init::new(&wgrad::Device::cpu()?, 0))?;
-    /// # let mut sgd = Sgd::new(&model.parameters(), SgdConfig::default())?;
-    /// let mut ema = Ema::new(&model.parameters(), 0.99)?;
+    /// # let mut sgd = Sgd::new(&model.parameters()?, SgdConfig::default())?;
+    /// let mut ema = Ema::new(&model.parameters()?, 0.99)?;
     /// let checkpoint = Checkpoint::capture(&model, &sgd)?.with_state("ema", ema.state_dict()?);
     /// checkpoint.restore(&model, &mut sgd)?;
     /// ema.load_state_dict(&checkpoint.state("ema")?)?;
@@ -55,19 +76,27 @@ impl Checkpoint {
     /// ```
     #[must_use]
     pub fn with_state(mut self, name: &str, state: StateDict) -> Self {
+        const WITH: &str = "Checkpoint::with_state";
         let prefix = format!("{STATE}{name}.");
-        self.dict.metadata.extend(state.metadata.iter().map(|(key, value)| (format!("{prefix}{key}"), value.clone())));
-        self.dict.insert_all(&prefix, state);
+        if name.is_empty() || name.contains('.') {
+            return self.refuse(WITH, format!("the name \"{name}\" is empty or has a dot"));
+        }
+        if self.dict.tensors.keys().chain(self.dict.metadata.keys()).any(|key| key.starts_with(&prefix)) {
+            return self.refuse(WITH, format!("there is a state \"{name}\" already"));
+        }
+        let StateDict { tensors, metadata } = state;
+        self.dict.tensors.extend(tensors.into_iter().map(|(key, tensor)| (format!("{prefix}{key}"), tensor)));
+        self.dict.metadata.extend(metadata.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
         self
     }
 
     /// What [`Checkpoint::with_state`] added under a name.
     ///
     /// # Errors
-    /// Nothing was added under that name.
+    /// Nothing was added under that name; the checkpoint's first error.
     pub fn state(&self, name: &str) -> Result<StateDict> {
         let prefix = format!("{STATE}{name}.");
-        let mut state = self.dict.under(&prefix);
+        let mut state = self.dict()?.under(&prefix);
         let notes = self.dict.metadata.iter().filter_map(|(key, value)| Some((key.strip_prefix(&prefix)?.into(), value.clone())));
         state.metadata.extend(notes);
         if state.tensors.is_empty() && state.metadata.is_empty() {
@@ -82,17 +111,17 @@ impl Checkpoint {
     /// A note's value.
     ///
     /// # Errors
-    /// The note is missing or does not parse.
+    /// The note is missing or does not parse; the checkpoint's first error.
     pub fn note<T: FromStr>(&self, key: &str) -> Result<T> {
-        self.dict.note(key)
+        self.dict()?.note(key)
     }
 
     /// Writes the file, whole or not at all.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The file cannot be written; the checkpoint's first error.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.dict.save(path)
+        self.dict()?.save(path)
     }
 
     /// Reads a file.
@@ -105,19 +134,20 @@ impl Checkpoint {
         if !dict.tensors.keys().any(|k| k.starts_with(MODEL)) {
             return Err(Error::format(path, "the file holds no checkpoint", "resume from a *.checkpoint.safetensors file"));
         }
-        Ok(Self { dict })
+        Ok(Self { dict, error: None })
     }
 
     /// Puts a model and its optimizer into the checkpoint's state: both, or neither. The report says which of the optimizer's
     /// settings were other ones before (see [`Optimizer::load_state_dict`]).
     ///
     /// # Errors
-    /// The checkpoint belongs to another model or optimizer, or a number in it is outside of its range; the device is out of
-    /// memory. Neither has changed then. If the device is lost on the way, there is nothing left on it to be whole.
+    /// The checkpoint belongs to another model or optimizer, or a number in it is outside of its range; the checkpoint's first
+    /// error; the device is out of memory. Neither has changed then. If the device is lost on the way, there is nothing left on
+    /// it to be whole.
     pub fn restore(&self, model: &dyn Module, optimizer: &mut dyn Optimizer) -> Result<StateReport> {
         // Everything is checked and on the device before anything changes; then the model changes whole or not at all, and
         // copies within the device, which need no memory, do the rest.
-        let (fields, own) = (model.collect(), self.dict.under(MODEL));
+        let (fields, own) = (model.collect(), self.dict()?.under(MODEL));
         let weights = crate::nn::state::prepare(&fields, &own, &LoadOptions::strict())?.upload()?;
         let state = optimizer.prepare_state_dict(&self.dict.under(OPTIMIZER))?;
         weights.commit()?;
@@ -137,14 +167,14 @@ mod tests {
     #[test]
     fn further_states_survive_the_file_apart_from_each_other() {
         let model = Linear::new(2, 3, &Init::new(&Device::cpu().unwrap(), 0)).unwrap();
-        let mut sgd = Sgd::new(&model.parameters(), SgdConfig { momentum: 0.9, ..SgdConfig::default() }).unwrap();
+        let mut sgd = Sgd::new(&model.parameters().unwrap(), SgdConfig { momentum: 0.9, ..SgdConfig::default() }).unwrap();
         let mut stopping = EarlyStopping::new(EarlyStoppingConfig::default()).unwrap();
         stopping.observe(0.5, &model).unwrap();
         let mut plateau = ReduceOnPlateau::new(0.1, PlateauConfig { patience: 0, ..PlateauConfig::default() }).unwrap();
         let _ = (plateau.step(1.0), plateau.step(2.0));
         let mut noted = StateDict::new();
         noted.metadata.insert("seed".into(), "7".into());
-        noted.insert("x", HostTensor::scalar(2.0));
+        noted.insert("x", HostTensor::scalar(2.0)).unwrap();
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.safetensors");

@@ -91,10 +91,11 @@ impl EarlyStopping {
         let mut dict = StateDict::new();
         let numbers = [("best", self.best), ("best_epoch", self.best_epoch as f64), ("epoch", self.epoch as f64)];
         for (name, value) in numbers {
-            dict.insert(format!("stopping.{name}"), HostTensor::scalar(value));
+            dict.tensors.insert(format!("stopping.{name}"), HostTensor::scalar(value));
         }
         if let Some(weights) = &self.weights {
-            dict.insert_all("stopping.weights.", weights.clone());
+            let named = weights.tensors.iter().map(|(name, tensor)| (format!("stopping.weights.{name}"), tensor.clone()));
+            dict.tensors.extend(named);
         }
         dict
     }

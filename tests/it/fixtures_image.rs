@@ -134,7 +134,7 @@ fn multihead_attention_agrees_with_pytorch() {
     let case = "multihead_attention.self";
     let x = fixture.tensor(&format!("{case}.in.x"), device()).variable().expect("float");
     let layer = MultiheadAttention::new(8, 2, &Init::new(device(), 0)).expect("valid");
-    let parameters = layer.named_parameters();
+    let parameters = layer.named_parameters().unwrap();
     let names: Vec<&str> = parameters.iter().map(|p| p.0.as_str()).collect();
     assert_eq!(names, ["in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"]);
     for (name, parameter) in &parameters {
@@ -160,7 +160,7 @@ fn batch_norm_layers_track_as_pytorch() {
     for (case, training) in [("batch_norm.train_2d", true), ("batch_norm.eval_2d", false)] {
         let of = |name: &str| fixture.tensor(&format!("{case}.in.{name}"), device());
         let layer = BatchNorm1d::new(5, &Init::new(device(), 0)).expect("valid");
-        for (name, parameter) in layer.named_parameters().iter().chain(&layer.named_buffers()) {
+        for (name, parameter) in layer.named_parameters().unwrap().iter().chain(&layer.named_buffers().unwrap()) {
             parameter.set(&of(name)).expect("the fixture fits");
         }
         if !training {
@@ -168,7 +168,7 @@ fn batch_norm_layers_track_as_pytorch() {
         }
         let y = layer.forward(&of("x")).expect("fits");
         close(case, &values(&y), &fixture.values(&format!("{case}.out")), 2e-5, 2e-5);
-        for (name, buffer) in layer.named_buffers().iter().filter(|_| training) {
+        for (name, buffer) in layer.named_buffers().unwrap().iter().filter(|_| training) {
             let expected = fixture.values(&format!("{case}.after.{name}"));
             close(&format!("{case}.after.{name}"), &values(&buffer.tensor()), &expected, 1e-5, 1e-5);
         }

@@ -62,7 +62,7 @@ fn state_names_and_shapes_are_those_of_pytorch() {
     ];
     for (made, input, output, state) in rows {
         let layer = made.unwrap_or_else(|e| panic!("{state}: {e}"));
-        let named = layer.named_parameters().into_iter().chain(layer.named_buffers());
+        let named = layer.named_parameters().unwrap().into_iter().chain(layer.named_buffers().unwrap());
         let found: Vec<String> = named.map(|(name, p)| format!("{name} {}", p.shape())).collect();
         assert_eq!(found.join(", "), state);
         let x = upload(&Noise(3).values(input.iter().product(), -1.0, 1.0), input, DType::F32, device());

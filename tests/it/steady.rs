@@ -33,7 +33,7 @@ impl Loop {
     fn new() -> Self {
         let device = open(false);
         let model = model(&device);
-        let optimizer = Adam::new(&model.parameters(), AdamConfig::default()).expect("valid");
+        let optimizer = Adam::new(&model.parameters().unwrap(), AdamConfig::default()).expect("valid");
         Self { device, model, optimizer, noise: Noise(3) }
     }
 
@@ -87,7 +87,7 @@ fn the_same_seed_gives_the_same_bits() {
     let run = || {
         let mut run = Loop::new();
         let losses: Vec<f64> = (0..12).map(|_| run.step().item().expect("a scalar")).collect();
-        let weights: Vec<Vec<f64>> = run.model.parameters().iter().map(|p| values(&p.tensor())).collect();
+        let weights: Vec<Vec<f64>> = run.model.parameters().unwrap().iter().map(|p| values(&p.tensor())).collect();
         (losses, weights)
     };
     let first = run();

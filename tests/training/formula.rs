@@ -49,7 +49,7 @@ pub fn state(note: &str) -> StateDict {
         } else {
             (if name.ends_with("weight") { 1.0 } else { 0.0 }, 0.1)
         };
-        dict.insert(name, host(seed, &shape, center, spread));
+        dict.insert(name, host(seed, &shape, center, spread)).unwrap();
     }
     dict
 }

@@ -35,13 +35,13 @@ fn loss(net: &Net) -> Tensor {
 }
 
 fn weights(net: &Net) -> Vec<Vec<f64>> {
-    net.parameters().iter().map(|p| values(&p.tensor())).collect()
+    net.parameters().unwrap().iter().map(|p| values(&p.tensor())).collect()
 }
 
 #[test]
 fn f16_activations_train_under_a_scale_that_halves_and_recovers() {
     let net = net(DType::F16);
-    let mut sgd = Sgd::new(&net.parameters(), SgdConfig { lr: 0.2, momentum: 0.9, ..SgdConfig::default() }).unwrap();
+    let mut sgd = Sgd::new(&net.parameters().unwrap(), SgdConfig { lr: 0.2, momentum: 0.9, ..SgdConfig::default() }).unwrap();
     let config = LossScalerConfig { init_scale: 2f64.powi(26), growth_interval: 8, ..LossScalerConfig::default() };
     let mut scaler = LossScaler::new(device(), config).unwrap();
     let first = values(&loss(&net))[0];

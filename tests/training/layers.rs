@@ -31,7 +31,7 @@ fn check(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tensor)
         &host(&dict, &format!("{name}.grad.x")).data.to_f64(),
         2e-5,
     );
-    for (key, param) in module.named_parameters() {
+    for (key, param) in module.named_parameters().unwrap() {
         let found = gradients.get(&param).unwrap_or_else(|e| panic!("{name}, {key}: {e}"));
         close(&format!("{name}, {key}"), &values(&found), &host(&dict, &format!("{name}.grad.{key}")).data.to_f64(), 2e-5);
     }
@@ -220,7 +220,7 @@ fn a_long_sequence_unrolls_at_bearable_cost() {
     let step = || {
         let start = std::time::Instant::now();
         let gradients = lstm.forward(&x).unwrap().square().mean((), false).backward().unwrap();
-        let all: Vec<Tensor> = lstm.parameters().iter().map(|p| gradients.get(p).unwrap()).collect();
+        let all: Vec<Tensor> = lstm.parameters().unwrap().iter().map(|p| gradients.get(p).unwrap()).collect();
         Tensor::eval_all(&all.iter().collect::<Vec<_>>()).unwrap();
         let finite = all.iter().all(|g| values(g).iter().all(|v| v.is_finite()));
         assert!(finite, "a gradient is not finite");

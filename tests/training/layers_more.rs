@@ -285,7 +285,7 @@ fn compare(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tenso
     if !tokens {
         found.push(("x".into(), gradients.get(&x).unwrap_or_else(|e| panic!("{name}, x: {e}"))));
     }
-    for (key, param) in module.named_parameters() {
+    for (key, param) in module.named_parameters().unwrap() {
         found.push((key.clone(), gradients.get(&param).unwrap_or_else(|e| panic!("{name}, {key}: {e}"))));
     }
     for (key, gradient) in found {

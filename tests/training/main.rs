@@ -10,6 +10,7 @@ mod layers;
 mod layers_more;
 mod models;
 mod modules;
+mod names;
 mod norms;
 mod optimizers;
 mod optimizers_more;

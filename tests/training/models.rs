@@ -37,7 +37,7 @@ fn check((name, shape, tokens, labels, classes): Row<'_>, model: &dyn Module) {
     assert_eq!(found.shape().unwrap(), logits.shape, "{name}");
     close(&format!("{name}, logits"), &values(&found), &logits.data.to_f64(), 1e-4);
     model.train();
-    let mut sgd = Sgd::new(&model.parameters(), SgdConfig { lr: 0.01, ..SgdConfig::default() }).unwrap();
+    let mut sgd = Sgd::new(&model.parameters().unwrap(), SgdConfig { lr: 0.01, ..SgdConfig::default() }).unwrap();
     for (t, &expected) in host(&dict, &format!("{name}.loss")).data.to_f64().iter().enumerate() {
         let mut y = model.forward(&x(t)).unwrap();
         if name == "unet" {

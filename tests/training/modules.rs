@@ -53,13 +53,13 @@ fn names_are_pytorchs() {
     let net = net(0);
     let names = |list: Vec<(String, wgrad::Param)>| list.into_iter().map(|e| e.0).collect::<Vec<_>>();
     let expected = ["conv1.weight", "conv1.bias", "bn1.weight", "bn1.bias", "heads.0.weight", "heads.0.bias", "heads.1.weight"];
-    assert_eq!(names(net.named_parameters()), expected);
-    assert_eq!(names(net.named_buffers()), ["bn1.running_mean", "bn1.running_var"]);
+    assert_eq!(names(net.named_parameters().unwrap()), expected);
+    assert_eq!(names(net.named_buffers().unwrap()), ["bn1.running_mean", "bn1.running_var"]);
     net.freeze();
-    assert_eq!(names(net.named_parameters()), expected, "a frozen parameter stays a parameter");
-    assert!(net.parameters().iter().all(|p| !p.is_trainable()));
+    assert_eq!(names(net.named_parameters().unwrap()), expected, "a frozen parameter stays a parameter");
+    assert!(net.parameters().unwrap().iter().all(|p| !p.is_trainable()));
     net.unfreeze();
-    assert!(net.named_buffers().iter().all(|(_, b)| !b.is_trainable()), "buffers never train");
+    assert!(net.named_buffers().unwrap().iter().all(|(_, b)| !b.is_trainable()), "buffers never train");
 }
 
 #[test]
@@ -100,11 +100,11 @@ fn wrong_files_name_every_problem_and_change_nothing() {
     let before = net.state_dict().unwrap();
     let mut dict = before.clone();
     dict.tensors.remove("conv1.bias");
-    dict.insert("extra", HostTensor::scalar(1.0));
+    dict.insert("extra", HostTensor::scalar(1.0)).unwrap();
     let wide = HostTensor::new(DType::F32, Shape::new(&[9, 8]).unwrap(), HostData::F32(vec![0.5; 72])).unwrap();
-    dict.insert("heads.0.weight", wide);
+    dict.tensors.insert("heads.0.weight".into(), wide);
     // PyTorch's counter may be there.
-    dict.insert("bn1.num_batches_tracked", HostTensor::scalar(7.0));
+    dict.tensors.insert("bn1.num_batches_tracked".into(), HostTensor::scalar(7.0));
     let error = net.load_state_dict(&dict).unwrap_err();
     let text = error.to_string();
     for expected in ["conv1.bias is missing", "extra is unknown", "heads.0.weight is f32 [9, 8] in the file and f32 [8, 8]"] {

@@ -66,7 +66,7 @@ fn norms_agree_with_pytorch() {
         };
         let compare = |(x, gradients): &(Tensor, Gradients), prefix: &str| {
             let mut found = vec![("x".to_owned(), gradients.get(x).unwrap())];
-            found.extend(layer.named_parameters().into_iter().map(|(name, p)| (name, gradients.get(&p).unwrap())));
+            found.extend(layer.named_parameters().unwrap().into_iter().map(|(name, p)| (name, gradients.get(&p).unwrap())));
             for (name, gradient) in found {
                 let key = format!("{case}.{prefix}.{name}");
                 close(&key, &values(&gradient), &host(&dict, &key).data.to_f64(), 1e-4);

@@ -263,7 +263,7 @@ fn clipping_by_norm_takes_two_launches() {
     let device = crate::open();
     let init = Init::new(&device, 1);
     let model = Mlp::new(&[8; 20], &init).unwrap();
-    let params = model.parameters();
+    let params = model.parameters().unwrap();
     let mut sgd = Sgd::new(&params, SgdConfig::default()).unwrap();
     let x = Tensor::ones([4, 8], &device).unwrap();
     let mut launches = |clip: bool| {

@@ -133,7 +133,7 @@ fn stopping_keeps_the_best_weights() {
     let config = EarlyStoppingConfig { patience: 1, min_delta: 0.1, ..EarlyStoppingConfig::default() };
     let mut stopping = EarlyStopping::new(config).unwrap();
     assert!(stopping.restore(&model).is_err());
-    let first = model.parameters().remove(0);
+    let first = model.parameters().unwrap().remove(0);
     let put = |value: f64| first.set(&Tensor::full([1, 2], value, device()).unwrap()).unwrap();
     // Per epoch: the metric, and whether to stop.
     for (epoch, (metric, stop)) in [(1.0, false), (0.5, false), (0.45, false), (f64::NAN, true)].into_iter().enumerate() {
@@ -186,7 +186,7 @@ fn few_samples_of_each_class_are_drawn() {
 fn biases_do_not_decay() {
     let model = Linear::new(3, 2, &Init::new(device(), 0)).unwrap();
     let config = AdamWConfig::default();
-    let groups = split_decay(&model, config, AdamWConfig { weight_decay: 0.0, ..config });
+    let groups = split_decay(&model, config, AdamWConfig { weight_decay: 0.0, ..config }).unwrap();
     let shapes: Vec<Vec<usize>> = groups.iter().flat_map(|g| &g.params).map(|p| p.shape().to_vec()).collect();
     assert_eq!(shapes, [vec![2, 3], vec![2]]);
     assert_eq!(groups[1].config.weight_decay, 0.0);

@@ -23,7 +23,7 @@ fn a_step_with_augmentation_and_metrics_is_one_submission() {
         .push(Flatten)
         .push(Dropout::new(0.3, &init).unwrap())
         .push(Linear::new(64, 3, &init).unwrap());
-    let mut adam = Adam::new(&model.parameters(), AdamConfig::default()).unwrap();
+    let mut adam = Adam::new(&model.parameters().unwrap(), AdamConfig::default()).unwrap();
     let normalize = Normalize::new(&[0.5], &[0.3], &device).unwrap();
     let augment = RandomAffine::new(AffineConfig::default(), [8, 8], &device).unwrap();
     let schedule = Schedule::Cosine { base: 1e-2, warmup: 2, total: 20, floor: 0.1 };

@@ -91,15 +91,15 @@ fn ten_steps_agree_with_pytorch() {
     let dict = fixture("traces.safetensors");
     let init = Init::new(device(), 0);
     let model = mlp(&init);
-    let mut adam = Adam::new(&model.parameters(), AdamConfig { lr: 0.01, ..AdamConfig::default() }).unwrap();
+    let mut adam = Adam::new(&model.parameters().unwrap(), AdamConfig { lr: 0.01, ..AdamConfig::default() }).unwrap();
     follow("mlp", &model, &mut adam, &dict);
     let model = cnn(&init);
-    let mut sgd = Sgd::new(&model.parameters(), SgdConfig { lr: 0.05, momentum: 0.9, ..SgdConfig::default() }).unwrap();
+    let mut sgd = Sgd::new(&model.parameters().unwrap(), SgdConfig { lr: 0.05, momentum: 0.9, ..SgdConfig::default() }).unwrap();
     follow("cnn", &model, &mut sgd, &dict);
     let model = lstm(&init);
-    let mut adam = Adam::new(&model.parameters(), AdamConfig { lr: 0.02, ..AdamConfig::default() }).unwrap();
+    let mut adam = Adam::new(&model.parameters().unwrap(), AdamConfig { lr: 0.02, ..AdamConfig::default() }).unwrap();
     follow("lstm", &model, &mut adam, &dict);
     let model = transformer(&init);
-    let mut sgd = Sgd::new(&model.parameters(), SgdConfig { lr: 0.1, momentum: 0.9, ..SgdConfig::default() }).unwrap();
+    let mut sgd = Sgd::new(&model.parameters().unwrap(), SgdConfig { lr: 0.1, momentum: 0.9, ..SgdConfig::default() }).unwrap();
     follow("transformer", &model, &mut sgd, &dict);
 }
