@@ -265,7 +265,7 @@ mod sealed {
 /// A Rust type that tensors can be made from and read as.
 #[diagnostic::on_unimplemented(
     message = "tensors have no elements of type `{Self}`",
-    label = "no element type",
+    label = "not an element type",
     note = "elements are f32, f64 (CPU device), i32, u32, u8, bool and dtype::F16; convert others first, such as i64 labels or usize \
             indices to i32"
 )]

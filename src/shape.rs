@@ -141,8 +141,8 @@ impl<const N: usize> PartialEq<[usize; N]> for Shape {
 
 /// Anything that names a shape: `[2, 3]`, `&[2, 3]`, `vec![2, 3]`, `()` for a scalar, `n` for a vector, or a [`Shape`].
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no shape",
-    label = "no shape",
+    message = "`{Self}` is not a shape",
+    label = "not a shape",
     note = "a shape is an array, slice or Vec of usize, one usize for a vector, or () for a scalar",
     note = "there is no -1 for a length to be inferred: compute it, or use flatten and unflatten"
 )]

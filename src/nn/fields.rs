@@ -144,7 +144,7 @@ impl Fields {
 /// What may be a field of a module: a module, a [`Param`], a [`Counter`], a [`Mode`], options and lists of these, and plain settings.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be listed by fields!",
-    label = "no module, parameter or plain setting",
+    label = "not a module, a parameter or a plain setting",
     note = "a field may be a Module, a Param, a Mode, an Option or a Vec of these, a number, a string, a Device or a Generator",
     note = "leave other settings out: fields!(fc1, fc2; skip config)"
 )]
@@ -213,25 +213,39 @@ macro_rules! plain {
 }
 plain!(bool, usize, u32, i32, u64, i64, f32, f64, String, &'static str, crate::rng::Generator, crate::device::Device);
 
+/// A field's name without the mark of a raw identifier: `r#gen` is `gen`. For [`fields!`](crate::fields).
+#[doc(hidden)]
+pub fn field_name(identifier: &'static str) -> &'static str {
+    identifier.strip_prefix("r#").unwrap_or(identifier)
+}
+
 /// Writes [`Module::fields`]: lists every field of the struct, so that one that is forgotten does not compile.
 ///
-/// Fields after `skip` are left out: settings of a type that is no [`Field`].
+/// Fields after `skip` are left out: settings of a type that is not a [`Field`].
 ///
-/// ```compile_fail
+/// ```compile_fail,E0063
 /// use wgrad::nn::{Linear, Module, fields};
 /// struct Net { fc1: Linear, fc2: Linear }
 /// impl Module for Net {
 ///     fn forward(&self, x: &wgrad::Tensor) -> wgrad::Result<wgrad::Tensor> { self.fc2.forward(&self.fc1.forward(x)?) }
-///     fields!(fc1); // error: pattern does not mention field `fc2`
+///     fields!(fc1); // error: missing field `fc2` in initializer of `Net`
 /// }
 /// ```
 #[macro_export]
 macro_rules! fields {
     ($($field:ident),* $(,)? $(; skip $($skipped:ident),+ $(,)?)?) => {
         fn fields(&self, fields: &mut $crate::nn::Fields) {
-            let Self { $($field,)* $($($skipped: _,)+)? } = self;
-            $(fields.add(stringify!($field), $field);)*
+            // Never called. In another crate the compiler names the field that a struct expression lacks, but not one that a
+            // pattern lacks.
+            #[allow(unreachable_code, clippy::diverging_sub_expression, reason = "for the compiler alone")]
+            let _ = || Self { $($field: ::core::unreachable!(),)* $($($skipped: ::core::unreachable!(),)+)? };
+            $(fields.add($crate::nn::field_name(::core::stringify!($field)), &self.$field);)*
             let _ = fields;
+        }
+    };
+    ($($other:tt)*) => {
+        fn fields(&self, _: &mut $crate::nn::Fields) {
+            ::core::compile_error!("fields! takes the names of the struct's fields: fields!(fc1, fc2; skip config)")
         }
     };
 }

@@ -69,6 +69,8 @@ pub use conv_nd::{Conv1d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspos
 pub use dropout::{DropPath, Dropout, Dropout1d, Dropout2d, Dropout3d};
 pub use embedding::Embedding;
 pub use encoding::{RotaryEncoding, SinusoidalEncoding};
+#[doc(hidden)]
+pub use fields::field_name;
 pub use fields::{Counter, Field, Fields, Mode};
 pub use init::Init;
 pub use instance_norm::{InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig};

@@ -13,6 +13,12 @@ use std::path::Path;
 /// A layer or a model.
 ///
 /// Implement `forward`, and `fields` by the macro [`fields!`](crate::fields); the rest follows. Several threads may run one model.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a Module",
+    label = "not a layer or a model",
+    note = "what makes a layer gives a Result: write `?` behind the call, as in Linear::new(4, 2, &init)?",
+    note = "a struct of layers becomes a Module by `impl Module`, with forward and fields!; a row of layers is a Sequential"
+)]
 pub trait Module: Send + Sync {
     /// The output for input `x`. Errors of the ops within surface here.
     ///

@@ -8,6 +8,7 @@ mod formula;
 mod half;
 mod layers;
 mod layers_more;
+mod mistakes;
 mod models;
 mod modules;
 mod names;

@@ -153,6 +153,27 @@ fn names_in_files_are_the_layers_not_the_parameters() {
 }
 
 #[test]
+fn raw_identifiers_lose_their_mark() {
+    struct Net {
+        r#gen: Linear,
+        r#type: Option<Linear>,
+        scale: f64,
+    }
+    impl Module for Net {
+        fn forward(&self, x: &Tensor) -> Result<Tensor> {
+            self.r#gen.forward(&(x * self.scale))
+        }
+        fields!(r#gen, r#type; skip scale);
+    }
+    let net = Net { r#gen: linear(), r#type: Some(linear()), scale: 2.0 };
+    let names: Vec<String> = net.named_parameters().unwrap().into_iter().map(|e| e.0).collect();
+    assert_eq!(names, ["gen.weight", "gen.bias", "type.weight", "type.bias"]);
+    let x = Tensor::ones([1, 3], device()).unwrap();
+    assert_eq!(summary(&net, [1, 3]).unwrap().rows[0].name, "gen");
+    assert_eq!(values(&net.forward(&x).unwrap()).len(), 3);
+}
+
+#[test]
 fn files_have_one_place_for_a_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.safetensors");
