@@ -130,6 +130,9 @@ impl Eq for Device {}
 const GET_A_DRIVER: &str = "install a Vulkan driver: for a GPU the vendor's, for a software adapter `apt-get install libvulkan1 \
                             mesa-vulkan-drivers` (Debian, Ubuntu) or your system's Mesa Vulkan package";
 
+const NAME_ONE: &str =
+    "use best, gpu, software or cpu, an index, or part of a name from the list (`cargo run --example devices`)";
+
 impl Device {
     fn open(kind: DeviceKind, name: String, backend: Backend, options: DeviceOptions) -> Self {
         Self(Arc::new(Inner {
@@ -144,19 +147,35 @@ impl Device {
         }))
     }
 
-    /// The device that `WGRAD_DEVICE` names (see [`Device::named`]); else the first hardware GPU; else the CPU device.
+    /// The device that `WGRAD_DEVICE` names (see [`Device::named`]); if it is unset, blank or `best`, the first hardware GPU;
+    /// else the CPU device.
     ///
     /// A software adapter is never chosen by itself: it is slower than the CPU device.
     ///
     /// # Errors
-    /// `WGRAD_DEVICE` names no device; the GPU fails to open.
+    /// `WGRAD_DEVICE` names no device or is not UTF-8; the GPU fails to open.
     pub fn best() -> Result<Self> {
-        match std::env::var("WGRAD_DEVICE") {
-            Ok(wanted) if !wanted.trim().is_empty() => Self::named(wanted.trim()),
-            _ => match Self::gpu() {
-                Err(Error::NoDevice { .. }) => Self::cpu(),
-                other => other,
-            },
+        let Some(raw) = std::env::var_os("WGRAD_DEVICE") else { return Self::choose(DeviceOptions::default()) };
+        let Some(wanted) = raw.to_str() else {
+            let reason = "the variable WGRAD_DEVICE is not UTF-8".to_owned();
+            return Err(Error::NoDevice { wanted: raw.to_string_lossy().into(), reason, help: NAME_ONE.into() });
+        };
+        if wanted.trim().is_empty() {
+            return Self::choose(DeviceOptions::default());
+        }
+        Self::named(wanted).map_err(|error| match error {
+            Error::NoDevice { wanted, reason, help } => {
+                Error::NoDevice { wanted, reason: format!("the variable WGRAD_DEVICE asks for it; {reason}"), help }
+            }
+            other => other,
+        })
+    }
+
+    /// The first hardware GPU, else the CPU device, whatever the environment says.
+    fn choose(options: DeviceOptions) -> Result<Self> {
+        match Self::first(DeviceKind::Gpu, options) {
+            Err(Error::NoDevice { .. }) => Self::named_with("cpu", options),
+            other => other,
         }
     }
 
@@ -214,11 +233,12 @@ impl Device {
         }
     }
 
-    /// The device that a text names: a kind (`gpu`, `software`, `cpu`), an index of [`Device::list`], or part of a name,
-    /// in any case.
+    /// The device that a text names: a kind (`gpu`, `software`, `cpu`), `best` for what [`Device::best`] takes without its
+    /// variable, an index of [`Device::list`], or part of a name, in any case; of several devices with it, the first. Digits
+    /// alone are an index. Blanks around the text are passed over.
     ///
     /// # Errors
-    /// Nothing matches; the device fails to open.
+    /// Nothing matches; the text is blank; the device fails to open.
     pub fn named(wanted: &str) -> Result<Self> {
         Self::named_with(wanted, DeviceOptions::default())
     }
@@ -226,12 +246,12 @@ impl Device {
     /// As [`Device::named`], with options.
     ///
     /// # Errors
-    /// Nothing matches; the device fails to open.
+    /// As [`Device::named`].
     pub fn named_with(wanted: &str, options: DeviceOptions) -> Result<Self> {
-        let lower = wanted.to_lowercase();
+        let lower = wanted.trim().to_lowercase();
         let plain = options == DeviceOptions::default();
         match lower.as_str() {
-            "best" => return Self::best(),
+            "best" => return Self::choose(options),
             "cpu" if plain => return Self::cpu(),
             "cpu" => return Self::cpu_with(options),
             "gpu" => return Self::first(DeviceKind::Gpu, options),
@@ -239,8 +259,14 @@ impl Device {
             _ => {}
         }
         let list = Self::list();
-        let by_index = lower.parse().ok().and_then(|i: usize| list.get(i));
-        let found = by_index.or_else(|| list.iter().find(|d| d.name.to_lowercase().contains(&lower)));
+        // Every name has the empty text, and many have digits, which tell a count of threads or a model.
+        let found = if lower.is_empty() {
+            None
+        } else if lower.chars().all(|c| c.is_ascii_digit()) {
+            lower.parse().ok().and_then(|i: usize| list.get(i))
+        } else {
+            list.iter().find(|d| d.name.to_lowercase().contains(&lower))
+        };
         match found {
             Some(info) if info.kind == DeviceKind::Cpu => Self::cpu_with(options),
             Some(info) => Self::open_adapter(info, options),
@@ -429,9 +455,9 @@ fn threads() -> usize {
 
 fn no_device(wanted: &str, list: &[DeviceInfo]) -> Error {
     let found: Vec<String> = list.iter().map(|d| format!("{}: {} ({})", d.index, d.name, d.kind)).collect();
-    let help = match wanted {
+    let help = match wanted.trim().to_lowercase().as_str() {
         "gpu" | "software" => GET_A_DRIVER,
-        _ => "use gpu, software or cpu, an index, or part of a name from the list (`cargo run --example devices`)",
+        _ => NAME_ONE,
     };
     Error::NoDevice {
         wanted: wanted.into(),

@@ -88,12 +88,15 @@ pub fn open_device(wanted: Option<&str>) -> Outcome<Device> {
     let device = match wanted {
         Some(wanted) => match Device::named(wanted) {
             // A kind that this machine lacks is a failure; a name that nothing has is a mistake.
-            Err(error @ Error::NoDevice { .. }) if !["gpu", "software"].contains(&wanted) => return Err(usage(error)),
+            Err(error @ Error::NoDevice { .. }) if !["gpu", "software"].contains(&&*wanted.trim().to_lowercase()) => {
+                return Err(usage(error));
+            }
             other => other?,
         },
         None => Device::best()?,
     };
-    let chosen = wanted.is_some() || std::env::var_os("WGRAD_DEVICE").is_some_and(|v| !v.is_empty());
+    let asked = wanted.map(Into::into).or_else(|| std::env::var_os("WGRAD_DEVICE")).unwrap_or_default();
+    let chosen = !["", "best"].contains(&&*asked.to_string_lossy().trim().to_lowercase());
     if let (DeviceKind::Cpu, false, Err(Error::NoDevice { reason, help, .. })) = (device.kind(), chosen, Device::gpu()) {
         say!("no GPU: {reason}; using the CPU device; to get an adapter, {help}");
     }

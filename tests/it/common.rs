@@ -18,7 +18,8 @@ pub fn devices() -> &'static Devices {
 
 /// The device under test once more, for tests that count what it does: nobody else uses this one.
 pub fn open(unfused: bool) -> Device {
-    let wanted = std::env::var("WGRAD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let wanted = std::env::var_os("WGRAD_TEST_DEVICE")
+        .map_or("cpu".into(), |name| name.into_string().expect("WGRAD_TEST_DEVICE is UTF-8"));
     let (name, suffixes) = wanted.split_once('+').unwrap_or((&wanted, ""));
     let (mut clamped, mut hardware_kernels) = (false, false);
     for suffix in suffixes.split('+').filter(|s| !s.is_empty()) {

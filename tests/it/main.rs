@@ -4,6 +4,7 @@
 
 mod columns;
 mod common;
+mod environment;
 mod eval;
 mod extremes;
 mod extremes_rows;

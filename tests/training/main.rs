@@ -33,7 +33,8 @@ fn device() -> &'static Device {
 
 /// A device of a test's own, for those that look at its counters.
 fn open() -> Device {
-    let wanted = std::env::var("WGRAD_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
+    let wanted = std::env::var_os("WGRAD_TEST_DEVICE")
+        .map_or("cpu".into(), |name| name.into_string().expect("WGRAD_TEST_DEVICE is UTF-8"));
     let (name, clamped) = wanted.strip_suffix("+clamped").map_or((wanted.as_str(), false), |n| (n, true));
     let options = DeviceOptions { clamped, checks: Some(true), ..DeviceOptions::default() };
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))

@@ -112,8 +112,8 @@ fn first_of_each(rows: Vec<Sample>) -> Vec<Sample> {
 /// Every sample of every op, small enough for finite differences. `scripts/mutants` narrows them to an op's own by naming a part
 /// of their names in WGRAD_TEST_SAMPLES.
 pub fn samples() -> Vec<Sample> {
-    let part = std::env::var("WGRAD_TEST_SAMPLES").unwrap_or_default();
-    [
+    let part = std::env::var_os("WGRAD_TEST_SAMPLES").unwrap_or_default().into_string().expect("WGRAD_TEST_SAMPLES is UTF-8");
+    let all: Vec<Sample> = [
         unary::unary(),
         binary::binary(),
         movement::movement(),
@@ -145,5 +145,8 @@ pub fn samples() -> Vec<Sample> {
     .into_iter()
     .flatten()
     .filter(|s| s.name.contains(&part))
-    .collect()
+    .collect();
+    // A test of no samples would pass.
+    assert!(!all.is_empty(), "WGRAD_TEST_SAMPLES={part}: no sample has that in its name");
+    all
 }

@@ -1,0 +1,76 @@
+//! Names of devices, and the variable that holds one.
+
+use std::ffi::OsString;
+use std::process::Command;
+use wgrad::{Device, DeviceKind, DeviceOptions, Error};
+
+#[test]
+fn a_device_is_named_by_kind_index_or_name() {
+    let list = Device::list();
+    let cpu = list.last().expect("the CPU device is always there");
+    for wanted in ["cpu", " CPU\n", &cpu.index.to_string(), &format!(" {} ", cpu.index), &cpu.name, "cPu, "] {
+        assert_eq!(Device::named(wanted).map(|d| d.kind()).expect(wanted), DeviceKind::Cpu);
+    }
+    // Numbers past the list's end are indexes, too, whatever digits the names hold.
+    let digits = |d: &wgrad::DeviceInfo| d.name.split(|c: char| !c.is_ascii_digit()).map(String::from).collect::<Vec<_>>();
+    let numbers = list.iter().flat_map(digits).filter(|n| n.parse().is_ok_and(|i: usize| i >= list.len()));
+    let mut refused: Vec<String> = numbers.chain([list.len().to_string()]).collect();
+    refused.extend(["", " ", "\t\n", "18446744073709551616", "-1", "+0", "no such thing", "best gpu"].map(String::from));
+    for wanted in refused {
+        let error = Device::named(&wanted).expect_err(&format!("{wanted:?}"));
+        assert!(matches!(&error, Error::NoDevice { wanted: w, .. } if *w == wanted), "{error}");
+        assert!(error.to_string().contains(&cpu.name) && error.to_string().contains("help: use best, gpu"), "{error}");
+    }
+    // With options of its own, it is not the device that all share.
+    let unfused = DeviceOptions { unfused: true, ..DeviceOptions::default() };
+    let (shared, own) = (Device::named("best").expect("opens"), Device::named_with("best", unfused).expect("opens"));
+    assert!(shared.kind() == own.kind() && shared != own);
+}
+
+/// Run by the test below in a process of its own: says what [`Device::best`] opens.
+#[test]
+fn best() {
+    match Device::best() {
+        Ok(device) => println!("opened {}", device.kind()),
+        Err(error @ Error::NoDevice { .. }) => println!("refused {error}"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_variable_chooses_or_is_refused() {
+    // Nothing here depends on the device under test: once is enough.
+    if std::env::var_os("WGRAD_TEST_DEVICE").is_some_and(|device| device != "cpu") {
+        return;
+    }
+    let without = match Device::gpu() {
+        Ok(_) => "opened gpu",
+        Err(_) => "opened cpu",
+    };
+    let mut rows: Vec<(Option<OsString>, Vec<&str>)> = vec![
+        (None, vec![without]),
+        (Some("".into()), vec![without]),
+        (Some(" \t".into()), vec![without]),
+        (Some("best".into()), vec![without]),
+        (Some(" BEST ".into()), vec![without]),
+        (Some(" cpu ".into()), vec!["opened cpu"]),
+        (Some("77777".into()), vec!["refused", "\"77777\"", "WGRAD_DEVICE asks for it", "help: "]),
+        (Some("no such thing".into()), vec!["refused", "\"no such thing\"", "WGRAD_DEVICE asks for it", "help: "]),
+    ];
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStringExt;
+        rows.push((Some(OsString::from_vec(b"cpu\xFF".to_vec())), vec!["refused", "WGRAD_DEVICE is not UTF-8", "help: "]));
+    }
+    for (value, expected) in rows {
+        let mut child = Command::new(std::env::current_exe().expect("this test is a program"));
+        child.args(["environment::best", "--exact", "--nocapture", "--color", "never"]).env_remove("WGRAD_DEVICE");
+        if let Some(value) = &value {
+            child.env("WGRAD_DEVICE", value);
+        }
+        let output = child.output().expect("runs");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{value:?}: {}: {text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+        assert!(expected.iter().all(|piece| text.contains(piece)), "{value:?}: {expected:?} is not in {text}");
+    }
+}
