@@ -9,21 +9,23 @@
 /// assert_eq!(captures("*.h.*.weight", "gpt.h.0.weight"), Some(vec!["gpt", "0"]));
 /// ```
 pub fn captures<'n>(pattern: &str, name: &'n str) -> Option<Vec<&'n str>> {
-    let Some((literal, rest)) = pattern.split_once('*') else {
+    let Some((first, rest)) = pattern.split_once('*') else {
         return (pattern == name).then(Vec::new);
     };
-    let name = name.strip_prefix(literal)?;
-    // The ends of what this star may take: in front of every character, and the end.
-    let ends = name.char_indices().map(|(i, _)| i).chain([name.len()]);
-    // A pattern's last star takes the rest at once; its trailing literal decides.
-    if !rest.contains('*') {
-        return name.strip_suffix(rest).map(|taken| vec![taken]);
+    let mut name = name.strip_prefix(first)?;
+    // Between two stars, the first place where a literal fits is enough: whatever matches later matches after it, too. The
+    // last star takes the rest at once, and the literal at the end decides.
+    let (between, last) = match rest.rsplit_once('*') {
+        Some((between, last)) => (Some(between), last),
+        None => (None, rest),
+    };
+    let mut all = Vec::new();
+    for literal in between.into_iter().flat_map(|b| b.split('*')) {
+        let end = name.find(literal)?;
+        all.push(&name[..end]);
+        name = &name[end + literal.len()..];
     }
-    // The first place where the next literal fits is enough: whatever matches later matches after it, too.
-    let next = rest.split('*').next().unwrap_or_default();
-    let end = ends.into_iter().find(|&end| name[end..].starts_with(next))?;
-    let mut all = vec![&name[..end]];
-    all.extend(captures(rest, &name[end..])?);
+    all.push(name.strip_suffix(last)?);
     Some(all)
 }
 

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::process::Command;
+use wgrad::io::{captures, matches};
 use wgrad::{Device, DeviceKind, DeviceOptions, Error};
 
 #[test]
@@ -73,4 +74,28 @@ fn the_variable_chooses_or_is_refused() {
         assert!(output.status.success(), "{value:?}: {}: {text}{}", output.status, String::from_utf8_lossy(&output.stderr));
         assert!(expected.iter().all(|piece| text.contains(piece)), "{value:?}: {expected:?} is not in {text}");
     }
+}
+
+#[test]
+fn patterns_take_as_little_as_they_can() {
+    let rows: [(&str, &str, Option<&[&str]>); 12] = [
+        ("a", "a", Some(&[])),
+        ("a", "ab", None),
+        ("*", "", Some(&[""])),
+        ("**", "ab", Some(&["", "ab"])),
+        ("a*", "a.b", Some(&[".b"])),
+        ("*b", "a.b.b", Some(&["a.b."])),
+        ("*.*.w", "a.b.c.w", Some(&["a", "b.c"])),
+        ("*.w", "a.b", None),
+        ("a*a", "a", None),
+        ("a*b*c", "abc", Some(&["", ""])),
+        ("*é*", "aéb", Some(&["a", "b"])),
+        ("x*y*z", "xz", None),
+    ];
+    for (pattern, name, expected) in rows {
+        assert_eq!(captures(pattern, name).as_deref(), expected, "{pattern} in {name}");
+    }
+    // As many stars as one likes.
+    let stars = "*".repeat(300_000);
+    assert!(matches(&stars, "layer.weight") && !matches(&(stars + "!"), "layer.weight"));
 }
