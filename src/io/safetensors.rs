@@ -23,7 +23,7 @@ impl StateDict {
         atomic::write(path, &self.to_bytes()?)
     }
 
-    /// Reads a `.safetensors` file. F16 and BF16 become F32; I64 becomes I32 if every value fits.
+    /// Reads a `.safetensors` file. BF16 becomes F32; I64 becomes I32 if every value fits.
     ///
     /// # Errors
     /// The file cannot be read or is malformed; a dtype has no counterpart here; an integer is out of range.

@@ -67,7 +67,7 @@ impl Augment for RandomCrop {
     }
 }
 
-/// Scales images to one size by bilinear interpolation; nothing about it is random.
+/// Scales images to one size by bilinear interpolation, without antialiasing; nothing about it is random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resize {
     /// Height and width in pixels.
