@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
 use crate::rng::Generator;
-use crate::tensor::{AttentionOptions, Tensor};
+use crate::tensor::{AttentionOptions, Tensor, reaching, zeroed};
 
 /// Attention of several heads, with learned projections of queries, keys, values and the result:
 /// `out_proj(concat over heads of softmax(q·kᵀ/√d)·v)`.
@@ -81,6 +81,7 @@ impl MultiheadAttention {
     /// Attends from `query` `[n, l, e]` to `key` and `value` `[n, s, e]`: `[n, l, e]`. Of `options`, `causal`, `mask`
     /// (broadcast to `[n, heads, l, s]`), `scale` and `block` count; dropout is the layer's own.
     ///
+    /// Whatever stands in keys and values that no query sees, or in queries that see nothing, has no part in results or gradients.
     /// A Bool mask is true where a query may see a key: the opposite of PyTorch's `attn_mask` and `key_padding_mask` here.
     ///
     /// # Errors
@@ -97,6 +98,13 @@ impl MultiheadAttention {
                 return Err(Error::argument("MultiheadAttention", reason, "give [n, l, e], or [l, e], for each"));
             }
         }
+        // Before the projections, whose weights' gradients multiply what is hidden with 0.
+        let [query, key, value] = &match &options.mask {
+            Some(mask) => {
+                [(query, -1), (key, -2), (value, -2)].map(|(x, axis)| zeroed(x, &without_heads(&reaching(mask, axis)), axis))
+            }
+            None => [query, key, value].map(Tensor::clone),
+        };
         // [n, l, e] to [n, heads, l, e/heads].
         let project = |x: &Tensor, part: usize| {
             let (from, to) = ((part * embed) as isize, ((part + 1) * embed) as isize);
@@ -113,6 +121,20 @@ impl MultiheadAttention {
         let joined = heads.transpose(-3, -2).reshape(shape);
         self.out_proj.forward(&joined)
     }
+}
+
+/// Tokens `[n, l, e]` that attend to one another, with 0 in those that see nothing and that nobody sees: padding.
+pub(super) fn without_padding(x: &Tensor, options: &AttentionOptions) -> Tensor {
+    let Some(mask) = &options.mask else { return x.clone() };
+    let seeing = without_heads(&reaching(mask, -1));
+    let seen = without_heads(&reaching(mask, -2)).transpose(-2, -1);
+    let part = if seeing.shape().is_ok_and(|s| s.rank() < 2) { seen } else { seeing.logical_or(&seen) };
+    zeroed(x, &part, -1)
+}
+
+/// Of a mask for `[n, heads, l, s]`, what any head lets through.
+fn without_heads(open: &Tensor) -> Tensor {
+    if open.shape().is_ok_and(|s| s.rank() >= 3) { open.any(-3, false) } else { open.clone() }
 }
 
 impl Module for MultiheadAttention {

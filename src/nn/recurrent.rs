@@ -73,7 +73,7 @@ pub struct SequenceOptions {
     /// [`Lstm`] alone: the first cell states, of the same shape. Defaults to 0.
     pub cell: Option<Tensor>,
     /// The length of each of the n sequences, from 1 to t, as in PyTorch's packed sequences: steps past a sequence's end
-    /// change no state and give 0. Defaults to t for all.
+    /// change no state and give 0, and whatever stands there reaches no gradient. Defaults to t for all.
     pub lengths: Option<Vec<usize>>,
 }
 
@@ -195,8 +195,8 @@ impl Recurrent {
         Ok(unstack(given, count))
     }
 
-    /// For every step, `[n, 1]`: true where a sequence still runs.
-    fn running(&self, lengths: Option<&[usize]>, n: usize, t: usize, x: &Tensor) -> Result<Option<Vec<Tensor>>> {
+    /// `[t, n, 1]`: true where a sequence still runs.
+    fn running(&self, lengths: Option<&[usize]>, n: usize, t: usize, x: &Tensor) -> Result<Option<Tensor>> {
         let Some(lengths) = lengths else { return Ok(None) };
         if lengths.len() != n {
             let reason = format!("{} lengths were given for {n} sequences", lengths.len());
@@ -206,8 +206,7 @@ impl Recurrent {
             return self.refuse(format!("length {len} of sequence {i} is outside 1..={t}"), "give lengths from 1 to the input's");
         }
         let mask: Vec<bool> = (0..t).flat_map(|t| lengths.iter().map(move |&len| t < len)).collect();
-        let mask = Tensor::from_slice(&mask, [t, n, 1], &x.device()?)?;
-        Ok(Some(unstack(&mask, t)))
+        Ok(Some(Tensor::from_slice(&mask, [t, n, 1], &x.device()?)?))
     }
 
     #[track_caller]
@@ -229,6 +228,9 @@ impl Recurrent {
             _ => hidden.clone(),
         };
         let running = self.running(options.lengths.as_deref(), n, t, &x)?;
+        // Weights' gradients multiply inputs with cotangents: 0 times NaN in the padding would be NaN.
+        let x = running.as_ref().map_or(x.clone(), |running| running.where_(&x, &x.scalar_like(0.0)));
+        let running = running.map(|running| unstack(&running, t));
         let (mut input, mut last) = (x, Vec::new());
         for (layer, passes) in self.passes.chunks(self.directions()).enumerate() {
             if layer > 0 && self.config.dropout > 0.0 && self.mode.is_training() {

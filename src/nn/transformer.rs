@@ -1,6 +1,6 @@
 //! Transformer layers and stacks of them, batch-first: `[n, l, e]`.
 
-use super::attention::MultiheadAttention;
+use super::attention::{MultiheadAttention, without_padding};
 use super::dropout::Dropout;
 use super::fields::Fields;
 use super::init::Init;
@@ -143,6 +143,7 @@ impl TransformerEncoderLayer {
     /// # Errors
     /// An input or a mask that does not fit.
     pub fn encode(&self, x: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
+        let x = &without_padding(x, options);
         let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&self.self_attn.attend(x, x, x, options)?))?;
         self.config.join(&x, &self.norm2, |x| {
             let inner = self.config.activation.apply(&self.linear1.forward(x)?);
@@ -215,6 +216,7 @@ impl TransformerDecoderLayer {
     /// Inputs or masks that do not fit.
     #[track_caller]
     pub fn decode(&self, x: &Tensor, memory: &Tensor, target: &AttentionOptions, source: &AttentionOptions) -> Result<Tensor> {
+        let x = &without_padding(x, target);
         let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&self.self_attn.attend(x, x, x, target)?))?;
         let x = self
             .config

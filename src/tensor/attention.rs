@@ -35,6 +35,10 @@ impl Tensor {
     /// `softmax(q · kᵀ · scale + mask) · v`: queries (self) `[.., l, d]`, keys `[.., s, d]` and values `[.., s, e]` give
     /// `[.., l, e]`; leading axes broadcast. A query that may see no key gives zeros.
     ///
+    /// Whatever stands in a key that `mask` hides from all queries, or in its value, does not matter, nor does a query that may see
+    /// no key: NaN there reaches neither results nor gradients. A key that some queries see has weight 0 for the others, and 0
+    /// times NaN is NaN.
+    ///
     /// Where the scores are many, queries are taken in blocks one after the other, each with an exact softmax, and the
     /// gradient computes each block's scores again: memory then grows with `l + s`, not with `l · s`. The dropout mask
     /// depends on the blocks. Unlike in PyTorch, `causal` and `mask` go together.
@@ -79,14 +83,19 @@ impl Tensor {
             });
             let scale = options.scale.unwrap_or(1.0 / (d as f64).sqrt());
             let rule = Attention { l, s, rows, scale, causal: options.causal, dropout };
-            let operands: Vec<Self> = operands.iter().map(|&t| t.clone()).collect();
+            let mut operands: Vec<Self> = operands.iter().map(|&t| t.clone()).collect();
+            if let Some(mask) = &options.mask {
+                operands[0] = zeroed(self, &reaching(mask, -1), -1);
+                operands[1] = zeroed(key, &reaching(mask, -2), -2);
+                operands[2] = zeroed(value, &reaching(mask, -2), -2);
+            }
             Ok(if rows >= l { rule.block(&operands[0], &operands, 0) } else { rule.recomputed(&operands, out) })
         })
     }
 
     /// This value in a buffer of its own, so that a sum of many parts does not keep them all. For differentiable values it
     /// stays an expression.
-    fn settled(&self) -> Self {
+    pub(super) fn settled(&self) -> Self {
         match self.node() {
             Ok(node) if !node.requires_grad => Self::build(Op::Recomputed, &[self], node.shape, node.dtype),
             _ => self.clone(),
@@ -109,6 +118,40 @@ impl Tensor {
 }
 
 /// The shape of the result, if the operands fit.
+/// Where a mask lets anything through, over its queries (`axis` -2) or keys (-1): that axis has length 1 then.
+pub(crate) fn reaching(mask: &Tensor, axis: isize) -> Tensor {
+    let Ok(shape) = mask.shape() else { return mask.clone() };
+    let mask = mask.detach();
+    let open = match mask.dtype() {
+        Ok(DType::Bool) => mask,
+        _ => mask.ne(&mask.scalar_like(f64::NEG_INFINITY)),
+    };
+    match shape.axis(axis) {
+        Some(axis) if shape[axis] != 1 => open.any(axis as isize, true),
+        Some(_) => open,
+        None => open.unsqueeze(0),
+    }
+}
+
+/// Rows of queries, keys or values, with 0 in those that `open` hides from all: a weight of 0 times NaN would be NaN. `gone` is the
+/// axis along which `open` was reduced.
+pub(crate) fn zeroed(rows: &Tensor, open: &Tensor, gone: isize) -> Tensor {
+    let (Ok(shape), Ok(mut seen)) = (rows.shape(), open.shape()) else { return rows.clone() };
+    let mut open = if gone == -2 { open.transpose(-2, -1) } else { open.clone() };
+    // Axes that the rows share among several masks: what one of these lets through counts.
+    for from_end in 3..=seen.rank() {
+        let axis = seen.rank() - from_end;
+        if seen[axis] != 1 && (from_end > shape.rank() || shape[shape.rank() - from_end] == 1) {
+            open = open.any(axis as isize, true);
+            seen = seen.with(axis, 1);
+        }
+    }
+    for _ in shape.rank()..seen.rank() {
+        open = open.squeeze(0);
+    }
+    open.where_(rows, &rows.scalar_like(0.0))
+}
+
 fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     let [q, k, v] = [n[0], n[1], n[2]];
     need_float(q)?;

@@ -44,6 +44,7 @@ use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::graph::Op;
 use crate::shape::Shape;
+pub(crate) use attention::{reaching, zeroed};
 pub(crate) use node::At;
 use node::{Handle, Node, Outcome, Payload, grad_enabled};
 use origin::Origin;

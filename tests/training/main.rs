@@ -15,6 +15,7 @@ mod names;
 mod norms;
 mod optimizers;
 mod optimizers_more;
+mod padding;
 mod regularize;
 mod steady;
 mod traces;

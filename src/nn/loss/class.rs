@@ -91,6 +91,7 @@ pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntro
             Ok(labels) => labels,
             Err(error) => return Ok(Tensor::from_error(error)),
         };
+        let rows = labels.counted(&rows);
         let scale = labels.scale(options.weight.as_ref(), &rows);
         let mut losses = rows.cross_entropy(&labels.index) * &scale;
         if smoothing > 0.0 {
@@ -135,7 +136,7 @@ pub fn nll(
             Ok(labels) => labels,
             Err(error) => return Ok(Tensor::from_error(error)),
         };
-        let rows = rows(log_probabilities, &n[0].shape);
+        let rows = labels.counted(&rows(log_probabilities, &n[0].shape));
         let scale = labels.scale(weight, &rows);
         let picked = rows.gather(1, &labels.index.unsqueeze(1)).squeeze(1);
         Ok(labels.reduce(&(-picked * &scale), &scale, reduction))
@@ -194,6 +195,14 @@ impl Labels {
             None => flat,
         };
         Ok(Ok(Self { index, counts, shape }))
+    }
+
+    /// Rows of scores, with 0 where a sample is ignored: whatever stands there has no part in gradients either.
+    fn counted(&self, rows: &Tensor) -> Tensor {
+        match &self.counts {
+            Some(counts) => counts.unsqueeze(1).where_(rows, &rows.scalar_like(0.0)),
+            None => rows.clone(),
+        }
     }
 
     /// How much each sample counts: the weight of its class, or 0 where it is ignored.

@@ -106,7 +106,13 @@ impl Alignments {
             Tensor::from_slice(&lens, [n, 1], &device)
         };
         let (times, counts) = (column(times)?, column(counts)?);
-        let class = self.classes(labels, &state);
+        // Whatever stands in the padding, of time and of labels, takes no part.
+        let step = Tensor::iota(self.time, DType::I32, &device)?.reshape([self.time, 1, 1]);
+        let running = step.lt(&times.unsqueeze(0));
+        let log_probabilities = running.where_(log_probabilities, &log_probabilities.scalar_like(0.0));
+        let position = Tensor::iota(self.longest, DType::I32, &device)?;
+        let labels = position.lt(&counts).where_(labels, &labels.scalar_like(self.blank as f64));
+        let class = self.classes(&labels, &state);
         // A label may follow another at once, unless they are equal.
         let skips = class.ne(&shifted(&class, states, 2, &class.scalar_like(self.blank as f64), &state));
         let never = log_probabilities.scalar_like(NEVER);
