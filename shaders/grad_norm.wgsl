@@ -1,9 +1,9 @@
 // Clipping by norm, second of two: the gate of the update, with min(1, limit / (norm + 1e-6)) as its third number.
-// Launch: one workgroup. Traffic: 4 bytes a block.
+// Launch: one workgroup. Traffic: 8 bytes a block.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> coefficients: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> parts: array<f32>;
+@group(0) @binding(3) var<storage, read> parts: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> clipped: array<f32>;
 #if ${GATED}
 @group(0) @binding(5) var<storage, read> gate: array<f32>;
@@ -12,14 +12,14 @@
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) lane: u32) {
-    var sum = vec2<f32>();
+    var sum = vec4<u32>();
     for (var i = lane; i < params[0][0]; i += 256u) {
-        sum.x += parts[i];
+        sum = vec4<u32>(joined(sum.xy, parts[i]), 0u, 0u);
     }
     fold(lane, sum);
     if (lane == 0u) {
         let limit = coefficients[blocks[0].z * ${PER_ENTRY}u + 3u].x;
-        let factor = limit / (sqrt(folded[0].x) + 1e-6);
+        let factor = limit / (root_of(folded[0].xy) + 1e-6);
 #if ${GATED}
         clipped[0] = gate[0];
         clipped[1] = gate[1];

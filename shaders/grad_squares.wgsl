@@ -3,7 +3,7 @@
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> gradients: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> parts: array<f32>;
+@group(0) @binding(3) var<storage, read_write> parts: array<vec2<u32>>;
 #import grid
 #import fold
 
@@ -13,15 +13,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let block = linear_workgroup(wid, groups);
     let count = params[0][0];
     let b = blocks[min(block, count - 1u)];
-    var squares = vec2<f32>();
+    var squares = vec4<u32>();
     if (lane * 4u < b.w) {
         // The last vector may reach past the end.
         let inside = vec4<u32>(0u, 1u, 2u, 3u) + lane * 4u < vec4<u32>(b.w);
         let g = select(vec4<f32>(), gradients[(b.y >> 2u) + lane], inside);
-        squares.x = dot(g, g);
+        squares = vec4<u32>(squares_of(g), 0u, 0u);
     }
     fold(lane, squares);
     if (lane == 0u && block < count) {
-        parts[block] = folded[0].x;
+        parts[block] = folded[0].xy;
     }
 }

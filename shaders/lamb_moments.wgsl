@@ -4,13 +4,13 @@
 #import optim
 #import fold
 #import lamb
-@group(0) @binding(${PARTS}) var<storage, read_write> parts: array<vec2<f32>>;
+@group(0) @binding(${PARTS}) var<storage, read_write> parts: array<vec4<u32>>;
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
     let at = site(wid, groups, lane);
-    var squares = vec2<f32>();
+    var squares = vec4<u32>();
     if (at.used) {
         let a = coefficients[at.entry];
         let b = coefficients[at.entry + 1u];
@@ -25,7 +25,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         let inside = vec4<u32>(0u, 1u, 2u, 3u) + lane * 4u < vec4<u32>(valid);
         let d = select(vec4<f32>(), direction(at, p, m, v), inside);
         let w = select(vec4<f32>(), p, inside);
-        squares = vec2<f32>(dot(w, w), dot(d, d));
+        squares = vec4<u32>(squares_of(w), squares_of(d));
     }
     fold(lane, squares);
     let block = linear_workgroup(wid, groups);

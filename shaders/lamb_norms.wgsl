@@ -1,8 +1,8 @@
 // LAMB, second of three: each entry's trust ratio ‖p‖ / ‖d‖, 1 if either is 0, from the sums of its blocks.
-// Launch: a workgroup a block; those of an entry's first block do the work. Traffic: 8 bytes a block.
+// Launch: a workgroup a block; those of an entry's first block do the work. Traffic: 16 bytes a block.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> parts: array<vec2<f32>>;
+@group(0) @binding(2) var<storage, read> parts: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> ratios: array<f32>;
 #import grid
 #import fold
@@ -14,18 +14,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let first = min(linear_workgroup(wid, groups), count - 1u);
     let entry = blocks[first].z;
     let leads = first == 0u || blocks[max(first, 1u) - 1u].z != entry;
-    var sum = vec2<f32>();
+    var sum = vec4<u32>();
     if (leads) {
         for (var i = first + lane; i < count; i += 256u) {
             if (blocks[i].z != entry) {
                 break;
             }
-            sum += parts[i];
+            sum = vec4<u32>(joined(sum.xy, parts[i].xy), joined(sum.zw, parts[i].zw));
         }
     }
     fold(lane, sum);
     if (lane == 0u && leads) {
-        let norms = sqrt(folded[0]);
+        let norms = vec2<f32>(root_of(folded[0].xy), root_of(folded[0].zw));
         var ratio = 1.0;
         if (norms.x > 0.0 && norms.y > 0.0) {
             ratio = norms.x / norms.y;

@@ -43,14 +43,24 @@ impl Gradients {
         numbers.reduce(join).ok_or_else(|| Error::argument(what, "there are no gradients", "make the loss depend on a parameter"))
     }
 
-    /// The norm of all gradients as one vector, `√(Σ g²)`: a scalar that nobody has waited for. f64 if a gradient is f64.
+    /// The norm of all gradients as one vector, `√(Σ g²)`: a scalar that nobody has waited for. f64 if a gradient is f64. No square
+    /// overflows or vanishes: gradients of 1e-30 and 1e30 have a norm, too.
     ///
     /// # Errors
     /// There are no gradients.
     pub fn global_norm(&self) -> Result<Tensor> {
         let wide = self.by_key.values().any(|g| g.dtype().ok() == Some(DType::F64));
         let dtype = if wide { DType::F64 } else { DType::F32 };
-        no_grad(|| Ok(self.fold("global_norm", |g| g.square().sum((), false).cast(dtype), |a, b| a + b)?.sqrt()))
+        no_grad(|| {
+            // In units of the largest magnitude: squares of gradients from 1e20 on overflow in f32, those below 1e-19 vanish.
+            let largest = |g: &Tensor| match g.shape() {
+                Ok(shape) if shape.numel() == 0 => g.sum((), false).cast(dtype),
+                _ => g.abs().max((), false).cast(dtype),
+            };
+            let unit = self.fold("global_norm", largest, |a, b| a.maximum(&b))?.as_unit();
+            let squares = |g: &Tensor| (g / unit.cast(g.dtype().unwrap_or(dtype))).square().sum((), false).cast(dtype);
+            Ok(self.fold("global_norm", squares, |a, b| a + b)?.sqrt() * &unit)
+        })
     }
 
     /// Limits every element to `-limit..=limit`; NaN stays.

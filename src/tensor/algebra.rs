@@ -138,8 +138,9 @@ impl Tensor {
                 return Err(Fault::attribute(format!("eps = {eps} is not a bound"), "use eps >= 0"));
             }
             let (a, b) = (self.broadcast_to(shape), other.broadcast_to(shape));
-            let length = |x: &Self| x.norm(2.0, axis, false).maximum(&x.scalar_like(eps));
-            Ok((&a * &b).sum(axis, false) / (length(&a) * length(&b)))
+            let length = |x: &Self| x.norm(2.0, axis, true).maximum(&x.scalar_like(eps));
+            // Each divided first: the product of two long vectors overflows.
+            Ok(((&a / length(&a)) * (&b / length(&b))).sum(axis, false))
         })
     }
 }

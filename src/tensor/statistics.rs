@@ -147,13 +147,21 @@ impl Tensor {
                 self.occupied().sum(&axes, keepdim)
             } else if p == 1.0 {
                 self.abs().sum(&axes, keepdim)
-            } else if p == 2.0 {
-                self.square().sum(&axes, keepdim).root()
             } else if p == f64::INFINITY {
                 self.abs().max(&axes, keepdim)
             } else {
+                let empty = axes.iter().any(|&d| shape[d as usize] == 0);
+                // In units of the largest magnitude, so that no power overflows or vanishes; the norm does not depend on them.
+                let unit = if empty { self.scalar_like(1.0) } else { self.detach().abs().max(&axes, true).as_unit() };
                 let power = |x: &Self, e: f64| x.unless_zero(|x| x.powf(e));
-                power(&power(&self.abs(), p).sum(&axes, keepdim), 1.0 / p)
+                let norm = if p == 2.0 {
+                    (self / &unit).square().sum(&axes, true).root()
+                } else {
+                    power(&power(&(self / &unit).abs(), p).sum(&axes, true), 1.0 / p)
+                };
+                let norm = norm * unit;
+                let axes: Vec<usize> = axes.iter().map(|&d| d as usize).collect();
+                if keepdim { norm } else { norm.reshape(drop_axes(&shape, &axes)) }
             })
         })
     }
@@ -166,6 +174,11 @@ impl Tensor {
     /// `√x`, with gradient 0 at 0.
     fn root(&self) -> Self {
         self.unless_zero(Self::sqrt)
+    }
+
+    /// Magnitudes as units to divide by: 1 for what is 0, infinite or NaN.
+    pub(crate) fn as_unit(&self) -> Self {
+        self.is_finite().logical_and(&self.ne(&self.scalar_like(0.0))).where_(self, &self.scalar_like(1.0))
     }
 
     /// `f(x)`, but 0 with gradient 0 where x is 0.

@@ -20,6 +20,7 @@ mod gradients;
 mod host_indices;
 mod kills;
 mod layers_image;
+mod magnitudes;
 mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]
 mod numerics;

@@ -26,7 +26,7 @@ pub(crate) struct Control {
 pub(crate) fn lower_store(rule: OptimRule, control: Control, blocks: usize, entries: usize, caps: &Caps) -> Result<Lowered> {
     let flag = usize::from;
     let Control { gated, clipped } = control;
-    let own = if rule == OptimRule::Lamb { vec![blocks as u64 * 8, entries as u64 * 4] } else { vec![] };
+    let own = if rule == OptimRule::Lamb { vec![blocks as u64 * 16, entries as u64 * 4] } else { vec![] };
     // Scratch memory: the rule's own, the blocks' sums of squares, the gate with the factor.
     let (squares, factor) = (own.len(), own.len() + 1);
     let gate = if clipped { Some(Operand::ScratchRead(factor)) } else { gated.then_some(Operand::Read(0)) };
@@ -57,7 +57,7 @@ pub(crate) fn lower_store(rule: OptimRule, control: Control, blocks: usize, entr
     };
     let (mut first, mut scratch) = (Vec::new(), own);
     if clipped {
-        scratch.extend([blocks as u64 * 4, 12]);
+        scratch.extend([blocks as u64 * 8, 12]);
         let [table, coefficients, gradients] = [Arena::Blocks, Arena::Coefficients, Arena::Gradients].map(Operand::Arena);
         let source = Shader::new().render("grad_squares")?;
         first.push(program("grad_squares", source, vec![table, gradients, Operand::ScratchWrite(squares)]));
