@@ -221,9 +221,10 @@ fn reduce(op: ReduceOp, axes: &[usize], x: &Tensor, y: &Tensor, ct: &Tensor) -> 
             is_zero.where_(&one, &(none / safe))
         }
         ReduceOp::Max | ReduceOp::Min => {
-            let hit = x.eq(y).cast(x.dtype()?);
-            let count = hit.sum(&axes, true);
-            hit * (ct / count)
+            // NaN is the extreme, and equals nothing. The others are selected away: ∞ times 0 is NaN.
+            let hit = x.eq(y).logical_or(&x.is_nan());
+            let count = hit.cast(ct.dtype()?).sum(&axes, true);
+            hit.where_(&(ct / count), &ct.scalar_like(0.0))
         }
     })
 }

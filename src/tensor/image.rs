@@ -1,10 +1,10 @@
 //! Resizing and sampling images.
 
+use super::band::{Band, Taps};
 use super::{Fault, Tensor, need_float};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
-use crate::tensor::node::Node;
 use std::panic::Location;
 
 /// How [`Tensor::interpolate`] finds values between elements.
@@ -23,7 +23,8 @@ pub enum Interpolation {
 impl Tensor {
     /// Resizes the axes after the first two of `[n, c, ..]` to `size`, as `torch.nn.functional.interpolate`.
     ///
-    /// Linear interpolation is one matrix product an axis: a value that is not finite spreads along the axis.
+    /// A value reaches only the results between it and its neighbours, also if it is not finite: a neighbour of weight 0 takes no
+    /// part, where PyTorch multiplies it with 0. Work is proportional to what goes in and comes out, forward and backward.
     ///
     /// ```
     /// # use wgrad::{Device, Interpolation, Tensor};
@@ -51,7 +52,6 @@ impl Tensor {
                 return Err(Fault::attribute(format!("{:?} to {size:?} is too large", &shape[2..]), "resize in two steps"));
             }
             let mut out = self.clone();
-            // The last axis first: its product reads rows as they lie.
             for d in (0..size.len()).rev() {
                 let (len, new) = (shape[2 + d], size[d]);
                 if len == new {
@@ -59,7 +59,9 @@ impl Tensor {
                 }
                 out = match mode {
                     Interpolation::Nearest => out.repeat_nearest(2 + d, new),
-                    Interpolation::Linear { align_corners } => out.resize_linear(2 + d, new, align_corners),
+                    Interpolation::Linear { align_corners } => {
+                        Band { taps: Taps::Linear { align_corners }, len, new }.apply(&out, 2 + d)
+                    }
                 }
                 .unwrap_or_else(Self::from_error);
             }
@@ -70,7 +72,7 @@ impl Tensor {
     /// Nearest neighbours along one axis.
     fn repeat_nearest(&self, axis: usize, new: usize) -> Result<Self> {
         let shape = self.shape()?;
-        let (rank, len) = (shape.rank(), shape[axis]);
+        let len = shape[axis];
         if new.is_multiple_of(len) {
             let mut dims = shape.to_vec();
             dims.insert(axis + 1, new / len);
@@ -83,26 +85,7 @@ impl Tensor {
         if len.is_multiple_of(new) {
             return Ok(self.slice_step(axis as isize, 0, len as isize, (len / new) as isize));
         }
-        let target = Self::iota(new, DType::I32, &self.device()?)?;
-        let source = &target * target.scalar_like(len as f64) / target.scalar_like(new as f64);
-        let mut order: Vec<usize> = (0..rank).collect();
-        order.swap(0, axis);
-        let front = self.permute(&order);
-        let rows = front.reshape([len, shape.numel() / len]).gather_rows(&source);
-        Ok(rows.reshape(front.shape()?.with(0, new)).permute(&order))
-    }
-
-    /// Linear interpolation along one axis: `[.., len, ..]` times `[new, len]`.
-    fn resize_linear(&self, axis: usize, new: usize, align_corners: bool) -> Result<Self> {
-        let shape = self.shape()?;
-        let len = shape[axis];
-        let weights = tents(self.node()?, len, new, align_corners)?;
-        if axis + 1 == shape.rank() {
-            return Ok(self.matmul(&weights.t()));
-        }
-        let outer: usize = shape[..axis].iter().product();
-        let inner: usize = shape[axis + 1..].iter().product();
-        Ok(weights.matmul(&self.reshape([outer, len, inner])).reshape(shape.with(axis, new)))
+        Band { taps: Taps::Nearest, len, new }.apply(self, axis)
     }
 
     /// Reads images `[n, c, h, w]` at the points of a grid `[n, oh, ow, 2]` of (x, y): `[n, c, oh, ow]`, bilinear, zeros
@@ -219,21 +202,4 @@ impl Tensor {
             Ok(column(0) * x + column(1) * y + column(2))
         })
     }
-}
-
-/// The weights `[new, len]` of linear interpolation: `max(0, 1 - |position(row) - column|)`, with exact differences.
-fn tents(x: &Node, len: usize, new: usize, align_corners: bool) -> Result<Tensor> {
-    let row = Tensor::iota(new, DType::I32, &x.device)?.reshape([new, 1]);
-    let column = Tensor::iota(len, DType::I32, &x.device)?.reshape([1, len]);
-    let scalar = |v: usize| row.scalar_like(v as f64);
-    // Positions are numerators over a common denominator.
-    let (position, denominator) = if align_corners {
-        (&row * scalar(len - 1), (new - 1).max(1))
-    } else {
-        let centre = (&row * scalar(2) + scalar(1)) * scalar(len) - scalar(new);
-        (centre.clamp(0.0, (2 * new * (len - 1)) as f64), 2 * new)
-    };
-    let distance = (position - column * scalar(denominator)).abs();
-    let inside = (scalar(denominator) - distance).relu().cast(x.dtype);
-    Ok(inside / denominator as f64)
 }

@@ -1,9 +1,9 @@
 //! Pooling over one and three axes, to given sizes and over everything; windows as columns.
 
+use super::band::{Band, Taps};
 use super::conv_nd::spread;
 use super::{At, Fault, PoolOptions, Tensor, need_float};
 use crate::dtype::DType;
-use crate::error::Error;
 use crate::graph::op::PoolOp;
 use crate::tensor::node::Node;
 use std::panic::Location;
@@ -177,8 +177,7 @@ impl Tensor {
     /// The means of `[n, c, h, w]` over a grid of `size` windows that cover the image: window i of `o` along an axis of
     /// length `l` is `⌊i·l/o⌋ .. ⌈(i+1)·l/o⌉`.
     ///
-    /// Where `size` does not divide the image, the means are matrix products, and a value that is not finite spreads over
-    /// its row and column.
+    /// A value reaches only the windows that hold it, also if it is not finite.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -195,8 +194,7 @@ impl Tensor {
                 let kernel = [h / size[0], w / size[1]];
                 return Ok(self.avg_pool2d(PoolOptions { kernel, ..PoolOptions::square(1) }));
             }
-            let averages = |len, out| averages(n[0], len, out).map_err(|e| Fault::shape(e.to_string(), "use smaller images"));
-            Ok(averages(h, size[0])?.matmul(&self.matmul(&averages(w, size[1])?.t())))
+            Ok(self.averages(3, w, size[1]).averages(2, h, size[0]))
         })
     }
 
@@ -221,6 +219,24 @@ impl Tensor {
             }
             Ok(self.largest_of(1, w, size[1]).largest_of(0, h, size[0]))
         })
+    }
+
+    /// The means of `out` windows along an axis of length `len`.
+    pub(super) fn averages(&self, axis: usize, len: usize, out: usize) -> Self {
+        if len == out {
+            return self.clone();
+        }
+        let means = || {
+            let sums = Band { taps: Taps::Windows, len, new: out }.apply(self, axis)?;
+            let window = Self::iota(out, DType::I32, &self.device()?)?;
+            let (len, out) = (window.scalar_like(len as f64), window.scalar_like(out as f64));
+            let stop = (&window * &len + (&len + &out - 1.0)) / &out;
+            let count = (stop - window * len / out).cast(self.dtype()?);
+            let mut dims = vec![1; self.shape()?.rank()];
+            dims[axis] = count.shape()?[0];
+            Ok::<_, crate::error::Error>(sums / count.reshape(dims))
+        };
+        means().unwrap_or_else(Self::from_error)
     }
 
     /// Adaptive maxima along one of the last two axes.
@@ -324,18 +340,6 @@ impl Tensor {
             Ok(images.crop(2, padding[0], size[0]).crop(3, padding[1], size[1]))
         })
     }
-}
-
-/// A matrix `[out, len]`: row i holds the weights of the mean over window i.
-pub(super) fn averages(x: &Node, len: usize, out: usize) -> Result<Tensor, Error> {
-    let row = Tensor::iota(out, DType::I32, &x.device)?.reshape([out, 1]);
-    let column = Tensor::iota(len, DType::I32, &x.device)?.reshape([1, len]);
-    let (len, out) = (len as f64, out as f64);
-    let scalar = |v: f64| row.scalar_like(v);
-    let start = &row * scalar(len) / scalar(out);
-    let stop = (&row * scalar(len) + scalar(len + out - 1.0)) / scalar(out);
-    let inside = column.ge(&start).logical_and(&column.lt(&stop)).cast(x.dtype);
-    Ok(inside / (stop - start).cast(x.dtype))
 }
 
 fn need_image(x: &Node) -> Result<(), Fault> {

@@ -4,6 +4,7 @@
 
 mod columns;
 mod common;
+mod confined;
 mod environment;
 mod eval;
 mod extremes;

@@ -60,7 +60,7 @@ pub fn arrange() -> Vec<Sample> {
         ("flip", "of two axes", &[2, 3, 4], |x| x.flip([0, -1]) * x),
         ("flip", "of all", &[3, 4], |x| x.flip(()) * x),
         ("cat", "of many", &[2, 3], |x| {
-            let many: Vec<Tensor> = (0..20).map(|i| x * f64::from(i)).collect();
+            let many: Vec<Tensor> = (1..21).map(|i| x * f64::from(i)).collect();
             Tensor::cat(&many.iter().collect::<Vec<_>>(), 1).square()
         }),
         ("stack", "of many", &[4], |x| {

@@ -41,7 +41,7 @@ fn pairs() -> Vec<Sample> {
         }),
         ("focal", "", wide, part, true, |x, t, r| loss::focal(x, t, Some(0.25), 2.0, r)),
         ("focal", "without alpha", wide, part, true, |x, t, r| loss::focal(x, t, None, 0.7, r)),
-        ("hinge", "", wide, wide, false, |x, t, r| loss::hinge(x, &(signs(x, 0) + t * 0.0), r)),
+        ("hinge", "", wide, wide, false, |x, t, r| loss::hinge(x, &t.sign(), r)),
         ("hinge_embedding", "", [0.0, 2.0], wide, false, |x, t, r| loss::hinge_embedding(&(x + t * 0.1), &signs(x, 0), 1.0, r)),
         ("margin_ranking", "", wide, wide, false, |x, t, r| loss::margin_ranking(x, t, &signs(x, 0), 0.3, r)),
     ];
@@ -181,7 +181,7 @@ pub fn more() -> Vec<Sample> {
             ("binary_cross_entropy", part, part, loss::binary_cross_entropy),
             ("binary_cross_entropy_with_logits", wide, part, |x, t, r| loss::binary_cross_entropy_with_logits(x, t, None, r)),
             ("focal", wide, part, |x, t, r| loss::focal(x, t, Some(0.75), 1.5, r)),
-            ("hinge", wide, wide, |x, t, r| loss::hinge(x, &(signs(x, 0) + t * 0.0), r)),
+            ("hinge", wide, wide, |x, t, r| loss::hinge(x, &t.sign(), r)),
             ("hinge_embedding", [0.0, 2.0], wide, |x, t, r| loss::hinge_embedding(&(x + t * 0.1), &signs(x, 0), 1.5, r)),
             ("margin_ranking", wide, wide, |x, t, r| loss::margin_ranking(x, t, &signs(x, 0), 0.1, r)),
         ];
