@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     for (var c = lane; c < cols; c += ${LANES}u) {
         let v = x[first + c];
 #if ${LOG}
-        out[first + c] = select((v - sums.x) - rest, v, dead || is_lowest(v));
+        out[first + c] = select((v - sums.x) - rest, v, dead || (is_lowest(v) && !is_undefined(rest)));
 #else
         out[first + c] = select(shifted_exp(v, sums.x) * scale, 0.0, dead);
 #end

@@ -98,7 +98,8 @@
 //!
 //! # Facts about adapters
 //! WGSL leaves open what `exp`, `log` and `max` make of NaN, and SwiftShader's softmax of a row with NaN would hold numbers:
-//! shaders test for NaN by bits, before and after. No adapter met so far needs a probe for this at start-up.
+//! shaders test for NaN by bits, before and after. No adapter met so far needs a probe for this at start-up. lavapipe takes `x - x`
+//! for 0 and SwiftShader `x·(1/x)` for 1: expressions in which something cancels hide an operand's bits from the compiler.
 //!
 //! lavapipe ends an invocation's loops after 65,535 iterations in total, silently: kernels bound their loops and reduce in
 //! stages. It also pays dearly for workgroup memory and barriers, so products and convolutions have a register-tile form

@@ -4,12 +4,13 @@
 //! merged first, inner extents and strides are constants of the text, and the outermost extent never appears, so that one
 //! text serves every batch size.
 
+use super::cancel::hidden;
 use super::math;
 use super::program::{ExprCode, Word};
 use crate::dtype::{DType, F16};
 use crate::graph::View;
 use crate::graph::op::RandomWord;
-use crate::plan::expr::{Expr, Term, operands};
+use crate::plan::expr::{Expr, Term, TermId, operands};
 use std::fmt::Write;
 
 /// How an expression meets the kernel around it.
@@ -251,12 +252,22 @@ impl Printer<'_> {
     }
 
     fn terms(&mut self, expr: &Expr) {
-        let exposed = exposed_constants(expr);
+        let (exposed, hidden) = (exposed_constants(expr), hidden(expr));
         for (n, (term, dtype)) in expr.terms.iter().enumerate() {
             let keyword = if exposed[n] { "var" } else { "let" };
-            let text = self.term(expr, term, *dtype);
+            let text = match *term {
+                Term::Binary(op, a, b) if hidden[n] => math::binary(op, expr.terms[a].1, &format!("t{a}"), &self.opaque(b)),
+                Term::Unary(_, a) if hidden[n] => format!("t{a} * {}", self.opaque(a)),
+                _ => self.term(expr, term, *dtype),
+            };
             let _ = writeln!(self.body, "    {keyword} t{n} = {text};");
         }
+    }
+
+    /// The float t{a}, through bits that only the record knows to be the same.
+    fn opaque(&mut self, a: TermId) -> String {
+        let zero = self.word(Word::U32(0));
+        format!("bitcast<f32>(bitcast<u32>(t{a}) ^ {zero})")
     }
 
     fn term(&mut self, expr: &Expr, term: &Term, dtype: DType) -> String {

@@ -1,5 +1,6 @@
 //! The GPU executor: carries out plans through wgpu.
 
+mod cancel;
 pub(crate) mod compiled;
 pub(crate) mod context;
 pub(crate) mod executor;

@@ -8,6 +8,7 @@ mod confined;
 mod environment;
 mod eval;
 mod extremes;
+mod extremes_algebra;
 mod extremes_rows;
 mod extremes_shape;
 mod fixtures;
