@@ -7,6 +7,24 @@ use std::ops::Deref;
 /// The most dimensions a tensor can have.
 pub const MAX_RANK: usize = 8;
 
+/// The most elements a shape can have, axes of length 0 left out: products and sums of such lengths, signed or not, and bytes
+/// of such many elements fit in 64 bits.
+const MAX_ELEMENTS: usize = isize::MAX as usize / 8;
+
+/// The most tensors that one call makes of one: pieces, taps of a kernel, blocks of queries.
+pub(crate) const MAX_PIECES: usize = 1 << 16;
+
+/// A product of lengths that stops at the largest number, which no axis can have: a shape with it is refused. 0 if any
+/// factor is.
+///
+/// ```text
+/// Lengths of one shape may be multiplied with *, for a shape has fewer than MAX_ELEMENTS elements. What is multiplied by
+/// anything else, a caller's number or a length of another shape, is multiplied here.
+/// ```
+pub(crate) fn product(factors: &[usize]) -> usize {
+    if factors.contains(&0) { 0 } else { factors.iter().fold(1, |n: usize, &f| n.saturating_mul(f)) }
+}
+
 /// The size of a tensor along each axis, outermost first. A scalar has rank 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
@@ -30,8 +48,7 @@ impl Shape {
                 "merge neighbouring dimensions with reshape",
             ));
         }
-        let numel = dims.iter().filter(|&&d| d != 0).try_fold(1usize, |n, &d| n.checked_mul(d));
-        if numel.is_none_or(|n| n > isize::MAX as usize / 8) {
+        if !Self::of(dims).is_possible() {
             return Err(Error::argument(
                 "shape",
                 format!("{dims:?} has more elements than memory can address"),
@@ -41,7 +58,7 @@ impl Shape {
         Ok(Self::of(dims))
     }
 
-    /// A shape from dimensions known to be valid (at most [`MAX_RANK`] of them).
+    /// A shape from at most [`MAX_RANK`] dimensions. `Tensor::build` refuses those that are not possible.
     pub(crate) fn of(dims: &[usize]) -> Self {
         debug_assert!(dims.len() <= MAX_RANK, "shape of rank {}", dims.len());
         let mut shape = Self::SCALAR;
@@ -50,6 +67,12 @@ impl Shape {
         }
         shape.rank = u8::try_from(dims.len().min(MAX_RANK)).unwrap_or(0);
         shape
+    }
+
+    /// Whether memory could address the elements, were no axis of length 0.
+    pub(crate) fn is_possible(&self) -> bool {
+        let numel = self.dims().iter().filter(|&&d| d != 0).fold(1, |n: usize, &d| n.saturating_mul(d));
+        numel <= MAX_ELEMENTS
     }
 
     /// The number of dimensions.
@@ -64,14 +87,14 @@ impl Shape {
 
     /// The number of elements; 1 for a scalar, 0 if any dimension is 0.
     pub fn numel(&self) -> usize {
-        self.dims().iter().product()
+        product(self.dims())
     }
 
     /// Elements to step over to move by one along each axis, in a contiguous layout.
     pub fn strides(&self) -> Vec<usize> {
-        let mut strides = vec![1; self.rank()];
+        let mut strides = vec![1usize; self.rank()];
         for d in (1..self.rank()).rev() {
-            strides[d - 1] = strides[d] * self.dims[d].max(1);
+            strides[d - 1] = strides[d].saturating_mul(self.dims[d].max(1));
         }
         strides
     }
@@ -90,8 +113,14 @@ impl Shape {
         shape
     }
 
-    /// The shape that two operands broadcast to, by NumPy's rule: align at the end; sizes must agree or be 1.
+    /// The shape that two operands broadcast to, by NumPy's rule: align at the end; sizes must agree or be 1. `None` where
+    /// they do not, or where the result has more elements than [`Shape::new`] allows.
     pub fn broadcast(&self, other: &Self) -> Option<Self> {
+        self.stretched(other).filter(Self::is_possible)
+    }
+
+    /// As [`Shape::broadcast`], but possibly too large.
+    pub(crate) fn stretched(&self, other: &Self) -> Option<Self> {
         let rank = self.rank().max(other.rank());
         let mut out = vec![0; rank];
         for (i, slot) in out.iter_mut().enumerate() {

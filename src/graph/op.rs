@@ -149,9 +149,17 @@ pub struct ConvSpec {
 impl ConvSpec {
     /// Output length along spatial axis `d`: `(len + 2p - dilation·(k - 1) - 1) / stride + 1`, or `None` if no window fits.
     pub fn output(&self, d: usize, len: usize, kernel: usize) -> Option<usize> {
-        let window = self.dilation[d] * (kernel.checked_sub(1)?) + 1;
-        Some((len + 2 * self.padding[d]).checked_sub(window)? / self.stride[d] + 1)
+        places(len, kernel, self.stride[d], self.padding[d], self.dilation[d])
     }
+}
+
+/// How often a window of `kernel` taps fits an axis: `(len + 2·padding - dilation·(kernel - 1) - 1) / stride + 1`, or `None` if
+/// it does not. Computed in 128 bits, so that no number overflows.
+pub(crate) fn places(len: usize, kernel: usize, stride: usize, padding: usize, dilation: usize) -> Option<usize> {
+    let wide = |n: usize| n as u128;
+    let window = wide(dilation) * wide(kernel.checked_sub(1)?) + 1;
+    let room = (wide(len) + 2 * wide(padding)).checked_sub(window)?;
+    usize::try_from(room.checked_div(wide(stride))? + 1).ok()
 }
 
 /// Geometry of 2-D pooling over the last two axes of an NCHW tensor.
@@ -172,7 +180,7 @@ pub struct PoolSpec {
 impl PoolSpec {
     /// Output length along spatial axis `d`, or `None` if no window fits.
     pub fn output(&self, d: usize, len: usize) -> Option<usize> {
-        ConvSpec { stride: self.stride, padding: self.padding, dilation: self.dilation, groups: 1 }.output(d, len, self.kernel[d])
+        places(len, self.kernel[d], self.stride[d], self.padding[d], self.dilation[d])
     }
 }
 

@@ -1,9 +1,10 @@
 //! Methods that take tensors apart, repeat, shift and pad them: compositions of views.
 
-use super::{Fault, Tensor, need_axis};
+use super::movement::padded;
+use super::{Fault, Tensor, need_axis, need_few, need_possible};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::shape::Shape;
+use crate::shape::product;
 use std::panic::Location;
 
 /// What [`Tensor::pad_with`] puts around a tensor.
@@ -77,11 +78,15 @@ impl Tensor {
             return refuse(Fault::attribute("there are no chunks", "use at least 1"));
         }
         let len = shape[axis];
+        let size = len.div_ceil(n);
+        let count = if len == 0 { n } else { len.div_ceil(size) };
+        if let Err(fault) = need_few("chunks", count) {
+            return refuse(fault);
+        }
         if len == 0 {
             return Ok(vec![self.slice(axis as isize, 0, 0); n]);
         }
-        let size = len.div_ceil(n);
-        let sizes: Vec<usize> = (0..len.div_ceil(size)).map(|i| size.min(len - i * size)).collect();
+        let sizes: Vec<usize> = (0..count).map(|i| size.min(len - i * size)).collect();
         Ok(self.pieces(axis, &sizes))
     }
 
@@ -114,11 +119,10 @@ impl Tensor {
                 let reason = format!("{} counts were given for {rank} axes", counts.len());
                 return Err(Fault::shape(reason, "give one count an axis"));
             }
-            let too_large = |_| Fault::shape("the repeated shape is too large", "repeat less often, along at most 8 axes");
             let mut dims = vec![1; counts.len() - rank];
             dims.extend(n[0].shape.iter());
-            let tiled: Option<Vec<usize>> = dims.iter().zip(counts).map(|(d, &c)| d.checked_mul(c)).collect();
-            Shape::new(&tiled.unwrap_or_else(|| vec![usize::MAX])).map_err(too_large)?;
+            let tiled: Vec<usize> = dims.iter().zip(counts).map(|(&d, &c)| product(&[d, c])).collect();
+            need_possible(&tiled)?;
             let mut out = self.reshape(&dims[..]);
             // Axis by axis: as [outer, 1, axis and inner], stretched and merged.
             for d in (0..dims.len()).rev().filter(|&d| counts[d] != 1) {
@@ -221,9 +225,7 @@ impl Tensor {
             let (above, below) = (k.max(0).unsigned_abs(), k.min(0).unsigned_abs());
             match *n[0].shape.dims() {
                 [len] => {
-                    if len.checked_add(above + below).is_none_or(|side| Shape::new(&[side, side]).is_err()) {
-                        return Err(Fault::attribute(format!("diagonal {k} makes too large a matrix"), "use a smaller k"));
-                    }
+                    need_possible(&[len.saturating_add(above + below); 2])?;
                     let index = match Self::iota(len, DType::I32, &n[0].device) {
                         Ok(index) => index,
                         Err(error) => return Ok(Self::from_error(error)),
@@ -266,11 +268,7 @@ impl Tensor {
             if amounts.len() != rank {
                 return Err(Fault::shape(format!("{} pairs were given for {rank} axes", amounts.len()), "give one pair an axis"));
             }
-            let dims: Option<Vec<usize>> =
-                shape.iter().zip(amounts).map(|(&d, &(a, b))| d.checked_add(a)?.checked_add(b)).collect();
-            if dims.is_none_or(|d| Shape::new(&d).is_err()) {
-                return Err(Fault::shape("the padded shape is too large", "pad less"));
-            }
+            need_possible(&padded(&shape, amounts))?;
             if let PadMode::Constant(value) = mode {
                 let inside = self.scalar_like(1.0).broadcast_to(shape).cast(DType::Bool).pad(amounts);
                 return Ok(inside.where_(&self.pad(amounts), &self.scalar_like(value)));

@@ -1,13 +1,13 @@
 //! Scaled dot-product attention, in blocks of queries where the matrix of scores would be large.
 
 use super::node::{GradientRule, Node, Payload, grad_enabled, no_grad, with_grad_mode};
-use super::{Fault, Tensor, need_float};
+use super::{Fault, Tensor, need_few, need_float, need_possible};
 use crate::autodiff::vjp_at;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
 use crate::rng::Generator;
-use crate::shape::Shape;
+use crate::shape::{Shape, product};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -74,7 +74,8 @@ impl Tensor {
             }
             let d = n[0].shape[n[0].shape.rank() - 1].max(1);
             let batch: usize = out[..out.rank() - 2].iter().product();
-            let rows = options.block.unwrap_or_else(|| block_rows(batch * s)).min(l);
+            let rows = options.block.unwrap_or_else(|| block_rows(product(&[batch, s]))).min(l);
+            need_few("blocks of queries", l.div_ceil(rows))?;
             let dropout = options.dropout.as_ref().filter(|d| d.0 > 0.0);
             let dropout = dropout.map(|(p, g)| Dropout {
                 p: *p,
@@ -174,23 +175,19 @@ fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     let Some(all) = batch(q).broadcast(&batch(k)).and_then(|b| b.broadcast(&batch(v))) else {
         return Err(Fault::shape("the leading axes do not broadcast", "sizes must agree or be 1"));
     };
-    let ending = |a: usize, b: usize| {
-        let mut dims = all.to_vec();
-        dims.extend([a, b]);
-        Shape::of(&dims)
-    };
+    let ending = |a: usize, b: usize| need_possible(&[&all[..], &[a, b]].concat());
     if let Some(mask) = n.get(3) {
         if mask.dtype != DType::Bool && mask.dtype != q.dtype {
             let reason = format!("the mask is {}, neither bool nor {}", mask.dtype, q.dtype);
             return Err(Fault::dtype(reason, "compare it, or cast it"));
         }
-        let scores = ending(last(q, 2), last(k, 2));
+        let scores = ending(last(q, 2), last(k, 2))?;
         if mask.shape.broadcast(&scores) != Some(scores) {
             let reason = format!("the mask {} does not stretch to the scores' {scores}", mask.shape);
             return Err(Fault::shape(reason, "use a mask [l, s], or with leading axes that agree or are 1"));
         }
     }
-    Ok(ending(last(q, 2), last(v, 1)))
+    ending(last(q, 2), last(v, 1))
 }
 
 /// Queries a block where each has this many scores: a power of two.

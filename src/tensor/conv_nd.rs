@@ -1,10 +1,11 @@
 //! Convolutions over one and three axes, and transposed ones, by the 2-D kernels.
 
-use super::{Fault, Tensor, need_float};
+use super::geometry::Window;
+use super::{Fault, Tensor, need_few, need_float, need_possible};
 use crate::autodiff::rules::unslice;
 use crate::graph::Op;
 use crate::graph::op::ConvSpec;
-use crate::shape::Shape;
+use crate::shape::{Shape, product};
 use crate::tensor::node::Node;
 use crate::tensor::{At, ConvOptions};
 use std::panic::Location;
@@ -96,13 +97,14 @@ impl Tensor {
         let at = Location::caller();
         let out = Self::guard("conv3d", &[self, weight], at, |n| {
             let [od, oh, ow] = check_conv(n, &options)?;
+            need_few("taps of a window", n[1].shape[2])?;
             let ConvNdOptions { stride, padding, dilation, groups } = options;
             let (x, w) = (n[0].shape, n[1].shape);
             let mut around = [(0, 0); 5];
             around[2] = (padding[0], padding[0]);
             // [n, ci, kd, od, h, w] to [n·od, ci·kd, h, w].
             let taps = self.pad(&around).take_windows(2, w[2], stride[0], dilation[0], od);
-            let images = taps.permute(&[0, 3, 1, 2, 4, 5]).reshape([x[0] * od, x[1] * w[2], x[3], x[4]]);
+            let images = taps.permute(&[0, 3, 1, 2, 4, 5]).reshape([product(&[x[0], od]), product(&[x[1], w[2]]), x[3], x[4]]);
             let flat = ConvOptions {
                 stride: [stride[1], stride[2]],
                 padding: [padding[1], padding[2]],
@@ -168,10 +170,10 @@ impl Tensor {
         let out = Self::guard("conv_transpose2d", &[self, weight], at, |n| {
             let size = check_transpose(n, &options)?;
             let ConvTransposeOptions { stride, padding, output_padding, dilation, groups } = options;
-            let channels = n[1].shape[1] * groups;
+            let channels = product(&[n[1].shape[1], groups]);
             let build = |padding, [h, w]: [usize; 2]| {
                 let spec = ConvSpec { stride, padding, dilation, groups };
-                let shape = Shape::new(&[n[0].shape[0], channels, h, w]).map_err(|e| Fault::shape(e.to_string(), "use less"))?;
+                let shape = need_possible(&[n[0].shape[0], channels, h, w])?;
                 Ok::<_, Fault>(Self::build(Op::Conv2dInputGrad(spec), &[self, weight], shape, n[0].dtype))
             };
             if n[0].shape.numel() == 0 || n[1].shape.numel() == 0 {
@@ -182,8 +184,11 @@ impl Tensor {
                 return build(padding, size);
             }
             // More output padding than a convolution of this stride leaves over: everything, then the wanted part.
-            let full = [0, 1].map(|d| spread(n[0].shape[2 + d], n[1].shape[2 + d], stride[d], dilation[d]));
-            Ok(build([0, 0], full)?.crop(2, padding[0], size[0]).crop(3, padding[1], size[1]))
+            let full = |d: usize| {
+                let window = Window { kernel: n[1].shape[2 + d], dilation: dilation[d], stride: stride[d], padding: 0 };
+                window.spread(n[0].shape[2 + d])
+            };
+            Ok(build([0, 0], [full(0)?, full(1)?])?.crop(2, padding[0], size[0]).crop(3, padding[1], size[1]))
         });
         out.with_bias("conv_transpose2d", &[self, weight], bias, at)
     }
@@ -206,6 +211,7 @@ impl Tensor {
         let at = Location::caller();
         let out = Self::guard("conv_transpose3d", &[self, weight], at, |n| {
             let [od, oh, ow] = check_transpose(n, &options)?;
+            need_few("taps of a window", n[1].shape[2])?;
             let ConvTransposeOptions { stride, padding, output_padding, dilation, groups } = options;
             let (x, w) = (n[0].shape, n[1].shape);
             let images = self.permute(&[0, 2, 1, 3, 4]).reshape([x[0] * x[2], x[1], x[3], x[4]]);
@@ -218,8 +224,9 @@ impl Tensor {
             };
             // Every tap along d is a channel, then added up where it belongs.
             let y = images.conv_transpose2d(&weight.reshape([x[1], w[1] * w[2], w[3], w[4]]), None, flat);
-            let taps = y.reshape([x[0], x[2], w[1] * groups, w[2], oh, ow]).permute(&[0, 2, 3, 1, 4, 5]);
-            let full = spread(x[2], w[2], stride[0], dilation[0]);
+            let taps = y.reshape([x[0], x[2], product(&[w[1], groups]), w[2], oh, ow]).permute(&[0, 2, 3, 1, 4, 5]);
+            let window = Window { kernel: w[2], dilation: dilation[0], stride: stride[0], padding: 0 };
+            let full = window.spread(x[2])?;
             Ok(taps.add_windows(2, stride[0], dilation[0], full)?.crop(2, padding[0], od))
         });
         out.with_bias("conv_transpose3d", &[self, weight], bias, at)
@@ -315,12 +322,6 @@ impl Tensor {
     }
 }
 
-/// How far windows reach: `(count - 1)·stride + dilation·(kernel - 1) + 1`.
-pub(super) fn spread(count: usize, kernel: usize, stride: usize, dilation: usize) -> usize {
-    let steps = (count - 1).saturating_mul(stride);
-    steps.saturating_add(dilation.saturating_mul(kernel - 1)).saturating_add(1)
-}
-
 /// Ranks, dtypes, and attributes that must be positive.
 fn check_operands<const D: usize>(n: &[&Arc<Node>], positive: &[(&str, &[usize])], weights: &str) -> Result<(), Fault> {
     let (x, w) = (n[0], n[1]);
@@ -348,7 +349,7 @@ fn check_conv<const D: usize>(n: &[&Arc<Node>], options: &ConvNdOptions<D>) -> R
     let ConvNdOptions { stride, padding, dilation, groups } = options;
     check_operands::<D>(n, &[("stride", stride), ("dilation", dilation), ("groups", &[*groups])], "[co, ci/groups, ..]")?;
     let (x, w) = (n[0].shape, n[1].shape);
-    if x[1] != w[1] * groups || !w[0].is_multiple_of(*groups) {
+    if x[1] != product(&[w[1], *groups]) || !w[0].is_multiple_of(*groups) {
         let reason = format!(
             "{} input channels and {} output channels do not fit {groups} groups of weights with {} input channels",
             x[1], w[0], w[1]
@@ -359,14 +360,9 @@ fn check_conv<const D: usize>(n: &[&Arc<Node>], options: &ConvNdOptions<D>) -> R
     let mut size = [0; D];
     for d in 0..D {
         let (len, k) = (x[2 + d], w[2 + d]);
-        let window = dilation[d].saturating_mul(k - 1).saturating_add(1);
-        let room = padding[d].saturating_mul(2).saturating_add(len).checked_sub(window);
-        size[d] = room.map(|r| r / stride[d] + 1).ok_or_else(|| {
-            let reason =
-                format!("a window of {k} taps at dilation {} is longer than {len} plus padding {}", dilation[d], padding[d]);
-            Fault::shape(reason, "pad more, or use a smaller kernel or a longer input")
-        })?;
+        size[d] = Window { kernel: k, dilation: dilation[d], stride: stride[d], padding: padding[d] }.places(len)?;
     }
+    need_possible(&[&[x[0], w[0]], &size[..]].concat())?;
     Ok(size)
 }
 
@@ -388,11 +384,14 @@ fn check_transpose<const D: usize>(n: &[&Arc<Node>], options: &ConvTransposeOpti
         if x[2 + d] == 0 {
             return Err(Fault::shape(format!("axis {} of the input has length 0", 2 + d), "give at least one element"));
         }
-        let full = spread(x[2 + d], w[2 + d], stride[d], dilation[d]).saturating_add(output_padding[d]);
+        let window = Window { kernel: w[2 + d], dilation: dilation[d], stride: stride[d], padding: padding[d] };
+        // Output padding is below the stride or the dilation.
+        let full = window.spread(x[2 + d])? + output_padding[d];
         size[d] = full.checked_sub(padding[d].saturating_mul(2)).filter(|&s| s > 0).ok_or_else(|| {
             let reason = format!("padding {} on both sides leaves nothing of {full} elements", padding[d]);
             Fault::shape(reason, "pad less")
         })?;
     }
+    need_possible(&[&[x[0], product(&[w[1], *groups])], &size[..]].concat())?;
     Ok(size)
 }

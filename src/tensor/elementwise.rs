@@ -3,7 +3,7 @@
 
 use super::create::need_dtype;
 use super::operators::Operand;
-use super::{Fault, Tensor, need_float, need_number};
+use super::{Fault, Tensor, need_float, need_number, need_possible};
 use crate::dtype::DType;
 use crate::graph::Op;
 use crate::graph::op::{BinaryOp, UnaryOp};
@@ -448,18 +448,11 @@ impl Tensor {
 }
 
 fn broadcast_shape(a: &Shape, b: &Shape) -> Result<Shape, Fault> {
-    let shape = a.broadcast(b).ok_or_else(|| {
+    let shape = a.stretched(b).ok_or_else(|| {
         Fault::shape(
             format!("shapes {a} and {b} do not broadcast"),
             "sizes must agree or be 1, aligned at the last axis; reshape or unsqueeze one operand",
         )
     })?;
-    Shape::new(&shape).map_err(|_| {
-        let help = "the broadcast result must fit in memory";
-        Fault::new(
-            crate::error::OpErrorKind::TooLarge,
-            format!("shapes {a} and {b} broadcast to {shape}, which is too large"),
-            help,
-        )
-    })
+    need_possible(&shape)
 }

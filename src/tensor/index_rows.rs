@@ -7,7 +7,7 @@
 use super::Tensor;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::shape::Shape;
+use crate::shape::{Shape, product};
 
 /// Up to this many pairs of an index and a position in a row are compared.
 const SEARCHED: usize = 1 << 12;
@@ -16,10 +16,10 @@ const SEARCHED: usize = 1 << 12;
 pub(super) fn picked(x: &Tensor, index: &Tensor) -> Result<Tensor> {
     let [rows, len] = x.dims::<2>()?;
     let count = index.dims::<2>()?[1];
-    if rows * count == 0 {
+    if product(&[rows, count]) == 0 {
         return Ok(x.scalar_like(0.0).broadcast_to(Shape::new(&[rows, count])?));
     }
-    if let Some(flat) = flat(index, len)?.filter(|_| !x.requires_grad() || len * count > SEARCHED) {
+    if let Some(flat) = flat(index, len)?.filter(|_| !x.requires_grad() || product(&[len, count]) > SEARCHED) {
         return Ok(x.reshape([rows * len, 1]).gather_rows(&flat).reshape([rows, count]));
     }
     // A sum of one term: its gradient is a sum over the few indices.
@@ -30,7 +30,7 @@ pub(super) fn picked(x: &Tensor, index: &Tensor) -> Result<Tensor> {
 /// Each row's sums of the elements of `[rows, n]` that share an index: `[rows, len]`.
 pub(super) fn added(src: &Tensor, index: &Tensor, len: usize) -> Result<Tensor> {
     let [rows, count] = src.dims::<2>()?;
-    match flat(index, len)?.filter(|_| len * count > SEARCHED) {
+    match flat(index, len)?.filter(|_| product(&[len, count]) > SEARCHED) {
         Some(flat) if src.dtype()?.is_float() => {
             Ok(src.reshape([rows * count, 1]).scatter_add_rows(rows * len, &flat).reshape([rows, len]))
         }
@@ -49,7 +49,7 @@ pub(super) fn added(src: &Tensor, index: &Tensor, len: usize) -> Result<Tensor> 
 pub(super) fn last_writers(index: &Tensor, len: usize) -> Result<Tensor> {
     let [_, count] = index.dims::<2>()?;
     let none = index.scalar_like(0.0);
-    if flat(index, len)?.is_none() || len * count <= SEARCHED {
+    if flat(index, len)?.is_none() || product(&[len, count]) <= SEARCHED {
         let turn = Tensor::iota(count, DType::I32, &index.device()?)?.reshape([1, 1, count]);
         return Ok(hits(index, len)?.where_(&(turn + 1), &none).max(2, false));
     }

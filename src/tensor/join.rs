@@ -2,11 +2,11 @@
 
 use super::node::{Node, Payload};
 use super::origin::Origin;
-use super::{Fault, Tensor, need_axis};
+use super::{Fault, Tensor, need_axis, need_possible};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
-use crate::shape::{MAX_RANK, Shape};
+use crate::shape::MAX_RANK;
 use std::panic::Location;
 
 impl Tensor {
@@ -38,10 +38,7 @@ impl Tensor {
                     return Err(Fault::shape(reason, "only the joined axis may differ"));
                 }
             }
-            let whole = n.iter().try_fold(0usize, |sum, t| sum.checked_add(t.shape[d])).map(|len| first.shape.with(d, len));
-            if whole.is_none_or(|shape| Shape::new(&shape).is_err()) {
-                return Err(Fault::shape("the joined shape is too large", "join fewer tensors"));
-            }
+            need_possible(&first.shape.with(d, n.iter().fold(0, |sum: usize, t| sum.saturating_add(t.shape[d]))))?;
             let pieces: Vec<&Self> = tensors.iter().zip(n).filter(|(_, node)| node.shape[d] > 0).map(|(&t, _)| t).collect();
             Ok(if pieces.is_empty() { tensors[0].clone() } else { join(&pieces, d).unwrap_or_else(Self::from_error) })
         })

@@ -11,6 +11,7 @@ mod create;
 mod display;
 mod einsum;
 mod elementwise;
+mod geometry;
 mod image;
 mod index;
 mod index_rows;
@@ -44,12 +45,13 @@ use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::graph::Op;
-use crate::shape::Shape;
+use crate::shape::{MAX_PIECES, MAX_RANK, Shape};
 pub(crate) use attention::{reaching, zeroed};
 pub(crate) use node::At;
 use node::{Handle, Node, Outcome, Payload, grad_enabled};
 use origin::Origin;
 pub(crate) use rows::{as_index, check_range_but, need_index};
+use std::panic::Location;
 use std::sync::Arc;
 
 /// An n-dimensional array on a device, computed when it is needed.
@@ -93,6 +95,7 @@ impl Tensor {
     }
 
     /// A new node over these operands. The first operand that carries an error passes it on.
+    #[track_caller]
     pub(crate) fn build(op: Op, inputs: &[&Self], shape: Shape, dtype: DType) -> Self {
         let mut nodes = Vec::with_capacity(inputs.len());
         for input in inputs {
@@ -104,6 +107,9 @@ impl Tensor {
         let Some(first) = nodes.first() else {
             return Self::from_error(Error::internal(format!("{} was built without operands", op.name())));
         };
+        if !shape.is_possible() {
+            return Self::refuse(op.name(), inputs, Location::caller(), Fault::too_large(&shape));
+        }
         let device = first.device.clone();
         // The one place where storage types meet arithmetic: F16 is widened, U8 refused.
         let selects = op == Op::Where && nodes.get(1).map(|n| n.dtype) == nodes.get(2).map(|n| n.dtype);
@@ -172,10 +178,16 @@ impl Tensor {
             let reason = format!("the operands are on different devices, {} and {}", first.device, other.device);
             return Self::refuse(op, operands, at, Fault::new(OpErrorKind::Device, reason, "move one with to_device"));
         }
-        match rule(&nodes) {
-            Ok(result) => result.returned(),
-            Err(fault) => Self::refuse(op, operands, at, fault),
+        let out = rule(&nodes).unwrap_or_else(|fault| Self::refuse(op, operands, at, fault));
+        if let Err(error) = &out.0
+            && let Error::Op(part) = &**error
+            && part.kind == OpErrorKind::TooLarge
+        {
+            // Found where a part of the op was built: the caller knows the whole.
+            let fault = Fault { kind: part.kind, reason: part.reason.clone(), help: part.help.clone() };
+            return Self::refuse(op, operands, at, fault);
         }
+        out.returned()
     }
 
     /// What an op or a layer hands to its caller: under `no_grad` an operand that it passes on is detached.
@@ -439,6 +451,33 @@ impl Fault {
     pub fn attribute(reason: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(OpErrorKind::Attribute, reason, help)
     }
+
+    /// A result of an impossible shape.
+    pub fn too_large(shape: &[usize]) -> Self {
+        let reason = format!("a result of shape {shape:?} is too large: it has more elements than memory can address");
+        Self::new(OpErrorKind::TooLarge, reason, "use smaller sizes")
+    }
+}
+
+/// A shape of results, of lengths that may have been saturated.
+pub(crate) fn need_possible(dims: &[usize]) -> Result<Shape, Fault> {
+    if dims.len() > MAX_RANK {
+        return Err(Fault::shape(
+            format!("the result would have {} axes", dims.len()),
+            format!("at most {MAX_RANK} axes are supported"),
+        ));
+    }
+    let shape = Shape::of(dims);
+    if shape.is_possible() { Ok(shape) } else { Err(Fault::too_large(dims)) }
+}
+
+/// Faults on a call that would make too many tensors of one.
+pub(crate) fn need_few(what: &str, count: usize) -> Result<(), Fault> {
+    if count <= MAX_PIECES {
+        return Ok(());
+    }
+    let reason = format!("{count} {what} are too many for one call");
+    Err(Fault::new(OpErrorKind::TooLarge, reason, format!("use at most {MAX_PIECES}")))
 }
 
 /// Checks that a node has a floating-point dtype.

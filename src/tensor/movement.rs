@@ -1,7 +1,7 @@
 //! Methods that rename coordinates: views, which cost nothing by themselves.
 
 use super::reduce::resolve;
-use super::{Fault, Tensor, need_axis};
+use super::{Fault, Tensor, need_axis, need_possible};
 use crate::graph::Op;
 use crate::shape::{IntoAxes, IntoShape, Shape};
 use std::panic::Location;
@@ -324,18 +324,15 @@ impl Tensor {
                 let reason = format!("{start}..{stop} in steps of {step} is not a range of axis {axis}, of length {len}");
                 return Err(Fault::axis(reason, "use bounds within the axis"));
             }
-            let count = if step > 0 {
-                (to - from).div_euclid(step) + isize::from((to - from) % step != 0)
-            } else {
-                let span = from - to.max(-1);
-                span.div_euclid(-step) + isize::from(span % -step != 0)
-            };
+            let span = if step > 0 { to - from } else { from - to.max(-1) };
+            let count = span.unsigned_abs().div_ceil(step.unsigned_abs());
             let rank = n[0].shape.rank();
             let (mut starts, mut steps) = (vec![0; rank], vec![1; rank]);
             starts[at] = from as i64;
-            steps[at] = step as i64;
-            let shape = n[0].shape.with(at, count as usize);
-            if shape == n[0].shape && step == 1 {
+            // Of one element at most the step does not matter; of more it is shorter than the axis.
+            steps[at] = if count > 1 { step as i64 } else { 1 };
+            let shape = n[0].shape.with(at, count);
+            if shape == n[0].shape && steps[at] == 1 {
                 return Ok(self.clone());
             }
             Ok(Self::build(Op::Slice { start: starts, step: steps }, &[self], shape, n[0].dtype))
@@ -390,13 +387,14 @@ impl Tensor {
             if amounts.iter().all(|&p| p == (0, 0)) {
                 return Ok(self.clone());
             }
-            let dims: Option<Vec<usize>> =
-                n[0].shape.iter().zip(amounts).map(|(&d, &(a, b))| d.checked_add(a)?.checked_add(b)).collect();
-            let shape = dims
-                .and_then(|d| Shape::new(&d).ok())
-                .ok_or_else(|| Fault::shape("the padded shape is too large", "pad less"))?;
+            let shape = need_possible(&padded(&n[0].shape, amounts))?;
             let before = amounts.iter().map(|p| p.0).collect();
             Ok(Self::build(Op::Pad { before }, &[self], shape, n[0].dtype))
         })
     }
+}
+
+/// The lengths of a padded shape.
+pub(super) fn padded(shape: &Shape, amounts: &[(usize, usize)]) -> Vec<usize> {
+    shape.iter().zip(amounts).map(|(&d, &(before, after))| d.saturating_add(before).saturating_add(after)).collect()
 }

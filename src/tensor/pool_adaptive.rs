@@ -1,7 +1,7 @@
 //! Pooling over one and three axes to a given size.
 
 use super::pool_nd::check_adaptive;
-use super::{PoolOptions, Tensor};
+use super::{Fault, PoolOptions, Tensor, need_few};
 use std::panic::Location;
 
 impl Tensor {
@@ -84,6 +84,7 @@ impl Tensor {
         Self::guard("adaptive_max_pool3d", &[self], Location::caller(), |n| {
             let [d, h, w] = check_adaptive(n[0], size)?;
             let (batch, c, [od, oh, ow]) = (n[0].shape[0], n[0].shape[1], size);
+            need_few("windows", od)?;
             let images = self.reshape([batch, c * d, h, w]).adaptive_max_pool2d([oh, ow]);
             let largest = images.reshape([batch, c, d, oh * ow]).largest_of(0, d, od);
             Ok(largest.reshape([batch, c, od, oh, ow]))

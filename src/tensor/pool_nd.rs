@@ -2,9 +2,11 @@
 
 use super::band::{Band, Taps};
 use super::conv_nd::spread;
-use super::{At, Fault, PoolOptions, Tensor, need_float};
+use super::geometry::Window;
+use super::{At, Fault, PoolOptions, Tensor, need_few, need_float, need_possible};
 use crate::dtype::DType;
 use crate::graph::op::PoolOp;
+use crate::shape::product;
 use crate::tensor::node::Node;
 use std::panic::Location;
 
@@ -62,21 +64,20 @@ impl FoldOptions {
         Self { kernel: [kernel; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2] }
     }
 
+    fn window(&self, d: usize) -> Window {
+        Window { kernel: self.kernel[d], dilation: self.dilation[d], stride: self.stride[d], padding: self.padding[d] }
+    }
+
     /// How many windows there are along each axis.
     fn counts(&self, size: [usize; 2]) -> Result<[usize; 2], Fault> {
-        let Self { kernel, stride, padding, dilation } = *self;
-        if [kernel, stride, dilation].iter().any(|v| v.contains(&0)) {
-            let reason = format!("kernel {kernel:?}, stride {stride:?} and dilation {dilation:?} must be at least 1");
-            return Err(Fault::attribute(reason, "use positive values"));
+        let kernel = self.kernel;
+        if kernel.contains(&0) {
+            return Err(Fault::attribute(format!("kernel {kernel:?} must be at least 1"), "use positive values"));
         }
         let mut counts = [0; 2];
         for d in 0..2 {
-            let window = dilation[d].saturating_mul(kernel[d] - 1).saturating_add(1);
-            let room = padding[d].saturating_mul(2).saturating_add(size[d]).checked_sub(window);
-            counts[d] = room.map(|r| r / stride[d] + 1).ok_or_else(|| {
-                let reason = format!("a window of {window} is longer than {} plus padding {}", size[d], padding[d]);
-                Fault::shape(reason, "pad more, or use a smaller kernel or larger images")
-            })?;
+            need_few("taps of a window", kernel[d])?;
+            counts[d] = self.window(d).places(size[d])?;
         }
         Ok(counts)
     }
@@ -217,6 +218,7 @@ impl Tensor {
                 let kernel = [h / size[0], w / size[1]];
                 return Ok(self.max_pool2d(PoolOptions { kernel, ..PoolOptions::square(1) }));
             }
+            size.iter().try_for_each(|&s| need_few("windows", s))?;
             Ok(self.largest_of(1, w, size[1]).largest_of(0, h, size[0]))
         })
     }
@@ -303,10 +305,12 @@ impl Tensor {
             let [batch, c, h, w] = [n[0].shape[0], n[0].shape[1], n[0].shape[2], n[0].shape[3]];
             let [oh, ow] = options.counts([h, w])?;
             let FoldOptions { kernel: [kh, kw], stride, padding, dilation } = options;
+            let columns = [batch, product(&[c, kh, kw]), product(&[oh, ow])];
+            need_possible(&columns)?;
             let padded = self.pad(&[(0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])]);
-            let columns = padded.take_windows(3, kw, stride[1], dilation[1], ow);
-            let windows = columns.take_windows(2, kh, stride[0], dilation[0], oh);
-            Ok(windows.permute(&[0, 1, 2, 4, 3, 5]).reshape([batch, c * kh * kw, oh * ow]))
+            let across = padded.take_windows(3, kw, stride[1], dilation[1], ow);
+            let windows = across.take_windows(2, kh, stride[0], dilation[0], oh);
+            Ok(windows.permute(&[0, 1, 2, 4, 3, 5]).reshape(columns))
         })
     }
 
@@ -328,15 +332,15 @@ impl Tensor {
             need_float(n[0])?;
             let [oh, ow] = options.counts(size)?;
             let FoldOptions { kernel: [kh, kw], stride, padding, dilation } = options;
-            let x = n[0].shape;
-            if x.rank() != 3 || !x[1].is_multiple_of(kh * kw) || x[2] != oh * ow {
+            let (x, taps) = (n[0].shape, product(&[kh, kw]));
+            if x.rank() != 3 || !x[1].is_multiple_of(taps) || x[2] != product(&[oh, ow]) {
                 let reason = format!("images of {size:?} have {oh} x {ow} windows of {kh} x {kw}, which {x} does not hold");
                 return Err(Fault::shape(reason, "use [n, c·kh·kw, oh·ow], as unfold gives it"));
             }
-            let c = x[1] / (kh * kw);
+            let c = x[1] / taps;
             let windows = self.reshape([x[0], c, kh, kw, oh, ow]).permute(&[0, 1, 2, 4, 3, 5]);
-            let rows = windows.add_windows(2, stride[0], dilation[0], spread(oh, kh, stride[0], dilation[0]))?;
-            let images = rows.add_windows(3, stride[1], dilation[1], spread(ow, kw, stride[1], dilation[1]))?;
+            let rows = windows.add_windows(2, stride[0], dilation[0], options.window(0).spread(oh)?)?;
+            let images = rows.add_windows(3, stride[1], dilation[1], options.window(1).spread(ow)?)?;
             Ok(images.crop(2, padding[0], size[0]).crop(3, padding[1], size[1]))
         })
     }
@@ -368,6 +372,7 @@ pub(super) fn check_adaptive<const D: usize>(x: &Node, size: [usize; D]) -> Resu
     if (0..D).any(|d| image[d].saturating_mul(size[d].saturating_add(1)) > 1 << 30) {
         return Err(Fault::shape(format!("{image:?} to {size:?} is too large"), "use smaller images"));
     }
+    need_possible(&[&x.shape[..2], &size[..]].concat())?;
     Ok(image)
 }
 
@@ -392,9 +397,8 @@ fn check_pool<const D: usize>(x: &Node, op: PoolOp, options: &PoolNdOptions<D>) 
         let reason = format!("the input must have {} axes", D + 2);
         return Err(Fault::shape(reason, format!("use [n, c, ..] with {D} axes for ..")));
     }
-    if [kernel, stride, dilation].iter().any(|v| v.contains(&0)) {
-        let reason = format!("kernel {kernel:?}, stride {stride:?} and dilation {dilation:?} must be at least 1");
-        return Err(Fault::attribute(reason, "use positive values"));
+    if kernel.contains(&0) {
+        return Err(Fault::attribute(format!("kernel {kernel:?} must be at least 1"), "use positive values"));
     }
     if op == PoolOp::Avg && dilation != [1; D] {
         return Err(Fault::attribute("average pooling has no dilation", "use dilation 1"));
@@ -406,12 +410,8 @@ fn check_pool<const D: usize>(x: &Node, op: PoolOp, options: &PoolNdOptions<D>) 
             let reason = format!("padding {padding:?} is more than half the window {kernel:?}");
             return Err(Fault::attribute(reason, "use at most half the window"));
         }
-        let window = dilation[d].saturating_mul(kernel[d] - 1).saturating_add(1);
-        size[d] =
-            padding[d].saturating_mul(2).saturating_add(len).checked_sub(window).map(|r| r / stride[d] + 1).ok_or_else(|| {
-                let reason = format!("a window of {window} is longer than {len} plus padding {}", padding[d]);
-                Fault::shape(reason, "use a smaller window or a longer input")
-            })?;
+        size[d] = Window { kernel: kernel[d], dilation: dilation[d], stride: stride[d], padding: padding[d] }.places(len)?;
     }
+    need_possible(&[&x.shape[..2], &size[..]].concat())?;
     Ok(size)
 }

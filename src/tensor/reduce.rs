@@ -215,7 +215,8 @@ impl Tensor {
     #[track_caller]
     pub fn normalize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
         let at = Location::caller();
-        let signed: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+        // What no isize holds is no axis either.
+        let signed: Vec<isize> = axes.iter().map(|&a| isize::try_from(a).unwrap_or(isize::MAX)).collect();
         let checked = Self::guard("normalize", &[self], at, |n| {
             super::need_float(n[0])?;
             resolve(&n[0].shape, Some(&signed))?;

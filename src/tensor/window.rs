@@ -1,9 +1,10 @@
 //! Convolution and pooling over the last two axes of `[n, c, h, w]` images.
 
-use super::{Fault, Tensor, need_float};
+use super::geometry::Window;
+use super::{Fault, Tensor, need_float, need_possible};
 use crate::graph::Op;
 use crate::graph::op::{ConvSpec, PoolOp, PoolSpec};
-use crate::shape::Shape;
+use crate::shape::product;
 use std::panic::Location;
 
 /// Geometry of a convolution.
@@ -93,12 +94,11 @@ impl Tensor {
                 ));
             }
             let ConvOptions { stride, padding, dilation, groups } = options;
-            if groups == 0 || stride.contains(&0) || dilation.contains(&0) {
-                let reason = format!("stride {stride:?}, dilation {dilation:?} and groups {groups} must be at least 1");
-                return Err(Fault::attribute(reason, "use positive values"));
+            if groups == 0 {
+                return Err(Fault::attribute("there are no groups", "use at least 1"));
             }
             let (ci, co) = (x.shape[1], w.shape[0]);
-            if ci != w.shape[1] * groups || co % groups != 0 {
+            if ci != product(&[w.shape[1], groups]) || co % groups != 0 {
                 let reason = format!(
                     "{ci} input channels and {co} output channels do not fit {groups} groups of weights with {} input channels",
                     w.shape[1]
@@ -108,18 +108,12 @@ impl Tensor {
                     "input channels must be groups times the weight's second axis; output channels a multiple of groups",
                 ));
             }
-            let spec = ConvSpec { stride, padding, dilation, groups };
             let size = |d: usize| {
-                let (len, k) = (x.shape[2 + d], w.shape[2 + d]);
-                spec.output(d, len, k).ok_or_else(|| {
-                    let reason = format!(
-                        "a window of {k} taps at dilation {} is longer than {len} plus padding {}",
-                        dilation[d], padding[d]
-                    );
-                    Fault::shape(reason, "pad more, or use a smaller kernel or larger images")
-                })
+                let window = Window { kernel: w.shape[2 + d], dilation: dilation[d], stride: stride[d], padding: padding[d] };
+                window.places(x.shape[2 + d])
             };
-            let shape = Shape::new(&[x.shape[0], co, size(0)?, size(1)?]).map_err(|e| Fault::shape(e.to_string(), "pad less"))?;
+            let shape = need_possible(&[x.shape[0], co, size(0)?, size(1)?])?;
+            let spec = ConvSpec { stride, padding, dilation, groups };
             Ok(Self::build(Op::Conv2d(spec), &[self, weight], shape, x.dtype))
         });
         let Some(bias) = bias else { return out };
@@ -172,26 +166,22 @@ impl Tensor {
             if n[0].shape.rank() != 4 {
                 return Err(Fault::shape("images must have 4 axes", "use [n, c, h, w]"));
             }
-            if kernel.contains(&0) || stride.contains(&0) || dilation.contains(&0) {
-                let reason = format!("kernel {kernel:?}, stride {stride:?} and dilation {dilation:?} must be at least 1");
-                return Err(Fault::attribute(reason, "use positive values"));
+            if kernel.contains(&0) {
+                return Err(Fault::attribute(format!("kernel {kernel:?} must be at least 1"), "use positive values"));
             }
             if op == PoolOp::Avg && dilation != [1, 1] {
                 return Err(Fault::attribute("average pooling has no dilation", "use dilation 1"));
             }
-            if (0..2).any(|d| padding[d] * 2 > kernel[d]) {
+            if (0..2).any(|d| padding[d] > kernel[d] / 2) {
                 let reason = format!("padding {padding:?} is more than half the window {kernel:?}");
                 return Err(Fault::attribute(reason, "use at most half the window"));
             }
-            let spec = PoolSpec { kernel, stride, padding, dilation, count_include_pad };
             let size = |d: usize| {
-                let len = n[0].shape[2 + d];
-                spec.output(d, len).ok_or_else(|| {
-                    let reason = format!("a window of {} is longer than {len} plus padding {}", kernel[d], padding[d]);
-                    Fault::shape(reason, "use a smaller window or larger images")
-                })
+                Window { kernel: kernel[d], dilation: dilation[d], stride: stride[d], padding: padding[d] }
+                    .places(n[0].shape[2 + d])
             };
-            let shape = Shape::of(&[n[0].shape[0], n[0].shape[1], size(0)?, size(1)?]);
+            let shape = need_possible(&[n[0].shape[0], n[0].shape[1], size(0)?, size(1)?])?;
+            let spec = PoolSpec { kernel, stride, padding, dilation, count_include_pad };
             Ok(Self::build(Op::Pool(op, spec), &[self], shape, n[0].dtype))
         })
     }

@@ -3,7 +3,7 @@
 use super::{Reduction, loss};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::tensor::{Fault, Tensor, as_index, check_range_but, need_float, need_index};
+use crate::tensor::{Fault, Tensor, as_index, check_range_but, need_few, need_float, need_index};
 use std::panic::Location;
 
 /// A logarithm of 0 that stays finite over any number of steps, so that no gradient is NaN.
@@ -61,6 +61,7 @@ pub fn ctc(
             let reason = format!("{n} samples, {rows} rows of labels, {} and {} lengths", times.len(), counts.len());
             return Err(Fault::shape(reason, "give each of at least one sample its labels and lengths, and a time step"));
         }
+        need_few("time steps", time)?;
         if options.blank >= classes {
             let reason = format!("the blank {} is outside 0..{classes}", options.blank);
             return Err(Fault::attribute(reason, "use one of the classes"));
