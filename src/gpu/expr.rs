@@ -135,7 +135,7 @@ fn masked(view: &View, d: usize) -> bool {
 /// Whether a view walks axes `outer` and `d` as one. Axes of length 1 between them do not matter.
 fn merge(view: &View, outer: usize, d: usize) -> bool {
     let strides = view.strides();
-    strides[outer] == strides[d] * view.shape[d] as i64 && !masked(view, outer) && !masked(view, d)
+    strides[outer] == strides[d].wrapping_mul(view.shape[d] as i64) && !masked(view, outer) && !masked(view, d)
 }
 
 /// A signed number in wrapping u32 arithmetic.

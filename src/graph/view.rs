@@ -2,7 +2,9 @@
 
 use crate::shape::{MAX_RANK, Shape};
 
-/// Maps coordinates of `shape` to an element index of a buffer: `offset + Σ coord[d] * strides[d]`.
+/// Maps coordinates of `shape` to an element index of a buffer: `offset + Σ coord[d] * strides[d]`, modulo 2⁶⁴. An index that
+/// is read lies in the buffer, so that sums on the way to it may wrap around: offset and strides of a view that is padded far
+/// beyond its buffer do.
 ///
 /// Where a mask is present, coordinates outside `mask[d].0 .. mask[d].1` on any axis have no element and read as 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,8 +100,8 @@ impl View {
         let mut out = *self;
         out.shape = shape;
         for d in 0..shape.rank() {
-            out.offset += start[d] * self.strides[d];
-            out.strides[d] = self.strides[d] * step[d];
+            out.offset = out.offset.wrapping_add(start[d].wrapping_mul(self.strides[d]));
+            out.strides[d] = self.strides[d].wrapping_mul(step[d]);
             if let Some(mask) = &mut out.mask {
                 let (lo, hi) = mask[d];
                 // Smallest and one past the largest c with lo <= start + c * step < hi.
@@ -128,7 +130,7 @@ impl View {
         });
         for d in 0..shape.rank() {
             let b = before[d] as i64;
-            out.offset -= b * self.strides[d];
+            out.offset = out.offset.wrapping_sub(b.wrapping_mul(self.strides[d]));
             mask[d] = (mask[d].0 + b, mask[d].1 + b);
         }
         out.mask = Some(mask);
@@ -184,14 +186,14 @@ impl View {
                 return None;
             }
             for pair in olds.windows(2) {
-                if self.strides[pair[0]] != self.strides[pair[1]] * self.shape[pair[1]] as i64 {
+                if self.strides[pair[0]] != self.strides[pair[1]].wrapping_mul(self.shape[pair[1]] as i64) {
                     return None;
                 }
             }
             let mut stride = olds.last().map_or(1, |&d| self.strides[d]);
             for &n in news.iter().rev() {
                 out.strides[n] = stride;
-                stride *= shape[n] as i64;
+                stride = stride.wrapping_mul(shape[n] as i64);
             }
         }
         if self.mask.is_some() {
@@ -215,7 +217,7 @@ impl View {
             {
                 return None;
             }
-            index += c as i64 * self.strides[d];
+            index = index.wrapping_add((c as i64).wrapping_mul(self.strides[d]));
         }
         Some(index)
     }

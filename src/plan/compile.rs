@@ -30,6 +30,7 @@ const MAX_COPIED: usize = 8;
 
 /// Compiles a graph.
 pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
+    super::sizes::check_nodes(graph)?;
     let mut materialised = decide(graph, options);
     // Lowering may find that a view cannot be expressed; then that value gets a buffer and lowering starts again.
     for _ in 0..=graph.nodes.len() {

@@ -23,7 +23,7 @@ pub(super) fn check(plan: &Plan, max_bytes: u64) -> Result<()> {
     plan.buffers.iter().try_for_each(|b| need_room("eval", b.len as u64, b.dtype, max_bytes))
 }
 
-/// As [`check`], for the reference executor, which gives every node memory of its own.
+/// Refuses a graph with a value, in memory or stretched, of more elements than kernels count: indices of views stay exact.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].

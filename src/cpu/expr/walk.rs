@@ -36,7 +36,7 @@ impl Walk {
                 continue;
             }
             match axes.last_mut() {
-                Some(outer) if outer.is_whole() && axis.is_whole() && outer.stride == stride * len as i64 => {
+                Some(outer) if outer.is_whole() && axis.is_whole() && outer.stride == stride.wrapping_mul(len as i64) => {
                     *outer = Axis { len: outer.len * len, stride, valid: (0, outer.len * len) };
                 }
                 _ => axes.push(axis),
@@ -66,7 +66,7 @@ impl Walk {
             let mut base = self.offset;
             let mut valid = true;
             for (&c, axis) in coord.iter().zip(outer) {
-                base += c as i64 * axis.stride;
+                base = base.wrapping_add((c as i64).wrapping_mul(axis.stride));
                 valid &= axis.valid.0 <= c && c < axis.valid.1;
             }
             let from = inner.valid.0.clamp(column, column + n);
@@ -75,7 +75,7 @@ impl Walk {
                 gap(at, from - column);
             }
             if to > from {
-                run(at + from - column, to - from, base + from as i64 * inner.stride, inner.stride);
+                run(at + from - column, to - from, base.wrapping_add((from as i64).wrapping_mul(inner.stride)), inner.stride);
             }
             if column + n > to {
                 gap(at + to - column, column + n - to);
@@ -139,9 +139,9 @@ impl Walk {
             if from >= to {
                 return None;
             }
-            let (a, b) = (from as i64 * axis.stride, (to - 1) as i64 * axis.stride);
-            low += a.min(b);
-            high += a.max(b);
+            let (a, b) = ((from as i64).wrapping_mul(axis.stride), (to as i64 - 1).wrapping_mul(axis.stride));
+            low = low.wrapping_add(a.min(b));
+            high = high.wrapping_add(a.max(b));
         }
         Some((low, high))
     }

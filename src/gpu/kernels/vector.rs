@@ -50,7 +50,7 @@ fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<Given>
     let stride = view.strides()[first];
     let mut run = view.shape[first];
     let mut next = inner.next();
-    while let Some(d) = next.filter(|&d| view.strides()[d] == stride * run as i64) {
+    while let Some(d) = next.filter(|&d| view.strides()[d] == stride.wrapping_mul(run as i64)) {
         run *= view.shape[d];
         next = inner.next();
     }
