@@ -186,7 +186,7 @@ fn run(options: &Options) -> Outcome<()> {
     }
 
     net.eval();
-    let mut confusion = ConfusionMatrix::new(words.len());
+    let mut confusion = ConfusionMatrix::new(words.len())?;
     for clips in test.indices.chunks(100) {
         let (sounds, labels) = test.clips.batch(clips, length, &device)?;
         let predicted = no_grad(|| net.forward(&features(&sounds)?))?.argmax(1, false);

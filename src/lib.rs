@@ -117,6 +117,7 @@ pub mod error;
 pub(crate) mod eval;
 pub(crate) mod gpu;
 pub mod graph;
+pub(crate) mod host;
 pub mod io;
 pub mod nn;
 pub mod optim;

@@ -5,6 +5,8 @@
 //!
 //! Source: J. Salmon, M. Moraes, R. Dror, D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 
+use crate::error::{Error, Result};
+use crate::host::reserved;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +33,11 @@ pub fn threefry2x32(key: [u32; 2], counter: [u32; 2]) -> [u32; 2] {
 /// The seed as a Threefry key.
 pub(crate) const fn key(seed: u64) -> [u32; 2] {
     [(seed & 0xFFFF_FFFF) as u32, (seed >> 32) as u32]
+}
+
+/// The key where a 64-bit count has passed 32 bits `beyond` times: counters have room for the lower half.
+pub(crate) fn far(key: [u32; 2], beyond: u32) -> [u32; 2] {
+    if beyond == 0 { key } else { threefry2x32(key, [beyond, 0xFA4]) }
 }
 
 /// A source of random tensors: a seed, and an offset that counts the draws.
@@ -73,6 +80,12 @@ impl Generator {
         self.offset.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Takes the next offset, as a key and the lower half of a counter.
+    pub(crate) fn counter(&self) -> ([u32; 2], u32) {
+        let [offset, beyond] = key(self.draw());
+        (far(key(self.seed), beyond), offset)
+    }
+
     /// An independent generator whose seed depends on this one's and on a name.
     pub fn fork(&self, name: &str) -> Self {
         // FNV-1a spreads the name over 64 bits; Threefry then mixes it with the seed.
@@ -82,18 +95,30 @@ impl Generator {
     }
 
     /// A random permutation of `0..n` (Fisher-Yates), a pure function of the seed and `stream`.
-    pub fn permutation(&self, n: usize, stream: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..n).collect();
-        let stream = key(stream);
-        let mixed = threefry2x32(key(self.seed), stream);
-        for i in (1..n).rev() {
+    ///
+    /// # Errors
+    /// More than 2³² numbers, or more than memory holds.
+    pub fn permutation(&self, n: usize, stream: u64) -> Result<Vec<usize>> {
+        if n > 1 << 32 {
+            let reason = format!("an order of {n} numbers was asked for");
+            return Err(Error::argument("permutation", reason, "use at most 2^32, or permute parts"));
+        }
+        let mut order = reserved("a permutation", n)?;
+        order.extend(0..n);
+        self.shuffle(&mut order, stream);
+        Ok(order)
+    }
+
+    /// Orders at most 2³² elements at random.
+    pub(crate) fn shuffle(&self, order: &mut [usize], stream: u64) {
+        let mixed = threefry2x32(key(self.seed), key(stream));
+        for i in (1..order.len()).rev() {
             let [a, b] = threefry2x32(mixed, [(i & 0xFFFF_FFFF) as u32, 0x5EED]);
             // A 64-bit multiply keeps the modulo bias below n / 2^64.
             let word = (u64::from(a) << 32) | u64::from(b);
             let j = ((u128::from(word) * (i as u128 + 1)) >> 64) as usize;
             order.swap(i, j);
         }
-        order
     }
 }
 
@@ -117,9 +142,9 @@ mod tests {
     #[test]
     fn permutations_are_complete_and_differ_by_stream() {
         let g = Generator::new(7);
-        let mut p = g.permutation(100, 1);
-        assert_ne!(p, g.permutation(100, 2));
-        assert_eq!(p, g.permutation(100, 1));
+        let mut p = g.permutation(100, 1).unwrap();
+        assert_ne!(p, g.permutation(100, 2).unwrap());
+        assert_eq!(p, g.permutation(100, 1).unwrap());
         p.sort_unstable();
         assert_eq!(p, (0..100).collect::<Vec<_>>());
     }

@@ -9,6 +9,7 @@ use super::{Buffer, lock, optim, words, words_mut};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
+use crate::host::zeroed;
 use crate::plan::{Bindings, BufferInfo, Kernel, Leaf, Place, Plan, Step, Storage};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLockReadGuard, RwLockWriteGuard};
@@ -85,7 +86,6 @@ impl CpuExecutor {
     pub fn compile(&self, graph: &Graph, plan: Arc<Plan>) -> Result<Compiled> {
         let is_f64 = graph.nodes.iter().any(|n| n.dtype == DType::F64) || plan.buffers.iter().any(|b| b.dtype == DType::F64);
         if is_f64 {
-            crate::plan::sizes::check_nodes(graph)?;
             return Ok(Compiled { code: Code::Graph(graph.clone()) });
         }
         let kernels = plan.steps.iter().map(|step| Prepared::new(&plan, step)).collect::<Result<_>>()?;
@@ -105,8 +105,8 @@ impl CpuExecutor {
             Code::Plan { plan, kernels, recycled } => {
                 let mut slots = lock(&self.slots);
                 check_leaves(plan, bindings)?;
-                grow(&mut slots, plan);
-                let outputs = self.outputs(plan, &mut lock(recycled));
+                grow(&mut slots, plan)?;
+                let outputs = self.outputs(plan, &mut lock(recycled))?;
                 let mut memory = Memory { plan, slots: &mut slots, outputs: &outputs, bindings };
                 self.pool.install(|| plan.steps.iter().zip(kernels).try_for_each(|(step, kernel)| memory.run(step, kernel)))?;
                 self.kernels.fetch_add(plan.steps.len() as u64, Ordering::Relaxed);
@@ -116,7 +116,7 @@ impl CpuExecutor {
     }
 
     /// A buffer for every output, reused from an earlier run where nobody holds it any more.
-    fn outputs(&self, plan: &Plan, recycled: &mut Vec<Vec<Buffer>>) -> Vec<Buffer> {
+    fn outputs(&self, plan: &Plan, recycled: &mut Vec<Vec<Buffer>>) -> Result<Vec<Buffer>> {
         let mut sizes: Vec<(DType, usize)> = Vec::new();
         for info in &plan.buffers {
             if let Place::Output(i) = info.place {
@@ -129,28 +129,28 @@ impl CpuExecutor {
         recycled.resize_with(sizes.len().max(recycled.len()), Vec::new);
         let take = |((dtype, len), kept): ((DType, usize), &mut Vec<Buffer>)| {
             if let Some(free) = kept.iter().find(|b| Arc::strong_count(&b.data) == 1) {
-                return free.clone();
+                return Ok(free.clone());
             }
-            let buffer = self.upload(zeros(dtype, len));
+            let buffer = self.upload(zeros(dtype, len)?);
             if kept.len() < ROTATION {
                 kept.push(buffer.clone());
             }
-            buffer
+            Ok(buffer)
         };
         sizes.into_iter().zip(recycled).map(take).collect()
     }
 }
 
-fn zeros(dtype: DType, len: usize) -> HostData {
-    match dtype {
-        DType::Bool | DType::U32 | DType::U8 | DType::F16 => HostData::U32(vec![0; len]),
-        DType::I32 => HostData::I32(vec![0; len]),
-        DType::F32 => HostData::F32(vec![0.0; len]),
-        DType::F64 => HostData::F64(vec![0.0; len]),
-    }
+fn zeros(dtype: DType, len: usize) -> Result<HostData> {
+    Ok(match dtype {
+        DType::Bool | DType::U32 | DType::U8 | DType::F16 => HostData::U32(zeroed("a result", len)?),
+        DType::I32 => HostData::I32(zeroed("a result", len)?),
+        DType::F32 => HostData::F32(zeroed("a result", len)?),
+        DType::F64 => HostData::F64(zeroed("a result", len)?),
+    })
 }
 
-fn grow(slots: &mut Vec<Vec<u32>>, plan: &Plan) {
+fn grow(slots: &mut Vec<Vec<u32>>, plan: &Plan) -> Result<()> {
     if slots.len() < plan.slots.len() {
         slots.resize_with(plan.slots.len(), Vec::new);
     }
@@ -163,10 +163,12 @@ fn grow(slots: &mut Vec<Vec<u32>>, plan: &Plan) {
     }
     for (slot, words) in slots.iter_mut().zip(words) {
         if slot.len() < words {
-            // A fresh allocation: old contents need no copy.
-            *slot = vec![0; words];
+            // A fresh allocation: old contents need no copy, and their memory is free for it.
+            *slot = Vec::new();
+            *slot = zeroed("an intermediate result", words)?;
         }
     }
+    Ok(())
 }
 
 fn check_leaves(plan: &Plan, bindings: &Bindings) -> Result<()> {

@@ -3,6 +3,8 @@
 use super::wav::{self, Wav};
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::host::zeroed;
+use crate::shape::product;
 use crate::tensor::Tensor;
 use std::path::{Path, PathBuf};
 
@@ -111,7 +113,7 @@ impl AudioClips {
     /// # Errors
     /// An index is out of range; the device is out of memory.
     pub fn batch(&self, indices: &[usize], length: usize, device: &Device) -> Result<(Tensor, Tensor)> {
-        let mut samples = vec![0.0f32; indices.len() * length];
+        let mut samples = zeroed::<f32>("a batch of clips", product(&[indices.len(), length]))?;
         let mut labels = Vec::with_capacity(indices.len());
         for (position, &i) in indices.iter().enumerate() {
             let (Some(clip), Some(&label)) = (self.clips.get(i), self.labels.get(i)) else {

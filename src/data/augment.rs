@@ -26,7 +26,9 @@ pub use sound::{SpectrogramMask, TimeShift};
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::host::reserved;
 use crate::rng::Generator;
+use crate::shape::{Shape, product};
 use crate::tensor::Tensor;
 use crate::tensor::node::no_grad;
 
@@ -178,9 +180,11 @@ impl RandomAffine {
             ));
         }
         let [h, w] = size;
+        Shape::new(&[3, h, w])?;
         let (cx, cy) = ((w as f32 - 1.0) / 2.0, (h as f32 - 1.0) / 2.0);
         let pixels = || (0..h).flat_map(|y| (0..w).map(move |x| (x as f32, y as f32)));
-        let mut grid: Vec<f32> = pixels().map(|(x, _)| x - cx).collect();
+        let mut grid: Vec<f32> = reserved("a grid", product(&[3, h, w]))?;
+        grid.extend(pixels().map(|(x, _)| x - cx));
         grid.extend(pixels().map(|(_, y)| y - cy));
         grid.extend(std::iter::repeat_n(1.0, h * w));
         let part = |rows: [f32; 6]| Tensor::from_slice(&rows, [1, 2, 3], device);
@@ -257,7 +261,7 @@ impl RandomAffine {
             (&at - &whole, whole.cast(DType::I32))
         };
         let ((fx, x0), (fy, y0)) = (coordinate(0, w), coordinate(1, h));
-        let (image, all) = (rows * columns, n * rows * columns);
+        let (image, all) = (rows * columns, product(&[n, rows, columns]));
         if i32::try_from(all).is_err() {
             return Err(Error::argument("RandomAffine::apply", format!("a batch of {n} images is too large"), "split it"));
         }

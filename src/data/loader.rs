@@ -1,6 +1,7 @@
 //! Batches of indices, shuffled reproducibly.
 
 use crate::error::{Error, Result};
+use crate::host::reserved;
 use crate::rng::Generator;
 use std::sync::Arc;
 
@@ -30,11 +31,20 @@ impl Loader {
     /// Shuffled batches of `batch` out of `0..len`; the last one may be smaller.
     ///
     /// # Errors
-    /// `batch` is 0.
+    /// `batch` is 0; more samples than `i32::MAX`, or than memory has room to order.
     pub fn new(len: usize, batch: usize, seed: u64) -> Result<Self> {
         if batch == 0 {
             return Err(Error::argument("Loader::new", "a batch of 0 samples was asked for", "use batches of at least 1"));
         }
+        if i32::try_from(len).is_err() {
+            let reason = format!("an order of {len} samples is drawn at once");
+            return Err(Error::argument(
+                "Loader::new",
+                reason,
+                "load at most i32::MAX samples, or parts of them by Loader::over",
+            ));
+        }
+        drop(reserved::<usize>("an order of samples", len)?);
         let generator = Generator::new(seed).fork("loader");
         Ok(Self { len, samples: None, batch, generator, shuffle: true, drop_last: false })
     }
@@ -83,7 +93,10 @@ impl Loader {
 
     /// The batches of an epoch. Skipping some of them, to resume in the middle, costs nothing.
     pub fn epoch(&self, epoch: u64) -> Epoch {
-        let mut order = if self.shuffle { self.generator.permutation(self.len, epoch) } else { (0..self.len).collect() };
+        let mut order: Vec<usize> = (0..self.len).collect();
+        if self.shuffle {
+            self.generator.shuffle(&mut order, epoch);
+        }
         if let Some(samples) = &self.samples {
             order.iter_mut().for_each(|i| *i = samples[*i]);
         }

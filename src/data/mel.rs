@@ -2,6 +2,8 @@
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::host::reserved;
+use crate::shape::{Shape, product};
 use crate::tensor::{ConvNdOptions, PadMode, Tensor};
 
 /// Settings of [`LogMel`].
@@ -60,7 +62,9 @@ impl LogMel {
         }
         let bins = window / 2 + 1;
         let turn = std::f64::consts::TAU / window as f64;
-        let mut fourier = Vec::with_capacity(2 * bins * window);
+        Shape::new(&[2, bins, window])?;
+        Shape::new(&[bands, bins])?;
+        let mut fourier = reserved("a transform", product(&[2, bins, window]))?;
         for part in [f64::cos, f64::sin] {
             for k in 0..bins {
                 for n in 0..window {
@@ -81,8 +85,7 @@ impl LogMel {
     /// Windows that a sound of `length` samples has: `length / hop + 1` of an even number of samples, which start at every hop
     /// and the end; `(length - 1) / hop + 1` of an odd number.
     pub fn frames(&self, length: usize) -> usize {
-        let half = self.config.window / 2;
-        (length + 2 * half).saturating_sub(self.config.window) / self.config.hop + 1
+        (length.saturating_sub(self.config.window % 2) / self.config.hop).saturating_add(1)
     }
 
     /// `[n, length]` to `[n, bands, frames]`.
@@ -114,7 +117,7 @@ fn triangles(config: MelConfig, bins: usize) -> Result<Vec<f64>> {
     let hertz = |m: f64| 700.0 * (10f64.powf(m / 2595.0) - 1.0);
     let (low, high) = (mel(config.low), mel(config.high));
     let corner = |i: usize| hertz(low + (high - low) * i as f64 / (config.bands + 1) as f64);
-    let mut filters = Vec::with_capacity(config.bands * bins);
+    let mut filters = reserved("mel filters", product(&[config.bands, bins]))?;
     for band in 0..config.bands {
         let (left, centre, right) = (corner(band), corner(band + 1), corner(band + 2));
         let start = filters.len();

@@ -3,6 +3,8 @@
 use super::idx;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::host::reserved;
+use crate::shape::product;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,8 +63,8 @@ impl LabelledImages {
     /// # Errors
     /// An index is out of range; the device is out of memory.
     pub fn batch(&self, indices: &[usize], device: &Device) -> Result<(Tensor, Tensor)> {
-        let size = self.height * self.width;
-        let mut images = Vec::with_capacity(indices.len() * size);
+        let size = product(&[self.height, self.width]);
+        let mut images = reserved("a batch of images", product(&[indices.len(), size]))?;
         let mut labels = Vec::with_capacity(indices.len());
         for (position, &i) in indices.iter().enumerate() {
             let (label, pixels) = self.at("batch", position, i)?;
@@ -109,8 +111,8 @@ impl LabelledImages {
 
     /// The images at `indices` with their labels mapped.
     fn select(&self, op: &'static str, indices: &[usize], relabel: impl Fn(i32) -> i32) -> Result<Self> {
-        let size = self.height * self.width;
-        let mut pixels = Vec::with_capacity(indices.len() * size);
+        let size = product(&[self.height, self.width]);
+        let mut pixels = reserved("a set of images", product(&[indices.len(), size]))?;
         let mut labels = Vec::with_capacity(indices.len());
         for (position, &i) in indices.iter().enumerate() {
             let (label, image) = self.at(op, position, i)?;
@@ -122,7 +124,7 @@ impl LabelledImages {
 
     /// The label and the pixels of image `i`, which stands at `position` of a list.
     fn at(&self, op: &'static str, position: usize, i: usize) -> Result<(i32, &[u8])> {
-        let size = self.height * self.width;
+        let size = product(&[self.height, self.width]);
         match self.labels.get(i) {
             // The constructor has made sure of the pixels.
             Some(&label) => Ok((label, &self.pixels[i * size..(i + 1) * size])),

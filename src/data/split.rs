@@ -25,7 +25,7 @@ pub fn split(len: usize, share: f64, seed: u64) -> Result<(Vec<usize>, Vec<usize
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and len")]
     let count = ((len as f64 * share).round() as usize).clamp(1, len - 1);
-    let mut validation = Generator::new(seed).fork("split").permutation(len, 0);
+    let mut validation = Generator::new(seed).fork("split").permutation(len, 0)?;
     let mut train = validation.split_off(count);
     train.sort_unstable();
     validation.sort_unstable();
@@ -48,10 +48,10 @@ pub fn draw_per_class(labels: &[i32], count: usize, seed: u64) -> Result<Vec<usi
         return Err(Error::argument("draw_per_class", "0 samples a class were asked for", "ask for at least 1"));
     }
     let mut classes: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-    for i in Generator::new(seed).fork("draw per class").permutation(labels.len(), 0) {
+    for i in Generator::new(seed).fork("draw per class").permutation(labels.len(), 0)? {
         classes.entry(labels[i]).or_default().push(i);
     }
-    let mut drawn = Vec::with_capacity(classes.len() * count);
+    let mut drawn = Vec::new();
     for (class, indices) in classes {
         let Some(first) = indices.get(..count) else {
             let reason = format!("class {class} has {} samples and {count} were asked for", indices.len());

@@ -2,6 +2,7 @@
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::host::reserved;
 use crate::rng::Generator;
 use crate::tensor::Tensor;
 use std::collections::{BTreeSet, HashMap};
@@ -214,13 +215,19 @@ impl Tokens {
             let reason = format!("{} tokens are too few for a window of {length} and its last target", self.len());
             return Err(Error::argument("Tokens::draw", reason, "use a longer text or shorter windows"));
         };
-        let key = crate::rng::key(generator.fork("windows").seed());
-        let words = (0..n as u64).map(|i| {
+        let count = u32::try_from(n).map_err(|_| {
+            Error::argument("Tokens::draw", format!("{n} windows were asked for"), "draw at most 2^32 - 1 at a time")
+        })?;
+        let [step, beyond] = crate::rng::key(step);
+        let key = crate::rng::far(crate::rng::key(generator.fork("windows").seed()), beyond);
+        let mut starts = reserved("a draw of windows", n)?;
+        starts.extend((0..count).map(|i| {
             // 64 random bits a window, so that the remainder's bias is below 2⁻³² for any text in memory.
-            let [low, high] = crate::rng::threefry2x32(key, [i as u32, step as u32]);
-            u64::from(low) | u64::from(high) << 32
-        });
-        Ok(words.map(|w| usize::try_from(w % places as u64).unwrap_or(0)).collect())
+            let [low, high] = crate::rng::threefry2x32(key, [i, step]);
+            let word = u64::from(low) | u64::from(high) << 32;
+            usize::try_from(word % places as u64).unwrap_or(0)
+        }));
+        Ok(starts)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::Op;
 use crate::graph::op::RandomWord;
 use crate::plan::RandomKey;
-use crate::rng::{Generator, key};
+use crate::rng::Generator;
 use crate::shape::{IntoShape, Shape};
 
 impl Tensor {
@@ -183,9 +183,19 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// f64 on a GPU; an impossible length.
+    /// f64 on a GPU; an impossible length; more integers than the dtype counts.
     pub fn iota(len: usize, dtype: DType, device: &Device) -> Result<Self> {
         need_dtype(dtype, device)?;
+        // The last number must fit; floats round.
+        let most = match dtype {
+            DType::I32 => 1 << 31,
+            DType::U32 => 1 << 32,
+            _ => usize::MAX,
+        };
+        if len > most {
+            let reason = format!("{len} numbers from 0 on do not fit {dtype}");
+            return Err(Error::argument("iota", reason, format!("count to {most} at most")));
+        }
         Ok(Self::source(Op::Iota, Shape::new(&[len])?, counted_in(dtype), device, Payload::None).cast(dtype))
     }
 
@@ -282,7 +292,8 @@ impl Tensor {
 
 /// The key of a generator's next draw.
 pub(super) fn draw(generator: &Generator) -> RandomKey {
-    RandomKey { key: key(generator.seed()), offset: (generator.draw() & 0xFFFF_FFFF) as u32 }
+    let (key, offset) = generator.counter();
+    RandomKey { key, offset }
 }
 
 /// The dtype in which numbers of the host enter beside tensors of `dtype`: no source is of a storage type.

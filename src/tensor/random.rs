@@ -133,10 +133,12 @@ impl Tensor {
     /// More than `i32::MAX` numbers; out of memory.
     pub fn permutation(n: usize, generator: &Generator, device: &Device) -> Result<Self> {
         // The top bit keeps these streams apart from the ones that callers of `Generator::permutation` number.
-        let order = generator.permutation(n, generator.draw() | 1 << 63);
-        let order: std::result::Result<Vec<i32>, _> = order.into_iter().map(i32::try_from).collect();
-        let order =
-            order.map_err(|_| Error::argument("permutation", format!("{n} numbers are too many"), "use at most i32::MAX"))?;
+        if i32::try_from(n).is_err() {
+            return Err(Error::argument("permutation", format!("{n} numbers are too many"), "use at most i32::MAX"));
+        }
+        let order = generator.permutation(n, generator.draw() | 1 << 63)?;
+        // Below n, which an i32 counts.
+        let order: Vec<i32> = order.into_iter().map(|i| i as i32).collect();
         Self::from_slice(&order, [n], device)
     }
 

@@ -1,6 +1,8 @@
 //! Which classes are taken for which.
 
 use crate::error::{Error, Result};
+use crate::host::zeroed;
+use crate::shape::product;
 use std::fmt;
 
 /// Counts of (label, prediction) pairs. `Display` prints the table with each class's recall.
@@ -12,8 +14,11 @@ pub struct ConfusionMatrix {
 
 impl ConfusionMatrix {
     /// An empty matrix for labels `0..classes`.
-    pub fn new(classes: usize) -> Self {
-        Self { classes, counts: vec![0; classes * classes] }
+    ///
+    /// # Errors
+    /// More counts, `classes²`, than memory holds.
+    pub fn new(classes: usize) -> Result<Self> {
+        Ok(Self { classes, counts: zeroed("a confusion matrix", product(&[classes, classes]))? })
     }
 
     /// Counts predictions against labels.
@@ -101,7 +106,7 @@ mod tests {
 
     #[test]
     fn counts_and_prints() {
-        let mut m = ConfusionMatrix::new(3);
+        let mut m = ConfusionMatrix::new(3).unwrap();
         m.update(&[0, 1, 1, 2], &[0, 1, 2, 2]).unwrap();
         assert_eq!((m.total(), m.hits(), m.count(1, 2)), (4, 3, 1));
         assert!((m.accuracy() - 0.75).abs() < 1e-12);
@@ -112,7 +117,7 @@ mod tests {
 
     #[test]
     fn wrong_input_changes_nothing() {
-        let mut m = ConfusionMatrix::new(2);
+        let mut m = ConfusionMatrix::new(2).unwrap();
         assert!(m.update(&[0, 1], &[0]).is_err());
         assert!(m.update(&[0, 2], &[0, 0]).is_err());
         assert!(m.update(&[0], &[-1]).is_err());

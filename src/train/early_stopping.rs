@@ -58,7 +58,7 @@ impl EarlyStopping {
             self.weights = Some(model.state_dict()?);
             self.best = metric;
         }
-        self.epoch += 1;
+        self.epoch = self.epoch.saturating_add(1);
         if better {
             self.best_epoch = self.epoch;
         }

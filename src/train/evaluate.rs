@@ -63,7 +63,7 @@ pub fn evaluate_batches(
     batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
 ) -> Result<Evaluation> {
     let mut loss = Meter::new();
-    let mut confusion = ConfusionMatrix::new(classes);
+    let mut confusion = ConfusionMatrix::new(classes)?;
     evaluating(model, || {
         for batch in batches {
             let (x, labels) = batch?;

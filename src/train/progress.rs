@@ -38,7 +38,7 @@ impl Progress {
 
     /// Notes a finished batch of `samples`. The loss may be one that is some steps old.
     pub fn step(&mut self, samples: usize, loss: Option<f64>) {
-        self.samples += samples;
+        self.samples = self.samples.saturating_add(samples);
         let loss = loss.map(|l| format!("loss {l:.4}  ")).unwrap_or_default();
         self.bar.set_message(format!("{loss}{:.0} {}/s", self.rate(), self.unit));
         self.bar.inc(1);

@@ -3,6 +3,7 @@
 use super::{Augment, need_probability, per_sample};
 use crate::error::{Error, Result};
 use crate::rng::Generator;
+use crate::shape::MAX_PIECES;
 use crate::tensor::{Interpolation, Tensor};
 
 /// Mirrors each image with probability `p`, left to right or, if `vertical`, top to bottom.
@@ -54,6 +55,8 @@ impl Augment for RandomCrop {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         let [n, c, h, w] = x.dims::<4>()?;
         let p = self.padding;
+        let padded = x.pad(&[(0, 0), (0, 0), (p, p), (p, p)]);
+        padded.check()?;
         let corner = Tensor::rand([2, n, 1, 1, 1], generator, &x.device()?)? * (2 * p + 1) as f64;
         let corner = corner.cast(crate::DType::I32).clamp(0.0, (2 * p) as f64);
         let place = |k: isize, len: usize| -> Result<Tensor> {
@@ -61,7 +64,6 @@ impl Augment for RandomCrop {
             Ok(corner.slice(0, k, k + 1).reshape([n, 1, 1]) + along.reshape([1, 1, len]))
         };
         let (rows, columns) = (place(0, h)?.reshape([n, 1, h, 1]), place(1, w)?.reshape([n, 1, 1, w]));
-        let padded = x.pad(&[(0, 0), (0, 0), (p, p), (p, p)]);
         let cut = padded.gather(2, &rows.expand([n, c, h, w + 2 * p]));
         Ok(cut.gather(3, &columns.expand([n, c, h, w])))
     }
@@ -162,6 +164,10 @@ impl GaussianBlur {
         if !(sigma.0 > 0.0 && sigma.0 <= sigma.1 && sigma.1.is_finite()) {
             let reason = format!("the range of sigma is {sigma:?}");
             return Err(Error::argument("GaussianBlur::new", reason, "give (low, high) with 0 < low <= high"));
+        }
+        if radius > MAX_PIECES / 2 - 1 {
+            let reason = format!("a radius of {radius} pixels was given");
+            return Err(Error::argument("GaussianBlur::new", reason, format!("use at most {}", MAX_PIECES / 2 - 1)));
         }
         Ok(Self { radius, sigma })
     }

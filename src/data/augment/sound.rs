@@ -16,10 +16,12 @@ pub struct TimeShift {
 impl Augment for TimeShift {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         let [n, length] = x.dims::<2>()?;
+        let padded = x.pad(&[(0, 0), (self.limit, self.limit)]);
+        padded.check()?;
         let span = 2 * self.limit;
         let first = (per_sample(x, generator)? * (span + 1) as f64).cast(DType::I32).clamp(0.0, span as f64);
         let index = first + Tensor::iota(length, DType::I32, &x.device()?)?.reshape([1, length]);
-        Ok(x.pad(&[(0, 0), (self.limit, self.limit)]).gather(1, &index.expand([n, length])))
+        Ok(padded.gather(1, &index.expand([n, length])))
     }
 }
 
