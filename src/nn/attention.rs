@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
 use crate::rng::Generator;
+use crate::shape::product;
 use crate::tensor::{AttentionOptions, Tensor, reaching, zeroed};
 
 /// Attention of several heads, with learned projections of queries, keys, values and the result:
@@ -66,12 +67,12 @@ impl MultiheadAttention {
             let reason = format!("a probability of {dropout} was given");
             return Err(Error::argument("MultiheadAttention::new", reason, "use one in 0..=1"));
         }
-        let in_proj_weight = Param::new(&xavier_uniform([3 * embed, embed], 1.0, init)?)?;
+        let in_proj_weight = Param::new(&xavier_uniform([product(&[3, embed]), embed], 1.0, init)?)?;
         in_proj_weight.set_name("in_proj_weight");
         let mut out_proj = Linear::without_bias(embed, embed, init)?;
         let mut in_proj_bias = None;
         if bias {
-            in_proj_bias = Some(filled("in_proj_bias", 3 * embed, 0.0, init)?);
+            in_proj_bias = Some(filled("in_proj_bias", product(&[3, embed]), 0.0, init)?);
             out_proj.bias = Some(filled("bias", embed, 0.0, init)?);
         }
         let generator = init.generator.clone();

@@ -5,6 +5,8 @@ use super::module::Module;
 use super::summary::observe;
 use crate::dtype::HostData;
 use crate::error::{Error, Result};
+use crate::host::reserved;
+use crate::shape::{Shape, product};
 use crate::tensor::Tensor;
 
 /// Adds `sin(pos / 10000^(2i/d))` to even and `cos` of the same to odd elements of `[.., l, d]`.
@@ -17,9 +19,15 @@ pub struct SinusoidalEncoding {
 }
 
 /// Angles `position / base^(2i/d)` of `len` positions and `d/2` frequencies, through `f`.
-fn table(len: usize, d: usize, base: f64, f: impl Fn(usize, f64) -> Vec<f64>) -> Vec<f64> {
-    let rates: Vec<f64> = (0..d.div_ceil(2)).map(|i| base.powf(-2.0 * i as f64 / d as f64)).collect();
-    (0..len).flat_map(|p| rates.iter().enumerate().flat_map(|(i, r)| f(i, p as f64 * r)).collect::<Vec<_>>()).collect()
+fn table(len: usize, d: usize, base: f64, f: impl Fn(usize, f64) -> Vec<f64>) -> Result<Vec<f64>> {
+    Shape::new(&[len, d])?;
+    let mut rates = reserved("an encoding's rates", d.div_ceil(2))?;
+    rates.extend((0..d.div_ceil(2)).map(|i| base.powf(-2.0 * i as f64 / d as f64)));
+    let mut table = reserved("an encoding's table", product(&[len, d]))?;
+    for p in 0..len {
+        table.extend(rates.iter().enumerate().flat_map(|(i, r)| f(i, p as f64 * r)));
+    }
+    Ok(table)
 }
 
 fn upload(values: Vec<f64>, shape: [usize; 2], init: &Init) -> Result<Tensor> {
@@ -51,7 +59,7 @@ impl SinusoidalEncoding {
     /// An impossible shape; the device is out of memory.
     pub fn new(d: usize, max_len: usize, init: &Init) -> Result<Self> {
         let pairs = |i: usize, angle: f64| if 2 * i + 1 < d { vec![angle.sin(), angle.cos()] } else { vec![angle.sin()] };
-        Ok(Self { table: upload(table(max_len, d, 10_000.0, pairs), [max_len, d], init)? })
+        Ok(Self { table: upload(table(max_len, d, 10_000.0, pairs)?, [max_len, d], init)? })
     }
 }
 
@@ -95,8 +103,8 @@ impl RotaryEncoding {
             let reason = format!("{d} elements and base {base} were given");
             return Err(Error::argument("RotaryEncoding", reason, "use an even number of elements and a positive base"));
         }
-        let cos = upload(table(max_len, d, base, |_, a| vec![a.cos()]), [max_len, d / 2], init)?;
-        let sin = upload(table(max_len, d, base, |_, a| vec![a.sin()]), [max_len, d / 2], init)?;
+        let cos = upload(table(max_len, d, base, |_, a| vec![a.cos()])?, [max_len, d / 2], init)?;
+        let sin = upload(table(max_len, d, base, |_, a| vec![a.sin()])?, [max_len, d / 2], init)?;
         Ok(Self { cos, sin, interleaved })
     }
 

@@ -47,7 +47,7 @@ impl Counter {
 
     /// Counts one up, and gives the new number.
     pub fn increment(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::param::Param;
 use crate::rng::Generator;
-use crate::shape::{IntoShape, Shape};
+use crate::shape::{IntoShape, MAX_PIECES, Shape};
 use crate::tensor::Tensor;
 
 /// Where and from which random numbers layers are made.
@@ -76,6 +76,14 @@ pub fn fans(shape: &Shape) -> Result<(usize, usize)> {
 }
 
 /// `√(2 / (1 + a²))`: keeps the variance through a leaky ReLU of negative slope `a`.
+/// Faults on layers or steps that would be made one by one without end.
+pub(super) fn need_few(what: &str, of: &str, count: usize) -> Result<()> {
+    if count <= MAX_PIECES {
+        return Ok(());
+    }
+    Err(Error::argument(what, format!("{count} {of} are too many"), format!("use at most {MAX_PIECES}")))
+}
+
 fn leaky_gain(a: f64) -> f64 {
     (2.0 / (1.0 + a * a)).sqrt()
 }

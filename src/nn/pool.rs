@@ -4,6 +4,7 @@ use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
+use crate::shape::product;
 use crate::tensor::{PoolNdOptions, PoolOptions, Tensor};
 
 macro_rules! pool {
@@ -129,7 +130,7 @@ impl Module for Unflatten {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (len, rank) = (x.dim(self.0)?, x.shape()?.rank());
-        if self.1.iter().product::<usize>() != len {
+        if product(&self.1) != len {
             let reason = format!("{:?} does not fill axis {} of {}", self.1, self.0, x.shape()?);
             return Err(Error::argument("Unflatten", reason, "give lengths whose product is the axis'"));
         }

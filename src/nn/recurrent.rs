@@ -5,12 +5,13 @@
 
 use super::dropout::probability;
 use super::fields::{Fields, Mode};
-use super::init::Init;
+use super::init::{Init, need_few};
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::param::Param;
 use crate::rng::Generator;
+use crate::shape::product;
 use crate::tensor::Tensor;
 
 /// The hidden activation of an [`Rnn`].
@@ -141,7 +142,8 @@ impl Recurrent {
         probability(name, config.dropout)?;
         let directions = config.directions();
         let bound = 1.0 / (hidden as f64).sqrt();
-        let rows = kind.gates() * hidden;
+        need_few(name, "layers", product(&[config.num_layers, directions]))?;
+        let rows = product(&[kind.gates(), hidden]);
         let make = |what: &str, dims: &[usize]| {
             let param = Param::new(&init.uniform(dims, bound)?)?;
             param.set_name(what);
@@ -149,7 +151,7 @@ impl Recurrent {
         };
         let mut passes = Vec::new();
         for i in 0..config.num_layers * directions {
-            let width = if i < directions { inputs } else { directions * hidden };
+            let width = if i < directions { inputs } else { product(&[directions, hidden]) };
             let named = |what: &str| config.name(what, i);
             let weight_ih = make(&named("weight_ih"), &[rows, width])?;
             let weight_hh = make(&named("weight_hh"), &[rows, hidden])?;
@@ -222,6 +224,7 @@ impl Recurrent {
         }
         let x = if self.config.batch_first { x.transpose(0, 1) } else { x.clone() };
         let [t, n, _] = x.dims::<3>()?;
+        need_few(self.name, "steps", t)?;
         let hidden = self.initial(options.hidden.as_ref(), "hidden", n, &x)?;
         let cell = match self.kind {
             Kind::Lstm => self.initial(options.cell.as_ref(), "cell", n, &x)?,

@@ -4,6 +4,7 @@ use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
+use crate::shape::product;
 use crate::tensor::{Interpolation, Tensor};
 
 /// [`Tensor::interpolate`] of `[n, c, ..]` by a whole factor, or to a size.
@@ -70,7 +71,7 @@ impl Module for PixelShuffle {
             return Err(Error::argument("PixelShuffle", reason, "give [n, c·r², h, w]"));
         }
         let split = x.reshape([n, c / squared, r, r, h, w]).permute(&[0, 1, 4, 2, 5, 3]);
-        observe(self, "PixelShuffle", split.reshape([n, c / squared, h * r, w * r]))
+        observe(self, "PixelShuffle", split.reshape([n, c / squared, product(&[h, r]), product(&[w, r])]))
     }
     fn fields(&self, _: &mut super::Fields) {}
 }
@@ -84,7 +85,7 @@ impl Module for PixelUnshuffle {
             return Err(Error::argument("PixelUnshuffle", reason, "give [n, c, h·r, w·r]"));
         }
         let split = x.reshape([n, c, h / r, r, w / r, r]).permute(&[0, 1, 3, 5, 2, 4]);
-        observe(self, "PixelUnshuffle", split.reshape([n, c * r * r, h / r, w / r]))
+        observe(self, "PixelUnshuffle", split.reshape([n, product(&[c, r, r]), h / r, w / r]))
     }
     fn fields(&self, _: &mut super::Fields) {}
 }

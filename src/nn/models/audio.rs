@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::nn::transfer::replace_head;
 use crate::nn::{BatchNorm1d, Conv1d, Init, Linear, Module, fields};
+use crate::shape::product;
 use crate::tensor::{ConvNdOptions, PoolNdOptions, Tensor};
 
 /// Settings of an [`M5`].
@@ -49,16 +50,17 @@ impl M5 {
     /// The device is out of memory.
     pub fn new(config: M5Config, init: &Init) -> Result<Self> {
         let (w, plain) = (config.width, ConvNdOptions::default());
+        let twice = product(&[2, w]);
         Ok(Self {
             conv1: Conv1d::new(config.channels, w, [80], ConvNdOptions { stride: [config.stride], ..plain }, init)?,
             bn1: BatchNorm1d::new(w, init)?,
             conv2: Conv1d::new(w, w, [3], plain, init)?,
             bn2: BatchNorm1d::new(w, init)?,
-            conv3: Conv1d::new(w, 2 * w, [3], plain, init)?,
-            bn3: BatchNorm1d::new(2 * w, init)?,
-            conv4: Conv1d::new(2 * w, 2 * w, [3], plain, init)?,
-            bn4: BatchNorm1d::new(2 * w, init)?,
-            fc1: Linear::new(2 * w, config.classes, init)?,
+            conv3: Conv1d::new(w, twice, [3], plain, init)?,
+            bn3: BatchNorm1d::new(twice, init)?,
+            conv4: Conv1d::new(twice, twice, [3], plain, init)?,
+            bn4: BatchNorm1d::new(twice, init)?,
+            fc1: Linear::new(twice, config.classes, init)?,
         })
     }
 

@@ -1,8 +1,10 @@
 //! A GPT-style decoder.
 
 use crate::error::{Error, Result};
+use crate::nn::init::need_few;
 use crate::nn::{Dropout, Embedding, FeedForward, Init, LayerNorm, LayerNormConfig, Linear, Module, fields};
 use crate::param::Param;
+use crate::shape::product;
 use crate::tensor::{AttentionOptions, Tensor};
 
 /// Settings of a [`Gpt`].
@@ -127,7 +129,7 @@ impl Block {
         Ok(Self {
             ln_1: c.norm(init)?,
             attn: CausalSelfAttention {
-                c_attn: c.linear(c.n_embd, 3 * c.n_embd, 0.02, init)?,
+                c_attn: c.linear(c.n_embd, product(&[3, c.n_embd]), 0.02, init)?,
                 c_proj: c.linear(c.n_embd, c.n_embd, c.residual_std(), init)?,
                 attn_dropout: dropout()?,
                 resid_dropout: dropout()?,
@@ -136,8 +138,8 @@ impl Block {
             },
             ln_2: c.norm(init)?,
             mlp: GptMlp {
-                c_fc: c.linear(c.n_embd, 4 * c.n_embd, 0.02, init)?,
-                c_proj: c.linear(4 * c.n_embd, c.n_embd, c.residual_std(), init)?,
+                c_fc: c.linear(c.n_embd, product(&[4, c.n_embd]), 0.02, init)?,
+                c_proj: c.linear(product(&[4, c.n_embd]), c.n_embd, c.residual_std(), init)?,
                 dropout: dropout()?,
                 activation: c.activation,
             },
@@ -207,6 +209,7 @@ impl Gpt {
             let reason = format!("{} heads do not divide {} elements", c.n_head, c.n_embd);
             return Err(Error::argument("Gpt", reason, "use a number of heads that divides the elements"));
         }
+        need_few("Gpt", "layers", c.n_layer)?;
         let table = |rows: usize| {
             let weight = Param::new(&init.normal([rows, c.n_embd], 0.02)?)?;
             weight.set_name("weight");

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::nn::transfer::replace_head;
 use crate::nn::{BatchNorm2d, Dropout, Fields, Init, Linear, Module, Relu6, Sequential, fields};
 use crate::param::Param;
+use crate::shape::product;
 use crate::tensor::Tensor;
 
 /// Settings of a [`MobileNetV2`].
@@ -32,7 +33,7 @@ impl Default for MobileNetConfig {
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "widths are small positive numbers")]
 fn divisible(width: f64) -> usize {
     let rounded = ((width + 4.0) as usize / 8 * 8).max(8);
-    if (rounded as f64) < 0.9 * width { rounded + 8 } else { rounded }
+    if (rounded as f64) < 0.9 * width { rounded.saturating_add(8) } else { rounded }
 }
 
 /// Convolution, normalisation and ReLU6, named `0`, `1`, `2`.
@@ -50,7 +51,7 @@ struct InvertedResidual {
 
 impl InvertedResidual {
     fn new(inputs: usize, outputs: usize, stride: usize, expand: usize, init: &Init) -> Result<Self> {
-        let hidden = inputs * expand;
+        let hidden = product(&[inputs, expand]);
         let mut layers = Sequential::new();
         if expand != 1 {
             layers = layers.push(conv_bn_relu([inputs, hidden], 1, 1, 1, init)?);

@@ -5,6 +5,7 @@ use crate::nn::init::kaiming_normal;
 use crate::nn::transfer::replace_head;
 use crate::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Fields, Init, Linear, Module, Sequential, fields};
 use crate::param::Param;
+use crate::shape::product;
 use crate::tensor::{PoolOptions, Tensor};
 
 /// The sizes that the paper gives.
@@ -65,7 +66,7 @@ struct Block {
 impl Block {
     /// From `inputs` channels to `width`, or four times `width` by a bottleneck.
     fn new(inputs: usize, width: usize, stride: usize, bottleneck: bool, init: &Init) -> Result<Self> {
-        let outputs = if bottleneck { 4 * width } else { width };
+        let outputs = if bottleneck { product(&[4, width]) } else { width };
         let downsample = if stride != 1 || inputs != outputs {
             let project = Sequential::new().push(conv([inputs, outputs], 1, stride, 1, init)?);
             Some(project.push(BatchNorm2d::new(outputs, init)?))
@@ -133,10 +134,10 @@ impl ResNet {
         let mut stages = [const { Vec::new() }; 4];
         let mut inputs = config.width;
         for (s, stage) in stages.iter_mut().enumerate() {
-            let width = config.width << s;
+            let width = product(&[config.width, 1 << s]);
             for i in 0..counts[s] {
                 stage.push(Block::new(inputs, width, if s > 0 && i == 0 { 2 } else { 1 }, bottleneck, init)?);
-                inputs = if bottleneck { 4 * width } else { width };
+                inputs = if bottleneck { product(&[4, width]) } else { width };
             }
         }
         Ok(Self {

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::nn::transfer::replace_head;
 use crate::nn::{Embedding, Init, Linear, Lstm, Module, RecurrentConfig, SequenceOptions, fields};
+use crate::shape::product;
 use crate::tensor::Tensor;
 
 /// Settings of an [`LstmTagger`].
@@ -65,7 +66,7 @@ impl LstmTagger {
             bidirectional: config.bidirectional,
             ..RecurrentConfig::default()
         };
-        let width = config.hidden_dim * (1 + usize::from(config.bidirectional));
+        let width = product(&[config.hidden_dim, 1 + usize::from(config.bidirectional)]);
         Ok(Self {
             word_embeddings: Embedding::with(config.vocab_size, config.embedding_dim, config.padding_idx, init)?,
             lstm: Lstm::with(config.embedding_dim, config.hidden_dim, recurrent, init)?,

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::nn::{BatchNorm2d, Conv2d, Conv2dConfig, ConvTranspose2d, Fields, Init, Module, Relu, Sequential, fields};
+use crate::shape::product;
 use crate::tensor::{ConvTransposeOptions, PoolOptions, Tensor};
 
 /// Settings of a [`UNet`].
@@ -74,7 +75,12 @@ impl UNet {
     /// # Errors
     /// The device is out of memory.
     pub fn new(config: UNetConfig, init: &Init) -> Result<Self> {
-        let width = |level: usize| config.width << level;
+        // Every level halves the image.
+        if config.levels >= 32 {
+            let reason = format!("{} levels were asked for", config.levels);
+            return Err(Error::argument("UNet", reason, "use fewer than 32"));
+        }
+        let width = |level: usize| product(&[config.width, 1 << level]);
         let twice = ConvTransposeOptions { stride: [2, 2], ..ConvTransposeOptions::default() };
         let down = (0..config.levels).map(|l| DoubleConv::new(width(l), width(l + 1), init)).collect::<Result<_>>()?;
         let up = (0..config.levels)
