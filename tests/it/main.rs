@@ -20,6 +20,8 @@ mod fixtures_shape;
 mod fuzz;
 mod gradients;
 mod host_indices;
+mod huge;
+mod huge_parts;
 mod kills;
 mod layers_image;
 mod magnitudes;
