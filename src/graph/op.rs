@@ -409,6 +409,19 @@ impl Op {
         matches!(self, Self::Reshape | Self::Permute(_) | Self::Expand | Self::Slice { .. } | Self::Pad { .. } | Self::Recomputed)
     }
 
+    /// What each element of a result is where an operand has none: the sum of no terms, the product of no factors, the
+    /// largest of no window's taps. `None` for ops that have no elements then, or whose rules refuse the call.
+    pub fn of_nothing(&self) -> Option<f64> {
+        match self {
+            Self::Reduce { op: ReduceOp::Sum, .. } | Self::MatMul | Self::ScatterAdd => Some(0.0),
+            Self::Conv2d(_) | Self::Conv2dInputGrad(_) | Self::Conv2dWeightGrad(_) => Some(0.0),
+            Self::Reduce { op: ReduceOp::Prod, .. } => Some(1.0),
+            Self::Pool(PoolOp::Max, _) => Some(f64::NEG_INFINITY),
+            Self::Pool(..) => Some(0.0),
+            _ => None,
+        }
+    }
+
     /// The name that errors and plans show.
     pub fn name(&self) -> &'static str {
         match self {

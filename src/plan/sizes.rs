@@ -20,6 +20,9 @@ pub(super) fn check(plan: &Plan, max_bytes: u64) -> Result<()> {
             need_room(name, plan.buffers[b].len as u64, plan.buffers[b].dtype, max_bytes)?;
         }
     }
+    if let Some(step) = plan.steps.iter().find(|s| reads_nothing(plan, s)) {
+        return Err(Error::internal(format!("{} computes elements of an empty operand", step.kernel.name())));
+    }
     plan.buffers.iter().try_for_each(|b| need_room("eval", b.len as u64, b.dtype, max_bytes))
 }
 
@@ -29,6 +32,12 @@ pub(super) fn check(plan: &Plan, max_bytes: u64) -> Result<()> {
 /// [`Error::OutOfMemory`].
 pub(crate) fn check_nodes(graph: &Graph) -> Result<()> {
     graph.nodes.iter().try_for_each(|n| need_countable(n.op.name(), n.shape.numel() as u64, n.dtype))
+}
+
+/// Whether a kernel would make elements of an operand without any. Lowering makes constants of such values, so that no kernel
+/// needs to know what it leaves unwritten then.
+fn reads_nothing(plan: &Plan, step: &Step) -> bool {
+    step.write.is_some_and(|w| plan.buffers[w].len > 0) && step.reads.iter().any(|&r| plan.buffers[r].len == 0)
 }
 
 /// The elements that a kernel's loops run over: at least what it writes, and for reductions what they read through views.

@@ -81,6 +81,9 @@ impl Tensor {
                 return Err(Fault::shape("logits must be [n, classes] and labels [n]", "flatten other axes into n"));
             }
             need_index(n[1])?;
+            if logits[1] == 0 && logits[0] > 0 {
+                return Err(Fault::shape("there are no classes", "give logits of at least one class"));
+            }
             if let Some(error) = check_range(
                 "cross_entropy",
                 n[1],

@@ -5,6 +5,7 @@
 mod columns;
 mod common;
 mod confined;
+mod empty;
 mod environment;
 mod eval;
 mod extremes;

@@ -38,6 +38,15 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     if step.write.is_some_and(|w| plan.buffers[w].len == 0) {
         return Ok(Lowered::default());
     }
+    let lowered = launches(step, plan, caps)?;
+    let idle = lowered.programs.is_empty() || lowered.programs.iter().any(|p| p.grid.contains(&0));
+    if idle && step.write.is_some() {
+        return Err(Error::internal(format!("{} has elements to write and launches nothing", step.kernel.name())));
+    }
+    Ok(lowered)
+}
+
+fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     match &step.kernel {
         Kernel::Elementwise(_) => elementwise::lower(step, plan, caps),
         Kernel::Reduce { .. } => reduce::lower(step, plan, caps),

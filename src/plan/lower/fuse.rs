@@ -65,7 +65,11 @@ impl Lowering<'_> {
         let (h, e) = (&self.graph.nodes[heavy], &self.graph.nodes[id]);
         let kernel_has_epilogue =
             matches!(h.op, Op::MatMul | Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) | Op::Reduce { .. });
-        if !kernel_has_epilogue || self.finished_by.contains_key(&heavy) || self.graph.outputs.contains(&heavy) {
+        if !kernel_has_epilogue
+            || self.is_of_nothing(heavy)
+            || self.finished_by.contains_key(&heavy)
+            || self.graph.outputs.contains(&heavy)
+        {
             return false;
         }
         if h.shape.numel() != e.shape.numel() || h.dtype != e.dtype || h.dtype != DType::F32 {

@@ -4,7 +4,7 @@ use super::{Attempt, Builder, Lowering, Movement, Stop};
 use crate::error::Error;
 use crate::graph::{NodeId, Op};
 use crate::plan::expr::TermId;
-use crate::plan::{BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView};
+use crate::plan::{BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView, Term};
 use crate::shape::Shape;
 
 impl Lowering<'_> {
@@ -55,8 +55,27 @@ impl Lowering<'_> {
         Ok((buffer, MatrixView { batch: view.strides()[..rank - 2].to_vec(), row, col, offset: view.offset }))
     }
 
+    /// Whether a node has elements and one of its operands none: a constant, for which no kernel of its own runs.
+    pub(super) fn is_of_nothing(&self, heavy: NodeId) -> bool {
+        let node = &self.graph.nodes[heavy];
+        node.shape.numel() > 0 && node.inputs.iter().any(|&i| self.graph.nodes[i].shape.numel() == 0)
+    }
+
+    fn lower_of_nothing(&mut self, heavy: NodeId) -> Attempt<()> {
+        let node = &self.graph.nodes[heavy];
+        let value = node.op.of_nothing().ok_or_else(|| Error::internal(format!("{} has no value of nothing", node.op.name())))?;
+        let mut expr = Expr::new(node.shape);
+        let constant = expr.push(Term::Constant { bits: value.to_bits() }, node.dtype);
+        let write = self.target(heavy);
+        self.push_step(Kernel::Elementwise(expr.finish(constant)), Vec::new(), Some(write));
+        Ok(())
+    }
+
     /// Emits the kernel of `heavy`, finished by the elementwise node `finish` if there is one.
     pub(super) fn lower_heavy(&mut self, heavy: NodeId, finish: Option<NodeId>) -> Attempt<()> {
+        if self.is_of_nothing(heavy) {
+            return self.lower_of_nothing(heavy);
+        }
         let node = &self.graph.nodes[heavy];
         let inputs = node.inputs.clone();
         let shape = |i: usize| self.graph.nodes[inputs[i]].shape;
