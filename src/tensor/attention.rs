@@ -69,18 +69,15 @@ impl Tensor {
             if options.block == Some(0) {
                 return Err(Fault::attribute("a block has no queries", "use block >= 1, or None"));
             }
-            if out.numel() == 0 || s == 0 {
-                return Ok(self.scalar_like(0.0).broadcast_to(out));
-            }
             let d = n[0].shape[n[0].shape.rank() - 1].max(1);
             let batch: usize = out[..out.rank() - 2].iter().product();
-            let rows = options.block.unwrap_or_else(|| block_rows(product(&[batch, s]))).min(l);
+            let rows = options.block.unwrap_or_else(|| block_rows(product(&[batch, s]))).min(l.max(1));
             need_few("blocks of queries", l.div_ceil(rows))?;
             let dropout = options.dropout.as_ref().filter(|d| d.0 > 0.0);
             let dropout = dropout.map(|(p, g)| Dropout {
                 p: *p,
                 seed: g.seed(),
-                offsets: (0..l.div_ceil(rows)).map(|_| g.draw()).collect(),
+                offsets: (0..l.div_ceil(rows).max(1)).map(|_| g.draw()).collect(),
             });
             let scale = options.scale.unwrap_or(1.0 / (d as f64).sqrt());
             let rule = Attention { l, s, rows, scale, causal: options.causal, dropout };

@@ -176,10 +176,6 @@ impl Tensor {
                 let shape = need_possible(&[n[0].shape[0], channels, h, w])?;
                 Ok::<_, Fault>(Self::build(Op::Conv2dInputGrad(spec), &[self, weight], shape, n[0].dtype))
             };
-            if n[0].shape.numel() == 0 || n[1].shape.numel() == 0 {
-                let shape = Shape::of(&[n[0].shape[0], channels, size[0], size[1]]);
-                return Ok(self.scalar_like(0.0).broadcast_to(shape));
-            }
             if (0..2).all(|d| output_padding[d] < stride[d]) {
                 return build(padding, size);
             }

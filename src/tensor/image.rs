@@ -4,7 +4,7 @@ use super::band::{Band, Taps};
 use super::{Fault, Tensor, need_float};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::shape::{Shape, product};
+use crate::shape::Shape;
 use crate::tensor::node::Node;
 use std::panic::Location;
 
@@ -120,9 +120,6 @@ impl Tensor {
             }
             if x[0].saturating_mul(x[2]).saturating_mul(x[3]) > 1 << 30 {
                 return Err(Fault::shape("the images have too many pixels", "use smaller batches"));
-            }
-            if product(&[x[0], x[1], g[1], g[2]]) == 0 {
-                return Ok(self.scalar_like(0.0).broadcast_to(Shape::of(&[x[0], x[1], g[1], g[2]])));
             }
             Ok(self.sample(grid, align_corners).unwrap_or_else(Self::from_error))
         })

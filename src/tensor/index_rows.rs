@@ -16,9 +16,6 @@ const SEARCHED: usize = 1 << 12;
 pub(super) fn picked(x: &Tensor, index: &Tensor) -> Result<Tensor> {
     let [rows, len] = x.dims::<2>()?;
     let count = index.dims::<2>()?[1];
-    if product(&[rows, count]) == 0 {
-        return Ok(x.scalar_like(0.0).broadcast_to(Shape::new(&[rows, count])?));
-    }
     if let Some(flat) = flat(index, len)?.filter(|_| !x.requires_grad() || product(&[len, count]) > SEARCHED) {
         return Ok(x.reshape([rows * len, 1]).gather_rows(&flat).reshape([rows, count]));
     }

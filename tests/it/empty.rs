@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
-use wgrad::{ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, Device, Generator, Param, PoolOptions, Result, Tensor};
+use wgrad::{
+    AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, Device, Generator, Param, PoolOptions, Result,
+    Tensor,
+};
 
 /// Samples of an op whose operands are emptied, one length after another.
 const SAMPLES_AN_OP: usize = 3;
@@ -217,6 +220,16 @@ fn gradients() -> Vec<(&'static str, Call)> {
         ("slice", |d, t| gradient(&f(&[3], d, t), |x| Ok(x.slice(0, 1, 1)))),
         ("layer_norm", |d, t| gradient(&f(&[3], d, t), |w| Ok(f(&[0, 3], d, t).layer_norm([3], Some(w), None, 1e-5)))),
         ("cross_entropy", |d, t| gradient(&f(&[0, 3], d, t), |x| Ok(x.cross_entropy(&i(&[0], d))))),
+        ("gather", |d, t| gradient(&f(&[2, 3], d, t), |x| Ok(x.gather(0, &i(&[0, 3], d))))),
+        ("grid_sample", |d, t| gradient(&f(&[1, 2, 3, 3], d, t), |x| Ok(x.grid_sample(&f(&[1, 0, 2, 2], d, t), false)))),
+        ("scaled_dot_product_attention", |d, t| {
+            let none = f(&[0, 2], d, t);
+            gradient(&f(&[3, 2], d, t), |q| Ok(q.scaled_dot_product_attention(&none, &none, &AttentionOptions::default())))
+        }),
+        ("scaled_dot_product_attention", |d, t| {
+            let options = AttentionOptions { causal: true, dropout: Some((0.5, g())), ..AttentionOptions::default() };
+            gradient(&f(&[3, 2], d, t), |k| Ok(f(&[0, 2], d, t).scaled_dot_product_attention(k, k, &options)))
+        }),
     ]
 }
 
@@ -249,11 +262,11 @@ fn every_op_is_defined_or_refused_on_empty_operands() {
     for (k, (op, call)) in creation().into_iter().chain(calls()).chain(gradients()).enumerate() {
         compare(op, format!("call {k}, {op}"), &|dtype, device| outcome(|| call(device, dtype)));
     }
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     for (op, call) in gradients() {
         let zeros = outcome(|| call(&oracle(), DType::F64)).unwrap_or_else(|e| panic!("the gradient of {op}: {e}"));
         assert!(zeros.1.iter().all(|&g| g == 0.0), "the gradient of {op}: {zeros:?}");
     }
-    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     assert!(made > 150, "only {made} results have elements");
     // A scalar has one element, whatever is done.
     let missing: Vec<&str> = ops().into_keys().filter(|op| accepted.contains(op) == (*op == "scalar")).collect();
