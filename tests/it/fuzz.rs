@@ -1,6 +1,7 @@
 //! Random calls with random shapes, dtypes and axes: a value or a typed error that names op, operands and remedy; no panic.
 
 use crate::common::{Noise, device, upload};
+use crate::huge::{ENDS, HUGE};
 use crate::table::ops;
 use std::collections::BTreeSet;
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction, TripletOptions};
@@ -12,23 +13,40 @@ use wgrad::{
 const DRAWS: usize = 100_000;
 /// Every so many draws the result is computed as well.
 const EVALUATED: usize = 500;
+/// Every so many draws are with sizes near 2^64.
+const EXTREME: usize = 4;
 
-struct Draw(Noise);
+/// The numbers, and whether sizes and axes are extreme ones now and then.
+struct Draw(Noise, bool);
 
 impl Draw {
     fn below(&mut self, n: usize) -> usize {
         (self.0.next() * n as f64) as usize
     }
+    /// A size, which is near 2^64 now and then in a call with extremes.
+    fn extreme(&mut self, size: usize) -> usize {
+        if self.1 && self.below(3) == 0 { HUGE[self.below(HUGE.len())] } else { size }
+    }
+    fn count(&mut self, n: usize) -> usize {
+        let size = self.below(n);
+        self.extreme(size)
+    }
     fn axis(&mut self) -> isize {
+        if self.1 && self.below(3) == 0 {
+            return ENDS[self.below(ENDS.len())];
+        }
         self.below(11) as isize - 5
     }
     fn dims(&mut self) -> Vec<usize> {
         let rank = self.below(6);
-        (0..rank).map(|_| self.below(5)).collect()
+        (0..rank).map(|_| self.count(5)).collect()
     }
     /// A few lengths, 1 more often than not.
     fn many<const N: usize>(&mut self) -> [usize; N] {
-        std::array::from_fn(|_| [0, 1, 1, 1, 2, 3][self.below(6)])
+        std::array::from_fn(|_| {
+            let size = [0, 1, 1, 1, 2, 3][self.below(6)];
+            self.extreme(size)
+        })
     }
     fn coin(&mut self) -> bool {
         self.below(2) == 0
@@ -38,7 +56,7 @@ impl Draw {
         [0.5, 0.0, 1.0, -1.0, 2.0, 0.25, f64::NAN, f64::INFINITY][self.below(8)]
     }
     fn amounts(&mut self) -> Vec<(usize, usize)> {
-        (0..self.below(5)).map(|_| (self.below(3), self.below(3))).collect()
+        (0..self.below(5)).map(|_| (self.count(3), self.count(3))).collect()
     }
     /// A shape that is now and then too large, or of too many axes.
     fn size(&mut self) -> Vec<usize> {
@@ -212,8 +230,8 @@ fn movement() -> Vec<(&'static str, Call)> {
         ("stack", |d, t| {
             Ok(if d.coin() { Tensor::stack(&[&t[0], &t[1]], d.axis()) } else { Tensor::stack(&[&t[0], &t[0]], d.axis()) })
         }),
-        ("split", |d, t| last(t[0].split(d.axis(), &[d.below(4), d.below(4), d.below(3)]))),
-        ("chunk", |d, t| last(t[0].chunk(d.below(4), d.axis()))),
+        ("split", |d, t| last(t[0].split(d.axis(), &[d.count(4), d.count(4), d.count(3)]))),
+        ("chunk", |d, t| last(t[0].chunk(d.count(4), d.axis()))),
         ("repeat", |d, t| Ok(t[0].repeat(&d.dims()))),
         ("roll", |d, t| Ok(t[0].roll(d.axis(), d.axis()))),
         ("tril", |d, t| Ok(t[0].tril(d.axis()))),
@@ -243,15 +261,15 @@ fn reductions() -> Vec<(&'static str, Call)> {
         ("logsumexp", |d, t| {
             Ok(if d.coin() { t[0].logsumexp(d.axis(), d.coin()) } else { t[0].logsumexp([d.axis(), d.axis()], d.coin()) })
         }),
-        ("var", |d, t| Ok(t[0].var(d.axis(), d.below(3), d.coin()))),
-        ("std", |d, t| Ok(t[0].std(d.axis(), d.below(3), d.coin()))),
+        ("var", |d, t| Ok(t[0].var(d.axis(), d.count(3), d.coin()))),
+        ("std", |d, t| Ok(t[0].std(d.axis(), d.count(3), d.coin()))),
         ("norm", |d, t| Ok(t[0].norm(d.number(), d.axis(), d.coin()))),
-        ("normalize", |d, t| Ok(t[0].normalize(&[d.below(3)], d.number()).0)),
+        ("normalize", |d, t| Ok(t[0].normalize(&[d.count(3)], d.number()).0)),
         ("cumsum", |d, t| Ok(t[0].cumsum(d.axis()))),
         ("cumprod", |d, t| Ok(t[0].cumprod(d.axis()))),
         ("sort", |d, t| Ok(t[0].sort(d.axis(), d.coin()).0)),
         ("argsort", |d, t| Ok(t[0].argsort(d.axis(), d.coin()))),
-        ("topk", |d, t| Ok(t[0].topk(d.below(5), d.axis()).1)),
+        ("topk", |d, t| Ok(t[0].topk(d.count(5), d.axis()).1)),
         ("softmax", |d, t| Ok(t[0].softmax(d.axis()))),
         ("log_softmax", |d, t| Ok(t[0].log_softmax(d.axis()))),
         ("categorical", |d, t| Ok(t[0].categorical(d.axis(), &Generator::new(2)))),
@@ -261,7 +279,7 @@ fn reductions() -> Vec<(&'static str, Call)> {
 
 fn indexing() -> Vec<(&'static str, Call)> {
     vec![
-        ("scatter_add_rows", |d, t| Ok(t[0].scatter_add_rows(d.below(5), &index(d, &t[1])))),
+        ("scatter_add_rows", |d, t| Ok(t[0].scatter_add_rows(d.count(5), &index(d, &t[1])))),
         ("gather", |d, t| Ok(t[0].gather(d.axis(), &t[1].cast(DType::I32)))),
         ("scatter", |d, t| Ok(t[0].scatter(d.axis(), &fitting(d, &t[1], &[2, 2]).cast(DType::I32), &fitting(d, &t[2], &[2, 2])))),
         ("scatter_add", |d, t| {
@@ -269,9 +287,9 @@ fn indexing() -> Vec<(&'static str, Call)> {
         }),
         ("index_select", |d, t| Ok(t[0].index_select(d.axis(), &index(d, &t[1])))),
         ("index_add", |d, t| Ok(t[0].index_add(d.axis(), &index(d, &t[1]), if d.coin() { &t[0] } else { &t[2] }))),
-        ("one_hot", |d, t| Ok(t[0].one_hot(d.below(6)))),
+        ("one_hot", |d, t| Ok(t[0].one_hot(d.count(6)))),
         ("embedding", |d, t| {
-            let padding = if d.coin() { None } else { Some(d.below(5)) };
+            let padding = if d.coin() { None } else { Some(d.count(5)) };
             Ok(t[0].embedding(&t[1], padding))
         }),
         ("masked_select", |d, t| if d.coin() { t[0].masked_select(&t[1]) } else { t[0].masked_select(&t[0].cast(DType::Bool)) }),
@@ -317,7 +335,7 @@ fn over<const D: usize>(t: &Tensor) -> Tensor {
 }
 
 fn convolution<const D: usize>(d: &mut Draw) -> ConvNdOptions<D> {
-    ConvNdOptions { stride: d.many(), padding: d.many(), dilation: d.many(), groups: d.below(4) }
+    ConvNdOptions { stride: d.many(), padding: d.many(), dilation: d.many(), groups: d.count(4) }
 }
 
 fn transposed<const D: usize>(d: &mut Draw) -> ConvTransposeOptions<D> {
@@ -326,7 +344,7 @@ fn transposed<const D: usize>(d: &mut Draw) -> ConvTransposeOptions<D> {
         padding: d.many(),
         output_padding: if d.coin() { [0; D] } else { d.many() },
         dilation: d.many(),
-        groups: d.below(4),
+        groups: d.count(4),
     }
 }
 
@@ -379,15 +397,15 @@ fn windows() -> Vec<(&'static str, Call)> {
         ("avg_pool3d", |d, t| Ok(over::<3>(&t[0]).avg_pool3d(pool(d)))),
         ("adaptive_avg_pool2d", |d, t| Ok(t[0].adaptive_avg_pool2d(d.many()))),
         ("adaptive_max_pool2d", |d, t| Ok(t[0].adaptive_max_pool2d(d.many()))),
-        ("adaptive_avg_pool1d", |d, t| Ok(over::<1>(&t[0]).adaptive_avg_pool1d(d.below(4)))),
-        ("adaptive_max_pool1d", |d, t| Ok(over::<1>(&t[0]).adaptive_max_pool1d(d.below(4)))),
+        ("adaptive_avg_pool1d", |d, t| Ok(over::<1>(&t[0]).adaptive_avg_pool1d(d.count(4)))),
+        ("adaptive_max_pool1d", |d, t| Ok(over::<1>(&t[0]).adaptive_max_pool1d(d.count(4)))),
         ("adaptive_avg_pool3d", |d, t| Ok(over::<3>(&t[0]).adaptive_avg_pool3d(d.many()))),
         ("adaptive_max_pool3d", |d, t| Ok(over::<3>(&t[0]).adaptive_max_pool3d(d.many()))),
         ("unfold", |d, t| Ok(t[0].unfold(fold(d)))),
         ("fold", |d, t| Ok(over::<1>(&t[0]).fold(d.many(), fold(d)))),
         ("interpolate", |d, t| {
             let mode = [Interpolation::Nearest, Interpolation::Linear { align_corners: d.coin() }][d.below(2)];
-            Ok(t[0].interpolate(&[d.below(5), d.below(5)][..1 + d.below(2)], mode))
+            Ok(t[0].interpolate(&[d.count(5), d.count(5)][..1 + d.below(2)], mode))
         }),
         ("grid_sample", |d, t| Ok(t[0].grid_sample(&fitting(d, &t[1], &[2, 3, 3, 2]), d.coin()))),
         ("affine_grid", |d, t| {
@@ -410,7 +428,7 @@ fn layers() -> Vec<(&'static str, Call)> {
     vec![
         ("layer_norm", |d, t| Ok(t[0].layer_norm(&d.dims()[..], if d.coin() { None } else { Some(&t[1]) }, None, d.number()))),
         ("rms_norm", |d, t| Ok(t[0].rms_norm([5, 5], if d.coin() { None } else { Some(&t[1]) }, Some(d.number())))),
-        ("group_norm", |d, t| Ok(t[0].group_norm(d.below(4), None, if d.coin() { None } else { Some(&t[1]) }, d.number()))),
+        ("group_norm", |d, t| Ok(t[0].group_norm(d.count(4), None, if d.coin() { None } else { Some(&t[1]) }, d.number()))),
         ("instance_norm", |d, t| Ok(t[0].instance_norm(if d.coin() { None } else { Some(&t[1]) }, None, d.number()))),
         ("batch_norm", |d, t| Ok(t[0].batch_norm(if d.coin() { None } else { Some(&t[1]) }, None, d.number()).0)),
         ("batch_norm_with", |d, t| {
@@ -421,7 +439,7 @@ fn layers() -> Vec<(&'static str, Call)> {
                 mask: if d.coin() { None } else { Some(t[2].clone()) },
                 causal: d.coin(),
                 dropout: if d.coin() { None } else { Some((d.number(), Generator::new(3))) },
-                block: if d.coin() { None } else { Some(d.below(4)) },
+                block: if d.coin() { None } else { Some(d.count(4)) },
                 ..AttentionOptions::default()
             };
             Ok(t[0].scaled_dot_product_attention(other(d, t), other(d, t), &options))
@@ -460,12 +478,12 @@ fn layers() -> Vec<(&'static str, Call)> {
         }),
         ("nll", |d, t| loss::nll(&t[0], &index(d, &t[1]), if d.coin() { None } else { Some(&t[2]) }, None, reduction(d))),
         ("ctc", |d, t| {
-            let options = CtcOptions { blank: d.below(4), ..CtcOptions::default() };
+            let options = CtcOptions { blank: d.count(4), ..CtcOptions::default() };
             loss::ctc(
                 &fitting(d, &t[0], &[3, 2, 4]),
                 &fitting(d, &t[1], &[2, 2]).cast(DType::I32),
-                &[d.below(4), d.below(4)],
-                &[d.below(3), d.below(3)],
+                &[d.count(4), d.count(4)],
+                &[d.count(3), d.count(3)],
                 options,
             )
         }),
@@ -480,8 +498,8 @@ fn creation() -> Vec<(&'static str, Call)> {
         ("full_of", |d, _| Tensor::full_of(d.size(), d.number(), d.dtype(), device())),
         ("scalar", |d, _| Tensor::scalar(d.number(), device())),
         ("arange", |d, _| Tensor::arange(d.number(), d.number(), d.number(), device())),
-        ("iota", |d, _| Tensor::iota(d.below(9), d.dtype(), device())),
-        ("eye", |d, _| Tensor::eye(d.below(9), device())),
+        ("iota", |d, _| Tensor::iota(d.count(9), d.dtype(), device())),
+        ("eye", |d, _| Tensor::eye(d.count(9), device())),
         ("random_bits", |d, _| Tensor::random_bits(d.size(), &Generator::new(4), device())),
         ("rand", |d, _| Tensor::rand(d.size(), &Generator::new(4), device())),
         ("randn", |d, _| Tensor::randn(d.size(), &Generator::new(4), device())),
@@ -489,7 +507,7 @@ fn creation() -> Vec<(&'static str, Call)> {
         ("normal", |d, _| Tensor::normal(d.size(), d.number(), d.number(), &Generator::new(4), device())),
         ("bernoulli", |d, _| Tensor::bernoulli(d.size(), d.number(), &Generator::new(4), device())),
         ("randint", |d, _| Tensor::randint(d.size(), d.axis() as i32, d.axis() as i32, &Generator::new(4), device())),
-        ("permutation", |d, _| Tensor::permutation(d.below(9), &Generator::new(4), device())),
+        ("permutation", |d, _| Tensor::permutation(d.count(9), &Generator::new(4), device())),
     ]
 }
 
@@ -498,12 +516,14 @@ fn random_calls_give_values_or_typed_errors() {
     let calls = calls();
     let drawn: BTreeSet<&str> = calls.iter().map(|(op, _)| *op).collect();
     assert!(drawn.iter().eq(ops().keys()), "not the table's ops: {:?}", drawn.symmetric_difference(&ops().into_keys().collect()));
-    let mut draw = Draw(Noise(2026));
+    let mut draw = Draw(Noise(2026), false);
     let (mut good, mut refused) = (0, 0);
     let mut accepted = BTreeSet::new();
     for n in 0..DRAWS {
         let (op, call) = calls[draw.below(calls.len())];
+        draw.1 = false;
         let operands = [draw.tensor(), draw.tensor(), draw.tensor()];
+        draw.1 = n % EXTREME == 0;
         let result = call(&mut draw, &operands);
         let outcome = result.and_then(|t| if n % EVALUATED == 0 { t.to_host().map(|_| ()) } else { t.check() });
         match outcome {
@@ -513,8 +533,14 @@ fn random_calls_give_values_or_typed_errors() {
             }
             Err(error) => {
                 let message = error.to_string();
-                let typed =
-                    matches!(error, Error::Op(_) | Error::Index { .. } | Error::Argument { .. } | Error::Unsupported { .. });
+                let typed = matches!(
+                    error,
+                    Error::Op(_)
+                        | Error::Index { .. }
+                        | Error::Argument { .. }
+                        | Error::Unsupported { .. }
+                        | Error::OutOfMemory { .. }
+                );
                 assert!(typed, "draw {n}, {op}: {message}");
                 assert!(message.contains("help: ") && message.starts_with('['), "draw {n}, {op}: {message}");
                 refused += 1;
@@ -523,6 +549,7 @@ fn random_calls_give_values_or_typed_errors() {
     }
     println!("{} ops, {DRAWS} draws: {good} values, {refused} refusals", calls.len());
     assert!(good > DRAWS / 10 && refused > DRAWS / 10, "{good} values and {refused} refusals: the draws are lopsided");
+    draw.1 = false;
     // An op that no draw hit well gets some more of its own: each must be callable from here.
     let mut hits = |call: Call| {
         (0..20_000).any(|_| {
