@@ -259,10 +259,8 @@ impl Device {
             _ => {}
         }
         let list = Self::list();
-        // Every name has the empty text, and many have digits, which tell a count of threads or a model.
-        let found = if lower.is_empty() {
-            None
-        } else if lower.chars().all(|c| c.is_ascii_digit()) {
+        // Every name has the empty text, which is not an index either; digits in names tell a model or a count of threads.
+        let found = if lower.chars().all(|c| c.is_ascii_digit()) {
             lower.parse().ok().and_then(|i: usize| list.get(i))
         } else {
             list.iter().find(|d| d.name.to_lowercase().contains(&lower))

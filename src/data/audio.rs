@@ -39,8 +39,12 @@ impl AudioClips {
     /// over.
     ///
     /// # Errors
-    /// As [`AudioClips::load`]; a word has no folder.
+    /// As [`AudioClips::load`]; a word has no folder, or stands twice.
     pub fn load_only(dir: impl AsRef<Path>, words: &[String]) -> Result<Self> {
+        if let Some((_, word)) = words.iter().enumerate().find(|(i, word)| words[..*i].contains(word)) {
+            let reason = format!("the word \"{word}\" stands twice");
+            return Err(Error::argument("AudioClips::load_only", reason, "give each word once: its position is its label"));
+        }
         Self::load_words(dir.as_ref(), Some(words))
     }
 

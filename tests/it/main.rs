@@ -26,6 +26,7 @@ mod huge_parts;
 mod kills;
 mod layers_image;
 mod magnitudes;
+mod names;
 mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]
 mod numerics;

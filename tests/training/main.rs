@@ -11,7 +11,6 @@ mod layers_more;
 mod mistakes;
 mod models;
 mod modules;
-mod names;
 mod norms;
 mod optimizers;
 mod optimizers_more;

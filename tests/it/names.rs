@@ -1,6 +1,7 @@
 //! Names of values: each stands for one, and a second one is refused wherever names meet.
 
-use crate::{device, values};
+use crate::common::{device, values};
+use wgrad::data::AudioClips;
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::nn::{
     Conv1d, Fields, Gru, Init, LoadOptions, Lstm, Module, RecurrentConfig, Relu, Residual, Sequential, fields, summary, transfer,
@@ -203,6 +204,14 @@ fn files_have_one_place_for_a_name() {
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 8]].concat();
     std::fs::write(&path, bytes).unwrap();
     assert!(matches!(StateDict::load(&path), Err(wgrad::Error::Format { .. })));
+}
+
+#[test]
+fn a_word_has_one_label() {
+    let words = ["one", "two", "one"].map(String::from);
+    let message = AudioClips::load_only("no/such/folder", &words).unwrap_err().to_string();
+    assert!(message.contains("the word \"one\" stands twice") && message.contains("help: "), "{message}");
+    assert!(matches!(AudioClips::load_only("no/such/folder", &words[1..]), Err(wgrad::Error::Io { .. })));
 }
 
 #[test]
