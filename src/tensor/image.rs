@@ -5,7 +5,6 @@ use super::{Fault, Tensor, need_float};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::shape::Shape;
-use crate::tensor::node::Node;
 use std::panic::Location;
 
 /// How [`Tensor::interpolate`] finds values between elements.

@@ -1,7 +1,7 @@
 //! Pooling over one and three axes to a given size.
 
 use super::pool_nd::check_adaptive;
-use super::{Fault, PoolOptions, Tensor, need_few};
+use super::{PoolOptions, Tensor, need_few};
 use std::panic::Location;
 
 impl Tensor {

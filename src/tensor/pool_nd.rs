@@ -1,7 +1,6 @@
 //! Pooling over one and three axes, to given sizes and over everything; windows as columns.
 
 use super::band::{Band, Taps};
-use super::conv_nd::spread;
 use super::geometry::Window;
 use super::{At, Fault, PoolOptions, Tensor, need_few, need_float, need_possible};
 use crate::dtype::DType;

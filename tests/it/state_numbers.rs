@@ -62,7 +62,7 @@ fn probe(
     for (name, tensor) in &good.tensors {
         for &value in wrong(name) {
             let mut dict = good.clone();
-            dict.insert(name.clone(), with_last(tensor, value));
+            dict.tensors.insert(name.clone(), with_last(tensor, value));
             match load(&dict) {
                 Ok(()) => failures.push(format!("{what}: {name} = {value} was accepted")),
                 // Messages may leave out what all the names begin with.
@@ -102,7 +102,7 @@ fn every_number_of_every_optimizer_has_its_range() {
 #[test]
 fn every_number_beside_the_optimizer_has_its_range() {
     let model = Linear::new(2, 1, &Init::new(device(), 0)).unwrap();
-    let params = model.parameters();
+    let params = model.parameters().unwrap();
     let mut failures = Vec::new();
 
     let ema = std::cell::RefCell::new(Ema::new(&params, 0.5).unwrap());
@@ -145,7 +145,7 @@ fn every_number_beside_the_optimizer_has_its_range() {
         // A best epoch that has not come yet, or none although there are weights.
         for (name, value) in [("stopping.best_epoch", 3.0), ("stopping.best_epoch", 0.0), ("stopping.epoch", 0.0)] {
             let mut dict = observed.state_dict();
-            dict.insert(name, HostTensor::scalar(value));
+            dict.tensors.insert(name.into(), HostTensor::scalar(value));
             let loaded = stopping.borrow_mut().load_state_dict(&dict);
             failures.extend(loaded.is_ok().then(|| format!("{name} = {value} was accepted")));
         }
@@ -153,7 +153,7 @@ fn every_number_beside_the_optimizer_has_its_range() {
     for value in NO_COUNT {
         let model = wgrad::nn::BatchNorm1d::new(2, &Init::new(device(), 0)).unwrap();
         let mut dict = model.state_dict().unwrap();
-        dict.insert("num_batches_tracked", HostTensor::scalar(value));
+        dict.tensors.insert("num_batches_tracked".into(), HostTensor::scalar(value));
         let error = model.load_state_dict(&dict).err().map(|e| e.to_string()).unwrap_or_default();
         failures.extend((!error.contains("num_batches_tracked")).then(|| format!("num_batches_tracked = {value}: {error}")));
     }
@@ -171,11 +171,11 @@ fn weights_that_f32_cannot_hold_are_refused() {
     let wide =
         |values: [f64; 2]| HostTensor::new(DType::F64, Shape::new(&[1, 2]).unwrap(), HostData::F64(values.to_vec())).unwrap();
     let mut dict = before.clone();
-    dict.insert("weight", wide([1.0, 1e300]));
+    dict.tensors.insert("weight".into(), wide([1.0, 1e300]));
     let message = model.load_state_dict(&dict).unwrap_err().to_string();
     assert!(message.contains("weight") && message.contains("f32 cannot"), "{message}");
     assert!(model.state_dict().unwrap() == before);
-    dict.insert("weight", wide([1.0, INF]));
+    dict.tensors.insert("weight".into(), wide([1.0, INF]));
     model.load_state_dict(&dict).unwrap();
     assert_eq!(model.weight.tensor().to_vec::<f32>().unwrap(), [1.0, f32::INFINITY]);
 }

@@ -32,7 +32,7 @@ fn filled(shape: &[usize], junk: f32, padding: impl Fn(&[usize]) -> bool) -> Ten
 fn all(results: &[Tensor], inputs: &[&Tensor], module: Option<&dyn Module>) -> Vec<Vec<u32>> {
     let loss = results.iter().map(|y| (y * filled(y.shape().unwrap().dims(), 0.0, |_| false).detach()).sum((), false));
     let gradients = loss.reduce(|a, b| a + b).unwrap().backward().unwrap();
-    let parameters = module.map_or(Vec::new(), |m| m.parameters());
+    let parameters = module.map_or(Vec::new(), |m| m.parameters().expect("names are distinct"));
     let mut tensors = results.to_vec();
     tensors.extend(inputs.iter().map(|x| gradients.get(*x).unwrap()));
     tensors.extend(parameters.iter().map(|p| gradients.get(p).unwrap()));
