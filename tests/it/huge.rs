@@ -396,6 +396,9 @@ fn creation() -> Vec<(&'static str, Call)> {
     rows.extend([
         ("iota", Size(|n| Tensor::iota(n, DType::I32, device()))),
         ("iota", Size(|_| Ok(Tensor::iota(1 << 40, DType::I32, device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
+        // Parts of what 32-bit indices do not count.
+        ("iota", Size(|_| Ok(Tensor::iota(1 << 40, DType::F32, device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
+        ("random_bits", Size(|_| Ok(Tensor::random_bits([1 << 40], &g(), device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
         ("eye", Size(|n| Tensor::eye(n, device()))),
         ("eye", Size(|_| Tensor::eye(1 << 29, device()))),
         ("permutation", Size(|n| Tensor::permutation(n, &g(), device()))),
