@@ -1,6 +1,6 @@
 //! Layers one after another.
 
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::module::Module;
 use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::tensor::Tensor;
@@ -61,7 +61,7 @@ impl Sequential {
     }
 
     /// What is wrong with a layer's name beside those of the other layers.
-    fn clash(&self, name: &str, layer: &Box<dyn Module>) -> Option<String> {
+    fn clash(&self, name: &str, layer: &dyn Field) -> Option<String> {
         if name.split('.').any(str::is_empty) {
             return Some(format!("the name \"{name}\" is empty or has an empty part"));
         }
