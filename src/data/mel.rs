@@ -36,7 +36,7 @@ impl Default for MelConfig {
 /// `ln(power + eps)`.
 ///
 /// Both transforms are products with constant matrices, so gradients flow to the sound. The same as torchaudio's
-/// `MelSpectrogram` with its defaults, and a logarithm.
+/// `MelSpectrogram` of these lengths, bands and frequencies with its other defaults, and a logarithm.
 #[derive(Debug, Clone)]
 pub struct LogMel {
     config: MelConfig,

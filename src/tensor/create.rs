@@ -11,6 +11,7 @@ use crate::graph::op::RandomWord;
 use crate::plan::RandomKey;
 use crate::rng::Generator;
 use crate::shape::{IntoShape, Shape};
+use std::sync::Arc;
 
 impl Tensor {
     /// A tensor from host elements in row-major order.
@@ -56,7 +57,7 @@ impl Tensor {
         let tensor = Self::source(Op::Data, shape, dtype, device, Payload::None);
         // A GPU's memory is far: the host keeps what may be an index.
         let keeps = matches!(dtype, DType::I32 | DType::U32) && !device.is_cpu();
-        let origin = if keeps { Origin::kept(data.clone()) } else { Origin::Host };
+        let origin = if keeps { Origin::kept(data.clone()) } else { Origin::Host(Arc::default()) };
         let mut state = tensor.node()?.state();
         state.value = Some(device.upload(data)?);
         state.origin = origin;

@@ -10,6 +10,7 @@ use crate::dtype::{DType, F16, HostData};
 use crate::error::Result;
 use crate::graph::op::BinaryOp;
 use crate::graph::{Op, View};
+use crate::host::reserved;
 use crate::plan::Storage;
 use crate::shape::Shape;
 use std::sync::{Arc, OnceLock};
@@ -20,8 +21,8 @@ pub(crate) enum Origin {
     /// A device computed them.
     #[default]
     Device,
-    /// The host: to be read from the node itself.
-    Host,
+    /// The host: to be read from the node itself, whose range is worked out once.
+    Host(Arc<Range>),
     /// The host, seen through views and casts.
     Seen(Seen),
 }
@@ -33,11 +34,13 @@ pub(crate) struct Seen {
     steps: Vec<Step>,
 }
 
+/// The smallest and the largest value, NaN if any is; once they have been asked for.
+type Range = OnceLock<(f64, f64)>;
+
 #[derive(Debug)]
 struct Leaf {
     source: Source,
-    /// The smallest and the largest value of `Source::Kept`.
-    range: OnceLock<(f64, f64)>,
+    range: Arc<Range>,
 }
 
 #[derive(Debug)]
@@ -56,10 +59,15 @@ enum Step {
 /// With more steps than this the values are worked out, or read from a nearer node.
 const MAX_STEPS: usize = 8;
 
+/// Arithmetic and selections of more elements than this are not repeated on the host: their results count as the device's.
+const MAX_REPEATED: usize = 1 << 16;
+/// As [`MAX_REPEATED`], for joins, which put data sets together.
+const MAX_JOINED: usize = 1 << 22;
+
 impl Origin {
     /// Values that the host keeps.
     pub fn kept(data: HostData) -> Self {
-        Self::Seen(Seen { leaf: Arc::new(Leaf { source: Source::Kept(data), range: OnceLock::new() }), steps: Vec::new() })
+        Self::Seen(Seen::leaf(Source::Kept(data), Arc::default()))
     }
 
     /// That of a new node of `op` over `inputs`.
@@ -69,6 +77,7 @@ impl Origin {
             Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } | Op::Cast => {
                 Self::through(op, &inputs[0], shape, dtype)
             }
+            _ if shape.numel() > MAX_REPEATED => Self::Device,
             Op::Where if is_index => {
                 Self::computed(inputs, shape, |v| (0..v[1].len()).map(|i| v[usize::from(v[0][i] == 0.0) + 1][i]).collect())
             }
@@ -88,11 +97,11 @@ impl Origin {
     pub fn joined(front: &Tensor, back: &Tensor, d: usize, shape: Shape) -> Self {
         let (Ok(a), Ok(b)) = (front.node(), back.node()) else { return Self::Device };
         let marked = |n: &Node| !matches!(n.state().origin, Self::Device);
-        if !marked(a) || !marked(b) {
+        if !marked(a) || !marked(b) || shape.numel() > MAX_JOINED {
             return Self::Device;
         }
         if !matches!(a.dtype, DType::I32 | DType::U32) {
-            return Self::Host;
+            return Self::Host(Arc::default());
         }
         let inner = |s: &Shape| s[d..].iter().product::<usize>();
         let (x, y) = (inner(&a.shape), inner(&b.shape));
@@ -116,8 +125,8 @@ impl Origin {
     fn through(op: &Op, input: &Arc<Node>, shape: Shape, dtype: DType) -> Self {
         let mut seen = match (&input.state().origin, &input.payload) {
             (Self::Seen(seen), _) => seen.clone(),
-            (Self::Host, _) if !matches!(dtype, DType::I32 | DType::U32) => return Self::Host,
-            (Self::Host, _) => Seen::of(input),
+            (Self::Host(_), _) if !matches!(dtype, DType::I32 | DType::U32) => return Self::Host(Arc::default()),
+            (Self::Host(range), _) => Seen::leaf(Source::Node(input.clone()), range.clone()),
             (Self::Device, Payload::Scalar(value)) => Seen::scalar(*value),
             (Self::Device, _) => return Self::Device,
         };
@@ -127,9 +136,9 @@ impl Origin {
         }
         match seen.leaf.source {
             Source::Kept(_) => seen.values().map_or(Self::Device, |values| Self::kept(HostData::F64(values))),
-            Source::Node(_) if !matches!(dtype, DType::I32 | DType::U32) => Self::Host,
+            Source::Node(_) if !matches!(dtype, DType::I32 | DType::U32) => Self::Host(Arc::default()),
             Source::Node(_) => {
-                let mut near = Seen::of(input);
+                let mut near = Seen::leaf(Source::Node(input.clone()), Arc::default());
                 near.push(op, input, shape, dtype);
                 Self::Seen(near)
             }
@@ -138,20 +147,19 @@ impl Origin {
 }
 
 impl Seen {
-    fn of(node: &Arc<Node>) -> Self {
-        Self { leaf: Arc::new(Leaf { source: Source::Node(node.clone()), range: OnceLock::new() }), steps: Vec::new() }
+    fn leaf(source: Source, range: Arc<Range>) -> Self {
+        Self { leaf: Arc::new(Leaf { source, range }), steps: Vec::new() }
     }
 
     fn scalar(value: f64) -> Self {
-        let leaf = Leaf { source: Source::Kept(HostData::F64(vec![value])), range: OnceLock::new() };
-        Self { leaf: Arc::new(leaf), steps: Vec::new() }
+        Self::leaf(Source::Kept(HostData::F64(vec![value])), Arc::default())
     }
 
     /// A node's values, if they can be had without waiting.
     fn at_hand(node: &Arc<Node>) -> Option<Self> {
         let seen = match (&node.state().origin, &node.payload) {
             (Origin::Seen(seen), _) => seen.clone(),
-            (Origin::Host, _) => Self::of(node),
+            (Origin::Host(range), _) => Self::leaf(Source::Node(node.clone()), range.clone()),
             (Origin::Device, Payload::Scalar(value)) => Self::scalar(*value),
             (Origin::Device, _) => return None,
         };
@@ -192,20 +200,34 @@ impl Seen {
         };
         let mut values = self.leaf.with(|get, len| match first {
             Some(view) => picked(view, get),
-            None => (0..len).map(get).collect(),
-        })?;
+            None => Ok((0..len).map(get).collect()),
+        })??;
         for step in &self.steps[usize::from(first.is_some())..] {
             values = match step {
-                Step::View(view) => picked(view, &|i| values[i]),
+                Step::View(view) => picked(view, &|i| values[i])?,
                 Step::Cast { from, to } => values.into_iter().map(|v| cast(v, *from, *to)).collect(),
             };
         }
         Ok(values)
     }
 
-    /// Whether no value can lie outside `0..len`, seen by the range of what the host keeps.
+    /// Hands `f` each distinct value with its first position, until it finds something: axes that a view stretches are walked
+    /// once.
+    fn find<R>(&self, f: impl FnMut(usize, f64) -> Option<R>) -> Result<Option<R>> {
+        let Some((Step::View(last), before)) = self.steps.split_last() else {
+            let mut f = f;
+            return Ok(self.values()?.into_iter().enumerate().find_map(|(i, v)| f(i, v)));
+        };
+        if before.is_empty() {
+            return self.leaf.with(|get, _| found(last, get, f));
+        }
+        let values = Self { leaf: self.leaf.clone(), steps: before.to_vec() }.values()?;
+        Ok(found(last, &|i| values[i], f))
+    }
+
+    /// Whether no value can lie outside `0..len`, seen by the leaf's range.
     fn surely_within(&self, len: f64) -> bool {
-        let Some((mut lo, mut hi)) = self.leaf.range() else { return false };
+        let (mut lo, mut hi) = self.leaf.range();
         for step in &self.steps {
             match step {
                 Step::View(view) if view.mask().is_some() => (lo, hi) = (lo.min(0.0), hi.max(0.0)),
@@ -247,28 +269,18 @@ impl Leaf {
         }
     }
 
-    /// The smallest and the largest value, if the host keeps them and none is NaN.
-    fn range(&self) -> Option<(f64, f64)> {
-        let Source::Kept(_) = self.source else { return None };
+    /// The smallest and the largest value; NaN if any is, or if they cannot be read.
+    fn range(&self) -> (f64, f64) {
+        const UNKNOWN: (f64, f64) = (f64::NAN, f64::NAN);
         let fold = |get: &dyn Fn(usize) -> f64, len| {
             (0..len).map(get).fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), v| {
-                if v.is_nan() {
-                    (f64::NAN, f64::NAN)
-                } else if lo.is_nan() {
-                    (lo, hi)
-                } else {
-                    (lo.min(v), hi.max(v))
-                }
+                if v.is_nan() || lo.is_nan() { UNKNOWN } else { (lo.min(v), hi.max(v)) }
             })
         };
-        let &(lo, hi) = match self.range.get() {
-            Some(range) => range,
-            None => {
-                let found = self.with(fold).ok()?;
-                self.range.get_or_init(|| found)
-            }
-        };
-        (lo <= hi).then_some((lo, hi))
+        match self.range.get() {
+            Some(&range) => range,
+            None => self.with(fold).map_or(UNKNOWN, |found| *self.range.get_or_init(|| found)),
+        }
     }
 }
 
@@ -276,23 +288,16 @@ impl Leaf {
 /// pass, unless the CPU device has them at hand.
 pub(super) fn outside(index: &Arc<Node>, len: usize, but: Option<i32>) -> Result<Option<(usize, i64)>> {
     let limit = len as f64;
-    let wrong = |v: f64| Some(v) != but.map(f64::from) && !(0.0..limit).contains(&v);
-    let found = |position: Option<usize>, get: &dyn Fn(usize) -> f64| {
-        #[allow(clippy::cast_possible_truncation, reason = "an integer of 32 bits")]
-        position.map(|p| (p, get(p) as i64))
-    };
+    #[allow(clippy::cast_possible_truncation, reason = "an integer of 32 bits")]
+    let wrong = |p: usize, v: f64| (Some(v) != but.map(f64::from) && !(0.0..limit).contains(&v)).then_some((p, v as i64));
     let origin = index.state().origin.clone();
-    match origin {
-        Origin::Seen(seen) => {
-            if seen.surely_within(limit) {
-                return Ok(None);
-            }
-            let values = seen.values()?;
-            Ok(found(values.iter().position(|&v| wrong(v)), &|p| values[p]))
-        }
-        Origin::Device if !index.device.is_cpu() || !index.is_realised() => Ok(None),
-        _ => Seen::of(index).leaf.with(|get, n| found((0..n).find(|&i| wrong(get(i))), get)),
-    }
+    let seen = match origin {
+        Origin::Seen(seen) => seen,
+        Origin::Host(range) => Seen::leaf(Source::Node(index.clone()), range),
+        Origin::Device if index.device.is_cpu() && index.is_realised() => Seen::leaf(Source::Node(index.clone()), Arc::default()),
+        Origin::Device => return Ok(None),
+    };
+    if seen.surely_within(limit) { Ok(None) } else { seen.find(wrong) }
 }
 
 impl Origin {
@@ -307,21 +312,43 @@ impl Origin {
 }
 
 /// What a view shows of a buffer, in row-major order; 0 where it is masked.
-fn picked(view: &View, get: &dyn Fn(usize) -> f64) -> Vec<f64> {
-    let shape = view.shape;
-    let mut coord = vec![0; shape.rank()];
-    let mut out = Vec::with_capacity(shape.numel());
-    for _ in 0..shape.numel() {
-        out.push(view.index(&coord).and_then(|i| usize::try_from(i).ok()).map_or(0.0, get));
+fn picked(view: &View, get: &dyn Fn(usize) -> f64) -> Result<Vec<f64>> {
+    let mut out = reserved("indices", view.shape.numel())?;
+    walk(view, &view.shape, get, |_, v| {
+        out.push(v);
+        None::<()>
+    });
+    Ok(out)
+}
+
+/// What `f` finds among the distinct elements of a view.
+fn found<R>(view: &View, get: &dyn Fn(usize) -> f64, f: impl FnMut(usize, f64) -> Option<R>) -> Option<R> {
+    let strides = view.strides();
+    let masked = |d: usize| view.mask().is_some_and(|m| m[d] != (0, view.shape[d] as i64));
+    let once = |d: usize| strides[d] == 0 && view.shape[d] > 0 && !masked(d);
+    let dims: Vec<usize> = (0..view.shape.rank()).map(|d| if once(d) { 1 } else { view.shape[d] }).collect();
+    walk(view, &Shape::of(&dims), get, f)
+}
+
+/// Hands `f` the elements of a view at the coordinates of `part`, each with its position in the whole.
+fn walk<R>(view: &View, part: &Shape, get: &dyn Fn(usize) -> f64, mut f: impl FnMut(usize, f64) -> Option<R>) -> Option<R> {
+    let places = view.shape.strides();
+    let mut coord = vec![0; part.rank()];
+    for _ in 0..part.numel() {
+        let value = view.index(&coord).and_then(|i| usize::try_from(i).ok()).map_or(0.0, get);
+        let position = coord.iter().zip(&places).map(|(c, s)| c * s).sum();
+        if let Some(found) = f(position, value) {
+            return Some(found);
+        }
         for d in (0..coord.len()).rev() {
             coord[d] += 1;
-            if coord[d] < shape[d] {
+            if coord[d] < part[d] {
                 break;
             }
             coord[d] = 0;
         }
     }
-    out
+    None
 }
 
 /// As [`Tensor::cast`] converts, but that u32 and i32 keep a value which the other cannot hold: as an index it is wrong either way.

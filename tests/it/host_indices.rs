@@ -232,6 +232,19 @@ fn checks_of_host_integers_submit_nothing() {
     assert_eq!((before.submissions, before.dispatches, before.plans), (after.submissions, after.dispatches, after.plans));
 }
 
+/// An index that is stretched over more elements than memory holds is looked at once for each of its own.
+#[test]
+fn stretched_indices_are_not_laid_out() {
+    let wide = 1usize << 40;
+    let x = f(&ints(&[0], &[1], device()), &[1]).expand([4]).reshape([4, 1]).expand([4, wide]);
+    for cast in [|t: Tensor| t, |t: Tensor| t.cast(DType::U32).cast(DType::I32)] {
+        let stretched = |v: &[i32]| cast(ints(v, &[3, 1], device())).expand([3, wide]);
+        x.gather(0, &stretched(&[3, 0, 2])).check().expect("all are rows");
+        let error = x.gather(0, &stretched(&[3, 0, 9])).check().expect_err("9 of 4");
+        assert!(matches!(error, Error::Index { index: 9, position, .. } if position == 2 * wide), "{error}");
+    }
+}
+
 /// A chain of casts between integers and floats holds each node above it: dropping it does not recurse.
 #[test]
 fn long_chains_of_casts_are_dropped() {
