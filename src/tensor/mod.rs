@@ -50,7 +50,7 @@ pub(crate) use attention::{reaching, zeroed};
 pub(crate) use node::At;
 use node::{Handle, Node, Outcome, Payload, grad_enabled};
 use origin::Origin;
-pub(crate) use rows::{as_index, check_range_but, need_index};
+pub(crate) use rows::{as_index, check_range, check_range_but, need_index};
 use std::panic::Location;
 use std::sync::Arc;
 

@@ -199,6 +199,17 @@ fn an_index_that_is_ignored_hides_no_other() {
     }
 }
 
+/// What stands beyond a sample's labels is not looked at.
+#[test]
+fn padding_of_labels_may_hold_anything() {
+    let scores = f(&ints(&[0], &[1], device()), &[5, 2, 4]).log_softmax(-1);
+    let loss =
+        |v: &[i32]| ctc(&scores, &ints(v, &[2, 3], device()), &[5, 5], &[1, 2], CtcOptions::default()).and_then(|t| t.item());
+    assert_eq!(loss(&[1, -1, 99, 2, 3, -100]).expect("padding"), loss(&[1, 0, 0, 2, 3, 0]).expect("labels"));
+    let error = loss(&[1, -1, 99, 2, 4, -100]).expect_err("4 of 4");
+    assert!(matches!(error, Error::Index { op: "ctc", index: 4, position: 4, .. }), "{error}");
+}
+
 /// The recipe of the guide for a language model: targets are the tokens, one later.
 #[test]
 fn the_next_token_is_checked() {

@@ -2,8 +2,8 @@
 
 use super::{Reduction, loss};
 use crate::dtype::DType;
-use crate::error::Result;
-use crate::tensor::{Fault, Tensor, as_index, check_range_but, need_few, need_float, need_index};
+use crate::error::{Error, Result};
+use crate::tensor::{Fault, Tensor, as_index, check_range, need_few, need_float, need_index};
 use std::panic::Location;
 
 /// A logarithm of 0 that stays finite over any number of steps, so that no gradient is NaN.
@@ -23,7 +23,7 @@ pub struct CtcOptions {
 /// `-ln Σ_π Π_t p[t, π_t]` over all alignments π that become the labels once repetitions are merged and blanks dropped.
 ///
 /// Log-probabilities are `[time, n, classes]`, labels i32 `[n, longest]`, and each sample has its number of time steps and of
-/// labels; what lies beyond them does not count. The recursion over time is unrolled: its graph grows with `time`, and suits
+/// labels; what lies beyond them does not count, whatever it is. The recursion over time is unrolled: its graph grows with `time`, and suits
 /// some hundred steps. Unlike in PyTorch, an infinite loss has gradient 0, and a sample has at least one time step.
 /// Source: Graves et al., ICML 2006.
 ///
@@ -73,8 +73,16 @@ pub fn ctc(
         if let Some(len) = wrong(counts, 0, longest) {
             return Err(Fault::attribute(format!("{len} labels are outside 0..={longest}"), "check the label lengths"));
         }
-        if let Some(error) = check_range_but("ctc", nodes[1], classes, None, "labels count classes from 0") {
-            return Ok(Tensor::from_error(error));
+        // Row by row, without the padding.
+        for (i, &count) in counts.iter().enumerate() {
+            let row = labels.slice(0, i as isize, i as isize + 1).slice(1, 0, count as isize);
+            let wrong = row.node().map(|row| check_range("ctc", row, classes, "labels count classes from 0"));
+            if let Some(mut error) = wrong.unwrap_or_else(Some) {
+                if let Error::Index { position, .. } = &mut error {
+                    *position += i * longest;
+                }
+                return Ok(Tensor::from_error(error));
+            }
         }
         let alignments = Alignments { n, time, longest, blank: options.blank };
         Ok(alignments.loss(log_probabilities, &labels, times, counts, options).unwrap_or_else(Tensor::from_error))
