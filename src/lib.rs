@@ -125,6 +125,8 @@ pub mod param;
 pub mod plan;
 pub mod rng;
 pub mod shape;
+pub(crate) mod storage;
+pub(crate) mod sync;
 pub mod tensor;
 pub mod train;
 

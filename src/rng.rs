@@ -122,6 +122,15 @@ impl Generator {
     }
 }
 
+/// The key and the counter's second word of a random source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RandomKey {
+    /// The seed.
+    pub key: [u32; 2],
+    /// The draw.
+    pub offset: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,6 @@
 
 mod clip;
 pub(crate) mod rules;
-pub(crate) mod saved;
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};

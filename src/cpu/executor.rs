@@ -4,13 +4,17 @@ mod f64_graph;
 
 use super::expr::Context;
 use super::kernel::Prepared;
+use super::optim;
 use super::optim::buffer;
-use super::{Buffer, lock, optim, words, words_mut};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::host::zeroed;
-use crate::plan::{Bindings, BufferInfo, Kernel, Leaf, Place, Plan, Step, Storage};
+use crate::plan::{BufferInfo, Kernel, Place, Plan, Step};
+use crate::storage::Storage;
+use crate::storage::bindings::{Bindings, Leaf};
+use crate::storage::cpu::{Buffer, words, words_mut};
+use crate::sync::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLockReadGuard, RwLockWriteGuard};
 

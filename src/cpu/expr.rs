@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 use crate::graph::View;
 use crate::graph::op::RandomWord;
 use crate::plan::expr::{Expr, Term, TermId, operands};
-use crate::plan::{Bindings, RandomKey};
+use crate::rng::RandomKey;
 use crate::rng::threefry2x32;
+use crate::storage::bindings::Bindings;
 use std::cell::RefCell;
 pub(super) use walk::Walk;
 

@@ -1,12 +1,13 @@
 //! Optimizer updates: one pass over parameter, gradient and state.
 
-use super::lock;
 use super::simd::vectorize;
-use super::{Buffer, words_mut};
 use crate::error::{Error, Result};
-use crate::graph::op::OptimRule;
-use crate::optim::store::{Coefficients, Gate, OptimStore};
-use crate::plan::Storage;
+use crate::graph::optim::{Coefficients, Gate};
+use crate::graph::optim::{OptimRule, trust};
+use crate::storage::Storage;
+use crate::storage::bindings::OptimStore;
+use crate::storage::cpu::{Buffer, words_mut};
+use crate::sync::lock;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
@@ -240,9 +241,4 @@ fn lamb(mut pieces: Vec<Piece>, ends: &[usize]) {
             *p -= c.lr * ratio * direction(c, *p, m, v);
         }
     });
-}
-
-/// LAMB's trust ratio from sums of squares of weights and steps: ‖w‖ / ‖d‖, 1 if either is 0.
-pub(crate) fn trust(weight: f64, step: f64) -> f64 {
-    if weight > 0.0 && step > 0.0 { weight.sqrt() / step.sqrt() } else { 1.0 }
 }

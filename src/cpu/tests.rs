@@ -5,15 +5,16 @@ mod kernels;
 
 use super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use super::*;
-use crate::device::Device;
-use crate::dtype::DType;
+use crate::dtype::{DType, HostData};
 use crate::graph::{Graph, GraphNode, Op};
-use crate::optim::store::Entry;
-use crate::param::Param;
-use crate::plan::{Bindings, BufferInfo, Kernel, Leaf, Place, Plan, RandomKey, Step, Storage};
+use crate::plan::{BufferInfo, Kernel, Place, Plan, Step};
+use crate::rng::RandomKey;
 use crate::rng::threefry2x32;
 use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::storage::Storage;
+use crate::storage::bindings::Entry;
+use crate::storage::bindings::{Bindings, Leaf};
+use std::sync::Arc;
 
 /// Floats in -2..2, in steps of 2^-10 so that ties and zeros occur.
 pub(super) fn floats(n: usize, seed: u32) -> HostData {
@@ -105,11 +106,9 @@ impl Case {
     }
 }
 
-/// An entry of an optimizer store; its cell is only a name here.
+/// An entry of an optimizer store.
 pub(super) fn entry(parameter: &Storage, len: usize) -> Entry {
-    let device = Device::cpu().expect("threads can be started");
-    let cell = Param::buffer(&Tensor::zeros(1, &device).expect("a shape is given")).expect("a tensor is given").cell().clone();
-    Entry { cell, parameter: parameter.clone(), len, offset: 0 }
+    Entry { parameter: parameter.clone(), len, offset: 0 }
 }
 
 pub(super) fn download(cpu: &CpuExecutor, storage: &Storage) -> HostData {

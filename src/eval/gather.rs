@@ -1,10 +1,10 @@
 //! Numbers the unrealised nodes under some roots canonically, and collects the values that their sources take.
 
-use super::{is_effect, memory_of};
+use super::memory_of;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphNode, NodeId, Op};
 use crate::param::Cell;
-use crate::plan::{Bindings, Leaf};
+use crate::storage::bindings::{Bindings, Leaf};
 use crate::tensor::node::{Node, Payload};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -107,7 +107,7 @@ impl Numbering {
                 binding.randoms.push(*key);
                 Op::Random(*word)
             }
-            (Op::OptimStore, Payload::Store(store)) => {
+            (Op::OptimStore, Payload::Store { store, .. }) => {
                 binding.leaves.push(Leaf::Store(store.clone()));
                 Op::OptimStore
             }
@@ -135,10 +135,10 @@ impl Numbering {
             return Ok(());
         }
         if let (Op::OptimStep { entries, .. }, Some(first)) = (&node.op, inputs.first())
-            && let Payload::Store(store) = &first.payload
+            && let Payload::Store { cells, .. } = &first.payload
         {
             for &entry in entries {
-                let cell = &store.entries[entry as usize].cell;
+                let cell = &cells[entry as usize];
                 self.out.overwritten.insert(cell.id);
                 self.out.stepped.push(cell.clone());
             }
@@ -185,7 +185,7 @@ impl Numbering {
             // The last assignment's value can be read from its cell; an earlier one's would be lost.
             let readable = match (&root.op, &root.payload) {
                 (Op::Assign, Payload::Cell(cell, _)) => last.get(&cell.id).is_none_or(|l| l.id == root.id),
-                _ => is_effect(&root.op),
+                _ => root.op.is_effect(),
             };
             if !readable && !root.is_realised() {
                 let nodes = outputs.entry(self.ids[&root.id]).or_default();

@@ -3,12 +3,13 @@
 pub(crate) mod cache;
 mod gather;
 
-use crate::autodiff::saved::saved_by;
 use crate::device::{Backend, Device};
 use crate::error::{Error, Result};
-use crate::graph::Op;
-use crate::plan::{Storage, compile::Options};
-use crate::tensor::node::{Node, Payload, grad_enabled, lock};
+use crate::graph::saved::{self, Kept};
+use crate::plan::materialise::Options;
+use crate::storage::Storage;
+use crate::sync::lock;
+use crate::tensor::node::{Node, Payload, grad_enabled};
 use cache::Compiled;
 use gather::{Gathered, gather};
 use std::collections::HashSet;
@@ -85,6 +86,21 @@ fn needs_work(node: &Node) -> bool {
     !node.is_realised() && node.cell_read().is_none()
 }
 
+/// The nodes whose values the gradient rule of `node` reads.
+fn kept_by(node: &Arc<Node>, inputs: &[Arc<Node>]) -> Vec<Arc<Node>> {
+    let flows = |i: usize| inputs.get(i).is_some_and(|n| n.requires_grad);
+    let mut found = Vec::new();
+    for kept in saved::kept(&node.op) {
+        match *kept {
+            Kept::Output => found.push(node.clone()),
+            Kept::Input(i) => found.extend(inputs.get(i).cloned()),
+            Kept::Factor(i) => found.extend(inputs.get(i).filter(|_| flows(1 - i)).cloned()),
+            Kept::From(i) => found.extend(inputs.iter().skip(i).cloned()),
+        }
+    }
+    found
+}
+
 /// Adds the values that gradient rules of nodes under differentiable roots will read.
 fn add_saved(wanted: &mut Vec<Arc<Node>>) {
     let mut seen: HashSet<u64> = HashSet::new();
@@ -96,7 +112,7 @@ fn add_saved(wanted: &mut Vec<Arc<Node>>) {
         }
         let inputs = node.state().inputs.clone();
         if node.requires_grad {
-            for saved in saved_by(&node, &inputs) {
+            for saved in kept_by(&node, &inputs) {
                 // A view costs nothing to repeat: keep what it looks at.
                 let mut base = saved;
                 while base.op.is_movement() && !base.is_realised() {
@@ -214,9 +230,4 @@ fn commit(gathered: &Gathered, values: Vec<Storage>) {
     for cell in &gathered.stepped {
         cell.commit(None);
     }
-}
-
-/// Whether an op writes memory that outlives the evaluation.
-pub(crate) fn is_effect(op: &Op) -> bool {
-    matches!(op, Op::Assign | Op::OptimStep { .. })
 }

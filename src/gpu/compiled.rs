@@ -2,14 +2,16 @@
 
 use super::executor::GpuExecutor;
 use super::kernels;
-use super::memory::Buffer;
 use super::pipeline::Pipeline;
 use super::program::{Operand, Program, Word};
 use crate::dtype::{DType, F16};
 use crate::error::{Error, Result};
-use crate::optim::store::OptimStore;
-use crate::plan::{Bindings, Plan, Step};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use crate::plan::{Plan, Step};
+use crate::storage::bindings::Bindings;
+use crate::storage::bindings::OptimStore;
+use crate::storage::gpu::Buffer;
+use crate::sync::lock;
+use std::sync::{Arc, Mutex, Weak};
 
 /// A submission is cut where its estimate passes this, in seconds; Windows ends jobs at 2 s.
 const SUBMISSION_SECONDS: f64 = 0.2;
@@ -231,6 +233,6 @@ fn cuts(steps: &[Step], software: bool) -> Vec<bool> {
 }
 
 fn compile_all(gpu: &GpuExecutor, programs: &[(usize, Program)]) -> Result<Vec<Arc<Pipeline>>> {
-    let mut pipelines = gpu.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pipelines = lock(&gpu.pipelines);
     pipelines.all(&gpu.context, programs.iter().map(|(_, p)| p))
 }

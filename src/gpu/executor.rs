@@ -4,17 +4,20 @@ use super::compiled::Compiled;
 use super::context::{self, Context, Options};
 use super::later::Mapping;
 use super::loss::Point;
-use super::memory::{Buffer, Memory};
+use super::memory::Memory;
 use super::pipeline::Pipelines;
-use super::profile::LaunchTime;
 use super::program::Caps;
 use super::readback::{Readback, read_mapped};
 use super::staging::Staging;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::plan::{Bindings, Plan};
+use crate::plan::Plan;
+use crate::plan::explain::LaunchTime;
+use crate::storage::bindings::Bindings;
+use crate::storage::gpu::Buffer;
+use crate::sync::lock;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Queued uploads are submitted once they reach this many bytes.
 const FLUSH_BYTES: u64 = 32 << 20;
@@ -261,7 +264,7 @@ impl GpuExecutor {
         let queue = self.queue();
         let memory = self.memory.counters();
         Counters {
-            pipelines: self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+            pipelines: lock(&self.pipelines).len() as u64,
             bind_groups: queue.bind_groups,
             buffers_created: memory.buffers_created + queue.staging.created() + queue.readback.created(),
             buffers_live: memory.buffers_live,
@@ -273,7 +276,7 @@ impl GpuExecutor {
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 }
 

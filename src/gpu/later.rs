@@ -1,8 +1,8 @@
 //! Downloads without a wait: the copy rides along with the next submission, and the caller looks in later.
 
 use super::executor::{GpuExecutor, Pending, Queue};
-use super::memory::Buffer;
 use crate::error::{Error, Result};
+use crate::storage::gpu::Buffer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -5,9 +5,10 @@
 
 use super::context::Context;
 use crate::error::{Error, Result};
+use crate::sync::lock;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, Once};
 
 /// What the driver reported outside of any call.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ pub(super) enum Failure {
 
 /// The first report wins, except that a lost device outlives other errors.
 pub(super) fn record(slot: &Mutex<Option<Failure>>, failure: Failure) {
-    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut slot = lock(slot);
     let lost = matches!(*slot, Some(Failure::Lost(_)));
     if slot.is_none() || (!lost && matches!(failure, Failure::Lost(_))) {
         *slot = Some(failure);
@@ -45,7 +46,7 @@ pub(super) enum Point {
 impl Context {
     /// Fails if the device is lost, or (once) if the driver reported an error that no call has returned.
     pub fn check(&self) -> Result<()> {
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = lock(&self.failure);
         let reported = match failure.as_ref() {
             None => return Ok(()),
             Some(Failure::Lost(reason)) => return Err(self.lost(reason)),
@@ -57,7 +58,7 @@ impl Context {
 
     /// Fails if the device is lost.
     pub fn check_lost(&self) -> Result<()> {
-        match self.failure.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        match lock(&self.failure).as_ref() {
             Some(Failure::Lost(reason)) => Err(self.lost(reason)),
             _ => Ok(()),
         }

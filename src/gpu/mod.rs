@@ -21,4 +21,3 @@ pub(crate) mod staging;
 mod tests;
 
 pub(crate) use executor::GpuExecutor;
-pub(crate) use memory::Buffer;

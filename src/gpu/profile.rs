@@ -5,20 +5,8 @@ use super::executor::{GpuExecutor, Queue};
 use super::readback::read_mapped;
 use super::run::{Ready, with_launches};
 use crate::error::{Error, Result};
-use crate::plan::Bindings;
-
-/// How long a launch took.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct LaunchTime {
-    /// The plan's step that it belongs to.
-    pub step: usize,
-    /// The kernel variant's name.
-    pub name: String,
-    /// Workgroups.
-    pub grid: [u32; 3],
-    /// Time on the device.
-    pub seconds: f64,
-}
+use crate::plan::explain::LaunchTime;
+use crate::storage::bindings::Bindings;
 
 /// A submission whose timestamps are on their way.
 pub(super) struct Timed {

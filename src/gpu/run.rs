@@ -3,12 +3,15 @@
 use super::compiled::{Compiled, Dispatch, Optimizer, State};
 use super::executor::{GpuExecutor, Queue};
 use super::kernels::optim::block_table;
-use super::memory::Buffer;
 use super::program::{Arena, Operand};
 use crate::error::{Error, Result};
-use crate::optim::store::OptimStore;
-use crate::plan::{Bindings, BufferInfo, Kernel, Leaf, Place, Storage};
-use std::sync::{Arc, PoisonError};
+use crate::plan::{BufferInfo, Kernel, Place};
+use crate::storage::Storage;
+use crate::storage::bindings::OptimStore;
+use crate::storage::bindings::{Bindings, Leaf};
+use crate::storage::gpu::Buffer;
+use crate::sync::lock;
+use std::sync::Arc;
 
 /// Bind groups that a dispatch keeps for different sets of buffers.
 const GROUPS: usize = 8;
@@ -55,7 +58,7 @@ pub(super) fn with_launches(
     bindings: &Bindings,
     submit: impl FnOnce(&mut Queue, &[Ready]) -> Result<()>,
 ) -> Result<Vec<Option<Buffer>>> {
-    let mut state = compiled.state.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut state = lock(&compiled.state);
     let state = &mut *state;
     grow(gpu, queue, compiled)?;
     let outputs = outputs(gpu, compiled, state)?;
@@ -189,7 +192,7 @@ fn tables(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, state: &mut
     for (n, step) in compiled.plan.steps.iter().enumerate() {
         let Kernel::OptimStep { store, entries, .. } = &step.kernel else { continue };
         let store = store_of(bindings, *store)?;
-        let coefficients = store.coefficients.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let coefficients = lock(&store.coefficients).clone();
         let bytes: &[u8] = bytemuck::cast_slice(&coefficients);
         let known = state.optimizers.iter().position(|o| o.step == n && std::ptr::eq(o.store.as_ptr(), Arc::as_ptr(store)));
         let at = match known.filter(|&k| state.optimizers[k].coefficients.bytes == bytes.len() as u64) {

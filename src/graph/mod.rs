@@ -3,6 +3,8 @@
 //! [`Graph`] is canonical: two evaluations of one structure give equal graphs, which is what the plan cache compares.
 
 pub mod op;
+pub mod optim;
+pub(crate) mod saved;
 pub mod view;
 
 use crate::dtype::DType;

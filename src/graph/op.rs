@@ -1,5 +1,6 @@
 //! The list of ops. A graph is made of these; attributes are structure, values are data.
 
+use super::optim::OptimRule;
 use crate::shape::Shape;
 
 /// Elementwise functions of one operand.
@@ -208,68 +209,6 @@ pub enum RandomWord {
     Second,
 }
 
-/// The update rule of an optimizer, as far as it is structure. Hyper-parameters are data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OptimRule {
-    /// Stochastic gradient descent.
-    Sgd {
-        /// Whether a velocity is kept (one state arena).
-        momentum: bool,
-        /// Look-ahead form of the velocity.
-        nesterov: bool,
-    },
-    /// Adam and, with decoupled decay, AdamW. Two state arenas: m, v; a third, v's maximum, for AMSGrad.
-    Adam {
-        /// Divide by the largest second moment seen.
-        amsgrad: bool,
-    },
-    /// RMSprop. State arenas: v, then the mean gradient if centred, then the velocity if there is momentum.
-    RmsProp {
-        /// Subtract the squared mean gradient from the second moment.
-        centered: bool,
-        /// Whether a velocity is kept.
-        momentum: bool,
-    },
-    /// AdaGrad. One state arena: the sum of squares.
-    AdaGrad,
-    /// Lion. One state arena: the momentum.
-    Lion,
-    /// AdaDelta. Two state arenas: the mean square of gradients, and of steps.
-    AdaDelta,
-    /// Adamax. Two state arenas: m, and the decayed maximum.
-    Adamax,
-    /// NAdam. Two state arenas: m, v.
-    NAdam,
-    /// RAdam. Two state arenas: m, v.
-    RAdam,
-    /// LAMB. Two state arenas: m, v. The only rule that looks at a whole parameter: two norms come between two passes.
-    Lamb,
-}
-
-impl OptimRule {
-    /// How many state values each parameter element has.
-    pub const fn states(self) -> usize {
-        match self {
-            Self::Sgd { momentum, .. } => momentum as usize,
-            Self::Adam { amsgrad } => 2 + amsgrad as usize,
-            Self::RmsProp { centered, momentum } => 1 + centered as usize + momentum as usize,
-            Self::AdaGrad | Self::Lion => 1,
-            Self::AdaDelta | Self::Adamax | Self::NAdam | Self::RAdam | Self::Lamb => 2,
-        }
-    }
-}
-
-/// How weight decay enters an update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum DecayMode {
-    /// Added to the gradient: `g += decay * w` (classic L2; Adam, SGD ...).
-    #[default]
-    L2,
-    /// Shrinks the weight directly: `w -= lr * decay * w` (AdamW).
-    Decoupled,
-}
-
 /// A node's operation. Inputs are listed in brackets; axes are resolved and non-negative.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -378,7 +317,7 @@ pub enum Op {
     /// `(cell, value)`: overwrites the cell; the node's value is the cell's new contents
     Assign,
     /// `(store, gradient...)`: updates the parameters `entries` of an optimizer store in place. No value.
-    /// If gated, `(store, gate, gradient...)`: see [`Gate`](crate::optim::store::Gate).
+    /// If gated, `(store, gate, gradient...)`: see [`Gate`](super::optim::Gate).
     OptimStep {
         /// The update rule.
         rule: OptimRule,
@@ -402,6 +341,11 @@ impl Op {
     /// Whether one output element depends on the same element of each input alone.
     pub const fn is_elementwise(&self) -> bool {
         matches!(self, Self::Unary(_) | Self::Binary(_) | Self::Where | Self::Cast | Self::Normalize { .. })
+    }
+
+    /// Whether it writes memory that outlives the evaluation.
+    pub const fn is_effect(&self) -> bool {
+        matches!(self, Self::Assign | Self::OptimStep { .. })
     }
 
     /// Whether the node only renames coordinates.

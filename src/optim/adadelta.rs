@@ -1,8 +1,8 @@
 //! AdaDelta.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 use crate::io::number::Range;
 
 /// Steps scaled by the ratio of two running root mean squares, of past steps and of gradients:

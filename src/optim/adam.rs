@@ -1,8 +1,8 @@
 //! Adam.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 
 /// Running means of the gradient and of its square, corrected for their start at zero:
 /// ```text

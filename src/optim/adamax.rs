@@ -1,8 +1,8 @@
 //! Adamax.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 
 /// [`Adam`](super::Adam) that divides by a decayed maximum instead of a root mean square:
 /// ```text

@@ -2,8 +2,8 @@
 
 use super::adam::AdamConfig;
 use super::fused::{Formula, Fused, Settings, of_adam};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 
 /// [`Adam`](super::Adam) whose weight decay shrinks the weights directly, `w = w - lr · decay · w` before the step, instead of
 /// passing through the running means.

@@ -1,16 +1,18 @@
 //! What all optimizers share: parameters and state in flat arenas, and one lazy step node an arena.
 
-use super::store::{BLOCK, Coefficients, Entry, Gate, OptimStore, VARIANTS, WINDOW};
 use crate::autodiff::Gradients;
 use crate::device::{Backend, Device};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Op;
-use crate::graph::op::OptimRule;
-use crate::param::Param;
-use crate::plan::Storage;
+use crate::graph::optim::OptimRule;
+use crate::graph::optim::{BLOCK, Coefficients, Gate, VARIANTS, WINDOW};
+use crate::param::{Cell, Param};
 use crate::shape::Shape;
-use crate::tensor::node::{Node, Payload, lock, no_grad};
+use crate::storage::Storage;
+use crate::storage::bindings::{Entry, OptimStore};
+use crate::sync::lock;
+use crate::tensor::node::{Node, Payload, no_grad};
 use crate::tensor::{PendingValue, Tensor};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -37,6 +39,8 @@ pub struct OptimCore {
     /// Arenas, each within the device's binding limit, and where each parameter is: (arena, entry).
     stores: Vec<Arc<OptimStore>>,
     places: Vec<(usize, usize)>,
+    /// Per arena, its entries' parameters.
+    cells: Vec<Arc<[Arc<Cell>]>>,
     counts: Mutex<Counts>,
 }
 
@@ -96,7 +100,15 @@ impl OptimCore {
             return Err(Error::argument("optimizer", "there are no parameters", "pass the model's parameters"));
         }
         let counts = Mutex::new(Counts { steps: vec![0; unique.len()], ..Counts::default() });
-        let mut core = Self { device: device.clone(), rule, params: unique, stores: Vec::new(), places: Vec::new(), counts };
+        let mut core = Self {
+            device: device.clone(),
+            rule,
+            params: unique,
+            stores: Vec::new(),
+            places: Vec::new(),
+            cells: Vec::new(),
+            counts,
+        };
         core.adopt(Vec::new())?;
         Ok(core)
     }
@@ -182,7 +194,7 @@ impl OptimCore {
             }
             None => None,
         };
-        for (store, mut entries) in self.stores.iter().zip(active.iter().cloned()) {
+        for (n, (store, mut entries)) in self.stores.iter().zip(active.iter().cloned()).enumerate() {
             if entries.is_empty() {
                 continue;
             }
@@ -203,7 +215,7 @@ impl OptimCore {
             drop(numbers);
             let entries = entries.into_iter().map(|(entry, _, gradient)| (entry, gradient)).collect();
             let gate = after.as_ref().map(|(gate, _)| gate.node()).transpose()?.cloned();
-            nodes.push(self.step_node(store, gate, limit.is_some(), entries));
+            nodes.push(self.step_node(n, gate, limit.is_some(), entries));
         }
         drop(active);
         let after = after.map(|(_, after)| after);
@@ -244,14 +256,8 @@ impl OptimCore {
         gradients.limit_of(trainable.into_iter()).filter(|_| one).map(|limit| limit as f32)
     }
 
-    fn step_node(
-        &self,
-        store: &Arc<OptimStore>,
-        gate: Option<Arc<Node>>,
-        clipped: bool,
-        entries: Vec<(usize, Arc<Node>)>,
-    ) -> Arc<Node> {
-        let payload = Payload::Store(store.clone());
+    fn step_node(&self, store: usize, gate: Option<Arc<Node>>, clipped: bool, entries: Vec<(usize, Arc<Node>)>) -> Arc<Node> {
+        let payload = Payload::Store { store: self.stores[store].clone(), cells: self.cells[store].clone() };
         let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);
         // An arena has fewer than 2³² elements, and so entries.
         let listed = entries.iter().map(|e| e.0 as u32).collect();
@@ -363,9 +369,14 @@ impl OptimCore {
         for (source, target) in self.upload_states(states, &stores, &places)? {
             self.device.copy(&source, &target)?;
         }
-        for entry in stores.iter().flat_map(|store| &store.entries) {
-            entry.cell.relocate(entry.parameter.clone());
+        for (param, &(store, entry)) in self.params.iter().zip(&places) {
+            param.cell().relocate(stores[store].entries[entry].parameter.clone());
         }
+        let cells_of = |store| {
+            let inside = self.params.iter().zip(&places).filter(|(_, place)| place.0 == store);
+            inside.map(|(param, _)| param.cell().clone()).collect()
+        };
+        self.cells = (0..stores.len()).map(cells_of).collect();
         self.stores = stores;
         self.places = places;
         Ok(())
@@ -373,11 +384,8 @@ impl OptimCore {
 
     /// On the CPU parameters stay where they are, and state lies beside them.
     fn adopt_cpu(&self) -> Result<Adopted> {
-        let entries: Vec<Entry> = self
-            .params
-            .iter()
-            .map(|p| Entry { cell: p.cell().clone(), parameter: p.cell().stored().0, len: p.shape().numel(), offset: 0 })
-            .collect();
+        let entries: Vec<Entry> =
+            self.params.iter().map(|p| Entry { parameter: p.cell().stored().0, len: p.shape().numel(), offset: 0 }).collect();
         let mut state = Vec::new();
         for _ in 0..self.states() {
             for param in &self.params {
@@ -422,7 +430,7 @@ impl OptimCore {
                     self.device.copy(&cell.stored().0, &parameter)?;
                 }
                 places[i] = (stores.len(), entries.len());
-                entries.push(Entry { cell: cell.clone(), parameter, len, offset });
+                entries.push(Entry { parameter, len, offset });
                 offset += padded(i);
             }
             stores.push(Arc::new(self.store(entries, state, Some(parameters), Some(gradients))));

@@ -1,12 +1,12 @@
 //! What all optimizers share: parameter groups, learning rates, state, and the fused step.
 
 use super::core::OptimCore;
-use super::store::Coefficients;
 use super::{Optimizer, PreparedState, StateReport};
 use crate::autodiff::Gradients;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 use crate::io::number::Range;
 use crate::io::{HostTensor, StateDict};
 use crate::param::Param;

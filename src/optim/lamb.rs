@@ -1,8 +1,8 @@
 //! LAMB.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 
 /// [`AdamW`](super::AdamW) for large batches: each parameter's step is scaled to the parameter's own size:
 /// ```text

@@ -1,8 +1,8 @@
 //! Lion.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of, moments};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 use crate::io::number::Range;
 
 /// Steps of one size, by the sign of a mean of momentum and gradient; the weights decay by themselves:

@@ -40,9 +40,8 @@ mod rmsprop;
 mod scaler;
 pub mod schedule;
 mod sgd;
-pub mod store;
 
-pub use crate::graph::op::DecayMode;
+pub use crate::graph::optim::DecayMode;
 pub use accumulate::GradientAccumulator;
 pub use adadelta::{AdaDelta, AdaDeltaConfig};
 pub use adagrad::{AdaGrad, AdaGradConfig};

@@ -1,8 +1,8 @@
 //! NAdam.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 use crate::io::number::Range;
 
 /// [`Adam`](super::Adam) with Nesterov's look-ahead, whose momentum warms up:

@@ -1,8 +1,8 @@
 //! RAdam.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 
 /// [`Adam`](super::Adam) that does without the division while the variance of v is unknown, and is rectified afterwards:
 /// ```text

@@ -1,8 +1,8 @@
 //! RMSprop.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of};
-use super::store::Coefficients;
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 use crate::io::number::Range;
 
 /// Steps divided by a running root mean square of the gradients, centred and with momentum if asked for:

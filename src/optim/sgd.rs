@@ -1,9 +1,9 @@
 //! Stochastic gradient descent.
 
 use super::fused::{Formula, Fused, Settings, decay, f32_of};
-use super::store::Coefficients;
 use crate::error::{Error, Result};
-use crate::graph::op::{DecayMode, OptimRule};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::{DecayMode, OptimRule};
 use crate::io::number::Range;
 
 /// Stochastic gradient descent, with momentum and Nesterov's look-ahead if asked for:

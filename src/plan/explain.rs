@@ -1,28 +1,19 @@
-//! Plans for human eyes: one line a kernel.
+//! Plans as text: one line per kernel.
 
-use super::sizes::product;
 use super::{Kernel, Place, Plan};
-use crate::gpu::profile::LaunchTime;
 use std::fmt::Write;
 
-/// Floating-point operations of a kernel that writes `written` elements, roughly.
-pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
-    match kernel {
-        Kernel::Elementwise(e) => product(&[e.terms.len(), written]),
-        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => {
-            product(&[value.terms.len().max(1), value.shape.numel()])
-        }
-        Kernel::MatMul(m) => product(&[2, m.k, written]),
-        // All three products of a convolution multiply the same pairs.
-        Kernel::Conv2d(c) => product(&c.y).saturating_mul(2).saturating_mul(product(&c.w[1..])),
-        Kernel::Pool { spec, y, .. } => product(y).saturating_mul(product(&spec.kernel)),
-        Kernel::Softmax { rows, cols, .. } | Kernel::CrossEntropy { rows, cols } | Kernel::CrossEntropyGrad { rows, cols } => {
-            product(&[8, *rows, *cols])
-        }
-        Kernel::ArgSort { rows, cols, .. } => product(&[*rows, *cols, (*cols).max(2).ilog2() as usize + 1]),
-        Kernel::ScatterAdd { cols, n, .. } => product(&[*cols, *n]),
-        Kernel::Gather { .. } | Kernel::OptimStep { .. } => 0,
-    }
+/// How long a launch took.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LaunchTime {
+    /// The plan's step that it belongs to.
+    pub step: usize,
+    /// The kernel variant's name.
+    pub name: String,
+    /// Workgroups.
+    pub grid: [u32; 3],
+    /// Time on the device.
+    pub seconds: f64,
 }
 
 impl Plan {

@@ -5,8 +5,8 @@ mod expression;
 mod fuse;
 mod kernels;
 
-use super::compile::{Options, is_heavy};
 use super::expr::TermId;
+use super::materialise::{Options, is_heavy};
 use super::{BufferId, BufferInfo, Expr, Kernel, Place, Plan, Step};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op};
@@ -186,7 +186,7 @@ impl<'g> Lowering<'g> {
         }
         let size = |b: BufferId| self.plan.buffers[b].dtype.bytes(self.plan.buffers[b].len) as u64;
         let bytes = reads.iter().chain(&write).map(|&b| size(b)).fold(0, u64::saturating_add);
-        let flops = super::explain::flops(&kernel, written);
+        let flops = super::sizes::flops(&kernel, written);
         self.plan.steps.push(Step { kernel, reads, write, level: 0, flops, bytes });
     }
 

@@ -4,11 +4,13 @@ pub(crate) mod compile;
 pub(crate) mod explain;
 pub mod expr;
 mod lower;
+pub(crate) mod materialise;
 mod schedule;
 pub(crate) mod sizes;
 
 use crate::dtype::DType;
-use crate::graph::op::{ConvSpec, OptimRule, PoolOp, PoolSpec, ReduceOp};
+use crate::graph::op::{ConvSpec, PoolOp, PoolSpec, ReduceOp};
+use crate::graph::optim::OptimRule;
 use crate::shape::Shape;
 pub use expr::{Expr, Term};
 
@@ -274,44 +276,4 @@ pub struct Plan {
     pub slots: Vec<usize>,
     /// Per graph output, where its value is: usually a buffer placed at that output. An output may also be a leaf.
     pub outputs: Vec<BufferId>,
-}
-
-/// The values that a graph's sources take in one evaluation: data, never structure.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Bindings {
-    /// Per `Data`, `Cell` and `OptimStore` node, in node order; [`Place::Leaf`] indexes these.
-    pub leaves: Vec<Leaf>,
-    /// Per `Scalar` node, in node order.
-    pub scalars: Vec<f64>,
-    /// Per `Random` node, in node order.
-    pub randoms: Vec<RandomKey>,
-}
-
-/// What a buffer leaf is bound to.
-#[derive(Debug, Clone)]
-pub(crate) enum Leaf {
-    /// Realised data, never written.
-    Data(Storage),
-    /// A parameter's or statistic's memory, which `Assign` overwrites.
-    Cell(Storage),
-    /// An optimizer's memory.
-    Store(std::sync::Arc<crate::optim::store::OptimStore>),
-}
-
-/// The key and the counter's second word of a random source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RandomKey {
-    /// The seed.
-    pub key: [u32; 2],
-    /// The draw.
-    pub offset: u32,
-}
-
-/// A value in a device's memory. Clones share it.
-#[derive(Debug, Clone)]
-pub(crate) enum Storage {
-    /// On the CPU device.
-    Cpu(crate::cpu::Buffer),
-    /// On a GPU.
-    Gpu(crate::gpu::Buffer),
 }

@@ -78,3 +78,23 @@ fn need_room(name: &str, elements: u64, dtype: DType, max_bytes: u64) -> Result<
         help: "use smaller batches or tensors".into(),
     })
 }
+
+/// Floating-point operations of a kernel that writes `written` elements, roughly.
+pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
+    match kernel {
+        Kernel::Elementwise(e) => product(&[e.terms.len(), written]),
+        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => {
+            product(&[value.terms.len().max(1), value.shape.numel()])
+        }
+        Kernel::MatMul(m) => product(&[2, m.k, written]),
+        // All three products of a convolution multiply the same pairs.
+        Kernel::Conv2d(c) => product(&c.y).saturating_mul(2).saturating_mul(product(&c.w[1..])),
+        Kernel::Pool { spec, y, .. } => product(y).saturating_mul(product(&spec.kernel)),
+        Kernel::Softmax { rows, cols, .. } | Kernel::CrossEntropy { rows, cols } | Kernel::CrossEntropyGrad { rows, cols } => {
+            product(&[8, *rows, *cols])
+        }
+        Kernel::ArgSort { rows, cols, .. } => product(&[*rows, *cols, (*cols).max(2).ilog2() as usize + 1]),
+        Kernel::ScatterAdd { cols, n, .. } => product(&[*cols, *n]),
+        Kernel::Gather { .. } | Kernel::OptimStep { .. } => 0,
+    }
+}

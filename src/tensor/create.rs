@@ -8,8 +8,8 @@ use crate::dtype::{DType, Element, HostData, check_len};
 use crate::error::{Error, Result};
 use crate::graph::Op;
 use crate::graph::op::RandomWord;
-use crate::plan::RandomKey;
 use crate::rng::Generator;
+use crate::rng::RandomKey;
 use crate::shape::{IntoShape, Shape};
 use std::sync::Arc;
 

@@ -4,27 +4,24 @@ use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::Error;
 use crate::graph::Op;
-use crate::optim::store::OptimStore;
 use crate::param::Cell;
-use crate::plan::{RandomKey, Storage};
+use crate::rng::RandomKey;
 use crate::shape::Shape;
+use crate::storage::Storage;
+use crate::storage::bindings::OptimStore;
+use crate::sync::{self, lock};
 use crate::tensor::Tensor;
 use crate::tensor::origin::Origin;
 use std::cell::Cell as ThreadCell;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// A number that no other node, cell or handle of this process has.
 pub(crate) fn fresh_id() -> u64 {
     NEXT_ID.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Locks a mutex whose data stays valid even if a thread panicked while holding it.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The value that a source node carries: data, not structure.
@@ -38,8 +35,8 @@ pub(crate) enum Payload {
     Random(RandomKey),
     /// For `Op::Cell` and `Op::Assign`: the cell, and the version that the node reads or makes.
     Cell(Arc<Cell>, u64),
-    /// For `Op::OptimStore`.
-    Store(Arc<OptimStore>),
+    /// For `Op::OptimStore`: the memory, and the parameter of each entry, whose cell a step overwrites.
+    Store { store: Arc<OptimStore>, cells: Arc<[Arc<Cell>]> },
     /// For an `Op::Where` that joins two tensors, each padded with what the other one fills: their gradients need no mask.
     Join,
     /// For `Op::Recomputed`.
@@ -134,7 +131,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let mut doomed = Vec::new();
         let release = |node: &mut Self, doomed: &mut Vec<Arc<Self>>| {
-            let state = node.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let state = sync::get_mut(&mut node.state);
             doomed.append(&mut state.inputs);
             doomed.append(&mut state.anchored);
             doomed.extend(std::mem::take(&mut state.origin).into_node());

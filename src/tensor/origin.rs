@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::graph::op::BinaryOp;
 use crate::graph::{Op, View};
 use crate::host::reserved;
-use crate::plan::Storage;
 use crate::shape::Shape;
+use crate::storage::Storage;
 use std::sync::{Arc, OnceLock};
 
 /// Where a node's values came from.

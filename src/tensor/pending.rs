@@ -5,7 +5,7 @@ use crate::device::{Backend, Device};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::gpu::later::Download;
-use crate::plan::Storage;
+use crate::storage::Storage;
 
 /// A value on its way to the host, from [`Tensor::read_later`].
 #[derive(Debug)]

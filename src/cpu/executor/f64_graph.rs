@@ -2,12 +2,12 @@
 
 use super::super::optim::buffer;
 use super::super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, StoreValues, Value};
-use crate::cpu::lock;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op};
-use crate::optim::store::OptimStore;
-use crate::plan::{Bindings, Leaf};
+use crate::storage::bindings::OptimStore;
+use crate::storage::bindings::{Bindings, Leaf};
+use crate::sync::lock;
 
 /// Runs a graph and writes back the cells and stores that its effects changed.
 pub(super) fn run(graph: &Graph, bindings: &Bindings) -> Result<Vec<HostData>> {

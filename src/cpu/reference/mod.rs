@@ -20,19 +20,9 @@ mod value;
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphNode, NodeId, Op};
-use crate::plan::RandomKey;
+use crate::rng::RandomKey;
 pub(crate) use optim::StoreValues;
-pub(crate) use value::{Numbers, Value};
-
-/// How results are rounded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Precision {
-    /// Each node's result is rounded to its dtype.
-    Native,
-    /// Nodes of dtype F32 keep all 64 bits, as gradient checks need.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests check gradients"))]
-    F64,
-}
+pub(crate) use value::{Numbers, Precision, Value};
 
 /// What a graph's sources are bound to, in node order. Effects write to it.
 #[derive(Debug, Clone, Default)]

@@ -1,11 +1,11 @@
 //! Optimizer updates, one element at a time, in PyTorch's order of operations.
 
 use super::{Precision, Value};
-use crate::cpu::optim::trust;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::graph::op::OptimRule;
-use crate::optim::store::{Coefficients, Gate};
+use crate::graph::optim::OptimRule;
+use crate::graph::optim::trust;
+use crate::graph::optim::{Coefficients, Gate};
 
 /// The contents of an optimizer store.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use super::Numbers;
 use crate::graph::GraphNode;
 use crate::graph::op::RandomWord;
-use crate::plan::RandomKey;
+use crate::rng::RandomKey;
 use crate::rng::threefry2x32;
 
 /// One word of Threefry(key, (index, offset)) an element; the counter's first word is the index's low 32 bits.

@@ -3,8 +3,9 @@
 use super::elementwise::*;
 use super::*;
 use crate::dtype::DType;
-use crate::graph::op::{BinaryOp, ConvSpec, OptimRule, PoolOp, PoolSpec, ReduceOp, UnaryOp};
-use crate::optim::store::Coefficients;
+use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, ReduceOp, UnaryOp};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::OptimRule;
 use crate::shape::Shape;
 
 fn close(a: f64, b: f64, tolerance: f64) -> bool {

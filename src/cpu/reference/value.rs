@@ -1,10 +1,19 @@
 //! The values that the reference computes with.
 
-use super::Precision;
 use crate::dtype::{DType, F16, HostData};
 use crate::error::{Error, Result};
 use crate::graph::GraphNode;
 use crate::shape::Shape;
+
+/// How results are rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// Each node's result is rounded to its dtype.
+    Native,
+    /// Nodes of dtype F32 keep all 64 bits, as gradient checks need.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests check gradients"))]
+    F64,
+}
 
 /// The elements of a value. `Bool` is `U32` of 0 and 1; all float types are `Float`.
 #[derive(Debug, Clone, PartialEq)]

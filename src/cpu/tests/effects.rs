@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::graph::View;
-use crate::graph::op::{BinaryOp, OptimRule, UnaryOp};
-use crate::optim::store::{Coefficients, OptimStore};
+use crate::graph::op::{BinaryOp, UnaryOp};
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::OptimRule;
 use crate::plan::expr::{Expr, Term};
+use crate::storage::bindings::OptimStore;
 use std::sync::Mutex;
 
 fn cpu() -> CpuExecutor {

@@ -1,7 +1,8 @@
 //! Convolutions as implicit products by register tiles: `shaders/conv2d*.wgsl`. Geometry is baked, the batch is data.
 
+use super::epilogue::{Epilogue, split_sum};
 use super::source::{MAX_LOOP, check_loops};
-use super::{Epilogue, need_f32, record_len, split_sum, word};
+use super::source::{need_f32, record_len, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
 use crate::gpu::shader::Shader;

@@ -2,7 +2,7 @@
 
 use super::softmax::RowLaunch;
 use super::source::check_loops;
-use super::{need_f32, word};
+use super::source::{need_f32, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;

@@ -1,9 +1,10 @@
 //! What products do to their results: an expression fused into the kernel, or a second pass.
 
-use super::{record_len, scalar_type, word};
+use super::source::{record_len, word};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::gpu::expr;
+use crate::gpu::math::wgsl_type;
 use crate::gpu::program::{Caps, Operand, Program, Word, loaded};
 use crate::gpu::shader::Shader;
 use crate::plan::{Expr, Plan, Step};
@@ -37,7 +38,7 @@ impl Epilogue {
         let mut declarations = String::new();
         let mut operands = Vec::new();
         for k in loaded(expr) {
-            let kind = scalar_type(plan.buffers[step.reads[k]].dtype);
+            let kind = wgsl_type(plan.buffers[step.reads[k]].dtype);
             let binding = bound + 1 + operands.len();
             declarations += &format!("@group(0) @binding({binding}) var<storage, read> b{k}: array<{kind}>;\n");
             operands.push(Operand::Read(k));
@@ -93,7 +94,7 @@ pub(crate) fn split_sum(
     let epilogue = Epilogue::new(expr, step, plan, 2, record.len());
     record.extend(&epilogue.words);
     let source = epilogue
-        .fill(Shader::new().set("RECORD", record_len(record.len())).set("OUT_TYPE", scalar_type(expr.dtype())), 1)
+        .fill(Shader::new().set("RECORD", record_len(record.len())).set("OUT_TYPE", wgsl_type(expr.dtype())), 1)
         .render("split_sum")?;
     let mut operands = vec![Operand::ScratchRead(scratch), Operand::Write];
     operands.extend(&epilogue.operands);

@@ -1,7 +1,8 @@
 //! Rows of a table by index: `shaders/gather.wgsl`, and `shaders/gather_packed.wgsl` for rows that are no whole words.
 
-use super::{scalar_type, word};
+use super::source::word;
 use crate::error::{Error, Result};
+use crate::gpu::math::wgsl_type;
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Kernel, Plan, Step};
@@ -24,7 +25,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         return Ok(Lowered { programs: vec![program], scratch: vec![] });
     }
     // Rows of packed elements that are whole words move as words.
-    let (kind, cols) = (scalar_type(dtype), cols / per_word);
+    let (kind, cols) = (wgsl_type(dtype), cols / per_word);
     // Rows move as vectors where they divide into them.
     let (kind, cols) = if cols % 4 == 0 { (format!("vec4<{kind}>"), cols / 4) } else { (kind.to_string(), cols) };
     let program = Program {

@@ -1,7 +1,8 @@
 //! Matrix products: chooses a variant, an operand path and a tile, and fills `shaders/matmul.wgsl`.
 
+use super::epilogue::{Epilogue, split_sum};
 use super::source::MAX_LOOP;
-use super::{Epilogue, need_f32, record_len, split_sum, word};
+use super::source::{need_f32, record_len, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::UNROLLED;
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};

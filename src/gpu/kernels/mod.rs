@@ -22,11 +22,9 @@ pub(crate) mod lab;
 #[cfg(test)]
 mod tests;
 
-use super::program::{Caps, Lowered, Word};
-use crate::dtype::DType;
+use super::program::{Caps, Lowered};
 use crate::error::{Error, Result};
 use crate::plan::{Kernel, Plan, Step};
-use epilogue::{Epilogue, split_sum};
 use optim::Control;
 
 /// The programs that carry out a step.
@@ -65,35 +63,4 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
             optim::lower_store(*rule, Control { gated: *gated, clipped: *clipped }, *blocks, end, caps)
         }
     }
-}
-
-/// The WGSL type that holds an element.
-pub(crate) fn scalar_type(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F32 | DType::F64 => "f32",
-        DType::I32 => "i32",
-        DType::U32 | DType::Bool | DType::U8 | DType::F16 => "u32",
-    }
-}
-
-/// Refuses operands that are not F32.
-fn need_f32(op: &'static str, step: &Step, plan: &Plan, reads: &[usize]) -> Result<()> {
-    for &k in reads {
-        let dtype = plan.buffers[step.reads[k]].dtype;
-        if dtype != DType::F32 {
-            let reason = format!("{dtype} operands have no kernel on a GPU");
-            return Err(Error::Unsupported { op, reason, help: "cast the operands to f32".into() });
-        }
-    }
-    Ok(())
-}
-
-/// A size as a record word.
-fn word(size: usize) -> Word {
-    Word::U32(size as u32)
-}
-
-/// How many `vec4<u32>` a record of `words` takes.
-fn record_len(words: usize) -> usize {
-    words.div_ceil(4).max(1)
 }

@@ -1,13 +1,14 @@
 //! Optimizers, one dispatch over all parameters: `shaders/sgd.wgsl`, `adam.wgsl` and so on; three for LAMB, which needs norms.
 //! Two more come first where gradients are clipped by their norm: `grad_squares.wgsl` and `grad_norm.wgsl`.
 
-use super::word;
+use super::source::word;
 use crate::error::{Error, Result};
 use crate::gpu::program::{Arena, Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
-use crate::graph::op::OptimRule;
-use crate::optim::store::{BLOCK, Gate, OptimStore, VARIANTS};
-use crate::plan::Storage;
+use crate::graph::optim::OptimRule;
+use crate::graph::optim::{BLOCK, Gate, VARIANTS};
+use crate::storage::Storage;
+use crate::storage::bindings::OptimStore;
 
 /// What the device decides about a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,7 +1,7 @@
 //! Pooling and its adjoints: `shaders/pool.wgsl`, and `shaders/pool_tiled.wgsl` for the usual 2x2 maximum.
 
 use super::source::check_loops;
-use super::{need_f32, word};
+use super::source::{need_f32, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
 use crate::gpu::shader::Shader;

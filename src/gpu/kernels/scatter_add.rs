@@ -2,9 +2,10 @@
 //! `shaders/segment_sum.wgsl` adds what lies side by side.
 
 use super::sort::{self, Keys};
+use super::source::word;
 use super::source::{MAX_LOOP, check_loops};
-use super::{scalar_type, word};
 use crate::error::{Error, Result};
+use crate::gpu::math::wgsl_type;
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Kernel, Plan, Step};
@@ -20,7 +21,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let Kernel::ScatterAdd { rows, cols, n } = step.kernel else {
         return Err(Error::internal("scatter_add::lower got another kernel"));
     };
-    let kind = scalar_type(plan.buffers[step.reads[0]].dtype);
+    let kind = wgsl_type(plan.buffers[step.reads[0]].dtype);
     let (kind, bytes, cols) = if cols % 4 == 0 { (format!("vec4<{kind}>"), 16, cols / 4) } else { (kind.to_string(), 4, cols) };
     // Sorting costs as much as this many comparisons, measured on lavapipe.
     let sorting = LAUNCHES + SORTED * n;

@@ -1,7 +1,7 @@
 //! Softmax over rows: `shaders/softmax.wgsl`.
 
 use super::source::{MAX_LOOP, check_loops};
-use super::{need_f32, word};
+use super::source::{need_f32, word};
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;

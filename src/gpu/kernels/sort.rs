@@ -1,6 +1,6 @@
 //! The order of rows, by blocks and merges: `shaders/sort.wgsl`.
 
-use super::word;
+use super::source::word;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};

@@ -3,7 +3,7 @@
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::math::wgsl_type;
-use crate::gpu::program::{Caps, Operand};
+use crate::gpu::program::{Caps, Operand, Word};
 use crate::graph::op::BinaryOp;
 use crate::plan::{Expr, Plan, Step, Term};
 
@@ -91,4 +91,26 @@ pub(crate) fn size_word(n: usize) -> Result<u32> {
         reason: "a kernel can index at most 2^32 elements".into(),
         help: "use smaller tensors or batches".into(),
     })
+}
+
+/// Refuses operands that are not F32.
+pub(super) fn need_f32(op: &'static str, step: &Step, plan: &Plan, reads: &[usize]) -> Result<()> {
+    for &k in reads {
+        let dtype = plan.buffers[step.reads[k]].dtype;
+        if dtype != DType::F32 {
+            let reason = format!("{dtype} operands have no kernel on a GPU");
+            return Err(Error::Unsupported { op, reason, help: "cast the operands to f32".into() });
+        }
+    }
+    Ok(())
+}
+
+/// A size as a record word.
+pub(super) fn word(size: usize) -> Word {
+    Word::U32(size as u32)
+}
+
+/// How many `vec4<u32>` a record of `words` takes.
+pub(super) fn record_len(words: usize) -> usize {
+    words.div_ceil(4).max(1)
 }

@@ -6,15 +6,19 @@ mod loss;
 mod reductions;
 mod runtime;
 
+use super::GpuExecutor;
 use super::context::{self, Options};
 use super::kernels;
 use super::program::Caps;
-use super::{Buffer, GpuExecutor};
 use crate::dtype::{DType, HostData};
 use crate::graph::View;
 use crate::graph::op::{BinaryOp, RandomWord, ReduceOp, UnaryOp};
-use crate::plan::{Bindings, BufferInfo, Expr, Kernel, Leaf, Place, Plan, RandomKey, Step, Storage, Term};
+use crate::plan::{BufferInfo, Expr, Kernel, Place, Plan, Step, Term};
+use crate::rng::RandomKey;
 use crate::shape::Shape;
+use crate::storage::Storage;
+use crate::storage::bindings::{Bindings, Leaf};
+use crate::storage::gpu::Buffer;
 use std::sync::{Arc, OnceLock};
 
 /// The software adapter's number.

@@ -2,8 +2,8 @@
 
 use super::{Attempt, Builder, Lowering};
 use crate::error::Error;
+use crate::graph::optim::BLOCK;
 use crate::graph::{NodeId, Op, View};
-use crate::optim::store::BLOCK;
 use crate::plan::{BufferId, BufferInfo, Expr, Kernel, Place, Term};
 
 impl Lowering<'_> {

@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::graph::op::{BinaryOp, UnaryOp};
 use crate::graph::{NodeId, Op, View};
 use crate::plan::Term;
-use crate::plan::compile::is_heavy;
 use crate::plan::expr::TermId;
+use crate::plan::materialise::is_heavy;
 use crate::shape::Shape;
 
 impl Lowering<'_> {

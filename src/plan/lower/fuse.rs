@@ -3,7 +3,7 @@
 use super::{Epilogue, Lowering};
 use crate::dtype::DType;
 use crate::graph::{NodeId, Op};
-use crate::plan::compile::is_heavy;
+use crate::plan::materialise::is_heavy;
 use std::collections::HashSet;
 
 impl Lowering<'_> {

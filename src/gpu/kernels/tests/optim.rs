@@ -6,8 +6,8 @@ use crate::dtype::{DType, HostData};
 use crate::gpu::kernels::lab::{Lab, Target};
 use crate::gpu::kernels::optim::{Control, lower_store};
 use crate::gpu::program::{Arena, Caps, Operand};
-use crate::graph::op::OptimRule;
-use crate::optim::store::Coefficients;
+use crate::graph::optim::Coefficients;
+use crate::graph::optim::OptimRule;
 use crate::shape::Shape;
 
 #[test]

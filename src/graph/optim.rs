@@ -1,7 +1,4 @@
-//! What an optimizer remembers, on its device: one entry a parameter, state, and this step's coefficients.
-
-use crate::plan::Storage;
-use std::sync::Mutex;
+//! What an optimizer's step means: rules, their numbers, and the gate that skips a step.
 
 /// Elements in a block of the GPU's block table; entries are padded to whole blocks.
 pub(crate) const BLOCK: usize = 1024;
@@ -75,32 +72,69 @@ impl Gate {
     }
 }
 
-/// One parameter of a store.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    /// The parameter.
-    pub cell: std::sync::Arc<crate::param::Cell>,
-    /// The parameter's memory; on a GPU a range of the parameter arena.
-    pub parameter: Storage,
-    /// Its elements.
-    pub len: usize,
-    /// On a GPU: its first element in the gradient and state arenas, a multiple of [`BLOCK`].
-    pub offset: usize,
+/// The update rule of an optimizer, as far as it is structure. Hyper-parameters are data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OptimRule {
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Whether a velocity is kept (one state arena).
+        momentum: bool,
+        /// Look-ahead form of the velocity.
+        nesterov: bool,
+    },
+    /// Adam and, with decoupled decay, AdamW. Two state arenas: m, v; a third, v's maximum, for AMSGrad.
+    Adam {
+        /// Divide by the largest second moment seen.
+        amsgrad: bool,
+    },
+    /// RMSprop. State arenas: v, then the mean gradient if centred, then the velocity if there is momentum.
+    RmsProp {
+        /// Subtract the squared mean gradient from the second moment.
+        centered: bool,
+        /// Whether a velocity is kept.
+        momentum: bool,
+    },
+    /// AdaGrad. One state arena: the sum of squares.
+    AdaGrad,
+    /// Lion. One state arena: the momentum.
+    Lion,
+    /// AdaDelta. Two state arenas: the mean square of gradients, and of steps.
+    AdaDelta,
+    /// Adamax. Two state arenas: m, and the decayed maximum.
+    Adamax,
+    /// NAdam. Two state arenas: m, v.
+    NAdam,
+    /// RAdam. Two state arenas: m, v.
+    RAdam,
+    /// LAMB. Two state arenas: m, v. The only rule that looks at a whole parameter: two norms come between two passes.
+    Lamb,
 }
 
-/// An optimizer's memory on a device.
-///
-/// State is one array a state value ([`OptimRule::states`]); on the CPU a `Storage` an entry, on a GPU one arena for all.
-#[derive(Debug)]
-pub(crate) struct OptimStore {
-    /// The parameters, in registration order.
-    pub entries: Vec<Entry>,
-    /// CPU: `state[s * entries.len() + e]`. GPU: `state[s]` is arena s.
-    pub state: Vec<Storage>,
-    /// GPU: the arena that parameters live in.
-    pub parameters: Option<Storage>,
-    /// GPU: the arena that gradients are written to.
-    pub gradients: Option<Storage>,
-    /// This step's numbers, one an entry; if the step is gated, [`VARIANTS`] an entry, side by side.
-    pub coefficients: Mutex<Vec<Coefficients>>,
+impl OptimRule {
+    /// How many state values each parameter element has.
+    pub const fn states(self) -> usize {
+        match self {
+            Self::Sgd { momentum, .. } => momentum as usize,
+            Self::Adam { amsgrad } => 2 + amsgrad as usize,
+            Self::RmsProp { centered, momentum } => 1 + centered as usize + momentum as usize,
+            Self::AdaGrad | Self::Lion => 1,
+            Self::AdaDelta | Self::Adamax | Self::NAdam | Self::RAdam | Self::Lamb => 2,
+        }
+    }
+}
+
+/// How weight decay enters an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DecayMode {
+    /// Added to the gradient: `g += decay * w` (classic L2; Adam, SGD ...).
+    #[default]
+    L2,
+    /// Shrinks the weight directly: `w -= lr * decay * w` (AdamW).
+    Decoupled,
+}
+
+/// LAMB's trust ratio from sums of squares of weights and steps: ‖w‖ / ‖d‖, 1 if either is 0.
+pub(crate) fn trust(weight: f64, step: f64) -> f64 {
+    if weight > 0.0 && step > 0.0 { weight.sqrt() / step.sqrt() } else { 1.0 }
 }

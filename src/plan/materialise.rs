@@ -1,0 +1,194 @@
+//! Which values get a buffer: a greedy, deterministic pass over the graph.
+//!
+//! A value is materialised when a kernel needs it as a buffer, when it is expensive and several kernels would repeat it, or when
+//! fusing it would exceed a limit; everything else is inlined into the expression of the kernel that reads it.
+
+use crate::graph::op::UnaryOp;
+use crate::graph::{Graph, NodeId, Op};
+
+/// What a device wants from its plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Inline elementwise values into their readers.
+    pub fuse: bool,
+    /// Optimizer steps read gradients from an arena, rather than from buffers of their own.
+    pub gradient_arena: bool,
+    /// The most buffers that a kernel reads besides the one it writes.
+    pub max_operands: usize,
+    /// The most bytes of one value.
+    pub max_bytes: u64,
+}
+
+/// The most nodes that are fused into one expression.
+const MAX_FUSED: usize = 48;
+/// The most nodes that are copied into one expression once a view.
+const MAX_COPIED: usize = 8;
+
+/// Strips movements: the node that a chain of views looks at.
+pub(super) fn base(graph: &Graph, mut node: NodeId) -> NodeId {
+    while graph.nodes[node].op.is_movement() {
+        node = graph.nodes[node].inputs[0];
+    }
+    node
+}
+
+/// Whether a node computes with a kernel of its own (is neither elementwise, nor a view, nor a source, nor an effect).
+pub(super) fn is_heavy(op: &Op) -> bool {
+    !(op.is_elementwise() || op.is_movement() || op.is_source() || op.is_effect())
+}
+
+/// Which nodes get a buffer, before any lowering.
+pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
+    let n = graph.nodes.len();
+    let mut materialised = vec![false; n];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        materialised[id] = is_heavy(&node.op) || (!options.fuse && node.op.is_elementwise());
+        // Operands that kernels address themselves; reductions and elementwise kernels take expressions instead.
+        let addressed: &[NodeId] = match node.op {
+            Op::Reduce { .. } | Op::ArgReduce { .. } => &[],
+            _ if is_heavy(&node.op) => &node.inputs,
+            Op::OptimStep { .. } => &node.inputs[1..],
+            Op::Recomputed => &node.inputs[..1],
+            _ => &[],
+        };
+        for &input in addressed {
+            let b = base(graph, input);
+            if graph.nodes[b].op.is_elementwise() {
+                materialised[b] = true;
+            }
+        }
+    }
+    for &o in &graph.outputs {
+        if graph.nodes[o].op.is_elementwise() {
+            materialised[o] = true;
+        }
+    }
+    if options.fuse {
+        share(graph, &mut materialised);
+        limit(graph, &mut materialised, options.max_operands);
+    }
+    materialised
+}
+
+/// Materialises values that several kernels would otherwise compute again at some cost.
+fn share(graph: &Graph, materialised: &mut [bool]) {
+    // Per node, up to two of the kernels (named by the node they materialise) that its value is inlined into.
+    let mut kernels: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    for id in (0..graph.nodes.len()).rev() {
+        let node = &graph.nodes[id];
+        let view_of_output = node.op.is_movement() && graph.outputs.contains(&id);
+        if node.op.is_elementwise() && !materialised[id] && kernels[id].len() > 1 && cost(graph, id) > 2 {
+            materialised[id] = true;
+        }
+        let own = materialised[id] || view_of_output || node.op.is_effect();
+        let reached = if own { vec![id] } else { kernels[id].clone() };
+        for &input in &node.inputs {
+            for &k in &reached {
+                if kernels[input].len() < 2 && !kernels[input].contains(&k) {
+                    kernels[input].push(k);
+                }
+            }
+        }
+    }
+}
+
+/// What repeating a node costs, in units of one arithmetic operation; sources and views are free.
+fn cost(graph: &Graph, id: NodeId) -> u32 {
+    let node = &graph.nodes[id];
+    let own = match node.op {
+        Op::Unary(UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Relu | UnaryOp::Square | UnaryOp::Not | UnaryOp::Sign) => 1,
+        Op::Unary(_) => 4,
+        Op::Normalize { .. } => 3,
+        _ if node.op.is_elementwise() => 1,
+        _ if node.op.is_movement() => 0,
+        _ => return 0,
+    };
+    // Two levels suffice to tell cheap from dear.
+    own + node.inputs.iter().map(|&i| if graph.nodes[i].op.is_elementwise() { 1 } else { 0 }).sum::<u32>()
+}
+
+/// Keeps expressions below the limits on terms and on distinct buffers.
+fn limit(graph: &Graph, materialised: &mut [bool], max_operands: usize) {
+    // What each unmaterialised node pulls in: fused nodes, and buffers. Sorted, unique.
+    let uses = graph.uses();
+    let mut moved = vec![false; graph.nodes.len()];
+    for node in graph.nodes.iter().filter(|n| n.op.is_movement()) {
+        moved[node.inputs[0]] = true;
+    }
+    let mut fused: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    let mut buffers: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    for id in 0..graph.nodes.len() {
+        let node = &graph.nodes[id];
+        if matches!(node.op, Op::Data | Op::Cell) {
+            buffers[id] = vec![id];
+            continue;
+        }
+        if !(node.op.is_elementwise() || node.op.is_movement()) {
+            // A reduction's prologue is bound by the same limits as any other expression.
+            if is_heavy(&node.op) {
+                buffers[id] = vec![id];
+            }
+            continue;
+        }
+        loop {
+            let mut nodes = vec![id];
+            let mut reads = Vec::new();
+            for &input in &node.inputs {
+                nodes.extend(&fused[input]);
+                reads.extend(&buffers[input]);
+            }
+            nodes.sort_unstable();
+            nodes.dedup();
+            reads.sort_unstable();
+            reads.dedup();
+            if nodes.len() <= MAX_FUSED && reads.len() <= max_operands {
+                fused[id] = nodes;
+                buffers[id] = reads;
+                break;
+            }
+            // Cut where most is pulled in.
+            let dearest = node
+                .inputs
+                .iter()
+                .map(|&i| base(graph, i))
+                .filter(|&i| !materialised[i] && graph.nodes[i].op.is_elementwise())
+                .max_by_key(|&i| (buffers[i].len(), fused[i].len(), i));
+            let Some(cut) = dearest else {
+                fused[id] = nodes;
+                buffers[id] = reads;
+                break;
+            };
+            materialised[cut] = true;
+            settle(graph, cut, id, &mut fused, &mut buffers, materialised);
+        }
+        // Each view of a fused value is a copy of its expression: through several views copies multiply.
+        let several_views = uses[id] > 1 && moved[id];
+        if several_views && node.op.is_elementwise() && fused[id].len() > MAX_COPIED {
+            materialised[id] = true;
+        }
+        if materialised[id] {
+            fused[id] = Vec::new();
+            buffers[id] = vec![id];
+        }
+    }
+}
+
+/// After `cut` was materialised: recomputes what views between it and `until` pull in.
+fn settle(
+    graph: &Graph,
+    cut: NodeId,
+    until: NodeId,
+    fused: &mut [Vec<NodeId>],
+    buffers: &mut [Vec<NodeId>],
+    materialised: &[bool],
+) {
+    fused[cut] = Vec::new();
+    buffers[cut] = vec![cut];
+    for id in cut + 1..until {
+        let node = &graph.nodes[id];
+        if node.op.is_movement() && !materialised[id] && base(graph, id) == cut {
+            fused[id] = vec![id];
+            buffers[id] = vec![cut];
+        }
+    }
+}
