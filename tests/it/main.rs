@@ -18,6 +18,7 @@ mod fixtures_image;
 mod fixtures_loss;
 mod fixtures_rest;
 mod fixtures_shape;
+mod floors;
 mod fuzz;
 mod gradients;
 mod host_indices;
