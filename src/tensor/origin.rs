@@ -50,9 +50,9 @@ enum Source {
     Node(Arc<Node>),
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Step {
-    View(View),
+    View(Box<View>),
     Cast { from: DType, to: DType },
 }
 
@@ -106,14 +106,14 @@ impl Origin {
         let inner = |s: &Shape| s[d..].iter().product::<usize>();
         let (x, y) = (inner(&a.shape), inner(&b.shape));
         Self::computed(&[a.clone(), b.clone()], shape, |v| {
-            let outer = if x > 0 { v[0].len() / x } else { 0 };
+            let outer = v[0].len().checked_div(x).unwrap_or(0);
             (0..outer).flat_map(|i| v[0][i * x..(i + 1) * x].iter().chain(&v[1][i * y..(i + 1) * y]).copied()).collect()
         })
     }
 
     /// Integers computed from operands whose values are at hand.
     fn computed(inputs: &[Arc<Node>], shape: Shape, f: impl FnOnce(&[Vec<f64>]) -> Vec<f64>) -> Self {
-        let seen: Option<Vec<Seen>> = inputs.iter().map(|n| Seen::at_hand(n)).collect();
+        let seen: Option<Vec<Seen>> = inputs.iter().map(Seen::at_hand).collect();
         let Some(values) = seen.and_then(|seen| seen.iter().map(|s| s.values().ok()).collect::<Option<Vec<_>>>()) else {
             return Self::Device;
         };
@@ -171,7 +171,7 @@ impl Seen {
             return self.steps.push(Step::Cast { from: input.dtype, to: dtype });
         }
         let last = match self.steps.last() {
-            Some(Step::View(view)) => Some(*view),
+            Some(Step::View(view)) => Some(**view),
             _ => None,
         };
         let view = last.unwrap_or_else(|| View::contiguous(input.shape));
@@ -185,10 +185,10 @@ impl Seen {
         match moved {
             Some(view) if last.is_some() => {
                 self.steps.pop();
-                self.steps.push(Step::View(view));
+                self.steps.push(Step::View(Box::new(view)));
             }
-            Some(view) => self.steps.push(Step::View(view)),
-            None => self.steps.push(Step::View(View::contiguous(shape))),
+            Some(view) => self.steps.push(Step::View(Box::new(view))),
+            None => self.steps.push(Step::View(Box::new(View::contiguous(shape)))),
         }
     }
 
