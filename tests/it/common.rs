@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::OnceLock;
-use wgrad::{DType, Device, DeviceOptions, HostData, Tensor};
+use wgrad::{DType, Device, DeviceOptions, Error, HostData, Tensor};
 
 /// The device that this process tests, fused and unfused.
 pub struct Devices {
@@ -146,6 +146,14 @@ pub fn close(what: &str, got: &[f64], expected: &[f64], relative: f64, absolute:
         let near = e.is_finite() && (g - e).abs() <= absolute + relative * e.abs();
         assert!(same || near, "{what}: element {i} is {g:e}, expected {e:e}");
     }
+}
+
+/// Whether an error is one of those that a wrong call may give.
+pub fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Op(_) | Error::Index { .. } | Error::Argument { .. } | Error::Unsupported { .. } | Error::OutOfMemory { .. }
+    )
 }
 
 /// A tensor's elements as f64.

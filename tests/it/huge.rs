@@ -1,7 +1,7 @@
 //! Sizes near 2^64: every op, called with lengths, counts, axes and steps that no memory holds, gives a typed error, and so
 //! does the evaluation of a tensor stretched past what kernels count. Nothing wraps around, panics or aborts the process.
 
-use crate::common::{device, upload};
+use crate::common::{device, is_refusal, upload};
 use crate::samples::{Sample, samples};
 use crate::table::ops;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,15 +43,7 @@ pub fn untyped<T>(what: &str, call: impl FnOnce() -> Result<T>) -> Option<String
         Ok(Ok(_)) => Some(format!("{what}: accepted")),
         Ok(Err(error)) => {
             let message = error.to_string();
-            let typed = matches!(
-                error,
-                Error::Op(_)
-                    | Error::Index { .. }
-                    | Error::Argument { .. }
-                    | Error::OutOfMemory { .. }
-                    | Error::Unsupported { .. }
-                    | Error::Format { .. }
-            );
+            let typed = is_refusal(&error) || matches!(error, Error::Format { .. });
             (!typed || !message.contains("help: ")).then(|| format!("{what}: {message}"))
         }
     }
