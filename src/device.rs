@@ -1,39 +1,12 @@
 //! Devices: where tensors live and graphs run.
 
-use crate::cpu::CpuExecutor;
-use crate::dtype::HostData;
+pub use crate::executor::Counters;
+pub use crate::lazy::{Device, DeviceKind};
+
 use crate::error::{Error, Result};
-use crate::eval::cache::PlanCache;
-use crate::gpu::GpuExecutor;
-use crate::storage::Storage;
-use crate::sync::lock;
-use crate::tensor::Tensor;
-use crate::tensor::node::{Handle, Node};
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, Weak};
-
-/// What kind of device runs the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DeviceKind {
-    /// A hardware GPU through Vulkan, Metal or DX12.
-    Gpu,
-    /// A GPU driver that runs on the host's cores: lavapipe, SwiftShader, WARP.
-    Software,
-    /// The CPU device: Rust code on the host's cores.
-    Cpu,
-}
-
-impl fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Gpu => "gpu",
-            Self::Software => "software",
-            Self::Cpu => "cpu",
-        })
-    }
-}
+use crate::executor::Executor;
+use crate::gpu::context;
+use std::sync::OnceLock;
 
 /// What [`Device::list`] tells about a device, without opening it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,27 +25,6 @@ pub struct DeviceInfo {
     pub limits: Vec<(&'static str, String)>,
 }
 
-/// What a device has done and holds; all counts are since it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Plans compiled.
-    pub plans: u64,
-    /// Pipelines created (GPU).
-    pub pipelines: u64,
-    /// Bind groups created (GPU).
-    pub bind_groups: u64,
-    /// Buffers created (GPU).
-    pub buffers: u64,
-    /// Queue submissions (GPU).
-    pub submissions: u64,
-    /// Kernels launched.
-    pub dispatches: u64,
-    /// Bytes of device memory in use now.
-    pub bytes_live: u64,
-    /// The most bytes that were in use at one time (GPU).
-    pub bytes_peak: u64,
-}
-
 /// How a device is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeviceOptions {
@@ -86,48 +38,6 @@ pub struct DeviceOptions {
     pub hardware_kernels: bool,
 }
 
-#[derive(Debug)]
-pub(crate) enum Backend {
-    Cpu(CpuExecutor),
-    Gpu(Box<GpuExecutor>),
-}
-
-pub(crate) struct Inner {
-    kind: DeviceKind,
-    name: String,
-    pub backend: Backend,
-    pub fuse: bool,
-    pub plans: Mutex<PlanCache>,
-    /// Held while an evaluation reads and changes node and cell states.
-    pub evaluation: Mutex<()>,
-    live: Mutex<HashMap<u64, Weak<Handle>>>,
-    pending: Mutex<HashMap<u64, Arc<Node>>>,
-}
-
-/// A device: a GPU, a software adapter, or the CPU. Clones share it.
-#[derive(Clone)]
-pub struct Device(Arc<Inner>);
-
-impl fmt::Debug for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Device({}: {})", self.kind(), self.name())
-    }
-}
-
-impl fmt::Display for Device {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name(), self.kind())
-    }
-}
-
-impl PartialEq for Device {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Device {}
-
 const GET_A_DRIVER: &str = "install a Vulkan driver: for a GPU the vendor's, for a software adapter `apt-get install libvulkan1 \
                             mesa-vulkan-drivers` (Debian, Ubuntu) or your system's Mesa Vulkan package";
 
@@ -135,19 +45,6 @@ const NAME_ONE: &str =
     "use best, gpu, software or cpu, an index, or part of a name from the list (`cargo run --example devices`)";
 
 impl Device {
-    fn open(kind: DeviceKind, name: String, backend: Backend, options: DeviceOptions) -> Self {
-        Self(Arc::new(Inner {
-            kind,
-            name,
-            backend,
-            fuse: !options.unfused,
-            plans: Mutex::default(),
-            evaluation: Mutex::default(),
-            live: Mutex::default(),
-            pending: Mutex::default(),
-        }))
-    }
-
     /// The device that `WGRAD_DEVICE` names (see [`Device::named`]); if it is unset, blank or `best`, the first hardware GPU;
     /// else the CPU device.
     ///
@@ -214,9 +111,8 @@ impl Device {
     /// # Errors
     /// The thread pool cannot be made.
     pub fn cpu_with(options: DeviceOptions) -> Result<Self> {
-        let executor = CpuExecutor::new()?;
-        let name = format!("CPU, {} threads", threads());
-        Ok(Self::open(DeviceKind::Cpu, name, Backend::Cpu(executor), options))
+        let executor = Executor::cpu(!options.unfused)?;
+        Ok(Self::new(DeviceKind::Cpu, format!("CPU, {} threads", threads()), executor))
     }
 
     /// The first device of a kind, with options.
@@ -275,14 +171,14 @@ impl Device {
 
     fn open_adapter(info: &DeviceInfo, options: DeviceOptions) -> Result<Self> {
         let checks = options.checks.unwrap_or(cfg!(debug_assertions));
-        let DeviceOptions { clamped, hardware_kernels, .. } = options;
-        let executor = GpuExecutor::open(info.index, crate::gpu::context::Options { clamped, checks, hardware_kernels })?;
-        Ok(Self::open(info.kind, info.name.clone(), Backend::Gpu(Box::new(executor)), options))
+        let DeviceOptions { clamped, hardware_kernels, unfused, .. } = options;
+        let executor = Executor::gpu(info.index, context::Options { clamped, checks, hardware_kernels }, !unfused)?;
+        Ok(Self::new(info.kind, info.name.clone(), executor))
     }
 
     /// Every device of this machine: adapters in the order in which drivers report them, then the CPU device.
     pub fn list() -> Vec<DeviceInfo> {
-        let mut list: Vec<DeviceInfo> = crate::gpu::context::list()
+        let mut list: Vec<DeviceInfo> = context::list()
             .into_iter()
             .map(|a| DeviceInfo {
                 index: a.index,
@@ -304,46 +200,14 @@ impl Device {
         list
     }
 
-    /// The device's kind.
-    pub fn kind(&self) -> DeviceKind {
-        self.0.kind
-    }
-
-    /// The adapter's name.
-    pub fn name(&self) -> &str {
-        &self.0.name
-    }
-
     /// What the device has done and holds.
     pub fn counters(&self) -> Counters {
-        let plans = lock(&self.0.plans).compiled();
-        match &self.0.backend {
-            Backend::Cpu(cpu) => {
-                let c = cpu.counters();
-                Counters { plans, dispatches: c.kernels, bytes_live: c.live_bytes, ..Counters::default() }
-            }
-            Backend::Gpu(gpu) => {
-                let c = gpu.counters();
-                Counters {
-                    plans,
-                    pipelines: c.pipelines,
-                    bind_groups: c.bind_groups,
-                    buffers: c.buffers_created,
-                    submissions: c.submissions,
-                    dispatches: c.dispatches,
-                    bytes_live: c.bytes_live,
-                    bytes_peak: c.bytes_peak,
-                }
-            }
-        }
+        self.executor().counters()
     }
 
     /// The WGSL text of every pipeline that the device has made, sorted; none on the CPU device. For inspection.
     pub fn shader_sources(&self) -> Vec<String> {
-        match &self.0.backend {
-            Backend::Cpu(_) => Vec::new(),
-            Backend::Gpu(gpu) => lock(&gpu.pipelines).sources(),
-        }
+        self.executor().shader_sources()
     }
 
     /// Runs assignments that still wait (see [`Param::assign_with`]), then waits until the device is idle.
@@ -353,98 +217,8 @@ impl Device {
     ///
     /// [`Param::assign_with`]: crate::Param::assign_with
     pub fn flush(&self) -> Result<()> {
-        let waiting: Vec<Arc<Node>> = lock(&self.0.pending).values().cloned().collect();
-        crate::eval::evaluate(&waiting)?;
-        match &self.0.backend {
-            Backend::Cpu(_) => Ok(()),
-            Backend::Gpu(gpu) => gpu.wait(),
-        }
-    }
-
-    pub(crate) fn inner(&self) -> &Inner {
-        &self.0
-    }
-
-    pub(crate) fn is_cpu(&self) -> bool {
-        matches!(self.0.backend, Backend::Cpu(_))
-    }
-
-    pub(crate) fn upload(&self, data: HostData) -> Result<Storage> {
-        match &self.0.backend {
-            Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(data.unpacked()))),
-            Backend::Gpu(gpu) => Ok(Storage::Gpu(gpu.upload(&data)?)),
-        }
-    }
-
-    /// A realised value's elements. Waits for the device.
-    pub(crate) fn read(&self, storage: &Storage, dtype: crate::dtype::DType, len: usize) -> Result<HostData> {
-        match (&self.0.backend, storage) {
-            (Backend::Cpu(cpu), Storage::Cpu(buffer)) => Ok(cpu.read(buffer).packed(dtype)),
-            (Backend::Gpu(gpu), Storage::Gpu(buffer)) => gpu.read(buffer, dtype, len),
-            _ => Err(Error::internal("a value's memory belongs to another kind of device")),
-        }
-    }
-
-    /// Overwrites `to` with the elements of `from`, which has the same size and dtype.
-    pub(crate) fn copy(&self, from: &Storage, to: &Storage) -> Result<()> {
-        match (&self.0.backend, from, to) {
-            (Backend::Gpu(gpu), Storage::Gpu(from), Storage::Gpu(to)) => gpu.copy(from, to),
-            (Backend::Cpu(_), Storage::Cpu(from), Storage::Cpu(to)) => {
-                let data = from.read().clone();
-                *to.write() = data;
-                Ok(())
-            }
-            _ => Err(Error::internal("a value's memory belongs to another kind of device")),
-        }
-    }
-
-    /// A copy of a tensor's value that no handle shares.
-    pub(crate) fn duplicate(&self, tensor: &Tensor) -> Result<Storage> {
-        let node = tensor.node()?.clone();
-        crate::eval::evaluate(std::slice::from_ref(&node))?;
-        let _guard = lock(&self.0.evaluation);
-        let storage = crate::eval::memory_of(&node)?;
-        match (&self.0.backend, &storage) {
-            (Backend::Gpu(gpu), Storage::Gpu(source)) => {
-                let copy = gpu.alloc(node.dtype.bytes(node.shape.numel()) as u64)?;
-                if node.shape.numel() > 0 {
-                    gpu.copy(source, &copy)?;
-                }
-                Ok(Storage::Gpu(copy))
-            }
-            (Backend::Cpu(cpu), Storage::Cpu(source)) => Ok(Storage::Cpu(cpu.upload(cpu.read(source)))),
-            _ => Err(Error::internal("a value's memory belongs to another kind of device")),
-        }
-    }
-
-    pub(crate) fn register_live(&self, id: u64, handle: &Arc<Handle>) {
-        lock(&self.0.live).insert(id, Arc::downgrade(handle));
-    }
-
-    pub(crate) fn unregister_live(&self, id: u64) {
-        lock(&self.0.live).remove(&id);
-    }
-
-    /// The nodes whose value a later step may take away although somebody still wants it (handles, and assignments that
-    /// have not run), in the order of their creation.
-    pub(crate) fn endangered_nodes(&self) -> Vec<Arc<Node>> {
-        // Upgraded handles must drop outside the lock: their drop takes it.
-        let handles: Vec<Arc<Handle>> = lock(&self.0.live).values().filter_map(Weak::upgrade).collect();
-        let mut nodes: Vec<Arc<Node>> = handles.iter().map(|h| h.node.clone()).collect();
-        nodes.extend(lock(&self.0.pending).values().cloned());
-        nodes.sort_by_key(|n| n.id);
-        nodes.dedup_by_key(|n| n.id);
-        nodes
-    }
-
-    pub(crate) fn add_pending(&self, cell: u64, assign: Arc<Node>) {
-        let replaced = lock(&self.0.pending).insert(cell, assign);
-        drop(replaced);
-    }
-
-    pub(crate) fn remove_pending(&self, cell: u64) {
-        let removed = lock(&self.0.pending).remove(&cell);
-        drop(removed);
+        crate::eval::evaluate(&self.pending())?;
+        self.executor().wait()
     }
 }
 

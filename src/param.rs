@@ -3,109 +3,11 @@
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::graph::Op;
+use crate::lazy::{Cell, Node};
 use crate::shape::Shape;
-use crate::storage::Storage;
-use crate::sync::lock;
 use crate::tensor::Tensor;
-use crate::tensor::node::{Node, Payload, fresh_id};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, Weak};
-
-/// Memory that changes over time, with a version that counts the changes.
-#[derive(Debug)]
-pub(crate) struct Cell {
-    pub id: u64,
-    pub shape: Shape,
-    pub dtype: DType,
-    pub device: Device,
-    /// Whether this is tracked state, which never trains.
-    pub buffer: bool,
-    trainable: AtomicBool,
-    name: Mutex<String>,
-    state: Mutex<CellState>,
-}
-
-#[derive(Debug)]
-struct CellState {
-    storage: Storage,
-    /// Counts the writes that have run.
-    version: u64,
-    /// Counts the writes that the program has asked for.
-    head_version: u64,
-    /// The node that reads the newest version, shared by all reads of it.
-    head: Weak<Node>,
-}
-
-impl Cell {
-    /// The memory and the version it holds.
-    pub fn stored(&self) -> (Storage, u64) {
-        let state = lock(&self.state);
-        (state.storage.clone(), state.version)
-    }
-
-    /// Moves the contents to other memory, which must hold the same values.
-    pub fn relocate(&self, storage: Storage) {
-        lock(&self.state).storage = storage;
-    }
-
-    /// Notes that a write has run. `version` is the write's, or `None` for one more than the last.
-    pub fn commit(&self, version: Option<u64>) {
-        let mut state = lock(&self.state);
-        state.version = version.unwrap_or(state.version + 1);
-        state.head_version = state.head_version.max(state.version);
-        if state.version == state.head_version {
-            self.device.remove_pending(self.id);
-            if version.is_none() {
-                state.head = Weak::new();
-            }
-        }
-    }
-
-    /// Takes back an assignment that has not run, if it is still the newest; `before` is what the cell read ahead of it.
-    fn retract(&self, assign: &Node, before: &Arc<Node>) {
-        let mut state = lock(&self.state);
-        let Payload::Cell(_, version) = &assign.payload else { return };
-        if state.head_version != *version || assign.state().assigned {
-            return;
-        }
-        state.head_version -= 1;
-        state.head = Arc::downgrade(before);
-        drop(state);
-        if before.op == Op::Assign && !before.state().assigned {
-            self.device.add_pending(self.id, before.clone());
-        } else {
-            self.device.remove_pending(self.id);
-        }
-    }
-
-    /// The name for messages.
-    pub fn name(&self) -> String {
-        let name = lock(&self.name).clone();
-        if name.is_empty() { format!("#{}", self.id) } else { name }
-    }
-
-    /// Whether gradients flow to the cell.
-    pub fn is_trainable(&self) -> bool {
-        self.trainable.load(Ordering::Relaxed)
-    }
-
-    /// The node that reads the newest version in program order.
-    fn head(self: &Arc<Self>) -> Arc<Node> {
-        let mut state = lock(&self.state);
-        let trainable = self.is_trainable();
-        if let Some(head) = state.head.upgrade()
-            && (head.op == Op::Assign || head.requires_grad == trainable)
-        {
-            return head;
-        }
-        let payload = Payload::Cell(self.clone(), state.head_version);
-        let head = Node::new(Op::Cell, Vec::new(), self.shape, self.dtype, &self.device, payload, trainable);
-        state.head = Arc::downgrade(&head);
-        head
-    }
-}
+use std::sync::Arc;
 
 /// A user's hold on a cell; the last one to go drops assignments that never ran.
 #[derive(Debug)]
@@ -115,7 +17,7 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.cell.device.remove_pending(self.cell.id);
+        self.cell.abandon();
     }
 }
 
@@ -159,17 +61,8 @@ impl Param {
     fn make(init: &Tensor, trainable: bool) -> Result<Self> {
         // A private copy: the initial tensor may share its memory with other handles.
         let device = init.device()?;
-        let storage = device.duplicate(init)?;
-        let cell = Arc::new(Cell {
-            id: fresh_id(),
-            shape: init.shape()?,
-            dtype: init.dtype()?,
-            device,
-            buffer: !trainable,
-            trainable: AtomicBool::new(trainable),
-            name: Mutex::default(),
-            state: Mutex::new(CellState { storage, version: 0, head_version: 0, head: Weak::new() }),
-        });
+        let storage = crate::eval::duplicate(init.node()?)?;
+        let cell = Cell::new(storage, init.shape()?, init.dtype()?, device, trainable);
         Ok(Self(Arc::new(Owner { cell })))
     }
 
@@ -209,7 +102,7 @@ impl Param {
 
     /// Names the parameter.
     pub fn set_name(&self, name: impl Into<String>) {
-        *lock(&self.cell().name) = name.into();
+        self.cell().set_name(name.into());
     }
 
     /// Whether gradients flow here.
@@ -224,13 +117,13 @@ impl Param {
 
     /// Takes the parameter out of training: backward computes nothing for it, optimizers leave it alone.
     pub fn freeze(&self) {
-        self.cell().trainable.store(false, Ordering::Relaxed);
+        self.cell().set_trainable(false);
     }
 
     /// Puts the parameter back into training; a buffer stays as it is.
     pub fn unfreeze(&self) {
         if !self.is_buffer() {
-            self.cell().trainable.store(true, Ordering::Relaxed);
+            self.cell().set_trainable(true);
         }
     }
 
@@ -330,15 +223,6 @@ impl Param {
                 "move the value with to_device",
             ));
         }
-        let before = cell.head();
-        let mut state = lock(&cell.state);
-        state.head_version += 1;
-        let payload = Payload::Cell(cell.clone(), state.head_version);
-        let inputs = vec![before, source.clone()];
-        let node = Node::new(Op::Assign, inputs, cell.shape, cell.dtype, &cell.device, payload, false);
-        state.head = Arc::downgrade(&node);
-        drop(state);
-        cell.device.add_pending(cell.id, node.clone());
-        Ok(node)
+        Ok(cell.assign(source.clone()))
     }
 }

@@ -3,8 +3,8 @@
 use super::{Clip, Gradients};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::lazy::no_grad;
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 
 /// Gradients of at most so many elements are reduced together.
 const SMALL: usize = 4096;

@@ -9,9 +9,9 @@ pub(crate) mod rules;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
+use crate::lazy::{Node, Payload, no_grad, with_grad_mode};
 use crate::param::Param;
 use crate::tensor::Tensor;
-use crate::tensor::node::{Node, Payload, no_grad, with_grad_mode};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 

@@ -4,9 +4,9 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
 use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, UnaryOp};
+use crate::lazy::Payload;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use crate::tensor::node::Payload;
 
 /// One gradient an input; `None` where none flows.
 type Parts = Vec<Option<Tensor>>;

@@ -24,4 +24,4 @@ mod sort;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use executor::CpuExecutor;
+pub(crate) use executor::{Compiled, CpuExecutor};

@@ -27,10 +27,10 @@ use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::host::reserved;
+use crate::lazy::no_grad;
 use crate::rng::Generator;
 use crate::shape::{Shape, product};
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 
 /// What changes a batch, an own way for each sample. No gradient flows.
 pub trait Augment: std::fmt::Debug + Send + Sync {

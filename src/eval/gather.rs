@@ -1,11 +1,10 @@
 //! Numbers the unrealised nodes under some roots canonically, and collects the values that their sources take.
 
-use super::memory_of;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphNode, NodeId, Op};
-use crate::param::Cell;
+use crate::lazy::Cell;
+use crate::lazy::{Node, Payload};
 use crate::storage::bindings::{Bindings, Leaf};
-use crate::tensor::node::{Node, Payload};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -83,11 +82,11 @@ impl Numbering {
         let binding = &mut self.out.bindings;
         let op = match (&node.op, &node.payload) {
             _ if node.is_realised() => {
-                binding.leaves.push(Leaf::Data(memory_of(node)?));
+                binding.leaves.push(Leaf::Data(node.memory()?));
                 Op::Data
             }
             _ if node.cell_read().is_some() => {
-                let storage = memory_of(node)?;
+                let storage = node.memory()?;
                 if let Payload::Cell(cell, _) = &node.payload {
                     // Two reads of one version are one leaf.
                     if let Some(&id) = self.cells.get(&cell.id) {

@@ -1,16 +1,11 @@
 //! Evaluation: from lazy nodes to a canonical graph, a cached plan, and values in memory.
 
-pub(crate) mod cache;
 mod gather;
 
-use crate::device::{Backend, Device};
 use crate::error::{Error, Result};
 use crate::graph::saved::{self, Kept};
-use crate::plan::materialise::Options;
+use crate::lazy::{Device, Node, Payload, grad_enabled};
 use crate::storage::Storage;
-use crate::sync::lock;
-use crate::tensor::node::{Node, Payload, grad_enabled};
-use cache::Compiled;
 use gather::{Gathered, gather};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -27,7 +22,7 @@ pub(crate) fn evaluate_step(roots: &[Arc<Node>]) -> Result<()> {
 
 fn run(roots: &[Arc<Node>], keep_saved: bool) -> Result<()> {
     let Some(device) = roots.first().map(|r| r.device.clone()) else { return Ok(()) };
-    let _guard = lock(&device.inner().evaluation);
+    let _guard = device.evaluating();
     let mut wanted: Vec<Arc<Node>> = roots.iter().filter(|r| needs_work(r)).cloned().collect();
     if wanted.is_empty() {
         return Ok(());
@@ -36,8 +31,8 @@ fn run(roots: &[Arc<Node>], keep_saved: bool) -> Result<()> {
         add_saved(&mut wanted);
     }
     let gathered = with_endangered(&device, wanted)?;
-    let compiled = plan_for(&device, &gathered)?;
-    let values = execute(&device, &compiled, &gathered)?;
+    let executor = device.executor();
+    let values = executor.run(&*executor.plan(&gathered.graph)?, &gathered.bindings)?;
     commit(&gathered, values);
     Ok(())
 }
@@ -45,18 +40,14 @@ fn run(roots: &[Arc<Node>], keep_saved: bool) -> Result<()> {
 /// The plan that would realise a node, as a table; with `timed`, every launch is run and timed as well (GPU only).
 pub(crate) fn explain(root: &Arc<Node>, timed: bool) -> Result<String> {
     let device = root.device.clone();
-    let _guard = lock(&device.inner().evaluation);
+    let _guard = device.evaluating();
     if !needs_work(root) {
         return Ok("nothing to do: the value is in memory\n".into());
     }
     let gathered = gather(std::slice::from_ref(root))?;
-    let compiled = plan_for(&device, &gathered)?;
+    let compiled = device.executor().plan(&gathered.graph)?;
     let mut text = compiled.plan.explain();
     if timed {
-        let Backend::Gpu(gpu) = &device.inner().backend else {
-            let help = "profile on a GPU or a software adapter".into();
-            return Err(Error::Unsupported { op: "profile", reason: format!("{device} has no timestamps"), help });
-        };
         if !gathered.assigned.is_empty() {
             let help = "evaluate the tensor once, or profile in evaluation mode".into();
             return Err(Error::Unsupported {
@@ -65,21 +56,16 @@ pub(crate) fn explain(root: &Arc<Node>, timed: bool) -> Result<String> {
                 help,
             });
         }
-        let code =
-            compiled.code.downcast_ref().ok_or_else(|| Error::internal("a plan was compiled for another kind of device"))?;
-        text += &crate::plan::explain::times(&compiled.plan, &gpu.profile(code, &gathered.bindings)?);
+        text += &device.executor().profile(&compiled, &gathered.bindings)?;
     }
     Ok(text)
 }
 
-/// A realised node's memory, or its cell's.
-pub(crate) fn memory_of(node: &Node) -> Result<Storage> {
-    if let Some(value) = node.state().value.clone() {
-        return Ok(value);
-    }
-    let Some((cell, wanted)) = node.cell_read() else { return Err(Error::internal("a value was read before it was realised")) };
-    let (storage, current) = cell.stored();
-    if current == wanted { Ok(storage) } else { Err(Error::Stale { name: cell.name(), wanted, current }) }
+/// A copy of a node's value that no handle shares.
+pub(crate) fn duplicate(node: &Arc<Node>) -> Result<Storage> {
+    evaluate(std::slice::from_ref(node))?;
+    let _guard = node.device.evaluating();
+    node.device.executor().duplicate(&node.memory()?, node.dtype, node.shape.numel())
 }
 
 fn needs_work(node: &Node) -> bool {
@@ -167,39 +153,6 @@ fn depends_on(node: &Arc<Node>, cells: &HashSet<u64>) -> bool {
         stack.extend(node.state().inputs.iter().cloned());
     }
     false
-}
-
-fn plan_for(device: &Device, gathered: &Gathered) -> Result<Arc<Compiled>> {
-    let inner = device.inner();
-    if let Some(found) = lock(&inner.plans).get(&gathered.graph) {
-        return Ok(found);
-    }
-    let graph = Arc::new(gathered.graph.clone());
-    let max_bytes = match &inner.backend {
-        Backend::Cpu(_) => u64::MAX,
-        Backend::Gpu(gpu) => gpu.max_bytes(),
-    };
-    let options = Options { fuse: inner.fuse, gradient_arena: !device.is_cpu(), max_operands: 7, max_bytes };
-    let plan = Arc::new(crate::plan::compile::compile(&graph, options)?);
-    let code: Box<dyn std::any::Any + Send + Sync> = match &inner.backend {
-        Backend::Cpu(cpu) => Box::new(cpu.compile(&graph, plan.clone())?),
-        Backend::Gpu(gpu) => Box::new(gpu.compile(plan.clone())?),
-    };
-    let compiled = Arc::new(Compiled { plan, code });
-    lock(&inner.plans).insert(graph, compiled.clone());
-    Ok(compiled)
-}
-
-fn execute(device: &Device, compiled: &Compiled, gathered: &Gathered) -> Result<Vec<Storage>> {
-    let mismatch = || Error::internal("a plan was compiled for another kind of device");
-    match &device.inner().backend {
-        Backend::Cpu(cpu) => cpu.run(compiled.code.downcast_ref().ok_or_else(mismatch)?, &gathered.bindings),
-        Backend::Gpu(gpu) => {
-            let values = gpu.run(compiled.code.downcast_ref().ok_or_else(mismatch)?, &gathered.bindings)?;
-            let missing = || Error::internal("an output has no buffer");
-            values.into_iter().map(|v| v.map(Storage::Gpu).ok_or_else(missing)).collect()
-        }
-    }
 }
 
 /// Hands the values to their nodes and counts the cells' versions up. Runs only after everything was submitted.

@@ -20,4 +20,5 @@ pub(crate) mod staging;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compiled::Compiled;
 pub(crate) use executor::GpuExecutor;

@@ -16,7 +16,7 @@ pub use distance::{TripletOptions, cosine_embedding, hinge_embedding, margin_ran
 pub use regression::{huber, kl_div, l1, mse, smooth_l1};
 
 use crate::error::Result;
-use crate::tensor::node::Node;
+use crate::lazy::Node;
 use crate::tensor::{At, Fault, Tensor, need_float};
 use std::sync::Arc;
 

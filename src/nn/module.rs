@@ -5,9 +5,9 @@ use super::state::{self, LoadReport};
 use super::transfer::LoadOptions;
 use crate::error::Result;
 use crate::io::StateDict;
+use crate::lazy::no_grad;
 use crate::param::Param;
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 use std::path::Path;
 
 /// A layer or a model.

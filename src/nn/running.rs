@@ -3,9 +3,9 @@
 use super::fields::Counter;
 use super::init::Init;
 use crate::error::{Error, Result};
+use crate::lazy::no_grad;
 use crate::param::Param;
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 
 /// `running_mean`, `running_var` and `num_batches_tracked`, or none of them.
 pub(super) type Running = (Option<Param>, Option<Param>, Option<Counter>);

@@ -3,10 +3,10 @@
 use super::fields::Mode;
 use super::module::Module;
 use crate::error::{Error, Result};
+use crate::lazy::no_grad;
 use crate::param::Param;
 use crate::shape::{IntoShape, Shape};
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fmt;

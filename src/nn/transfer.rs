@@ -24,11 +24,11 @@ use super::module::Module;
 use crate::dtype::HostData;
 use crate::error::{Error, Result};
 use crate::io::{HostTensor, StateDict, captures, matches};
+use crate::lazy::no_grad;
 use crate::optim::ParamGroup;
 use crate::param::Param;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 use std::collections::{BTreeMap, HashSet};
 
 /// How [`Module::load_state_dict_with`] fits a file to a module. `*` in patterns stands for any run of characters.

@@ -1,24 +1,23 @@
 //! What all optimizers share: parameters and state in flat arenas, and one lazy step node an arena.
 
 use crate::autodiff::Gradients;
-use crate::device::{Backend, Device};
+use crate::device::Device;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
+use crate::executor::arena::Adoptee;
 use crate::graph::Op;
 use crate::graph::optim::OptimRule;
-use crate::graph::optim::{BLOCK, Coefficients, Gate, VARIANTS, WINDOW};
-use crate::param::{Cell, Param};
+use crate::graph::optim::{Coefficients, Gate, VARIANTS, WINDOW};
+use crate::lazy::Cell;
+use crate::lazy::{Node, Payload, no_grad};
+use crate::param::Param;
 use crate::shape::Shape;
 use crate::storage::Storage;
-use crate::storage::bindings::{Entry, OptimStore};
+use crate::storage::bindings::OptimStore;
 use crate::sync::lock;
-use crate::tensor::node::{Node, Payload, no_grad};
 use crate::tensor::{PendingValue, Tensor};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-
-/// Arenas, and each parameter's place: (arena, entry).
-type Adopted = (Vec<Arc<OptimStore>>, Vec<(usize, usize)>);
 
 /// Memory, and where it is to be copied to.
 type Copies = Vec<(Storage, Storage)>;
@@ -293,7 +292,7 @@ impl OptimCore {
     /// # Errors
     /// The device was lost since.
     pub fn restore(&mut self, staged: Staged) -> Result<()> {
-        staged.copies.iter().try_for_each(|(source, target)| self.device.copy(source, target))?;
+        staged.copies.iter().try_for_each(|(source, target)| self.device.executor().copy(source, target))?;
         lock(&self.counts).steps = staged.steps;
         Ok(())
     }
@@ -304,7 +303,7 @@ impl OptimCore {
     /// As [`OptimCore::stage`]; nothing has changed then.
     pub fn set_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
         let copies = self.upload_states(states, &self.stores, &self.places)?;
-        copies.iter().try_for_each(|(source, target)| self.device.copy(source, target))
+        copies.iter().try_for_each(|(source, target)| self.device.executor().copy(source, target))
     }
 
     /// State arrays in memory of their own, each with where it is to be copied to.
@@ -331,21 +330,16 @@ impl OptimCore {
 
     fn state_storage(&self, stores: &[Arc<OptimStore>], place: (usize, usize), state: usize) -> Result<Storage> {
         let (store, entry) = place;
-        let store = &stores[store];
-        let missing = || Error::internal(format!("an optimizer has no state {state}"));
-        if self.device.is_cpu() {
-            return store.state.get(state * store.entries.len() + entry).cloned().ok_or_else(missing);
-        }
-        let e = &store.entries[entry];
-        store.state.get(state).map(|arena| range(arena, e.offset, e.len)).ok_or_else(missing)
+        stores[store].state_of(entry, state).ok_or_else(|| Error::internal(format!("an optimizer has no state {state}")))
     }
 
     /// Takes parameters back that another optimizer has moved into an arena of its own.
     fn reclaim(&mut self) -> Result<()> {
-        let moved =
-            self.params.iter().zip(&self.places).any(|(param, &(store, entry))| {
-                !same_memory(&param.cell().stored().0, &self.stores[store].entries[entry].parameter)
-            });
+        let moved = self
+            .params
+            .iter()
+            .zip(&self.places)
+            .any(|(param, &(store, entry))| !param.cell().stored().0.is_same(&self.stores[store].entries[entry].parameter));
         if !moved {
             return Ok(());
         }
@@ -361,13 +355,16 @@ impl OptimCore {
         // Assignments that still wait refer to the old memory's contents: run them first.
         let heads: Vec<Arc<Node>> = self.params.iter().map(|p| p.tensor().node().cloned()).collect::<Result<_>>()?;
         crate::eval::evaluate(&heads)?;
-        let _guard = lock(&self.device.inner().evaluation);
-        let (stores, places) = match &self.device.inner().backend {
-            Backend::Cpu(_) => self.adopt_cpu()?,
-            Backend::Gpu(gpu) => self.adopt_gpu(gpu)?,
-        };
+        let _guard = self.device.evaluating();
+        let adoptees: Vec<Adoptee> = self
+            .params
+            .iter()
+            .map(|p| Adoptee { storage: p.cell().stored().0, dtype: p.dtype(), len: p.shape().numel() })
+            .collect();
+        let (stores, places) = self.device.executor().adopt(&adoptees, self.states())?;
+        let stores: Vec<Arc<OptimStore>> = stores.into_iter().map(Arc::new).collect();
         for (source, target) in self.upload_states(states, &stores, &places)? {
-            self.device.copy(&source, &target)?;
+            self.device.executor().copy(&source, &target)?;
         }
         for (param, &(store, entry)) in self.params.iter().zip(&places) {
             param.cell().relocate(stores[store].entries[entry].parameter.clone());
@@ -380,88 +377,5 @@ impl OptimCore {
         self.stores = stores;
         self.places = places;
         Ok(())
-    }
-
-    /// On the CPU parameters stay where they are, and state lies beside them.
-    fn adopt_cpu(&self) -> Result<Adopted> {
-        let entries: Vec<Entry> =
-            self.params.iter().map(|p| Entry { parameter: p.cell().stored().0, len: p.shape().numel(), offset: 0 }).collect();
-        let mut state = Vec::new();
-        for _ in 0..self.states() {
-            for param in &self.params {
-                let n = param.shape().numel();
-                let zeros = if param.dtype() == DType::F64 { HostData::F64(vec![0.0; n]) } else { HostData::F32(vec![0.0; n]) };
-                state.push(self.device.upload(zeros)?);
-            }
-        }
-        let places = (0..entries.len()).map(|e| (0, e)).collect();
-        Ok((vec![Arc::new(self.store(entries, state, None, None))], places))
-    }
-
-    /// On a GPU each arena holds as many parameters as one binding can span.
-    fn adopt_gpu(&self, gpu: &crate::gpu::GpuExecutor) -> Result<Adopted> {
-        let limit = usize::try_from(gpu.caps().max_binding / 4).unwrap_or(usize::MAX);
-        let mut chunks: Vec<Vec<usize>> = Vec::new();
-        let mut filled = usize::MAX;
-        let padded = |i: usize| self.params[i].shape().numel().next_multiple_of(BLOCK).max(BLOCK);
-        for i in 0..self.params.len() {
-            if filled.saturating_add(padded(i)) > limit {
-                chunks.push(Vec::new());
-                filled = 0;
-            }
-            filled += padded(i);
-            if let Some(chunk) = chunks.last_mut() {
-                chunk.push(i);
-            }
-        }
-        let (mut stores, mut places) = (Vec::new(), vec![(0, 0); self.params.len()]);
-        for chunk in chunks {
-            let bytes = chunk.iter().map(|&i| padded(i) as u64 * 4).sum();
-            let arena = || gpu.alloc(bytes).map(Storage::Gpu);
-            let (parameters, gradients) = (arena()?, arena()?);
-            let state = (0..self.states()).map(|_| arena()).collect::<Result<Vec<_>>>()?;
-            let mut entries = Vec::new();
-            let mut offset = 0;
-            for &i in &chunk {
-                let cell = self.params[i].cell();
-                let len = cell.shape.numel();
-                let parameter = range(&parameters, offset, len);
-                if len > 0 {
-                    self.device.copy(&cell.stored().0, &parameter)?;
-                }
-                places[i] = (stores.len(), entries.len());
-                entries.push(Entry { parameter, len, offset });
-                offset += padded(i);
-            }
-            stores.push(Arc::new(self.store(entries, state, Some(parameters), Some(gradients))));
-        }
-        Ok((stores, places))
-    }
-
-    fn store(
-        &self,
-        entries: Vec<Entry>,
-        state: Vec<Storage>,
-        parameters: Option<Storage>,
-        gradients: Option<Storage>,
-    ) -> OptimStore {
-        let coefficients = vec![Coefficients::default(); entries.len()].into();
-        OptimStore { entries, state, parameters, gradients, coefficients }
-    }
-}
-
-/// `len` f32 elements of a GPU arena, from element `offset`.
-fn range(arena: &Storage, offset: usize, len: usize) -> Storage {
-    match arena {
-        Storage::Gpu(buffer) => Storage::Gpu(buffer.range(offset as u64 * 4, len as u64 * 4)),
-        Storage::Cpu(buffer) => Storage::Cpu(buffer.clone()),
-    }
-}
-
-fn same_memory(a: &Storage, b: &Storage) -> bool {
-    match (a, b) {
-        (Storage::Gpu(a), Storage::Gpu(b)) => a.id() == b.id() && a.offset == b.offset,
-        (Storage::Cpu(a), Storage::Cpu(b)) => Arc::ptr_eq(&a.data, &b.data),
-        _ => false,
     }
 }

@@ -3,9 +3,9 @@
 use crate::error::{Error, Result};
 use crate::io::number::Range;
 use crate::io::{HostTensor, StateDict, StateReport};
+use crate::lazy::no_grad;
 use crate::param::Param;
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 
 /// Exponential moving averages of parameters, which often do better on new data than the parameters themselves:
 /// `s = decay · s + (1 - decay) · w`, from `s = w`.

@@ -6,9 +6,9 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::io::number::Range;
 use crate::io::{HostTensor, StateDict};
+use crate::lazy::no_grad;
 use crate::param::Param;
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 
 /// Settings of [`LossScaler`].
 #[derive(Debug, Clone, Copy, PartialEq)]

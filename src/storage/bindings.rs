@@ -54,3 +54,14 @@ pub(crate) struct OptimStore {
     /// This step's numbers, one an entry; if the step is gated, [`VARIANTS`](crate::graph::optim::VARIANTS) an entry, side by side.
     pub coefficients: Mutex<Vec<Coefficients>>,
 }
+
+impl OptimStore {
+    /// The memory of state array `state` of an entry.
+    pub fn state_of(&self, entry: usize, state: usize) -> Option<Storage> {
+        if self.parameters.is_none() {
+            return self.state.get(state * self.entries.len() + entry).cloned();
+        }
+        let e = self.entries.get(entry)?;
+        self.state.get(state).map(|arena| arena.range(e.offset, e.len))
+    }
+}

@@ -1,7 +1,7 @@
 //! Products of vectors, of batches of matrices, and with a layer's weight; the angle between vectors.
 
 use super::{Fault, Tensor, need_axis, need_float};
-use crate::tensor::node::Node;
+use crate::lazy::Node;
 use std::panic::Location;
 
 impl Tensor {

@@ -1,11 +1,11 @@
 //! Scaled dot-product attention, in blocks of queries where the matrix of scores would be large.
 
-use super::node::{GradientRule, Node, Payload, grad_enabled, no_grad, with_grad_mode};
 use super::{Fault, Tensor, need_few, need_float, need_possible};
 use crate::autodiff::vjp_at;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
+use crate::lazy::{GradientRule, Node, Payload, grad_enabled, no_grad, with_grad_mode};
 use crate::rng::Generator;
 use crate::shape::{Shape, product};
 use std::panic::Location;

@@ -5,10 +5,10 @@
 //! gathered, too, and nothing is scattered.
 
 use super::Tensor;
-use super::node::{GradientRule, Node, Payload, grad_enabled, no_grad};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
+use crate::lazy::{GradientRule, Node, Payload, grad_enabled, no_grad};
 use std::sync::Arc;
 
 /// The most elements of a sum that one kernel adds without a reduction.

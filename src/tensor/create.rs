@@ -1,13 +1,13 @@
 //! Making tensors: from host data, constant, counted, random.
 
 use super::Tensor;
-use super::node::Payload;
-use super::origin::Origin;
 use crate::device::Device;
 use crate::dtype::{DType, Element, HostData, check_len};
 use crate::error::{Error, Result};
 use crate::graph::Op;
 use crate::graph::op::RandomWord;
+use crate::lazy::Origin;
+use crate::lazy::Payload;
 use crate::rng::Generator;
 use crate::rng::RandomKey;
 use crate::shape::{IntoShape, Shape};

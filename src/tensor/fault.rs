@@ -1,9 +1,13 @@
 //! What can be wrong with a call of an op, and the checks that many ops share.
 
-use super::node::Node;
 use crate::dtype::DType;
 use crate::error::OpErrorKind;
+use crate::lazy::Node;
 use crate::shape::{MAX_PIECES, MAX_RANK, Shape};
+use std::panic::Location;
+
+/// Where an op was called: carried to errors.
+pub(crate) type At = &'static Location<'static>;
 
 /// What is wrong with a call, before the op's name and operands are added.
 #[derive(Debug)]

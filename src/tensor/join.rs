@@ -1,11 +1,11 @@
 //! Joining tensors, along an axis or a new one.
 
-use super::node::{Node, Payload};
-use super::origin::Origin;
 use super::{Fault, Tensor, need_axis, need_possible};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
+use crate::lazy::Origin;
+use crate::lazy::{Node, Payload};
 use crate::shape::MAX_RANK;
 use std::panic::Location;
 

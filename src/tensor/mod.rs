@@ -18,7 +18,6 @@ mod index;
 mod index_rows;
 mod join;
 mod movement;
-pub(crate) mod node;
 mod norm;
 mod operators;
 pub(crate) mod origin;
@@ -33,6 +32,7 @@ mod sort;
 mod statistics;
 mod window;
 
+pub use crate::lazy::Tensor;
 pub use arrange::PadMode;
 pub use attention::AttentionOptions;
 pub use conv_nd::{ConvNdOptions, ConvTransposeOptions};
@@ -46,65 +46,26 @@ use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::graph::Op;
+use crate::lazy::{Node, Origin, Payload, grad_enabled, no_grad};
 use crate::shape::Shape;
 pub(crate) use attention::{reaching, zeroed};
 use fault::CAST_U8;
-pub(crate) use fault::{Fault, need_axis, need_few, need_float, need_number, need_possible};
-pub(crate) use node::At;
-use node::{Handle, Node, Outcome, Payload, grad_enabled};
-use origin::Origin;
+pub(crate) use fault::{At, Fault, need_axis, need_few, need_float, need_number, need_possible};
 pub(crate) use rows::{as_index, check_range, check_range_but, need_index};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// An n-dimensional array on a device, computed when it is needed.
-///
-/// Ops return a tensor at once and do no work. Work happens when a value is read ([`Tensor::to_vec`], [`Tensor::item`]),
-/// on [`Tensor::eval`], or in an optimizer's step. A call with operands that do not fit returns a tensor that carries the
-/// error; every method that returns a `Result` reports it. Clones are cheap and share the value.
-///
-/// ```
-/// # use wgrad::{Device, Tensor};
-/// # fn main() -> wgrad::Result<()> {
-/// let device = Device::cpu()?;
-/// let a = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [2, 2], &device)?;
-/// let b = (&a + 1.0).matmul(&a.t());
-/// assert_eq!(b.to_vec::<f32>()?, [8.0, 18.0, 14.0, 32.0]);
-///
-/// let wrong = a.matmul(&Tensor::zeros([3, 2], &device)?);
-/// assert!(wrong.eval().unwrap_err().to_string().contains("inner dimensions 2 and 3 differ"));
-/// # Ok(()) }
-/// ```
-#[derive(Clone)]
-pub struct Tensor(Outcome);
-
 impl Tensor {
     // ---- inside the crate ----
-
-    pub(crate) fn from_node(node: Arc<Node>) -> Self {
-        Self(Ok(Handle::new(node)))
-    }
-
-    pub(crate) fn from_error(error: impl Into<Arc<Error>>) -> Self {
-        Self(Err(error.into()))
-    }
-
-    /// The node, or the error that the tensor carries.
-    pub(crate) fn node(&self) -> Result<&Arc<Node>> {
-        match &self.0 {
-            Ok(handle) => Ok(&handle.node),
-            Err(error) => Err(Error::clone(error)),
-        }
-    }
 
     /// A new node over these operands. The first operand that carries an error passes it on.
     #[track_caller]
     pub(crate) fn build(op: Op, inputs: &[&Self], shape: Shape, dtype: DType) -> Self {
         let mut nodes = Vec::with_capacity(inputs.len());
         for input in inputs {
-            match &input.0 {
+            match input.outcome() {
                 Ok(handle) => nodes.push(handle.node.clone()),
-                Err(error) => return Self(Err(error.clone())),
+                Err(error) => return Self::from_error(error.clone()),
             }
         }
         let Some(first) = nodes.first() else {
@@ -126,9 +87,9 @@ impl Tensor {
                 }
                 DType::F16 => {
                     let wide = Self::build(Op::Cast, &[&Self::from_node(node.clone())], node.shape, DType::F32);
-                    match wide.0 {
+                    match wide.outcome() {
                         Ok(handle) => *node = handle.node.clone(),
-                        Err(error) => return Self(Err(error)),
+                        Err(error) => return Self::from_error(error.clone()),
                     }
                 }
                 _ => {}
@@ -151,9 +112,9 @@ impl Tensor {
     pub(crate) fn refuse(op: &'static str, operands: &[&Self], at: At, fault: Fault) -> Self {
         let mut listed = Vec::new();
         for operand in operands {
-            match &operand.0 {
+            match operand.outcome() {
                 Ok(handle) => listed.push((handle.node.shape, handle.node.dtype)),
-                Err(error) => return Self(Err(error.clone())),
+                Err(error) => return Self::from_error(error.clone()),
             }
         }
         let Fault { kind, reason, help } = fault;
@@ -170,9 +131,9 @@ impl Tensor {
     ) -> Self {
         let mut nodes = Vec::with_capacity(operands.len());
         for operand in operands {
-            match &operand.0 {
+            match operand.outcome() {
                 Ok(handle) => nodes.push(&handle.node),
-                Err(error) => return Self(Err(error.clone())),
+                Err(error) => return Self::from_error(error.clone()),
             }
         }
         if let [first, rest @ ..] = nodes.as_slice()
@@ -182,7 +143,7 @@ impl Tensor {
             return Self::refuse(op, operands, at, Fault::new(OpErrorKind::Device, reason, "move one with to_device"));
         }
         let out = rule(&nodes).unwrap_or_else(|fault| Self::refuse(op, operands, at, fault));
-        if let Err(error) = &out.0
+        if let Err(error) = out.outcome()
             && let Error::Op(part) = &**error
             && part.kind == OpErrorKind::TooLarge
         {
@@ -200,11 +161,11 @@ impl Tensor {
 
     /// A 0-d value of this tensor's dtype and device, passed as data.
     pub(crate) fn scalar_like(&self, value: f64) -> Self {
-        match &self.0 {
+        match self.outcome() {
             Ok(h) => {
                 Self::source(Op::Scalar, Shape::SCALAR, create::counted_in(h.node.dtype), &h.node.device, Payload::Scalar(value))
             }
-            Err(error) => Self(Err(error.clone())),
+            Err(error) => Self::from_error(error.clone()),
         }
     }
 
@@ -304,7 +265,7 @@ impl Tensor {
     pub fn to_host(&self) -> Result<HostData> {
         let node = self.node()?;
         self.eval()?;
-        let storage = crate::eval::memory_of(node)?;
+        let storage = node.memory()?;
         node.device.read(&storage, node.dtype, node.shape.numel())
     }
 
@@ -367,7 +328,7 @@ impl Tensor {
         match self.node() {
             Ok(node) if node.requires_grad => {
                 // A reshape to the same shape: a view, and not differentiable under no_grad.
-                node::no_grad(|| Self::build(Op::Reshape, &[self], node.shape, node.dtype))
+                no_grad(|| Self::build(Op::Reshape, &[self], node.shape, node.dtype))
             }
             _ => self.clone(),
         }
@@ -395,8 +356,8 @@ impl Tensor {
         self.eval()?;
         let storage = match node.cell_read() {
             // A cell's memory changes; a variable must not.
-            Some(_) => node.device.duplicate(self)?,
-            None => crate::eval::memory_of(node)?,
+            Some(_) => crate::eval::duplicate(node)?,
+            None => node.memory()?,
         };
         let leaf = Node::new(Op::Data, Vec::new(), node.shape, node.dtype, &node.device, Payload::None, true);
         leaf.state().value = Some(storage);

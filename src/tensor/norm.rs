@@ -2,8 +2,8 @@
 
 use super::{Fault, Tensor, need_float};
 use crate::dtype::DType;
+use crate::lazy::Node;
 use crate::shape::{IntoShape, Shape};
-use crate::tensor::node::Node;
 use std::panic::Location;
 use std::sync::Arc;
 

@@ -5,56 +5,14 @@
 //! cast to integers and used as indices, they are read back.
 
 use super::Tensor;
-use super::node::{Node, Payload};
 use crate::dtype::{DType, F16, HostData};
 use crate::error::Result;
 use crate::graph::op::BinaryOp;
 use crate::graph::{Op, View};
 use crate::host::reserved;
+use crate::lazy::{HostLeaf, HostSource, Node, Origin, Payload, Seen, Through, ValueRange};
 use crate::shape::Shape;
-use crate::storage::Storage;
-use std::sync::{Arc, OnceLock};
-
-/// Where a node's values came from.
-#[derive(Debug, Clone, Default)]
-pub(crate) enum Origin {
-    /// A device computed them.
-    #[default]
-    Device,
-    /// The host: to be read from the node itself, whose range is worked out once.
-    Host(Arc<Range>),
-    /// The host, seen through views and casts.
-    Seen(Seen),
-}
-
-/// Host values, and what lies between them and the node.
-#[derive(Debug, Clone)]
-pub(crate) struct Seen {
-    leaf: Arc<Leaf>,
-    steps: Vec<Step>,
-}
-
-/// The smallest and the largest value, NaN if any is; once they have been asked for.
-type Range = OnceLock<(f64, f64)>;
-
-#[derive(Debug)]
-struct Leaf {
-    source: Source,
-    range: Arc<Range>,
-}
-
-#[derive(Debug)]
-enum Source {
-    Kept(HostData),
-    /// Held by the mark of a node above it, which drops it without recursion.
-    Node(Arc<Node>),
-}
-
-#[derive(Debug, Clone)]
-enum Step {
-    View(Box<View>),
-    Cast { from: DType, to: DType },
-}
+use std::sync::Arc;
 
 /// With more steps than this the values are worked out, or read from a nearer node.
 const MAX_STEPS: usize = 8;
@@ -67,7 +25,7 @@ const MAX_JOINED: usize = 1 << 22;
 impl Origin {
     /// Values that the host keeps.
     pub fn kept(data: HostData) -> Self {
-        Self::Seen(Seen::leaf(Source::Kept(data), Arc::default()))
+        Self::Seen(Seen::leaf(HostSource::Kept(data), Arc::default()))
     }
 
     /// That of a new node of `op` over `inputs`.
@@ -126,7 +84,7 @@ impl Origin {
         let mut seen = match (&input.state().origin, &input.payload) {
             (Self::Seen(seen), _) => seen.clone(),
             (Self::Host(_), _) if !matches!(dtype, DType::I32 | DType::U32) => return Self::Host(Arc::default()),
-            (Self::Host(range), _) => Seen::leaf(Source::Node(input.clone()), range.clone()),
+            (Self::Host(range), _) => Seen::leaf(HostSource::Node(input.clone()), range.clone()),
             (Self::Device, Payload::Scalar(value)) => Seen::scalar(*value),
             (Self::Device, _) => return Self::Device,
         };
@@ -135,10 +93,10 @@ impl Origin {
             return Self::Seen(seen);
         }
         match seen.leaf.source {
-            Source::Kept(_) => seen.values().map_or(Self::Device, |values| Self::kept(HostData::F64(values))),
-            Source::Node(_) if !matches!(dtype, DType::I32 | DType::U32) => Self::Host(Arc::default()),
-            Source::Node(_) => {
-                let mut near = Seen::leaf(Source::Node(input.clone()), Arc::default());
+            HostSource::Kept(_) => seen.values().map_or(Self::Device, |values| Self::kept(HostData::F64(values))),
+            HostSource::Node(_) if !matches!(dtype, DType::I32 | DType::U32) => Self::Host(Arc::default()),
+            HostSource::Node(_) => {
+                let mut near = Seen::leaf(HostSource::Node(input.clone()), Arc::default());
                 near.push(op, input, shape, dtype);
                 Self::Seen(near)
             }
@@ -147,31 +105,31 @@ impl Origin {
 }
 
 impl Seen {
-    fn leaf(source: Source, range: Arc<Range>) -> Self {
-        Self { leaf: Arc::new(Leaf { source, range }), steps: Vec::new() }
+    fn leaf(source: HostSource, range: Arc<ValueRange>) -> Self {
+        Self { leaf: Arc::new(HostLeaf { source, range }), steps: Vec::new() }
     }
 
     fn scalar(value: f64) -> Self {
-        Self::leaf(Source::Kept(HostData::F64(vec![value])), Arc::default())
+        Self::leaf(HostSource::Kept(HostData::F64(vec![value])), Arc::default())
     }
 
     /// A node's values, if they can be had without waiting.
     fn at_hand(node: &Arc<Node>) -> Option<Self> {
         let seen = match (&node.state().origin, &node.payload) {
             (Origin::Seen(seen), _) => seen.clone(),
-            (Origin::Host(range), _) => Self::leaf(Source::Node(node.clone()), range.clone()),
+            (Origin::Host(range), _) => Self::leaf(HostSource::Node(node.clone()), range.clone()),
             (Origin::Device, Payload::Scalar(value)) => Self::scalar(*value),
             (Origin::Device, _) => return None,
         };
-        (node.device.is_cpu() || matches!(seen.leaf.source, Source::Kept(_))).then_some(seen)
+        (node.device.is_cpu() || matches!(seen.leaf.source, HostSource::Kept(_))).then_some(seen)
     }
 
     fn push(&mut self, op: &Op, input: &Node, shape: Shape, dtype: DType) {
         if let Op::Cast = op {
-            return self.steps.push(Step::Cast { from: input.dtype, to: dtype });
+            return self.steps.push(Through::Cast { from: input.dtype, to: dtype });
         }
         let last = match self.steps.last() {
-            Some(Step::View(view)) => Some(**view),
+            Some(Through::View(view)) => Some(**view),
             _ => None,
         };
         let view = last.unwrap_or_else(|| View::contiguous(input.shape));
@@ -185,17 +143,17 @@ impl Seen {
         match moved {
             Some(view) if last.is_some() => {
                 self.steps.pop();
-                self.steps.push(Step::View(Box::new(view)));
+                self.steps.push(Through::View(Box::new(view)));
             }
-            Some(view) => self.steps.push(Step::View(Box::new(view))),
-            None => self.steps.push(Step::View(Box::new(View::contiguous(shape)))),
+            Some(view) => self.steps.push(Through::View(Box::new(view))),
+            None => self.steps.push(Through::View(Box::new(View::contiguous(shape)))),
         }
     }
 
     /// The values in row-major order. Waits for the device where the leaf is in a GPU's memory.
     fn values(&self) -> Result<Vec<f64>> {
         let first = match self.steps.first() {
-            Some(Step::View(view)) => Some(view),
+            Some(Through::View(view)) => Some(view),
             _ => None,
         };
         let mut values = self.leaf.with(|get, len| match first {
@@ -204,8 +162,8 @@ impl Seen {
         })??;
         for step in &self.steps[usize::from(first.is_some())..] {
             values = match step {
-                Step::View(view) => picked(view, &|i| values[i])?,
-                Step::Cast { from, to } => values.into_iter().map(|v| cast(v, *from, *to)).collect(),
+                Through::View(view) => picked(view, &|i| values[i])?,
+                Through::Cast { from, to } => values.into_iter().map(|v| cast(v, *from, *to)).collect(),
             };
         }
         Ok(values)
@@ -214,7 +172,7 @@ impl Seen {
     /// Hands `f` each distinct value with its first position, until it finds something: axes that a view stretches are walked
     /// once.
     fn find<R>(&self, f: impl FnMut(usize, f64) -> Option<R>) -> Result<Option<R>> {
-        let Some((Step::View(last), before)) = self.steps.split_last() else {
+        let Some((Through::View(last), before)) = self.steps.split_last() else {
             let mut f = f;
             return Ok(self.values()?.into_iter().enumerate().find_map(|(i, v)| f(i, v)));
         };
@@ -230,17 +188,17 @@ impl Seen {
         let (mut lo, mut hi) = self.leaf.range();
         for step in &self.steps {
             match step {
-                Step::View(view) if view.mask().is_some() => (lo, hi) = (lo.min(0.0), hi.max(0.0)),
-                Step::View(_) => {}
-                Step::Cast { to: DType::U8 | DType::Bool, .. } => return false,
-                Step::Cast { from, to } => (lo, hi) = (cast(lo, *from, *to), cast(hi, *from, *to)),
+                Through::View(view) if view.mask().is_some() => (lo, hi) = (lo.min(0.0), hi.max(0.0)),
+                Through::View(_) => {}
+                Through::Cast { to: DType::U8 | DType::Bool, .. } => return false,
+                Through::Cast { from, to } => (lo, hi) = (cast(lo, *from, *to), cast(hi, *from, *to)),
             }
         }
         lo >= 0.0 && hi < len
     }
 }
 
-impl Leaf {
+impl HostLeaf {
     /// Hands `f` the elements and their number.
     fn with<R>(&self, f: impl FnOnce(&dyn Fn(usize) -> f64, usize) -> R) -> Result<R> {
         let on_host = |data: &HostData, dtype: Option<DType>| {
@@ -258,13 +216,14 @@ impl Leaf {
             f(get, data.len())
         };
         match &self.source {
-            Source::Kept(data) => Ok(on_host(data, None)),
-            Source::Node(node) => {
+            HostSource::Kept(data) => Ok(on_host(data, None)),
+            HostSource::Node(node) => {
                 crate::eval::evaluate(std::slice::from_ref(node))?;
-                match crate::eval::memory_of(node)? {
-                    Storage::Cpu(buffer) => Ok(on_host(&buffer.read(), Some(node.dtype))),
-                    storage => Ok(on_host(&node.device.read(&storage, node.dtype, node.shape.numel())?, None)),
+                let storage = node.memory()?;
+                if node.device.is_cpu() {
+                    return Ok(on_host(&storage.on_cpu()?.read(), Some(node.dtype)));
                 }
+                Ok(on_host(&node.device.read(&storage, node.dtype, node.shape.numel())?, None))
             }
         }
     }
@@ -293,22 +252,13 @@ pub(super) fn outside(index: &Arc<Node>, len: usize, but: Option<i32>) -> Result
     let origin = index.state().origin.clone();
     let seen = match origin {
         Origin::Seen(seen) => seen,
-        Origin::Host(range) => Seen::leaf(Source::Node(index.clone()), range),
-        Origin::Device if index.device.is_cpu() && index.is_realised() => Seen::leaf(Source::Node(index.clone()), Arc::default()),
+        Origin::Host(range) => Seen::leaf(HostSource::Node(index.clone()), range),
+        Origin::Device if index.device.is_cpu() && index.is_realised() => {
+            Seen::leaf(HostSource::Node(index.clone()), Arc::default())
+        }
         Origin::Device => return Ok(None),
     };
     if seen.surely_within(limit) { Ok(None) } else { seen.find(wrong) }
-}
-
-impl Origin {
-    /// Gives up the node that the values are read from, if nobody else holds it: for a drop without recursion.
-    pub fn into_node(self) -> Option<Arc<Node>> {
-        let Self::Seen(seen) = self else { return None };
-        match Arc::into_inner(seen.leaf)?.source {
-            Source::Node(node) => Some(node),
-            Source::Kept(_) => None,
-        }
-    }
 }
 
 /// What a view shows of a buffer, in row-major order; 0 where it is masked.

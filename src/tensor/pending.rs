@@ -1,11 +1,10 @@
 //! Reading a value without waiting for it.
 
 use super::Tensor;
-use crate::device::{Backend, Device};
+use crate::device::Device;
 use crate::dtype::{DType, HostData};
-use crate::error::{Error, Result};
-use crate::gpu::later::Download;
-use crate::storage::Storage;
+use crate::error::Result;
+use crate::executor::Transfer;
 
 /// A value on its way to the host, from [`Tensor::read_later`].
 #[derive(Debug)]
@@ -13,13 +12,7 @@ pub struct PendingValue {
     device: Device,
     dtype: DType,
     len: usize,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Arrived(HostData),
-    Coming(Download),
+    transfer: Transfer,
 }
 
 impl Tensor {
@@ -41,13 +34,10 @@ impl Tensor {
     pub fn read_later(&self) -> Result<PendingValue> {
         let node = self.node()?;
         self.eval()?;
-        let storage = crate::eval::memory_of(node)?;
-        let bytes = node.dtype.bytes(node.shape.numel()) as u64;
-        let state = match (&node.device.inner().backend, &storage) {
-            (Backend::Gpu(gpu), Storage::Gpu(buffer)) if bytes > 0 => State::Coming(gpu.start_download(buffer, bytes)?),
-            _ => State::Arrived(node.device.read(&storage, node.dtype, node.shape.numel())?),
-        };
-        Ok(PendingValue { device: node.device.clone(), dtype: node.dtype, len: node.shape.numel(), state })
+        let storage = node.memory()?;
+        let len = node.shape.numel();
+        let transfer = node.device.executor().start_read(&storage, node.dtype, len)?;
+        Ok(PendingValue { device: node.device.clone(), dtype: node.dtype, len, transfer })
     }
 }
 
@@ -57,12 +47,12 @@ impl PendingValue {
     /// # Errors
     /// A lost device.
     pub fn is_ready(&mut self) -> Result<bool> {
-        if let (State::Coming(download), Backend::Gpu(gpu)) = (&self.state, &self.device.inner().backend)
-            && let Some(data) = gpu.try_download(download, |b| HostData::from_padded(self.dtype, b, self.len))?
+        if let Transfer::Coming(download) = &self.transfer
+            && let Some(data) = self.device.executor().try_read(download, self.dtype, self.len)?
         {
-            self.state = State::Arrived(data);
+            self.transfer = Transfer::Arrived(data);
         }
-        Ok(matches!(self.state, State::Arrived(_)))
+        Ok(matches!(self.transfer, Transfer::Arrived(_)))
     }
 
     /// The elements in row-major order; waits for them if need be.
@@ -70,12 +60,6 @@ impl PendingValue {
     /// # Errors
     /// A lost device.
     pub fn wait(self) -> Result<HostData> {
-        match (self.state, &self.device.inner().backend) {
-            (State::Arrived(data), _) => Ok(data),
-            (State::Coming(download), Backend::Gpu(gpu)) => {
-                gpu.finish_download(&download, |b| HostData::from_padded(self.dtype, b, self.len))
-            }
-            (State::Coming(_), Backend::Cpu(_)) => Err(Error::internal("a download belongs to another kind of device")),
-        }
+        self.device.executor().finish_read(self.transfer, self.dtype, self.len)
     }
 }

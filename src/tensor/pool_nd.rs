@@ -5,8 +5,8 @@ use super::geometry::Window;
 use super::{At, Fault, PoolOptions, Tensor, need_few, need_float, need_possible};
 use crate::dtype::DType;
 use crate::graph::op::PoolOp;
+use crate::lazy::Node;
 use crate::shape::product;
-use crate::tensor::node::Node;
 use std::panic::Location;
 
 /// Geometry of a pooling window over `D` axes.

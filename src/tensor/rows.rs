@@ -5,8 +5,8 @@ use super::{Fault, Tensor, need_axis, need_float};
 use crate::dtype::DType;
 use crate::error::Error;
 use crate::graph::Op;
+use crate::lazy::Node;
 use crate::shape::Shape;
-use crate::tensor::node::Node;
 use std::panic::Location;
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 
 /// The floors from the ground up: rooms of one floor do not know each other.
-const FLOORS: [&[&str]; 19] = [
+const FLOORS: [&[&str]; 21] = [
     &["sync"],
     &["dtype"],
     &["shape"],
@@ -20,8 +20,10 @@ const FLOORS: [&[&str]; 19] = [
     &["plan"],
     &["storage"],
     &["cpu", "gpu"],
-    &["device"],
+    &["executor"],
+    &["lazy"],
     &["eval"],
+    &["device"],
     &["tensor"],
     &["param"],
     &["autodiff", "io"],
@@ -349,31 +351,23 @@ fn sources() -> Vec<(String, String)> {
 }
 
 /// Arrows that do not point down yet; a new one fails, and so does one that is gone and still listed.
-const UPWARD: [&str; 14] = [
-    "device.rs -> eval/cache.rs",
-    "device.rs -> eval/mod.rs",
-    "device.rs -> tensor/mod.rs",
-    "device.rs -> tensor/node.rs",
+const UPWARD: [&str; 6] = [
     "dtype.rs -> error.rs",
     "dtype.rs -> shape.rs",
-    "eval/gather.rs -> param.rs",
-    "eval/gather.rs -> tensor/node.rs",
-    "eval/mod.rs -> tensor/node.rs",
     "nn/transfer.rs -> optim/fused.rs",
     "shape.rs -> error.rs",
     "tensor/attention.rs -> autodiff/mod.rs",
     "tensor/conv_nd.rs -> autodiff/rules.rs",
-    "tensor/node.rs -> param.rs",
 ];
 
 /// Circles of files that are there yet: the first file of each, and how many they are.
 const CIRCLES: [(&str, usize); 7] = [
-    ("autodiff/clip.rs", 25),
     ("nn/fields.rs", 20),
     ("nn/loss.rs", 6),
     ("gpu/compiled.rs", 5),
     ("data/augment.rs", 3),
     ("dtype.rs", 3),
+    ("autodiff/clip.rs", 2),
     ("gpu/context.rs", 2),
 ];
 

@@ -2,9 +2,9 @@
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::lazy::no_grad;
 use crate::rng::{Generator, key, threefry2x32};
 use crate::tensor::Tensor;
-use crate::tensor::node::no_grad;
 
 /// Mixes each sample with another of the batch: `λ·x + (1 - λ)·x'`, and their targets alike, with one λ from Beta(α, α) a
 /// batch.

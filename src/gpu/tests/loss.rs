@@ -1,7 +1,7 @@
 //! Devices that are lost: at every point where a driver may say so, by another thread, under a training loop.
 
 use super::*;
-use crate::device::{Backend, Device, DeviceKind, DeviceOptions};
+use crate::device::{Device, DeviceKind, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::gpu::loss::{Failure, Point, record};
 use crate::optim::{Adam, AdamConfig, LossScaler, LossScalerConfig, Optimizer};
@@ -153,7 +153,7 @@ fn a_training_loop_ends_with_the_loss() {
         return;
     }
     let train = |device: &Device, after: usize| -> Vec<Error> {
-        let Backend::Gpu(gpu) = &device.inner().backend else { panic!("no GPU") };
+        let gpu = device.executor().as_gpu().expect("a GPU");
         let w = Param::new(&Tensor::ones([40], device).expect("ones")).expect("a parameter");
         let mut adam = Adam::new(std::slice::from_ref(&w), AdamConfig::default()).expect("an optimizer");
         let mut scaler = LossScaler::new(device, LossScalerConfig::default()).expect("a scaler");

@@ -3,8 +3,8 @@
 use super::{Reduction, checked, loss, one_dtype};
 use crate::dtype::DType;
 use crate::error::Result;
+use crate::lazy::Node;
 use crate::shape::Shape;
-use crate::tensor::node::Node;
 use crate::tensor::{Fault, Tensor, as_index, check_range_but, need_float, need_index};
 use std::panic::Location;
 
