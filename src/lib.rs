@@ -8,7 +8,7 @@
 //! ```text
 //! Tensor ops  ->  Graph  ->  key -> [plan cache] -> Plan  ->  GPU executor | CPU executor
 //! (lazy          (canonical,                       (fused kernels,   (one compute pass
-//!  handles)       no values)                        slots, levels)    a submission)
+//!  handles)       no values)                        slots, levels)    per submission)
 //! ```
 //!
 //! # What a tensor is
@@ -23,13 +23,33 @@
 //! computed in the same submission. Statistics that a layer tracks are cells, too; assignments to them run once, with the
 //! first evaluation that reaches what they are anchored to.
 //!
+//! # The house
+//! Rooms stand on floors, and each imports only rooms below it; a test reads the imports and holds that, and that no files import
+//! each other in a circle. From the ground up:
+//!
+//! ```text
+//! sync · dtype, shape, error, host, rng     the ground
+//! graph       ops, views, canonical graphs; what backward keeps, what an optimizer's step means
+//! plan        from a graph to kernels, slots and launches: data, whoever runs it
+//! storage     memory on either device, and what a graph's sources are bound to in it
+//! cpu | gpu   each carries plans out, and does not know the other
+//! executor    one of the two, its compiled plans, the arenas of optimizers
+//! lazy        the types that know one another: tensor, node, cell, device
+//! eval        from lazy nodes to a graph, and values back to nodes
+//! device      listing and opening devices
+//! tensor      the user's methods
+//! param       parameters and statistics
+//! autodiff    gradients, in rules written with tensors; io: files
+//! nn · optim, data · train
+//! ```
+//!
 //! # When work happens
 //! At [`Tensor::eval`], at a read, and at an optimizer's step. An evaluation
 //! 1. gathers the uncomputed nodes under what is wanted and numbers them canonically. What changes from step to step is
 //!    data, not structure: scalars, learning rates, the offsets of random numbers;
 //! 2. looks the structure up in the device's plan cache, comparing it in full. A training loop compiles one plan for each
 //!    shape it meets, so an ordinary imperative loop costs what a recorded one does;
-//! 3. on a miss, compiles (see [`plan`]): values that are cheap or read once are inlined into the kernels that read them,
+//! 3. on a miss, compiles (`src/plan`): values that are cheap or read once are inlined into the kernels that read them,
 //!    products and reductions take the elementwise work that follows them as epilogues, views (permute, expand, slice, pad,
 //!    most reshapes) become index arithmetic, and values whose lifetimes do not overlap share slots of memory;
 //! 4. carries the plan out. On a GPU that is one compute pass in one submission, or a few where the estimate passes 200 ms,
@@ -50,9 +70,9 @@
 //! cached like any others. Every rule uses the incoming gradient. [`grad`] gives gradients that can be differentiated again.
 //!
 //! # Optimizers
-//! Parameters, gradients and state lie in flat arenas, and one dispatch an arena updates all of them: a table of blocks of
+//! Parameters, gradients and state lie in flat arenas, and one dispatch per arena updates all of them: a table of blocks of
 //! 1,024 elements says which parameter each belongs to. Bias corrections, learning rates and decay are worked out on the host
-//! in f64, a few numbers a parameter and step, rather than by a kernel of their own before the step. Whether a gated step is
+//! in f64, a few numbers per parameter and step, rather than by a kernel of their own before the step. Whether a gated step is
 //! taken (a gradient that is not finite, a loss scale that overflowed) only the device knows at once; so the host gives the
 //! numbers for every count of skipped steps that is still possible, the kernel picks, and no step waits.
 //!
@@ -106,8 +126,6 @@
 //! without them. wgpu tracks whole buffers: two ranges of one buffer cannot be read and written in one dispatch, which is
 //! why values live in buffers of their own and only optimizers use arenas.
 
-#![cfg_attr(not(test), warn(clippy::unwrap_used))]
-
 pub mod autodiff;
 pub(crate) mod cpu;
 pub mod data;
@@ -117,14 +135,14 @@ pub mod error;
 pub(crate) mod eval;
 pub(crate) mod executor;
 pub(crate) mod gpu;
-pub mod graph;
+pub(crate) mod graph;
 pub(crate) mod host;
 pub mod io;
 pub(crate) mod lazy;
 pub mod nn;
 pub mod optim;
 pub mod param;
-pub mod plan;
+pub(crate) mod plan;
 pub mod rng;
 pub mod shape;
 pub(crate) mod storage;

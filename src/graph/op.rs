@@ -147,6 +147,7 @@ pub struct ConvSpec {
     pub groups: usize,
 }
 
+#[cfg(test)]
 impl ConvSpec {
     /// Output length along spatial axis `d`: `(len + 2p - dilation·(k - 1) - 1) / stride + 1`, or `None` if no window fits.
     pub fn output(&self, d: usize, len: usize, kernel: usize) -> Option<usize> {
@@ -178,6 +179,7 @@ pub struct PoolSpec {
     pub count_include_pad: bool,
 }
 
+#[cfg(test)]
 impl PoolSpec {
     /// Output length along spatial axis `d`, or `None` if no window fits.
     pub fn output(&self, d: usize, len: usize) -> Option<usize> {

@@ -126,15 +126,6 @@ impl Expr {
     pub fn dtype(&self) -> DType {
         self.terms.last().map_or(DType::F32, |t| t.1)
     }
-
-    /// One past the largest operand that is loaded.
-    pub fn operand_count(&self) -> usize {
-        let loads = self.terms.iter().filter_map(|(t, _)| match t {
-            Term::Load { operand, .. } => Some(operand + 1),
-            _ => None,
-        });
-        loads.max().unwrap_or(0)
-    }
 }
 
 /// The terms that a term reads.

@@ -2,6 +2,8 @@
 //! name that `Device::named` takes; suffixes: `+clamped` opens it with WebGPU's default
 //! limits, `+hardware` chooses the kernels for hardware GPUs.
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail by a panic, and knows its numbers")]
+
 mod columns;
 mod common;
 mod confined;
@@ -27,6 +29,7 @@ mod huge_parts;
 mod kills;
 mod layers_image;
 mod magnitudes;
+mod manifest;
 mod names;
 mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]

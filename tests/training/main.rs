@@ -1,6 +1,8 @@
 //! Tests of modules, optimizers, data and training parts through the public interface, on the device that
 //! `WGRAD_TEST_DEVICE` names (`cpu` by default; a suffix `+clamped` opens it with WebGPU's default limits).
 
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail by a panic, and knows its numbers")]
+
 mod atomic;
 mod augment;
 mod augmentations;
