@@ -1,8 +1,7 @@
 //! Scaled dot-product attention, in blocks of queries where the matrix of scores would be large.
 
-use super::node::{GradientRule, Node, Payload, grad_enabled, no_grad, with_grad_mode};
+use super::node::{GradientRule, Node, Payload, VjpAt, grad_enabled, no_grad, with_grad_mode};
 use super::{Fault, Tensor, need_few, need_float, need_possible};
-use crate::autodiff::vjp_at;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
@@ -115,7 +114,6 @@ impl Tensor {
     }
 }
 
-/// The shape of the result, if the operands fit.
 /// Where a mask lets anything through, over its queries (`axis` -2) or keys (-1): that axis has length 1 then.
 pub(crate) fn reaching(mask: &Tensor, axis: isize) -> Tensor {
     let Ok(shape) = mask.shape() else { return mask.clone() };
@@ -150,6 +148,7 @@ pub(crate) fn zeroed(rows: &Tensor, open: &Tensor, gone: isize) -> Tensor {
     open.where_(rows, &rows.scalar_like(0.0))
 }
 
+/// The shape of the result, if the operands fit.
 fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     let [q, k, v] = [n[0], n[1], n[2]];
     need_float(q)?;
@@ -282,7 +281,7 @@ impl Attention {
 }
 
 impl GradientRule for Attention {
-    fn vjp(&self, operands: &[Tensor], ct: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn vjp(&self, operands: &[Tensor], ct: &Tensor, vjp_at: VjpAt) -> Result<Vec<Option<Tensor>>> {
         let mut sums: Vec<Option<Tensor>> = vec![None; operands.len()];
         let mut queries = Vec::new();
         let mut previous = ct.clone();

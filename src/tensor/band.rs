@@ -5,7 +5,7 @@
 //! gathered, too, and nothing is scattered.
 
 use super::Tensor;
-use super::node::{GradientRule, Node, Payload, grad_enabled, no_grad};
+use super::node::{GradientRule, Node, Payload, VjpAt, grad_enabled, no_grad};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
@@ -167,7 +167,7 @@ impl Pass {
 }
 
 impl GradientRule for Pass {
-    fn vjp(&self, _: &[Tensor], ct: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn vjp(&self, _: &[Tensor], ct: &Tensor, _: VjpAt) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(Self { band: self.band, axis: self.axis, adjoint: !self.adjoint }.of(ct)?)])
     }
 }

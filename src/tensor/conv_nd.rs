@@ -2,7 +2,6 @@
 
 use super::geometry::Window;
 use super::{Fault, Tensor, need_few, need_float, need_possible};
-use crate::autodiff::rules::unslice;
 use crate::graph::Op;
 use crate::graph::op::ConvSpec;
 use crate::shape::{Shape, product};
@@ -289,7 +288,7 @@ impl Tensor {
             let mut starts = vec![0; dims.len()];
             starts[axis] = (k * dilation) as i64;
             let tap = self.slice(axis as isize, k as isize, k as isize + 1).squeeze(axis as isize);
-            let placed = unslice(&tap, &full, &starts, &steps).map_err(failed)?;
+            let placed = tap.unslice(&full, &starts, &steps).map_err(failed)?;
             sum = Some(sum.map_or(placed.clone(), |s| s + placed));
         }
         Ok(sum.unwrap_or_else(|| self.scalar_like(0.0).broadcast_to(full)))

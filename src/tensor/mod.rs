@@ -29,6 +29,7 @@ mod random;
 mod reduce;
 mod rows;
 mod scan;
+mod slice;
 mod sort;
 mod statistics;
 mod window;
