@@ -1,6 +1,6 @@
 //! A table of a model's layers, their output shapes and parameters.
 
-use super::fields::Mode;
+use super::fields::address;
 use super::module::Module;
 use crate::error::{Error, Result};
 use crate::param::Param;
@@ -22,11 +22,6 @@ struct Call {
     kind: &'static str,
     output: Shape,
     parameters: Vec<Param>,
-}
-
-/// A module's identity while it is not moved.
-pub(super) fn address(module: &(impl Module + ?Sized)) -> usize {
-    std::ptr::from_ref(module).cast::<()>().addr()
 }
 
 /// Checks a layer's output at the module's border, and reports it if a summary is being made.
@@ -96,16 +91,16 @@ pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
 /// # Errors
 /// Those of the call.
 pub fn summary_with(model: &dyn Module, call: impl FnOnce() -> Result<Tensor>) -> Result<Summary> {
-    struct Restore(Vec<(Mode, bool)>);
-    impl Drop for Restore {
+    /// Ends the trace, whatever happens.
+    struct Untraced;
+    impl Drop for Untraced {
         fn drop(&mut self) {
-            self.0.iter().for_each(|(mode, training)| mode.set_training(*training));
             TRACE.set(None);
         }
     }
     let fields = model.collect();
     let parameters = model.parameters()?;
-    let _restore = Restore(fields.modes.iter().map(|m| (m.clone(), m.is_training())).collect());
+    let (_modes, _trace) = (fields.keep_modes(), Untraced);
     model.eval();
     TRACE.set(Some(Vec::new()));
     no_grad(call)?.check()?;
