@@ -1,6 +1,6 @@
 //! Losses of one class among several.
 
-use super::{Reduction, checked, loss, one_dtype};
+use super::common::{Reduction, checked, loss, one_dtype};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::shape::Shape;

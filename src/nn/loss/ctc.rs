@@ -1,6 +1,6 @@
 //! Connectionist temporal classification: the probability of a label sequence, over all of its alignments in time.
 
-use super::{Reduction, loss};
+use super::common::{Reduction, loss};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::{Fault, Tensor, as_index, check_range, need_few, need_float, need_index};
