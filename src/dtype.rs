@@ -41,7 +41,6 @@
 
 mod half;
 
-use crate::error::{Error, Result};
 pub use half::F16;
 use std::fmt;
 
@@ -320,16 +319,4 @@ impl Element for bool {
             _ => None,
         }
     }
-}
-
-/// Checks that `len` elements fill a shape of `numel`.
-pub(crate) fn check_len(what: &str, len: usize, numel: usize, shape: &crate::shape::Shape) -> Result<()> {
-    if len == numel {
-        return Ok(());
-    }
-    Err(Error::argument(
-        what,
-        format!("{len} elements were given for shape {shape}, which holds {numel}"),
-        "give as many elements as the product of the dimensions",
-    ))
 }

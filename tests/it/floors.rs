@@ -9,11 +9,12 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 
 /// The floors from the ground up: rooms of one floor do not know each other.
-const FLOORS: [&[&str]; 19] = [
+const FLOORS: [&[&str]; 20] = [
     &["sync"],
     &["dtype"],
-    &["shape"],
+    &["dims"],
     &["error"],
+    &["shape"],
     &["host"],
     &["rng"],
     &["graph"],
@@ -349,22 +350,19 @@ fn sources() -> Vec<(String, String)> {
 }
 
 /// Arrows that do not point down yet; a new one fails, and so does one that is gone and still listed.
-const UPWARD: [&str; 11] = [
+const UPWARD: [&str; 8] = [
     "device.rs -> eval/cache.rs",
     "device.rs -> eval/mod.rs",
     "device.rs -> tensor/mod.rs",
     "device.rs -> tensor/node.rs",
-    "dtype.rs -> error.rs",
-    "dtype.rs -> shape.rs",
     "eval/gather.rs -> param.rs",
     "eval/gather.rs -> tensor/node.rs",
     "eval/mod.rs -> tensor/node.rs",
-    "shape.rs -> error.rs",
     "tensor/node.rs -> param.rs",
 ];
 
 /// Circles of files that are there yet: the first file of each, and how many they are.
-const CIRCLES: [(&str, usize); 4] = [("device.rs", 21), ("gpu/compiled.rs", 5), ("dtype.rs", 3), ("gpu/context.rs", 2)];
+const CIRCLES: [(&str, usize); 3] = [("device.rs", 21), ("gpu/compiled.rs", 5), ("gpu/context.rs", 2)];
 
 #[test]
 fn rooms_import_only_rooms_below_and_no_files_form_a_circle() {
