@@ -1,7 +1,6 @@
 //! Activation functions as modules, for [`Sequential`](super::Sequential) models, under PyTorch's names and defaults.
 
-use super::batch_norm::filled;
-use super::init::Init;
+use super::init::{Init, filled};
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result};
