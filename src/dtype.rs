@@ -177,7 +177,7 @@ impl HostData {
         )
     }
 
-    /// The dtype that the elements are of, if they are no truth values.
+    /// The dtype that the elements are of, if they are not truth values.
     pub(crate) fn kind(&self) -> DType {
         match self {
             Self::U8(_) => DType::U8,

@@ -50,9 +50,9 @@
 //! cached like any others. Every rule uses the incoming gradient. [`grad`] gives gradients that can be differentiated again.
 //!
 //! # Optimizers
-//! Parameters, gradients and state lie in flat arenas, and one dispatch an arena updates all of them: a table of blocks of
+//! Parameters, gradients and state lie in flat arenas, and one dispatch per arena updates all of them: a table of blocks of
 //! 1,024 elements says which parameter each belongs to. Bias corrections, learning rates and decay are worked out on the host
-//! in f64, a few numbers a parameter and step, rather than by a kernel of their own before the step. Whether a gated step is
+//! in f64, a few numbers per parameter and step, rather than by a kernel of their own before the step. Whether a gated step is
 //! taken (a gradient that is not finite, a loss scale that overflowed) only the device knows at once; so the host gives the
 //! numbers for every count of skipped steps that is still possible, the kernel picks, and no step waits.
 //!

@@ -1,4 +1,4 @@
-//! Vector-Jacobian products: one rule an op, in the order of the list of ops.
+//! Vector-Jacobian products: one rule per op, in the order of the list of ops.
 
 use crate::dtype::DType;
 use crate::error::Result;
@@ -7,7 +7,7 @@ use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, UnaryOp};
 use crate::tensor::Tensor;
 use crate::tensor::node::Payload;
 
-/// One gradient an input; `None` where none flows.
+/// One gradient per input; `None` where none flows.
 type Parts = Vec<Option<Tensor>>;
 
 /// `ct · ∂out/∂input` for each input, where `ct` has the shape of `out`. Parts for inputs that need no gradient are built

@@ -60,11 +60,11 @@ macro_rules! batch_norm {
                 let count = x.shape()?.numel() / self.channels.max(1);
                 if count < 2 {
                     let help = if kept.is_some() {
-                        "train on at least 2 values a channel, or call eval()"
+                        "train on at least 2 values per channel, or call eval()"
                     } else {
-                        "give at least 2 values a channel, or track running statistics and call eval()"
+                        "give at least 2 values per channel, or track running statistics and call eval()"
                     };
-                    return Err(Error::argument(kind, format!("the input {} has {count} values a channel", x.shape()?), help));
+                    return Err(Error::argument(kind, format!("the input {} has {count} values per channel", x.shape()?), help));
                 }
                 let (mut y, mean, variance) = x.batch_norm(weight, bias, eps);
                 y.check()?;

@@ -60,7 +60,7 @@ macro_rules! instance_norm {
                 let shape = x.shape()?;
                 let count = shape[2..].iter().product::<usize>();
                 if count < 2 {
-                    let reason = format!("the input {shape} has {count} values a channel of an example");
+                    let reason = format!("the input {shape} has {count} values per channel of an example");
                     let help = "train on at least 2 positions, or call eval()";
                     return Err(Error::argument(stringify!($name), reason, help));
                 }

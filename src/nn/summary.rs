@@ -39,7 +39,7 @@ pub(super) fn observe(layer: &impl Module, kind: &'static str, output: Tensor) -
 /// One layer of a [`Summary`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// The dotted name; empty if the layer is no field of the model.
+    /// The dotted name; empty if the layer is not a field of the model.
     pub name: String,
     /// The layer's type.
     pub kind: &'static str,

@@ -59,7 +59,7 @@ pub fn unfreeze(module: &dyn Module, pattern: &str) -> Result<Vec<String>> {
     Ok(found.into_iter().inspect(|(_, p)| p.unfreeze()).map(|(name, _)| name).collect())
 }
 
-/// One optimizer group a pattern, for discriminative learning rates. A parameter belongs to the first pattern that matches
+/// One optimizer group per pattern, for discriminative learning rates. A parameter belongs to the first pattern that matches
 /// it; `"*"` at the end takes the rest.
 ///
 /// ```

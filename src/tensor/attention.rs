@@ -26,7 +26,7 @@ pub struct AttentionOptions {
     pub dropout: Option<(f64, Generator)>,
     /// Factor of the scores. Defaults to `1/√d`.
     pub scale: Option<f64>,
-    /// Queries a block. By default as many as keep a block's scores within some 2²³ elements, and at least 128.
+    /// Queries per block. By default as many as keep a block's scores within some 2²³ elements, and at least 128.
     pub block: Option<usize>,
 }
 
@@ -165,7 +165,7 @@ fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     }
     if last(k, 2) != last(v, 2) {
         let reason = format!("there are {} keys and {} values", last(k, 2), last(v, 2));
-        return Err(Fault::shape(reason, "give one value a key"));
+        return Err(Fault::shape(reason, "give one value per key"));
     }
     let batch = |t: &Node| Shape::of(&t.shape[..t.shape.rank() - 2]);
     let Some(all) = batch(q).broadcast(&batch(k)).and_then(|b| b.broadcast(&batch(v))) else {
@@ -186,7 +186,7 @@ fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     ending(last(q, 2), last(v, 1))
 }
 
-/// Queries a block where each has this many scores: a power of two.
+/// Queries per block where each has this many scores: a power of two.
 fn block_rows(scores_a_query: usize) -> usize {
     let rows = (SCORES / scores_a_query.max(1)).max(MIN_ROWS);
     1 << rows.ilog2()
@@ -196,7 +196,7 @@ fn block_rows(scores_a_query: usize) -> usize {
 struct Dropout {
     p: f64,
     seed: u64,
-    /// One draw a block, so that the gradient sees the same mask.
+    /// One draw per block, so that the gradient sees the same mask.
     offsets: Vec<u64>,
 }
 

@@ -302,13 +302,13 @@ impl Tensor {
         self.pad(&behind).slice(axis as isize, start as isize, (start + len) as isize)
     }
 
-    /// Adds one value an output channel (axis 1).
+    /// Adds one value per output channel (axis 1).
     fn with_bias(self, op: &'static str, operands: &[&Self], bias: Option<&Self>, at: At) -> Self {
         let Some(bias) = bias else { return self };
         let Ok(shape) = self.shape() else { return self };
         let channels = shape[1];
         if bias.shape().is_ok_and(|b| b != [channels]) {
-            let fault = Fault::shape(format!("the bias must have shape [{channels}]"), "give one value an output channel");
+            let fault = Fault::shape(format!("the bias must have shape [{channels}]"), "give one value per output channel");
             return Self::refuse(op, &[operands, &[bias]].concat(), at, fault);
         }
         let mut dims = vec![1; shape.rank()];

@@ -245,7 +245,10 @@ impl Tensor {
         Self::guard("pad", &[self], Location::caller(), |n| {
             let rank = n[0].shape.rank();
             if amounts.len() != rank {
-                return Err(Fault::shape(format!("{} pairs were given for {rank} axes", amounts.len()), "give one pair an axis"));
+                return Err(Fault::shape(
+                    format!("{} pairs were given for {rank} axes", amounts.len()),
+                    "give one pair per axis",
+                ));
             }
             if amounts.iter().all(|&p| p == (0, 0)) {
                 return Ok(self.clone());

@@ -79,7 +79,7 @@ pub fn binary_cross_entropy_with_logits(
             Some(weight) => {
                 if n[2].shape.broadcast(&n[0].shape) != Some(n[0].shape) {
                     let reason = format!("the weight {} does not broadcast to the logits", n[2].shape);
-                    return Err(Fault::shape(reason, "give one weight, or one a class along the last axis"));
+                    return Err(Fault::shape(reason, "give one weight, or one per class along the last axis"));
                 }
                 ((weight - 1.0) * target + 1.0) * softplus
             }

@@ -41,7 +41,7 @@ pub struct CtcOptions {
 ///
 /// # Errors
 /// Shapes or dtypes that do not fit; lengths outside `1..=time` and `0..=longest`; labels from the host outside
-/// `0..classes`; a blank that is no class.
+/// `0..classes`; a blank that is not a class.
 #[track_caller]
 pub fn ctc(
     log_probabilities: &Tensor,

@@ -92,7 +92,7 @@ pub fn triplet_margin(anchor: &Tensor, positive: &Tensor, negative: &Tensor, opt
     loss("triplet_margin", &[anchor, positive, negative], Location::caller(), |n| {
         alike(n)?;
         if n[0].shape.rank() == 0 {
-            return Err(Fault::shape("scalars are no vectors", "use [.., d]"));
+            return Err(Fault::shape("scalars are not vectors", "use [.., d]"));
         }
         let margin = need_positive("margin", options.margin, false)?;
         let p = need_positive("p", options.p, false)?;
