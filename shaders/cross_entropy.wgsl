@@ -1,5 +1,5 @@
 // loss[r] = log(Σ_c e^x[r][c]) - x[r][label[r]], or with GRAD: out[r][c] = (softmax(x)[r][c] - (c == label[r])) * ct[r].
-// Labels out of range are clamped. Launch: ${LANES} threads a row. Traffic: 8 (GRAD: 16) bytes an element.
+// Labels out of range are clamped. Launch: ${LANES} threads per row. Traffic: 8 (GRAD: 16) bytes an element.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<i32>;

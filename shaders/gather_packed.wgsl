@@ -1,4 +1,4 @@
-// out[i][c] = table[index[i]][c] for elements of ${BITS} bits, ${PER_WORD} to a word, in rows that are no whole words; an index out
+// out[i][c] = table[index[i]][c] for elements of ${BITS} bits, ${PER_WORD} to a word, in rows that are not whole words; an index out
 // of range is clamped.
 // Launch: one thread a written word. Traffic: 2 words a written word, and indices from cache.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;

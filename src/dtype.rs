@@ -41,7 +41,6 @@
 
 mod half;
 
-use crate::error::{Error, Result};
 pub use half::F16;
 use std::fmt;
 
@@ -178,7 +177,7 @@ impl HostData {
         )
     }
 
-    /// The dtype that the elements are of, if they are no truth values.
+    /// The dtype that the elements are of, if they are not truth values.
     pub(crate) fn kind(&self) -> DType {
         match self {
             Self::U8(_) => DType::U8,
@@ -320,16 +319,4 @@ impl Element for bool {
             _ => None,
         }
     }
-}
-
-/// Checks that `len` elements fill a shape of `numel`.
-pub(crate) fn check_len(what: &str, len: usize, numel: usize, shape: &crate::shape::Shape) -> Result<()> {
-    if len == numel {
-        return Ok(());
-    }
-    Err(Error::argument(
-        what,
-        format!("{len} elements were given for shape {shape}, which holds {numel}"),
-        "give as many elements as the product of the dimensions",
-    ))
 }

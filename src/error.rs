@@ -1,7 +1,7 @@
 //! Every failure a caller, a file or a driver can cause, as one typed enum.
 
+use crate::dims::Shape;
 use crate::dtype::DType;
-use crate::shape::Shape;
 use std::fmt;
 use std::panic::Location;
 use std::path::PathBuf;

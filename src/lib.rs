@@ -130,6 +130,7 @@ pub mod autodiff;
 pub(crate) mod cpu;
 pub mod data;
 pub mod device;
+pub(crate) mod dims;
 pub mod dtype;
 pub mod error;
 pub(crate) mod eval;

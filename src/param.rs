@@ -226,3 +226,19 @@ impl Param {
         Ok(cell.assign(source.clone()))
     }
 }
+
+/// Parameters that share settings, such as a weight decay that biases do without.
+#[derive(Debug, Clone)]
+pub struct ParamGroup<C> {
+    /// The parameters.
+    pub params: Vec<Param>,
+    /// Their settings.
+    pub config: C,
+}
+
+impl<C> ParamGroup<C> {
+    /// A group.
+    pub fn new(params: impl IntoIterator<Item = Param>, config: C) -> Self {
+        Self { params: params.into_iter().collect(), config }
+    }
+}

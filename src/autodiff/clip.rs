@@ -1,6 +1,6 @@
 //! Gradients as a whole: their norm, clipping, and the test for values that are not finite. All of it lazy, on the device.
 
-use super::{Clip, Gradients};
+use super::gradients::{Clip, Gradients};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::lazy::no_grad;

@@ -1,14 +1,13 @@
-//! Vector-Jacobian products: one rule an op, in the order of the list of ops.
+//! Vector-Jacobian products: one rule per op, in the order of the list of ops.
 
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
 use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, UnaryOp};
 use crate::lazy::Payload;
-use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// One gradient an input; `None` where none flows.
+/// One gradient per input; `None` where none flows.
 type Parts = Vec<Option<Tensor>>;
 
 /// `ct · ∂out/∂input` for each input, where `ct` has the shape of `out`. Parts for inputs that need no gradient are built
@@ -156,7 +155,7 @@ fn movement(op: &Op, x: &Tensor, ct: &Tensor) -> Result<Tensor> {
             let axes: Vec<isize> = (0..shape.rank()).filter(|&d| shape[d] != wide[d]).map(|d| d as isize).collect();
             ct.sum(&axes, true)
         }
-        Op::Slice { start, step } => unslice(ct, &shape, start, step)?,
+        Op::Slice { start, step } => ct.unslice(&shape, start, step)?,
         Op::Pad { before } => {
             let mut inner = ct.clone();
             for (d, &b) in before.iter().enumerate() {
@@ -166,42 +165,6 @@ fn movement(op: &Op, x: &Tensor, ct: &Tensor) -> Result<Tensor> {
         }
         _ => ct.reshape(shape),
     })
-}
-
-/// The adjoint of a slice: every element back to where it was taken, zeros elsewhere.
-pub(crate) fn unslice(ct: &Tensor, shape: &Shape, start: &[i64], step: &[i64]) -> Result<Tensor> {
-    let mut out = ct.clone();
-    for d in 0..shape.rank() {
-        let count = out.shape()?[d];
-        if count == 0 {
-            // Nothing was taken: nothing comes back.
-            return Ok(ct.scalar_like(0.0).broadcast_to(*shape));
-        }
-        let (mut first, mut stride) = (start[d], step[d]);
-        if stride < 0 {
-            out = out.flip(d as isize);
-            first += (count as i64 - 1) * stride;
-            stride = -stride;
-        }
-        let stride = stride as usize;
-        if stride > 1 && count > 1 {
-            // Zeros between the elements: a new axis, padded, merged again, its tail cut.
-            let dims = out.shape()?.to_vec();
-            let mut split = dims.clone();
-            split.insert(d + 1, 1);
-            let mut amounts = vec![(0, 0); split.len()];
-            amounts[d + 1] = (0, stride - 1);
-            let mut merged = dims;
-            merged[d] = count * stride;
-            out = out.reshape(split).pad(&amounts).reshape(merged).slice(d as isize, 0, ((count - 1) * stride + 1) as isize);
-        }
-        let len = out.shape()?[d];
-        let first = first as usize;
-        let mut amounts = vec![(0, 0); shape.rank()];
-        amounts[d] = (first, shape[d] - first - len);
-        out = out.pad(&amounts);
-    }
-    Ok(out)
 }
 
 fn reduce(op: ReduceOp, axes: &[usize], x: &Tensor, y: &Tensor, ct: &Tensor) -> Result<Tensor> {

@@ -159,7 +159,7 @@ fn grow(slots: &mut Vec<Vec<u32>>, plan: &Plan) -> Result<()> {
         slots.resize_with(plan.slots.len(), Vec::new);
     }
     let mut words: Vec<usize> = plan.slots.iter().map(|bytes| bytes.div_ceil(4)).collect();
-    // Storage types are planned as packed, but have a word an element here.
+    // Storage types are planned as packed, but have one word per element here.
     for info in &plan.buffers {
         if let Place::Slot(n) = info.place {
             words[n] = words[n].max(info.len);
@@ -268,7 +268,7 @@ impl<'a> Memory<'a> {
             Kernel::OptimStep { clipped: true, .. } => Err(Error::internal("only GPUs clip gradients within a step")),
             Kernel::OptimStep { store, rule, gated, entries, .. } => match self.bindings.leaves.get(*store) {
                 Some(Leaf::Store(store)) => optim::run(*rule, *gated, entries, store, &operands),
-                _ => Err(Error::internal(format!("leaf {store} is no optimizer store"))),
+                _ => Err(Error::internal(format!("leaf {store} is not an optimizer store"))),
             },
             described => kernel.run(described, context, out),
         };

@@ -1,4 +1,4 @@
-//! The fast kernels against the reference: one row a case, with graph and plan made by hand.
+//! The fast kernels against the reference: one row per case, with graph and plan made by hand.
 
 mod effects;
 mod kernels;

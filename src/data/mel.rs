@@ -91,7 +91,7 @@ impl LogMel {
     /// `[n, length]` to `[n, bands, frames]`.
     ///
     /// # Errors
-    /// The sounds are no F32 `[n, length]`, or not longer than half a window.
+    /// The sounds are not F32 `[n, length]`, or not longer than half a window.
     pub fn apply(&self, sounds: &Tensor) -> Result<Tensor> {
         let [n, length] = sounds.dims::<2>()?;
         let half = self.config.window / 2;

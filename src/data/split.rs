@@ -45,7 +45,7 @@ pub fn split(len: usize, share: f64, seed: u64) -> Result<(Vec<usize>, Vec<usize
 /// A `count` of 0; a class with fewer samples.
 pub fn draw_per_class(labels: &[i32], count: usize, seed: u64) -> Result<Vec<usize>> {
     if count == 0 {
-        return Err(Error::argument("draw_per_class", "0 samples a class were asked for", "ask for at least 1"));
+        return Err(Error::argument("draw_per_class", "0 samples per class were asked for", "ask for at least 1"));
     }
     let mut classes: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
     for i in Generator::new(seed).fork("draw per class").permutation(labels.len(), 0)? {

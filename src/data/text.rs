@@ -222,7 +222,7 @@ impl Tokens {
         let key = crate::rng::far(crate::rng::key(generator.fork("windows").seed()), beyond);
         let mut starts = reserved("a draw of windows", n)?;
         starts.extend((0..count).map(|i| {
-            // 64 random bits a window, so that the remainder's bias is below 2⁻³² for any text in memory.
+            // 64 random bits per window, so that the remainder's bias is below 2⁻³² for any text in memory.
             let [low, high] = crate::rng::threefry2x32(key, [i, step]);
             let word = u64::from(low) | u64::from(high) << 32;
             usize::try_from(word % places as u64).unwrap_or(0)

@@ -107,7 +107,7 @@ fn layout_of(fmt: &[u8]) -> Result<Layout, Refusal> {
         format = half(fmt, 24);
     }
     if channels == 0 || rate == 0 || frame % channels != 0 {
-        let reason = format!("the fmt chunk says {channels} channels, {rate} samples a second and {frame} bytes a frame");
+        let reason = format!("the fmt chunk says {channels} channels, {rate} samples a second and {frame} bytes per frame");
         return Err((reason, FETCH));
     }
     let width = usize::from(frame / channels);

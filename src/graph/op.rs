@@ -252,14 +252,14 @@ pub enum Op {
     Expand,
     /// `(x)`: coordinate c of the result is `start + c * step` of x; a step may be negative, never 0
     Slice {
-        /// First coordinate, one an axis.
+        /// First coordinate, one per axis.
         start: Vec<i64>,
-        /// Step, one an axis.
+        /// Step, one per axis.
         step: Vec<i64>,
     },
     /// `(x)`: zeros around x, `before[d]` in front of axis d and the rest of the node's shape behind
     Pad {
-        /// Zeros in front, one an axis.
+        /// Zeros in front, one per axis.
         before: Vec<usize>,
     },
 

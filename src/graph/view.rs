@@ -37,7 +37,7 @@ impl View {
         Self { shape, strides, offset: 0, mask: None }
     }
 
-    /// Strides in elements, one an axis; 0 where broadcast, negative where flipped.
+    /// Strides in elements, one per axis; 0 where broadcast, negative where flipped.
     pub fn strides(&self) -> &[i64] {
         &self.strides[..self.shape.rank()]
     }

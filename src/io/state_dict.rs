@@ -25,7 +25,7 @@ impl HostTensor {
     /// # Errors
     /// The number of elements differs from the shape's, or their type from `dtype`.
     pub fn new(dtype: DType, shape: Shape, data: HostData) -> Result<Self> {
-        crate::dtype::check_len("HostTensor::new", data.len(), shape.numel(), &shape)?;
+        shape.check_len("HostTensor::new", data.len())?;
         let tensor = Self { dtype, shape, data };
         tensor.check("HostTensor::new", "the tensor")?;
         Ok(tensor)

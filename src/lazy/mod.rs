@@ -160,10 +160,13 @@ pub(crate) enum Payload {
     Gradient(Arc<dyn GradientRule>),
 }
 
+/// `ct · ∂output/∂w`, of an output, its cotangent `ct` and several w; `None` where none flows.
+pub(crate) type VjpAt = fn(&Tensor, &Tensor, &[Tensor]) -> Result<Vec<Option<Tensor>>, Error>;
+
 /// The gradient of an `Op::Recomputed`.
 pub(crate) trait GradientRule: fmt::Debug + Send + Sync {
-    /// `ct · ∂value/∂operand` for each operand; `None` where none flows.
-    fn vjp(&self, operands: &[Tensor], ct: &Tensor) -> Result<Vec<Option<Tensor>>, Error>;
+    /// `ct · ∂value/∂operand` for each operand; `None` where none flows. `vjp_at` differentiates what the rule builds.
+    fn vjp(&self, operands: &[Tensor], ct: &Tensor, vjp_at: VjpAt) -> Result<Vec<Option<Tensor>>, Error>;
 }
 
 /// Memory that changes over time, with a version that counts the changes.

@@ -1,7 +1,6 @@
 //! Activation functions as modules, for [`Sequential`](super::Sequential) models, under PyTorch's names and defaults.
 
-use super::batch_norm::filled;
-use super::init::Init;
+use super::init::{Init, filled};
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result};
@@ -9,7 +8,7 @@ use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
 
-/// One row an activation: its settings with their defaults, and what it computes.
+/// One row per activation: its settings with their defaults, and what it computes.
 macro_rules! activation {
     ($(
         $(#[$doc:meta])*
@@ -163,7 +162,7 @@ fn glu(x: &Tensor, dim: isize) -> Result<Tensor> {
     Ok(x.slice(dim, 0, half) * x.slice(dim, half, 2 * half).sigmoid())
 }
 
-/// `x` above 0, else `weight · x` with a learned slope, common or one a channel of `[n, c, ..]`.
+/// `x` above 0, else `weight · x` with a learned slope, common or one per channel of `[n, c, ..]`.
 ///
 /// Source: K. He et al., "Delving deep into rectifiers", 2015.
 #[derive(Debug)]
@@ -197,7 +196,7 @@ impl Module for PRelu {
         let channels = if shape.rank() > 1 { shape[1] } else { 1 };
         if slopes != 1 && slopes != channels {
             let reason = format!("the input {shape} has {channels} channels and the layer {slopes} slopes");
-            return Err(Error::argument("PRelu", reason, "make the layer with one slope, or one a channel"));
+            return Err(Error::argument("PRelu", reason, "make the layer with one slope, or one per channel"));
         }
         let mut dims = vec![1; shape.rank()];
         if slopes > 1 {

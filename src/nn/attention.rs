@@ -1,8 +1,7 @@
 //! Multi-head attention.
 
-use super::batch_norm::filled;
 use super::fields::Mode;
-use super::init::{Init, xavier_uniform};
+use super::init::{Init, filled, xavier_uniform};
 use super::linear::Linear;
 use super::module::Module;
 use super::summary::observe;

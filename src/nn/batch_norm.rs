@@ -1,14 +1,11 @@
 //! Batch normalisation of vectors, sequences, images and volumes.
 
-use super::fields::{Counter, Mode};
-use super::init::Init;
 use super::module::Module;
-use super::running::{check_settings, running, track};
+use super::running::{norm_layer, track};
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
-use crate::shape::IntoShape;
 use crate::tensor::Tensor;
 
 /// Settings of a [`BatchNorm1d`], [`BatchNorm2d`] or [`BatchNorm3d`].
@@ -18,7 +15,7 @@ pub struct BatchNormConfig {
     pub eps: f64,
     /// Weight of the newest batch in the running statistics; `None` averages over all batches alike. Defaults to 0.1.
     pub momentum: Option<f64>,
-    /// Whether a scale and a shift a channel are learned. Defaults to true.
+    /// Whether a scale and a shift per channel are learned. Defaults to true.
     pub affine: bool,
     /// Whether running statistics are kept, and used in evaluation; without them, each batch is normalised by its own
     /// statistics in evaluation too. Defaults to true.
@@ -33,51 +30,20 @@ impl Default for BatchNormConfig {
 
 macro_rules! batch_norm {
     ($(#[$doc:meta])* $name:ident, $ranks:expr, $layout:literal) => {
-        $(#[$doc])*
-        ///
-        /// `y = (x - mean) / √(variance + eps) · weight + bias`, a mean and a variance a channel. In training, mean and
-        /// (population) variance are the batch's own, and the running statistics follow them:
-        /// `running = (1 - momentum) · running + momentum · batch`, with the unbiased variance, as in PyTorch. In evaluation,
-        /// the running statistics are used and not changed.
-        ///
-        /// Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
-        #[derive(Debug)]
-        pub struct $name {
-            /// Scale, `[c]`; starts at 1.
-            pub weight: Option<Param>,
-            /// Shift, `[c]`; starts at 0.
-            pub bias: Option<Param>,
-            /// `[c]`; starts at 0.
-            pub running_mean: Option<Param>,
-            /// `[c]`; starts at 1.
-            pub running_var: Option<Param>,
+        norm_layer! {
+            $(#[$doc])*
+            ///
+            /// `y = (x - mean) / √(variance + eps) · weight + bias`, a mean and a variance per channel. In training, mean and
+            /// (population) variance are the batch's own, and the running statistics follow them:
+            /// `running = (1 - momentum) · running + momentum · batch`, with the unbiased variance, as in PyTorch. In evaluation,
+            /// the running statistics are used and not changed.
+            ///
+            /// Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
+            $name, BatchNormConfig,
             /// How many batches the running statistics have seen.
-            pub num_batches_tracked: Option<Counter>,
-            channels: usize,
-            mode: Mode,
-            config: BatchNormConfig,
-        }
-
-        impl $name {
+            num_batches_tracked,
             /// A layer for `channels` with PyTorch's settings.
-            ///
-            /// # Errors
-            /// The device is out of memory.
-            pub fn new(channels: usize, init: &Init) -> Result<Self> {
-                Self::with(channels, BatchNormConfig::default(), init)
-            }
-
-            /// A layer with its own settings.
-            ///
-            /// # Errors
-            /// A momentum outside `0..=1`; an eps below 0; the device is out of memory.
-            pub fn with(channels: usize, config: BatchNormConfig, init: &Init) -> Result<Self> {
-                check_settings(concat!(stringify!($name), "::with"), config.eps, config.momentum)?;
-                let (weight, bias) = affine(channels, config.affine, init)?;
-                let (running_mean, running_var, num_batches_tracked) = running(channels, config.track_running_stats, init)?;
-                let mode = Mode::default();
-                Ok(Self { weight, bias, running_mean, running_var, num_batches_tracked, channels, mode, config })
-            }
+            new
         }
 
         impl Module for $name {
@@ -94,11 +60,11 @@ macro_rules! batch_norm {
                 let count = x.shape()?.numel() / self.channels.max(1);
                 if count < 2 {
                     let help = if kept.is_some() {
-                        "train on at least 2 values a channel, or call eval()"
+                        "train on at least 2 values per channel, or call eval()"
                     } else {
-                        "give at least 2 values a channel, or track running statistics and call eval()"
+                        "give at least 2 values per channel, or track running statistics and call eval()"
                     };
-                    return Err(Error::argument(kind, format!("the input {} has {count} values a channel", x.shape()?), help));
+                    return Err(Error::argument(kind, format!("the input {} has {count} values per channel", x.shape()?), help));
                 }
                 let (mut y, mean, variance) = x.batch_norm(weight, bias, eps);
                 y.check()?;
@@ -126,22 +92,6 @@ batch_norm! {
 batch_norm! {
     /// Batch normalisation of volumes `[n, c, d, h, w]`.
     BatchNorm3d, [5], "[n, channels, d, h, w]"
-}
-
-/// Ones and zeros to learn, if wanted.
-pub(super) fn affine(shape: impl IntoShape, wanted: bool, init: &Init) -> Result<(Option<Param>, Option<Param>)> {
-    if !wanted {
-        return Ok((None, None));
-    }
-    let shape = shape.into_shape()?;
-    Ok((Some(filled("weight", shape, 1.0, init)?), Some(filled("bias", shape, 0.0, init)?)))
-}
-
-/// A parameter that starts at one value.
-pub(super) fn filled(name: &str, shape: impl IntoShape, value: f64, init: &Init) -> Result<Param> {
-    let param = Param::new(&init.constant(shape, value)?)?;
-    param.set_name(name);
-    Ok(param)
 }
 
 /// Refuses an input with another layout or number of channels than the layer's.

@@ -30,7 +30,7 @@ impl Default for Conv2dConfig {
     }
 }
 
-/// Cross-correlation of `[n, ci, h, w]` with a weight `[co, ci/groups, kh, kw]`, plus a bias a channel, to `[n, co, oh, ow]`.
+/// Cross-correlation of `[n, ci, h, w]` with a weight `[co, ci/groups, kh, kw]`, plus a bias per channel, to `[n, co, oh, ow]`.
 #[derive(Debug)]
 pub struct Conv2d {
     /// `[co, ci/groups, kh, kw]`.

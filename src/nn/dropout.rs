@@ -9,7 +9,7 @@ use crate::fields;
 use crate::rng::Generator;
 use crate::tensor::Tensor;
 
-/// Refuses what is no probability.
+/// Refuses what is not a probability.
 pub(super) fn probability(what: &str, p: f64) -> Result<f64> {
     if (0.0..=1.0).contains(&p) {
         return Ok(p);
@@ -17,7 +17,7 @@ pub(super) fn probability(what: &str, p: f64) -> Result<f64> {
     Err(Error::argument(what, format!("a probability of {p} was given"), "use one in 0..=1, such as 0.5"))
 }
 
-/// One row a layer: how many leading axes have a draw of their own (`None`: all), and the input's rank (0: any).
+/// One row per layer: how many leading axes have a draw of their own (`None`: all), and the input's rank (0: any).
 macro_rules! dropout {
     ($($(#[$doc:meta])* $name:ident, $axes:expr, $rank:literal, $layout:literal;)*) => {$(
         $(#[$doc])*

@@ -42,7 +42,7 @@ impl Embedding {
     /// A table with a row for padding.
     ///
     /// # Errors
-    /// As [`Embedding::new`]; `padding_idx` is no row.
+    /// As [`Embedding::new`]; `padding_idx` is not a row.
     pub fn with(rows: usize, d: usize, padding_idx: Option<usize>, init: &Init) -> Result<Self> {
         let mut table = init.normal([rows, d], 1.0)?;
         if let Some(row) = padding_idx {
@@ -61,7 +61,7 @@ impl Embedding {
     /// A table that is shared with another layer, such as an output layer's weight `[rows, d]`.
     ///
     /// # Errors
-    /// The weight is no matrix; `padding_idx` is no row.
+    /// The weight is not a matrix; `padding_idx` is not a row.
     pub fn tied(weight: &Param, padding_idx: Option<usize>) -> Result<Self> {
         let shape = weight.shape();
         if shape.rank() != 2 || padding_idx.is_some_and(|row| row >= shape[0]) {

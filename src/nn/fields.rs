@@ -1,6 +1,5 @@
 //! What a module consists of, as plain lists.
 
-use super::module::Module;
 use crate::error::{Error, Result};
 use crate::param::Param;
 use std::collections::HashMap;
@@ -135,10 +134,35 @@ impl Fields {
         })
     }
 
+    /// Notes a submodule here, by its address.
+    pub(super) fn module(&mut self, address: usize) {
+        self.modules.push((address, self.prefix.clone()));
+    }
+
+    /// Keeps every layer's mode as it is now: all go back to it when the value is dropped.
+    #[must_use = "the modes go back when the value is dropped"]
+    pub(super) fn keep_modes(&self) -> KeptModes {
+        KeptModes(self.modes.iter().map(|mode| (mode.clone(), mode.is_training())).collect())
+    }
+
     /// The dotted name of a field here.
     fn path(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.into() } else { format!("{}.{name}", self.prefix) }
     }
+}
+
+/// Layers' modes, which they get back when this is dropped, whatever happened between.
+pub(super) struct KeptModes(Vec<(Mode, bool)>);
+
+impl Drop for KeptModes {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(mode, training)| mode.set_training(*training));
+    }
+}
+
+/// A module's identity while it is not moved.
+pub(super) fn address<M: ?Sized>(module: &M) -> usize {
+    std::ptr::from_ref(module).cast::<()>().addr()
 }
 
 /// What may be a field of a module: a module, a [`Param`], a [`Counter`], a [`Mode`], options and lists of these, and plain settings.
@@ -151,20 +175,6 @@ impl Fields {
 pub trait Field {
     /// Adds the field to the lists, under the name that `fields` is at.
     fn list(&self, fields: &mut Fields);
-}
-
-impl<M: Module> Field for M {
-    fn list(&self, fields: &mut Fields) {
-        fields.modules.push((super::summary::address(self), fields.prefix.clone()));
-        self.fields(fields);
-    }
-}
-
-impl Field for Box<dyn Module> {
-    fn list(&self, fields: &mut Fields) {
-        fields.modules.push((super::summary::address(&**self), fields.prefix.clone()));
-        (**self).fields(fields);
-    }
 }
 
 impl Field for Param {
@@ -219,7 +229,7 @@ pub fn field_name(identifier: &'static str) -> &'static str {
     identifier.strip_prefix("r#").unwrap_or(identifier)
 }
 
-/// Writes [`Module::fields`]: lists every field of the struct, so that one that is forgotten does not compile.
+/// Writes [`Module::fields`](crate::nn::Module::fields): lists every field of the struct, so that one that is forgotten does not compile.
 ///
 /// Fields after `skip` are left out: settings of a type that is not a [`Field`].
 ///

@@ -147,6 +147,22 @@ pub(super) fn weight_and_bias(shape: Shape, bias: bool, init: &Init) -> Result<(
     Ok((weight, Some(bias)))
 }
 
+/// Ones and zeros to learn, if wanted.
+pub(super) fn affine(shape: impl IntoShape, wanted: bool, init: &Init) -> Result<(Option<Param>, Option<Param>)> {
+    if !wanted {
+        return Ok((None, None));
+    }
+    let shape = shape.into_shape()?;
+    Ok((Some(filled("weight", shape, 1.0, init)?), Some(filled("bias", shape, 0.0, init)?)))
+}
+
+/// A parameter that starts at one value.
+pub(super) fn filled(name: &str, shape: impl IntoShape, value: f64, init: &Init) -> Result<Param> {
+    let param = Param::new(&init.constant(shape, value)?)?;
+    param.set_name(name);
+    Ok(param)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,7 @@
 //! Instance normalisation of sequences, images and volumes.
 
-use super::batch_norm::affine;
-use super::fields::{Counter, Mode};
-use super::init::Init;
 use super::module::Module;
-use super::running::{check_settings, running, track};
+use super::running::{norm_layer, track};
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
@@ -19,7 +16,7 @@ pub struct InstanceNormConfig {
     /// Weight of the newest batch in the running statistics; with `None` they keep their first values, as in PyTorch.
     /// Defaults to 0.1.
     pub momentum: Option<f64>,
-    /// Whether a scale and a shift a channel are learned. Defaults to false.
+    /// Whether a scale and a shift per channel are learned. Defaults to false.
     pub affine: bool,
     /// Whether running statistics are kept, and used in evaluation. Defaults to false: each example is normalised by its
     /// own statistics in evaluation too.
@@ -34,52 +31,23 @@ impl Default for InstanceNormConfig {
 
 macro_rules! instance_norm {
     ($(#[$doc:meta])* $name:ident, $rank:literal, $layout:literal) => {
-        $(#[$doc])*
-        ///
-        /// [`Tensor::instance_norm`]: `y = (x - mean) / √(variance + eps) · weight + bias`, a mean and a variance for each
-        /// channel of each example. Running statistics, where they are kept, follow the mean of the examples' means and of
-        /// their unbiased variances, and take their place in evaluation. As in PyTorch, `num_batches_tracked` is part of the
-        /// state then, and stays at 0. An input without the first axis is one example.
-        ///
-        /// Source: D. Ulyanov et al., "Instance normalization", 2016.
-        #[derive(Debug)]
-        pub struct $name {
-            /// Scale, `[c]`; starts at 1.
-            pub weight: Option<Param>,
-            /// Shift, `[c]`; starts at 0.
-            pub bias: Option<Param>,
-            /// `[c]`; starts at 0.
-            pub running_mean: Option<Param>,
-            /// `[c]`; starts at 1.
-            pub running_var: Option<Param>,
+        norm_layer! {
+            $(#[$doc])*
+            ///
+            /// [`Tensor::instance_norm`]: `y = (x - mean) / √(variance + eps) · weight + bias`, a mean and a variance for each
+            /// channel of each example. Running statistics, where they are kept, follow the mean of the examples' means and of
+            /// their unbiased variances, and take their place in evaluation. As in PyTorch, `num_batches_tracked` is part of the
+            /// state then, and stays at 0. An input without the first axis is one example.
+            ///
+            /// Source: D. Ulyanov et al., "Instance normalization", 2016.
+            $name, InstanceNormConfig,
             /// Part of PyTorch's state, which does not count here.
-            pub num_batches_tracked: Option<Counter>,
-            channels: usize,
-            mode: Mode,
-            config: InstanceNormConfig,
+            num_batches_tracked,
+            /// A layer for `channels` with PyTorch's settings: eps 1e-5, without scale, shift and running statistics.
+            new
         }
 
         impl $name {
-            /// A layer for `channels` with PyTorch's settings: eps 1e-5, without scale, shift and running statistics.
-            ///
-            /// # Errors
-            /// The device is out of memory.
-            pub fn new(channels: usize, init: &Init) -> Result<Self> {
-                Self::with(channels, InstanceNormConfig::default(), init)
-            }
-
-            /// A layer with its own settings.
-            ///
-            /// # Errors
-            /// A momentum outside `0..=1`; an eps below 0; the device is out of memory.
-            pub fn with(channels: usize, config: InstanceNormConfig, init: &Init) -> Result<Self> {
-                check_settings(concat!(stringify!($name), "::with"), config.eps, config.momentum)?;
-                let (weight, bias) = affine(channels, config.affine, init)?;
-                let (running_mean, running_var, num_batches_tracked) = running(channels, config.track_running_stats, init)?;
-                let mode = Mode::default();
-                Ok(Self { weight, bias, running_mean, running_var, num_batches_tracked, channels, mode, config })
-            }
-
             fn normalise(&self, x: &Tensor) -> Result<Tensor> {
                 let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
                 let (weight, bias, eps) = (weight.as_ref(), bias.as_ref(), self.config.eps);
@@ -92,7 +60,7 @@ macro_rules! instance_norm {
                 let shape = x.shape()?;
                 let count = shape[2..].iter().product::<usize>();
                 if count < 2 {
-                    let reason = format!("the input {shape} has {count} values a channel of an example");
+                    let reason = format!("the input {shape} has {count} values per channel of an example");
                     let help = "train on at least 2 positions, or call eval()";
                     return Err(Error::argument(stringify!($name), reason, help));
                 }

@@ -41,6 +41,7 @@ mod fields;
 pub mod init;
 mod instance_norm;
 mod linear;
+mod load;
 pub mod loss;
 pub mod models;
 mod module;
@@ -75,6 +76,7 @@ pub use fields::{Counter, Field, Fields, Mode};
 pub use init::Init;
 pub use instance_norm::{InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig};
 pub use linear::Linear;
+pub use load::LoadOptions;
 pub use loss::Reduction;
 pub use module::{Module, evaluating};
 pub use norm::{GroupNorm, LayerNorm, LayerNormConfig, RmsNorm};
@@ -87,7 +89,6 @@ pub use residual::{ModuleList, Residual};
 pub use sequential::Sequential;
 pub use state::LoadReport;
 pub use summary::{Summary, SummaryRow, summary, summary_with};
-pub use transfer::LoadOptions;
 pub use transformer::{
     FeedForward, TransformerConfig, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,
 };

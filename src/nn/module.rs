@@ -1,8 +1,8 @@
 //! The trait of everything that maps a tensor to a tensor and may hold parameters.
 
-use super::fields::{Fields, Mode};
+use super::fields::{Field, Fields, address};
+use super::load::LoadOptions;
 use super::state::{self, LoadReport};
-use super::transfer::LoadOptions;
 use crate::error::Result;
 use crate::io::StateDict;
 use crate::lazy::no_grad;
@@ -151,6 +151,20 @@ pub trait Module: Send + Sync {
     }
 }
 
+impl<M: Module> Field for M {
+    fn list(&self, fields: &mut Fields) {
+        fields.module(address(self));
+        self.fields(fields);
+    }
+}
+
+impl Field for Box<dyn Module> {
+    fn list(&self, fields: &mut Fields) {
+        fields.module(address(&**self));
+        (**self).fields(fields);
+    }
+}
+
 /// Runs `f` with a module in evaluation mode and without gradients. Afterwards every layer is back in its own mode, whatever
 /// happened: what was in evaluation before, such as a frozen part of a model, stays so.
 ///
@@ -167,13 +181,7 @@ pub trait Module: Send + Sync {
 /// # Ok(()) }
 /// ```
 pub fn evaluating<R>(module: &dyn Module, f: impl FnOnce() -> R) -> R {
-    struct Restore(Vec<(Mode, bool)>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            self.0.iter().for_each(|(mode, training)| mode.set_training(*training));
-        }
-    }
-    let _restore = Restore(module.collect().modes.into_iter().map(|m| (m.clone(), m.is_training())).collect());
+    let _modes = module.collect().keep_modes();
     module.eval();
     no_grad(f)
 }
@@ -182,7 +190,7 @@ pub fn evaluating<R>(module: &dyn Module, f: impl FnOnce() -> R) -> R {
 mod tests {
     use super::*;
     use crate::device::Device;
-    use crate::nn::{Dropout, Init, Linear, Sequential};
+    use crate::nn::{Dropout, Init, Linear, Mode, Sequential};
 
     #[test]
     fn threads_share_a_model() {

@@ -1,7 +1,6 @@
 //! Normalisation over the elements of one example: layer, RMS and group.
 
-use super::batch_norm::{affine, filled};
-use super::init::Init;
+use super::init::{Init, affine, filled};
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result};
@@ -105,7 +104,7 @@ impl Module for RmsNorm {
     fields!(weight; skip normalized, eps);
 }
 
-/// [`Tensor::group_norm`] of `[n, c, ..]`, with a learned scale and shift a channel.
+/// [`Tensor::group_norm`] of `[n, c, ..]`, with a learned scale and shift per channel.
 #[derive(Debug)]
 pub struct GroupNorm {
     /// Scale, `[c]`; starts at 1.

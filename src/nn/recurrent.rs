@@ -1,6 +1,6 @@
 //! Recurrent layers: Elman's, LSTM and GRU, in several layers and both directions, for sequences of equal or given lengths.
 //!
-//! Time is unrolled in the graph. The inputs of all steps are projected by one product; what remains a step is a product with
+//! Time is unrolled in the graph. The inputs of all steps are projected by one product; what remains per step is a product with
 //! the hidden state and a fused kernel for the gates.
 
 use super::dropout::probability;

@@ -1,4 +1,4 @@
-//! Running statistics, as batch and instance normalisation keep them.
+//! Running statistics, as batch and instance normalisation keep them, and the fields of these layers.
 
 use super::fields::Counter;
 use super::init::Init;
@@ -6,6 +6,59 @@ use crate::error::{Error, Result};
 use crate::lazy::no_grad;
 use crate::param::Param;
 use crate::tensor::Tensor;
+
+/// A layer with running statistics: its fields, and its constructors from settings (`eps`, `momentum`, `affine`,
+/// `track_running_stats`). What the counter counts, and which settings are the default, the layer's documentation says.
+macro_rules! norm_layer {
+    (
+        $(#[$doc:meta])* $name:ident, $config:ident,
+        $(#[$counter:meta])* num_batches_tracked,
+        $(#[$new:meta])* new
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name {
+            /// Scale, `[c]`; starts at 1.
+            pub weight: Option<$crate::param::Param>,
+            /// Shift, `[c]`; starts at 0.
+            pub bias: Option<$crate::param::Param>,
+            /// `[c]`; starts at 0.
+            pub running_mean: Option<$crate::param::Param>,
+            /// `[c]`; starts at 1.
+            pub running_var: Option<$crate::param::Param>,
+            $(#[$counter])*
+            pub num_batches_tracked: Option<$crate::nn::Counter>,
+            channels: usize,
+            mode: $crate::nn::Mode,
+            config: $config,
+        }
+
+        impl $name {
+            $(#[$new])*
+            ///
+            /// # Errors
+            /// The device is out of memory.
+            pub fn new(channels: usize, init: &$crate::nn::Init) -> $crate::error::Result<Self> {
+                Self::with(channels, $config::default(), init)
+            }
+
+            /// A layer with its own settings.
+            ///
+            /// # Errors
+            /// A momentum outside `0..=1`; an eps below 0; the device is out of memory.
+            pub fn with(channels: usize, config: $config, init: &$crate::nn::Init) -> $crate::error::Result<Self> {
+                use $crate::nn::init::affine;
+                use $crate::nn::running::{check_settings, running};
+                check_settings(concat!(stringify!($name), "::with"), config.eps, config.momentum)?;
+                let (weight, bias) = affine(channels, config.affine, init)?;
+                let (running_mean, running_var, num_batches_tracked) = running(channels, config.track_running_stats, init)?;
+                let mode = $crate::nn::Mode::default();
+                Ok(Self { weight, bias, running_mean, running_var, num_batches_tracked, channels, mode, config })
+            }
+        }
+    };
+}
+pub(super) use norm_layer;
 
 /// `running_mean`, `running_var` and `num_batches_tracked`, or none of them.
 pub(super) type Running = (Option<Param>, Option<Param>, Option<Counter>);

@@ -1,7 +1,7 @@
 //! Modules to and from named tensors in host memory.
 
 use super::fields::{Counter, Fields};
-use super::transfer::LoadOptions;
+use super::load::LoadOptions;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::io::number::{self, Range};

@@ -1,6 +1,6 @@
 //! A table of a model's layers, their output shapes and parameters.
 
-use super::fields::Mode;
+use super::fields::address;
 use super::module::Module;
 use crate::error::{Error, Result};
 use crate::lazy::no_grad;
@@ -24,11 +24,6 @@ struct Call {
     parameters: Vec<Param>,
 }
 
-/// A module's identity while it is not moved.
-pub(super) fn address(module: &(impl Module + ?Sized)) -> usize {
-    std::ptr::from_ref(module).cast::<()>().addr()
-}
-
 /// Checks a layer's output at the module's border, and reports it if a summary is being made.
 pub(super) fn observe(layer: &impl Module, kind: &'static str, output: Tensor) -> Result<Tensor> {
     output.check()?;
@@ -44,7 +39,7 @@ pub(super) fn observe(layer: &impl Module, kind: &'static str, output: Tensor) -
 /// One layer of a [`Summary`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// The dotted name; empty if the layer is no field of the model.
+    /// The dotted name; empty if the layer is not a field of the model.
     pub name: String,
     /// The layer's type.
     pub kind: &'static str,
@@ -96,16 +91,16 @@ pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
 /// # Errors
 /// Those of the call.
 pub fn summary_with(model: &dyn Module, call: impl FnOnce() -> Result<Tensor>) -> Result<Summary> {
-    struct Restore(Vec<(Mode, bool)>);
-    impl Drop for Restore {
+    /// Ends the trace, whatever happens.
+    struct Untraced;
+    impl Drop for Untraced {
         fn drop(&mut self) {
-            self.0.iter().for_each(|(mode, training)| mode.set_training(*training));
             TRACE.set(None);
         }
     }
     let fields = model.collect();
     let parameters = model.parameters()?;
-    let _restore = Restore(fields.modes.iter().map(|m| (m.clone(), m.is_training())).collect());
+    let (_modes, _trace) = (fields.keep_modes(), Untraced);
     model.eval();
     TRACE.set(Some(Vec::new()));
     no_grad(call)?.check()?;

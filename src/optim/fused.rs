@@ -1,15 +1,15 @@
 //! What all optimizers share: parameter groups, learning rates, state, and the fused step.
 
 use super::core::OptimCore;
-use super::{Optimizer, PreparedState, StateReport};
+use super::{Optimizer, PreparedState};
 use crate::autodiff::Gradients;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::optim::Coefficients;
 use crate::graph::optim::{DecayMode, OptimRule};
 use crate::io::number::Range;
-use crate::io::{HostTensor, StateDict};
-use crate::param::Param;
+use crate::io::{HostTensor, StateDict, StateReport};
+use crate::param::{Param, ParamGroup};
 use std::collections::HashSet;
 
 /// One optimizer's formula: its structure, and the numbers of a step. Sealed: the kernels know these rules and no others.
@@ -70,22 +70,6 @@ pub(super) fn moments(betas: (f64, f64), eps: f64, decay: (f64, f64)) -> Coeffic
         one_minus_beta2: f32_of(1.0 - betas.1),
         eps: f32_of(eps),
         ..Coefficients::default()
-    }
-}
-
-/// Parameters that share settings, such as a weight decay that biases do without.
-#[derive(Debug, Clone)]
-pub struct ParamGroup<C> {
-    /// The parameters.
-    pub params: Vec<Param>,
-    /// Their settings.
-    pub config: C,
-}
-
-impl<C> ParamGroup<C> {
-    /// A group.
-    pub fn new(params: impl IntoIterator<Item = Param>, config: C) -> Self {
-        Self { params: params.into_iter().collect(), config }
     }
 }
 

@@ -1,9 +1,8 @@
 //! Which parameters decay.
 
-use super::fused::ParamGroup;
 use crate::error::Result;
 use crate::nn::Module;
-use crate::param::Param;
+use crate::param::{Param, ParamGroup};
 use std::collections::HashSet;
 
 /// The rule `no_decay`: whether weight decay suits a parameter. Not if its name is `bias` or ends in `.bias`, and not if it has

@@ -162,7 +162,7 @@ pub enum Kernel {
         /// The logarithm instead.
         log: bool,
     },
-    /// reads logits, labels; writes one loss a row.
+    /// reads logits, labels; writes one loss per row.
     CrossEntropy {
         /// How many rows.
         rows: usize,

@@ -74,7 +74,7 @@ fn need_room(name: &str, elements: u64, dtype: DType, max_bytes: u64) -> Result<
     }
     Err(Error::OutOfMemory {
         bytes,
-        reason: format!("a value of {name} takes {bytes} bytes, and the device's limit is {max_bytes} bytes a buffer"),
+        reason: format!("a value of {name} takes {bytes} bytes, and the device's limit is {max_bytes} bytes per buffer"),
         help: "use smaller batches or tensors".into(),
     })
 }

@@ -106,7 +106,7 @@ impl Tensor {
             let out = self.matmul(&weight.t());
             let Some(bias) = bias else { return Ok(out) };
             if n[2].shape != [w[0]] {
-                return Err(Fault::shape(format!("the bias must have shape [{}]", w[0]), "give one value an output"));
+                return Err(Fault::shape(format!("the bias must have shape [{}]", w[0]), "give one value per output"));
             }
             Ok(out + bias)
         })

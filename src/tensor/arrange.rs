@@ -117,7 +117,7 @@ impl Tensor {
             let rank = n[0].shape.rank();
             if counts.len() < rank {
                 let reason = format!("{} counts were given for {rank} axes", counts.len());
-                return Err(Fault::shape(reason, "give one count an axis"));
+                return Err(Fault::shape(reason, "give one count per axis"));
             }
             let mut dims = vec![1; counts.len() - rank];
             dims.extend(n[0].shape.iter());

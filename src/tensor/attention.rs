@@ -1,11 +1,10 @@
 //! Scaled dot-product attention, in blocks of queries where the matrix of scores would be large.
 
 use super::{Fault, Tensor, need_few, need_float, need_possible};
-use crate::autodiff::vjp_at;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
-use crate::lazy::{GradientRule, Node, Payload, grad_enabled, no_grad, with_grad_mode};
+use crate::lazy::{GradientRule, Node, Payload, VjpAt, grad_enabled, no_grad, with_grad_mode};
 use crate::rng::Generator;
 use crate::shape::{Shape, product};
 use std::panic::Location;
@@ -27,7 +26,7 @@ pub struct AttentionOptions {
     pub dropout: Option<(f64, Generator)>,
     /// Factor of the scores. Defaults to `1/√d`.
     pub scale: Option<f64>,
-    /// Queries a block. By default as many as keep a block's scores within some 2²³ elements, and at least 128.
+    /// Queries per block. By default as many as keep a block's scores within some 2²³ elements, and at least 128.
     pub block: Option<usize>,
 }
 
@@ -115,7 +114,6 @@ impl Tensor {
     }
 }
 
-/// The shape of the result, if the operands fit.
 /// Where a mask lets anything through, over its queries (`axis` -2) or keys (-1): that axis has length 1 then.
 pub(crate) fn reaching(mask: &Tensor, axis: isize) -> Tensor {
     let Ok(shape) = mask.shape() else { return mask.clone() };
@@ -150,6 +148,7 @@ pub(crate) fn zeroed(rows: &Tensor, open: &Tensor, gone: isize) -> Tensor {
     open.where_(rows, &rows.scalar_like(0.0))
 }
 
+/// The shape of the result, if the operands fit.
 fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     let [q, k, v] = [n[0], n[1], n[2]];
     need_float(q)?;
@@ -166,7 +165,7 @@ fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     }
     if last(k, 2) != last(v, 2) {
         let reason = format!("there are {} keys and {} values", last(k, 2), last(v, 2));
-        return Err(Fault::shape(reason, "give one value a key"));
+        return Err(Fault::shape(reason, "give one value per key"));
     }
     let batch = |t: &Node| Shape::of(&t.shape[..t.shape.rank() - 2]);
     let Some(all) = batch(q).broadcast(&batch(k)).and_then(|b| b.broadcast(&batch(v))) else {
@@ -187,7 +186,7 @@ fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     ending(last(q, 2), last(v, 1))
 }
 
-/// Queries a block where each has this many scores: a power of two.
+/// Queries per block where each has this many scores: a power of two.
 fn block_rows(scores_a_query: usize) -> usize {
     let rows = (SCORES / scores_a_query.max(1)).max(MIN_ROWS);
     1 << rows.ilog2()
@@ -197,7 +196,7 @@ fn block_rows(scores_a_query: usize) -> usize {
 struct Dropout {
     p: f64,
     seed: u64,
-    /// One draw a block, so that the gradient sees the same mask.
+    /// One draw per block, so that the gradient sees the same mask.
     offsets: Vec<u64>,
 }
 
@@ -282,7 +281,7 @@ impl Attention {
 }
 
 impl GradientRule for Attention {
-    fn vjp(&self, operands: &[Tensor], ct: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn vjp(&self, operands: &[Tensor], ct: &Tensor, vjp_at: VjpAt) -> Result<Vec<Option<Tensor>>> {
         let mut sums: Vec<Option<Tensor>> = vec![None; operands.len()];
         let mut queries = Vec::new();
         let mut previous = ct.clone();

@@ -8,7 +8,7 @@ use super::Tensor;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
-use crate::lazy::{GradientRule, Node, Payload, grad_enabled, no_grad};
+use crate::lazy::{GradientRule, Node, Payload, VjpAt, grad_enabled, no_grad};
 use std::sync::Arc;
 
 /// The most elements of a sum that one kernel adds without a reduction.
@@ -167,7 +167,7 @@ impl Pass {
 }
 
 impl GradientRule for Pass {
-    fn vjp(&self, _: &[Tensor], ct: &Tensor) -> Result<Vec<Option<Tensor>>> {
+    fn vjp(&self, _: &[Tensor], ct: &Tensor, _: VjpAt) -> Result<Vec<Option<Tensor>>> {
         Ok(vec![Some(Self { band: self.band, axis: self.axis, adjoint: !self.adjoint }.of(ct)?)])
     }
 }

@@ -30,7 +30,7 @@ impl Tensor {
                 return Err(Fault::dtype(format!("dtypes {} and {} differ", a.dtype, b.dtype), "cast one"));
             }
             if a.shape.rank() == 0 || b.shape.rank() == 0 {
-                return Err(Fault::shape("a scalar is no matrix", "multiply with * instead"));
+                return Err(Fault::shape("a scalar is not a matrix", "multiply with * instead"));
             }
             if a.shape.rank() == 1 {
                 return Ok(self.unsqueeze(0).matmul(other).squeeze(if b.shape.rank() == 1 { 0 } else { -2 }));

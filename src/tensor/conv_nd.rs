@@ -2,7 +2,6 @@
 
 use super::geometry::Window;
 use super::{Fault, Tensor, need_few, need_float, need_possible};
-use crate::autodiff::rules::unslice;
 use crate::graph::Op;
 use crate::graph::op::ConvSpec;
 use crate::lazy::Node;
@@ -289,7 +288,7 @@ impl Tensor {
             let mut starts = vec![0; dims.len()];
             starts[axis] = (k * dilation) as i64;
             let tap = self.slice(axis as isize, k as isize, k as isize + 1).squeeze(axis as isize);
-            let placed = unslice(&tap, &full, &starts, &steps).map_err(failed)?;
+            let placed = tap.unslice(&full, &starts, &steps).map_err(failed)?;
             sum = Some(sum.map_or(placed.clone(), |s| s + placed));
         }
         Ok(sum.unwrap_or_else(|| self.scalar_like(0.0).broadcast_to(full)))
@@ -303,13 +302,13 @@ impl Tensor {
         self.pad(&behind).slice(axis as isize, start as isize, (start + len) as isize)
     }
 
-    /// Adds one value an output channel (axis 1).
+    /// Adds one value per output channel (axis 1).
     fn with_bias(self, op: &'static str, operands: &[&Self], bias: Option<&Self>, at: At) -> Self {
         let Some(bias) = bias else { return self };
         let Ok(shape) = self.shape() else { return self };
         let channels = shape[1];
         if bias.shape().is_ok_and(|b| b != [channels]) {
-            let fault = Fault::shape(format!("the bias must have shape [{channels}]"), "give one value an output channel");
+            let fault = Fault::shape(format!("the bias must have shape [{channels}]"), "give one value per output channel");
             return Self::refuse(op, &[operands, &[bias]].concat(), at, fault);
         }
         let mut dims = vec![1; shape.rank()];

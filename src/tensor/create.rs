@@ -2,7 +2,7 @@
 
 use super::Tensor;
 use crate::device::Device;
-use crate::dtype::{DType, Element, HostData, check_len};
+use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Op;
 use crate::graph::op::RandomWord;
@@ -30,7 +30,7 @@ impl Tensor {
     /// A number of elements that does not fill the shape; f64 on a GPU; out of memory.
     pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
-        check_len("from_slice", values.len(), shape.numel(), &shape)?;
+        shape.check_len("from_slice", values.len())?;
         Self::from_host(T::pack(values), T::DTYPE, shape, device)
     }
 
@@ -49,7 +49,7 @@ impl Tensor {
     /// As [`Tensor::from_slice`]; data of another type than `dtype`.
     pub fn from_host(data: HostData, dtype: DType, shape: impl IntoShape, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
-        check_len("from_host", data.len(), shape.numel(), &shape)?;
+        shape.check_len("from_host", data.len())?;
         need_dtype(dtype, device)?;
         if !data.is_of(dtype) {
             return Err(Error::argument("from_host", format!("the data is not {dtype}"), "give data of the tensor's dtype"));

@@ -122,7 +122,7 @@ fn parse(spec: &str, ranks: &[usize]) -> Result<(Vec<Vec<Label>>, Vec<Label>), F
 
 fn letters(term: &str) -> Result<Vec<Label>, Fault> {
     let label = |c: char| {
-        let wrong = || Fault::attribute(format!("'{c}' is no axis"), "use letters, ',', '->' and one '...' an operand");
+        let wrong = || Fault::attribute(format!("'{c}' is not an axis"), "use letters, ',', '->' and one '...' per operand");
         if c.is_ascii_alphabetic() { u8::try_from(c).map(Label::from).map_err(|_| wrong()) } else { Err(wrong()) }
     };
     term.chars().map(label).collect()

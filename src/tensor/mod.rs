@@ -1,4 +1,4 @@
-//! Tensors: lazy handles, and the methods that build graphs of them. One file a family of methods.
+//! Tensors: lazy handles, and the methods that build graphs of them. One file per family of methods.
 
 mod activation;
 mod algebra;
@@ -28,6 +28,7 @@ mod random;
 mod reduce;
 mod rows;
 mod scan;
+mod slice;
 mod sort;
 mod statistics;
 mod window;

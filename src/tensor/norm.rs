@@ -118,7 +118,7 @@ impl Tensor {
             let channels = need_channels(n, 3)?;
             need_eps(eps)?;
             if shape[2..].iter().product::<usize>() == 1 {
-                return Err(Fault::shape("there is one value a channel", "give more than one position"));
+                return Err(Fault::shape("there is one value per channel", "give more than one position"));
             }
             let axes: Vec<usize> = (2..shape.rank()).collect();
             let (normal, _, _) = self.normalize(&axes, eps);
@@ -128,7 +128,7 @@ impl Tensor {
 
     /// Normalises each channel of `[n, c, ..]` over the batch and all positions, as in training:
     /// `(x - mean) / √(variance + eps) · weight + bias`. Returns the result, the mean and the population variance, both `[c]`;
-    /// for running statistics multiply the variance by `m / (m - 1)`, where m is the number of values a channel. `weight` and
+    /// for running statistics multiply the variance by `m / (m - 1)`, where m is the number of values per channel. `weight` and
     /// `bias` are `[c]`. PyTorch's default eps is 1e-5. Refuses channels of one value.
     ///
     /// Source: S. Ioffe, C. Szegedy, "Batch normalization", 2015.
@@ -149,7 +149,7 @@ impl Tensor {
             let channels = need_channels(n, 2)?;
             need_eps(eps)?;
             if n[0].shape.numel() == channels {
-                return Err(Fault::shape("there is one value a channel", "train on at least 2 values a channel"));
+                return Err(Fault::shape("there is one value per channel", "train on at least 2 values per channel"));
             }
             Ok(self.clone())
         });

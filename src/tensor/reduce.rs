@@ -215,7 +215,7 @@ impl Tensor {
     #[track_caller]
     pub fn normalize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
         let at = Location::caller();
-        // What no isize holds is no axis either.
+        // What no isize holds is not an axis either.
         let signed: Vec<isize> = axes.iter().map(|&a| isize::try_from(a).unwrap_or(isize::MAX)).collect();
         let checked = Self::guard("normalize", &[self], at, |n| {
             super::need_float(n[0])?;

@@ -120,7 +120,7 @@ impl Tensor {
         let channels = weight.node().map_or(0, |w| w.shape.first().copied().unwrap_or(0));
         let fits = bias.node().map_or(true, |b| b.shape == [channels]);
         if !fits {
-            let fault = Fault::shape(format!("the bias must have shape [{channels}]"), "give one value an output channel");
+            let fault = Fault::shape(format!("the bias must have shape [{channels}]"), "give one value per output channel");
             return Self::refuse("conv2d", &[self, weight, bias], at, fault);
         }
         out + bias.reshape([1, channels, 1, 1])

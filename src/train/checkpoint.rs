@@ -127,7 +127,7 @@ impl Checkpoint {
     /// Reads a file.
     ///
     /// # Errors
-    /// The file cannot be read, is malformed, or is no checkpoint.
+    /// The file cannot be read, is malformed, or is not a checkpoint.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let dict = StateDict::load(path)?;

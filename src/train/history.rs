@@ -31,7 +31,7 @@ pub struct History {
 }
 
 impl History {
-    /// One line an epoch; every number reads back exactly.
+    /// One line per epoch; every number reads back exactly.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         for r in &self.records {
@@ -124,8 +124,8 @@ impl History {
         Chart { title: title.into(), x_label: "epoch".into(), panels }
     }
 
-    /// Several runs in the same axes, a line a run: losses (on logarithmic axes) and accuracies, of training and held-out data
-    /// apart.
+    /// Several runs in the same axes, one line per run: losses (on logarithmic axes) and accuracies, of training and held-out
+    /// data apart.
     pub fn compare(held_out: &str, title: impl Into<String>, runs: &[(&str, &Self)]) -> Chart {
         let panel = |data: &str, what: &str, unit: &str, value: fn(&EpochRecord) -> f64| {
             let line = |(name, run): &(&str, &Self)| Series {

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Instant;
 
-/// Shows how far an epoch is, its mean loss and its speed, on standard error; nothing if that is no terminal.
+/// Shows how far an epoch is, its mean loss and its speed, on standard error; nothing if that is not a terminal.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,

@@ -1,4 +1,4 @@
-//! Optimizers against 20 steps of PyTorch in f64 (see `scripts/fixtures.py`), groups, freezing, tying.
+//! Optimizers against 20 steps of PyTorch in f64 (see `scripts/fixtures/optimizers.py`), groups, freezing, tying.
 
 use crate::common::{close, device, upload, values};
 use crate::fixtures::Fixture;

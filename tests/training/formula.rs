@@ -1,4 +1,4 @@
-//! Weights and inputs of `scripts/fixtures_models.py`: SplitMix64 from the FNV-1a hash of a name.
+//! Weights and inputs of `scripts/fixtures/formula.py`: SplitMix64 from the FNV-1a hash of a name.
 
 use crate::device;
 use wgrad::io::{HostTensor, StateDict};

@@ -417,14 +417,16 @@ fn every_layer_has_fixtures_or_a_reason() {
     assert!(problems.is_empty(), "{problems:#?}");
 }
 
-const OPTIM_WITHOUT: [(&str, Without); 10] = [
+const OPTIM_WITHOUT: [(&str, Without); 12] = [
     ("DecayMode", Without::NotALayer),
     ("Ema", Without::MadeOfOthers("regularize::averages_follow_swap_and_resume")),
     ("Fused", Without::NotALayer),
     ("GradientAccumulator", Without::MadeOfOthers("regularize::accumulated_batches_give_the_whole_batchs_gradient")),
     ("LossScaler", Without::MadeOfOthers("optimizers_more::the_loss_scale_adapts_and_skips")),
+    ("Optimizer", Without::NotALayer),
     ("ParamGroup", Without::NotALayer),
     ("PlateauMode", Without::NotALayer),
+    ("PreparedState", Without::NotALayer),
     ("ReduceOnPlateau", Without::MadeOfOthers("regularize::plateaus_agree_with_pytorch_and_resume")),
     ("Schedule", Without::MadeOfOthers("regularize::schedules_agree_with_pytorch")),
     ("Threshold", Without::NotALayer),

@@ -42,7 +42,7 @@ fn open() -> Device {
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
 }
 
-/// One of the files that `scripts/fixtures.py` has written.
+/// One of the files that `scripts/fixtures` has written.
 fn fixture(name: &str) -> StateDict {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     StateDict::load(&path).unwrap_or_else(|e| panic!("{e}"))

@@ -63,7 +63,7 @@ fn what_is_refused_changes_nothing() {
         (|_| (), strict().rename("head.*", "trunk.*"), "come to be named trunk."),
         (|_| (), strict().rename("head.weight", "head.*"), "more stars"),
         (|_| (), strict().transpose("tail.*"), "\"tail.*\" matches no name"),
-        (|_| (), strict().transpose("head.*"), "head.bias is [2] and no matrix"),
+        (|_| (), strict().transpose("head.*"), "head.bias is [2], not a matrix"),
     ];
     for (edit, options, expected) in rows {
         let message = target.load_state_dict_with(&file(edit), &options).unwrap_err().to_string();

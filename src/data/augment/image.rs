@@ -1,6 +1,6 @@
-//! Augmentations of image batches `[n, c, h, w]`, an own draw for each image.
+//! Augmentations of image batches `[n, c, h, w]`, each image by its own draw.
 
-use super::{Augment, need_probability, per_sample};
+use super::step::{Augment, need_probability, per_sample};
 use crate::error::{Error, Result};
 use crate::rng::Generator;
 use crate::shape::MAX_PIECES;

@@ -1,6 +1,6 @@
-//! Augmentations of sounds `[n, length]` and spectrograms `[n, bands, frames]`, an own draw for each.
+//! Augmentations of sounds `[n, length]` and spectrograms `[n, bands, frames]`, each by its own draw.
 
-use super::{Augment, per_sample};
+use super::step::{Augment, per_sample};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::rng::Generator;

@@ -1,6 +1,6 @@
 //! Losses of yes and no.
 
-use super::{Reduction, elementwise, loss, one_dtype, positive};
+use super::common::{Reduction, alike, elementwise, loss, need_positive, one_dtype};
 use crate::error::Result;
 use crate::tensor::{Fault, Tensor};
 use std::panic::Location;
@@ -71,7 +71,7 @@ pub fn binary_cross_entropy_with_logits(
     let mut operands = vec![logits, target];
     operands.extend(positive_weight);
     loss(NAME, &operands, Location::caller(), |n| {
-        super::alike(&n[..2])?;
+        alike(&n[..2])?;
         one_dtype(n)?;
         let softplus = (-logits).softplus();
         let weighted = match positive_weight {
@@ -79,7 +79,7 @@ pub fn binary_cross_entropy_with_logits(
             Some(weight) => {
                 if n[2].shape.broadcast(&n[0].shape) != Some(n[0].shape) {
                     let reason = format!("the weight {} does not broadcast to the logits", n[2].shape);
-                    return Err(Fault::shape(reason, "give one weight, or one a class along the last axis"));
+                    return Err(Fault::shape(reason, "give one weight, or one per class along the last axis"));
                 }
                 ((weight - 1.0) * target + 1.0) * softplus
             }
@@ -108,7 +108,7 @@ pub fn binary_cross_entropy_with_logits(
 #[track_caller]
 pub fn focal(logits: &Tensor, target: &Tensor, alpha: Option<f64>, gamma: f64, reduction: Reduction) -> Result<Tensor> {
     elementwise("focal", [logits, target], reduction, Location::caller(), || {
-        let gamma = positive("gamma", gamma, true)?;
+        let gamma = need_positive("gamma", gamma, true)?;
         if let Some(alpha) = alpha.filter(|a| !(0.0..=1.0).contains(a)) {
             return Err(Fault::attribute(format!("alpha = {alpha} is out of range"), "use 0 <= alpha <= 1"));
         }

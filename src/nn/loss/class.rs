@@ -1,6 +1,6 @@
 //! Losses of one class among several.
 
-use super::{Reduction, checked, loss, one_dtype};
+use super::common::{Reduction, checked, loss, one_dtype};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::lazy::Node;
@@ -30,7 +30,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> 
 /// What [`cross_entropy_with`] counts, and how much.
 #[derive(Debug, Clone, Default)]
 pub struct CrossEntropyOptions {
-    /// A weight a class, `[classes]`. Defaults to 1 for each.
+    /// A weight per class, `[classes]`. Defaults to 1 for each.
     pub weight: Option<Tensor>,
     /// The share of every target that is spread over all classes, in 0..=1. Defaults to 0.
     pub label_smoothing: f64,
@@ -76,7 +76,7 @@ pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntro
             if n[1].shape != n[0].shape {
                 return Err(Fault::shape(
                     "probabilities must have the logits' shape",
-                    "give integer labels, or one value a class",
+                    "give integer labels, or one value per class",
                 ));
             }
             if options.ignore_index.is_some() {
@@ -103,7 +103,7 @@ pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntro
 }
 
 /// `-w[labels]·log_probabilities[.., labels, ..]` for log-probabilities `[n, classes, ..]`, integer labels `[n, ..]` and a
-/// weight a class `[classes]` (1 without). Samples with the label `ignore_index` do not count. The mean is weighted.
+/// weight per class `[classes]` (1 without). Samples with the label `ignore_index` do not count. The mean is weighted.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, nll}};
@@ -182,7 +182,7 @@ impl Labels {
         let shape = without_classes(&n[0].shape);
         if n[1].shape != shape {
             let reason = format!("labels have shape {}, not {shape}", n[1].shape);
-            return Err(Fault::shape(reason, "give one label a sample: the logits' shape without its second axis"));
+            return Err(Fault::shape(reason, "give one label per sample: the logits' shape without its second axis"));
         }
         let help = "labels count classes from 0; the second axis has the classes";
         if let Some(error) = check_range_but(name, n[1], classes, ignore, help) {
@@ -246,7 +246,7 @@ fn check_weight(n: &[&std::sync::Arc<Node>], classes: usize) -> Result<(), Fault
     if weight.shape == [classes] {
         return Ok(());
     }
-    Err(Fault::shape(format!("the weight must have shape [{classes}]"), "give one weight a class"))
+    Err(Fault::shape(format!("the weight must have shape [{classes}]"), "give one weight per class"))
 }
 
 fn without_classes(shape: &Shape) -> Shape {
@@ -262,7 +262,7 @@ fn rows(x: &Tensor, shape: &Shape) -> Tensor {
     x.permute(&order).reshape([without_classes(shape).numel(), classes])
 }
 
-/// Rows times a weight a class.
+/// Rows times a weight per class.
 fn weighted(x: &Tensor, weight: Option<&Tensor>) -> Tensor {
     weight.map_or_else(|| x.clone(), |w| x * w)
 }

@@ -1,6 +1,6 @@
 //! Connectionist temporal classification: the probability of a label sequence, over all of its alignments in time.
 
-use super::{Reduction, loss};
+use super::common::{Reduction, loss};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::tensor::{Fault, Tensor, as_index, check_range, need_few, need_float, need_index};
@@ -41,7 +41,7 @@ pub struct CtcOptions {
 ///
 /// # Errors
 /// Shapes or dtypes that do not fit; lengths outside `1..=time` and `0..=longest`; labels from the host outside
-/// `0..classes`; a blank that is no class.
+/// `0..classes`; a blank that is not a class.
 #[track_caller]
 pub fn ctc(
     log_probabilities: &Tensor,

@@ -1,6 +1,6 @@
 //! Losses of pairs and triples: what belongs together, or which is larger.
 
-use super::{Reduction, alike, elementwise, loss, one_dtype};
+use super::common::{Reduction, alike, elementwise, loss, need_positive, one_dtype};
 use crate::error::Result;
 use crate::tensor::{Fault, Tensor};
 use std::panic::Location;
@@ -92,10 +92,10 @@ pub fn triplet_margin(anchor: &Tensor, positive: &Tensor, negative: &Tensor, opt
     loss("triplet_margin", &[anchor, positive, negative], Location::caller(), |n| {
         alike(n)?;
         if n[0].shape.rank() == 0 {
-            return Err(Fault::shape("scalars are no vectors", "use [.., d]"));
+            return Err(Fault::shape("scalars are not vectors", "use [.., d]"));
         }
-        let margin = super::positive("margin", options.margin, false)?;
-        let p = super::positive("p", options.p, false)?;
+        let margin = need_positive("margin", options.margin, false)?;
+        let p = need_positive("p", options.p, false)?;
         let between = |a: &Tensor, b: &Tensor| (a - b + options.eps).norm(p, -1, false);
         let far = between(anchor, negative);
         let far = if options.swap { far.minimum(&between(positive, negative)) } else { far };

@@ -1,6 +1,6 @@
 //! Losses of numbers, and of distributions given element by element.
 
-use super::{Reduction, elementwise, positive};
+use super::common::{Reduction, elementwise, need_positive};
 use crate::error::Result;
 use crate::tensor::Tensor;
 use std::panic::Location;
@@ -60,7 +60,7 @@ pub fn l1(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result<
 #[track_caller]
 pub fn huber(prediction: &Tensor, target: &Tensor, delta: f64, reduction: Reduction) -> Result<Tensor> {
     elementwise("huber", [prediction, target], reduction, Location::caller(), || {
-        let delta = positive("delta", delta, false)?;
+        let delta = need_positive("delta", delta, false)?;
         let d = (prediction - target).abs();
         let near = d.minimum(&d.scalar_like(delta));
         Ok(&near * (&d - &near * 0.5))
@@ -85,7 +85,7 @@ pub fn huber(prediction: &Tensor, target: &Tensor, delta: f64, reduction: Reduct
 #[track_caller]
 pub fn smooth_l1(prediction: &Tensor, target: &Tensor, beta: f64, reduction: Reduction) -> Result<Tensor> {
     elementwise("smooth_l1", [prediction, target], reduction, Location::caller(), || {
-        let beta = positive("beta", beta, true)?;
+        let beta = need_positive("beta", beta, true)?;
         let d = (prediction - target).abs();
         if beta == 0.0 {
             return Ok(d);

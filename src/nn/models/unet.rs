@@ -56,7 +56,7 @@ struct Up {
     conv: DoubleConv,
 }
 
-/// A U-Net with padded convolutions, batch normalisation and transposed convolutions: images `[n, c, h, w]` to logits a pixel
+/// A U-Net with padded convolutions, batch normalisation and transposed convolutions: images `[n, c, h, w]` to logits per pixel
 /// `[n, classes, h, w]`. Names are those of milesial/Pytorch-UNet: `inc`, `down1`, `up1`, `outc` ...
 ///
 /// Source: O. Ronneberger et al., "U-Net: convolutional networks for biomedical image segmentation", 2015.

@@ -1,0 +1,153 @@
+//! The gradients of a loss, and what they can be asked for by.
+
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::graph::Op;
+use crate::lazy::{Node, Payload, no_grad};
+use crate::param::Param;
+use crate::tensor::Tensor;
+use std::collections::HashMap;
+
+/// What a gradient belongs to: a parameter whatever its version, or a variable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Key {
+    Cell(u64),
+    Node(u64),
+}
+
+pub(super) fn key(node: &Node) -> Key {
+    match (&node.op, &node.payload) {
+        (Op::Cell, Payload::Cell(cell, _)) => Key::Cell(cell.id),
+        _ => Key::Node(node.id),
+    }
+}
+
+/// Why a plain tensor has no gradient.
+pub(super) const NO_VARIABLE: &str = "it is not a variable; x.variable() leaves x as it is and returns the tensor to use in its place, in the \
+                           loss and here";
+
+/// Something that [`Gradients::get`] can look up: a [`Param`] or a variable [`Tensor`].
+pub trait Differentiable {
+    #[doc(hidden)]
+    fn lookup(&self, gradients: &Gradients) -> Result<Tensor>;
+}
+
+impl Differentiable for Param {
+    fn lookup(&self, gradients: &Gradients) -> Result<Tensor> {
+        let why = if self.is_trainable() { "the loss does not depend on it" } else { "it is frozen" };
+        gradients.find(Key::Cell(self.id()), || format!("parameter {} has no gradient: {why}", self.name()))
+    }
+}
+
+impl Differentiable for Tensor {
+    fn lookup(&self, gradients: &Gradients) -> Result<Tensor> {
+        let node = self.node()?;
+        gradients.find(key(node), || {
+            let why = match (node.requires_grad, node.op.is_source()) {
+                (true, true) => "the loss does not depend on it",
+                (true, false) => "it is the result of an op; ask wgrad::grad for the derivative by it",
+                (false, _) => NO_VARIABLE,
+            };
+            format!("the tensor of shape {} has no gradient: {why}", node.shape)
+        })
+    }
+}
+
+/// The gradients of one loss: lazy tensors by parameter or variable.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients {
+    pub(super) by_key: HashMap<Key, Tensor>,
+    /// f32, 0 if the optimizer's step is to be skipped.
+    pub(super) gate: Option<Tensor>,
+    /// Clipping by the norm of all, which an optimizer may do itself, and every other reader does.
+    pub(super) clip: Option<Clip>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Clip {
+    pub limit: f64,
+    /// What every gradient is to be multiplied with.
+    pub factor: Tensor,
+}
+
+impl Clip {
+    fn of(&self, gradient: &Tensor) -> Tensor {
+        gradient * &self.factor.cast(gradient.dtype().unwrap_or(DType::F32))
+    }
+}
+
+impl Gradients {
+    /// The gradient with respect to a parameter or variable, lazily.
+    ///
+    /// # Errors
+    /// None flows there.
+    pub fn get(&self, of: &impl Differentiable) -> Result<Tensor> {
+        of.lookup(self)
+    }
+
+    /// Adds another loss's gradients, to accumulate over several batches.
+    pub fn accumulate(&mut self, other: &Self) {
+        self.apply_clip();
+        for (key, gradient) in &other.by_key {
+            let gradient = &other.clipped(gradient);
+            self.by_key.entry(*key).and_modify(|g| *g = &*g + gradient).or_insert_with(|| gradient.clone());
+        }
+        self.gate = match (self.gate.take(), &other.gate) {
+            (Some(a), Some(b)) => Some(&a * b),
+            (a, b) => a.or_else(|| b.clone()),
+        };
+    }
+
+    /// Applies a function to every gradient.
+    pub fn map(&mut self, f: impl Fn(&Tensor) -> Tensor) {
+        self.apply_clip();
+        for gradient in self.by_key.values_mut() {
+            *gradient = f(gradient);
+        }
+    }
+
+    /// Multiplies every gradient by the factor that waits.
+    pub(super) fn apply_clip(&mut self) {
+        if let Some(clip) = self.clip.take() {
+            no_grad(|| self.by_key.values_mut().for_each(|g| *g = clip.of(g)));
+        }
+    }
+
+    /// A gradient as its readers see it.
+    pub(super) fn clipped(&self, gradient: &Tensor) -> Tensor {
+        self.clip.as_ref().map_or_else(|| gradient.clone(), |clip| no_grad(|| clip.of(gradient)))
+    }
+
+    /// Computes all gradients now.
+    ///
+    /// # Errors
+    /// Whatever evaluation reports.
+    pub fn eval(&self) -> Result<()> {
+        let factor = self.clip.iter().map(|clip| &clip.factor);
+        Tensor::eval_all(&self.by_key.values().chain(&self.gate).chain(factor).collect::<Vec<_>>())
+    }
+
+    /// The gradient of a cell, if there is one.
+    pub(crate) fn of_cell(&self, id: u64) -> Option<Tensor> {
+        self.by_key.get(&Key::Cell(id)).map(|g| self.clipped(g))
+    }
+
+    /// The gradient of a cell before clipping, for an optimizer that clips by [`Gradients::limit_of`].
+    pub(crate) fn unclipped(&self, id: u64) -> Option<Tensor> {
+        self.by_key.get(&Key::Cell(id)).cloned()
+    }
+
+    /// The limit of the norm that is still to be clipped by, if these cells are all that have a gradient.
+    pub(crate) fn limit_of(&self, mut cells: impl ExactSizeIterator<Item = u64>) -> Option<f64> {
+        let all = cells.len() == self.by_key.len() && cells.all(|id| self.by_key.contains_key(&Key::Cell(id)));
+        self.clip.as_ref().filter(|_| all).map(|clip| clip.limit)
+    }
+
+    fn find(&self, key: Key, reason: impl FnOnce() -> String) -> Result<Tensor> {
+        self.by_key.get(&key).map(|g| self.clipped(g)).ok_or_else(|| Error::Gradient {
+            op: "get",
+            reason: reason(),
+            help: "make the loss depend on it, unfreeze it, or mark a tensor with variable()".into(),
+        })
+    }
+}
