@@ -72,8 +72,15 @@ pub(super) struct Optimizer {
     pub coefficients: Buffer,
 }
 
+impl GpuExecutor {
+    /// Lowers a plan and compiles its pipelines; allocates nothing that depends on an evaluation.
+    pub fn compile(&self, plan: Arc<Plan>) -> Result<Compiled> {
+        self.context.unless_lost(|| Compiled::new(self, plan))
+    }
+}
+
 impl Compiled {
-    pub(super) fn new(gpu: &GpuExecutor, plan: Arc<Plan>) -> Result<Self> {
+    fn new(gpu: &GpuExecutor, plan: Arc<Plan>) -> Result<Self> {
         if plan.buffers.iter().any(|b| b.dtype == DType::F64) {
             return Err(Error::Unsupported {
                 op: "gpu",

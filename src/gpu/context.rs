@@ -1,13 +1,13 @@
 //! Adapters and devices: what is there, and one of it opened.
 
-use super::loss::{Failure, Point, record};
+use super::failure::{Failure, Point, record};
 use super::program::{Caps, UNROLLED};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex};
 
 /// What an adapter says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AdapterInfoLite {
+pub(crate) struct AdapterSummary {
     /// Position in [`list`]; opens it through [`open`].
     pub index: usize,
     /// The adapter's name.
@@ -22,7 +22,7 @@ pub(crate) struct AdapterInfoLite {
     pub limits: Vec<(&'static str, String)>,
 }
 
-impl AdapterInfoLite {
+impl AdapterSummary {
     /// Whether it computes on the host's cores.
     pub fn is_software(&self) -> bool {
         self.kind == AdapterKind::Software
@@ -63,7 +63,7 @@ pub(crate) struct Context {
     /// Its queue.
     pub queue: wgpu::Queue,
     /// What it is.
-    pub info: AdapterInfoLite,
+    pub info: AdapterSummary,
     /// What kernels may use.
     pub caps: Caps,
     /// The limits it was opened with.
@@ -73,13 +73,13 @@ pub(crate) struct Context {
     /// Whether timestamps can be taken.
     pub timestamps: bool,
     pub(super) failure: Arc<Mutex<Option<Failure>>>,
-    /// At which point of loss, counted from 1, a test has the device lost; see [`super::loss`].
+    /// At which point of loss, counted from 1, a test has the device lost; see `loss.rs`.
     #[cfg(test)]
     pub(super) until_loss: std::sync::atomic::AtomicUsize,
 }
 
 /// The adapters of this machine, in the driver's order.
-pub(crate) fn list() -> Vec<AdapterInfoLite> {
+pub(crate) fn list() -> Vec<AdapterSummary> {
     adapters().iter().enumerate().map(|(i, a)| describe(i, a)).collect()
 }
 
@@ -154,6 +154,16 @@ impl Context {
         }
     }
 
+    /// Makes a buffer, or gives what the driver said instead.
+    pub fn guarded(&self, make: impl FnOnce(&wgpu::Device) -> wgpu::Buffer) -> Result<wgpu::Buffer, String> {
+        self.at(Point::Create);
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffer = make(&self.device);
+        let errors = [pollster::block_on(validation.pop()), pollster::block_on(memory.pop())];
+        errors.into_iter().flatten().next().map_or(Ok(buffer), |error| Err(error.to_string()))
+    }
+
     /// A new, empty encoder.
     pub fn encoder(&self) -> wgpu::CommandEncoder {
         self.at(Point::Encode);
@@ -173,7 +183,7 @@ fn adapters() -> Vec<wgpu::Adapter> {
     pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
 }
 
-fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfoLite {
+fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let has = |f: wgpu::Features| if features.contains(f) { "yes" } else { "no" }.to_owned();
     let limits = vec![
@@ -195,7 +205,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfoLite {
         wgpu::DeviceType::Other => AdapterKind::Other,
         wgpu::DeviceType::Cpu => AdapterKind::Software,
     };
-    AdapterInfoLite {
+    AdapterSummary {
         index,
         name: info.name.clone(),
         backend: info.backend.to_string(),

@@ -4,7 +4,7 @@ use super::Tensor;
 use crate::device::{Backend, Device};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::gpu::later::Download;
+use crate::gpu::download::Download;
 use crate::storage::Storage;
 
 /// A value on its way to the host, from [`Tensor::read_later`].
