@@ -138,6 +138,21 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
 }
 
 impl Context {
+    /// The same device, without runtime checks in shaders that it compiles from here on.
+    #[cfg(test)]
+    pub fn unchecked(&self) -> Self {
+        Self {
+            device: self.device.clone(),
+            queue: self.queue.clone(),
+            info: self.info.clone(),
+            limits: self.limits.clone(),
+            options: Options { checks: false, ..self.options },
+            failure: self.failure.clone(),
+            until_loss: std::sync::atomic::AtomicUsize::new(usize::MAX),
+            ..*self
+        }
+    }
+
     /// Runs `work` and returns the validation or internal error that it caused, if any, as [`Error::Internal`].
     pub fn scoped<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T> {
         // Scopes are a stack of this thread: they are popped in reverse, before anything else may fail.
@@ -174,6 +189,32 @@ impl Context {
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         self.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
     }
+}
+
+/// The number of the adapter that a text names: `best` (the first hardware GPU, else the first software adapter), `gpu`,
+/// `software`, a number of [`list`], or part of a name, in any case.
+///
+/// # Errors
+/// Nothing matches.
+#[cfg(feature = "lab")]
+pub(crate) fn find(wanted: &str) -> Result<usize> {
+    let lower = wanted.trim().to_lowercase();
+    let list = list();
+    let of = |software: bool| list.iter().find(|a| a.is_software() == software);
+    let found = match lower.as_str() {
+        "best" => of(false).or(of(true)),
+        "gpu" => of(false),
+        "software" => of(true),
+        text => match text.parse::<usize>() {
+            Ok(index) => list.get(index),
+            Err(_) => list.iter().find(|a| !text.is_empty() && a.name.to_lowercase().contains(text)),
+        },
+    };
+    found.map(|a| a.index).ok_or_else(|| Error::NoDevice {
+        wanted: wanted.into(),
+        reason: format!("the adapters are {:?}", list.iter().map(|a| &a.name).collect::<Vec<_>>()),
+        help: "use best, gpu, software, a number, or part of a name".into(),
+    })
 }
 
 fn adapters() -> Vec<wgpu::Adapter> {

@@ -24,7 +24,7 @@ impl RowLaunch {
             // Three passes over a row must stay below the loop limit of software adapters.
             (true, cols) if 3 * cols < MAX_LOOP => Self { lanes: 1, size: 8, rows: 8 },
             (false, ..=64) => Self { lanes: 1, size: 64, rows: 64 },
-            _ => Self { lanes: 64, size: 64, rows: 1 },
+            (true, _) | (false, 65..) => Self { lanes: 64, size: 64, rows: 1 },
         }
     }
 
