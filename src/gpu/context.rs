@@ -217,9 +217,30 @@ pub(crate) fn find(wanted: &str) -> Result<usize> {
     })
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread's only adapter is wgpu's `noop` backend, which validates everything and computes nothing.
+    static NOOP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What `open` gives where the `noop` backend, with WebGPU's default limits, is the only adapter. It counts as a software adapter.
+#[cfg(test)]
+pub(crate) fn with_noop<T>(open: impl FnOnce() -> T) -> T {
+    NOOP.set(true);
+    let opened = open();
+    NOOP.set(false);
+    opened
+}
+
 fn adapters() -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    #[cfg(test)]
+    if NOOP.get() {
+        descriptor.backends = wgpu::Backends::NOOP;
+        descriptor.backend_options.noop.enable = true;
+        descriptor.backend_options.noop.limits = Some(wgpu::Limits::default());
+    }
     let instance = wgpu::Instance::new(descriptor);
     pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
 }

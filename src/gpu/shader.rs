@@ -75,6 +75,12 @@ impl Shader {
     }
 }
 
+/// The text of every kernel's file, by name.
+#[cfg(test)]
+pub(crate) const fn files() -> &'static [(&'static str, &'static str)] {
+    FILES
+}
+
 fn find(mut table: impl Iterator<Item = (&'static str, &'static str)>, name: &str) -> Result<&'static str> {
     let found = table.find(|(n, _)| *n == name);
     found.map(|(_, text)| text).ok_or_else(|| Error::internal(format!("no shader file {name}")))
