@@ -125,6 +125,11 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     lower_with(step, plan, caps, select(mm, caps))
 }
 
+/// Estimated costs of a load and a multiply-add. The unit is about a clock cycle of a vector of 8 threads on lavapipe, where a
+/// load costs as much as 20 multiply-adds.
+const LOAD: f64 = 30.0;
+const FMA: f64 = 1.5;
+
 /// What selection knows of a class of devices.
 struct Class {
     tiles: &'static [[usize; 2]],
@@ -155,21 +160,22 @@ pub(crate) fn select(mm: &MatMul, caps: &Caps) -> Variant {
 }
 
 /// The estimated cost of register tiles, and the parts that they cut the inner dimension into.
-///
-/// The unit is about a clock cycle of a vector of 8 threads on lavapipe, where a load costs as much as 20 multiply-adds.
-fn register_cost(mm: &MatMul, [tm, tn]: [usize; 2], lanes: [usize; 2], busy: usize) -> (f64, usize) {
-    const LOAD: f64 = 30.0;
-    const FMA: f64 = 1.5;
+fn register_cost(mm: &MatMul, [tm, tn]: [usize; 2], [lm, ln]: [usize; 2], busy: usize) -> (f64, usize) {
+    let thread = |k: f64| k / 4.0 * ((tm + tn) as f64 * LOAD + (4 * tm * tn) as f64 * FMA) + (tm * tn) as f64 * LOAD;
+    block_cost(mm, [tm * lm, tn * ln], lm * ln, busy, thread)
+}
+
+/// The estimated cost of blocks, one per workgroup of so many threads, and the parts that they cut the inner dimension into;
+/// `thread` is what a thread costs over k steps of it.
+fn block_cost(mm: &MatMul, block: [usize; 2], threads: usize, busy: usize, thread: impl Fn(f64) -> f64) -> (f64, usize) {
     let (m, n, k, batches) = (mm.m, mm.n, mm.k, mm.batch.numel());
-    let groups = m.div_ceil(tm * lanes[0]) * n.div_ceil(tn * lanes[1]) * batches;
+    let groups = m.div_ceil(block[0]) * n.div_ceil(block[1]) * batches;
     // Split the inner dimension when too few workgroups are there, but keep parts worth a launch.
     let wanted = if groups * 2 > busy { 1 } else { (busy / groups).min(k / 128).max(1) };
     let splits = wanted.max(k.div_ceil(4 * MAX_LOOP));
-    let steps = k.div_ceil(splits) as f64 / 4.0;
-    let thread = steps * ((tm + tn) as f64 * LOAD + (4 * tm * tn) as f64 * FMA) + (tm * tn) as f64 * LOAD;
-    let vectors = (lanes[0] * lanes[1]).div_ceil(8) as f64;
+    let vectors = threads.div_ceil(8) as f64;
     let second = if splits > 1 { ((splits + 1) * m * n * batches) as f64 / 8.0 * LOAD + 20_000.0 } else { 0.0 };
-    (thread * vectors * (groups * splits).max(busy) as f64 + second, splits)
+    (thread(k.div_ceil(splits) as f64) * vectors * (groups * splits).max(busy) as f64 + second, splits)
 }
 
 /// Lowers with a given variant.
