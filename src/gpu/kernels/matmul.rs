@@ -51,7 +51,7 @@ impl Variant {
             Self::Register { .. } => [
                 Path::of(&mm.a, (mm.a.col, mm.k), (mm.a.row, mm.m)),
                 Path::of(&mm.b, (mm.b.row, mm.k), (mm.b.col, mm.n)),
-                if mm.n % 4 == 0 { Path::Outer } else { Path::Scalar },
+                if mm.n.is_multiple_of(4) { Path::Outer } else { Path::Scalar },
             ],
         }
     }

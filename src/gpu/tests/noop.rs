@@ -16,8 +16,17 @@ use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView};
 use crate::rng::Generator;
 use crate::tensor::Tensor;
 
+/// A piece of work on a device.
+type Work = fn(&Device) -> Result<()>;
+
+/// Makes an optimizer of parameters.
+type Make = fn(&[Param]) -> Result<Box<dyn Optimizer>>;
+
+/// A mistake to make in programs.
+type Mistake = fn(&mut Lowered);
+
 /// Pieces of work that together need every kernel.
-const WORK: &[(&str, fn(&Device) -> Result<()>)] = &[
+const WORK: &[(&str, Work)] = &[
     ("perceptron", perceptron),
     ("convolutions", convolutions),
     ("transformer", transformer),
@@ -108,7 +117,7 @@ fn recurrence(device: &Device) -> Result<()> {
 }
 
 fn optimizers(device: &Device) -> Result<()> {
-    let made: &[fn(&[Param]) -> Result<Box<dyn Optimizer>>] = &[
+    let made: &[Make] = &[
         |p| Ok(Box::new(optim::Sgd::new(p, optim::SgdConfig::default())?)),
         |p| Ok(Box::new(optim::Adam::new(p, optim::AdamConfig { amsgrad: true, ..Default::default() })?)),
         |p| Ok(Box::new(optim::AdamW::new(p, optim::AdamWConfig::default())?)),
@@ -251,7 +260,7 @@ fn planted_mistakes_are_refused() {
     let plan = lab::one_step(product(8, 8, 8), &lens.map(|n| (DType::F32, n)));
     let sound = kernels::lower(&plan.steps[0], &plan, &lab.context.caps).expect("lowers");
     judge(&lab, &sound, &lens).expect("the kernel is sound");
-    let mistakes: [(&str, fn(&mut Lowered)); 6] = [
+    let mistakes: [(&str, Mistake); 6] = [
         ("a record that is too short", |l| l.programs[0].record.truncate(4)),
         ("a binding that may not be written", |l| l.programs[0].operands[2] = Operand::Read(0)),
         ("a binding that the text does not write", |l| l.programs[0].operands[0] = Operand::Write),
