@@ -249,12 +249,12 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let has = |f: wgpu::Features| if features.contains(f) { "yes" } else { "no" }.to_owned();
     let limits = vec![
-        ("storage buffers a kernel", limits.max_storage_buffers_per_shader_stage.to_string()),
-        ("bytes a binding", limits.max_storage_buffer_binding_size.to_string()),
-        ("bytes a buffer", limits.max_buffer_size.to_string()),
-        ("invocations a workgroup", limits.max_compute_invocations_per_workgroup.to_string()),
+        ("storage buffers per kernel", limits.max_storage_buffers_per_shader_stage.to_string()),
+        ("bytes per binding", limits.max_storage_buffer_binding_size.to_string()),
+        ("bytes per buffer", limits.max_buffer_size.to_string()),
+        ("invocations per workgroup", limits.max_compute_invocations_per_workgroup.to_string()),
         ("workgroup memory, bytes", limits.max_compute_workgroup_storage_size.to_string()),
-        ("workgroups a dimension", limits.max_compute_workgroups_per_dimension.to_string()),
+        ("workgroups per dimension", limits.max_compute_workgroups_per_dimension.to_string()),
         ("binding alignment, bytes", limits.min_storage_buffer_offset_alignment.to_string()),
         ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
         ("timestamps", has(wgpu::Features::TIMESTAMP_QUERY)),

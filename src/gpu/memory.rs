@@ -23,7 +23,7 @@ impl Memory {
             return Err(Error::OutOfMemory {
                 bytes,
                 reason: format!(
-                    "{what} is past {}'s limit of {} bytes a buffer",
+                    "{what} is past {}'s limit of {} bytes per buffer",
                     context.info.name,
                     context.caps.max_binding.min(context.limits.max_buffer_size)
                 ),

@@ -179,7 +179,7 @@ impl Resolver<'_> {
 fn store_of(bindings: &Bindings, leaf: usize) -> Result<&Arc<OptimStore>> {
     match bindings.leaves.get(leaf) {
         Some(Leaf::Store(store)) => Ok(store),
-        _ => Err(Error::internal(format!("leaf {leaf} is no optimizer store"))),
+        _ => Err(Error::internal(format!("leaf {leaf} is not an optimizer store"))),
     }
 }
 
@@ -298,7 +298,7 @@ fn separate(gpu: &GpuExecutor, dispatch: &Dispatch, bound: &mut [Buffer]) -> Res
     Ok(copies)
 }
 
-/// Encodes everything that is queued and all launches, one pass a submission.
+/// Encodes everything that is queued and all launches, one pass per submission.
 fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) {
     let mut encoder = gpu.context.encoder();
     queue.encode_pending(&mut encoder);

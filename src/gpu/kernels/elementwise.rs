@@ -1,4 +1,4 @@
-//! `out[i] = expr(i)`: one thread an element, or four where the length allows; of storage types at least a whole word.
+//! `out[i] = expr(i)`: one thread per element, or per four where the length allows; of storage types at least a whole word.
 //! Traffic: each loaded element and each result once.
 
 use super::source::{Binding, check_bindings, declare, entry, size_word, written};

@@ -1,4 +1,4 @@
-//! Steps of a plan as WGSL programs: one file a kernel family, named as its file in `shaders/`.
+//! Steps of a plan as WGSL programs: one file per kernel family, named as its file in `shaders/`.
 
 pub(crate) mod arg_reduce;
 pub(crate) mod conv2d;

@@ -1,7 +1,7 @@
 //! `out[i] = epilogue(i, reduce over j of value(i, j))`, deterministic, without atomics.
 //!
-//! Three shapes of launch: a thread an output; a thread a part of an output and a second program over the parts; and, on
-//! devices with real workgroup memory, a workgroup a part. Where memory order allows, a thread takes four values or four
+//! Three shapes of launch: one thread per output; one per part of an output, with a second program over the parts; and, on
+//! devices with real workgroup memory, one workgroup per part. Where memory order allows, a thread takes four values or four
 //! outputs at once. Traffic: each loaded element once, plus the partial results.
 
 use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};

@@ -7,13 +7,13 @@ use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Kernel, Plan, Step};
 
-/// How threads share rows: a thread a row where rows are short or barriers are dear, else a workgroup a row.
+/// How threads share rows: one thread per row where rows are short or barriers are dear, else one workgroup per row.
 pub(crate) struct RowLaunch {
     /// Threads a row.
     pub lanes: usize,
     /// Threads a workgroup.
     pub size: usize,
-    /// Rows a workgroup.
+    /// Rows per workgroup.
     pub rows: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Four neighbours a thread: which operands of an expression load as one `vec4`.
+//! Four neighbours per thread: which operands of an expression load as one `vec4`.
 //!
 //! A scalar load costs a software adapter as much as a vector, so this halves the time of most memory-bound kernels.
 
@@ -37,7 +37,7 @@ fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<Vector
         _ => None,
     });
     let view = *views.next()?;
-    // Four packed elements are no vector.
+    // Four packed elements are not a vector.
     if expr.terms.iter().any(|(t, dtype)| matches!(t, Term::Load { operand: o, .. } if *o == operand) && dtype.per_word() > 1) {
         return None;
     }

@@ -10,7 +10,7 @@ use crate::plan::{Conv2d, ConvRole, Plan, Step};
 
 /// A product whose result is an image: forward, or the input gradient. Side `read` is convolved, side `write` is written.
 struct Sides {
-    /// Channels a group, rows, columns.
+    /// Channels per group, rows, columns.
     read: [usize; 3],
     write: [usize; 3],
     /// Elements of `w` between channels of the read and the written side.
@@ -146,7 +146,7 @@ impl<'a> Geometry<'a> {
 
     /// Pixels and channels of the tile with the lowest cost per useful multiply-add. Unrolled text stays within a bound: compile time is theirs.
     pub fn select(&self, caps: &Caps) -> [usize; 2] {
-        // Results a thread at most: few cores want large tiles, a hardware GPU wants many threads.
+        // Results per thread at most: few cores want large tiles, a hardware GPU wants many threads.
         let most = match (caps.software, self.second_look || self.conv.epilogue.is_identity()) {
             (true, true) => 112,
             (true, false) => 64,
@@ -273,7 +273,7 @@ impl<'a> Geometry<'a> {
             .set("OUT_TYPE", vector(write))
     }
 
-    /// Elements of a vector that is written: the pixels of a residue are no neighbours.
+    /// Elements of a vector that is written: the pixels of a residue are not neighbours.
     fn written(&self, tile: Tile) -> usize {
         if self.strided { 1 } else { tile.write }
     }
