@@ -175,7 +175,7 @@ pub mod prelude {
 #[cfg(feature = "lab")]
 #[doc(hidden)]
 pub mod lab {
-    pub use crate::gpu::kernels::lab::rates::print;
+    pub use crate::gpu::kernels::rates::{Wanted, print};
 }
 
 /// The README's code runs as a test.

@@ -9,7 +9,7 @@ mod tests;
 use crate::cpu::{self, CpuExecutor};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::gpu::later::Download;
+use crate::gpu::download::Download;
 use crate::gpu::{self, GpuExecutor};
 use crate::graph::Graph;
 use crate::plan::Plan;

@@ -72,8 +72,15 @@ pub(super) struct Optimizer {
     pub coefficients: Buffer,
 }
 
+impl GpuExecutor {
+    /// Lowers a plan and compiles its pipelines; allocates nothing that depends on an evaluation.
+    pub fn compile(&self, plan: Arc<Plan>) -> Result<Compiled> {
+        self.context.unless_lost(|| Compiled::new(self, plan))
+    }
+}
+
 impl Compiled {
-    pub(super) fn new(gpu: &GpuExecutor, plan: Arc<Plan>) -> Result<Self> {
+    fn new(gpu: &GpuExecutor, plan: Arc<Plan>) -> Result<Self> {
         if plan.buffers.iter().any(|b| b.dtype == DType::F64) {
             return Err(Error::Unsupported {
                 op: "gpu",
@@ -94,7 +101,7 @@ impl Compiled {
             }
             programs.extend(lowered.programs.into_iter().map(|p| (s, p)));
         }
-        let layout = Layout::of(&programs, u64::from(gpu.context.limits.min_uniform_buffer_offset_alignment).max(16));
+        let layout = Layout::of(programs.iter().map(|(_, p)| p), &gpu.context.limits);
         let pipelines = compile_all(gpu, &programs)?;
         let record = gpu.memory.take(&gpu.context, layout.template.len() as u64, "a plan's records")?;
         let cuts = cuts(&plan.steps, gpu.is_software());
@@ -180,31 +187,33 @@ fn word_value(word: Word, bindings: &Bindings) -> Result<u32> {
 }
 
 /// Where each program's record lies.
-struct Layout {
-    places: Vec<std::ops::Range<u64>>,
-    template: Vec<u8>,
+pub(super) struct Layout {
+    /// Per program, its record's bytes.
+    pub places: Vec<std::ops::Range<u64>>,
+    /// All records, with 0 for what changes.
+    pub template: Vec<u8>,
     dynamic: Vec<(usize, Word)>,
     dynamic_from: usize,
 }
 
 impl Layout {
-    /// Constant records first, those with changing words last, each at a multiple of `align`.
-    fn of(programs: &[(usize, Program)], align: u64) -> Self {
-        let align = usize::try_from(align).unwrap_or(256);
+    /// Constant records first, those with changing words last, each as the device wants uniforms aligned.
+    pub fn of<'p>(programs: impl ExactSizeIterator<Item = &'p Program> + Clone, limits: &wgpu::Limits) -> Self {
+        let align = limits.min_uniform_buffer_offset_alignment.max(16) as usize;
         let changes = |p: &Program| p.record.iter().any(|w| !matches!(w, Word::U32(_)));
         let mut layout = Self { places: vec![0..0; programs.len()], template: Vec::new(), dynamic: Vec::new(), dynamic_from: 0 };
         for wanted in [false, true] {
             if wanted {
                 layout.dynamic_from = layout.template.len();
             }
-            for (n, (_, program)) in programs.iter().enumerate().filter(|(_, (_, p))| changes(p) == wanted) {
+            for (n, program) in programs.clone().enumerate().filter(|(_, p)| changes(p) == wanted) {
                 let at = layout.template.len();
                 let bytes = (program.record.len() * 4).next_multiple_of(16).max(16);
                 layout.places[n] = at as u64..(at + bytes) as u64;
                 for (k, &word) in program.record.iter().enumerate() {
                     match word {
                         Word::U32(v) => layout.template.extend(v.to_le_bytes()),
-                        word => {
+                        word @ (Word::Scalar { .. } | Word::Random { .. }) => {
                             layout.dynamic.push((at + k * 4, word));
                             layout.template.extend([0; 4]);
                         }

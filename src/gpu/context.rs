@@ -1,13 +1,13 @@
 //! Adapters and devices: what is there, and one of it opened.
 
-use super::loss::{Failure, Point, record};
+use super::failure::{Failure, Point, record};
 use super::program::{Caps, UNROLLED};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex};
 
 /// What an adapter says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AdapterInfoLite {
+pub(crate) struct AdapterSummary {
     /// Position in [`list`]; opens it through [`open`].
     pub index: usize,
     /// The adapter's name.
@@ -22,7 +22,7 @@ pub(crate) struct AdapterInfoLite {
     pub limits: Vec<(&'static str, String)>,
 }
 
-impl AdapterInfoLite {
+impl AdapterSummary {
     /// Whether it computes on the host's cores.
     pub fn is_software(&self) -> bool {
         self.kind == AdapterKind::Software
@@ -63,7 +63,7 @@ pub(crate) struct Context {
     /// Its queue.
     pub queue: wgpu::Queue,
     /// What it is.
-    pub info: AdapterInfoLite,
+    pub info: AdapterSummary,
     /// What kernels may use.
     pub caps: Caps,
     /// The limits it was opened with.
@@ -73,13 +73,13 @@ pub(crate) struct Context {
     /// Whether timestamps can be taken.
     pub timestamps: bool,
     pub(super) failure: Arc<Mutex<Option<Failure>>>,
-    /// At which point of loss, counted from 1, a test has the device lost; see [`super::loss`].
+    /// At which point of loss, counted from 1, a test has the device lost; see `loss.rs`.
     #[cfg(test)]
     pub(super) until_loss: std::sync::atomic::AtomicUsize,
 }
 
 /// The adapters of this machine, in the driver's order.
-pub(crate) fn list() -> Vec<AdapterInfoLite> {
+pub(crate) fn list() -> Vec<AdapterSummary> {
     adapters().iter().enumerate().map(|(i, a)| describe(i, a)).collect()
 }
 
@@ -138,6 +138,21 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
 }
 
 impl Context {
+    /// The same device, without runtime checks in shaders that it compiles from here on.
+    #[cfg(test)]
+    pub fn unchecked(&self) -> Self {
+        Self {
+            device: self.device.clone(),
+            queue: self.queue.clone(),
+            info: self.info.clone(),
+            limits: self.limits.clone(),
+            options: Options { checks: false, ..self.options },
+            failure: self.failure.clone(),
+            until_loss: std::sync::atomic::AtomicUsize::new(usize::MAX),
+            ..*self
+        }
+    }
+
     /// Runs `work` and returns the validation or internal error that it caused, if any, as [`Error::Internal`].
     pub fn scoped<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T> {
         // Scopes are a stack of this thread: they are popped in reverse, before anything else may fail.
@@ -154,6 +169,16 @@ impl Context {
         }
     }
 
+    /// Makes a buffer, or gives what the driver said instead.
+    pub fn guarded(&self, make: impl FnOnce(&wgpu::Device) -> wgpu::Buffer) -> Result<wgpu::Buffer, String> {
+        self.at(Point::Create);
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let buffer = make(&self.device);
+        let errors = [pollster::block_on(validation.pop()), pollster::block_on(memory.pop())];
+        errors.into_iter().flatten().next().map_or(Ok(buffer), |error| Err(error.to_string()))
+    }
+
     /// A new, empty encoder.
     pub fn encoder(&self) -> wgpu::CommandEncoder {
         self.at(Point::Encode);
@@ -166,23 +191,70 @@ impl Context {
     }
 }
 
+/// The number of the adapter that a text names: `best` (the first hardware GPU, else the first software adapter), `gpu`,
+/// `software`, a number of [`list`], or part of a name, in any case.
+///
+/// # Errors
+/// Nothing matches.
+#[cfg(feature = "lab")]
+pub(crate) fn find(wanted: &str) -> Result<usize> {
+    let lower = wanted.trim().to_lowercase();
+    let list = list();
+    let of = |software: bool| list.iter().find(|a| a.is_software() == software);
+    let found = match lower.as_str() {
+        "best" => of(false).or(of(true)),
+        "gpu" => of(false),
+        "software" => of(true),
+        text => match text.parse::<usize>() {
+            Ok(index) => list.get(index),
+            Err(_) => list.iter().find(|a| !text.is_empty() && a.name.to_lowercase().contains(text)),
+        },
+    };
+    found.map(|a| a.index).ok_or_else(|| Error::NoDevice {
+        wanted: wanted.into(),
+        reason: format!("the adapters are {:?}", list.iter().map(|a| &a.name).collect::<Vec<_>>()),
+        help: "use best, gpu, software, a number, or part of a name".into(),
+    })
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Whether this thread's only adapter is wgpu's `noop` backend, which validates everything and computes nothing.
+    static NOOP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// What `open` gives where the `noop` backend, with WebGPU's default limits, is the only adapter. It counts as a software adapter.
+#[cfg(test)]
+pub(crate) fn with_noop<T>(open: impl FnOnce() -> T) -> T {
+    NOOP.set(true);
+    let opened = open();
+    NOOP.set(false);
+    opened
+}
+
 fn adapters() -> Vec<wgpu::Adapter> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    #[cfg(test)]
+    if NOOP.get() {
+        descriptor.backends = wgpu::Backends::NOOP;
+        descriptor.backend_options.noop.enable = true;
+        descriptor.backend_options.noop.limits = Some(wgpu::Limits::default());
+    }
     let instance = wgpu::Instance::new(descriptor);
     pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
 }
 
-fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfoLite {
+fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let has = |f: wgpu::Features| if features.contains(f) { "yes" } else { "no" }.to_owned();
     let limits = vec![
-        ("storage buffers a kernel", limits.max_storage_buffers_per_shader_stage.to_string()),
-        ("bytes a binding", limits.max_storage_buffer_binding_size.to_string()),
-        ("bytes a buffer", limits.max_buffer_size.to_string()),
-        ("invocations a workgroup", limits.max_compute_invocations_per_workgroup.to_string()),
+        ("storage buffers per kernel", limits.max_storage_buffers_per_shader_stage.to_string()),
+        ("bytes per binding", limits.max_storage_buffer_binding_size.to_string()),
+        ("bytes per buffer", limits.max_buffer_size.to_string()),
+        ("invocations per workgroup", limits.max_compute_invocations_per_workgroup.to_string()),
         ("workgroup memory, bytes", limits.max_compute_workgroup_storage_size.to_string()),
-        ("workgroups a dimension", limits.max_compute_workgroups_per_dimension.to_string()),
+        ("workgroups per dimension", limits.max_compute_workgroups_per_dimension.to_string()),
         ("binding alignment, bytes", limits.min_storage_buffer_offset_alignment.to_string()),
         ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
         ("timestamps", has(wgpu::Features::TIMESTAMP_QUERY)),
@@ -195,7 +267,7 @@ fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterInfoLite {
         wgpu::DeviceType::Other => AdapterKind::Other,
         wgpu::DeviceType::Cpu => AdapterKind::Software,
     };
-    AdapterInfoLite {
+    AdapterSummary {
         index,
         name: info.name.clone(),
         backend: info.backend.to_string(),

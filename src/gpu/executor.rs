@@ -1,29 +1,17 @@
-//! The executor's surface: memory in and out, and the queue that keeps their order.
+//! The executor, and memory in and out of it. What it does with plans stands with their parts: `compiled.rs`, `run.rs`,
+//! `profile.rs`; downloads stand in `download.rs`.
 
-use super::compiled::Compiled;
 use super::context::{self, Context, Options};
-use super::later::Mapping;
-use super::loss::Point;
 use super::memory::Memory;
 use super::pipeline::Pipelines;
 use super::program::Caps;
-use super::readback::{Readback, read_mapped};
-use super::staging::Staging;
+use super::queue::{Pending, Queue};
+use super::readback::read_mapped;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::plan::Plan;
-use crate::plan::explain::LaunchTime;
-use crate::storage::bindings::Bindings;
 use crate::storage::gpu::Buffer;
 use crate::sync::lock;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
-
-/// Queued uploads are submitted once they reach this many bytes.
-const FLUSH_BYTES: u64 = 32 << 20;
-
-/// Submissions under way before the host waits for the oldest: bounds what a loop that never reads can pile up.
-const IN_FLIGHT: usize = 8;
+use std::sync::{Mutex, MutexGuard};
 
 /// Carries out plans on one GPU. All methods may be called from any thread; submissions keep the order of the calls.
 #[derive(Debug)]
@@ -56,52 +44,6 @@ pub(crate) struct Counters {
     pub dispatches: u64,
 }
 
-/// Work that waits for the next submission, in order.
-#[derive(Debug)]
-pub(super) enum Pending {
-    /// Staged bytes to a buffer.
-    Write {
-        /// Staging memory.
-        from: wgpu::Buffer,
-        /// Its first byte.
-        at: u64,
-        /// Where the bytes go.
-        to: Buffer,
-    },
-    /// One buffer to another.
-    Copy(Buffer, Buffer),
-    /// Zeros.
-    Clear(Buffer),
-    /// A buffer to the host.
-    Read {
-        /// What is read.
-        from: Buffer,
-        /// Where to.
-        mapping: Mapping,
-    },
-}
-
-/// The state behind the executor's lock.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    pub staging: Staging,
-    pub readback: Readback,
-    pub pending: Vec<Pending>,
-    pending_bytes: u64,
-    /// Slot i of every plan; grown to the largest that any plan asked for.
-    pub slots: Vec<Option<Buffer>>,
-    /// Scratch memory n of every step.
-    pub scratch: Vec<Option<Buffer>>,
-    /// Counts how often a slot or scratch buffer was replaced.
-    pub generation: u64,
-    pub bind_groups: u64,
-    pub dispatches: u64,
-    submissions: u64,
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
-    /// Copies to the host that are encoded and not yet submitted.
-    pub(super) mappings: Vec<Mapping>,
-}
-
 impl GpuExecutor {
     /// Opens adapter number `index` of [`context::list`].
     pub fn open(index: usize, options: Options) -> Result<Self> {
@@ -111,11 +53,6 @@ impl GpuExecutor {
             pipelines: Mutex::default(),
             queue: Mutex::default(),
         })
-    }
-
-    /// The adapter's name.
-    pub fn name(&self) -> &str {
-        &self.context.info.name
     }
 
     /// What kernel choice may depend on.
@@ -151,9 +88,7 @@ impl GpuExecutor {
             let buffer = self.memory.take(&self.context, bytes.len() as u64, "a tensor")?;
             let mut queue = self.queue();
             queue.write(&self.context, &bytes, &buffer)?;
-            if queue.pending_bytes > FLUSH_BYTES {
-                queue.flush(&self.context)?;
-            }
+            queue.flush_if_full(&self.context)?;
             Ok(buffer)
         })
     }
@@ -219,33 +154,6 @@ impl GpuExecutor {
         })
     }
 
-    /// Lowers a plan and compiles its pipelines; allocates nothing that depends on an evaluation.
-    pub fn compile(&self, plan: Arc<Plan>) -> Result<Compiled> {
-        self.context.unless_lost(|| Compiled::new(self, plan))
-    }
-
-    /// Carries out a plan. Per graph output, its buffer: a new one, or the leaf's where the output is a leaf.
-    pub fn run(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>> {
-        self.context.unless_lost(|| {
-            let mut queue = self.queue();
-            super::run::run(self, &mut queue, compiled, bindings)
-        })
-    }
-
-    /// Runs a plan with every launch timed; slower than [`GpuExecutor::run`], and the outputs are dropped.
-    ///
-    /// # Errors
-    /// As for a run; the device cannot take timestamps.
-    pub fn profile(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<LaunchTime>> {
-        self.context.unless_lost(|| {
-            let timed = {
-                let mut queue = self.queue();
-                super::profile::encode(self, &mut queue, compiled, bindings)?
-            };
-            timed.read(self, compiled)
-        })
-    }
-
     /// Submits what is queued.
     pub fn submit(&self) -> Result<()> {
         self.context.unless_lost(|| self.queue().flush(&self.context))
@@ -270,91 +178,13 @@ impl GpuExecutor {
             buffers_live: memory.buffers_live,
             bytes_live: memory.bytes_live,
             bytes_peak: memory.bytes_peak,
-            submissions: queue.submissions,
+            submissions: queue.submissions(),
             dispatches: queue.dispatches,
         }
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {
         lock(&self.queue)
-    }
-}
-
-impl Queue {
-    /// Queues bytes for a buffer.
-    pub fn write(&mut self, context: &Context, bytes: &[u8], to: &Buffer) -> Result<()> {
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        let (from, at) = self.stage(context, bytes)?;
-        self.pending_bytes += bytes.len() as u64;
-        let to = to.range(0, bytes.len() as u64);
-        self.pending.push(Pending::Write { from, at, to });
-        Ok(())
-    }
-
-    /// Staging memory with `bytes` in it; waits for the GPU only if it is behind by a whole ring.
-    fn stage(&mut self, context: &Context, bytes: &[u8]) -> Result<(wgpu::Buffer, u64)> {
-        // Each wait frees what the oldest submission read.
-        for _ in 0..=2 * IN_FLIGHT {
-            if let Some(place) = self.staging.write(context, bytes)? {
-                return Ok(place);
-            }
-            self.flush(context)?;
-            let oldest = self.in_flight.pop_front();
-            context.wait(oldest)?;
-        }
-        Err(Error::internal("staging memory does not come back from the GPU"))
-    }
-
-    /// Submits the queued copies by themselves.
-    fn flush(&mut self, context: &Context) -> Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        context.scoped("upload", || {
-            let mut encoder = context.encoder();
-            self.encode_pending(&mut encoder);
-            self.submit(context, encoder);
-        })
-    }
-
-    /// Moves the queued copies into an encoder.
-    pub fn encode_pending(&mut self, encoder: &mut wgpu::CommandEncoder) {
-        self.pending_bytes = 0;
-        for work in self.pending.drain(..) {
-            match work {
-                Pending::Write { from, at, to } => encoder.copy_buffer_to_buffer(&from, at, to.raw(), to.offset, to.bytes),
-                Pending::Copy(_, to) | Pending::Clear(to) if to.bytes == 0 => {}
-                Pending::Copy(from, to) => {
-                    encoder.copy_buffer_to_buffer(from.raw(), from.offset, to.raw(), to.offset, from.bytes);
-                }
-                Pending::Read { from, mapping } => {
-                    mapping.encode(&from, encoder);
-                    self.mappings.push(mapping);
-                }
-                Pending::Clear(to) => encoder.clear_buffer(to.raw(), to.offset, Some(to.bytes.next_multiple_of(4))),
-            }
-        }
-    }
-
-    /// Submits an encoder, after everything that it copies from staging memory was written.
-    pub fn submit(&mut self, context: &Context, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
-        self.staging.seal();
-        context.at(Point::Submit);
-        let submission = context.queue.submit([encoder.finish()]);
-        context.at(Point::Map);
-        self.staging.recall();
-        self.request_mappings();
-        self.submissions += 1;
-        self.in_flight.push_back(submission.clone());
-        if self.in_flight.len() > IN_FLIGHT
-            && let Some(oldest) = self.in_flight.pop_front()
-        {
-            // A failure shows in the next call's check.
-            let _ = context.wait(Some(oldest));
-        }
-        submission
     }
 }
 

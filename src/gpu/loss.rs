@@ -4,44 +4,12 @@
 //! and skips submissions without an error. So each call of the executor looks for a loss when it is done, not only before.
 
 use super::context::Context;
+use super::failure::{Failure, Point, record};
 use crate::error::{Error, Result};
 use crate::sync::lock;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, Once};
-
-/// What the driver reported outside of any call.
-#[derive(Debug, Clone)]
-pub(super) enum Failure {
-    /// The device is gone.
-    Lost(String),
-    /// An error that no scope caught.
-    Uncaught(String),
-}
-
-/// The first report wins, except that a lost device outlives other errors.
-pub(super) fn record(slot: &Mutex<Option<Failure>>, failure: Failure) {
-    let mut slot = lock(slot);
-    let lost = matches!(*slot, Some(Failure::Lost(_)));
-    if slot.is_none() || (!lost && matches!(failure, Failure::Lost(_))) {
-        *slot = Some(failure);
-    }
-}
-
-/// Where a test may have the device lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Point {
-    /// A buffer is about to be made.
-    Create,
-    /// Commands are about to be encoded.
-    Encode,
-    /// Commands are about to be submitted.
-    Submit,
-    /// A buffer is about to be mapped.
-    Map,
-    /// The driver is asked how far it is, which is where most losses are seen.
-    Poll,
-}
+use std::sync::Once;
 
 impl Context {
     /// Fails if the device is lost, or (once) if the driver reported an error that no call has returned.

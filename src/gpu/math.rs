@@ -1,44 +1,9 @@
 //! The WGSL functions that expressions call: which op needs which, and their text.
 
+use super::snippets::SNIPPETS;
 use crate::dtype::DType;
 use crate::graph::op::{BinaryOp, UnaryOp};
 use crate::plan::expr::{Expr, Term};
-
-/// A snippet of `shaders/common/`: its name, its text, and the snippets that must stand with it.
-struct Snippet {
-    name: &'static str,
-    source: &'static str,
-    needs: &'static [&'static str],
-}
-
-macro_rules! snippets {
-    ($($name:ident needs $needs:expr;)*) => {
-        &[$(Snippet {
-            name: stringify!($name),
-            source: include_str!(concat!("../../shaders/common/", stringify!($name), ".wgsl")),
-            needs: $needs,
-        }),*]
-    };
-}
-
-/// Every snippet, those that are needed before those that need them.
-const SNIPPETS: &[Snippet] = snippets! {
-    bits needs &[];
-    order needs &["bits"];
-    exp needs &["bits"];
-    log needs &["bits"];
-    trig needs &["bits"];
-    inverse_trig needs &["bits"];
-    hyperbolic needs &["bits", "exp"];
-    erf needs &["bits", "exp"];
-    activation needs &["bits", "exp", "log"];
-    pow needs &["bits", "exp"];
-    rem needs &["bits"];
-    integer needs &[];
-    convert needs &["bits"];
-    half needs &["bits", "convert"];
-    threefry needs &[];
-};
 
 /// The snippets that several expressions call, each once, plus `extra` ones by name.
 pub(crate) fn snippets(exprs: &[&Expr], extra: &[&str]) -> String {

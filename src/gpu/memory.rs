@@ -1,7 +1,6 @@
 //! Buffers for a device: from its pool, else from the driver.
 
 use super::context::Context;
-use super::loss::Point;
 use crate::error::{Error, Result};
 use crate::storage::gpu::{Buffer, MemoryCounters, Pool, padded};
 use crate::sync::lock;
@@ -24,7 +23,7 @@ impl Memory {
             return Err(Error::OutOfMemory {
                 bytes,
                 reason: format!(
-                    "{what} is past {}'s limit of {} bytes a buffer",
+                    "{what} is past {}'s limit of {} bytes per buffer",
                     context.info.name,
                     context.caps.max_binding.min(context.limits.max_buffer_size)
                 ),
@@ -67,15 +66,8 @@ impl Memory {
 
 /// A new buffer, or what the driver said.
 fn create(context: &Context, size: u64) -> Result<wgpu::Buffer, String> {
-    context.at(Point::Create);
-    let memory = context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let validation = context.device.push_error_scope(wgpu::ErrorFilter::Validation);
     let usage =
         wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-    let buffer = context.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
-    let errors = [pollster::block_on(validation.pop()), pollster::block_on(memory.pop())];
-    match errors.into_iter().flatten().next() {
-        None => Ok(buffer),
-        Some(error) => Err(error.to_string()),
-    }
+    let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+    context.guarded(|device| device.create_buffer(&descriptor))
 }

@@ -3,22 +3,26 @@
 mod cancel;
 pub(crate) mod compiled;
 pub(crate) mod context;
+pub(crate) mod download;
 pub(crate) mod executor;
 pub(crate) mod expr;
+mod failure;
 pub(crate) mod kernels;
-pub(crate) mod later;
 mod loss;
 pub(crate) mod math;
 pub(crate) mod memory;
 pub(crate) mod pipeline;
 pub(crate) mod profile;
 pub(crate) mod program;
+mod queue;
 pub(crate) mod readback;
 pub(crate) mod run;
 pub(crate) mod shader;
+mod snippets;
 pub(crate) mod staging;
 #[cfg(test)]
 mod tests;
+mod timestamps;
 
 pub(crate) use compiled::Compiled;
 pub(crate) use executor::GpuExecutor;

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::program::Program;
 use crate::error::{Error, Result};
+use crate::storage::gpu::Buffer;
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -12,9 +13,34 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     /// What runs.
-    pub pipeline: wgpu::ComputePipeline,
+    pipeline: wgpu::ComputePipeline,
     /// What its bind groups are made to.
-    pub layout: wgpu::BindGroupLayout,
+    layout: wgpu::BindGroupLayout,
+}
+
+impl Pipeline {
+    /// A bind group: the uniform record, then the program's operands in order.
+    ///
+    /// # Errors
+    /// The buffers do not fit the program, which is a mistake of this crate.
+    pub fn bind(&self, context: &Context, name: &str, record: &Buffer, operands: &[Buffer]) -> Result<wgpu::BindGroup> {
+        context.scoped(name, || {
+            let bound = (0..).zip(std::iter::once(record).chain(operands)).map(|(binding, buffer)| {
+                let size = wgpu::BufferSize::new(buffer.binding_size());
+                let range = wgpu::BufferBinding { buffer: buffer.raw(), offset: buffer.offset, size };
+                wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(range) }
+            });
+            let entries: Vec<_> = bound.collect();
+            context.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &self.layout, entries: &entries })
+        })
+    }
+
+    /// Encodes a launch.
+    pub fn launch(&self, group: &wgpu::BindGroup, [x, y, z]: [u32; 3], pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, group, &[]);
+        pass.dispatch_workgroups(x, y, z);
+    }
 }
 
 /// The pipelines of a device. Programs with one text and one list of access modes share one.

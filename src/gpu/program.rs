@@ -117,7 +117,7 @@ pub(crate) const UNROLLED: usize = 340;
 
 impl Caps {
     /// WebGPU's defaults, which every adapter offers; `software` as given.
-    #[cfg(any(test, feature = "lab"))]
+    #[cfg(test)]
     pub const fn webgpu_defaults(software: bool) -> Self {
         Self {
             software,

@@ -1,7 +1,7 @@
 //! Downloads: copies into mappable buffers, which are kept for the next time.
 
 use super::context::Context;
-use super::loss::Point;
+use super::failure::Point;
 use crate::error::{Error, Result};
 use std::sync::mpsc::channel;
 
@@ -24,22 +24,17 @@ impl Readback {
             return Ok(self.free.swap_remove(i));
         }
         self.created += 1;
-        context.at(Point::Create);
-        let memory = context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-        let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
+        let descriptor = wgpu::BufferDescriptor {
             label: Some("readback"),
             size: wanted,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
-        });
-        match pollster::block_on(memory.pop()) {
-            None => Ok(buffer),
-            Some(error) => Err(Error::OutOfMemory {
-                bytes: size,
-                reason: format!("memory to read into: {error}"),
-                help: "read smaller tensors".into(),
-            }),
-        }
+        };
+        context.guarded(|device| device.create_buffer(&descriptor)).map_err(|reason| Error::OutOfMemory {
+            bytes: size,
+            reason: format!("memory to read into: {reason}"),
+            help: "read smaller tensors".into(),
+        })
     }
 
     /// Keeps a buffer for later, unmapped.

@@ -1,9 +1,10 @@
 //! Carries out a compiled plan: resolves its memory, finds its bind groups, encodes and submits.
 
 use super::compiled::{Compiled, Dispatch, Optimizer, State};
-use super::executor::{GpuExecutor, Queue};
+use super::executor::GpuExecutor;
 use super::kernels::optim::block_table;
 use super::program::{Arena, Operand};
+use super::queue::Queue;
 use crate::error::{Error, Result};
 use crate::plan::{BufferInfo, Kernel, Place};
 use crate::storage::Storage;
@@ -36,18 +37,20 @@ impl Ready {
 
     /// Encodes the launch.
     pub fn launch(&self, dispatch: &Dispatch, pass: &mut wgpu::ComputePass<'_>) {
-        let [x, y, z] = dispatch.grid;
-        pass.set_pipeline(&dispatch.pipeline.pipeline);
-        pass.set_bind_group(0, &self.group, &[]);
-        pass.dispatch_workgroups(x, y, z);
+        dispatch.pipeline.launch(&self.group, dispatch.grid, pass);
     }
 }
 
-/// Runs a plan once. Everything is allocated before the first submission.
-pub(super) fn run(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>> {
-    with_launches(gpu, queue, compiled, bindings, |queue, ready| {
-        gpu.context.scoped("run", || encode(gpu, queue, compiled, ready))
-    })
+impl GpuExecutor {
+    /// Carries out a plan. Per graph output, its buffer: a new one, or the leaf's where the output is a leaf. Everything is
+    /// allocated before the first submission.
+    pub fn run(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>> {
+        self.context.unless_lost(|| {
+            with_launches(self, &mut self.queue(), compiled, bindings, |queue, ready| {
+                self.context.scoped("run", || encode(self, queue, compiled, ready))
+            })
+        })
+    }
 }
 
 /// Resolves a plan's memory, makes its bind groups and queues its uploads; then `submit` has the launches carried out.
@@ -176,7 +179,7 @@ impl Resolver<'_> {
 fn store_of(bindings: &Bindings, leaf: usize) -> Result<&Arc<OptimStore>> {
     match bindings.leaves.get(leaf) {
         Some(Leaf::Store(store)) => Ok(store),
-        _ => Err(Error::internal(format!("leaf {leaf} is no optimizer store"))),
+        _ => Err(Error::internal(format!("leaf {leaf} is not an optimizer store"))),
     }
 }
 
@@ -269,27 +272,8 @@ fn prepare(
     if let Some(hit) = cache.iter().rposition(|(k, _)| *k == key) {
         return Ok(Ready { group: cache[hit].1.clone(), copies });
     }
-    let group = gpu.context.scoped(&dispatch.name, || {
-        let uniform = wgpu::BufferBinding {
-            buffer: state.record.raw(),
-            offset: dispatch.record.start,
-            size: wgpu::BufferSize::new(dispatch.record.end - dispatch.record.start),
-        };
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
-        for (binding, buffer) in (1..).zip(&bound) {
-            let storage = wgpu::BufferBinding {
-                buffer: buffer.raw(),
-                offset: buffer.offset,
-                size: wgpu::BufferSize::new(buffer.binding_size()),
-            };
-            entries.push(wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(storage) });
-        }
-        gpu.context.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &dispatch.pipeline.layout,
-            entries: &entries,
-        })
-    })?;
+    let record = state.record.range(dispatch.record.start, dispatch.record.end - dispatch.record.start);
+    let group = dispatch.pipeline.bind(&gpu.context, &dispatch.name, &record, &bound)?;
     queue.bind_groups += 1;
     if cache.len() == GROUPS {
         cache.remove(0);
@@ -314,7 +298,7 @@ fn separate(gpu: &GpuExecutor, dispatch: &Dispatch, bound: &mut [Buffer]) -> Res
     Ok(copies)
 }
 
-/// Encodes everything that is queued and all launches, one pass a submission.
+/// Encodes everything that is queued and all launches, one pass per submission.
 fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) {
     let mut encoder = gpu.context.encoder();
     queue.encode_pending(&mut encoder);

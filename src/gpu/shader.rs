@@ -7,6 +7,7 @@
 //!
 //! Everywhere, directives included, `${NAME}` is replaced by the value of that name. Values may be whole functions.
 
+use super::snippets::SNIPPETS;
 use crate::error::{Error, Result};
 
 /// The kernels, by file name.
@@ -42,17 +43,6 @@ const FILES: &[(&str, &str)] = &[
     ("split_sum", include_str!("../../shaders/split_sum.wgsl")),
 ];
 
-/// The snippets that `#import` can name.
-const SNIPPETS: &[(&str, &str)] = &[
-    ("conv_in", include_str!("../../shaders/common/conv_in.wgsl")),
-    ("fold", include_str!("../../shaders/common/fold.wgsl")),
-    ("grid", include_str!("../../shaders/common/grid.wgsl")),
-    ("lamb", include_str!("../../shaders/common/lamb.wgsl")),
-    ("maximum", include_str!("../../shaders/common/maximum.wgsl")),
-    ("optim", include_str!("../../shaders/common/optim.wgsl")),
-    ("rows", include_str!("../../shaders/common/rows.wgsl")),
-];
-
 /// Values for the holes of one kernel file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Shader {
@@ -76,7 +66,7 @@ impl Shader {
     /// # Errors
     /// [`Error::Internal`] for an unknown file, name or directive.
     pub fn render(&self, file: &str) -> Result<String> {
-        let text = find(FILES, file)?;
+        let text = find(FILES.iter().copied(), file)?;
         let lines: Vec<&str> = text.lines().collect();
         let mut values = self.values.clone();
         let mut out = String::with_capacity(text.len() * 2);
@@ -85,9 +75,15 @@ impl Shader {
     }
 }
 
-fn find(table: &[(&str, &'static str)], name: &str) -> Result<&'static str> {
-    let found = table.iter().find(|(n, _)| *n == name);
-    found.map(|(_, text)| *text).ok_or_else(|| Error::internal(format!("no shader file {name}")))
+/// The text of every kernel's file, by name.
+#[cfg(test)]
+pub(crate) const fn files() -> &'static [(&'static str, &'static str)] {
+    FILES
+}
+
+fn find(mut table: impl Iterator<Item = (&'static str, &'static str)>, name: &str) -> Result<&'static str> {
+    let found = table.find(|(n, _)| *n == name);
+    found.map(|(_, text)| text).ok_or_else(|| Error::internal(format!("no shader file {name}")))
 }
 
 fn expand(file: &str, lines: &[&str], values: &mut Vec<(String, String)>, out: &mut String) -> Result<()> {
@@ -106,7 +102,7 @@ fn expand(file: &str, lines: &[&str], values: &mut Vec<(String, String)>, out: &
         let words: Vec<&str> = filled.split_whitespace().collect();
         match words[..] {
             ["import", name] => {
-                let text: Vec<&str> = find(SNIPPETS, name)?.lines().collect();
+                let text: Vec<&str> = find(SNIPPETS.iter().map(|s| (s.name, s.source)), name)?.lines().collect();
                 expand(file, &text, values, out)?;
             }
             ["if", ref condition @ ..] => {

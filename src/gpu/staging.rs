@@ -1,7 +1,6 @@
 //! Uploads: bytes go into mapped staging buffers and from there, in order, at the head of the next submission.
 
 use super::context::Context;
-use super::loss::Point;
 use crate::error::{Error, Result};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -120,22 +119,15 @@ impl Staging {
 }
 
 fn create_mapped(context: &Context, size: u64) -> Result<wgpu::Buffer> {
-    context.at(Point::Create);
-    let memory = context.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let validation = context.device.push_error_scope(wgpu::ErrorFilter::Validation);
-    let buffer = context.device.create_buffer(&wgpu::BufferDescriptor {
+    let descriptor = wgpu::BufferDescriptor {
         label: Some("staging"),
         size,
         usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
         mapped_at_creation: true,
-    });
-    let errors = [pollster::block_on(validation.pop()), pollster::block_on(memory.pop())];
-    match errors.into_iter().flatten().next() {
-        None => Ok(buffer),
-        Some(error) => Err(Error::OutOfMemory {
-            bytes: size,
-            reason: format!("staging memory: {error}"),
-            help: "upload in smaller pieces".into(),
-        }),
-    }
+    };
+    context.guarded(|device| device.create_buffer(&descriptor)).map_err(|reason| Error::OutOfMemory {
+        bytes: size,
+        reason: format!("staging memory: {reason}"),
+        help: "upload in smaller pieces".into(),
+    })
 }

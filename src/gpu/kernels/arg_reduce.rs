@@ -1,6 +1,6 @@
 //! `out[i]` = index of the first extreme of `value(i, j)` over j; NaN counts as the extreme.
 //!
-//! A thread an output; where rows are long, a thread a chunk of a row and a second program over the chunks. Traffic: each
+//! One thread per output; where rows are long, one per chunk of a row and a second program over the chunks. Traffic: each
 //! loaded element once.
 
 use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};
@@ -26,15 +26,15 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let wanted = if length <= 512 { 1 } else { (threads / outputs.max(1)).clamp(1, length.div_ceil(128)) };
     let chunk = length.div_ceil(wanted.max(length.saturating_mul(1 + loops(value)).div_ceil(MAX_LOOP))).max(1);
     let parts = length.div_ceil(chunk).max(1);
-    let job = Job { op: *op, value, step, plan, caps, kept, outputs, length, chunk, parts };
+    let lowering = Lowering { op: *op, value, step, plan, caps, kept, outputs, length, chunk, parts };
     if parts == 1 {
-        return Ok(Lowered { programs: vec![job.search("arg_reduce")?], scratch: Vec::new() });
+        return Ok(Lowered { programs: vec![lowering.search("arg_reduce")?], scratch: Vec::new() });
     }
     let bytes = (outputs * parts * 4) as u64;
-    Ok(Lowered { programs: vec![job.search("arg_reduce_partial")?, job.choose()?], scratch: vec![bytes; 2] })
+    Ok(Lowered { programs: vec![lowering.search("arg_reduce_partial")?, lowering.choose()?], scratch: vec![bytes; 2] })
 }
 
-struct Job<'a> {
+struct Lowering<'a> {
     op: ReduceOp,
     value: &'a Expr,
     step: &'a Step,
@@ -47,14 +47,14 @@ struct Job<'a> {
     parts: usize,
 }
 
-impl Job<'_> {
+impl Lowering<'_> {
     /// The condition under which `v` replaces `best`.
     fn better(&self) -> &'static str {
         match (self.op, self.value.dtype().is_float()) {
             (ReduceOp::Min, true) => "v < best || (is_nan_f32(v) && !is_nan_f32(best))",
             (ReduceOp::Min, false) => "v < best",
-            (_, true) => "v > best || (is_nan_f32(v) && !is_nan_f32(best))",
-            (_, false) => "v > best",
+            (ReduceOp::Max | ReduceOp::Sum | ReduceOp::Prod, true) => "v > best || (is_nan_f32(v) && !is_nan_f32(best))",
+            (ReduceOp::Max | ReduceOp::Sum | ReduceOp::Prod, false) => "v > best",
         }
     }
 

@@ -1,4 +1,4 @@
-//! Rows of a table by index: `shaders/gather.wgsl`, and `shaders/gather_packed.wgsl` for rows that are no whole words.
+//! Rows of a table by index: `shaders/gather.wgsl`, and `shaders/gather_packed.wgsl` for rows that are not whole words.
 
 use super::source::word;
 use crate::error::{Error, Result};

@@ -1,29 +1,40 @@
-//! A bench for single kernels: runs lowered programs on the software adapter through bare wgpu, and times them.
+//! A bench for single kernels: lowered programs on any adapter, through the engine's own device, pipelines and bind groups.
 
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::gpu::program::{Lowered, Operand, Program, Word};
+use crate::gpu::compiled::Layout;
+use crate::gpu::context::Context;
+use crate::gpu::memory::Memory;
+use crate::gpu::pipeline::{Pipeline, Pipelines};
+use crate::gpu::program::{Lowered, Operand};
+use crate::gpu::readback::{Readback, read_mapped};
+use crate::gpu::timestamps::{Timestamps, seconds};
 use crate::graph::View;
 use crate::graph::op::{BinaryOp, UnaryOp};
 use crate::plan::{Expr, Term};
 use crate::shape::Shape;
+use crate::storage::gpu::Buffer;
+use crate::sync::lock;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// An open device.
+/// An open device, with memory and pipelines of its own.
 pub(crate) struct Lab {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
-    checked: bool,
+    /// The device.
+    pub context: Context,
+    memory: Memory,
+    pipelines: Mutex<Pipelines>,
 }
 
 /// A lowered step with its memory, ready to run again and again.
 pub(crate) struct Prepared {
-    programs: Vec<(wgpu::ComputePipeline, wgpu::BindGroup, [u32; 3])>,
+    launches: Vec<(Arc<Pipeline>, wgpu::BindGroup, [u32; 3])>,
     #[cfg_attr(not(test), allow(dead_code, reason = "only tests look at results"))]
     written: Vec<Guarded>,
     #[cfg_attr(not(test), allow(dead_code, reason = "only tests look at results"))]
     scratch: Vec<Guarded>,
-    name: String,
+    /// The programs' names.
+    pub name: String,
 }
 
 /// Sentinels of 32 bits before and after all memory that a program binds: 1,024 of them, and what rounds a value up to 16 bytes.
@@ -33,17 +44,10 @@ const SENTINEL: u32 = 0xFFA5_FFA5;
 
 /// Memory between sentinels.
 struct Guarded {
-    buffer: wgpu::Buffer,
-    /// Bytes of the value, which starts at [`GUARD`].
-    bytes: u64,
-}
-
-impl Guarded {
-    fn binding(&self) -> wgpu::BindingResource<'_> {
-        // Whole vectors, as the executor binds.
-        let size = wgpu::BufferSize::new(self.bytes.max(4).next_multiple_of(16));
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &self.buffer, offset: GUARD, size })
-    }
+    #[cfg_attr(not(test), allow(dead_code, reason = "only tests look at sentinels"))]
+    whole: Buffer,
+    /// The value, which starts at [`GUARD`].
+    value: Buffer,
 }
 
 /// Memory that programs bind beyond reads and scratch: the written tensor or an optimizer's arenas.
@@ -54,183 +58,165 @@ pub(crate) struct Target {
     pub data: HostData,
 }
 
+/// What times are taken by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The adapter's timestamps, around passes.
+    Timestamps,
+    /// The time of all this process' threads divided by the cores, as if nothing else ran on the machine: for adapters that
+    /// compute on the host's cores.
+    Processor,
+    /// The host's clock, around submissions.
+    Wall,
+}
+
+/// Samples that a time is the median of.
+const SAMPLES: usize = 7;
+
 impl Lab {
-    /// Opens the software adapter; `checked` keeps wgpu's runtime checks in the shaders.
-    pub fn open(checked: bool) -> Result<Self> {
-        let missing = |reason: String| Error::NoDevice { wanted: "software".into(), reason, help: "install lavapipe".into() };
-        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        descriptor.backends = wgpu::Backends::VULKAN;
-        let instance = wgpu::Instance::new(descriptor);
-        let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::VULKAN));
-        let adapter = adapters.into_iter().find(|a| a.get_info().device_type == wgpu::DeviceType::Cpu);
-        let adapter = adapter.ok_or_else(|| missing("no CPU adapter".into()))?;
-        let mut limits = wgpu::Limits::default();
-        limits.max_storage_buffer_binding_size = adapter.limits().max_storage_buffer_binding_size;
-        limits.max_buffer_size = adapter.limits().max_buffer_size;
-        let descriptor = wgpu::DeviceDescriptor { required_limits: limits, ..Default::default() };
-        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| missing(e.to_string()))?;
-        Ok(Self { device, queue, checked })
+    /// A lab on an open device.
+    pub fn new(context: Context) -> Self {
+        Self { context, memory: Memory::default(), pipelines: Mutex::default() }
     }
 
-    /// Compiles and binds. `reads` are the step's reads, `targets` what it writes.
-    pub fn prepare(&self, lowered: &Lowered, reads: &[HostData], targets: &[Target]) -> Prepared {
-        let filled = |data: &[u8]| {
-            let size = (data.len().max(4) as u64).next_multiple_of(16) + 2 * GUARD;
-            let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-            let buffer =
-                self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
-            self.queue.write_buffer(&buffer, 0, &SENTINEL.to_le_bytes().repeat((size / 4) as usize));
-            self.queue.write_buffer(&buffer, GUARD, data);
-            Guarded { buffer, bytes: data.len() as u64 }
-        };
-        let inputs: Vec<_> = reads.iter().map(|d| filled(d.bytes())).collect();
-        let scratch: Vec<_> = lowered.scratch.iter().map(|&n| filled(&vec![0xFF; n as usize])).collect();
-        let written: Vec<_> = targets.iter().map(|t| filled(t.data.bytes())).collect();
-        let buffer_of = |operand: Operand| match operand {
-            Operand::Read(k) => &inputs[k],
-            Operand::ScratchRead(n) | Operand::ScratchWrite(n) => &scratch[n],
-            other => &written[targets.iter().position(|t| t.operand == other).expect("a target for every operand")],
-        };
-        let programs = lowered.programs.iter().map(|p| self.bind(p, &buffer_of)).collect();
-        let name = lowered.programs.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join("+");
-        Prepared { programs, written, scratch, name }
-    }
-
-    fn bind<'a>(
-        &self,
-        program: &Program,
-        buffer_of: &impl Fn(Operand) -> &'a Guarded,
-    ) -> (wgpu::ComputePipeline, wgpu::BindGroup, [u32; 3]) {
-        let module = self.module(&program.source);
-        let entry = |binding: usize, ty| wgpu::BindGroupLayoutEntry {
-            binding: binding as u32,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-            count: None,
-        };
-        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
-        for (i, operand) in program.operands.iter().enumerate() {
-            entries.push(entry(i + 1, wgpu::BufferBindingType::Storage { read_only: operand.is_read_only() }));
-        }
-        let layout = self.device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
-        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: None,
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&program.name),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
-        let words: Vec<u32> = program.record.iter().map(|w| if let Word::U32(v) = w { *v } else { 0 }).collect();
-        let size = (words.len() * 4).next_multiple_of(16).max(16) as u64;
-        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let record = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
-        self.queue.write_buffer(&record, 0, bytemuck::cast_slice(&words));
-        let mut bound = vec![wgpu::BindGroupEntry { binding: 0, resource: record.as_entire_binding() }];
-        for (i, &operand) in program.operands.iter().enumerate() {
-            bound.push(wgpu::BindGroupEntry { binding: i as u32 + 1, resource: buffer_of(operand).binding() });
-        }
-        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &bound });
-        (pipeline, group, program.grid)
-    }
-
-    #[allow(unsafe_code, reason = "only a module without runtime checks shows a kernel's real speed")]
-    fn module(&self, source: &str) -> wgpu::ShaderModule {
-        let descriptor = wgpu::ShaderModuleDescriptor { label: None, source: wgpu::ShaderSource::Wgsl(source.into()) };
-        if self.checked {
-            return self.device.create_shader_module(descriptor);
-        }
-        // Safety: every kernel guards its own bounds; the checked mode of the tests covers the same texts.
-        unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-    }
-
-    /// Runs a prepared step `times` times and waits; seconds it took.
-    pub fn run(&self, prepared: &Prepared, times: usize) -> f64 {
-        let start = Instant::now();
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for _ in 0..times {
-                for (pipeline, group, grid) in &prepared.programs {
-                    pass.set_pipeline(pipeline);
-                    pass.set_bind_group(0, group, &[]);
-                    pass.dispatch_workgroups(grid[0], grid[1], grid[2]);
+    /// Compiles and binds. `reads` are the step's reads, `targets` what it writes. Scalars and random keys are 0.
+    ///
+    /// # Errors
+    /// A program does not compile, binds what is not there, or does not fit its buffers; out of memory.
+    pub fn load(&self, lowered: &Lowered, reads: &[HostData], targets: &[Target]) -> Result<Prepared> {
+        let inputs: Vec<_> = reads.iter().map(|d| self.guarded(d.bytes())).collect::<Result<_>>()?;
+        let scratch: Vec<_> = lowered.scratch.iter().map(|&n| self.guarded(&vec![0xFF; n as usize])).collect::<Result<_>>()?;
+        let written: Vec<_> = targets.iter().map(|t| self.guarded(t.data.bytes())).collect::<Result<_>>()?;
+        let value = |operand: Operand| {
+            let found = match operand {
+                Operand::Read(k) => inputs.get(k),
+                Operand::ScratchRead(n) | Operand::ScratchWrite(n) => scratch.get(n),
+                Operand::Write | Operand::Arena(_) => {
+                    targets.iter().position(|t| t.operand == operand).and_then(|n| written.get(n))
                 }
-            }
+            };
+            found.map(|g| g.value.clone()).ok_or_else(|| Error::internal(format!("{operand:?} has no memory in the lab")))
+        };
+        let pipelines = lock(&self.pipelines).all(&self.context, lowered.programs.iter())?;
+        let records = Layout::of(lowered.programs.iter(), &self.context.limits);
+        let record = self.memory.take(&self.context, records.template.len() as u64, "records")?;
+        self.context.queue.write_buffer(record.raw(), 0, &records.template);
+        let mut launches = Vec::new();
+        for ((program, pipeline), place) in lowered.programs.iter().zip(pipelines).zip(&records.places) {
+            let operands: Vec<Buffer> = program.operands.iter().map(|&o| value(o)).collect::<Result<_>>()?;
+            let record = record.range(place.start, place.end - place.start);
+            let group = pipeline.bind(&self.context, &program.name, &record, &operands)?;
+            launches.push((pipeline, group, program.grid));
         }
-        self.queue.submit([encoder.finish()]);
-        self.device.poll(wgpu::PollType::wait_indefinitely()).expect("the device answers");
-        start.elapsed().as_secs_f64()
+        let name = lowered.programs.iter().map(|p| p.name.as_str()).collect::<Vec<_>>().join("+");
+        Ok(Prepared { launches, written, scratch, name })
     }
 
-    /// The same device, without wgpu's runtime checks in the shaders.
-    #[cfg(test)]
-    pub fn unchecked(&self) -> Self {
-        Self { device: self.device.clone(), queue: self.queue.clone(), checked: false }
+    /// Memory that holds `data` between sentinels.
+    fn guarded(&self, data: &[u8]) -> Result<Guarded> {
+        let size = (data.len().max(4) as u64).next_multiple_of(16) + 2 * GUARD;
+        let whole = self.memory.take(&self.context, size, "a kernel's memory")?;
+        let mut bytes = SENTINEL.to_le_bytes().repeat((size / 4) as usize);
+        bytes[GUARD as usize..][..data.len()].copy_from_slice(data);
+        self.context.queue.write_buffer(whole.raw(), 0, &bytes);
+        Ok(Guarded { value: whole.range(GUARD, data.len() as u64), whole })
+    }
+
+    /// Runs a prepared step `times` times and waits.
+    pub fn repeat(&self, prepared: &Prepared, times: usize) -> Result<()> {
+        let submission = self.context.scoped(&prepared.name, || {
+            let mut encoder = self.context.encoder();
+            prepared.encode(times, &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
+            self.context.queue.submit([encoder.finish()])
+        })?;
+        self.context.wait(Some(submission))
+    }
+
+    /// What [`Lab::time`] goes by.
+    pub fn clock(&self) -> Clock {
+        match (self.context.info.is_software(), self.context.timestamps) {
+            (true, _) if cpu_seconds().is_some() => Clock::Processor,
+            (_, true) => Clock::Timestamps,
+            (_, false) => Clock::Wall,
+        }
+    }
+
+    /// Milliseconds of the first run on the host's clock (with compilation by the driver), and of a run, as the median over
+    /// about `budget` seconds.
+    pub fn time(&self, prepared: &Prepared, budget: f64) -> Result<(f64, f64)> {
+        let wall = |times: usize| -> Result<f64> {
+            let start = Instant::now();
+            self.repeat(prepared, times)?;
+            Ok(start.elapsed().as_secs_f64())
+        };
+        let first = wall(1)?;
+        let once = wall(1)?.max(1e-6);
+        let times = ((budget / (SAMPLES + 1) as f64 / once) as usize).clamp(1, 500);
+        let mut samples = match self.clock() {
+            Clock::Timestamps => self.timestamps(prepared, times)?,
+            Clock::Processor => {
+                let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as f64;
+                let sample = |_| -> Result<f64> {
+                    let before = cpu_seconds();
+                    let wall = wall(times)?;
+                    Ok(before.zip(cpu_seconds()).map_or(wall, |(a, b)| (b - a) / cores))
+                };
+                (0..SAMPLES).map(sample).collect::<Result<_>>()?
+            }
+            Clock::Wall => (0..SAMPLES).map(|_| wall(times)).collect::<Result<_>>()?,
+        };
+        samples.sort_by(f64::total_cmp);
+        Ok((first * 1e3, samples[SAMPLES / 2] * 1e3 / times as f64))
+    }
+
+    /// Seconds of passes of `times` runs each.
+    fn timestamps(&self, prepared: &Prepared, times: usize) -> Result<Vec<f64>> {
+        let timestamps = Timestamps::new(&self.context, SAMPLES)?;
+        let target = Readback::default().take(&self.context, timestamps.bytes())?;
+        let submission = self.context.scoped(&prepared.name, || {
+            let mut encoder = self.context.encoder();
+            for n in 0..SAMPLES {
+                prepared.encode(times, &mut timestamps.pass(&mut encoder, n));
+            }
+            timestamps.resolve(&mut encoder, &target);
+            self.context.queue.submit([encoder.finish()])
+        })?;
+        read_mapped(&self.context, &target, timestamps.bytes(), submission, |bytes| seconds(&self.context, bytes))
     }
 
     /// What target number `n` holds. Fails if a program wrote over the sentinels around it or around scratch memory.
     #[cfg(test)]
     pub fn read(&self, prepared: &Prepared, n: usize, dtype: DType, len: usize) -> HostData {
         for guarded in prepared.written.iter().chain(&prepared.scratch) {
-            let bytes = self.bytes(&guarded.buffer);
-            let value = GUARD as usize..(GUARD + guarded.bytes) as usize;
+            let bytes = self.bytes(&guarded.whole);
+            let value = GUARD as usize..(GUARD + guarded.value.bytes) as usize;
             let sentinels = bytes.chunks(4).enumerate().filter(|(word, _)| !value.contains(&(word * 4)));
             let broken: Vec<i64> = sentinels
                 .filter(|(_, word)| *word != SENTINEL.to_le_bytes())
                 .map(|(word, _)| word as i64 - GUARD as i64 / 4)
                 .collect();
-            let words = guarded.bytes / 4;
+            let words = guarded.value.bytes / 4;
             assert!(broken.is_empty(), "{} wrote outside its {words} elements: {broken:?}", prepared.name);
         }
-        let bytes = self.bytes(&prepared.written[n].buffer);
+        let bytes = self.bytes(&prepared.written[n].whole);
         HostData::from_padded(dtype, &bytes[GUARD as usize..][..dtype.bytes(len)], len)
     }
 
     #[cfg(test)]
-    fn bytes(&self, source: &wgpu::Buffer) -> Vec<u8> {
-        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let size = source.size();
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false });
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(source, 0, &staging, 0, size);
-        self.queue.submit([encoder.finish()]);
-        staging.map_async(wgpu::MapMode::Read, .., |_| {});
-        self.device.poll(wgpu::PollType::wait_indefinitely()).expect("the device answers");
-        staging.get_mapped_range(..).expect("mapped").to_vec()
-    }
-
-    /// Milliseconds of the first run (with compilation) and of a run, as the median over about `budget` seconds.
-    ///
-    /// Time is that of all this process' threads divided by the cores, as if nothing else ran on the machine.
-    pub fn time(&self, prepared: &Prepared, budget: f64) -> (f64, f64) {
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get()) as f64;
-        let timed = |times: usize| {
-            let before = cpu_seconds();
-            let wall = self.run(prepared, times);
-            before.zip(cpu_seconds()).map_or(wall, |(a, b)| (b - a) / cores) / times as f64
-        };
-        let first = self.run(prepared, 1);
-        let once = self.run(prepared, 1).max(1e-6);
-        let times = ((budget / 8.0 / once) as usize).clamp(1, 500);
-        let mut samples: Vec<f64> = (0..7).map(|_| timed(times)).collect();
-        samples.sort_by(f64::total_cmp);
-        (first * 1e3, samples[3] * 1e3)
+    fn bytes(&self, source: &Buffer) -> Vec<u8> {
+        let target = Readback::default().take(&self.context, source.bytes).expect("memory to read into");
+        let mut encoder = self.context.encoder();
+        encoder.copy_buffer_to_buffer(source.raw(), 0, &target, 0, source.bytes);
+        let submission = self.context.queue.submit([encoder.finish()]);
+        read_mapped(&self.context, &target, source.bytes, submission, <[u8]>::to_vec).expect("the device answers")
     }
 }
 
 impl Prepared {
-    /// The programs' names.
-    pub fn name(&self) -> &str {
-        &self.name
+    fn encode(&self, times: usize, pass: &mut wgpu::ComputePass<'_>) {
+        for (pipeline, group, grid) in (0..times).flat_map(|_| &self.launches) {
+            pipeline.launch(group, *grid, pass);
+        }
     }
 }
 
@@ -271,6 +257,3 @@ pub(crate) fn bias_relu(shape: &[usize], axis: usize, operand: usize) -> Expr {
     let relu = e.push(Term::Unary(UnaryOp::Relu, sum), DType::F32);
     e.finish(relu)
 }
-
-#[cfg(feature = "lab")]
-pub(crate) mod rates;

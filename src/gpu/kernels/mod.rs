@@ -1,4 +1,4 @@
-//! Steps of a plan as WGSL programs: one file a kernel family, named as its file in `shaders/`.
+//! Steps of a plan as WGSL programs: one file per kernel family, named as its file in `shaders/`.
 
 pub(crate) mod arg_reduce;
 pub(crate) mod conv2d;
@@ -19,8 +19,12 @@ pub(crate) mod vector;
 #[cfg(any(test, feature = "lab"))]
 #[cfg_attr(not(feature = "lab"), allow(dead_code, reason = "tests use a part of what benchmarks use"))]
 pub(crate) mod lab;
+#[cfg(feature = "lab")]
+pub(crate) mod rates;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "lab"))]
+pub(crate) mod variants;
 
 use super::program::{Caps, Lowered};
 use crate::error::{Error, Result};

@@ -80,10 +80,14 @@ fn tiled(step: &Step, caps: &Caps) -> Result<Option<Program>> {
     let [kh, kw] = spec.kernel;
     let vector = if x[3] % 4 == 0 { 4 } else { 2 };
     let windows = vector / kw.max(1);
-    if !exact || !matches!(op, PoolOp::Max | PoolOp::MaxScatter) || kh > 4 || !matches!((vector, kw), (4, 2 | 4) | (2, 2)) {
+    let scatter = match op {
+        PoolOp::Max => false,
+        PoolOp::MaxScatter => true,
+        PoolOp::MaxSelect | PoolOp::Avg | PoolOp::AvgScatter => return Ok(None),
+    };
+    if !exact || kh > 4 || !matches!((vector, kw), (4, 2 | 4) | (2, 2)) {
         return Ok(None);
     }
-    let scatter = *op == PoolOp::MaxScatter;
     let source = Shader::new()
         .set("SCATTER", usize::from(scatter))
         .set("P", windows)

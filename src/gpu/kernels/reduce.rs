@@ -1,11 +1,11 @@
 //! `out[i] = epilogue(i, reduce over j of value(i, j))`, deterministic, without atomics.
 //!
-//! Three shapes of launch: a thread an output; a thread a part of an output and a second program over the parts; and, on
-//! devices with real workgroup memory, a workgroup a part. Where memory order allows, a thread takes four values or four
+//! Three shapes of launch: one thread per output; one per part of an output, with a second program over the parts; and, on
+//! devices with real workgroup memory, one workgroup per part. Where memory order allows, a thread takes four values or four
 //! outputs at once. Traffic: each loaded element once, plus the partial results.
 
 use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};
-use super::vector::{self, Fetch, Given};
+use super::vector::{self, VectorLoads, VectorOperand};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::expr::{Site, emit_at, from_word};
@@ -14,46 +14,39 @@ use crate::gpu::program::{Caps, Lowered, Operand, Program, Word, loaded};
 use crate::graph::op::ReduceOp;
 use crate::plan::{Expr, Kernel, Plan, Step};
 use std::fmt::Write;
+use std::ops::Range;
 
 const WORKGROUP: u32 = 64;
 const TREE: u32 = 256;
 
-/// The programs of a reduction step.
-pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
-    let Kernel::Reduce { op, value, kept, epilogue } = &step.kernel else {
-        return Err(Error::internal("reduce::lower was given another kernel"));
-    };
-    let outputs: usize = value.shape[..*kept].iter().product();
-    let length: usize = value.shape[*kept..].iter().product();
-    let job = Job { op: *op, value, kept: *kept, epilogue, step, plan, caps, outputs, length };
-    // Where neighbouring outputs are neighbours in memory, a thread or four of them walk down together.
-    let finish = loaded(epilogue);
-    // What the epilogue reads too is bound as scalars.
-    let given = |axes| vector::given(value, &axes).into_iter().filter(|g| !finish.contains(&g.operand)).collect::<Vec<_>>();
-    // Four lanes are four copies to compile.
-    let four = 4 * value.terms.len() <= caps.unrolled;
-    let across = given(0..*kept);
-    if four && outputs.is_multiple_of(4) && outputs > 0 && vector::pays(&across) {
-        return job.by_threads(Lanes::Outputs, across, outputs / 4, length);
-    }
-    let along = given(*kept..value.shape.rank());
-    let (lanes, given, length4) = if four && length.is_multiple_of(4) && vector::pays(&along) {
-        (Lanes::Values, along, length / 4)
-    } else {
-        (Lanes::One, Vec::new(), length)
-    };
-    if !caps.software && caps.max_invocations >= TREE && outputs < 4096 && length >= 256 {
-        let parts = (1024 / outputs.max(1)).clamp(1, length4.div_ceil(4 * TREE as usize));
-        return job.staged(parts, Shape::Workgroup, lanes, given);
-    }
-    job.by_threads(lanes, given, outputs, length4)
+/// Who computes one result, or a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// A thread.
+    Thread,
+    /// A workgroup, through workgroup memory.
+    Workgroup,
 }
 
-/// Who computes one result.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Thread,
-    Workgroup,
+/// What the lab times and tests force.
+#[cfg(any(test, feature = "lab"))]
+pub(crate) const FORCED: &[Variant] = &[Variant::Thread, Variant::Workgroup];
+
+/// The programs of a reduction step.
+pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let lowering = Lowering::new(step, plan, caps)?;
+    let few = lowering.outputs < 4096 && lowering.length >= 256;
+    let variant = match caps.software {
+        false if few && caps.max_invocations >= TREE && lowering.down().is_none() => Variant::Workgroup,
+        false | true => Variant::Thread,
+    };
+    lowering.programs(variant)
+}
+
+/// Lowers with a given variant.
+#[cfg(any(test, feature = "lab"))]
+pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant) -> Result<Lowered> {
+    Lowering::new(step, plan, caps)?.programs(variant)
 }
 
 /// What the lanes of a `vec4` are.
@@ -78,7 +71,7 @@ enum Stage {
     Final,
 }
 
-struct Job<'a> {
+struct Lowering<'a> {
     op: ReduceOp,
     value: &'a Expr,
     kept: usize,
@@ -90,30 +83,74 @@ struct Job<'a> {
     length: usize,
 }
 
-impl Job<'_> {
+impl<'a> Lowering<'a> {
+    fn new(step: &'a Step, plan: &'a Plan, caps: &'a Caps) -> Result<Self> {
+        let Kernel::Reduce { op, value, kept, epilogue } = &step.kernel else {
+            return Err(Error::internal("reduce::lower was given another kernel"));
+        };
+        let outputs = value.shape[..*kept].iter().product();
+        let length = value.shape[*kept..].iter().product();
+        Ok(Self { op: *op, value, kept: *kept, epilogue, step, plan, caps, outputs, length })
+    }
+
+    /// The operands that four neighbours along `axes` load together. What the epilogue reads too is bound as scalars.
+    fn vectors(&self, axes: Range<usize>) -> Vec<VectorOperand> {
+        let finish = loaded(self.epilogue);
+        vector::operands(self.value, &axes).into_iter().filter(|v| !finish.contains(&v.operand)).collect()
+    }
+
+    /// Four lanes are four copies to compile.
+    fn four(&self) -> bool {
+        4 * self.value.terms.len() <= self.caps.unrolled
+    }
+
+    /// Where neighbouring outputs are neighbours in memory, a thread walks down four of them together: what it loads so.
+    fn down(&self) -> Option<Vec<VectorOperand>> {
+        let across = self.vectors(0..self.kept);
+        let fits = self.four() && self.outputs.is_multiple_of(4) && self.outputs > 0 && vector::pays(&across);
+        fits.then_some(across)
+    }
+
+    fn programs(&self, variant: Variant) -> Result<Lowered> {
+        let along = self.vectors(self.kept..self.value.shape.rank());
+        let (lanes, vectors, length) = if self.four() && self.length.is_multiple_of(4) && vector::pays(&along) {
+            (Lanes::Values, along, self.length / 4)
+        } else {
+            (Lanes::One, Vec::new(), self.length)
+        };
+        match (variant, self.down()) {
+            (Variant::Thread, Some(across)) => self.by_threads(Lanes::Outputs, across, self.outputs / 4, self.length),
+            (Variant::Thread, None) => self.by_threads(lanes, vectors, self.outputs, length),
+            (Variant::Workgroup, _) => {
+                let parts = (1024 / self.outputs.max(1)).clamp(1, length.div_ceil(4 * TREE as usize).max(1));
+                self.staged(parts, variant, lanes, vectors)
+            }
+        }
+    }
+
     /// One stage if `threads` are many or `length` is short, otherwise two.
-    fn by_threads(&self, lanes: Lanes, given: Vec<Given>, threads: usize, length: usize) -> Result<Lowered> {
+    fn by_threads(&self, lanes: Lanes, given: Vec<VectorOperand>, threads: usize, length: usize) -> Result<Lowered> {
         let (wanted, parts_at_most) = if self.caps.software { (256, 256) } else { (16_384, 128) };
         let parts = if length <= 64 { 1 } else { wanted / threads.max(1) };
         let parts = parts.clamp(1, length.div_ceil(32).clamp(1, parts_at_most));
         // A run of 64 costs one iteration of the outer loop too; at most four elements are evaluated in one.
         let iterations = length + length / 32 + length.saturating_mul(4 * loops(self.value));
-        self.staged(parts.max(iterations.div_ceil(MAX_LOOP)), Shape::Thread, lanes, given)
+        self.staged(parts.max(iterations.div_ceil(MAX_LOOP)), Variant::Thread, lanes, given)
     }
 
     /// Two programs, or one if there is but one part.
-    fn staged(&self, parts: usize, shape: Shape, lanes: Lanes, given: Vec<Given>) -> Result<Lowered> {
+    fn staged(&self, parts: usize, variant: Variant, lanes: Lanes, given: Vec<VectorOperand>) -> Result<Lowered> {
         if parts == 1 {
-            return Ok(Lowered { programs: vec![self.program(Stage::Whole, 1, shape, lanes, &given)?], scratch: Vec::new() });
+            return Ok(Lowered { programs: vec![self.program(Stage::Whole, 1, variant, lanes, &given)?], scratch: Vec::new() });
         }
         let programs = vec![
-            self.program(Stage::Partial, parts, shape, lanes, &given)?,
-            self.program(Stage::Final, parts, shape, Lanes::One, &[])?,
+            self.program(Stage::Partial, parts, variant, lanes, &given)?,
+            self.program(Stage::Final, parts, variant, Lanes::One, &[])?,
         ];
         Ok(Lowered { programs, scratch: vec![(self.outputs * parts * 4) as u64] })
     }
 
-    fn program(&self, stage: Stage, parts: usize, shape: Shape, lanes: Lanes, given: &[Given]) -> Result<Program> {
+    fn program(&self, stage: Stage, parts: usize, variant: Variant, lanes: Lanes, given: &[VectorOperand]) -> Result<Program> {
         let dtype = self.value.dtype();
         let element = wgsl_type(dtype);
         let finishes = stage != Stage::Partial;
@@ -139,11 +176,11 @@ impl Job<'_> {
             let code = emit_at("value", self.value, record.len(), site);
             record.extend(code.words);
             let (i, j) = if lanes == Lanes::Outputs { ("i * 4u", "j") } else { ("i", "j * 4u") };
-            let fetch = Fetch::new(given, self.value, record.len(), Some(self.kept), i, j, None);
-            record.extend(&fetch.words);
+            let loads = VectorLoads::new(given, self.value, record.len(), Some(self.kept), i, j, None);
+            record.extend(&loads.words);
             functions.push_str(&code.function);
-            functions.push_str(&fetch.functions);
-            functions.push_str(&values(lanes, element, given, &fetch.lets));
+            functions.push_str(&loads.functions);
+            functions.push_str(&values(lanes, element, given, &loads.lets));
             operands.extend(loaded(self.value));
             exprs.push(self.value);
         }
@@ -162,10 +199,10 @@ impl Job<'_> {
             snippets(&exprs, order),
             combine(self.op, dtype),
             range(lanes, element, dtype),
-            self.main(stage, shape, lanes, element),
+            self.main(stage, variant, lanes, element),
         );
         let results = units[0] * if stage == Stage::Partial { parts } else { 1 };
-        let workgroups = if shape == Shape::Thread { results.div_ceil(WORKGROUP as usize) } else { results };
+        let workgroups = if variant == Variant::Thread { results.div_ceil(WORKGROUP as usize) } else { results };
         let name = match stage {
             Stage::Whole => "reduce",
             Stage::Partial => "reduce_partial",
@@ -176,7 +213,7 @@ impl Job<'_> {
     }
 
     /// The bindings of a stage that loads `operands`.
-    fn bindings(&self, stage: Stage, mut operands: Vec<usize>, given: &[Given]) -> Result<Vec<Binding>> {
+    fn bindings(&self, stage: Stage, mut operands: Vec<usize>, given: &[VectorOperand]) -> Result<Vec<Binding>> {
         operands.sort_unstable();
         operands.dedup();
         let element = wgsl_type(self.value.dtype());
@@ -199,13 +236,13 @@ impl Job<'_> {
 
     /// The entry point. In a partial stage neighbouring threads take neighbouring parts, or neighbouring outputs where
     /// those lie side by side in memory.
-    fn main(&self, stage: Stage, shape: Shape, lanes: Lanes, element: &str) -> String {
-        let (n, size) = match shape {
-            Shape::Thread => (format!("wg * {WORKGROUP}u + lid"), WORKGROUP),
-            Shape::Workgroup => ("wg".to_string(), TREE),
+    fn main(&self, stage: Stage, variant: Variant, lanes: Lanes, element: &str) -> String {
+        let (n, size) = match variant {
+            Variant::Thread => (format!("wg * {WORKGROUP}u + lid"), WORKGROUP),
+            Variant::Workgroup => ("wg".to_string(), TREE),
         };
         let mut text = String::new();
-        if shape == Shape::Workgroup {
+        if variant == Variant::Workgroup {
             let _ = writeln!(text, "var<workgroup> lanes: array<{element}, {TREE}>;");
         }
         text.push_str(&entry(size));
@@ -222,11 +259,11 @@ impl Job<'_> {
             Lanes::Values => format!("fold({all})"),
             _ => all.to_string(),
         };
-        match shape {
-            Shape::Thread => {
+        match variant {
+            Variant::Thread => {
                 let _ = writeln!(text, "    let total = {};", fold(&format!("reduce_range(i, part, {parts})")));
             }
-            Shape::Workgroup => {
+            Variant::Workgroup => {
                 let all = format!("reduce_range(i, part * {TREE}u + lid, {parts} * {TREE}u)");
                 let _ = writeln!(text, "    lanes[lid] = {};\n    workgroupBarrier();", fold(&all));
                 let mut half = TREE / 2;
@@ -264,7 +301,7 @@ fn accumulator(lanes: Lanes, element: &str) -> String {
 }
 
 /// `values(i, j)`: unit j of unit i, four lanes where there are lanes.
-fn values(lanes: Lanes, element: &str, given: &[Given], lets: &str) -> String {
+fn values(lanes: Lanes, element: &str, given: &[VectorOperand], lets: &str) -> String {
     let kind = accumulator(lanes, element);
     let calls: Vec<String> = match lanes {
         Lanes::One => vec!["value(i, j)".into()],

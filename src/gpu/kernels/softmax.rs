@@ -7,13 +7,13 @@ use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Kernel, Plan, Step};
 
-/// How threads share rows: a thread a row where rows are short or barriers are dear, else a workgroup a row.
+/// How threads share rows: one thread per row where rows are short or barriers are dear, else one workgroup per row.
 pub(crate) struct RowLaunch {
     /// Threads a row.
     pub lanes: usize,
     /// Threads a workgroup.
     pub size: usize,
-    /// Rows a workgroup.
+    /// Rows per workgroup.
     pub rows: usize,
 }
 
@@ -24,7 +24,7 @@ impl RowLaunch {
             // Three passes over a row must stay below the loop limit of software adapters.
             (true, cols) if 3 * cols < MAX_LOOP => Self { lanes: 1, size: 8, rows: 8 },
             (false, ..=64) => Self { lanes: 1, size: 64, rows: 64 },
-            _ => Self { lanes: 64, size: 64, rows: 1 },
+            (true, _) | (false, 65..) => Self { lanes: 64, size: 64, rows: 1 },
         }
     }
 

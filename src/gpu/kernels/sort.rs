@@ -48,7 +48,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
 }
 
 /// Programs that sort each of `rows` rows of `cols` words. Positions go to `result`, if there is one; else pairs of key and
-/// position are left in scratch memory 0 or 1, whose number is returned. Both hold 8 bytes an element.
+/// position are left in scratch memory 0 or 1, whose number is returned. Both hold 8 bytes per element.
 pub(super) fn programs(
     keys: Keys,
     words: Operand,

@@ -23,9 +23,18 @@ pub(crate) fn check_loops(op: &'static str, iterations: usize, caps: &Caps) -> R
 /// Iterations that one evaluation of an expression may spend in loops of its own: long divisions, and powers of integers.
 pub(crate) fn loops(expr: &Expr) -> usize {
     let turns = |(term, dtype): &(Term, DType)| match term {
-        Term::Binary(BinaryOp::Rem, ..) if dtype.is_float() => 33,
-        Term::Binary(BinaryOp::Pow, ..) if !dtype.is_float() => 33,
-        _ => 0,
+        Term::Binary(op, ..) => match op {
+            BinaryOp::Rem if dtype.is_float() => 33,
+            BinaryOp::Pow if !dtype.is_float() => 33,
+            BinaryOp::Rem | BinaryOp::Pow => 0,
+            BinaryOp::Add | BinaryOp::Sub | BinaryOp::Mul | BinaryOp::Div | BinaryOp::Atan2 => 0,
+            BinaryOp::Minimum | BinaryOp::Maximum | BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => 0,
+            BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => 0,
+        },
+        // No function of one operand has a loop.
+        Term::Unary(..) | Term::Select(..) | Term::Cast(_) => 0,
+        Term::Load { .. } | Term::Acc | Term::Scalar { .. } | Term::Constant { .. } => 0,
+        Term::Random { .. } | Term::Index { .. } | Term::Valid { .. } => 0,
     };
     expr.terms.iter().map(turns).sum()
 }

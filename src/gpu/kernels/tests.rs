@@ -6,11 +6,37 @@ mod product;
 mod row;
 mod sentinels;
 
-use super::lab::{Lab, Target, one_step};
+use super::lab::{Lab, Prepared, Target, one_step};
 use super::lower;
+use super::variants::Variant;
 use crate::dtype::{DType, HostData};
+use crate::gpu::context::{self, Options};
 use crate::gpu::program::{Caps, Lowered, Operand};
-use crate::plan::Kernel;
+use crate::plan::{Kernel, Plan};
+
+impl Lab {
+    /// On the software adapter; `checks` keeps wgpu's runtime checks in the shaders.
+    pub fn open(checks: bool) -> crate::error::Result<Self> {
+        let adapters = context::list();
+        let found = adapters.iter().find(|a| a.is_software()).expect("a software adapter, such as lavapipe");
+        Ok(Self::new(context::open(found.index, Options { clamped: true, checks, ..Options::default() })?))
+    }
+
+    /// The same device, without wgpu's runtime checks in the shaders.
+    pub fn unchecked(&self) -> Self {
+        Self::new(self.context.unchecked())
+    }
+
+    /// As [`Lab::load`].
+    pub fn prepare(&self, lowered: &Lowered, reads: &[HostData], targets: &[Target]) -> Prepared {
+        self.load(lowered, reads, targets).unwrap()
+    }
+
+    /// As [`Lab::repeat`].
+    pub fn run(&self, prepared: &Prepared, times: usize) {
+        self.repeat(prepared, times).unwrap();
+    }
+}
 
 fn dtype(data: &HostData) -> DType {
     match data {
@@ -44,20 +70,40 @@ fn run(lab: &Lab, kernel: Kernel, reads: &[HostData], len: usize) -> Vec<f64> {
 }
 
 fn run_as(lab: &Lab, kernel: Kernel, reads: &[HostData], out: HostData, caps: &Caps) -> Vec<f64> {
-    let mut buffers: Vec<(DType, usize)> = reads.iter().map(|d| (dtype(d), d.len())).collect();
-    let (out_dtype, len) = (dtype(&out), out.len());
-    buffers.push((out_dtype, len));
-    let plan = one_step(kernel, &buffers);
+    let plan = plan_of(kernel, reads, &out);
     let lowered = lower(&plan.steps[0], &plan, caps).unwrap();
-    validate(&lowered);
+    run_lowered(lab, &lowered, reads, out)
+}
+
+fn plan_of(kernel: Kernel, reads: &[HostData], out: &HostData) -> Plan {
+    let buffers: Vec<(DType, usize)> = reads.iter().chain([out]).map(|d| (dtype(d), d.len())).collect();
+    one_step(kernel, &buffers)
+}
+
+/// Runs programs with and without wgpu's runtime checks, which must agree.
+fn run_lowered(lab: &Lab, lowered: &Lowered, reads: &[HostData], out: HostData) -> Vec<f64> {
+    validate(lowered);
+    let (out_dtype, len) = (dtype(&out), out.len());
     let target = [Target { operand: Operand::Write, data: out }];
     let [checked, unchecked] = [lab, &lab.unchecked()].map(|lab| {
-        let prepared = lab.prepare(&lowered, reads, &target);
+        let prepared = lab.prepare(lowered, reads, &target);
         lab.run(&prepared, 1);
         lab.read(&prepared, 0, out_dtype, len).to_f64()
     });
     close("without runtime checks", &unchecked, &checked, 1e-6);
     checked
+}
+
+/// Runs each variant of a kernel; gives how many there were.
+fn each_variant(lab: &Lab, what: &str, kernel: &Kernel, reads: &[HostData], want: &[f64], tolerance: f64) -> usize {
+    let out = HostData::F32(vec![f32::NAN; want.len()]);
+    let plan = plan_of(kernel.clone(), reads, &out);
+    let variants = Variant::all(kernel);
+    for variant in &variants {
+        let lowered = variant.lower(&plan.steps[0], &plan, &Caps::webgpu_defaults(true)).unwrap();
+        close(&format!("{variant:?} of {what}"), &run_lowered(lab, &lowered, reads, out.clone()), want, tolerance);
+    }
+    variants.len()
 }
 
 /// Asserts |got - expected| <= tolerance * max(1, |expected|), with NaN and infinities equal to themselves.

@@ -1,4 +1,4 @@
-//! Four neighbours a thread: which operands of an expression load as one `vec4`.
+//! Four neighbours per thread: which operands of an expression load as one `vec4`.
 //!
 //! A scalar load costs a software adapter as much as a vector, so this halves the time of most memory-bound kernels.
 
@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// An operand that four neighbours load together.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Given {
+pub(crate) struct VectorOperand {
     /// Which of the step's reads.
     pub operand: usize,
     /// All its loads.
@@ -22,22 +22,22 @@ pub(crate) struct Given {
 }
 
 /// The operands that four neighbours along `axes` load together; the first of the four is a multiple of 4 there.
-pub(crate) fn given(expr: &Expr, axes: &Range<usize>) -> Vec<Given> {
+pub(crate) fn operands(expr: &Expr, axes: &Range<usize>) -> Vec<VectorOperand> {
     loaded(expr).into_iter().filter_map(|k| of_operand(expr, k, axes)).collect()
 }
 
 /// Whether any of them is a true vector.
-pub(crate) fn pays(given: &[Given]) -> bool {
-    given.iter().any(|g| !g.splat)
+pub(crate) fn pays(vectors: &[VectorOperand]) -> bool {
+    vectors.iter().any(|g| !g.splat)
 }
 
-fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<Given> {
+fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<VectorOperand> {
     let mut views = expr.terms.iter().filter_map(|(t, _)| match t {
         Term::Load { operand: o, view } if *o == operand => Some(view),
         _ => None,
     });
     let view = *views.next()?;
-    // Four packed elements are no vector.
+    // Four packed elements are not a vector.
     if expr.terms.iter().any(|(t, dtype)| matches!(t, Term::Load { operand: o, .. } if *o == operand) && dtype.per_word() > 1) {
         return None;
     }
@@ -59,14 +59,14 @@ fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<Given>
         && (0..view.shape.rank()).filter(|&d| outside(d)).all(|d| view.strides()[d] % 4 == 0 || view.shape[d] == 1);
     match stride {
         _ if !run.is_multiple_of(4) => None,
-        0 => Some(Given { operand, view, splat: true }),
-        1 if aligned => Some(Given { operand, view, splat: false }),
+        0 => Some(VectorOperand { operand, view, splat: true }),
+        1 if aligned => Some(VectorOperand { operand, view, splat: false }),
         _ => None,
     }
 }
 
-/// Code that fetches given operands and evaluates `value` for four neighbours.
-pub(crate) struct Fetch {
+/// Code that loads such operands and evaluates `value` for four neighbours.
+pub(crate) struct VectorLoads {
     /// Index functions `at{k}`.
     pub functions: String,
     /// `let p{k} = ...` lines.
@@ -75,10 +75,10 @@ pub(crate) struct Fetch {
     pub words: Vec<Word>,
 }
 
-impl Fetch {
+impl VectorLoads {
     /// For loads at the index texts `i` (and `j`, where the site splits it) of the first neighbour.
     pub fn new(
-        given: &[Given],
+        vectors: &[VectorOperand],
         expr: &Expr,
         first_word: usize,
         split: Option<usize>,
@@ -86,33 +86,33 @@ impl Fetch {
         j: &str,
         in_place: Option<usize>,
     ) -> Self {
-        let mut fetch = Self { functions: String::new(), lets: String::new(), words: Vec::new() };
-        for g in given {
+        let mut loads = Self { functions: String::new(), lets: String::new(), words: Vec::new() };
+        for g in vectors {
             let k = g.operand;
             let buffer = if in_place == Some(k) { "out".to_string() } else { format!("b{k}") };
             let mut index = Expr::new(expr.shape);
             index.push(Term::Index { view: g.view }, crate::dtype::DType::U32);
-            let code = emit_at(&format!("at{k}"), &index, first_word + fetch.words.len(), Site { split, ..Site::default() });
-            fetch.words.extend(code.words);
-            fetch.functions.push_str(&code.function);
+            let code = emit_at(&format!("at{k}"), &index, first_word + loads.words.len(), Site { split, ..Site::default() });
+            loads.words.extend(code.words);
+            loads.functions.push_str(&code.function);
             let second = if split.is_some() { j } else { "0u" };
             let fourth = if g.splat { "" } else { " >> 2u" };
-            let _ = writeln!(fetch.lets, "    let p{k} = {buffer}[at{k}({i}, {second}){fourth}];");
+            let _ = writeln!(loads.lets, "    let p{k} = {buffer}[at{k}({i}, {second}){fourth}];");
         }
-        fetch
+        loads
     }
 }
 
 /// The extra arguments of `value` for neighbour `lane`.
-pub(crate) fn arguments(given: &[Given], lane: usize) -> String {
+pub(crate) fn arguments(vectors: &[VectorOperand], lane: usize) -> String {
     let part = ["x", "y", "z", "w"][lane % 4];
-    given.iter().map(|g| if g.splat { format!(", p{}", g.operand) } else { format!(", p{}.{part}", g.operand) }).collect()
+    vectors.iter().map(|g| if g.splat { format!(", p{}", g.operand) } else { format!(", p{}.{part}", g.operand) }).collect()
 }
 
 /// A read binding, as an array of vectors where the operand is given as one.
-pub(crate) fn binding(k: usize, given: &[Given], step: &Step, plan: &Plan) -> Binding {
+pub(crate) fn binding(k: usize, vectors: &[VectorOperand], step: &Step, plan: &Plan) -> Binding {
     let mut binding = Binding::read(k, step, plan);
-    if given.iter().any(|g| g.operand == k && !g.splat) {
+    if vectors.iter().any(|g| g.operand == k && !g.splat) {
         binding.element = format!("vec4<{}>", binding.element);
     }
     binding

@@ -3,7 +3,7 @@
 use super::*;
 use crate::device::{Device, DeviceKind, DeviceOptions};
 use crate::error::{Error, Result};
-use crate::gpu::loss::{Failure, Point, record};
+use crate::gpu::failure::{Failure, Point, record};
 use crate::optim::{Adam, AdamConfig, LossScaler, LossScalerConfig, Optimizer};
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -110,7 +110,7 @@ fn a_poll_that_panics_says_why_and_nothing_else() {
     gpu.context.until_loss.store(1, Ordering::SeqCst);
     match gpu.wait() {
         Err(Error::DeviceLost { device, reason }) => {
-            assert_eq!((device.as_str(), reason.as_str()), (gpu.name(), "Parent device is lost"));
+            assert_eq!((device.as_str(), reason.as_str()), (gpu.context.info.name.as_str(), "Parent device is lost"));
         }
         other => panic!("{other:?}"),
     }

@@ -3,6 +3,7 @@
 
 mod expressions;
 mod loss;
+mod noop;
 mod reductions;
 mod runtime;
 

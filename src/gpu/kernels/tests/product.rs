@@ -1,10 +1,8 @@
 //! Matrix products: layouts, odd sizes, batches, offsets, splits and epilogues.
 
-use super::{close, f32s, noise, run};
+use super::{close, each_variant, f32s, noise, run};
 use crate::dtype::DType;
-use crate::gpu::kernels::lab::{Lab, Target, bias_relu, one_step};
-use crate::gpu::kernels::matmul::{self, Variant};
-use crate::gpu::program::{Caps, Operand};
+use crate::gpu::kernels::lab::{Lab, bias_relu};
 use crate::plan::{Expr, Kernel, MatMul, MatrixView};
 use crate::shape::Shape;
 
@@ -45,11 +43,24 @@ fn expected(mm: &MatMul, a: &[f64], b: &[f64]) -> Vec<f64> {
     out
 }
 
+/// (batch, m, n, k, lhs transposed, rhs transposed, offset, lhs shared by the batch)
+type Row = (&'static [usize], usize, usize, usize, bool, bool, usize, bool);
+
+/// A product, its operands, and what it comes to.
+fn product((batch, m, n, k, ta, tb, offset, shared): Row) -> (MatMul, [Vec<f64>; 2], Vec<f64>) {
+    let a = view(batch, shared, m, k, ta, offset);
+    let b = view(batch, false, k, n, tb, offset);
+    let operands = [noise(extent(&a, batch, m, k), 1), noise(extent(&b, batch, k, n), 2)];
+    let mut shape = batch.to_vec();
+    shape.extend([m, n]);
+    let mm = MatMul { batch: Shape::of(batch), m, n, k, a, b, epilogue: Expr::identity(Shape::of(&shape), DType::F32) };
+    let want = expected(&mm, &operands[0], &operands[1]);
+    (mm, operands, want)
+}
+
 #[test]
 fn matmul_matches_loops() {
     let lab = Lab::open(true).unwrap();
-    // (batch, m, n, k, lhs transposed, rhs transposed, offset, lhs shared by the batch)
-    type Row = (&'static [usize], usize, usize, usize, bool, bool, usize, bool);
     let rows: &[Row] = &[
         (&[], 1, 1, 1, false, false, 0, false),
         (&[], 3, 5, 7, false, false, 0, false),
@@ -70,18 +81,31 @@ fn matmul_matches_loops() {
         (&[], 0, 4, 4, false, false, 0, false),
         (&[], 5, 4, 0, false, false, 0, false),
     ];
-    for &(batch, m, n, k, ta, tb, offset, shared) in rows {
-        let a = view(batch, shared, m, k, ta, offset);
-        let b = view(batch, false, k, n, tb, offset);
-        let (len_a, len_b) = (extent(&a, batch, m, k), extent(&b, batch, k, n));
-        let mut shape = batch.to_vec();
-        shape.extend([m, n]);
-        let mm = MatMul { batch: Shape::of(batch), m, n, k, a, b, epilogue: Expr::identity(Shape::of(&shape), DType::F32) };
-        let (x, y) = (noise(len_a, 1), noise(len_b, 2));
-        let want = expected(&mm, &x, &y);
-        let what = format!("{batch:?} {m}x{n}x{k} {ta} {tb} +{offset}");
-        let got = run(&lab, Kernel::MatMul(mm.clone()), &[f32s(&x), f32s(&y)], want.len());
-        close(&what, &got, &want, 1e-5 * (k as f64).sqrt());
+    for &row in rows {
+        let (mm, [x, y], want) = product(row);
+        let got = run(&lab, Kernel::MatMul(mm), &[f32s(&x), f32s(&y)], want.len());
+        close(&format!("{row:?}"), &got, &want, 1e-5 * (row.3 as f64).sqrt());
+    }
+}
+
+#[test]
+fn every_variant_matches_loops() {
+    let lab = Lab::open(true).unwrap();
+    // Each path of both operands, edges in every direction, batches, and an inner dimension that splits unevenly.
+    let rows: &[Row] = &[
+        (&[], 1, 1, 1, false, false, 0, false),
+        (&[], 17, 65, 33, false, true, 0, false),
+        (&[], 65, 17, 5, true, false, 0, false),
+        (&[], 68, 64, 32, true, false, 4, false),
+        (&[], 20, 32, 16, false, false, 3, false),
+        (&[], 8, 12, 515, true, true, 0, false),
+        (&[2, 3], 8, 9, 8, false, true, 0, true),
+    ];
+    for &row in rows {
+        let (mm, [x, y], want) = product(row);
+        let reads = [f32s(&x), f32s(&y)];
+        let tolerance = 1e-5 * (row.3 as f64).sqrt();
+        assert!(each_variant(&lab, &format!("{row:?}"), &Kernel::MatMul(mm), &reads, &want, tolerance) > 1);
     }
 }
 
@@ -89,24 +113,12 @@ fn matmul_matches_loops() {
 fn every_variant_applies_the_epilogue_once() {
     let lab = Lab::open(true).unwrap();
     for (m, n, k) in [(13, 24, 40), (24, 13, 40), (9, 7, 515)] {
-        for splits in [1, 3] {
-            for (tile, lanes) in [([4, 4], [8, 1]), ([8, 8], [1, 8]), ([8, 16], [2, 4]), ([4, 8], [4, 2])] {
-                let a = view(&[], false, m, k, false, 0);
-                let b = view(&[], false, k, n, true, 0);
-                let mm = MatMul { batch: Shape::SCALAR, m, n, k, a, b, epilogue: bias_relu(&[m, n], 1, 2) };
-                let (x, y, bias) = (noise(m * k, 1), noise(k * n, 2), noise(n, 3));
-                let want: Vec<f64> = expected(&mm, &x, &y).iter().enumerate().map(|(i, v)| (v + bias[i % n]).max(0.0)).collect();
-                let lens = [(DType::F32, m * k), (DType::F32, k * n), (DType::F32, n), (DType::F32, m * n)];
-                let plan = one_step(Kernel::MatMul(mm), &lens);
-                let variant = Variant { tile, lanes, splits };
-                let lowered = matmul::lower_with(&plan.steps[0], &plan, &Caps::webgpu_defaults(true), variant).unwrap();
-                super::validate(&lowered);
-                let target = Target { operand: Operand::Write, data: f32s(&vec![f64::NAN; m * n]) };
-                let prepared = lab.prepare(&lowered, &[f32s(&x), f32s(&y), f32s(&bias)], &[target]);
-                lab.run(&prepared, 1);
-                let got = lab.read(&prepared, 0, DType::F32, m * n).to_f64();
-                close(&format!("{m}x{n}x{k} {variant:?}"), &got, &want, 1e-4);
-            }
-        }
+        let a = view(&[], false, m, k, false, 0);
+        let b = view(&[], false, k, n, true, 0);
+        let mm = MatMul { batch: Shape::SCALAR, m, n, k, a, b, epilogue: bias_relu(&[m, n], 1, 2) };
+        let (x, y, bias) = (noise(m * k, 1), noise(k * n, 2), noise(n, 3));
+        let want: Vec<f64> = expected(&mm, &x, &y).iter().enumerate().map(|(i, v)| (v + bias[i % n]).max(0.0)).collect();
+        let reads = [f32s(&x), f32s(&y), f32s(&bias)];
+        assert!(each_variant(&lab, &format!("{m}x{n}x{k}"), &Kernel::MatMul(mm), &reads, &want, 1e-4) > 1);
     }
 }

@@ -1,27 +1,15 @@
 //! Downloads without a wait: the copy rides along with the next submission, and the caller looks in later.
 
-use super::executor::{GpuExecutor, Pending, Queue};
+use super::executor::GpuExecutor;
+use super::queue::{FAILED, MAPPED, Mapping, Pending, QUEUED, SUBMITTED};
 use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-const QUEUED: u8 = 0;
-const SUBMITTED: u8 = 1;
-const MAPPED: u8 = 2;
-const FAILED: u8 = 3;
-
 /// A value on its way to the host.
 #[derive(Debug)]
 pub(crate) struct Download {
-    target: wgpu::Buffer,
-    bytes: u64,
-    state: Arc<AtomicU8>,
-}
-
-/// A copy that was encoded and is mapped once its submission is under way.
-#[derive(Debug)]
-pub(super) struct Mapping {
     target: wgpu::Buffer,
     bytes: u64,
     state: Arc<AtomicU8>,
@@ -77,28 +65,5 @@ impl GpuExecutor {
             }
             self.try_download(download, read)?.ok_or_else(|| Error::internal("a download did not arrive"))
         })
-    }
-}
-
-impl Mapping {
-    /// Encodes the copy.
-    pub fn encode(&self, from: &Buffer, encoder: &mut wgpu::CommandEncoder) {
-        encoder.copy_buffer_to_buffer(from.raw(), from.offset, &self.target, 0, self.bytes);
-    }
-
-    /// Asks for the mapping; its submission is under way.
-    fn request(self) {
-        let state = self.state.clone();
-        state.store(SUBMITTED, Ordering::Release);
-        self.target.slice(..self.bytes).map_async(wgpu::MapMode::Read, move |result| {
-            state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
-        });
-    }
-}
-
-impl Queue {
-    /// After a submission: maps what it copied.
-    pub(super) fn request_mappings(&mut self) {
-        self.mappings.drain(..).for_each(Mapping::request);
     }
 }

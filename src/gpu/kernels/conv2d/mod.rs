@@ -1,0 +1,91 @@
+//! Convolutions as implicit products by register tiles: `shaders/conv2d*.wgsl`. Geometry is baked, the batch is data.
+
+mod common;
+mod pixels;
+mod taps;
+
+use super::source::need_f32;
+use crate::error::{Error, Result};
+use crate::gpu::program::{Caps, Lowered};
+use crate::plan::{Conv2d, ConvRole, Kernel, Plan, Step};
+use pixels::Geometry;
+use taps::Taps;
+
+/// A way to carry out a convolution. Sizes that a shape does not have are taken as the next smaller ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variant {
+    /// Forward and input gradient: what a thread computes, neighbouring pixels of a row in some channels.
+    Pixels {
+        /// Pixels, up to 16.
+        pixels: usize,
+        /// Channels: 1, 2, 4 or 8.
+        channels: usize,
+    },
+    /// Weight gradient: what a thread sums, the taps between some channels.
+    Taps {
+        /// Channels of the output: 1, 2, 4 or 8.
+        outputs: usize,
+        /// Channels of the input, up to 8.
+        inputs: usize,
+    },
+}
+
+/// What the lab times and tests force.
+#[cfg(any(test, feature = "lab"))]
+pub(crate) fn forced(role: ConvRole) -> &'static [Variant] {
+    match role {
+        ConvRole::Forward | ConvRole::InputGrad => &[
+            Variant::Pixels { pixels: 1, channels: 1 },
+            Variant::Pixels { pixels: 4, channels: 8 },
+            Variant::Pixels { pixels: 7, channels: 2 },
+            Variant::Pixels { pixels: 8, channels: 4 },
+            Variant::Pixels { pixels: 14, channels: 4 },
+        ],
+        ConvRole::WeightGrad => &[
+            Variant::Taps { outputs: 1, inputs: 1 },
+            Variant::Taps { outputs: 2, inputs: 3 },
+            Variant::Taps { outputs: 4, inputs: 4 },
+            Variant::Taps { outputs: 8, inputs: 2 },
+        ],
+    }
+}
+
+/// Lowers a [`Kernel::Conv2d`].
+pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let variant = select(convolution(step)?, caps);
+    lower_with(step, plan, caps, variant)
+}
+
+/// The variant with the lowest estimated cost for a shape.
+fn select(conv: &Conv2d, caps: &Caps) -> Variant {
+    match conv.role {
+        ConvRole::Forward | ConvRole::InputGrad => {
+            let [pixels, channels] = Geometry::of(conv).select(caps);
+            Variant::Pixels { pixels, channels }
+        }
+        ConvRole::WeightGrad => {
+            let [outputs, inputs] = Taps::of(conv).select(caps);
+            Variant::Taps { outputs, inputs }
+        }
+    }
+}
+
+/// Lowers with a given variant, which must be one of its role's.
+pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant) -> Result<Lowered> {
+    let conv = convolution(step)?;
+    need_f32("conv2d", step, plan, &[0, 1])?;
+    match (conv.role, variant) {
+        (ConvRole::Forward | ConvRole::InputGrad, Variant::Pixels { pixels, channels }) => {
+            Geometry::of(conv).lower([pixels, channels], step, plan, caps)
+        }
+        (ConvRole::WeightGrad, Variant::Taps { outputs, inputs }) => Taps::of(conv).lower([outputs, inputs], step, plan, caps),
+        (role, variant) => Err(Error::internal(format!("{variant:?} cannot carry out {role:?}"))),
+    }
+}
+
+fn convolution(step: &Step) -> Result<&Conv2d> {
+    match &step.kernel {
+        Kernel::Conv2d(conv) => Ok(conv),
+        other => Err(Error::internal(format!("conv2d::lower was given {}", other.name()))),
+    }
+}

@@ -1,0 +1,187 @@
+//! The queue of a device: copies that wait, submissions under way, and the memory that all plans share.
+
+use super::context::Context;
+use super::failure::Point;
+use super::readback::Readback;
+use super::staging::Staging;
+use crate::error::{Error, Result};
+use crate::storage::gpu::Buffer;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// Queued uploads are submitted once they reach this many bytes.
+const FLUSH_BYTES: u64 = 32 << 20;
+
+/// Submissions under way before the host waits for the oldest: bounds what a loop that never reads can pile up.
+const IN_FLIGHT: usize = 8;
+
+/// A copy to the host waits for a submission.
+pub(super) const QUEUED: u8 = 0;
+/// Its submission is under way.
+pub(super) const SUBMITTED: u8 = 1;
+/// Its bytes can be read.
+pub(super) const MAPPED: u8 = 2;
+/// The driver refused to map it.
+pub(super) const FAILED: u8 = 3;
+
+/// Work that waits for the next submission, in order.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Staged bytes to a buffer.
+    Write {
+        /// Staging memory.
+        from: wgpu::Buffer,
+        /// Its first byte.
+        at: u64,
+        /// Where the bytes go.
+        to: Buffer,
+    },
+    /// One buffer to another.
+    Copy(Buffer, Buffer),
+    /// Zeros.
+    Clear(Buffer),
+    /// A buffer to the host.
+    Read {
+        /// What is read.
+        from: Buffer,
+        /// Where to.
+        mapping: Mapping,
+    },
+}
+
+/// The state behind the executor's lock.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    pub staging: Staging,
+    pub readback: Readback,
+    pub pending: Vec<Pending>,
+    pending_bytes: u64,
+    /// Slot i of every plan; grown to the largest that any plan asked for.
+    pub slots: Vec<Option<Buffer>>,
+    /// Scratch memory n of every step.
+    pub scratch: Vec<Option<Buffer>>,
+    /// Counts how often a slot or scratch buffer was replaced.
+    pub generation: u64,
+    pub bind_groups: u64,
+    pub dispatches: u64,
+    submissions: u64,
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    /// Copies to the host that are encoded and not yet submitted.
+    mappings: Vec<Mapping>,
+}
+
+/// A copy that was encoded and is mapped once its submission is under way.
+#[derive(Debug)]
+pub(super) struct Mapping {
+    /// Where the bytes go.
+    pub target: wgpu::Buffer,
+    /// How many they are.
+    pub bytes: u64,
+    /// How far it is: [`QUEUED`] and so on.
+    pub state: Arc<AtomicU8>,
+}
+
+impl Queue {
+    /// Queues bytes for a buffer.
+    pub fn write(&mut self, context: &Context, bytes: &[u8], to: &Buffer) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let (from, at) = self.stage(context, bytes)?;
+        self.pending_bytes += bytes.len() as u64;
+        let to = to.range(0, bytes.len() as u64);
+        self.pending.push(Pending::Write { from, at, to });
+        Ok(())
+    }
+
+    /// Staging memory with `bytes` in it; waits for the GPU only if it is behind by a whole ring.
+    fn stage(&mut self, context: &Context, bytes: &[u8]) -> Result<(wgpu::Buffer, u64)> {
+        // Each wait frees what the oldest submission read.
+        for _ in 0..=2 * IN_FLIGHT {
+            if let Some(place) = self.staging.write(context, bytes)? {
+                return Ok(place);
+            }
+            self.flush(context)?;
+            let oldest = self.in_flight.pop_front();
+            context.wait(oldest)?;
+        }
+        Err(Error::internal("staging memory does not come back from the GPU"))
+    }
+
+    /// Submits the queued copies if they are many.
+    pub fn flush_if_full(&mut self, context: &Context) -> Result<()> {
+        if self.pending_bytes > FLUSH_BYTES { self.flush(context) } else { Ok(()) }
+    }
+
+    /// How many submissions were made.
+    pub fn submissions(&self) -> u64 {
+        self.submissions
+    }
+
+    /// Submits the queued copies by themselves.
+    pub fn flush(&mut self, context: &Context) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        context.scoped("upload", || {
+            let mut encoder = context.encoder();
+            self.encode_pending(&mut encoder);
+            self.submit(context, encoder);
+        })
+    }
+
+    /// Moves the queued copies into an encoder.
+    pub fn encode_pending(&mut self, encoder: &mut wgpu::CommandEncoder) {
+        self.pending_bytes = 0;
+        for work in self.pending.drain(..) {
+            match work {
+                Pending::Write { from, at, to } => encoder.copy_buffer_to_buffer(&from, at, to.raw(), to.offset, to.bytes),
+                Pending::Copy(_, to) | Pending::Clear(to) if to.bytes == 0 => {}
+                Pending::Copy(from, to) => {
+                    encoder.copy_buffer_to_buffer(from.raw(), from.offset, to.raw(), to.offset, from.bytes);
+                }
+                Pending::Read { from, mapping } => {
+                    mapping.encode(&from, encoder);
+                    self.mappings.push(mapping);
+                }
+                Pending::Clear(to) => encoder.clear_buffer(to.raw(), to.offset, Some(to.bytes.next_multiple_of(4))),
+            }
+        }
+    }
+
+    /// Submits an encoder, after everything that it copies from staging memory was written.
+    pub fn submit(&mut self, context: &Context, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+        self.staging.seal();
+        context.at(Point::Submit);
+        let submission = context.queue.submit([encoder.finish()]);
+        context.at(Point::Map);
+        self.staging.recall();
+        self.mappings.drain(..).for_each(Mapping::request);
+        self.submissions += 1;
+        self.in_flight.push_back(submission.clone());
+        if self.in_flight.len() > IN_FLIGHT
+            && let Some(oldest) = self.in_flight.pop_front()
+        {
+            // A failure shows in the next call's check.
+            let _ = context.wait(Some(oldest));
+        }
+        submission
+    }
+}
+
+impl Mapping {
+    /// Encodes the copy.
+    fn encode(&self, from: &Buffer, encoder: &mut wgpu::CommandEncoder) {
+        encoder.copy_buffer_to_buffer(from.raw(), from.offset, &self.target, 0, self.bytes);
+    }
+
+    /// Asks for the mapping; its submission is under way.
+    fn request(self) {
+        let state = self.state.clone();
+        state.store(SUBMITTED, Ordering::Release);
+        self.target.slice(..self.bytes).map_async(wgpu::MapMode::Read, move |result| {
+            state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
+        });
+    }
+}
