@@ -5,7 +5,7 @@
 //! cargo run --release --example speech -- --data DIR --test-share 0.1     # e.g. Google's Speech Commands, unpacked
 //! ```
 //!
-//! `DIR` has a folder a word, with WAV files of one sample rate in it; or folders `train` and `test` of that kind, as the
+//! `DIR` has a folder per word, with WAV files of one sample rate in it; or folders `train` and `test` of that kind, as the
 //! bundled `data/spoken-digits` has.
 //!
 //! At its defaults it prints, on the CPU device in 21 seconds on two cores:
@@ -40,7 +40,7 @@ struct Options {
     /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
     #[arg(long)]
     device: Option<String>,
-    /// Directory with a folder a word, or with such directories train and test
+    /// Directory with a folder per word, or with such directories train and test
     #[arg(long, default_value = "data/spoken-digits")]
     data: PathBuf,
     /// Of a directory without train and test: the share of clips that are kept for testing

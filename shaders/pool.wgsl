@@ -1,7 +1,7 @@
 // Pooling over [planes][H][W] to [planes][OH][OW] and its adjoints; PoolOp says what `MODE` computes.
 //
 // max, select, avg: one thread per output, KH * KW values read. avg_scatter, max_scatter: one thread per element of dx, which gathers
-// from the windows that cover it, so nothing is added atomically. max_scatter_apart: windows do not overlap; one thread a cell
+// from the windows that cover it, so nothing is added atomically. max_scatter_apart: windows do not overlap; one thread per cell
 // of stride by stride elements, which is read once and written once.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 #if ${READS} == 2

@@ -1,6 +1,6 @@
 // The order of rows of `cols` elements: first within blocks, by counting what goes before (MODE block), then runs of `run` merged by
 // two (MODE merge). Keys are u32 in ascending order; equal keys keep their order, so the result does not depend on timing.
-// Launch: block: one thread an element, `block` keys read by each (from cache); merge: one thread ${T} results, 16 bytes each
+// Launch: block: one thread per element, `block` keys read by each (from cache); merge: one thread per ${T} results, 16 bytes each
 // and a binary search. No workgroup memory, no barriers.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 2>;
 @group(0) @binding(1) var<storage, read> src: array<${SRC_TYPE}>;

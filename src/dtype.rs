@@ -46,7 +46,7 @@ use std::fmt;
 
 /// A tensor's element type.
 ///
-/// `Bool` is stored as one `u32` (0 or 1) an element on every device. `F64` exists on the CPU device only.
+/// `Bool` is stored as one `u32` (0 or 1) per element on every device. `F64` exists on the CPU device only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DType {

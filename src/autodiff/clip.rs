@@ -78,7 +78,7 @@ impl Gradients {
     /// Scales all gradients by `min(1, limit / (norm + 1e-6))`, where `norm` is [`Gradients::global_norm`], and returns the norm
     /// before. The device works it out in the step's submission; reading the norm is up to the caller. On a GPU an optimizer
     /// whose parameters these gradients are takes two launches for it, however many parameters there are; a norm that is kept
-    /// costs some a parameter.
+    /// costs some per parameter.
     ///
     /// A norm that is not finite gives gradients that are 0 or NaN, as in PyTorch: see [`Gradients::skip_non_finite`].
     ///

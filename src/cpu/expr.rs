@@ -1,4 +1,4 @@
-//! Interprets scalar expressions: block by block, one tight loop a term.
+//! Interprets scalar expressions: block by block, one tight loop per term.
 //!
 //! All elements are 32-bit words; a term's dtype says how its loop reads them.
 

@@ -1,4 +1,4 @@
-//! Spoken words: WAV files in the layout of Google's Speech Commands, one folder a word.
+//! Spoken words: WAV files in the layout of Google's Speech Commands, one folder per word.
 
 use super::wav::{self, Wav};
 use crate::device::Device;
@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 use std::path::{Path, PathBuf};
 
 /// What to do when a folder of clips does not fit.
-const HELP: &str = "use one folder a word, with mono or stereo PCM or float WAV files of one sample rate in each";
+const HELP: &str = "use one folder per word, with mono or stereo PCM or float WAV files of one sample rate in each";
 
 /// Clips with one label each, in host memory.
 #[derive(Debug, Clone, PartialEq)]

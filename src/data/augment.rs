@@ -1,6 +1,6 @@
 //! Augmentation and normalisation of batches on the device.
 //!
-//! Every random number comes from a [`Generator`], so a seed and an offset reproduce a batch, on any device.
+//! Every random number comes from a [`Generator`](crate::Generator), so a seed and an offset reproduce a batch, on any device.
 //!
 //! ```
 //! use wgrad::data::augment::{Augment, ColorJitter, Compose, RandomCrop, RandomFlip};

@@ -55,7 +55,7 @@ pub fn draw_per_class(labels: &[i32], count: usize, seed: u64) -> Result<Vec<usi
     for (class, indices) in classes {
         let Some(first) = indices.get(..count) else {
             let reason = format!("class {class} has {} samples and {count} were asked for", indices.len());
-            return Err(Error::argument("draw_per_class", reason, "ask for fewer a class"));
+            return Err(Error::argument("draw_per_class", reason, "ask for fewer per class"));
         };
         drawn.extend(first);
     }

@@ -32,7 +32,7 @@ fn outside(position: usize, token: i32, len: usize) -> Error {
     Error::Index { op: "decode", index: i64::from(token), position, len, help }
 }
 
-/// One token a byte of UTF-8: 256 tokens, and any text can be encoded. What is no UTF-8 decodes to `�`.
+/// One token per byte of UTF-8: 256 tokens, and any text can be encoded. What is no UTF-8 decodes to `�`.
 ///
 /// ```
 /// # use wgrad::data::{ByteTokenizer, Tokenizer};
@@ -60,7 +60,7 @@ impl Tokenizer for ByteTokenizer {
     }
 }
 
-/// One token a character of the text that it was made from, in the characters' order.
+/// One token per character of the text that it was made from, in the characters' order.
 ///
 /// ```
 /// # use wgrad::data::{CharTokenizer, Tokenizer};

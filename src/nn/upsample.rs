@@ -26,7 +26,7 @@ impl Upsample {
         Self { target: Target::Factor(factor), mode: Interpolation::Nearest }
     }
 
-    /// Resizes to `size`, one length an axis after the first two, by nearest neighbours.
+    /// Resizes to `size`, one length per axis after the first two, by nearest neighbours.
     pub fn to(size: &[usize]) -> Self {
         Self { target: Target::Size(size.to_vec()), mode: Interpolation::Nearest }
     }

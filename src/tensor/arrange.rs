@@ -266,7 +266,10 @@ impl Tensor {
         Self::guard("pad_with", &[self], Location::caller(), |n| {
             let (shape, rank) = (n[0].shape, n[0].shape.rank());
             if amounts.len() != rank {
-                return Err(Fault::shape(format!("{} pairs were given for {rank} axes", amounts.len()), "give one pair an axis"));
+                return Err(Fault::shape(
+                    format!("{} pairs were given for {rank} axes", amounts.len()),
+                    "give one pair per axis",
+                ));
             }
             need_possible(&padded(&shape, amounts))?;
             if let PadMode::Constant(value) = mode {

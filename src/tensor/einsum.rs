@@ -21,7 +21,7 @@ struct Part {
 type Sizes = BTreeMap<Label, usize>;
 
 impl Tensor {
-    /// The sum of products that `spec` names: one letter an axis, `,` between operands, `->` before the result's axes.
+    /// The sum of products that `spec` names: one letter per axis, `,` between operands, `->` before the result's axes.
     /// Letters that the result lacks are summed over; a letter twice in one operand takes the diagonal; `...` stands for any
     /// axes, which broadcast. Without `->` the result has the axes of `...` and then, in alphabetical order, every letter that
     /// occurs once.
@@ -87,7 +87,7 @@ fn parse(spec: &str, ranks: &[usize]) -> Result<(Vec<Vec<Label>>, Vec<Label>), F
         let named = labels.len() + last.len();
         if named > rank || (after.is_none() && named < rank) {
             let reason = format!("\"{term}\" names {named} axes of an operand with {rank}");
-            return Err(Fault::attribute(reason, "use one letter an axis, or ..."));
+            return Err(Fault::attribute(reason, "use one letter per axis, or ..."));
         }
         let unnamed = rank - named;
         widest = widest.max(unnamed);

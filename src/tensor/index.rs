@@ -191,7 +191,7 @@ impl Tensor {
             }
             if n[2].shape != shape.with(axis, count) {
                 let reason = format!("the source must have shape {}, not {}", shape.with(axis, count), n[2].shape);
-                return Err(Fault::shape(reason, "give one slice an index"));
+                return Err(Fault::shape(reason, "give one slice per index"));
             }
             if let Some(error) = check_range("index_add", n[1], shape[axis], FROM_ZERO) {
                 return Ok(Self::from_error(error));

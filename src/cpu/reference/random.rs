@@ -6,7 +6,7 @@ use crate::graph::op::RandomWord;
 use crate::rng::RandomKey;
 use crate::rng::threefry2x32;
 
-/// One word of Threefry(key, (index, offset)) an element; the counter's first word is the index's low 32 bits.
+/// One word of Threefry(key, (index, offset)) per element; the counter's first word is the index's low 32 bits.
 pub(super) fn bits(n: usize, key: RandomKey, word: RandomWord) -> Vec<u32> {
     let take = |i: usize| {
         let [first, second] = threefry2x32(key.key, [i as u32, key.offset]);
