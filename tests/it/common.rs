@@ -1,7 +1,10 @@
 //! The device under test, the oracle, and comparison.
 
+use approx::abs_diff_eq;
 use std::io::Write;
+use std::path::Path;
 use std::sync::OnceLock;
+use wgrad::io::{HostTensor, StateDict};
 use wgrad::{DType, Device, DeviceOptions, Error, HostData, Tensor};
 
 /// The device that this process tests, fused and unfused.
@@ -87,9 +90,27 @@ pub fn upload(values: &[f64], shape: &[usize], dtype: DType, device: &Device) ->
         DType::F64 => HostData::F64(values.to_vec()),
         DType::F32 => HostData::F32(values.iter().map(|&v| v as f32).collect()),
         DType::I32 => HostData::I32(values.iter().map(|&v| v as i32).collect()),
-        _ => HostData::U32(values.iter().map(|&v| v as u32).collect()),
+        // Truth values go up as numbers.
+        DType::U32 | DType::Bool => HostData::U32(values.iter().map(|&v| v as u32).collect()),
+        other => panic!("{other} is not uploaded from numbers: cast to it"),
     };
     Tensor::from_host(data, dtype, shape, device).expect("test data uploads")
+}
+
+/// One of the files that `scripts/fixtures.py` has written.
+pub fn fixture(name: &str) -> StateDict {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    StateDict::load(&path).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A fixture's tensor.
+pub fn host<'a>(dict: &'a StateDict, name: &str) -> &'a HostTensor {
+    dict.tensors.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"))
+}
+
+/// A fixture's tensor on the device under test.
+pub fn upload_host(tensor: &HostTensor) -> Tensor {
+    Tensor::from_host(tensor.data.clone(), tensor.dtype, tensor.shape, device()).expect("a fixture uploads")
 }
 
 /// A tensor with these elements in row-major order, whatever the layout. `Broadcast` repeats the first slice.
@@ -143,9 +164,14 @@ pub fn close(what: &str, got: &[f64], expected: &[f64], relative: f64, absolute:
     for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
         let same = g == e || (g.is_nan() && e.is_nan());
         // Any number is as close as a part of infinity to infinity.
-        let near = e.is_finite() && (g - e).abs() <= absolute + relative * e.abs();
+        let near = e.is_finite() && abs_diff_eq!(g, e, epsilon = absolute + relative * e.abs());
         assert!(same || near, "{what}: element {i} is {g:e}, expected {e:e}");
     }
+}
+
+/// `close` with one tolerance, which counts as absolute below 1 and as relative above.
+pub fn near(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
+    close(what, got, expected, tolerance, tolerance);
 }
 
 /// Whether an error is one of those that a wrong call may give.

@@ -39,10 +39,8 @@ fn softmax_of_extremes() {
     for (name, row, soft, log) in rows {
         for axis in [0, 1] {
             // Along either axis, beside an ordinary row.
-            let data: Vec<f64> = match axis {
-                1 => [&row[..], &[0.0, 0.0, 0.0]].concat(),
-                _ => row.iter().flat_map(|&v| [v, 0.0]).collect(),
-            };
+            let data: Vec<f64> =
+                if axis == 1 { [&row[..], &[0.0, 0.0, 0.0]].concat() } else { row.iter().flat_map(|&v| [v, 0.0]).collect() };
             let shape = if axis == 1 { [2, 3] } else { [3, 2] };
             let pick = |v: Vec<f64>| -> Vec<f64> { (0..3).map(|i| if axis == 1 { v[i] } else { v[2 * i] }).collect() };
             let x = tensor(&data, &shape);

@@ -38,7 +38,8 @@ impl Arguments<'_> {
         match self.0.get("reduction").and_then(Value::as_str) {
             Some("sum") => Reduction::Sum,
             Some("none") => Reduction::None,
-            _ => Reduction::Mean,
+            Some("mean") | None => Reduction::Mean,
+            Some(other) => panic!("no reduction is called {other}"),
         }
     }
 }

@@ -42,7 +42,8 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
             let mode = match arguments.get("mode")?.as_str()? {
                 "reflect" => PadMode::Reflect,
                 "replicate" => PadMode::Replicate,
-                _ => PadMode::Constant(number("value")?),
+                "constant" => PadMode::Constant(number("value")?),
+                _ => return None,
             };
             // PyTorch lists the last axis first, and leaves leading axes out.
             let pad = counts("pad")?;

@@ -2,6 +2,7 @@
 
 use crate::common::{Noise, device, is_refusal, upload};
 use crate::huge::{ENDS, HUGE};
+use crate::sweep::in_part;
 use crate::table::ops;
 use std::collections::BTreeSet;
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction, TripletOptions};
@@ -11,6 +12,8 @@ use wgrad::{
 };
 
 const DRAWS: usize = 100_000;
+/// Draws where this runs once more.
+const DRAWS_IN_PART: usize = 20_000;
 /// Every so many draws the result is computed as well.
 const EVALUATED: usize = 500;
 /// Every so many draws are with sizes near 2^64.
@@ -519,7 +522,8 @@ fn random_calls_give_values_or_typed_errors() {
     let mut draw = Draw(Noise(2026), false);
     let (mut good, mut refused) = (0, 0);
     let mut accepted = BTreeSet::new();
-    for n in 0..DRAWS {
+    let draws = if in_part() { DRAWS_IN_PART } else { DRAWS };
+    for n in 0..draws {
         let (op, call) = calls[draw.below(calls.len())];
         draw.1 = false;
         let operands = [draw.tensor(), draw.tensor(), draw.tensor()];
@@ -539,8 +543,8 @@ fn random_calls_give_values_or_typed_errors() {
             }
         }
     }
-    println!("{} ops, {DRAWS} draws: {good} values, {refused} refusals", calls.len());
-    assert!(good > DRAWS / 10 && refused > DRAWS / 10, "{good} values and {refused} refusals: the draws are lopsided");
+    println!("{} ops, {draws} draws: {good} values, {refused} refusals", calls.len());
+    assert!(good > draws / 10 && refused > draws / 10, "{good} values and {refused} refusals: the draws are lopsided");
     draw.1 = false;
     // An op that no draw hit well gets some more of its own: each must be callable from here.
     let mut hits = |call: Call| {

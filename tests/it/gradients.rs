@@ -3,6 +3,7 @@
 
 use crate::common::{Layout, Noise, arrange, close, devices, oracle, upload, values};
 use crate::samples::{Sample, samples};
+use crate::sweep::sweep;
 use wgrad::{DType, Device, Tensor, grad};
 
 const EPS: f64 = 1e-6;
@@ -58,7 +59,7 @@ fn differences(data: &[Vec<f64>], f: impl Fn(&[Vec<f64>]) -> f64) -> Vec<Vec<f64
 }
 
 /// The layouts of a sample's gradients: one where other samples of its op see the rest.
-fn chosen<'a>(sample: &Sample, layouts: &'a [Layout]) -> &'a [Layout] {
+fn chosen(sample: &Sample, layouts: &'static [Layout]) -> &'static [Layout] {
     if sample.full { layouts } else { &layouts[..1] }
 }
 
@@ -80,18 +81,19 @@ fn rules_agree_with_central_differences() {
 
 #[test]
 fn devices_agree_with_f64() {
-    for sample in samples().iter().filter(|s| s.gradient) {
+    let samples = samples();
+    let samples: Vec<&Sample> = samples.iter().filter(|s| s.gradient).collect();
+    let layouts = |sample: &Sample| chosen(sample, &[Layout::Contiguous, Layout::Transposed, Layout::Sliced]);
+    sweep(&samples, layouts, |sample, layout, devices| {
         let point: Vec<Vec<f64>> = data(sample).iter().map(|v| v.iter().map(|&x| f64::from(x as f32)).collect()).collect();
-        for &layout in chosen(sample, &[Layout::Contiguous, Layout::Transposed, Layout::Sliced]) {
-            let expected = gradients(sample, &point, DType::F64, &oracle(), layout);
-            for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
-                let got = gradients(sample, &point, DType::F32, device, layout);
-                for (k, (g, e)) in got.iter().zip(&expected).enumerate() {
-                    close(&format!("gradient {k} of {} {layout:?} {mode} on {device}", sample.name), g, e, 2e-3, 2e-4);
-                }
+        let expected = gradients(sample, &point, DType::F64, &oracle(), layout);
+        for (mode, device) in devices {
+            let got = gradients(sample, &point, DType::F32, device, layout);
+            for (k, (g, e)) in got.iter().zip(&expected).enumerate() {
+                close(&format!("gradient {k} of {} {layout:?} {mode} on {device}", sample.name), g, e, 2e-3, 2e-4);
             }
         }
-    }
+    });
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Integration tests. One process tests one device: `WGRAD_TEST_DEVICE` is `cpu` (the default), `software`, `gpu`, or any
-//! name that `Device::named` takes; suffixes: `+clamped` opens it with WebGPU's default
-//! limits, `+hardware` chooses the kernels for hardware GPUs.
+//! name that `Device::named` takes; suffixes: `+clamped` opens it with WebGPU's default limits, `+hardware` chooses the kernels
+//! for hardware GPUs. `WGRAD_TEST_PART=sample` takes a fixed part of each long sweep.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail by a panic, and knows its numbers")]
 
@@ -51,5 +51,7 @@ mod state;
 mod state_numbers;
 mod steady;
 mod storage;
+mod sweep;
 mod table;
+mod training;
 mod ulp;

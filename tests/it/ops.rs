@@ -2,6 +2,7 @@
 
 use crate::common::{Layout, Noise, arrange, close, devices, excepted, oracle, upload, values};
 use crate::samples::{Sample, binary_over, samples, unary_over};
+use crate::sweep::sweep;
 use wgrad::{DType, Device, Generator, Tensor};
 
 /// Runs a sample on a device from the given values.
@@ -10,36 +11,36 @@ fn run(sample: &Sample, data: &[Vec<f64>], layout: Layout, dtype: DType, device:
     (sample.run)(&leaves.collect::<Vec<_>>())
 }
 
-fn check(sample: &Sample, layouts: &[Layout]) {
+/// Compares a sample in a layout with f64 on the reference.
+fn check(sample: &Sample, layout: Layout, devices: &[(&'static str, &Device)]) {
     let mut noise = Noise(7);
     let data: Vec<Vec<f64>> = sample.operands.iter().map(|o| noise.values(o.shape.iter().product(), o.lo, o.hi)).collect();
-    for &layout in layouts {
-        let expected = values(&run(sample, &data, layout, DType::F64, &oracle()));
-        for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
-            let what = format!("{} {layout:?} {mode} on {device}", sample.name);
-            let got = run(sample, &data, layout, DType::F32, device);
-            let got = got.to_host().unwrap_or_else(|e| panic!("{what}: {e}")).to_f64();
-            close(&what, &got, &expected, sample.relative, sample.absolute);
-        }
+    let expected = values(&run(sample, &data, layout, DType::F64, &oracle()));
+    for (mode, device) in devices {
+        let what = format!("{} {layout:?} {mode} on {device}", sample.name);
+        let got = run(sample, &data, layout, DType::F32, device);
+        let got = got.to_host().unwrap_or_else(|e| panic!("{what}: {e}")).to_f64();
+        close(&what, &got, &expected, sample.relative, sample.absolute);
     }
 }
 
 #[test]
 fn samples_agree_with_f64() {
-    for sample in samples().into_iter().filter(|s| !excepted(s.op)) {
-        check(&sample, sample.layouts());
-    }
+    let samples = samples();
+    let samples: Vec<&Sample> = samples.iter().filter(|s| !excepted(s.op)).collect();
+    sweep(&samples, Sample::layouts, check);
 }
 
 #[test]
 fn elementwise_sizes() {
+    let both = [("fused", &devices().fused), ("unfused", &devices().unfused)];
     for n in [255, 256, 257, 65_537] {
         for sample in unary_over(&[n]) {
-            check(&sample, &[Layout::Contiguous]);
+            check(&sample, Layout::Contiguous, &both);
         }
     }
     for sample in binary_over(&[257, 65], &[65]).iter().chain(&binary_over(&[65_537], &[65_537])) {
-        check(sample, &[Layout::Contiguous]);
+        check(sample, Layout::Contiguous, &both);
     }
 }
 

@@ -1,31 +1,16 @@
-//! Every shader that the engine emits over the table of samples is valid for WebGPU and translates to every backend.
+//! Shaders are valid for WebGPU and translate to every backend: those of optimizers here, those of samples where sweeps emit them.
 
-use crate::common::{Noise, excepted, open, upload};
-use crate::samples::samples;
+use crate::common::{open, upload};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgrad::optim::{
     AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, Adamax, AdamaxConfig, Lamb, LambConfig, Lion, LionConfig,
     NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, RmsProp, RmsPropConfig, Sgd, SgdConfig,
 };
-use wgrad::{DType, Device, DeviceKind, Param, Tensor};
+use wgrad::{DType, Device, DeviceKind, Param};
 
-/// Runs every sample forward and backward, fused and unfused, and every optimizer.
+/// Every optimizer, with what a step may be told.
 fn emit(device: &Device) {
-    for sample in samples().into_iter().filter(|s| !excepted(s.op)) {
-        let mut noise = Noise(1);
-        let leaf = |o: &crate::samples::Operand, noise: &mut Noise| {
-            let v = noise.values(o.shape.iter().product(), o.lo, o.hi);
-            upload(&v, &o.shape, DType::F32, device).variable().expect("float")
-        };
-        let leaves: Vec<Tensor> = sample.operands.iter().map(|o| leaf(o, &mut noise)).collect();
-        let y = (sample.run)(&leaves);
-        if y.requires_grad() {
-            y.backward_with(&y.ones_like().detach()).and_then(|g| g.eval()).unwrap_or_else(|e| panic!("{}: {e}", sample.name));
-        } else {
-            y.eval().unwrap_or_else(|e| panic!("{}: {e}", sample.name));
-        }
-    }
     let step = |make: &dyn Fn(&[Param]) -> Box<dyn Optimizer>| {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device)).expect("float");
         let mut optimizer = make(std::slice::from_ref(&w));
@@ -64,7 +49,7 @@ fn emit(device: &Device) {
 }
 
 #[test]
-fn every_shader_is_valid_and_translates_to_spirv_msl_and_hlsl() {
+fn every_optimizers_shaders_are_valid_and_translate() {
     let mut sources = Vec::new();
     for unfused in [false, true] {
         let device = open(unfused);
@@ -72,7 +57,12 @@ fn every_shader_is_valid_and_translates_to_spirv_msl_and_hlsl() {
         sources.extend(device.shader_sources());
         assert_eq!(sources.is_empty(), device.kind() == DeviceKind::Cpu, "only GPUs have shaders");
     }
-    sources.sort();
+    are_valid(sources, 0);
+}
+
+/// Asserts that WGSL is valid for WebGPU and translates to SPIR-V, MSL and HLSL; `samples` is how many emitted it.
+pub fn are_valid(mut sources: Vec<String>, samples: usize) {
+    sources.sort_unstable();
     sources.dedup();
     for source in &sources {
         let fail = |what: &str, why: String| -> ! { panic!("{what}: {why}\n{source}") };
@@ -90,5 +80,5 @@ fn every_shader_is_valid_and_translates_to_spirv_msl_and_hlsl() {
             .write(&module, &info, None)
             .unwrap_or_else(|e| fail("HLSL", e.to_string()));
     }
-    println!("{} shaders", sources.len());
+    println!("{} shaders of {samples} samples", sources.len());
 }

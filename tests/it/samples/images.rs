@@ -196,7 +196,13 @@ fn resampling() -> Vec<Sample> {
 }
 
 /// Windows over one, two and three axes with further strides, paddings, dilations and groups.
-pub fn more() -> Vec<Sample> {
+pub fn arguments() -> Vec<Sample> {
+    let rows = [further_convolutions(), further_pools(), grids_and_sizes(), whole_images()];
+    rows.into_iter().flatten().map(|row| row.within(2e-5, 2e-5).brief()).collect()
+}
+
+/// Convolutions and transposed ones, with one stride, padding and dilation for all axes.
+fn further_convolutions() -> Vec<Sample> {
     let mut rows = Vec::new();
     // Stride, padding, dilation, groups.
     let cases: [(usize, usize, usize, usize); 10] = [
@@ -266,6 +272,12 @@ pub fn more() -> Vec<Sample> {
             Box::new(move |t| t[0].conv_transpose3d(&t[1], None, o).square()),
         );
     }
+    rows
+}
+
+/// Pools and folds, with one kernel, stride and padding for all axes.
+fn further_pools() -> Vec<Sample> {
+    let mut rows = Vec::new();
     for (kernel, stride, padding, include) in [
         (1, 1, 0, true),
         (2, 1, 0, true),
@@ -311,6 +323,12 @@ pub fn more() -> Vec<Sample> {
         let run = move |t: &[Tensor]| t[0].unfold(fold).fold([5, 4], fold).square();
         rows.push(Sample::new("fold", &what, x2(), run));
     }
+    rows
+}
+
+/// Images of one size from those of another: adaptive pools, grids of points.
+fn grids_and_sizes() -> Vec<Sample> {
+    let mut rows = Vec::new();
     for (shape, size) in [
         ([1, 1, 1, 1], [1, 1]),
         ([1, 2, 4, 4], [4, 4]),
@@ -334,6 +352,12 @@ pub fn more() -> Vec<Sample> {
             rows.push(Sample::new("grid_sample", format!("{align}"), operands, move |t| t[0].grid_sample(&t[1], align)));
         }
     }
+    rows
+}
+
+/// One number per image and channel.
+fn whole_images() -> Vec<Sample> {
+    let mut rows = Vec::new();
     for shape in [
         &[1, 1, 1][..],
         &[2, 3, 7],
@@ -350,5 +374,5 @@ pub fn more() -> Vec<Sample> {
         rows.push(Sample::new("global_avg_pool", "", x(), |t| t[0].global_avg_pool().square()));
         rows.push(Sample::new("global_max_pool", "", x(), |t| t[0].global_max_pool().square()));
     }
-    rows.into_iter().map(|row| row.within(2e-5, 2e-5).brief()).collect()
+    rows
 }

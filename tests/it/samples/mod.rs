@@ -6,6 +6,7 @@ mod arrange;
 mod binary;
 mod contractions;
 mod creation;
+mod graphs;
 mod images;
 mod indexing;
 mod losses;
@@ -117,7 +118,7 @@ pub fn samples() -> Vec<Sample> {
         unary::unary(),
         binary::binary(),
         movement::movement(),
-        movement::more(),
+        movement::arguments(),
         reductions::reductions(),
         reductions::more(),
         contractions::contractions(),
@@ -135,12 +136,13 @@ pub fn samples() -> Vec<Sample> {
         norms::more(),
         norms::attention(),
         images::images(),
-        images::more(),
+        images::arguments(),
         activations::activations(),
         activations::more(),
         statistics::statistics(),
         arrange::arrange(),
         ordering::ordering(),
+        graphs::graphs(),
     ]
     .into_iter()
     .flatten()

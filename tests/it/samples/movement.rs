@@ -42,17 +42,29 @@ pub fn movement() -> Vec<Sample> {
     ]
 }
 
-/// Views of further shapes and arguments: no elements, no axes, axes of length 1, many axes.
-pub fn more() -> Vec<Sample> {
-    let mut rows = Vec::new();
-    // A product after each view, as above.
-    let mut add = |op: &'static str, what: String, shape: &[usize], run: Box<dyn Fn(&Tensor) -> Tensor + Send + Sync>| {
-        let twice = move |x: &[Tensor]| {
-            let y = run(&x[0]);
-            &y * &y
-        };
-        rows.push(Sample::new(op, what, vec![operand(shape, -2.0, 2.0)], twice).brief());
+/// A view squared, as above: one more shape of an op whose other samples see every layout.
+fn view(
+    op: &'static str,
+    what: impl AsRef<str>,
+    shape: &[usize],
+    run: impl Fn(&Tensor) -> Tensor + Send + Sync + 'static,
+) -> Sample {
+    let squared = move |x: &[Tensor]| {
+        let y = run(&x[0]);
+        &y * &y
     };
+    // Products of several numbers carry several roundings.
+    Sample::new(op, what, vec![operand(shape, -2.0, 2.0)], squared).within(8e-6, 4e-6).brief()
+}
+
+/// Views of further shapes and arguments: no elements, no axes, axes of length 1, many axes.
+pub fn arguments() -> Vec<Sample> {
+    [shapes(), orders(), stretches(), axes(), cuts(), pads(), joins(), triangles()].into_iter().flatten().collect()
+}
+
+/// Other axes for the same elements.
+fn shapes() -> Vec<Sample> {
+    let mut rows = Vec::new();
     let reshapes: [(&[usize], &[usize]); 10] = [
         (&[], &[]),
         (&[], &[1, 1]),
@@ -66,7 +78,7 @@ pub fn more() -> Vec<Sample> {
         (&[3, 5], &[5, 3]),
     ];
     for (from, to) in reshapes {
-        add("reshape", format!("to {to:?}"), from, Box::new(move |x| x.reshape(to)));
+        rows.push(view("reshape", format!("to {to:?}"), from, move |x| x.reshape(to)));
     }
     let flattens: [(&[usize], isize, isize); 10] = [
         (&[4], 0, 0),
@@ -81,8 +93,14 @@ pub fn more() -> Vec<Sample> {
         (&[2, 2, 2, 2], -3, -1),
     ];
     for (shape, first, last) in flattens {
-        add("flatten", format!("{first} to {last}"), shape, Box::new(move |x| x.flatten(first, last)));
+        rows.push(view("flatten", format!("{first} to {last}"), shape, move |x| x.flatten(first, last)));
     }
+    rows
+}
+
+/// Axes in another order.
+fn orders() -> Vec<Sample> {
+    let mut rows = Vec::new();
     let orders: [(&[usize], &[usize]); 10] = [
         (&[], &[]),
         (&[3], &[0]),
@@ -96,7 +114,7 @@ pub fn more() -> Vec<Sample> {
         (&[2, 2, 2, 2], &[3, 0, 2, 1]),
     ];
     for (shape, order) in orders {
-        add("permute", format!("{order:?}"), shape, Box::new(move |x| x.permute(order)));
+        rows.push(view("permute", format!("{order:?}"), shape, move |x| x.permute(order)));
     }
     let swaps: [(&[usize], isize, isize); 11] = [
         (&[3], 0, 0),
@@ -112,7 +130,7 @@ pub fn more() -> Vec<Sample> {
         (&[1, 4, 1, 2], 1, 2),
     ];
     for (shape, a, b) in swaps {
-        add("transpose", format!("{a} and {b}"), shape, Box::new(move |x| x.transpose(a, b)));
+        rows.push(view("transpose", format!("{a} and {b}"), shape, move |x| x.transpose(a, b)));
     }
     let matrices: [&[usize]; 12] = [
         &[1, 1],
@@ -129,8 +147,14 @@ pub fn more() -> Vec<Sample> {
         &[2, 2, 2, 2],
     ];
     for shape in matrices {
-        add("t", String::new(), shape, Box::new(Tensor::t));
+        rows.push(view("t", "", shape, Tensor::t));
     }
+    rows
+}
+
+/// Axes stretched and repeated.
+fn stretches() -> Vec<Sample> {
+    let mut rows = Vec::new();
     let stretches: [(&[usize], &[usize]); 10] = [
         (&[], &[]),
         (&[], &[3]),
@@ -144,8 +168,29 @@ pub fn more() -> Vec<Sample> {
         (&[1, 1, 2], &[2, 3, 2, 2]),
     ];
     for (from, to) in stretches {
-        add("expand", format!("to {to:?}"), from, Box::new(move |x| x.expand(to)));
+        rows.push(view("expand", format!("to {to:?}"), from, move |x| x.expand(to)));
     }
+    let counts: [(&[usize], &[usize]); 10] = [
+        (&[], &[]),
+        (&[], &[3]),
+        (&[3], &[1]),
+        (&[3], &[3]),
+        (&[1], &[4]),
+        (&[0, 3], &[2, 2]),
+        (&[2, 3], &[1, 1]),
+        (&[2, 3], &[2, 1, 2]),
+        (&[2, 1, 3], &[1, 3, 2]),
+        (&[2, 3], &[3, 0]),
+    ];
+    for (shape, counts) in counts {
+        rows.push(view("repeat", format!("{counts:?}"), shape, move |x| x.repeat(counts)));
+    }
+    rows
+}
+
+/// Axes of length 1 added and dropped.
+fn axes() -> Vec<Sample> {
+    let mut rows = Vec::new();
     let added: [(&[usize], isize); 11] = [
         (&[], 0),
         (&[], -1),
@@ -160,7 +205,7 @@ pub fn more() -> Vec<Sample> {
         (&[2, 2, 2, 2], 4),
     ];
     for (shape, axis) in added {
-        add("unsqueeze", format!("{axis}"), shape, Box::new(move |x| x.unsqueeze(axis)));
+        rows.push(view("unsqueeze", format!("{axis}"), shape, move |x| x.unsqueeze(axis)));
     }
     let dropped: [(&[usize], isize); 10] = [
         (&[1], 0),
@@ -175,8 +220,14 @@ pub fn more() -> Vec<Sample> {
         (&[1, 2, 2, 2], 0),
     ];
     for (shape, axis) in dropped {
-        add("squeeze", format!("{axis}"), shape, Box::new(move |x| x.squeeze(axis)));
+        rows.push(view("squeeze", format!("{axis}"), shape, move |x| x.squeeze(axis)));
     }
+    rows
+}
+
+/// Parts, by steps and backwards.
+fn cuts() -> Vec<Sample> {
+    let mut rows = Vec::new();
     let cuts: [(&[usize], isize, isize, isize); 10] = [
         (&[5], 0, 0, 5),
         (&[5], 0, 1, 4),
@@ -190,7 +241,7 @@ pub fn more() -> Vec<Sample> {
         (&[2, 2, 2, 2], -2, 1, 2),
     ];
     for (shape, axis, start, stop) in cuts {
-        add("slice", format!("{axis}: {start} to {stop}"), shape, Box::new(move |x| x.slice(axis, start, stop)));
+        rows.push(view("slice", format!("{axis}: {start} to {stop}"), shape, move |x| x.slice(axis, start, stop)));
     }
     let steps: [(&[usize], isize, isize, isize, isize); 10] = [
         (&[5], 0, 0, 5, 1),
@@ -206,7 +257,7 @@ pub fn more() -> Vec<Sample> {
     ];
     for (shape, axis, start, stop, step) in steps {
         let run = move |x: &Tensor| x.slice_step(axis, start, stop, step);
-        add("slice_step", format!("{axis}: {start} to {stop} by {step}"), shape, Box::new(run));
+        rows.push(view("slice_step", format!("{axis}: {start} to {stop} by {step}"), shape, run));
     }
     let flips: [(&[usize], &[isize]); 11] = [
         (&[], &[]),
@@ -222,8 +273,14 @@ pub fn more() -> Vec<Sample> {
         (&[2, 2, 2, 2], &[1, -1]),
     ];
     for (shape, axes) in flips {
-        add("flip", format!("{axes:?}"), shape, Box::new(move |x| x.flip(axes)));
+        rows.push(view("flip", format!("{axes:?}"), shape, move |x| x.flip(axes)));
     }
+    rows
+}
+
+/// Borders.
+fn pads() -> Vec<Sample> {
+    let mut rows = Vec::new();
     type Pads = (&'static [usize], &'static [(usize, usize)]);
     let pads: [Pads; 10] = [
         (&[], &[]),
@@ -238,83 +295,10 @@ pub fn more() -> Vec<Sample> {
         (&[1, 4, 1, 2], &[(0, 1), (0, 0), (2, 0), (0, 0)]),
     ];
     for (shape, amounts) in pads {
-        add("pad", format!("{amounts:?}"), shape, Box::new(move |x| x.pad(amounts)));
-        add("pad_with", format!("7, {amounts:?}"), shape, Box::new(move |x| x.pad_with(amounts, wgrad::PadMode::Constant(7.0))));
-    }
-    let pairs: [(&[usize], isize); 12] = [
-        (&[3], 0),
-        (&[3], -1),
-        (&[1], 0),
-        (&[0], 0),
-        (&[2, 3], 0),
-        (&[2, 3], 1),
-        (&[2, 3], -2),
-        (&[0, 3], 1),
-        (&[2, 3, 4], 1),
-        (&[2, 3, 4], -1),
-        (&[2, 2, 2, 2], 2),
-        (&[1, 4, 1, 2], 0),
-    ];
-    for (shape, axis) in pairs {
-        add("cat", format!("{axis}"), shape, Box::new(move |x| Tensor::cat(&[x, &x.sin(), x], axis)));
-        add("stack", format!("{axis}"), shape, Box::new(move |x| Tensor::stack(&[x, &x.sin()], axis)));
-        let n = shape[usize::try_from(axis).unwrap_or(shape.len() - axis.unsigned_abs())];
-        let cut = n / 2;
-        let run = move |x: &Tensor| {
-            Tensor::cat(&x.split(axis, &[cut, n - cut]).expect("it fits").iter().rev().collect::<Vec<_>>(), axis)
-        };
-        add("split", format!("{axis}"), shape, Box::new(run));
-        let run = move |x: &Tensor| Tensor::cat(&x.chunk(2, axis).expect("it fits").iter().rev().collect::<Vec<_>>(), axis);
-        add("chunk", format!("{axis}"), shape, Box::new(run));
-        for shift in [1, -2] {
-            add("roll", format!("by {shift} along {axis}"), shape, Box::new(move |x| x.roll(shift, axis)));
-        }
-        add("unflatten", format!("{axis}"), shape, Box::new(move |x| x.unflatten(axis, &[n, 1])));
-        if n > 0 {
-            let last = n.cast_signed() - 1;
-            add("narrow", format!("{n} less 1 of {axis}"), shape, Box::new(move |x| x.narrow(axis, 1, n - 1)));
-            add("select", format!("{last} of {axis}"), shape, Box::new(move |x| x.select(axis, last)));
-        }
-        add("cumsum", format!("along {axis}"), shape, Box::new(move |x| x.cumsum(axis)));
-        add("cumprod", format!("along {axis}"), shape, Box::new(move |x| x.cumprod(axis)));
-        for down in [false, true] {
-            add("sort", format!("{axis} {down}"), shape, Box::new(move |x| x.sort(axis, down).0));
-        }
-        add("topk", format!("{axis}"), shape, Box::new(move |x| x.topk(n.div_ceil(2), axis).0));
-    }
-    let counts: [(&[usize], &[usize]); 10] = [
-        (&[], &[]),
-        (&[], &[3]),
-        (&[3], &[1]),
-        (&[3], &[3]),
-        (&[1], &[4]),
-        (&[0, 3], &[2, 2]),
-        (&[2, 3], &[1, 1]),
-        (&[2, 3], &[2, 1, 2]),
-        (&[2, 1, 3], &[1, 3, 2]),
-        (&[2, 3], &[3, 0]),
-    ];
-    for (shape, counts) in counts {
-        add("repeat", format!("{counts:?}"), shape, Box::new(move |x| x.repeat(counts)));
-    }
-    let triangles: [(&[usize], isize); 10] = [
-        (&[1, 1], 0),
-        (&[3, 3], 0),
-        (&[3, 3], 1),
-        (&[3, 3], -1),
-        (&[3, 3], 5),
-        (&[3, 3], -5),
-        (&[2, 5], 1),
-        (&[5, 2], -2),
-        (&[0, 3], 0),
-        (&[2, 3, 4], 1),
-    ];
-    for (shape, k) in triangles {
-        add("tril", format!("{k}"), shape, Box::new(move |x| x.tril(k)));
-        add("triu", format!("{k}"), shape, Box::new(move |x| x.triu(k)));
-    }
-    for (shape, k) in [(&[1][..], 0), (&[4], 1), (&[4], -2), (&[0], 1), (&[3, 3], 0), (&[2, 5], 3), (&[5, 2], -3), (&[1, 1], 0)] {
-        add("diag", format!("{k}"), shape, Box::new(move |x| x.diag(k)));
+        rows.push(view("pad", format!("{amounts:?}"), shape, move |x| x.pad(amounts)));
+        rows.push(view("pad_with", format!("7, {amounts:?}"), shape, move |x| {
+            x.pad_with(amounts, wgrad::PadMode::Constant(7.0))
+        }));
     }
     let same: [(&[usize], &[usize], &[usize]); 11] = [
         (&[1, 2, 5], &[3], &[1]),
@@ -330,11 +314,79 @@ pub fn more() -> Vec<Sample> {
         (&[2, 3], &[4], &[1]),
     ];
     for (shape, kernel, dilation) in same {
-        add("pad_same", format!("{kernel:?} {dilation:?}"), shape, Box::new(move |x| x.pad_same(kernel, dilation)));
+        rows.push(view("pad_same", format!("{kernel:?} {dilation:?}"), shape, move |x| x.pad_same(kernel, dilation)));
     }
-    for row in &mut rows {
-        // Products of several numbers carry several roundings.
-        (row.relative, row.absolute) = (8e-6, 4e-6);
+    rows
+}
+
+/// Joined, split and rolled along an axis; scanned and sorted along it.
+fn joins() -> Vec<Sample> {
+    let mut rows = Vec::new();
+    let pairs: [(&[usize], isize); 12] = [
+        (&[3], 0),
+        (&[3], -1),
+        (&[1], 0),
+        (&[0], 0),
+        (&[2, 3], 0),
+        (&[2, 3], 1),
+        (&[2, 3], -2),
+        (&[0, 3], 1),
+        (&[2, 3, 4], 1),
+        (&[2, 3, 4], -1),
+        (&[2, 2, 2, 2], 2),
+        (&[1, 4, 1, 2], 0),
+    ];
+    for (shape, axis) in pairs {
+        rows.push(view("cat", format!("{axis}"), shape, move |x| Tensor::cat(&[x, &x.sin(), x], axis)));
+        rows.push(view("stack", format!("{axis}"), shape, move |x| Tensor::stack(&[x, &x.sin()], axis)));
+        let n = shape[usize::try_from(axis).unwrap_or(shape.len() - axis.unsigned_abs())];
+        let cut = n / 2;
+        let run = move |x: &Tensor| {
+            Tensor::cat(&x.split(axis, &[cut, n - cut]).expect("it fits").iter().rev().collect::<Vec<_>>(), axis)
+        };
+        rows.push(view("split", format!("{axis}"), shape, run));
+        let run = move |x: &Tensor| Tensor::cat(&x.chunk(2, axis).expect("it fits").iter().rev().collect::<Vec<_>>(), axis);
+        rows.push(view("chunk", format!("{axis}"), shape, run));
+        for shift in [1, -2] {
+            rows.push(view("roll", format!("by {shift} along {axis}"), shape, move |x| x.roll(shift, axis)));
+        }
+        rows.push(view("unflatten", format!("{axis}"), shape, move |x| x.unflatten(axis, &[n, 1])));
+        if n > 0 {
+            let last = n.cast_signed() - 1;
+            rows.push(view("narrow", format!("{n} less 1 of {axis}"), shape, move |x| x.narrow(axis, 1, n - 1)));
+            rows.push(view("select", format!("{last} of {axis}"), shape, move |x| x.select(axis, last)));
+        }
+        rows.push(view("cumsum", format!("along {axis}"), shape, move |x| x.cumsum(axis)));
+        rows.push(view("cumprod", format!("along {axis}"), shape, move |x| x.cumprod(axis)));
+        for down in [false, true] {
+            rows.push(view("sort", format!("{axis} {down}"), shape, move |x| x.sort(axis, down).0));
+        }
+        rows.push(view("topk", format!("{axis}"), shape, move |x| x.topk(n.div_ceil(2), axis).0));
+    }
+    rows
+}
+
+/// Triangles and diagonals.
+fn triangles() -> Vec<Sample> {
+    let mut rows = Vec::new();
+    let triangles: [(&[usize], isize); 10] = [
+        (&[1, 1], 0),
+        (&[3, 3], 0),
+        (&[3, 3], 1),
+        (&[3, 3], -1),
+        (&[3, 3], 5),
+        (&[3, 3], -5),
+        (&[2, 5], 1),
+        (&[5, 2], -2),
+        (&[0, 3], 0),
+        (&[2, 3, 4], 1),
+    ];
+    for (shape, k) in triangles {
+        rows.push(view("tril", format!("{k}"), shape, move |x| x.tril(k)));
+        rows.push(view("triu", format!("{k}"), shape, move |x| x.triu(k)));
+    }
+    for (shape, k) in [(&[1][..], 0), (&[4], 1), (&[4], -2), (&[0], 1), (&[3, 3], 0), (&[2, 5], 3), (&[5, 2], -3), (&[1, 1], 0)] {
+        rows.push(view("diag", format!("{k}"), shape, move |x| x.diag(k)));
     }
     rows
 }

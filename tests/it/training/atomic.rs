@@ -1,6 +1,6 @@
 //! Whole or not at all: what is set, loaded or restored and fails on the way leaves everything as it was.
 
-use crate::{device, values};
+use crate::common::{device, values};
 use wgrad::io::StateDict;
 use wgrad::nn::loss::{Reduction, mse};
 use wgrad::nn::{BatchNorm1d, Init, Linear, Module, Relu, Sequential};

@@ -1,8 +1,8 @@
 //! Batch and instance normalisation layers against PyTorch, at default and other settings: outputs, gradients, running
 //! statistics and state over three batches of training and one of evaluation.
 
-use crate::formula::{floats, state};
-use crate::{close, device, fixture, host, values};
+use super::formula::{floats, state};
+use crate::common::{device, fixture, host, near, values};
 use serde_json::Value;
 use wgrad::nn::{
     BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormConfig, Init, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d,
@@ -61,7 +61,7 @@ fn norms_agree_with_pytorch() {
         let run = |t: usize, key: &str| -> (Tensor, Gradients) {
             let x = (floats(&format!("x{t}"), &shape) * (t as f64 + 1.0) + t as f64).variable().unwrap();
             let y = layer.forward(&x).unwrap_or_else(|e| panic!("{case}: {e}"));
-            close(&format!("{case}, {key}"), &values(&y), &host(&dict, &format!("{case}.{key}")).data.to_f64(), 2e-5);
+            near(&format!("{case}, {key}"), &values(&y), &host(&dict, &format!("{case}.{key}")).data.to_f64(), 2e-5);
             (x, (y * &ct).sum((), false).backward().unwrap())
         };
         let compare = |(x, gradients): &(Tensor, Gradients), prefix: &str| {
@@ -69,7 +69,7 @@ fn norms_agree_with_pytorch() {
             found.extend(layer.named_parameters().unwrap().into_iter().map(|(name, p)| (name, gradients.get(&p).unwrap())));
             for (name, gradient) in found {
                 let key = format!("{case}.{prefix}.{name}");
-                close(&key, &values(&gradient), &host(&dict, &key).data.to_f64(), 1e-4);
+                near(&key, &values(&gradient), &host(&dict, &key).data.to_f64(), 1e-4);
             }
         };
         for t in 0..2 {
@@ -83,7 +83,7 @@ fn norms_agree_with_pytorch() {
         for (key, expected) in &expected.tensors {
             let found = host(&found, key);
             assert_eq!((found.dtype, found.shape), (expected.dtype, expected.shape), "{case}, {key}");
-            close(&format!("{case}, {key}"), &found.data.to_f64(), &expected.data.to_f64(), 1e-5);
+            near(&format!("{case}, {key}"), &found.data.to_f64(), &expected.data.to_f64(), 1e-5);
         }
         checked += 1;
     }
@@ -104,7 +104,7 @@ fn a_cumulative_average_resumes_where_it_was() {
     assert_eq!(second.state_dict().unwrap(), whole.state_dict().unwrap());
     let mean = whole.running_mean.as_ref().unwrap();
     let batches = (0..5).map(|t| floats(&format!("x{t}"), &[4, 3]).mean(0, false)).reduce(|a, b| a + b).unwrap();
-    close("the mean of all batches' means", &values(&mean.tensor()), &values(&(batches / 5.0)), 1e-6);
+    near("the mean of all batches' means", &values(&mean.tensor()), &values(&(batches / 5.0)), 1e-6);
 }
 
 #[test]

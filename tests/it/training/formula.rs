@@ -1,6 +1,6 @@
 //! Weights and inputs of `scripts/fixtures/formula.py`: SplitMix64 from the FNV-1a hash of a name.
 
-use crate::device;
+use crate::common::device;
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::{DType, HostData, Shape, Tensor};
 
@@ -21,7 +21,7 @@ fn host(name: &str, shape: &[usize], center: f64, spread: f64) -> HostTensor {
 
 /// Values in ±1.
 pub fn floats(name: &str, shape: &[usize]) -> Tensor {
-    crate::upload(&host(name, shape, 0.0, 1.0))
+    crate::common::upload_host(&host(name, shape, 0.0, 1.0))
 }
 
 /// Integers below `k`.

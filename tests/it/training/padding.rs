@@ -1,6 +1,6 @@
 //! Padding never matters: whatever stands there, results and the gradients of inputs and weights are bit for bit those of zeros.
 
-use crate::device;
+use crate::common::device;
 use wgrad::nn::loss::{CrossEntropyOptions, CtcOptions, Reduction, cross_entropy_with, ctc, nll};
 use wgrad::nn::{
     Embedding, FeedForward, Gru, Init, Lstm, Module, MultiheadAttention, RecurrentConfig, Rnn, SequenceOptions,

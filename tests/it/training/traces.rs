@@ -1,6 +1,6 @@
 //! Ten training steps of four models against PyTorch in f64: losses, final weights and running statistics.
 
-use crate::{close, device, fixture, host, upload, values};
+use crate::common::{device, fixture, host, near as close, upload_host as upload, values};
 use wgrad::io::StateDict;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::{

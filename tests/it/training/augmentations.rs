@@ -1,6 +1,6 @@
 //! Augmentations of images, sounds and targets: reproducible, the same on every device, and what they promise.
 
-use crate::{close, device, fixture, host, upload, values};
+use crate::common::{device, fixture, host, near, upload_host, values};
 use wgrad::data::augment::{
     Augment, ColorJitter, Compose, CutMix, Cutout, GaussianBlur, GaussianNoise, Mixup, RandomCrop, RandomFlip, RandomGreyscale,
     Resize, SpectrogramMask, TimeShift,
@@ -49,7 +49,7 @@ fn augmentations_are_reproducible_and_agree_across_devices() {
         let (first, again, other) = (run(device(), 5), run(device(), 5), run(device(), 6));
         assert_eq!(first, again, "{name} is reproducible");
         assert!(name == "resize" || first != other, "{name} differs from draw to draw");
-        close(name, &first, &run(&cpu, 5), 1e-5);
+        near(name, &first, &run(&cpu, 5), 1e-5);
     }
 }
 
@@ -81,11 +81,11 @@ fn augmentations_do_what_they_say() {
     for image in rows(&run(&Cutout { size: 2 })) {
         assert!([1, 2, 4].contains(&image.iter().filter(|&&v| v == 0.0).count()), "{image:?}");
     }
-    close("jitter by nothing", &run(&ColorJitter::new(0.0, 0.0, 0.0).unwrap()), &before, 1e-6);
-    close("noise of deviation 0", &run(&GaussianNoise::new(0.0).unwrap()), &before, 1e-7);
+    near("jitter by nothing", &run(&ColorJitter::new(0.0, 0.0, 0.0).unwrap()), &before, 1e-6);
+    near("noise of deviation 0", &run(&GaussianNoise::new(0.0).unwrap()), &before, 1e-7);
     let flat = Tensor::full([2, 1, 9, 9], 0.5, device()).unwrap();
     let blurred = values(&GaussianBlur::new(2, (1.0, 1.0)).unwrap().apply(&flat, &generator()).unwrap());
-    close("the middle of a flat image", &[blurred[40]], &[0.5], 1e-6);
+    near("the middle of a flat image", &[blurred[40]], &[0.5], 1e-6);
 
     let sounds = ramp(&[N, 30], device());
     let moved = values(&TimeShift { limit: 4 }.apply(&sounds, &generator()).unwrap());
@@ -113,10 +113,10 @@ fn mixtures_keep_the_mass_of_targets() {
     for offset in 0..4 {
         let generator = || Generator::at(2, offset);
         let (mixed, mixed_targets) = Mixup::new(0.4).unwrap().apply(&x, &targets, &generator()).unwrap();
-        close("mixup keeps the batch's mean", &[mean(&mixed)], &[mean(&x)], 1e-5);
+        near("mixup keeps the batch's mean", &[mean(&mixed)], &[mean(&x)], 1e-5);
         let (cut, cut_targets) = CutMix::new(1.0).unwrap().apply(&x, &targets, &generator()).unwrap();
         for t in [&mixed_targets, &cut_targets] {
-            close("a target's sum", &values(&t.sum(1, false)), &[1.0; N], 1e-5);
+            near("a target's sum", &values(&t.sum(1, false)), &[1.0; N], 1e-5);
         }
         // The share of pixels that changed is at most what the targets say was replaced.
         let changed = values(&cut.ne(&x)).iter().filter(|&&c| c != 0.0).count() as f64 / (N * 40) as f64;
@@ -162,10 +162,10 @@ fn spectrograms_agree_with_pytorch() {
     let odd = MelConfig { rate: 16000, window: 401, hop: 111, bands: 12, low: 100.0, high: 7000.0, eps: 1e-3 };
     for (case, config) in [("speech", speech), ("odd", odd)] {
         let mel = LogMel::new(config, device()).unwrap();
-        let found = mel.apply(&upload(host(&dict, &format!("{case}.sounds")))).unwrap();
+        let found = mel.apply(&upload_host(host(&dict, &format!("{case}.sounds")))).unwrap();
         let expected = host(&dict, &format!("{case}.mel"));
         assert_eq!(found.shape().unwrap(), expected.shape, "{case}");
-        close(case, &values(&found), &expected.data.to_f64(), 2e-4);
+        near(case, &values(&found), &expected.data.to_f64(), 2e-4);
     }
     for (config, reason) in [
         (MelConfig { high: 4001.0, ..speech }, "4000 Hz"),

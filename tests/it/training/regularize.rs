@@ -1,6 +1,6 @@
 //! Schedules against PyTorch's, accumulation, averages, early stopping, splits, and which parameters decay.
 
-use crate::{close, device, fixture, host, values};
+use crate::common::{device, fixture, host, near, values};
 use wgrad::io::StateDict;
 use wgrad::nn::{Init, Linear, Module};
 use wgrad::optim::{
@@ -49,7 +49,7 @@ fn schedules_agree_with_pytorch() {
         let schedule = schedule.validate().unwrap();
         let expected = host(&dict, name).data.to_f64();
         let found: Vec<f64> = (0..expected.len()).map(|t| schedule.lr(t)).collect();
-        close(name, &found, &expected, 1e-9);
+        near(name, &found, &expected, 1e-9);
     }
 }
 
@@ -75,7 +75,7 @@ fn plateaus_agree_with_pytorch_and_resume() {
             resumed.load_state_dict(&schedule.state_dict()).unwrap();
             schedule = resumed;
         }
-        close(name, &found, &host(&dict, &format!("plateau.{name}")).data.to_f64(), 1e-9);
+        near(name, &found, &host(&dict, &format!("plateau.{name}")).data.to_f64(), 1e-9);
     }
     let rows = [
         ("factor is 1", PlateauConfig { factor: 1.0, ..max }),

@@ -1,6 +1,6 @@
 //! The further optimizers against 25 steps of PyTorch or the papers' algorithms, skipped steps, clipping, loss scaling.
 
-use crate::{close, device, fixture, host, upload, values};
+use crate::common::{device, fixture, host, near as close, upload_host as upload, values};
 use wgrad::io::StateDict;
 use wgrad::nn::models::Mlp;
 use wgrad::nn::{Init, Module};
@@ -260,7 +260,7 @@ fn a_step_that_clips_by_itself_agrees_with_clipped_gradients() {
 
 #[test]
 fn clipping_by_norm_takes_two_launches() {
-    let device = crate::open();
+    let device = crate::common::open(false);
     let init = Init::new(&device, 1);
     let model = Mlp::new(&[8; 20], &init).unwrap();
     let params = model.parameters().unwrap();

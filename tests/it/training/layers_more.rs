@@ -1,8 +1,8 @@
 //! Further layers against PyTorch at default and other settings, and the count of what has a fixture: every public layer and
 //! optimizer is in a file that PyTorch wrote, or in a list with the reason why not.
 
-use crate::formula::{floats, integers, state};
-use crate::{close, device, fixture, host, values};
+use super::formula::{floats, integers, state};
+use crate::common::{device, fixture, host, near, values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
@@ -278,7 +278,7 @@ fn compare(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tenso
     let y = run(&x).unwrap_or_else(|e| panic!("{name}: {e}"));
     let expected = host(&dict, &format!("{name}.out"));
     assert_eq!(y.shape().unwrap(), expected.shape, "{name}");
-    close(name, &values(&y), &expected.data.to_f64(), 1e-5);
+    near(name, &values(&y), &expected.data.to_f64(), 1e-5);
     let ct = floats("ct", &y.shape().unwrap());
     let gradients = (y * ct).sum((), false).backward().unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut found: Vec<(String, Tensor)> = Vec::new();
@@ -291,7 +291,7 @@ fn compare(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tenso
     for (key, gradient) in found {
         let theirs = if name == "Residual" { key.trim_start_matches("body.") } else { &key };
         let expected = host(&dict, &format!("{name}.grad.{theirs}")).data.to_f64();
-        close(&format!("{name}, {key}"), &values(&gradient), &expected, 2e-5);
+        near(&format!("{name}, {key}"), &values(&gradient), &expected, 2e-5);
     }
 }
 
@@ -374,7 +374,7 @@ fn missing_tests<'a>(reasons: impl Iterator<Item = (&'a &'a str, &'a Without)>) 
     let missing = |(name, reason): (&&str, &Without)| {
         let (Without::Random(test) | Without::MadeOfOthers(test)) = reason else { return None };
         let (module, function) = test.split_once("::")?;
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/training/{module}.rs"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/training/{module}.rs"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         (!text.contains(&format!("fn {function}()"))).then(|| format!("{name}: there is no test {test}"))
     };

@@ -1,6 +1,6 @@
 //! Optimizers: 20 steps against PyTorch in f64, groups, frozen and tied parameters, and resuming.
 
-use crate::{close, device, fixture, host, upload, values};
+use crate::common::{device, fixture, host, near as close, upload_host as upload, values};
 use wgrad::io::StateDict;
 use wgrad::optim::{
     AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, DecayMode, Optimizer, ParamGroup, RmsProp, RmsPropConfig, Sgd,

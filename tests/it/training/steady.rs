@@ -1,6 +1,6 @@
 //! The loop of the `mnist` example: augmentation, dropout, metrics and Adam in one plan and one submission a step.
 
-use crate::open;
+use crate::common::open;
 use wgrad::DeviceKind;
 use wgrad::data::{AffineConfig, LabelledImages, Loader, Normalize, RandomAffine};
 use wgrad::nn::loss::{Reduction, accuracy, cross_entropy};
@@ -12,7 +12,7 @@ const STEPS: u64 = 10;
 
 #[test]
 fn a_step_with_augmentation_and_metrics_is_one_submission() {
-    let device = open();
+    let device = open(false);
     let pixels = (0..40 * 64).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect();
     let data = LabelledImages::new(8, 8, pixels, (0..40).map(|i| i % 3).collect()).unwrap();
     let init = Init::new(&device, 1);

@@ -1,8 +1,8 @@
 //! Training with activations stored in f16: gradients that overflow skip a step and halve the loss scale, and small ones are
 //! saved by it.
 
-use crate::formula::{floats, integers};
-use crate::{device, values};
+use super::formula::{floats, integers};
+use crate::common::{device, values};
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::{Init, Linear, Module};
 use wgrad::optim::{LossScaler, LossScalerConfig, Optimizer, Sgd, SgdConfig};

@@ -1,7 +1,7 @@
 //! Layers against PyTorch: state names, outputs, and gradients of inputs and parameters.
 
-use crate::formula::{floats, state};
-use crate::{close, device, fixture, host, values};
+use super::formula::{floats, state};
+use crate::common::{device, fixture, host, near, values};
 use wgrad::nn::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, Bilinear, Celu, DropPath, Dropout, Dropout2d, Elu, FeedForward, Gelu, GeluTanh, Glu,
     Gru, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Init, LayerNorm, LeakyRelu, Linear, LogSigmoid, LogSoftmax, Lstm, Mish,
@@ -22,10 +22,10 @@ fn check(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tensor)
     let y = run(&x).unwrap_or_else(|e| panic!("{name}: {e}"));
     let expected = host(&dict, &format!("{name}.out"));
     assert_eq!(y.shape().unwrap(), expected.shape, "{name}");
-    close(name, &values(&y), &expected.data.to_f64(), 1e-5);
+    near(name, &values(&y), &expected.data.to_f64(), 1e-5);
     let ct = floats("ct", &y.shape().unwrap());
     let gradients = (y * ct).sum((), false).backward().unwrap();
-    close(
+    near(
         &format!("{name}, x"),
         &values(&gradients.get(&x).unwrap()),
         &host(&dict, &format!("{name}.grad.x")).data.to_f64(),
@@ -33,7 +33,7 @@ fn check(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tensor)
     );
     for (key, param) in module.named_parameters().unwrap() {
         let found = gradients.get(&param).unwrap_or_else(|e| panic!("{name}, {key}: {e}"));
-        close(&format!("{name}, {key}"), &values(&found), &host(&dict, &format!("{name}.grad.{key}")).data.to_f64(), 2e-5);
+        near(&format!("{name}, {key}"), &values(&found), &host(&dict, &format!("{name}.grad.{key}")).data.to_f64(), 2e-5);
     }
 }
 
@@ -164,7 +164,7 @@ fn encodings_and_rearrangements_keep_their_promises() {
     let y = SinusoidalEncoding::new(4, 8, &init).unwrap().forward(&Tensor::zeros([2, 3, 4], device()).unwrap()).unwrap();
     let expected: Vec<f64> =
         (0..3).flat_map(|p| [1.0, 0.01].map(|r| f64::from(p) * r)).flat_map(|a| [a.sin(), a.cos()]).collect();
-    close("sinusoidal", &values(&y)[12..], &expected, 1e-6);
+    near("sinusoidal", &values(&y)[12..], &expected, 1e-6);
     let x = floats("x", &[2, 6, 4]);
     for interleaved in [false, true] {
         // Scores of rotated vectors depend on the distance of their positions alone, and lengths stay.
@@ -173,11 +173,11 @@ fn encodings_and_rearrangements_keep_their_promises() {
             let r = rotary.rotate(&x, offset).unwrap();
             values(&r.matmul(&r.transpose(-1, -2)))
         };
-        close("rotary", &scores(7), &scores(0), 1e-5);
+        near("rotary", &scores(7), &scores(0), 1e-5);
         let turned = values(&rotary.rotate(&x.slice(1, 1, 2), 1).unwrap());
         let (v, (i, j)) = (values(&x.slice(1, 1, 2)), if interleaved { (0, 1) } else { (0, 2) });
         let (c, s) = (1f64.cos(), 1f64.sin());
-        close("rotary, first pair", &[turned[i], turned[j]], &[v[i] * c - v[j] * s, v[j] * c + v[i] * s], 1e-5);
+        near("rotary, first pair", &[turned[i], turned[j]], &[v[i] * c - v[j] * s, v[j] * c + v[i] * s], 1e-5);
         assert!(rotary.rotate(&x, 11).unwrap_err().to_string().contains("max_len"));
     }
     let image = floats("x", IMAGE);
@@ -214,7 +214,7 @@ fn impossible_settings_and_inputs_are_refused() {
 
 #[test]
 fn a_long_sequence_unrolls_at_bearable_cost() {
-    let device = crate::open();
+    let device = crate::common::open(false);
     let lstm = Lstm::new(16, 32, &Init::new(&device, 0)).unwrap();
     let x = Tensor::from_host(floats("x", &[64, 8, 16]).to_host().unwrap(), DType::F32, [64, 8, 16], &device).unwrap();
     let step = || {

@@ -1,6 +1,6 @@
 //! Augmentation on the device against the same sampling on the host; normalisation; averages.
 
-use crate::{close, device, values};
+use crate::common::{device, near, values};
 use wgrad::data::{AffineConfig, Normalize, RandomAffine};
 use wgrad::train::Meter;
 use wgrad::{Generator, Tensor};
@@ -58,7 +58,7 @@ fn affine_sampling_agrees_with_the_host() {
                 }
             }
         }
-        close(&format!("{n} x {c}, {config:?}"), &found, &expected, 1e-4);
+        near(&format!("{n} x {c}, {config:?}"), &found, &expected, 1e-4);
     }
 }
 
@@ -100,7 +100,7 @@ fn normalisation_is_a_channel_at_a_time() {
         .enumerate()
         .map(|(i, v)| if (i / (H * W)).is_multiple_of(2) { (v - 0.5) / 2.0 } else { (v - 0.25) / 0.5 })
         .collect();
-    close("normalised", &found, &expected, 1e-5);
+    near("normalised", &found, &expected, 1e-5);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn meters_average_what_they_are_given() {
         meter.push(&Tensor::scalar(f64::from(i), device()).unwrap(), f64::from(1 + i % 2)).unwrap();
     }
     let weighted: f64 = (0..40).map(|i| f64::from(i * (1 + i % 2))).sum();
-    close("mean", &[meter.mean().unwrap()], &[weighted / 60.0], 1e-6);
+    near("mean", &[meter.mean().unwrap()], &[weighted / 60.0], 1e-6);
     let (sum, weight) = meter.parts().unwrap();
-    close("continued", &[Meter::from_parts(sum, weight).unwrap().mean().unwrap()], &[weighted / 60.0], 1e-6);
+    near("continued", &[Meter::from_parts(sum, weight).unwrap().mean().unwrap()], &[weighted / 60.0], 1e-6);
 }

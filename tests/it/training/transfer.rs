@@ -1,6 +1,6 @@
 //! Loading with rules, freezing by name, groups, schedules, heads and cached features; what is refused changes nothing.
 
-use crate::{device, values};
+use crate::common::{device, values};
 use wgrad::io::StateDict;
 use wgrad::nn::models::{ResNet, ResNetConfig};
 use wgrad::nn::transfer::{self, LoadOptions, UnfreezeSchedule};
@@ -109,7 +109,7 @@ fn heads_must_fit_and_features_are_computed_once() {
     assert_eq!(net.state_dict().unwrap(), before, "running statistics stay");
     net.eval();
     let whole = net.features(&images).unwrap();
-    crate::close("features", &features.data.to_f64(), &values(&whole), 1e-5);
+    crate::common::near("features", &features.data.to_f64(), &values(&whole), 1e-5);
     let message = Linear::new(4, 2, &init).unwrap().forward(&whole).unwrap_err().to_string();
     assert!(message.contains("Linear") && message.contains("a layer of 4 inputs"), "{message}");
 }

@@ -1,7 +1,7 @@
 //! Ready models against PyTorch: state names, logits, the losses of ten training steps, and files that PyTorch wrote.
 
-use crate::formula::{floats, integers, state};
-use crate::{close, device, fixture, host, values};
+use super::formula::{floats, integers, state};
+use crate::common::{device, fixture, host, near, values};
 use std::path::Path;
 use wgrad::io::StateDict;
 use wgrad::nn::loss::{Reduction, cross_entropy};
@@ -35,7 +35,7 @@ fn check((name, shape, tokens, labels, classes): Row<'_>, model: &dyn Module) {
     let logits = host(&dict, &format!("{name}.logits"));
     let found = model.forward(&x(0)).unwrap();
     assert_eq!(found.shape().unwrap(), logits.shape, "{name}");
-    close(&format!("{name}, logits"), &values(&found), &logits.data.to_f64(), 1e-4);
+    near(&format!("{name}, logits"), &values(&found), &logits.data.to_f64(), 1e-4);
     model.train();
     let mut sgd = Sgd::new(&model.parameters().unwrap(), SgdConfig { lr: 0.01, ..SgdConfig::default() }).unwrap();
     for (t, &expected) in host(&dict, &format!("{name}.loss")).data.to_f64().iter().enumerate() {
@@ -65,7 +65,7 @@ fn check_file((name, shape, tokens, _, _): Row<'_>, model: &dyn Module) {
     let expected = host(&expected, &format!("{name}.logits"));
     let found = model.forward(&x).unwrap();
     assert_eq!(found.shape().unwrap(), expected.shape, "{name}");
-    close(&format!("{name}, logits"), &values(&found), &expected.data.to_f64(), 1e-4);
+    near(&format!("{name}, logits"), &values(&found), &expected.data.to_f64(), 1e-4);
     let (theirs, ours) = (StateDict::load(&path).unwrap(), model.state_dict().unwrap());
     for (key, tensor) in &ours.tensors {
         // PyTorch saves a tied weight under one of its names.

@@ -1,6 +1,6 @@
 //! Modules: names, modes, saving and loading, layers' values, the summary.
 
-use crate::{close, device, values};
+use crate::common::{device, near, values};
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::nn::{
     AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential, fields,
@@ -135,16 +135,16 @@ fn batch_norm_follows_its_formula() {
         let var = v.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 12.0;
         let expected: Vec<f64> = v.iter().map(|x| (x - mean) / (var + 1e-5).sqrt()).collect();
         let own: Vec<f64> = (0..24).filter(|i| i / 4 % 2 == c).map(|i| found[i]).collect();
-        close("normalised", &own, &expected, 1e-4);
+        near("normalised", &own, &expected, 1e-4);
         means.push(0.1 * mean);
         vars.push(0.9 + 0.1 * var * 12.0 / 11.0);
     }
-    close("running mean", &values(&bn.running_mean.as_ref().unwrap().tensor()), &means, 1e-5);
-    close("running variance", &values(&bn.running_var.as_ref().unwrap().tensor()), &vars, 1e-5);
+    near("running mean", &values(&bn.running_mean.as_ref().unwrap().tensor()), &means, 1e-5);
+    near("running variance", &values(&bn.running_var.as_ref().unwrap().tensor()), &vars, 1e-5);
     bn.eval();
     let evaluated = values(&bn.forward(&x).unwrap());
     let expected: Vec<f64> = (0..24).map(|i| (f64::from(data[i]) - means[i / 4 % 2]) / (vars[i / 4 % 2] + 1e-5).sqrt()).collect();
-    close("evaluated", &evaluated, &expected, 1e-4);
+    near("evaluated", &evaluated, &expected, 1e-4);
 }
 
 #[test]

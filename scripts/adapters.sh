@@ -1,0 +1,57 @@
+# Adapters for GPU tests, and drivers for where there are none. Sourced by scripts/test and scripts/sweep.
+
+# The kinds of device, one per line, with names: "software<TAB>llvmpipe ...".
+devices() {
+    cargo run -q --color never --example devices | awk -F'  +' '
+        $1 == "kind" { for (i = 2; i <= NF; i++) kind[i] = $i }
+        $1 == "name" { for (i = 2; i <= NF; i++) print kind[i] "\t" $i }'
+}
+
+# apt_install PACKAGE...: by Debian's or Ubuntu's package manager, as root or with sudo.
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    local sudo=()
+    [ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
+        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@" && return 0
+    echo "the installation failed" >&2
+    return 1
+}
+
+install_software_adapter() {
+    echo "no adapter was found; installing a software one: libvulkan1 mesa-vulkan-drivers"
+    apt_install libvulkan1 mesa-vulkan-drivers && return 0
+    cat >&2 <<'HELP'
+Install a Vulkan driver, then run scripts/test again:
+    Debian, Ubuntu   apt-get install libvulkan1 mesa-vulkan-drivers
+    Fedora           dnf install vulkan-loader mesa-vulkan-drivers
+    Arch             pacman -S vulkan-icd-loader vulkan-swrast
+    Alpine           apk add vulkan-loader mesa-vulkan-swrast
+    openSUSE         zypper install libvulkan1 Mesa-vulkan-device-select libvulkan_lvp
+    macOS, Windows   nothing: Metal and DX12 are part of the system
+HELP
+    return 1
+}
+
+# Sets `icd` to SwiftShader's driver file; installs it if need be.
+find_swiftshader() {
+    if [ -n "${WGRAD_SWIFTSHADER_ICD:-}" ]; then
+        icd="$WGRAD_SWIFTSHADER_ICD"
+        [ -f "$icd" ] && return 0
+        echo "WGRAD_SWIFTSHADER_ICD=$icd: there is no such file" >&2
+        return 1
+    fi
+    icd=/usr/lib/chromium/vk_swiftshader_icd.json
+    [ -f "$icd" ] && return 0
+    echo "SwiftShader was not found; installing it: chromium"
+    apt_install chromium && [ -f "$icd" ]
+}
+
+# Sets `swiftshader` to the name of the second adapter, and `icd` to its driver's file.
+second_adapter() {
+    find_swiftshader || return 1
+    swiftshader="$(VK_DRIVER_FILES="$icd" devices | awk -F'\t' '$1 == "software" && tolower($2) ~ /swiftshader/ { print $2; exit }')"
+    [ -n "$swiftshader" ] && return 0
+    echo "$icd: no adapter of this driver can be opened" >&2
+    return 1
+}

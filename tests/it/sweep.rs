@@ -1,0 +1,46 @@
+//! Long sweeps over samples, layouts and modes, and the fixed part of them that a repeated pass takes.
+
+use crate::common::{Devices, Layout, open};
+use crate::samples::Sample;
+use crate::shaders;
+use std::sync::OnceLock;
+use wgrad::Device;
+
+/// A driver keeps what it compiles until its device is closed: lavapipe holds a megabyte for each pipeline.
+const SAMPLES_A_DEVICE: usize = 32;
+
+/// Whether this process takes a fixed part of each long sweep. `scripts/test` asks for it where it runs the tests again, under
+/// other limits, with other kernels or on another adapter; `scripts/sweep` runs the whole there.
+pub fn in_part() -> bool {
+    static IN_PART: OnceLock<bool> = OnceLock::new();
+    *IN_PART.get_or_init(|| match std::env::var("WGRAD_TEST_PART").as_deref() {
+        Err(std::env::VarError::NotPresent) | Ok("all") => false,
+        Ok("sample") => true,
+        other => panic!("WGRAD_TEST_PART={other:?}: none of all, sample"),
+    })
+}
+
+/// Runs `check` on each sample in each layout on the fused and the unfused device under test, which are opened anew now and
+/// then; whatever shaders they compile must be valid. In part, each sample is tried once, and the samples take turns through
+/// layouts and modes.
+pub fn sweep(
+    samples: &[&Sample],
+    layouts: impl Fn(&Sample) -> &'static [Layout],
+    check: impl Fn(&Sample, Layout, &[(&'static str, &Device)]),
+) {
+    let mut sources = Vec::new();
+    for (chunk, some) in samples.chunks(SAMPLES_A_DEVICE).enumerate() {
+        let devices = Devices { fused: open(false), unfused: open(true) };
+        let both = [("fused", &devices.fused), ("unfused", &devices.unfused)];
+        for (i, sample) in some.iter().enumerate() {
+            let (all, n) = (layouts(sample), chunk * SAMPLES_A_DEVICE + i);
+            if in_part() {
+                check(sample, all[n % all.len()], &both[n / all.len() % 2..][..1]);
+            } else {
+                all.iter().for_each(|&layout| check(sample, layout, &both));
+            }
+        }
+        sources.extend(both.iter().flat_map(|(_, device)| device.shader_sources()));
+    }
+    shaders::are_valid(sources, samples.len());
+}

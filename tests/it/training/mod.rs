@@ -1,0 +1,20 @@
+//! Modules, optimizers, data and training parts through the public interface.
+
+mod atomic;
+mod augment;
+mod augmentations;
+mod formula;
+mod half;
+mod layers;
+mod layers_more;
+mod mistakes;
+mod models;
+mod modules;
+mod norms;
+mod optimizers;
+mod optimizers_more;
+mod padding;
+mod regularize;
+mod steady;
+mod traces;
+mod transfer;
