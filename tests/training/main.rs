@@ -16,6 +16,8 @@ mod optimizers;
 mod optimizers_more;
 mod padding;
 mod regularize;
+#[path = "../rows/optimizers.rs"]
+mod rows;
 mod steady;
 mod traces;
 mod transfer;
