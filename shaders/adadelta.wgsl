@@ -1,21 +1,9 @@
 // AdaDelta (PyTorch): v = ρ·v + (1 - ρ)·g²; d = √(u + eps) / √(v + eps) · g; u = ρ·u + (1 - ρ)·d²; p -= lr·d.
-// Launch: a workgroup a block. Traffic: 28 bytes an element.
-#import optim
-
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    let at = site(wid, groups, lane);
-    if (at.used) {
-        let a = coefficients[at.entry];
-        let b = coefficients[at.entry + 1u];
-        let p = parameters[at.parameter];
-        let g = gradient(at, p);
-        let v = b.x * state0[at.state] + b.z * g * g;
-        let u = state1[at.state];
-        let d = sqrt(u + b.w) / sqrt(v + b.w) * g;
-        state0[at.state] = v;
-        state1[at.state] = b.x * u + b.z * d * d;
-        parameters[at.parameter] = p * a.z - a.x * d;
-    }
+fn update(i: u32, c: Coefficients, p: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    let v = c.beta2 * square_avg[i] + c.one_minus_beta2 * g * g;
+    let u = acc_delta[i];
+    let d = sqrt(u + c.eps) / sqrt(v + c.eps) * g;
+    square_avg[i] = v;
+    acc_delta[i] = c.beta2 * u + c.one_minus_beta2 * d * d;
+    return p - c.lr * d;
 }

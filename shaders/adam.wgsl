@@ -1,28 +1,15 @@
 // Adam, AdamW, AMSGrad (PyTorch): m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²;
 // p -= lr' · m / (√v · c + eps), lr' = lr / (1 - β₁ᵗ), c = 1 / √(1 - β₂ᵗ); AMSGrad takes the largest v so far.
-// Launch: a workgroup a block. Traffic: 28 bytes an element, 36 with AMSGrad.
-#import optim
-
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    let at = site(wid, groups, lane);
-    if (at.used) {
-        let a = coefficients[at.entry];
-        let b = coefficients[at.entry + 1u];
-        let p = parameters[at.parameter];
-        let g = gradient(at, p);
-        let m = a.w * state0[at.state] + b.y * g;
-        let v = b.x * state1[at.state] + b.z * g * g;
-        state0[at.state] = m;
-        state1[at.state] = v;
+fn update(i: u32, c: Coefficients, p: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    let m = c.beta1 * exp_avg[i] + c.one_minus_beta1 * g;
+    let v = c.beta2 * exp_avg_sq[i] + c.one_minus_beta2 * g * g;
+    exp_avg[i] = m;
+    exp_avg_sq[i] = v;
 #if ${AMSGRAD}
-        let second = max(state2[at.state], v);
-        state2[at.state] = second;
+    let second = max(max_exp_avg_sq[i], v);
+    max_exp_avg_sq[i] = second;
 #else
-        let second = v;
+    let second = v;
 #end
-        let denominator = sqrt(second) * coefficients[at.entry + 2u].x + b.w;
-        parameters[at.parameter] = p * a.z - a.x * m / denominator;
-    }
+    return p - c.lr * m / (sqrt(second) * c.inv_sqrt_bias2 + c.eps);
 }

@@ -1,5 +1,5 @@
 // Clipping by norm, first of two: for each block, the sum of its gradients' squares.
-// Launch: a workgroup a block. Traffic: 4 bytes an element.
+// Launch: one workgroup per block. Traffic: 4 bytes per element.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> gradients: array<vec4<f32>>;

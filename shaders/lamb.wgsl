@@ -1,17 +1,11 @@
-// LAMB, third of three: p -= lr · ratio · d, with d from the new m and v.
-// Launch: a workgroup a block. Traffic: 16 bytes an element.
-#import optim
-#import lamb
-@group(0) @binding(${RATIOS}) var<storage, read> ratios: array<f32>;
+// LAMB (You et al., 2020): m = β₁·m + (1 - β₁)·g; v = β₂·v + (1 - β₂)·g²; the direction
+// d = m / (1 - β₁ᵗ) / (√(v / (1 - β₂ᵗ)) + eps) + decay·p; p -= lr · ‖p‖ / ‖d‖ · d. `update` gives d: three kernels make a step.
+fn direction(i: u32, c: Coefficients, p: vec4<f32>) -> vec4<f32> {
+    return exp_avg[i] * c.extra / (sqrt(exp_avg_sq[i]) * c.inv_sqrt_bias2 + c.eps) + c.decay * p;
+}
 
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    let at = site(wid, groups, lane);
-    if (at.used) {
-        let p = parameters[at.parameter];
-        let ratio = ratios[blocks[linear_workgroup(wid, groups)].z];
-        let d = direction(at, p, state0[at.state], state1[at.state]);
-        parameters[at.parameter] = p - coefficients[at.entry].x * ratio * d;
-    }
+fn update(i: u32, c: Coefficients, p: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    exp_avg[i] = c.beta1 * exp_avg[i] + c.one_minus_beta1 * g;
+    exp_avg_sq[i] = c.beta2 * exp_avg_sq[i] + c.one_minus_beta2 * g * g;
+    return direction(i, c, p);
 }

@@ -1,21 +1,8 @@
 // NAdam (PyTorch): m and v as Adam's; p -= (lr₁·g + lr₂·m) / (√v · c + eps), with both rates from the host.
-// Launch: a workgroup a block. Traffic: 28 bytes an element.
-#import optim
-
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    let at = site(wid, groups, lane);
-    if (at.used) {
-        let a = coefficients[at.entry];
-        let b = coefficients[at.entry + 1u];
-        let p = parameters[at.parameter];
-        let g = gradient(at, p);
-        let c = coefficients[at.entry + 2u];
-        let m = a.w * state0[at.state] + b.y * g;
-        let v = b.x * state1[at.state] + b.z * g * g;
-        state0[at.state] = m;
-        state1[at.state] = v;
-        parameters[at.parameter] = p * a.z - (a.x * g + c.z * m) / (sqrt(v) * c.x + b.w);
-    }
+fn update(i: u32, c: Coefficients, p: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    let m = c.beta1 * exp_avg[i] + c.one_minus_beta1 * g;
+    let v = c.beta2 * exp_avg_sq[i] + c.one_minus_beta2 * g * g;
+    exp_avg[i] = m;
+    exp_avg_sq[i] = v;
+    return p - (c.lr * g + c.extra * m) / (sqrt(v) * c.inv_sqrt_bias2 + c.eps);
 }

@@ -1,33 +1,21 @@
 // RMSprop (PyTorch): v = α·v + (1 - α)·g²; d = √v + eps, centred √(v - a²) + eps with a = α·a + (1 - α)·g;
-// p -= lr·g/d, with momentum b = μ·b + g/d; p -= lr·b. States: v, a if centred, b if there is momentum.
-// Launch: a workgroup a block. Traffic: 20 bytes an element, 8 more for each further state.
-#import optim
-
-@compute @workgroup_size(256)
-fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    let at = site(wid, groups, lane);
-    if (at.used) {
-        let a = coefficients[at.entry];
-        let b = coefficients[at.entry + 1u];
-        let p = parameters[at.parameter];
-        let g = gradient(at, p);
-        let v = b.x * state0[at.state] + b.z * g * g;
-        state0[at.state] = v;
+// p -= lr·g/d, with momentum b = μ·b + g/d; p -= lr·b.
+fn update(i: u32, c: Coefficients, p: vec4<f32>, g: vec4<f32>) -> vec4<f32> {
+    let v = c.beta2 * square_avg[i] + c.one_minus_beta2 * g * g;
+    square_avg[i] = v;
 #if ${CENTERED}
-        let mean = b.x * state1[at.state] + b.z * g;
-        state1[at.state] = mean;
-        // Rounding may take the difference below 0.
-        let scaled = g / (sqrt(max(v - mean * mean, vec4<f32>())) + b.w);
+    let mean = c.beta2 * grad_avg[i] + c.one_minus_beta2 * g;
+    grad_avg[i] = mean;
+    // Rounding may take the difference below 0.
+    let scaled = g / (sqrt(max(v - mean * mean, vec4<f32>())) + c.eps);
 #else
-        let scaled = g / (sqrt(v) + b.w);
+    let scaled = g / (sqrt(v) + c.eps);
 #end
 #if ${MOMENTUM}
-        let step = a.w * state${VELOCITY}[at.state] + scaled;
-        state${VELOCITY}[at.state] = step;
+    let step = c.beta1 * momentum_buffer[i] + scaled;
+    momentum_buffer[i] = step;
 #else
-        let step = scaled;
+    let step = scaled;
 #end
-        parameters[at.parameter] = p * a.z - a.x * step;
-    }
+    return p - c.lr * step;
 }

@@ -2,8 +2,7 @@
 
 use super::simd::vectorize;
 use crate::error::{Error, Result};
-use crate::graph::optim::{Coefficients, Gate};
-use crate::graph::optim::{OptimRule, trust};
+use crate::graph::optim::{Coefficients, Elements, Gate, OptimRule, direction, trust};
 use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
 use crate::storage::cpu::{Buffer, words_mut};
@@ -14,12 +13,90 @@ use rayon::prelude::*;
 /// Elements of a parallel task.
 const PIECE: usize = 16 << 10;
 
-/// A part of one entry: its coefficients, parameters, gradients and up to three state values.
+/// A part of one entry: its coefficients, parameters, gradients and up to three state values, all of one length.
 struct Piece<'a> {
     coefficients: &'a Coefficients,
     parameter: &'a mut [f32],
     gradient: &'a [f32],
     state: [&'a mut [f32]; 3],
+}
+
+impl Piece<'_> {
+    /// Calls `step` with each element, its gradient and its states.
+    #[inline(always)]
+    fn visit<const N: usize>(&mut self, mut step: impl FnMut(&mut f32, f32, &mut [f32; N])) {
+        const { assert!(N <= 3, "a piece has three state values") };
+        let [a, b, c] = &mut self.state;
+        // A loop for each number of states: slices in an array would keep the compiler from vectorizing it.
+        let mut state = [0.0; N];
+        let elements = self.parameter.iter_mut().zip(self.gradient);
+        match N {
+            0 => {
+                for (p, &g) in elements {
+                    step(p, g, &mut state);
+                }
+            }
+            1 => {
+                for ((p, &g), a) in elements.zip(a.iter_mut()) {
+                    state[0] = *a;
+                    step(p, g, &mut state);
+                    *a = state[0];
+                }
+            }
+            2 => {
+                for (((p, &g), a), b) in elements.zip(a.iter_mut()).zip(b.iter_mut()) {
+                    (state[0], state[1]) = (*a, *b);
+                    step(p, g, &mut state);
+                    (*a, *b) = (state[0], state[1]);
+                }
+            }
+            _ => {
+                for ((((p, &g), a), b), c) in elements.zip(a.iter_mut()).zip(b.iter_mut()).zip(c.iter_mut()) {
+                    (state[0], state[1], state[2]) = (*a, *b, *c);
+                    step(p, g, &mut state);
+                    (*a, *b, *c) = (state[0], state[1], state[2]);
+                }
+            }
+        }
+    }
+}
+
+/// Puts each element's new value in place.
+impl Elements<f32> for Piece<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn each<const N: usize>(mut self, step: impl Fn(f32, f32, &mut [f32; N]) -> f32) {
+        vectorize(
+            #[inline(always)]
+            move || {
+                self.visit(
+                    #[inline(always)]
+                    move |p, g, state| *p = step(*p, g, state),
+                );
+            },
+        );
+    }
+}
+
+/// Sums of squares of parameters and directions, which leave the parameters as they are.
+struct Norms<'a, 'b>(&'b mut Piece<'a>);
+
+impl Elements<f32> for Norms<'_, '_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn each<const N: usize>(self, step: impl Fn(f32, f32, &mut [f32; N]) -> f32) -> (f64, f64) {
+        let mut sums = (0f64, 0f64);
+        self.0.visit(
+            #[inline(always)]
+            |p, g, state| {
+                let d = f64::from(step(*p, g, state));
+                sums = (sums.0 + f64::from(*p) * f64::from(*p), sums.1 + d * d);
+            },
+        );
+        sums
+    }
 }
 
 /// The CPU buffer of a storage.
@@ -85,148 +162,17 @@ pub(super) fn run(rule: OptimRule, gated: bool, entries: &[u32], store: &OptimSt
     }
     if rule == OptimRule::Lamb {
         lamb(pieces, &ends);
-        return Ok(());
+    } else {
+        pieces.into_par_iter().for_each(|piece| rule.update(piece.coefficients, piece));
     }
-    pieces.into_par_iter().for_each(|piece| {
-        vectorize(
-            #[inline(always)]
-            || update(rule, piece),
-        );
-    });
     Ok(())
-}
-
-#[inline(always)]
-fn update(rule: OptimRule, piece: Piece) {
-    let c = piece.coefficients;
-    let [s0, s1, s2] = piece.state;
-    let elements = piece.parameter.iter_mut().zip(piece.gradient);
-    let gradient = |p: f32, g: f32| g * c.grad_scale + c.l2 * p;
-    match rule {
-        OptimRule::Sgd { momentum: false, .. } => {
-            for (p, &g) in elements {
-                *p = *p * c.shrink - c.lr * gradient(*p, g);
-            }
-        }
-        OptimRule::Sgd { momentum: true, nesterov } => {
-            for ((p, &g), v) in elements.zip(s0) {
-                let g = gradient(*p, g);
-                *v = c.beta1 * *v + c.one_minus_beta1 * g;
-                let direction = if nesterov { g + c.beta1 * *v } else { *v };
-                *p = *p * c.shrink - c.lr * direction;
-            }
-        }
-        OptimRule::Adam { amsgrad: false } => {
-            for (((p, &g), m), v) in elements.zip(s0).zip(s1) {
-                let g = gradient(*p, g);
-                *m = c.beta1 * *m + c.one_minus_beta1 * g;
-                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
-                *p = *p * c.shrink - c.lr * *m / (v.sqrt() * c.inv_sqrt_bias2 + c.eps);
-            }
-        }
-        OptimRule::Adam { amsgrad: true } => {
-            for ((((p, &g), m), v), max) in elements.zip(s0).zip(s1).zip(s2) {
-                let g = gradient(*p, g);
-                *m = c.beta1 * *m + c.one_minus_beta1 * g;
-                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
-                *max = max.max(*v);
-                *p = *p * c.shrink - c.lr * *m / (max.sqrt() * c.inv_sqrt_bias2 + c.eps);
-            }
-        }
-        OptimRule::RmsProp { centered, momentum } => {
-            let (mean, velocity) = if centered { (s1, s2) } else { (s2, s1) };
-            for (i, ((p, &g), v)) in elements.zip(s0).enumerate() {
-                let g = gradient(*p, g);
-                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
-                let mut variance = *v;
-                if centered {
-                    mean[i] = c.beta2 * mean[i] + c.one_minus_beta2 * g;
-                    variance -= mean[i] * mean[i];
-                }
-                let mut direction = g / (variance.sqrt() + c.eps);
-                if momentum {
-                    velocity[i] = c.beta1 * velocity[i] + direction;
-                    direction = velocity[i];
-                }
-                *p = *p * c.shrink - c.lr * direction;
-            }
-        }
-        OptimRule::Lion => {
-            for ((p, &g), m) in elements.zip(s0) {
-                let g = gradient(*p, g);
-                let d = c.beta1 * *m + c.one_minus_beta1 * g;
-                // The sign; 0 and NaN stay.
-                let sign = if d == 0.0 || d.is_nan() { d } else { 1f32.copysign(d) };
-                *m = c.beta2 * *m + c.one_minus_beta2 * g;
-                *p = *p * c.shrink - c.lr * sign;
-            }
-        }
-        OptimRule::AdaDelta => {
-            for (((p, &g), v), u) in elements.zip(s0).zip(s1) {
-                let g = gradient(*p, g);
-                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
-                let d = (*u + c.eps).sqrt() / (*v + c.eps).sqrt() * g;
-                *u = c.beta2 * *u + c.one_minus_beta2 * d * d;
-                *p = *p * c.shrink - c.lr * d;
-            }
-        }
-        OptimRule::Adamax => {
-            for (((p, &g), m), u) in elements.zip(s0).zip(s1) {
-                let g = gradient(*p, g);
-                *m = c.beta1 * *m + c.one_minus_beta1 * g;
-                *u = (c.beta2 * *u).max(g.abs() + c.eps);
-                *p = *p * c.shrink - c.lr * *m / *u;
-            }
-        }
-        OptimRule::NAdam => {
-            for (((p, &g), m), v) in elements.zip(s0).zip(s1) {
-                let g = gradient(*p, g);
-                *m = c.beta1 * *m + c.one_minus_beta1 * g;
-                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
-                *p = *p * c.shrink - (c.lr * g + c.extra * *m) / (v.sqrt() * c.inv_sqrt_bias2 + c.eps);
-            }
-        }
-        OptimRule::RAdam => {
-            let adaptive = c.extra != 0.0;
-            for (((p, &g), m), v) in elements.zip(s0).zip(s1) {
-                let g = gradient(*p, g);
-                *m = c.beta1 * *m + c.one_minus_beta1 * g;
-                *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
-                let step = if adaptive { *m / (v.sqrt() + c.eps) } else { *m };
-                *p = *p * c.shrink - c.lr * step;
-            }
-        }
-        // It needs norms first: `lamb`.
-        OptimRule::Lamb => {}
-        OptimRule::AdaGrad => {
-            for ((p, &g), sum) in elements.zip(s0) {
-                let g = gradient(*p, g);
-                *sum += g * g;
-                *p = *p * c.shrink - c.lr * g / (sum.sqrt() + c.eps);
-            }
-        }
-    }
 }
 
 /// LAMB: the moments and each piece's sums of squares; each entry's trust ratio; the step. `ends` says where entries end.
 fn lamb(mut pieces: Vec<Piece>, ends: &[usize]) {
-    let direction = |c: &Coefficients, p: f32, m: f32, v: f32| m * c.extra / (v.sqrt() * c.inv_sqrt_bias2 + c.eps) + c.decay * p;
-    let moments = |piece: &mut Piece| {
-        let c = piece.coefficients;
-        let [s0, s1, _] = &mut piece.state;
-        let (mut weight, mut step) = (0f64, 0f64);
-        for (((&mut p, &g), m), v) in piece.parameter.iter_mut().zip(piece.gradient).zip(s0.iter_mut()).zip(s1.iter_mut()) {
-            let g = g * c.grad_scale + c.l2 * p;
-            *m = c.beta1 * *m + c.one_minus_beta1 * g;
-            *v = c.beta2 * *v + c.one_minus_beta2 * g * g;
-            let d = f64::from(direction(c, p, *m, *v));
-            weight += f64::from(p) * f64::from(p);
-            step += d * d;
-        }
-        (weight, step)
-    };
+    let norms = |piece: &mut Piece| OptimRule::Lamb.update(piece.coefficients, Norms(piece));
     // Collected in order, and added in order: reruns agree bit for bit.
-    let sums: Vec<(f64, f64)> = pieces.par_iter_mut().map(moments).collect();
+    let sums: Vec<(f64, f64)> = pieces.par_iter_mut().map(norms).collect();
     let mut ratios = Vec::with_capacity(pieces.len());
     for &end in ends {
         let own = &sums[ratios.len()..end];
@@ -234,11 +180,8 @@ fn lamb(mut pieces: Vec<Piece>, ends: &[usize]) {
         #[allow(clippy::cast_possible_truncation, reason = "the step is taken in single precision")]
         ratios.resize(end, trust(weight, step) as f32);
     }
-    pieces.into_par_iter().zip(ratios).for_each(|(piece, ratio)| {
-        let c = piece.coefficients;
-        let [s0, s1, _] = piece.state;
-        for ((p, &mut m), &mut v) in piece.parameter.iter_mut().zip(s0).zip(s1) {
-            *p -= c.lr * ratio * direction(c, *p, m, v);
-        }
+    pieces.into_par_iter().zip(ratios).for_each(|(mut piece, ratio)| {
+        let c = piece.coefficients.widen::<f32>();
+        piece.visit(|p, _, [m, v]| *p -= c.lr * ratio * direction(&c, *p, *m, *v));
     });
 }

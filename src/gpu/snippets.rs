@@ -35,10 +35,10 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     convert needs &["bits"];
     half needs &["bits", "convert"];
     threefry needs &[];
+    coefficients needs &[];
     conv_in needs &[];
     fold needs &[];
     grid needs &[];
-    lamb needs &[];
     maximum needs &[];
     optim needs &[];
     rows needs &[];

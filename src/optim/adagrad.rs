@@ -1,9 +1,8 @@
 //! AdaGrad.
 
-use super::fused::{Formula, Fused, Settings, decay, f32_of};
-use crate::graph::optim::Coefficients;
-use crate::graph::optim::{DecayMode, OptimRule};
-use crate::io::number::Range;
+use super::config::config;
+use super::fused::{Formula, Fused, decay, f32_of, plain};
+use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
 /// Steps divided by the root of all squared gradients so far:
 /// ```text
@@ -15,36 +14,23 @@ use crate::io::number::Range;
 /// [PyTorch](https://pytorch.org/docs/stable/generated/torch.optim.Adagrad.html).
 pub type AdaGrad = Fused<AdaGradConfig>;
 
-/// Settings of [`AdaGrad`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdaGradConfig {
-    /// Learning rate. Defaults to 1e-2.
-    pub lr: f64,
-    /// How fast the learning rate falls. Defaults to 0.
-    pub lr_decay: f64,
-    /// Weight decay. Defaults to 0.
-    pub weight_decay: f64,
-    /// How the decay enters. Defaults to `L2`.
-    pub decay_mode: DecayMode,
-    /// What the sum of squares starts as. Defaults to 0.
-    pub initial_accumulator_value: f64,
-    /// Added to the root. Defaults to 1e-10.
-    pub eps: f64,
-    /// Whether to go up the gradient instead of down. Defaults to false.
-    pub maximize: bool,
-}
-
-impl Default for AdaGradConfig {
-    fn default() -> Self {
-        Self {
-            lr: 1e-2,
-            lr_decay: 0.0,
-            weight_decay: 0.0,
-            decay_mode: DecayMode::L2,
-            initial_accumulator_value: 0.0,
-            eps: 1e-10,
-            maximize: false,
-        }
+config! {
+    /// Settings of [`AdaGrad`].
+    AdaGradConfig {
+        /// Learning rate.
+        lr: f64 = 1e-2, AtLeastZero;
+        /// How fast the learning rate falls.
+        lr_decay: f64 = 0.0, AtLeastZero;
+        /// Weight decay.
+        weight_decay: f64 = 0.0, AtLeastZero;
+        /// How the decay enters.
+        decay_mode: DecayMode = DecayMode::L2;
+        /// What the sum of squares starts as.
+        initial_accumulator_value: f64 = 0.0, AtLeastZero;
+        /// Added to the root.
+        eps: f64 = 1e-10, AtLeastZero;
+        /// Whether to go up the gradient instead of down.
+        maximize: bool = false;
     }
 }
 
@@ -61,29 +47,10 @@ impl Formula for AdaGradConfig {
 
     fn coefficients(&self, t: u64) -> Coefficients {
         let lr = self.lr / (1.0 + t.saturating_sub(1) as f64 * self.lr_decay);
-        let (l2, shrink) = decay(self.decay_mode, lr, self.weight_decay);
-        Coefficients { lr: f32_of(lr), l2: f32_of(l2), shrink: f32_of(shrink), eps: f32_of(self.eps), ..Coefficients::default() }
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
+        Coefficients { eps: f32_of(self.eps), ..plain(lr, decay(self.decay_mode, lr, self.weight_decay)) }
     }
 
     fn initial_state(&self) -> f64 {
         self.initial_accumulator_value
-    }
-
-    fn settings(&mut self) -> Settings<'_> {
-        vec![
-            ("lr", Range::AtLeastZero, &mut self.lr),
-            ("lr_decay", Range::AtLeastZero, &mut self.lr_decay),
-            ("weight_decay", Range::AtLeastZero, &mut self.weight_decay),
-            ("initial_accumulator_value", Range::AtLeastZero, &mut self.initial_accumulator_value),
-            ("eps", Range::AtLeastZero, &mut self.eps),
-        ]
     }
 }

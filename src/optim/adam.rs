@@ -1,8 +1,8 @@
 //! Adam.
 
-use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use crate::graph::optim::Coefficients;
-use crate::graph::optim::{DecayMode, OptimRule};
+use super::config::config;
+use super::fused::{Formula, Fused, decay, f32_of, moments};
+use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
 /// Running means of the gradient and of its square, corrected for their start at zero:
 /// ```text
@@ -16,26 +16,21 @@ use crate::graph::optim::{DecayMode, OptimRule};
 /// [PyTorch](https://pytorch.org/docs/stable/generated/torch.optim.Adam.html).
 pub type Adam = Fused<AdamConfig>;
 
-/// Settings of [`Adam`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamConfig {
-    /// Learning rate. Defaults to 1e-3.
-    pub lr: f64,
-    /// How much of each running mean stays: (β₁, β₂). Defaults to (0.9, 0.999).
-    pub betas: (f64, f64),
-    /// Added to the root. Defaults to 1e-8.
-    pub eps: f64,
-    /// Weight decay, added to the gradient; [`AdamW`](super::AdamW) decouples it. Defaults to 0.
-    pub weight_decay: f64,
-    /// Whether to divide by the largest second moment seen. Defaults to false.
-    pub amsgrad: bool,
-    /// Whether to go up the gradient instead of down. Defaults to false.
-    pub maximize: bool,
-}
-
-impl Default for AdamConfig {
-    fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, amsgrad: false, maximize: false }
+config! {
+    /// Settings of [`Adam`].
+    AdamConfig {
+        /// Learning rate.
+        lr: f64 = 1e-3, AtLeastZero;
+        /// How much of each running mean stays: (β₁, β₂).
+        betas: (f64, f64) = (0.9, 0.999), Factor;
+        /// Added to the root.
+        eps: f64 = 1e-8, AtLeastZero;
+        /// Weight decay, added to the gradient; [`AdamW`](super::AdamW) decouples it.
+        weight_decay: f64 = 0.0, AtLeastZero;
+        /// Whether to divide by the largest second moment seen.
+        amsgrad: bool = false;
+        /// Whether to go up the gradient instead of down.
+        maximize: bool = false;
     }
 }
 
@@ -48,9 +43,8 @@ impl AdamConfig {
         let correction1 = 1.0 - beta1.powf(steps);
         let correction2 = 1.0 - beta2.powf(steps);
         Coefficients {
-            lr: f32_of(self.lr / correction1),
             inv_sqrt_bias2: f32_of(1.0 / correction2.sqrt()),
-            ..moments(self.betas, self.eps, decay(mode, self.lr, self.weight_decay))
+            ..moments(self.lr / correction1, self.betas, self.eps, decay(mode, self.lr, self.weight_decay))
         }
     }
 }
@@ -68,17 +62,5 @@ impl Formula for AdamConfig {
 
     fn coefficients(&self, t: u64) -> Coefficients {
         self.at(t, DecayMode::L2)
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn settings(&mut self) -> Settings<'_> {
-        of_adam(&mut self.lr, &mut self.betas, &mut self.eps, &mut self.weight_decay)
     }
 }

@@ -1,8 +1,8 @@
 //! Adamax.
 
-use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use crate::graph::optim::Coefficients;
-use crate::graph::optim::{DecayMode, OptimRule};
+use super::config::config;
+use super::fused::{Formula, Fused, decay, moments};
+use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
 /// [`Adam`](super::Adam) that divides by a decayed maximum instead of a root mean square:
 /// ```text
@@ -15,26 +15,21 @@ use crate::graph::optim::{DecayMode, OptimRule};
 /// [PyTorch](https://pytorch.org/docs/stable/generated/torch.optim.Adamax.html).
 pub type Adamax = Fused<AdamaxConfig>;
 
-/// Settings of [`Adamax`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AdamaxConfig {
-    /// Learning rate. Defaults to 2e-3.
-    pub lr: f64,
-    /// How much of each running mean stays: (β₁, β₂). Defaults to (0.9, 0.999).
-    pub betas: (f64, f64),
-    /// Added to the gradient's size. Defaults to 1e-8.
-    pub eps: f64,
-    /// Weight decay. Defaults to 0.
-    pub weight_decay: f64,
-    /// How the decay enters. Defaults to `L2`.
-    pub decay_mode: DecayMode,
-    /// Whether to go up the gradient instead of down. Defaults to false.
-    pub maximize: bool,
-}
-
-impl Default for AdamaxConfig {
-    fn default() -> Self {
-        Self { lr: 2e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decay_mode: DecayMode::L2, maximize: false }
+config! {
+    /// Settings of [`Adamax`].
+    AdamaxConfig {
+        /// Learning rate.
+        lr: f64 = 2e-3, AtLeastZero;
+        /// How much of each running mean stays: (β₁, β₂).
+        betas: (f64, f64) = (0.9, 0.999), Factor;
+        /// Added to the gradient's size.
+        eps: f64 = 1e-8, AtLeastZero;
+        /// Weight decay.
+        weight_decay: f64 = 0.0, AtLeastZero;
+        /// How the decay enters.
+        decay_mode: DecayMode = DecayMode::L2;
+        /// Whether to go up the gradient instead of down.
+        maximize: bool = false;
     }
 }
 
@@ -51,21 +46,7 @@ impl Formula for AdamaxConfig {
 
     fn coefficients(&self, t: u64) -> Coefficients {
         let (beta1, _) = self.betas;
-        Coefficients {
-            lr: f32_of(self.lr / (1.0 - beta1.powf(t.max(1) as f64))),
-            ..moments(self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
-        }
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn settings(&mut self) -> Settings<'_> {
-        of_adam(&mut self.lr, &mut self.betas, &mut self.eps, &mut self.weight_decay)
+        let lr = self.lr / (1.0 - beta1.powf(t.max(1) as f64));
+        moments(lr, self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
     }
 }

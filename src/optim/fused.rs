@@ -1,19 +1,19 @@
 //! What all optimizers share: parameter groups, learning rates, state, and the fused step.
 
-use super::core::OptimCore;
+use super::config::Config;
+use super::engine::Stepper;
 use super::{Optimizer, PreparedState};
 use crate::autodiff::Gradients;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::graph::optim::Coefficients;
-use crate::graph::optim::{DecayMode, OptimRule};
+use crate::graph::optim::{Coefficients, DecayMode, OptimRule, State};
 use crate::io::number::Range;
 use crate::io::{HostTensor, StateDict, StateReport};
 use crate::param::{Param, ParamGroup};
 use std::collections::HashSet;
 
 /// One optimizer's formula: its structure, and the numbers of a step. Sealed: the kernels know these rules and no others.
-pub trait Formula: Clone + std::fmt::Debug {
+pub trait Formula: Config {
     /// The optimizer's name in messages and checkpoints.
     const NAME: &'static str;
     /// The part of the settings that kernels are compiled for; the same in all groups.
@@ -22,54 +22,30 @@ pub trait Formula: Clone + std::fmt::Debug {
     fn decay_mode(&self) -> DecayMode;
     /// The numbers of a parameter's step `t`, counted from 1.
     fn coefficients(&self, t: u64) -> Coefficients;
-    /// The learning rate.
-    fn lr(&mut self) -> &mut f64;
-    /// Whether steps go up the gradient instead of down.
-    fn maximize(&self) -> bool {
-        false
-    }
     /// What each element of the first state starts as.
     fn initial_state(&self) -> f64 {
         0.0
     }
-    /// All numbers among the settings, each by its name and with its range: what is checked, saved and loaded.
-    fn settings(&mut self) -> Settings<'_>;
     /// The rest of what may be wrong with the settings.
     fn validate(&self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Numbers among an optimizer's settings: the name, the range, the value.
-pub type Settings<'a> = Vec<(&'static str, Range, &'a mut f64)>;
-
-/// Those of an optimizer with Adam's settings.
-pub(super) fn of_adam<'a>(
-    lr: &'a mut f64,
-    betas: &'a mut (f64, f64),
-    eps: &'a mut f64,
-    weight_decay: &'a mut f64,
-) -> Settings<'a> {
-    vec![
-        ("lr", Range::AtLeastZero, lr),
-        ("beta1", Range::Factor, &mut betas.0),
-        ("beta2", Range::Factor, &mut betas.1),
-        ("eps", Range::AtLeastZero, eps),
-        ("weight_decay", Range::AtLeastZero, weight_decay),
-    ]
+/// Numbers that nearly every rule takes; `decay` is (l2, shrink).
+pub(super) fn plain(lr: f64, (l2, shrink): (f64, f64)) -> Coefficients {
+    Coefficients { lr: f32_of(lr), l2: f32_of(l2), shrink: f32_of(shrink), ..Coefficients::default() }
 }
 
-/// What optimizers with two running means have in common; `decay` is (l2, shrink).
-pub(super) fn moments(betas: (f64, f64), eps: f64, decay: (f64, f64)) -> Coefficients {
+/// Those of optimizers with two running means.
+pub(super) fn moments(lr: f64, betas: (f64, f64), eps: f64, decay: (f64, f64)) -> Coefficients {
     Coefficients {
-        l2: f32_of(decay.0),
-        shrink: f32_of(decay.1),
         beta1: f32_of(betas.0),
         beta2: f32_of(betas.1),
         one_minus_beta1: f32_of(1.0 - betas.0),
         one_minus_beta2: f32_of(1.0 - betas.1),
         eps: f32_of(eps),
-        ..Coefficients::default()
+        ..plain(lr, decay)
     }
 }
 
@@ -77,7 +53,7 @@ pub(super) fn moments(betas: (f64, f64), eps: f64, decay: (f64, f64)) -> Coeffic
 /// [`Adam`](super::Adam) and the others.
 #[derive(Debug)]
 pub struct Fused<C: Formula> {
-    core: OptimCore,
+    stepper: Stepper,
     /// The settings of each group.
     configs: Vec<C>,
     /// The learning rate that each group was made with.
@@ -131,7 +107,7 @@ impl<C: Formula> Fused<C> {
             ));
         }
         let initial = first.initial_state();
-        let core = OptimCore::new(param.device(), &params, rule)?;
+        let stepper = Stepper::new(param.device(), &params, rule)?;
         if initial != 0.0 {
             for (i, param) in params.iter().enumerate() {
                 let n = param.shape().numel();
@@ -140,30 +116,16 @@ impl<C: Formula> Fused<C> {
                 } else {
                     HostData::F32(vec![f32_of(initial); n])
                 };
-                core.set_states(vec![(i, 0, data)])?;
+                stepper.set_states(vec![(i, 0, data)])?;
             }
         }
         let initial_lrs = configs.iter().map(|c| *c.clone().lr()).collect();
-        Ok(Self { core, configs, initial_lrs, group_of })
+        Ok(Self { stepper, configs, initial_lrs, group_of })
     }
 
-    /// What PyTorch calls each state array.
-    fn state_names(&self) -> &'static [&'static str] {
-        match self.configs.first().map(Formula::rule) {
-            Some(OptimRule::Sgd { momentum: true, .. }) => &["momentum_buffer"],
-            Some(OptimRule::Sgd { momentum: false, .. }) | None => &[],
-            Some(OptimRule::AdaGrad) => &["sum"],
-            Some(OptimRule::Lion) => &["exp_avg"],
-            Some(OptimRule::AdaDelta) => &["square_avg", "acc_delta"],
-            Some(OptimRule::Adamax) => &["exp_avg", "exp_inf"],
-            Some(OptimRule::NAdam | OptimRule::RAdam | OptimRule::Lamb) => &["exp_avg", "exp_avg_sq"],
-            Some(OptimRule::Adam { amsgrad: false }) => &["exp_avg", "exp_avg_sq"],
-            Some(OptimRule::Adam { amsgrad: true }) => &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"],
-            Some(OptimRule::RmsProp { centered: false, momentum: false }) => &["square_avg"],
-            Some(OptimRule::RmsProp { centered: true, momentum: false }) => &["square_avg", "grad_avg"],
-            Some(OptimRule::RmsProp { centered: false, momentum: true }) => &["square_avg", "momentum_buffer"],
-            Some(OptimRule::RmsProp { centered: true, momentum: true }) => &["square_avg", "grad_avg", "momentum_buffer"],
-        }
+    /// The rule's states, under PyTorch's names.
+    fn states(&self) -> &'static [State] {
+        self.configs.first().map_or(&[], |config| config.rule().facts().states)
     }
 
     /// How many steps were skipped because of gradients that were not finite (see
@@ -172,7 +134,7 @@ impl<C: Formula> Fused<C> {
     /// # Errors
     /// Errors of earlier steps; a lost device.
     pub fn skipped(&self) -> Result<u64> {
-        self.core.skipped()
+        self.stepper.skipped()
     }
 
     /// Whether a state of this optimizer has an entry of that name.
@@ -184,8 +146,8 @@ impl<C: Formula> Fused<C> {
                 flags(&config).iter().any(|f| f.0 == setting) || config.settings().iter().any(|s| s.0 == setting)
             }),
             [i, state] => {
-                let here = place(i).is_some_and(|i| i < self.core.params().len());
-                here && (state == "step" || self.state_names().contains(&state))
+                let here = place(i).is_some_and(|i| i < self.stepper.params().len());
+                here && (state == "step" || self.states().iter().any(|s| s.name == state))
             }
             _ => false,
         }
@@ -229,7 +191,7 @@ impl<C: Formula> Optimizer for Fused<C> {
         let (configs, group_of) = (&self.configs, &self.group_of);
         // Parameters of a group nearly always are at the same step.
         let mut last: Option<(usize, u64, Coefficients)> = None;
-        self.core.step(gradients, &mut |entry, t| {
+        self.stepper.step(gradients, &mut |entry, t| {
             let group = group_of[entry];
             match last {
                 Some((g, at, numbers)) if (g, at) == (group, t) => numbers,
@@ -261,13 +223,13 @@ impl<C: Formula> Optimizer for Fused<C> {
 
     fn state_dict(&self) -> Result<StateDict> {
         let mut dict = StateDict::new();
-        for (i, param) in self.core.params().iter().enumerate() {
-            for (s, state) in self.state_names().iter().enumerate() {
-                let tensor = HostTensor::new(param.dtype(), param.shape(), self.core.state(i, s)?)?;
+        for (i, param) in self.stepper.params().iter().enumerate() {
+            for (s, State { name: state, .. }) in self.states().iter().enumerate() {
+                let tensor = HostTensor::new(param.dtype(), param.shape(), self.stepper.state(i, s)?)?;
                 dict.insert(format!("{}.{i}.{state}", C::NAME), tensor)?;
             }
             // Exact: 2⁵³ steps take longer than any run.
-            dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.core.steps(i)? as f64))?;
+            dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.stepper.steps(i)? as f64))?;
         }
         for (g, config) in self.configs.iter().enumerate() {
             for (name, _, value) in config.clone().settings() {
@@ -290,22 +252,23 @@ impl<C: Formula> Optimizer for Fused<C> {
         let configs: Vec<C> =
             self.configs.iter().enumerate().map(|(g, c)| config_in(&own, g, c, &mut report)).collect::<Result<_>>()?;
         let (mut states, mut steps) = (Vec::new(), Vec::new());
-        for (i, param) in self.core.params().iter().enumerate() {
+        for (i, param) in self.stepper.params().iter().enumerate() {
             steps.push(own.count(LOAD, &format!("{i}.step"))?);
-            for (s, name) in self.state_names().iter().enumerate() {
-                states.push((i, s, state_in(&own, &format!("{i}.{name}"), name, param)?));
+            for (s, &state) in self.states().iter().enumerate() {
+                states.push((i, s, state_in(&own, &format!("{i}.{}", state.name), state, param)?));
             }
         }
         let known = |name: &str| self.knows(name);
         if let Some(name) = own.unknown(known) {
-            let (params, groups) = (self.core.params().len(), self.configs.len());
+            let (params, groups) = (self.stepper.params().len(), self.configs.len());
             let reason =
                 format!("the file holds {}.{name}, and the optimizer has {params} parameters in {groups} groups", C::NAME);
-            return Err(mismatch(format!("{reason} with state {:?}", self.state_names())));
+            let states: Vec<&str> = self.states().iter().map(|s| s.name).collect();
+            return Err(mismatch(format!("{reason} with state {states:?}")));
         }
-        let staged = self.core.stage(states, steps)?;
+        let staged = self.stepper.stage(states, steps)?;
         Ok(PreparedState::new(report, move || {
-            self.core.restore(staged)?;
+            self.stepper.restore(staged)?;
             self.configs = configs;
             Ok(())
         }))
@@ -341,7 +304,7 @@ fn config_in<C: Formula>(own: &StateDict, g: usize, running: &C, report: &mut St
 
 /// A state array of a file, if it fits its parameter. A moment that is not finite stops its weight for good, and one of squares
 /// that is negative makes it NaN.
-fn state_in(own: &StateDict, key: &str, name: &str, param: &Param) -> Result<HostData> {
+fn state_in(own: &StateDict, key: &str, state: State, param: &Param) -> Result<HostData> {
     let tensor = own.tensors.get(key).ok_or_else(|| mismatch(format!("{key} is missing")))?;
     if tensor.shape != param.shape() || tensor.dtype != param.dtype() {
         let (dtype, shape) = (tensor.dtype, tensor.shape);
@@ -349,8 +312,7 @@ fn state_in(own: &StateDict, key: &str, name: &str, param: &Param) -> Result<Hos
         return Err(mismatch(format!("{key} is {dtype} {shape}, and parameter {name} is {own_dtype} {own_shape}")));
     }
     tensor.check(LOAD, key)?;
-    let signed = ["momentum_buffer", "exp_avg", "grad_avg"].contains(&name);
-    let range = if signed { Range::Finite } else { Range::AtLeastZero };
+    let range = if state.signed { Range::Finite } else { Range::AtLeastZero };
     match tensor.first_outside(range) {
         None => Ok(tensor.data.clone()),
         Some((at, value)) => {
@@ -360,15 +322,14 @@ fn state_in(own: &StateDict, key: &str, name: &str, param: &Param) -> Result<Hos
     }
 }
 
-/// Settings that a running optimizer cannot change: kernels and state are made for them.
+/// Settings that a running optimizer cannot change: kernels and state are made for them. What a number of the same name decides,
+/// as it does whether there is momentum, is not among them.
 fn flags<C: Formula>(config: &C) -> Vec<(&'static str, bool)> {
-    let own = match config.rule() {
-        OptimRule::Sgd { nesterov, .. } => Some(("nesterov", nesterov)),
-        OptimRule::Adam { amsgrad } => Some(("amsgrad", amsgrad)),
-        OptimRule::RmsProp { centered, .. } => Some(("centered", centered)),
-        _ => None,
-    };
     let decoupled = config.decay_mode() == DecayMode::Decoupled;
+    let mut config = config.clone();
+    let own = config.rule().facts().flags;
+    let numbers: Vec<&str> = config.settings().iter().map(|s| s.0).collect();
+    let own = own.into_iter().filter(|(name, _)| !numbers.contains(name));
     [("maximize", config.maximize()), ("decoupled", decoupled)].into_iter().chain(own).collect()
 }
 

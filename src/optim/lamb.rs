@@ -1,8 +1,8 @@
 //! LAMB.
 
-use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use crate::graph::optim::Coefficients;
-use crate::graph::optim::{DecayMode, OptimRule};
+use super::config::config;
+use super::fused::{Formula, Fused, decay, f32_of, moments};
+use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
 /// [`AdamW`](super::AdamW) for large batches: each parameter's step is scaled to the parameter's own size:
 /// ```text
@@ -16,24 +16,19 @@ use crate::graph::optim::{DecayMode, OptimRule};
 /// Source: Y. You et al., "Large batch optimization for deep learning: training BERT in 76 minutes", 2020, algorithm 2.
 pub type Lamb = Fused<LambConfig>;
 
-/// Settings of [`Lamb`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LambConfig {
-    /// Learning rate. Defaults to 1e-3.
-    pub lr: f64,
-    /// How much of each running mean stays: (β₁, β₂). Defaults to (0.9, 0.999).
-    pub betas: (f64, f64),
-    /// Added to the root. Defaults to 1e-6.
-    pub eps: f64,
-    /// Weight decay, decoupled; part of the direction, so of its norm too. Defaults to 1e-2.
-    pub weight_decay: f64,
-    /// Whether to go up the gradient instead of down. Defaults to false.
-    pub maximize: bool,
-}
-
-impl Default for LambConfig {
-    fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-6, weight_decay: 1e-2, maximize: false }
+config! {
+    /// Settings of [`Lamb`].
+    LambConfig {
+        /// Learning rate.
+        lr: f64 = 1e-3, AtLeastZero;
+        /// How much of each running mean stays: (β₁, β₂).
+        betas: (f64, f64) = (0.9, 0.999), Factor;
+        /// Added to the root.
+        eps: f64 = 1e-6, AtLeastZero;
+        /// Weight decay, decoupled; part of the direction, so of its norm too.
+        weight_decay: f64 = 1e-2, AtLeastZero;
+        /// Whether to go up the gradient instead of down.
+        maximize: bool = false;
     }
 }
 
@@ -53,23 +48,10 @@ impl Formula for LambConfig {
         // The decay is part of the direction: nothing shrinks beforehand.
         let t = t.max(1) as f64;
         Coefficients {
-            lr: f32_of(self.lr),
             inv_sqrt_bias2: f32_of(1.0 / (1.0 - beta2.powf(t)).sqrt()),
             extra: f32_of(1.0 / (1.0 - beta1.powf(t))),
             decay: f32_of(self.weight_decay),
-            ..moments(self.betas, self.eps, decay(DecayMode::Decoupled, self.lr, 0.0))
+            ..moments(self.lr, self.betas, self.eps, decay(DecayMode::Decoupled, self.lr, 0.0))
         }
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn settings(&mut self) -> Settings<'_> {
-        of_adam(&mut self.lr, &mut self.betas, &mut self.eps, &mut self.weight_decay)
     }
 }

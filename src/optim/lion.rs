@@ -1,9 +1,8 @@
 //! Lion.
 
-use super::fused::{Formula, Fused, Settings, decay, f32_of, moments};
-use crate::graph::optim::Coefficients;
-use crate::graph::optim::{DecayMode, OptimRule};
-use crate::io::number::Range;
+use super::config::config;
+use super::fused::{Formula, Fused, decay, moments};
+use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
 /// Steps of one size, by the sign of a mean of momentum and gradient; the weights decay by themselves:
 /// ```text
@@ -16,22 +15,17 @@ use crate::io::number::Range;
 /// Source: X. Chen et al., "Symbolic discovery of optimization algorithms", 2023, algorithm 2.
 pub type Lion = Fused<LionConfig>;
 
-/// Settings of [`Lion`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LionConfig {
-    /// Learning rate. Defaults to 1e-4.
-    pub lr: f64,
-    /// How much of each running mean stays: (β₁, β₂). Defaults to (0.9, 0.99).
-    pub betas: (f64, f64),
-    /// Weight decay, decoupled. Defaults to 0.
-    pub weight_decay: f64,
-    /// Whether to go up the gradient instead of down. Defaults to false.
-    pub maximize: bool,
-}
-
-impl Default for LionConfig {
-    fn default() -> Self {
-        Self { lr: 1e-4, betas: (0.9, 0.99), weight_decay: 0.0, maximize: false }
+config! {
+    /// Settings of [`Lion`].
+    LionConfig {
+        /// Learning rate.
+        lr: f64 = 1e-4, AtLeastZero;
+        /// How much of each running mean stays: (β₁, β₂).
+        betas: (f64, f64) = (0.9, 0.99), Factor;
+        /// Weight decay, decoupled.
+        weight_decay: f64 = 0.0, AtLeastZero;
+        /// Whether to go up the gradient instead of down.
+        maximize: bool = false;
     }
 }
 
@@ -47,23 +41,6 @@ impl Formula for LionConfig {
     }
 
     fn coefficients(&self, _: u64) -> Coefficients {
-        Coefficients { lr: f32_of(self.lr), ..moments(self.betas, 0.0, decay(DecayMode::Decoupled, self.lr, self.weight_decay)) }
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn settings(&mut self) -> Settings<'_> {
-        vec![
-            ("lr", Range::AtLeastZero, &mut self.lr),
-            ("beta1", Range::Factor, &mut self.betas.0),
-            ("beta2", Range::Factor, &mut self.betas.1),
-            ("weight_decay", Range::AtLeastZero, &mut self.weight_decay),
-        ]
+        moments(self.lr, self.betas, 0.0, decay(DecayMode::Decoupled, self.lr, self.weight_decay))
     }
 }

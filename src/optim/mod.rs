@@ -4,7 +4,7 @@
 //! [`Adamax`], [`NAdam`], [`RAdam`], [`Lamb`]. Names, formulas and defaults are PyTorch's, or the papers'. Hyper-parameters are
 //! data: changing one, such as the learning rate at every step, recompiles nothing.
 //!
-//! Step counts are kept a parameter. A frozen parameter, or one without a gradient in a step, is left alone in that step: no
+//! Step counts are kept per parameter. A frozen parameter, or one without a gradient in a step, is left alone in that step: no
 //! decay, no change of state, no count.
 //!
 //! ```
@@ -27,8 +27,10 @@ mod adagrad;
 mod adam;
 mod adamax;
 mod adamw;
-pub mod core;
+mod config;
+mod counts;
 mod ema;
+mod engine;
 mod fused;
 mod groups;
 mod lamb;

@@ -1,9 +1,8 @@
 //! NAdam.
 
-use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use crate::graph::optim::Coefficients;
-use crate::graph::optim::{DecayMode, OptimRule};
-use crate::io::number::Range;
+use super::config::config;
+use super::fused::{Formula, Fused, decay, f32_of, moments};
+use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
 /// [`Adam`](super::Adam) with Nesterov's look-ahead, whose momentum warms up:
 /// ```text
@@ -17,36 +16,23 @@ use crate::io::number::Range;
 /// [PyTorch](https://pytorch.org/docs/stable/generated/torch.optim.NAdam.html).
 pub type NAdam = Fused<NAdamConfig>;
 
-/// Settings of [`NAdam`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NAdamConfig {
-    /// Learning rate. Defaults to 2e-3.
-    pub lr: f64,
-    /// How much of each running mean stays: (β₁, β₂). Defaults to (0.9, 0.999).
-    pub betas: (f64, f64),
-    /// Added to the root. Defaults to 1e-8.
-    pub eps: f64,
-    /// Weight decay. Defaults to 0.
-    pub weight_decay: f64,
-    /// How the decay enters. Defaults to `L2`.
-    pub decay_mode: DecayMode,
-    /// How fast the momentum reaches β₁. Defaults to 4e-3.
-    pub momentum_decay: f64,
-    /// Whether to go up the gradient instead of down. Defaults to false.
-    pub maximize: bool,
-}
-
-impl Default for NAdamConfig {
-    fn default() -> Self {
-        Self {
-            lr: 2e-3,
-            betas: (0.9, 0.999),
-            eps: 1e-8,
-            weight_decay: 0.0,
-            decay_mode: DecayMode::L2,
-            momentum_decay: 4e-3,
-            maximize: false,
-        }
+config! {
+    /// Settings of [`NAdam`].
+    NAdamConfig {
+        /// Learning rate.
+        lr: f64 = 2e-3, AtLeastZero;
+        /// How much of each running mean stays: (β₁, β₂).
+        betas: (f64, f64) = (0.9, 0.999), Factor;
+        /// Added to the root.
+        eps: f64 = 1e-8, AtLeastZero;
+        /// Weight decay.
+        weight_decay: f64 = 0.0, AtLeastZero;
+        /// How the decay enters.
+        decay_mode: DecayMode = DecayMode::L2;
+        /// How fast the momentum reaches β₁.
+        momentum_decay: f64 = 4e-3, AtLeastZero;
+        /// Whether to go up the gradient instead of down.
+        maximize: bool = false;
     }
 }
 
@@ -74,25 +60,11 @@ impl Formula for NAdamConfig {
             }
         }
         let (now, next) = (momentum(t), momentum(t + 1));
+        let lr = self.lr * (1.0 - now) / (1.0 - product);
         Coefficients {
-            lr: f32_of(self.lr * (1.0 - now) / (1.0 - product)),
             extra: f32_of(self.lr * next / (1.0 - product * next)),
             inv_sqrt_bias2: f32_of(1.0 / (1.0 - beta2.powf(t as f64)).sqrt()),
-            ..moments(self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
+            ..moments(lr, self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
         }
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn settings(&mut self) -> Settings<'_> {
-        let mut settings = of_adam(&mut self.lr, &mut self.betas, &mut self.eps, &mut self.weight_decay);
-        settings.push(("momentum_decay", Range::AtLeastZero, &mut self.momentum_decay));
-        settings
     }
 }

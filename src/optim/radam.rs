@@ -1,8 +1,8 @@
 //! RAdam.
 
-use super::fused::{Formula, Fused, Settings, decay, f32_of, moments, of_adam};
-use crate::graph::optim::Coefficients;
-use crate::graph::optim::{DecayMode, OptimRule};
+use super::config::config;
+use super::fused::{Formula, Fused, decay, moments};
+use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
 /// [`Adam`](super::Adam) that does without the division while the variance of v is unknown, and is rectified afterwards:
 /// ```text
@@ -17,26 +17,21 @@ use crate::graph::optim::{DecayMode, OptimRule};
 /// [PyTorch](https://pytorch.org/docs/stable/generated/torch.optim.RAdam.html).
 pub type RAdam = Fused<RAdamConfig>;
 
-/// Settings of [`RAdam`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RAdamConfig {
-    /// Learning rate. Defaults to 1e-3.
-    pub lr: f64,
-    /// How much of each running mean stays: (β₁, β₂). Defaults to (0.9, 0.999).
-    pub betas: (f64, f64),
-    /// Added to the root. Defaults to 1e-8.
-    pub eps: f64,
-    /// Weight decay. Defaults to 0.
-    pub weight_decay: f64,
-    /// How the decay enters. Defaults to `L2`.
-    pub decay_mode: DecayMode,
-    /// Whether to go up the gradient instead of down. Defaults to false.
-    pub maximize: bool,
-}
-
-impl Default for RAdamConfig {
-    fn default() -> Self {
-        Self { lr: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, decay_mode: DecayMode::L2, maximize: false }
+config! {
+    /// Settings of [`RAdam`].
+    RAdamConfig {
+        /// Learning rate.
+        lr: f64 = 1e-3, AtLeastZero;
+        /// How much of each running mean stays: (β₁, β₂).
+        betas: (f64, f64) = (0.9, 0.999), Factor;
+        /// Added to the root.
+        eps: f64 = 1e-8, AtLeastZero;
+        /// Weight decay.
+        weight_decay: f64 = 0.0, AtLeastZero;
+        /// How the decay enters.
+        decay_mode: DecayMode = DecayMode::L2;
+        /// Whether to go up the gradient instead of down.
+        maximize: bool = false;
     }
 }
 
@@ -59,22 +54,10 @@ impl Formula for RAdamConfig {
         let rho = most - 2.0 * t * beta2.powf(t) / bias2;
         let adaptive = rho > 5.0;
         let rectified = || ((rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho)).sqrt() * bias2.sqrt();
+        let lr = self.lr / bias1 * if adaptive { rectified() } else { 1.0 };
         Coefficients {
-            lr: f32_of(self.lr / bias1 * if adaptive { rectified() } else { 1.0 }),
             extra: if adaptive { 1.0 } else { 0.0 },
-            ..moments(self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
+            ..moments(lr, self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
         }
-    }
-
-    fn maximize(&self) -> bool {
-        self.maximize
-    }
-
-    fn lr(&mut self) -> &mut f64 {
-        &mut self.lr
-    }
-
-    fn settings(&mut self) -> Settings<'_> {
-        of_adam(&mut self.lr, &mut self.betas, &mut self.eps, &mut self.weight_decay)
     }
 }

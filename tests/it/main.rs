@@ -43,6 +43,8 @@ mod refusals;
 mod refusals_image;
 mod refusals_index;
 mod refusals_shape;
+#[path = "../rows/optimizers.rs"]
+mod rows;
 mod samples;
 mod shaders;
 mod sizes;

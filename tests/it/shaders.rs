@@ -3,17 +3,13 @@
 use crate::common::{open, upload};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use wgrad::optim::{
-    AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, Adamax, AdamaxConfig, Lamb, LambConfig, Lion, LionConfig,
-    NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, RmsProp, RmsPropConfig, Sgd, SgdConfig,
-};
 use wgrad::{DType, Device, DeviceKind, Param};
 
 /// Every optimizer, with what a step may be told.
 fn emit(device: &Device) {
-    let step = |make: &dyn Fn(&[Param]) -> Box<dyn Optimizer>| {
+    for row in crate::rows::ROWS {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device)).expect("float");
-        let mut optimizer = make(std::slice::from_ref(&w));
+        let mut optimizer = (row.make)(std::slice::from_ref(&w)).expect("valid");
         let gradients = || w.tensor().square().sum((), false).backward().expect("differentiable");
         optimizer.step(gradients()).expect("steps");
         let mut gated = gradients();
@@ -26,24 +22,6 @@ fn emit(device: &Device) {
             }
             clipped.clip_by_norm(0.5).expect("there are gradients");
             optimizer.step(clipped).expect("steps");
-        }
-    };
-    for nesterov in [false, true] {
-        step(&|p| Box::new(Sgd::new(p, SgdConfig { momentum: 0.9, nesterov, ..SgdConfig::default() }).expect("valid")));
-    }
-    step(&|p| Box::new(Sgd::new(p, SgdConfig::default()).expect("valid")));
-    step(&|p| Box::new(AdaGrad::new(p, AdaGradConfig::default()).expect("valid")));
-    step(&|p| Box::new(Lion::new(p, LionConfig::default()).expect("valid")));
-    step(&|p| Box::new(AdaDelta::new(p, AdaDeltaConfig::default()).expect("valid")));
-    step(&|p| Box::new(Adamax::new(p, AdamaxConfig::default()).expect("valid")));
-    step(&|p| Box::new(NAdam::new(p, NAdamConfig::default()).expect("valid")));
-    step(&|p| Box::new(RAdam::new(p, RAdamConfig::default()).expect("valid")));
-    step(&|p| Box::new(Lamb::new(p, LambConfig::default()).expect("valid")));
-    for flag in [false, true] {
-        step(&|p| Box::new(Adam::new(p, AdamConfig { amsgrad: flag, ..AdamConfig::default() }).expect("valid")));
-        for momentum in [0.0, 0.9] {
-            let config = RmsPropConfig { centered: flag, momentum, ..RmsPropConfig::default() };
-            step(&|p| Box::new(RmsProp::new(p, config).expect("valid")));
         }
     }
 }

@@ -2,39 +2,14 @@
 //! with it, as it was, to the bit.
 
 use crate::common::device;
+use crate::rows::{Make, fullest};
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::nn::loss::{Reduction, mse};
 use wgrad::nn::transfer::{self, LoadOptions, UnfreezeSchedule};
 use wgrad::nn::{BatchNorm1d, Init, Linear, Module, Relu, Sequential};
-use wgrad::optim::{
-    AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Adamax, AdamaxConfig, Ema, Lamb,
-    LambConfig, Lion, LionConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, RmsProp, RmsPropConfig, Sgd, SgdConfig,
-};
+use wgrad::optim::{Ema, Optimizer};
 use wgrad::train::Checkpoint;
 use wgrad::{DType, Device, DeviceOptions, HostData, Param, Result, Shape, Tensor};
-
-pub type Make = fn(&[Param]) -> Result<Box<dyn Optimizer>>;
-
-macro_rules! make {
-    ($name:ident, $config:ident { $($field:ident: $value:expr),* }) => {
-        |p| Ok(Box::new($name::new(p, $config { $($field: $value,)* ..$config::default() })?))
-    };
-}
-
-/// Every optimizer, with all the state that it can have.
-pub const OPTIMIZERS: [(&str, Make); 11] = [
-    ("sgd", make!(Sgd, SgdConfig { momentum: 0.9 })),
-    ("adam", make!(Adam, AdamConfig { amsgrad: true })),
-    ("adamw", make!(AdamW, AdamWConfig { lr: 0.01 })),
-    ("rmsprop", make!(RmsProp, RmsPropConfig { centered: true, momentum: 0.5 })),
-    ("adagrad", make!(AdaGrad, AdaGradConfig { lr_decay: 0.1 })),
-    ("nadam", make!(NAdam, NAdamConfig { lr: 0.01 })),
-    ("radam", make!(RAdam, RAdamConfig { lr: 0.01 })),
-    ("adamax", make!(Adamax, AdamaxConfig { lr: 0.01 })),
-    ("adadelta", make!(AdaDelta, AdaDeltaConfig { rho: 0.8 })),
-    ("lion", make!(Lion, LionConfig { lr: 0.01 })),
-    ("lamb", make!(Lamb, LambConfig { lr: 0.01 })),
-];
 
 /// A model and what trains it.
 pub struct Run {
@@ -193,7 +168,7 @@ fn failures() -> Vec<(Part, &'static str, Edit)> {
 
 #[test]
 fn every_failed_load_leaves_the_run_as_it_was() {
-    let (adam, make) = OPTIMIZERS[1];
+    let (adam, make) = fullest()[1];
     assert_eq!(adam, "adam");
     let source = Run::new(1, make, 3);
     let (mut run, mut twin) = (Run::new(2, make, 2), Run::new(2, make, 2));
@@ -257,7 +232,7 @@ fn every_failed_load_leaves_the_run_as_it_was() {
 #[test]
 fn a_load_that_fails_on_the_device_leaves_the_run_as_it_was() {
     // Of one to three state arrays.
-    for (name, make) in OPTIMIZERS.into_iter().step_by(3) {
+    for (name, make) in fullest().into_iter().step_by(3) {
         let source = Run::new(1, make, 2);
         let (mut run, mut twin) = (Run::new(2, make, 2), Run::new(2, make, 2));
         let before = run.all();
@@ -312,9 +287,9 @@ fn parameters_of_several_devices_are_set_together() {
 /// Rules that match nothing, and rules that fit badly, found after others that do.
 #[test]
 fn rules_that_fail_change_nothing() {
-    let run = Run::new(3, OPTIMIZERS[0].1, 1);
+    let run = Run::new(3, fullest()[0].1, 1);
     let model = &run.model;
-    let (before, file) = (model.state_dict().unwrap(), Run::new(4, OPTIMIZERS[0].1, 1).model.state_dict().unwrap());
+    let (before, file) = (model.state_dict().unwrap(), Run::new(4, fullest()[0].1, 1).model.state_dict().unwrap());
     let mut torn = file.clone();
     torn.tensors.insert("fc2.weight".into(), truncated(&[2, 4]));
     let rows: [(&str, Result<()>); 6] = [
@@ -339,7 +314,7 @@ fn rules_that_fail_change_nothing() {
 /// Swapped in, the averages' cells hold the parameters' own values, which a load would overwrite.
 #[test]
 fn averages_that_are_swapped_in_are_not_loaded() {
-    let mut run = Run::new(5, OPTIMIZERS[0].1, 2);
+    let mut run = Run::new(5, fullest()[0].1, 2);
     let saved = run.ema.state_dict().unwrap();
     let before = run.all();
     run.ema.swap().unwrap();

@@ -2,7 +2,8 @@
 //! and differ from the running ones are reported.
 
 use crate::common::device;
-use crate::state::{Make, OPTIMIZERS, Run};
+use crate::rows::{Entry, Make, entry, fullest};
+use crate::state::Run;
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::nn::{Init, Linear, Module};
 use wgrad::optim::{
@@ -26,16 +27,15 @@ const NOT_FINITE_F32: [f64; 3] = [NAN, INF, -INF];
 const NO_SQUARE: [f64; 4] = [NAN, INF, -INF, -5.0];
 
 /// What an entry of an optimizer's state may not hold, by the last part of its name.
-fn wrong_for(entry: &str) -> &'static [f64] {
-    match entry {
-        "step" => &NO_COUNT,
-        "beta1" | "beta2" | "alpha" | "rho" => &NO_FACTOR,
-        "maximize" | "decoupled" | "nesterov" | "amsgrad" | "centered" => &NO_FLAG,
-        "dampening" => &NOT_FINITE,
-        "momentum_buffer" | "exp_avg" | "grad_avg" => &NOT_FINITE_F32,
-        "sum" | "square_avg" | "acc_delta" | "exp_avg_sq" | "max_exp_avg_sq" | "exp_inf" => &NO_SQUARE,
-        "lr" | "momentum" | "weight_decay" | "eps" | "lr_decay" | "initial_accumulator_value" | "momentum_decay" => &NEVER,
-        other => panic!("{other} has no row here"),
+fn wrong_for(name: &str) -> &'static [f64] {
+    match entry(name) {
+        Entry::Count => &NO_COUNT,
+        Entry::Factor => &NO_FACTOR,
+        Entry::Flag => &NO_FLAG,
+        Entry::Size => &NEVER,
+        Entry::Signed => &NOT_FINITE,
+        Entry::Mean => &NOT_FINITE_F32,
+        Entry::Square => &NO_SQUARE,
     }
 }
 
@@ -82,7 +82,7 @@ fn probe(
 #[test]
 fn every_number_of_every_optimizer_has_its_range() {
     let mut failures = Vec::new();
-    for (name, make) in OPTIMIZERS {
+    for (name, make) in fullest() {
         let source = Run::new(1, make, 2);
         let good = source.optimizer.state_dict().unwrap();
         let settings = good.tensors.keys().filter(|k| k.contains(".group.0.")).count();
@@ -207,7 +207,7 @@ fn histories_and_notes_have_their_ranges() {
     }
     assert_eq!(History::from_text("1 NaN NaN inf NaN 0 0\n5 1 1 1 0 0.1 2").unwrap().records.len(), 2);
 
-    let run = Run::new(1, OPTIMIZERS[0].1, 1);
+    let run = Run::new(1, fullest()[0].1, 1);
     let generator = Generator::at(7, 11);
     let capture = || Checkpoint::capture(&run.model, &*run.optimizer).unwrap();
     for text in ["NaN", "-5", "0.5", "1e300", "inf", "", "18446744073709551616"] {
@@ -255,8 +255,8 @@ fn settings_come_from_the_file_and_differences_are_told() {
     assert_eq!(adam.configs(), [AdamConfig { lr: 0.02, ..here }]);
 
     // A checkpoint tells the same, and so do averages.
-    let run = Run::new(1, OPTIMIZERS[1].1, 1);
-    let mut other = Run::new(2, OPTIMIZERS[1].1, 1);
+    let run = Run::new(1, fullest()[1].1, 1);
+    let mut other = Run::new(2, fullest()[1].1, 1);
     other.optimizer.set_lr(0.5);
     let checkpoint = Checkpoint::capture(&run.model, &*run.optimizer).unwrap();
     let report = checkpoint.restore(&other.model, &mut *other.optimizer).unwrap();

@@ -1,11 +1,9 @@
-//! Optimizer updates, one element at a time, in PyTorch's order of operations.
+//! Optimizer updates in f64, one element at a time. The formulas are those of the CPU device: PyTorch's traces judge both.
 
 use super::{Precision, Value};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::graph::optim::OptimRule;
-use crate::graph::optim::trust;
-use crate::graph::optim::{Coefficients, Gate};
+use crate::graph::optim::{Coefficients, Elements, Gate, OptimRule, trust};
 
 /// The contents of an optimizer store.
 #[derive(Debug, Clone)]
@@ -53,7 +51,7 @@ pub(crate) fn step(
             for (i, &g) in gradient.floats()?.iter().enumerate() {
                 let p = store.parameters[entry][i];
                 let mut state = [store.state[entry][i], store.state[count + entry][i]];
-                let d = lamb(&c, p, g, &mut state);
+                let d = rule.update(&c, One { p, g, state: &mut state });
                 (store.state[entry][i], store.state[count + entry][i]) = (round(state[0]), round(state[1]));
                 weight += p * p;
                 squares += d * d;
@@ -77,90 +75,25 @@ pub(crate) fn step(
     Ok(())
 }
 
-/// LAMB's direction for an element; `state` is updated in place.
-fn lamb(c: &Coefficients, p: f64, g: f64, state: &mut [f64]) -> f64 {
-    let of = |x: f32| f64::from(x);
-    let g = g * of(c.grad_scale) + of(c.l2) * p;
-    state[0] = of(c.beta1) * state[0] + of(c.one_minus_beta1) * g;
-    state[1] = of(c.beta2) * state[1] + of(c.one_minus_beta2) * g * g;
-    state[0] * of(c.extra) / (state[1].sqrt() * of(c.inv_sqrt_bias2) + of(c.eps)) + of(c.decay) * p
+/// One element; what comes of it is what the formula gives.
+struct One<'a> {
+    p: f64,
+    g: f64,
+    state: &'a mut [f64],
+}
+
+impl Elements<f64> for One<'_> {
+    type Output = f64;
+
+    fn each<const N: usize>(self, step: impl Fn(f64, f64, &mut [f64; N]) -> f64) -> f64 {
+        // Whoever calls gives as many states as the rule has.
+        self.state.first_chunk_mut::<N>().map_or(f64::NAN, |state| step(self.p, self.g, state))
+    }
 }
 
 /// The new value of a parameter element p with gradient g; `state` is updated in place. LAMB takes the element for a whole
 /// parameter.
 pub(crate) fn update(rule: OptimRule, c: &Coefficients, p: f64, g: f64, state: &mut [f64]) -> f64 {
-    let of = |x: f32| f64::from(x);
-    if rule == OptimRule::Lamb {
-        let d = lamb(c, p, g, state);
-        return p - of(c.lr) * trust(p * p, d * d) * d;
-    }
-    let (lr, eps, beta1, beta2) = (of(c.lr), of(c.eps), of(c.beta1), of(c.beta2));
-    let g = g * of(c.grad_scale) + of(c.l2) * p;
-    let p = p * of(c.shrink);
-    match rule {
-        OptimRule::Sgd { momentum: false, .. } => p - lr * g,
-        OptimRule::Sgd { momentum: true, nesterov } => {
-            state[0] = beta1 * state[0] + of(c.one_minus_beta1) * g;
-            let direction = if nesterov { g + beta1 * state[0] } else { state[0] };
-            p - lr * direction
-        }
-        OptimRule::Adam { amsgrad } => {
-            state[0] = beta1 * state[0] + of(c.one_minus_beta1) * g;
-            state[1] = beta2 * state[1] + of(c.one_minus_beta2) * g * g;
-            let mut v = state[1];
-            if amsgrad {
-                state[2] = state[2].max(v);
-                v = state[2];
-            }
-            p - lr * state[0] / (v.sqrt() * of(c.inv_sqrt_bias2) + eps)
-        }
-        OptimRule::RmsProp { centered, momentum } => {
-            state[0] = beta2 * state[0] + of(c.one_minus_beta2) * g * g;
-            let mut variance = state[0];
-            if centered {
-                state[1] = beta2 * state[1] + of(c.one_minus_beta2) * g;
-                variance -= state[1] * state[1];
-            }
-            let direction = g / (variance.sqrt() + eps);
-            if momentum {
-                let velocity = 1 + usize::from(centered);
-                state[velocity] = beta1 * state[velocity] + direction;
-                p - lr * state[velocity]
-            } else {
-                p - lr * direction
-            }
-        }
-        OptimRule::Lion => {
-            let d = beta1 * state[0] + of(c.one_minus_beta1) * g;
-            state[0] = beta2 * state[0] + of(c.one_minus_beta2) * g;
-            p - lr * if d == 0.0 || d.is_nan() { d } else { d.signum() }
-        }
-        OptimRule::AdaDelta => {
-            state[0] = beta2 * state[0] + of(c.one_minus_beta2) * g * g;
-            let d = (state[1] + eps).sqrt() / (state[0] + eps).sqrt() * g;
-            state[1] = beta2 * state[1] + of(c.one_minus_beta2) * d * d;
-            p - lr * d
-        }
-        OptimRule::Adamax => {
-            state[0] = beta1 * state[0] + of(c.one_minus_beta1) * g;
-            state[1] = (beta2 * state[1]).max(g.abs() + eps);
-            p - lr * state[0] / state[1]
-        }
-        OptimRule::NAdam | OptimRule::RAdam => {
-            state[0] = beta1 * state[0] + of(c.one_minus_beta1) * g;
-            state[1] = beta2 * state[1] + of(c.one_minus_beta2) * g * g;
-            let root = state[1].sqrt();
-            match rule {
-                OptimRule::NAdam => p - (lr * g + of(c.extra) * state[0]) / (root * of(c.inv_sqrt_bias2) + eps),
-                _ if c.extra != 0.0 => p - lr * state[0] / (root + eps),
-                _ => p - lr * state[0],
-            }
-        }
-        // Above.
-        OptimRule::Lamb => p,
-        OptimRule::AdaGrad => {
-            state[0] += g * g;
-            p - lr * g / (state[0].sqrt() + eps)
-        }
-    }
+    let new = rule.update(c, One { p, g, state });
+    if rule == OptimRule::Lamb { p - f64::from(c.lr) * trust(p * p, new * new) * new } else { new }
 }

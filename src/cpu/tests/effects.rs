@@ -82,27 +82,12 @@ fn optimizer_steps_match_the_reference() {
         eps: 1e-6,
         inv_sqrt_bias2: 1.5,
         grad_scale: 0.5,
+        decay: 0.05,
         ..Coefficients::default()
     };
-    let rules = [
-        OptimRule::Sgd { momentum: false, nesterov: false },
-        OptimRule::Sgd { momentum: true, nesterov: false },
-        OptimRule::Sgd { momentum: true, nesterov: true },
-        OptimRule::Adam { amsgrad: false },
-        OptimRule::Adam { amsgrad: true },
-        OptimRule::RmsProp { centered: false, momentum: false },
-        OptimRule::RmsProp { centered: true, momentum: false },
-        OptimRule::RmsProp { centered: false, momentum: true },
-        OptimRule::RmsProp { centered: true, momentum: true },
-        OptimRule::AdaGrad,
-        OptimRule::Lion,
-        OptimRule::AdaDelta,
-        OptimRule::Adamax,
-        OptimRule::NAdam,
-        OptimRule::RAdam,
-    ];
     let lens = [5, 40_000, 33];
-    for rule in rules {
+    for (rule, extra) in OptimRule::all().into_iter().flat_map(|rule| [(rule, 0.0), (rule, 0.7)]) {
+        let c = Coefficients { extra, ..c };
         // Entry 1 is frozen.
         let entries = vec![0, 2];
         let zeros = |n: usize| Storage::Cpu(cpu.upload(HostData::F32(vec![0.0; n])));
@@ -134,17 +119,22 @@ fn optimizer_steps_match_the_reference() {
         for _ in 0..3 {
             cpu.run(&compiled, &bindings).expect("the plan runs");
         }
-        for (entry, &len) in lens.iter().enumerate() {
+        let mut wanted = reference::StoreValues {
+            dtype: DType::F32,
+            parameters: lens.iter().enumerate().map(|(i, &n)| floats(n, i as u32).to_f64()).collect(),
+            state: (0..rule.states()).flat_map(|_| lens.map(|n| vec![0.0; n])).collect(),
+            coefficients: vec![c; 3],
+        };
+        let operands = [0, 2].map(|e| reference::Value::from_host(&gradients[e / 2], DType::F32, Shape::of(&[lens[e]])));
+        for _ in 0..3 {
+            let operands: Vec<_> = operands.iter().collect();
+            reference::optim::step(rule, false, &entries, &mut wanted, &operands, Precision::F64).expect("steps");
+        }
+        for (entry, wanted) in wanted.parameters.iter().enumerate() {
             let got = download(&cpu, &parameters[entry]).to_f64();
-            let before = floats(len, entry as u32).to_f64();
-            let Some(k) = entries.iter().position(|&e| e as usize == entry) else {
-                assert_eq!(got, before, "{rule:?} moved a frozen entry");
-                continue;
-            };
-            for (i, &g) in gradients[k].to_f64().iter().enumerate() {
-                let mut state = vec![0.0; rule.states()];
-                let wanted = (0..3).fold(before[i], |p, _| reference::optim::update(rule, &c, p, g, &mut state));
-                assert!((got[i] - wanted).abs() < 2e-6 * wanted.abs().max(1.0), "{rule:?}: {} is not {wanted}", got[i]);
+            assert_eq!(got == floats(lens[entry], entry as u32).to_f64(), entry == 1, "{rule:?}: entry 1 alone is frozen");
+            for (got, wanted) in got.iter().zip(wanted) {
+                assert!((got - wanted).abs() < 2e-6 * wanted.abs().max(1.0), "{rule:?}: {got} is not {wanted}");
             }
         }
     }

@@ -1,12 +1,12 @@
-//! Optimizers, one dispatch over all parameters: `shaders/sgd.wgsl`, `adam.wgsl` and so on; three for LAMB, which needs norms.
-//! Two more come first where gradients are clipped by their norm: `grad_squares.wgsl` and `grad_norm.wgsl`.
+//! Optimizers, one dispatch over all parameters: `shaders/optim.wgsl` around a rule's own shader, which is its formula; three for
+//! LAMB, which needs norms. Two more come first where gradients are clipped by their norm: `grad_squares.wgsl` and
+//! `grad_norm.wgsl`.
 
 use super::source::word;
 use crate::error::{Error, Result};
 use crate::gpu::program::{Arena, Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
-use crate::graph::optim::OptimRule;
-use crate::graph::optim::{BLOCK, Gate, VARIANTS};
+use crate::graph::optim::{BLOCK, Gate, OptimRule, State, VARIANTS};
 use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
 
@@ -27,23 +27,30 @@ pub(crate) struct Control {
 pub(crate) fn lower_store(rule: OptimRule, control: Control, blocks: usize, entries: usize, caps: &Caps) -> Result<Lowered> {
     let flag = usize::from;
     let Control { gated, clipped } = control;
+    let facts = rule.facts();
     let own = if rule == OptimRule::Lamb { vec![blocks as u64 * 16, entries as u64 * 4] } else { vec![] };
     // Scratch memory: the rule's own, the blocks' sums of squares, the gate with the factor.
     let (squares, factor) = (own.len(), own.len() + 1);
     let gate = if clipped { Some(Operand::ScratchRead(factor)) } else { gated.then_some(Operand::Read(0)) };
+    let update = {
+        let flags = facts.flags.iter().fold(Shader::new(), |shader, (name, on)| shader.set(&name.to_uppercase(), flag(*on)));
+        flags.fill(facts.name, facts.shader)?
+    };
     let shader = |gradients: bool| {
+        let first = 4 + flag(gradients);
         Shader::new()
-            .set("STATES", rule.states())
+            .set("UPDATE", &update)
+            .set("STATES", bindings(facts.states, first))
             .set("GRADIENTS", flag(gradients))
             .set("GATED", flag(gated))
             .set("CLIPPED", flag(clipped))
             .set("VARIANTS", VARIANTS)
-            .set("GATE", gate.map_or(0, |_| 4 + flag(gradients) + rule.states()))
+            .set("GATE", gate.map_or(0, |_| first + facts.states.len()))
     };
     let operands = |gradients: bool, last: Option<Operand>| {
         let mut operands = [Arena::Blocks, Arena::Coefficients, Arena::Parameters].map(Operand::Arena).to_vec();
         operands.extend(gradients.then_some(Operand::Arena(Arena::Gradients)));
-        operands.extend((0..rule.states()).map(|s| Operand::Arena(Arena::State(s))));
+        operands.extend((0..facts.states.len()).map(|s| Operand::Arena(Arena::State(s))));
         operands.extend(gate);
         operands.extend(last);
         operands
@@ -64,42 +71,32 @@ pub(crate) fn lower_store(rule: OptimRule, control: Control, blocks: usize, entr
         first.push(program("grad_squares", source, vec![table, gradients, Operand::ScratchWrite(squares)]));
         let mut operands = vec![table, coefficients, Operand::ScratchRead(squares), Operand::ScratchWrite(factor)];
         operands.extend(gated.then_some(Operand::Read(0)));
-        let per_entry = 4 * Gate::variants(gated);
+        let per_entry = Gate::variants(gated);
         let source = Shader::new().set("GATED", flag(gated)).set("PER_ENTRY", per_entry).render("grad_norm")?;
         first.push(Program { grid: [1, 1, 1], ..program("grad_norm", source, operands) });
     }
     let all = |then: Vec<Program>| Lowered { programs: first.iter().cloned().chain(then).collect(), scratch: scratch.clone() };
-    let one = |name: &str, shader: Shader| -> Result<Lowered> {
-        Ok(all(vec![program(name, shader.render(name)?, operands(true, None))]))
-    };
-    match rule {
-        OptimRule::Sgd { momentum, nesterov } => {
-            one("sgd", shader(true).set("MOMENTUM", flag(momentum)).set("NESTEROV", flag(nesterov)))
-        }
-        OptimRule::Adam { amsgrad } => one("adam", shader(true).set("AMSGRAD", flag(amsgrad))),
-        OptimRule::RmsProp { centered, momentum } => {
-            let shader = shader(true).set("CENTERED", flag(centered)).set("MOMENTUM", flag(momentum));
-            one("rmsprop", shader.set("VELOCITY", 1 + flag(centered)))
-        }
-        OptimRule::AdaGrad => one("adagrad", shader(true)),
-        OptimRule::Lion => one("lion", shader(true)),
-        OptimRule::AdaDelta => one("adadelta", shader(true)),
-        OptimRule::Adamax => one("adamax", shader(true)),
-        OptimRule::NAdam => one("nadam", shader(true)),
-        OptimRule::RAdam => one("radam", shader(true)),
-        OptimRule::Lamb => {
-            let (parts, ratios) = (0, 1);
-            let after = |gradients: bool| 1 + operands(gradients, None).len();
-            let moments = shader(true).set("PARTS", after(true)).render("lamb_moments")?;
-            let update = shader(false).set("RATIOS", after(false)).render("lamb")?;
-            let norms = vec![Operand::Arena(Arena::Blocks), Operand::ScratchRead(parts), Operand::ScratchWrite(ratios)];
-            Ok(all(vec![
-                program("lamb_moments", moments, operands(true, Some(Operand::ScratchWrite(parts)))),
-                program("lamb_norms", Shader::new().render("lamb_norms")?, norms),
-                program("lamb", update, operands(false, Some(Operand::ScratchRead(ratios)))),
-            ]))
-        }
+    if rule != OptimRule::Lamb {
+        return Ok(all(vec![program(facts.name, shader(true).render("optim")?, operands(true, None))]));
     }
+    let (parts, ratios) = (0, 1);
+    let after = |gradients: bool| 1 + operands(gradients, None).len();
+    let moments = shader(true).set("PARTS", after(true)).render("lamb_moments")?;
+    let step = shader(false).set("RATIOS", after(false)).render("lamb_step")?;
+    let norms = vec![Operand::Arena(Arena::Blocks), Operand::ScratchRead(parts), Operand::ScratchWrite(ratios)];
+    Ok(all(vec![
+        program("lamb_moments", moments, operands(true, Some(Operand::ScratchWrite(parts)))),
+        program("lamb_norms", Shader::new().render("lamb_norms")?, norms),
+        program("lamb_step", step, operands(false, Some(Operand::ScratchRead(ratios)))),
+    ]))
+}
+
+/// Declares the arenas of a rule's states under their names, from binding `first` on.
+fn bindings(states: &[State], first: usize) -> String {
+    let line = |(i, state): (usize, &State)| {
+        format!("@group(0) @binding({}) var<storage, read_write> {}: array<vec4<f32>>;\n", first + i, state.name)
+    };
+    states.iter().enumerate().map(line).collect()
 }
 
 /// Blocks of the given entries: `{parameter element, gradient and state element, entry, valid length}`.

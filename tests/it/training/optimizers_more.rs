@@ -1,139 +1,17 @@
-//! The further optimizers against 25 steps of PyTorch or the papers' algorithms, skipped steps, clipping, loss scaling.
+//! Settings out of range, clipping, loss scaling.
 
-use crate::common::{device, fixture, host, near as close, upload_host as upload, values};
-use wgrad::io::StateDict;
+use super::optimizers::{gradients, params};
+use crate::common::{device, fixture, host, near as close, values};
+use crate::rows::{Make, ROWS};
 use wgrad::nn::models::Mlp;
 use wgrad::nn::{Init, Module};
 use wgrad::optim::{
-    AdaDelta, AdaDeltaConfig, AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Adamax, AdamaxConfig, DecayMode,
-    Lamb, LambConfig, Lion, LionConfig, LossScaler, LossScalerConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, RmsProp,
-    RmsPropConfig, Sgd, SgdConfig,
+    AdaDelta, AdaDeltaConfig, Adam, AdamConfig, Adamax, AdamaxConfig, Lamb, LambConfig, Lion, LionConfig, LossScaler,
+    LossScalerConfig, NAdam, NAdamConfig, Optimizer, RAdam, RAdamConfig, Sgd, SgdConfig,
 };
-use wgrad::{Gradients, Param, Result, Tensor};
+use wgrad::{Gradients, Param, Tensor};
 
-type Make = fn(&[Param]) -> Result<Box<dyn Optimizer>>;
 const LAST: usize = 25;
-const DECOUPLED: DecayMode = DecayMode::Decoupled;
-
-macro_rules! make {
-    ($name:ident, $config:ident { $($field:ident: $value:expr),* }) => {
-        |p| {
-            #[allow(clippy::needless_update, reason = "some rows name every field")]
-            let config = $config { $($field: $value,)* ..$config::default() };
-            Ok(Box::new($name::new(p, config)?))
-        }
-    };
-}
-
-const ROWS: [(&str, Make); 24] = [
-    ("sgd_default", make!(Sgd, SgdConfig {})),
-    ("adam_default", make!(Adam, AdamConfig {})),
-    ("adamw_default", make!(AdamW, AdamWConfig {})),
-    ("rmsprop_default", make!(RmsProp, RmsPropConfig {})),
-    (
-        "rmsprop_other",
-        make!(RmsProp, RmsPropConfig { lr: 0.005, alpha: 0.9, eps: 1e-4, weight_decay: 0.1, momentum: 0.5, maximize: true }),
-    ),
-    ("adagrad_default", make!(AdaGrad, AdaGradConfig {})),
-    (
-        "adagrad_other",
-        make!(AdaGrad, AdaGradConfig { lr: 0.02, lr_decay: 0.05, eps: 1e-4, initial_accumulator_value: 0.3, maximize: true }),
-    ),
-    ("sgd_maximize", make!(Sgd, SgdConfig { lr: 0.05, momentum: 0.9, dampening: 0.3, weight_decay: 0.01, maximize: true })),
-    ("adam_maximize", make!(Adam, AdamConfig { lr: 0.01, weight_decay: 0.1, maximize: true })),
-    ("adamw_amsgrad", make!(AdamW, AdamWConfig { lr: 0.01, weight_decay: 0.1, amsgrad: true, betas: (0.8, 0.95), eps: 1e-6 })),
-    ("nadam", make!(NAdam, NAdamConfig {})),
-    (
-        "nadam_other",
-        make!(NAdam, NAdamConfig { lr: 0.01, betas: (0.8, 0.95), eps: 1e-6, weight_decay: 0.1, momentum_decay: 0.02 }),
-    ),
-    ("nadam_decoupled", make!(NAdam, NAdamConfig { lr: 0.01, weight_decay: 0.1, decay_mode: DECOUPLED })),
-    ("radam", make!(RAdam, RAdamConfig {})),
-    ("radam_other", make!(RAdam, RAdamConfig { lr: 0.01, betas: (0.8, 0.9), eps: 1e-6, weight_decay: 0.1 })),
-    ("radam_decoupled", make!(RAdam, RAdamConfig { lr: 0.01, weight_decay: 0.1, decay_mode: DECOUPLED })),
-    ("adamax", make!(Adamax, AdamaxConfig {})),
-    ("adamax_other", make!(Adamax, AdamaxConfig { lr: 0.01, betas: (0.8, 0.9), eps: 1e-4, weight_decay: 0.1, maximize: true })),
-    ("adadelta", make!(AdaDelta, AdaDeltaConfig {})),
-    ("adadelta_other", make!(AdaDelta, AdaDeltaConfig { lr: 0.5, rho: 0.8, eps: 1e-4, weight_decay: 0.1 })),
-    ("lion", make!(Lion, LionConfig {})),
-    ("lion_other", make!(Lion, LionConfig { lr: 0.01, betas: (0.8, 0.95), weight_decay: 0.1 })),
-    ("lamb", make!(Lamb, LambConfig {})),
-    ("lamb_other", make!(Lamb, LambConfig { lr: 0.02, betas: (0.8, 0.95), eps: 1e-4, weight_decay: 0.1, maximize: true })),
-];
-
-fn params(dict: &StateDict) -> Vec<Param> {
-    (0..3).map(|i| Param::new(&upload(host(dict, &format!("param.{i}")))).unwrap()).collect()
-}
-
-/// The fixture's gradients times a factor: those of Σ w · g · factor.
-fn gradients(params: &[Param], dict: &StateDict, t: usize, factor: f64) -> Gradients {
-    let term = |(i, p): (usize, &Param)| (p.tensor() * upload(host(dict, &format!("grad.{t}.{i}"))) * factor).sum((), false);
-    params.iter().enumerate().map(term).reduce(|a, b| a + b).unwrap().backward().unwrap()
-}
-
-/// Steps through the fixture. With `broken`, gradients that are not finite come in between, and are to leave no trace.
-fn agree(broken: bool) {
-    let dict = fixture("optimizers_more.safetensors");
-    for (name, make) in ROWS {
-        let params = params(&dict);
-        let mut optimizer = make(&params).unwrap();
-        for t in 1..=LAST {
-            if broken && matches!(t, 1 | 2 | 4 | 5 | 6 | 7 | 8 | 9 | 20) {
-                let mut bad = gradients(&params, &dict, t, if t == 4 { f64::NAN } else { f64::INFINITY });
-                bad.skip_non_finite().unwrap();
-                optimizer.step(bad).unwrap();
-            }
-            let mut good = gradients(&params, &dict, t, 1.0);
-            if broken {
-                good.skip_non_finite().unwrap();
-            }
-            optimizer.step(good).unwrap();
-            if t == 1 || t == LAST {
-                for (i, p) in params.iter().enumerate() {
-                    let expected = host(&dict, &format!("{name}.after{t}.{i}")).data.to_f64();
-                    close(&format!("{name}, step {t}, parameter {i}"), &values(&p.tensor()), &expected, 2e-5);
-                }
-            }
-        }
-        let state = optimizer.state_dict().unwrap();
-        let counts: Vec<f64> =
-            state.tensors.iter().filter(|(k, _)| k.ends_with(".step")).flat_map(|(_, t)| t.data.to_f64()).collect();
-        assert_eq!(counts, [LAST as f64; 3], "{name}");
-    }
-}
-
-#[test]
-fn twenty_five_steps_agree_with_pytorch_and_the_papers() {
-    agree(false);
-}
-
-#[test]
-fn skipped_steps_leave_no_trace() {
-    agree(true);
-}
-
-#[test]
-fn further_optimizers_resume_bit_for_bit() {
-    let dict = fixture("optimizers_more.safetensors");
-    for (name, make) in ROWS {
-        let whole = params(&dict);
-        let mut first = make(&whole).unwrap();
-        for t in 1..=3 {
-            first.step(gradients(&whole, &dict, t, 1.0)).unwrap();
-        }
-        let copy = |p: &Param| Tensor::from_host(p.tensor().to_host().unwrap(), p.dtype(), p.shape(), device()).unwrap();
-        let resumed: Vec<Param> = whole.iter().map(|p| Param::new(&copy(p)).unwrap()).collect();
-        let mut second = make(&resumed).unwrap();
-        second.load_state_dict(&first.state_dict().unwrap()).unwrap();
-        for t in 4..=6 {
-            first.step(gradients(&whole, &dict, t, 1.0)).unwrap();
-            second.step(gradients(&resumed, &dict, t, 1.0)).unwrap();
-        }
-        for (a, b) in whole.iter().zip(&resumed) {
-            assert_eq!(a.tensor().to_vec::<f32>().unwrap(), b.tensor().to_vec::<f32>().unwrap(), "{name}");
-        }
-    }
-}
 
 #[test]
 fn settings_out_of_range_are_named() {
@@ -201,8 +79,8 @@ fn gradients_are_clipped_by_value_and_by_their_common_norm() {
 fn clipped_steps_agree_with_pytorch() {
     let dict = fixture("optimizers_more.safetensors");
     let rows: [(&str, Make); 2] = [
-        ("clipped_sgd", make!(Sgd, SgdConfig { lr: 0.05, momentum: 0.9 })),
-        ("clipped_adam", make!(Adam, AdamConfig { lr: 0.01, weight_decay: 0.1 })),
+        ("clipped_sgd", |p| Ok(Box::new(Sgd::new(p, SgdConfig { lr: 0.05, momentum: 0.9, ..SgdConfig::default() })?))),
+        ("clipped_adam", |p| Ok(Box::new(Adam::new(p, AdamConfig { lr: 0.01, weight_decay: 0.1, ..AdamConfig::default() })?))),
     ];
     for (name, make) in rows {
         let params = params(&dict);
@@ -223,12 +101,12 @@ fn clipped_steps_agree_with_pytorch() {
 
 #[test]
 fn a_step_that_clips_by_itself_agrees_with_clipped_gradients() {
-    let dict = fixture("optimizers_more.safetensors");
-    for (name, make) in ROWS {
+    for row in ROWS {
+        let (dict, _) = row.inputs();
         for gated in [false, true] {
             let sets = [params(&dict), params(&dict)];
             for (apart, params) in sets.iter().enumerate() {
-                let mut optimizer = make(params).unwrap();
+                let mut optimizer = (row.make)(params).unwrap();
                 for t in 1..=5 {
                     let mut g = gradients(params, &dict, t, if gated && t == 3 { f64::INFINITY } else { 1.0 });
                     if gated {
@@ -240,10 +118,10 @@ fn a_step_that_clips_by_itself_agrees_with_clipped_gradients() {
                     }
                     optimizer.step(g).unwrap();
                 }
-                assert_eq!(optimizer.lr(), make(params).unwrap().lr());
+                assert_eq!(optimizer.lr(), (row.make)(params).unwrap().lr());
             }
             for (a, b) in sets[0].iter().zip(&sets[1]) {
-                close(&format!("{name}, gated {gated}"), &values(&a.tensor()), &values(&b.tensor()), 2e-6);
+                close(&format!("{}, gated {gated}", row.name), &values(&a.tensor()), &values(&b.tensor()), 2e-6);
             }
         }
     }

@@ -13,24 +13,6 @@ use crate::shape::Shape;
 #[test]
 fn optimizers_match_loops() {
     let lab = Lab::open(true).unwrap();
-    let rules = [
-        OptimRule::Sgd { momentum: false, nesterov: false },
-        OptimRule::Sgd { momentum: true, nesterov: false },
-        OptimRule::Sgd { momentum: true, nesterov: true },
-        OptimRule::Adam { amsgrad: false },
-        OptimRule::Adam { amsgrad: true },
-        OptimRule::RmsProp { centered: false, momentum: false },
-        OptimRule::RmsProp { centered: true, momentum: false },
-        OptimRule::RmsProp { centered: false, momentum: true },
-        OptimRule::RmsProp { centered: true, momentum: true },
-        OptimRule::AdaGrad,
-        OptimRule::Lion,
-        OptimRule::AdaDelta,
-        OptimRule::Adamax,
-        OptimRule::NAdam,
-        OptimRule::RAdam,
-        OptimRule::Lamb,
-    ];
     // Entries of 5, 1,024 and 2,050 elements; the middle one is not updated.
     let lens = [5, 1024, 2050];
     let (parameter_at, state_at) = ([64, 128, 1216], [0, 1024, 2048]);
@@ -58,7 +40,7 @@ fn optimizers_match_loops() {
     let own = || [0, 2].into_iter().flat_map(|e| &gradients[state_at[e]..state_at[e] + lens[e]]);
     let factor = 12.0 / (own().map(|g| g * g).sum::<f64>().sqrt() + 1e-6);
     assert!((0.3..0.9).contains(&factor), "{factor}");
-    for (rule, clipped) in rules.into_iter().flat_map(|rule| [(rule, false), (rule, true)]) {
+    for (rule, clipped) in OptimRule::all().into_iter().flat_map(|rule| [(rule, false), (rule, true)]) {
         let control = Control { clipped, ..Control::default() };
         let lowered = lower_store(rule, control, blocks.len() / 4, 3, &Caps::webgpu_defaults(true)).unwrap();
         super::validate(&lowered);
@@ -105,4 +87,23 @@ fn optimizers_match_loops() {
             }
         }
     }
+}
+
+#[test]
+fn shaders_name_the_coefficients_as_the_host_does() {
+    let caps = Caps::webgpu_defaults(true);
+    let lowered = lower_store(OptimRule::Lion, Control::default(), 1, 1, &caps).unwrap();
+    let module = naga::front::wgsl::parse_str(&lowered.programs[0].source).unwrap();
+    let of = |(_, ty): (_, &naga::Type)| match &ty.inner {
+        naga::TypeInner::Struct { members, span } if ty.name.as_deref() == Some("Coefficients") => Some((members.clone(), *span)),
+        _ => None,
+    };
+    let (members, span) = module.types.iter().find_map(of).expect("the shader declares them");
+    assert_eq!(span as usize, size_of::<Coefficients>());
+    // All are f32, one after the other in both.
+    let debug = format!("{:#?}", Coefficients::default());
+    let host: Vec<&str> = debug.lines().filter_map(|line| line.trim().split_once(':')).map(|(name, _)| name).collect();
+    let device: Vec<&str> = members.iter().filter_map(|m| m.name.as_deref()).collect();
+    assert_eq!(device, host);
+    assert!(host.len() == 14 && members.iter().enumerate().all(|(i, m)| m.offset as usize == 4 * i), "{members:?}");
 }

@@ -1,37 +1,42 @@
-//! What all optimizers share: parameters and state in flat arenas, and one lazy step node an arena.
+//! What all optimizers share: parameters and state in flat arenas, and one lazy step node per arena.
 
+use super::counts::Counts;
 use crate::autodiff::Gradients;
 use crate::device::Device;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::executor::arena::Adoptee;
 use crate::graph::Op;
-use crate::graph::optim::OptimRule;
-use crate::graph::optim::{Coefficients, Gate, VARIANTS, WINDOW};
-use crate::lazy::Cell;
-use crate::lazy::{Node, Payload, no_grad};
+use crate::graph::optim::{Coefficients, Gate, OptimRule, VARIANTS};
+use crate::lazy::{Cell, Node, Payload, no_grad};
 use crate::param::Param;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
 use crate::sync::lock;
-use crate::tensor::{PendingValue, Tensor};
-use std::collections::VecDeque;
+use crate::tensor::Tensor;
 use std::sync::{Arc, Mutex};
 
 /// Memory, and where it is to be copied to.
 type Copies = Vec<(Storage, Storage)>;
 
-/// A checkpoint's state on the device, to be copied into place by [`OptimCore::restore`].
+/// A parameter that a step changes: its place among the optimizer's parameters and in its arena, and its gradient.
+struct Active {
+    param: usize,
+    entry: usize,
+    gradient: Arc<Node>,
+}
+
+/// A checkpoint's state on the device, to be copied into place by [`Stepper::restore`].
 #[derive(Debug)]
-pub struct Staged {
+pub(super) struct Staged {
     copies: Copies,
     steps: Vec<u64>,
 }
 
 /// The shared part of an optimizer: registered parameters, their state, and their step counts.
 #[derive(Debug)]
-pub struct OptimCore {
+pub(super) struct Stepper {
     device: Device,
     rule: OptimRule,
     params: Vec<Param>,
@@ -43,39 +48,7 @@ pub struct OptimCore {
     counts: Mutex<Counts>,
 }
 
-/// How many steps each parameter has taken. The device decides whether a gated step is taken, so the host counts it as taken
-/// and takes that back when it hears otherwise, at most [`WINDOW`] steps later.
-#[derive(Debug, Default)]
-struct Counts {
-    steps: Vec<u64>,
-    /// On the device: how many steps have been skipped, one f32. Exact below 2²⁴.
-    skipped: Option<Tensor>,
-    /// How many of them the host has heard of.
-    known: u64,
-    /// The number after each step since.
-    coming: VecDeque<PendingValue>,
-    /// The parameters of the steps in `coming`, which all have the same.
-    active: Vec<usize>,
-}
-
-impl Counts {
-    /// Hears of steps until at most `left` are unknown. Waits for the device if it has to.
-    fn settle(&mut self, left: usize) -> Result<()> {
-        while self.coming.len() > left {
-            let Some(value) = self.coming.pop_front() else { break };
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-            let total = value.wait()?.to_f64().first().copied().unwrap_or(0.0) as u64;
-            let new = total.saturating_sub(self.known);
-            for &i in &self.active {
-                self.steps[i] = self.steps[i].saturating_sub(new);
-            }
-            self.known = total;
-        }
-        Ok(())
-    }
-}
-
-impl OptimCore {
+impl Stepper {
     /// Registers parameters; one that is listed twice (tied weights) counts once. On a GPU they move into an arena.
     ///
     /// # Errors
@@ -98,8 +71,8 @@ impl OptimCore {
         if unique.is_empty() {
             return Err(Error::argument("optimizer", "there are no parameters", "pass the model's parameters"));
         }
-        let counts = Mutex::new(Counts { steps: vec![0; unique.len()], ..Counts::default() });
-        let mut core = Self {
+        let counts = Mutex::new(Counts::new(unique.len()));
+        let mut stepper = Self {
             device: device.clone(),
             rule,
             params: unique,
@@ -108,8 +81,8 @@ impl OptimCore {
             cells: Vec::new(),
             counts,
         };
-        core.adopt(Vec::new())?;
-        Ok(core)
+        stepper.adopt(Vec::new())?;
+        Ok(stepper)
     }
 
     /// The registered parameters, each once, in order.
@@ -143,7 +116,7 @@ impl OptimCore {
         self.rule.states()
     }
 
-    /// Updates every trainable parameter that has a gradient, in one dispatch an arena. What the gradients need is computed
+    /// Updates every trainable parameter that has a gradient, in one dispatch per arena. What the gradients need is computed
     /// in the same submission; so are handles that still want the old values.
     ///
     /// `coefficients(i, t)` gives entry i's numbers for its t-th step (counted from 1). If the gradients are gated, the device
@@ -153,82 +126,83 @@ impl OptimCore {
     /// Whatever evaluation reports; then no parameter, state or count has changed.
     pub fn step(&mut self, gradients: Gradients, coefficients: &mut dyn FnMut(usize, u64) -> Coefficients) -> Result<()> {
         self.reclaim()?;
-        let mut active: Vec<Vec<(usize, usize, Arc<Node>)>> = vec![Vec::new(); self.stores.len()];
         let limit = self.limit(&gradients);
-        for (i, param) in self.params.iter().enumerate() {
-            let gradient = if limit.is_some() { gradients.unclipped(param.id()) } else { gradients.of_cell(param.id()) };
-            let Some(gradient) = gradient.filter(|_| param.is_trainable()) else { continue };
+        let active = self.collect(&gradients, limit.is_some())?;
+        let open = gradients.gate().cloned();
+        // The step holds the gradients as operands; as handles they would have to outlive it.
+        drop(gradients);
+        let mut stepped: Vec<usize> = active.iter().flatten().map(|a| a.param).collect();
+        stepped.sort_unstable();
+        let mut counts = lock(&self.counts);
+        counts.settle_for(&stepped, open.is_some())?;
+        self.fill(&active, open.is_some(), limit, &counts, coefficients);
+        let (nodes, after) = self.nodes(active, open, limit.is_some(), &mut counts)?;
+        crate::eval::evaluate_step(&nodes)?;
+        counts.add(&stepped, after)
+    }
+
+    /// Per arena, the trainable parameters that have a gradient, in the order of its entries.
+    fn collect(&self, gradients: &Gradients, clips: bool) -> Result<Vec<Vec<Active>>> {
+        let mut active: Vec<Vec<Active>> = self.stores.iter().map(|_| Vec::new()).collect();
+        for (i, param) in self.params.iter().enumerate().filter(|(_, p)| p.is_trainable()) {
+            let gradient = if clips { gradients.unclipped(param.id()) } else { gradients.of_cell(param.id()) };
+            let Some(gradient) = gradient else { continue };
             let node = gradient.node()?;
             if node.shape != param.shape() || node.dtype != param.dtype() {
-                let reason = format!(
-                    "the gradient of {} is {} {}, not {} {}",
-                    param.name(),
-                    node.dtype,
-                    node.shape,
-                    param.dtype(),
-                    param.shape()
-                );
+                let (name, dtype, shape) = (param.name(), param.dtype(), param.shape());
+                let reason = format!("the gradient of {name} is {} {}, not {dtype} {shape}", node.dtype, node.shape);
                 return Err(Error::argument("step", reason, "keep a gradient's shape and dtype when you change it"));
             }
             let (store, entry) = self.places[i];
-            active[store].push((entry, i, node.clone()));
+            active[store].push(Active { param: i, entry, gradient: node.clone() });
         }
-        let gate = gradients.gate().cloned();
-        // The step holds the gradients as operands; as handles they would have to outlive it.
-        drop(gradients);
-        let mut stepped: Vec<usize> = active.iter().flatten().map(|e| e.1).collect();
-        stepped.sort_unstable();
-        let mut counts = lock(&self.counts);
-        let (mut nodes, mut roots) = (Vec::new(), Vec::new());
-        if gate.is_none() || stepped != counts.active {
-            counts.settle(0)?;
-            counts.active.clone_from(&stepped);
-        }
-        counts.settle(WINDOW - 1)?;
-        let after = match &gate {
-            Some(open) => {
-                let (gate, after) = self.gate(open, &mut counts)?;
-                roots.extend([after.node()?.clone(), open.node()?.clone()]);
-                Some((gate, after))
-            }
-            None => None,
-        };
-        for (n, (store, mut entries)) in self.stores.iter().zip(active.iter().cloned()).enumerate() {
-            if entries.is_empty() {
-                continue;
-            }
-            entries.sort_by_key(|e| e.0);
+        active.iter_mut().for_each(|entries| entries.sort_by_key(|a| a.entry));
+        Ok(active)
+    }
+
+    /// Puts the numbers of a step into the arenas.
+    fn fill(
+        &self,
+        active: &[Vec<Active>],
+        gated: bool,
+        limit: Option<f32>,
+        counts: &Counts,
+        coefficients: &mut dyn FnMut(usize, u64) -> Coefficients,
+    ) {
+        let variants = Gate::variants(gated);
+        for (store, entries) in self.stores.iter().zip(active).filter(|(_, entries)| !entries.is_empty()) {
             let mut numbers = lock(&store.coefficients);
-            let variants = Gate::variants(gate.is_some());
             numbers.resize(store.entries.len() * variants, Coefficients::default());
-            for &(entry, i, _) in &entries {
-                let next = counts.steps[i] + 1;
+            for a in entries {
+                let next = counts.steps[a.param] + 1;
                 for more in 0..variants as u64 {
                     // Slots that no count can select hold numbers too, which keeps them finite.
-                    let slot = if gate.is_some() { ((counts.known + more) % VARIANTS as u64) as usize } else { 0 };
-                    let mut own = coefficients(i, next.saturating_sub(more).max(1));
-                    own.limit = limit.unwrap_or(0.0);
-                    numbers[entry * variants + slot] = own;
+                    let slot = if gated { ((counts.known + more) % VARIANTS as u64) as usize } else { 0 };
+                    let own = coefficients(a.param, next.saturating_sub(more).max(1));
+                    numbers[a.entry * variants + slot] = Coefficients { limit: limit.unwrap_or(0.0), ..own };
                 }
             }
-            drop(numbers);
-            let entries = entries.into_iter().map(|(entry, _, gradient)| (entry, gradient)).collect();
-            let gate = after.as_ref().map(|(gate, _)| gate.node()).transpose()?.cloned();
-            nodes.push(self.step_node(n, gate, limit.is_some(), entries));
         }
-        drop(active);
-        let after = after.map(|(_, after)| after);
-        drop(gate);
+    }
+
+    /// What a step evaluates; if it is gated, also how many steps have been skipped after it.
+    fn nodes(
+        &self,
+        active: Vec<Vec<Active>>,
+        open: Option<Tensor>,
+        clips: bool,
+        counts: &mut Counts,
+    ) -> Result<(Vec<Arc<Node>>, Option<Tensor>)> {
+        let (mut gate, mut after, mut roots) = (None, None, Vec::new());
+        if let Some(open) = open {
+            let (numbers, skipped) = self.gate(&open, counts)?;
+            roots.extend([skipped.node()?.clone(), open.node()?.clone()]);
+            (gate, after) = (Some(numbers.node()?.clone()), Some(skipped));
+        }
+        let steps = active.into_iter().enumerate().filter(|(_, entries)| !entries.is_empty());
+        let mut nodes: Vec<Arc<Node>> = steps.map(|(n, entries)| self.step_node(n, gate.clone(), clips, entries)).collect();
         nodes.append(&mut roots);
-        crate::eval::evaluate_step(&nodes)?;
-        for i in stepped {
-            counts.steps[i] += 1;
-        }
-        if let Some(after) = after {
-            counts.skipped = Some(after.clone());
-            counts.coming.push_back(after.read_later()?);
-        }
-        Ok(())
+        Ok((nodes, after))
     }
 
     /// What a gated step reads (see [`Gate`]), and the count of skipped steps after it.
@@ -255,13 +229,13 @@ impl OptimCore {
         gradients.limit_of(trainable.into_iter()).filter(|_| one).map(|limit| limit as f32)
     }
 
-    fn step_node(&self, store: usize, gate: Option<Arc<Node>>, clipped: bool, entries: Vec<(usize, Arc<Node>)>) -> Arc<Node> {
+    fn step_node(&self, store: usize, gate: Option<Arc<Node>>, clipped: bool, active: Vec<Active>) -> Arc<Node> {
         let payload = Payload::Store { store: self.stores[store].clone(), cells: self.cells[store].clone() };
         let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);
         // An arena has fewer than 2³² elements, and so entries.
-        let listed = entries.iter().map(|e| e.0 as u32).collect();
-        let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), clipped, entries: listed };
-        let inputs = std::iter::once(source).chain(gate).chain(entries.into_iter().map(|e| e.1)).collect();
+        let entries = active.iter().map(|a| a.entry as u32).collect();
+        let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), clipped, entries };
+        let inputs = std::iter::once(source).chain(gate).chain(active.into_iter().map(|a| a.gradient)).collect();
         Node::new(op, inputs, Shape::SCALAR, DType::F32, &self.device, Payload::None, false)
     }
 
@@ -275,7 +249,7 @@ impl OptimCore {
     }
 
     /// Makes ready what a checkpoint says: state arrays, each with its entry and its number, and the step counts of all entries.
-    /// Everything that can fail happens here, and nothing changes before [`OptimCore::restore`].
+    /// Everything that can fail happens here, and nothing changes before [`Stepper::restore`].
     ///
     /// # Errors
     /// Another number or type of elements; whatever the device reports.
@@ -300,7 +274,7 @@ impl OptimCore {
     /// Overwrites state arrays; uploads everything before the first one changes.
     ///
     /// # Errors
-    /// As [`OptimCore::stage`]; nothing has changed then.
+    /// As [`Stepper::stage`]; nothing has changed then.
     pub fn set_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
         let copies = self.upload_states(states, &self.stores, &self.places)?;
         copies.iter().try_for_each(|(source, target)| self.device.executor().copy(source, target))
