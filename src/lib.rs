@@ -119,6 +119,7 @@ pub(crate) mod gpu;
 pub mod graph;
 pub(crate) mod host;
 pub mod io;
+pub(crate) mod math;
 pub mod nn;
 pub mod optim;
 pub mod param;

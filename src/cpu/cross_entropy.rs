@@ -1,8 +1,8 @@
 //! Cross-entropy of logits with integer labels, and its gradient. Labels out of range clamp.
 
-use super::math;
 use super::simd::vectorize;
 use super::softmax::{exponentials, rows_of_task};
+use crate::math::fast;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
@@ -25,7 +25,7 @@ pub(super) fn loss(cols: usize, operands: &[&[u32]], out: &mut [u32]) {
                     || exponentials(x, &mut scratch),
                 );
                 let at = x[clamp(label, cols)];
-                *out = if max == f32::NEG_INFINITY { f32::INFINITY } else { math::log(sum) - (at - max) };
+                *out = if max == f32::NEG_INFINITY { f32::INFINITY } else { fast::log(sum) - (at - max) };
             }
         },
     );

@@ -12,7 +12,6 @@ mod expr;
 mod gather;
 mod gemm;
 mod kernel;
-mod math;
 mod matmul;
 mod optim;
 mod pool;

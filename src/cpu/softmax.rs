@@ -1,7 +1,7 @@
 //! Softmax and its logarithm over rows.
 
-use super::math;
 use super::simd::vectorize;
+use crate::math::fast;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
@@ -17,11 +17,11 @@ fn maximum(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];
     for chunk in body {
         for (a, &x) in lanes.iter_mut().zip(chunk) {
-            *a = math::maximum(*a, x);
+            *a = fast::maximum(*a, x);
         }
     }
-    let max = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| math::maximum(a, b));
-    tail.iter().fold(max, |a, &b| math::maximum(a, b))
+    let max = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| fast::maximum(a, b));
+    tail.iter().fold(max, |a, &b| fast::maximum(a, b))
 }
 
 /// Fills `out` with `e^(x - max)` and returns (max, Σ of it); (-∞, 1) with zeros for a row of only -∞.
@@ -33,7 +33,7 @@ pub(super) fn exponentials(x: &[f32], out: &mut [f32]) -> (f32, f32) {
         return (max, 1.0);
     }
     for (o, &x) in out.iter_mut().zip(x) {
-        *o = math::exp(x - max);
+        *o = fast::exp(x - max);
     }
     let (body, tail) = out.as_chunks::<16>();
     let mut lanes = [0.0; 16];
@@ -67,7 +67,7 @@ fn row(x: &[f32], log: bool, out: &mut [f32]) {
     } else if max == f32::NEG_INFINITY {
         out.fill(max);
     } else {
-        let log_sum = math::log(sum);
+        let log_sum = fast::log(sum);
         out.iter_mut().zip(x).for_each(|(o, &x)| *o = x - max - log_sum);
     }
 }

@@ -1,8 +1,8 @@
 //! Softmax and its logarithm over the last axis.
 
-use super::elementwise::maximum;
 use super::{Numbers, Value};
 use crate::error::Result;
+use crate::math::exact::maximum;
 
 /// `e^x / Σ e^x` of one row, or its logarithm. A row of only -∞ gives zeros (its logarithm: -∞).
 pub(super) fn row(x: &[f64], log: bool) -> Vec<f64> {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::graph::View;
+use crate::graph::binary::Pairs;
 use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, RandomWord, ReduceOp, UnaryOp};
+use crate::graph::unary::Takes;
 use crate::plan::expr::{Expr, Term};
 use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView};
 
@@ -22,49 +24,21 @@ fn loads(shape: Shape, views: &[(View, DType)]) -> Expr {
 #[test]
 fn unary_functions() {
     let cpu = cpu();
-    use UnaryOp::*;
-    for (op, bool_result) in [
-        (Neg, false),
-        (Abs, false),
-        (Sign, false),
-        (Square, false),
-        (Exp, false),
-        (Expm1, false),
-        (Sin, false),
-        (Cos, false),
-        (Tan, false),
-        (Atan, false),
-        (Sinh, false),
-        (Cosh, false),
-        (Tanh, false),
-        (Erf, false),
-        (Floor, false),
-        (Ceil, false),
-        (Round, false),
-        (Trunc, false),
-        (Sigmoid, false),
-        (Relu, false),
-        (Softplus, false),
-        (Sqrt, false),
-        (Log, false),
-        (Log1p, false),
-        (Asin, false),
-        (Acos, false),
-        (Rsqrt, false),
-        (Reciprocal, false),
-        (IsNan, true),
-        (IsFinite, true),
-    ] {
+    for &op in UnaryOp::ALL {
+        // A truth value's own test is that of logic.
+        if op.takes() == Takes::Truth {
+            continue;
+        }
+        let dtype = op.result(DType::F32);
         for n in [1, 1500] {
             let mut case = Case::new();
             let x = case.float_leaf(&[n]);
-            let dtype = if bool_result { DType::Bool } else { DType::F32 };
             case.node(Op::Unary(op), &[x], &[n], dtype);
             let shape = Shape::of(&[n]);
             let mut expr = loads(shape, &[(View::contiguous(shape), DType::F32)]);
             expr.push(Term::Unary(op, 0), dtype);
             // Near its poles a tangent magnifies what f32 lost of its argument.
-            case.check(&format!("{op:?}"), &cpu, Kernel::Elementwise(expr), if op == Tan { 2e-5 } else { 1e-6 });
+            case.check(&format!("{op:?}"), &cpu, Kernel::Elementwise(expr), if op == UnaryOp::Tan { 2e-5 } else { 1e-6 });
         }
     }
 }
@@ -72,13 +46,12 @@ fn unary_functions() {
 #[test]
 fn binary_functions_of_floats_and_integers() {
     let cpu = cpu();
-    use BinaryOp::*;
-    for op in [Add, Sub, Mul, Div, Pow, Rem, Atan2, Minimum, Maximum, Eq, Ne, Lt, Le, Gt, Ge, And, Or, Xor] {
+    for &op in BinaryOp::ALL {
         for dtype in [DType::F32, DType::I32, DType::U32, DType::Bool] {
             let skip = match dtype {
-                DType::F32 => matches!(op, And | Or | Xor),
-                DType::Bool => !matches!(op, And | Or | Xor | Eq | Ne),
-                _ => matches!(op, Atan2),
+                DType::F32 => op.pairs() == Pairs::Logic,
+                DType::Bool => !matches!(op.pairs(), Pairs::Logic | Pairs::Equality),
+                _ => op == BinaryOp::Atan2,
             };
             if skip {
                 continue;
