@@ -6,35 +6,26 @@ The layout is that of ops.safetensors, which `fixtures.py` documents.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import torch
 from fixtures import OPS, Case, evaluated, normal, signed, uniform, values, write
 
-UNARY = {
-    # op: (function, range of the inputs)
-    "neg": (torch.neg, (-3, 3)),
-    "abs": (torch.abs, (-3, 3)),
-    "sign": (torch.sign, (-3, 3)),
-    "sqrt": (torch.sqrt, (0.1, 9)),
-    "rsqrt": (torch.rsqrt, (0.1, 9)),
-    "reciprocal": (torch.reciprocal, (0.2, 4)),
-    "square": (torch.square, (-3, 3)),
-    "exp": (torch.exp, (-4, 4)),
-    "log": (torch.log, (0.1, 9)),
-    "sin": (torch.sin, (-9, 9)),
-    "cos": (torch.cos, (-9, 9)),
-    "tan": (torch.tan, (-1.3, 1.3)),
-    "asin": (torch.asin, (-0.95, 0.95)),
-    "acos": (torch.acos, (-0.95, 0.95)),
-    "atan": (torch.atan, (-9, 9)),
-    "sinh": (torch.sinh, (-3, 3)),
-    "cosh": (torch.cosh, (-3, 3)),
-    "floor": (torch.floor, (-9, 9)),
-    "ceil": (torch.ceil, (-9, 9)),
-    "round": (torch.round, (-9, 9)),
-    "trunc": (torch.trunc, (-9, 9)),
-}
+ROWS = (Path(__file__).resolve().parents[1] / "tests/rows/elementwise.rs").read_text()
+
+
+def unary_rows():
+    """The ops of one operand that have cases here: op -> range of the inputs, from their rows in the tests' table."""
+    number = r"(-?[0-9.]+)"
+    # One row at a time: from `row("name", Mark,` to the next, wherever rustfmt breaks its lines.
+    for row in re.split(r'\brow\("', ROWS)[1:]:
+        name = row.split('"')[0]
+        if bounds := re.search(rf"\.pytorch\({number}, {number}\)", row):
+            yield name, (float(bounds[1]), float(bounds[2]))
+
+
+UNARY = dict(unary_rows())
 
 BINARY = {
     "add": torch.add,
@@ -57,7 +48,7 @@ def prod(x, dim, keepdim):
 
 
 OPS |= {
-    **{op: f for op, (f, _) in UNARY.items()},
+    **{op: getattr(torch, op) for op in UNARY},
     **{op: lambda a, b, f=f: f(a, b) for op, f in (BINARY | COMPARISONS | LOGIC).items()},
     "logical_not": lambda a: torch.logical_not(a),
     "is_nan": lambda x: torch.isnan(torch.log(x)),
@@ -86,7 +77,7 @@ OPS |= {
 
 
 def elementwise_cases():
-    for op, (_, (low, high)) in UNARY.items():
+    for op, (low, high) in UNARY.items():
         yield Case(op, "vector", dict(x=uniform(low, high, 7)))
         yield Case(op, "image", dict(x=uniform(low, high, 2, 3, 5)))
     for op in BINARY:
