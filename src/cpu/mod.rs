@@ -5,11 +5,9 @@
 //! on every run, whatever the threads' timing.
 
 mod conv2d;
-mod cross_entropy;
 mod elementwise;
 mod executor;
 mod expr;
-mod gather;
 mod gemm;
 mod kernel;
 mod matmul;
@@ -17,9 +15,8 @@ mod optim;
 mod pool;
 mod reduce;
 pub(crate) mod reference;
+mod row;
 mod simd;
-mod softmax;
-mod sort;
 #[cfg(test)]
 mod tests;
 

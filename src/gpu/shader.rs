@@ -76,7 +76,11 @@ impl Shader {
     /// # Errors
     /// [`Error::Internal`] for an unknown file, name or directive.
     pub fn render(&self, file: &str) -> Result<String> {
-        let text = find(FILES, file)?;
+        self.render_text(file, find(FILES, file)?)
+    }
+
+    /// As [`Self::render`], for a kernel that brings its file's text.
+    pub fn render_text(&self, file: &str, text: &str) -> Result<String> {
         let lines: Vec<&str> = text.lines().collect();
         let mut values = self.values.clone();
         let mut out = String::with_capacity(text.len() * 2);

@@ -5,6 +5,7 @@
 pub(crate) mod binary;
 pub mod op;
 pub mod optim;
+pub mod row;
 pub(crate) mod saved;
 pub(crate) mod unary;
 pub mod view;

@@ -2,6 +2,7 @@
 
 pub use super::binary::BinaryOp;
 use super::optim::OptimRule;
+pub use super::row::RowOp;
 use super::saved::Kept;
 pub use super::unary::UnaryOp;
 use crate::shape::Shape;
@@ -166,16 +167,6 @@ pub enum Op {
         /// Along which axis.
         axis: usize,
     },
-    /// `(x)`: I32 positions along the last axis, in order. Stable; NaN counts as the largest, and -0 as equal to 0
-    ArgSort {
-        /// Largest first.
-        descending: bool,
-    },
-    /// `(x)`: softmax (or its logarithm) over the last axis. A row of only -∞ gives zeros (its logarithm: -∞)
-    Softmax {
-        /// Whether to give the logarithm.
-        log: bool,
-    },
 
     // ---- contractions ----
     /// `(a [batch.., m, k], b [batch.., k, n])`, equal batch dimensions
@@ -189,15 +180,8 @@ pub enum Op {
     /// See [`PoolOp`]; all tensors are `[n, c, h, w]`
     Pool(PoolOp, PoolSpec),
 
-    // ---- rows ----
-    /// `(logits [n, c], labels: I32 [n])` to `[n]`: `-log_softmax(logits)[i, labels[i]]`
-    CrossEntropy,
-    /// `(logits [n, c], labels: I32 [n], ct [n])` to `[n, c]`: `(softmax(logits) - one_hot(labels)) * ct`
-    CrossEntropyGrad,
-    /// `(table [rows, d], index: I32 [n])` to `[n, d]`: row `index[i]`; out of range clamps
-    Gather,
-    /// `(src [n, d], index: I32 [n])` to the node's shape `[rows, d]`: sums the rows of src that share an index, in a fixed order
-    ScatterAdd,
+    /// See [`RowOp`]
+    Row(RowOp),
 
     // ---- effects ----
     /// `(cell, value)`: overwrites the cell; the node's value is the cell's new contents
@@ -243,7 +227,8 @@ impl Op {
     /// largest of no window's taps. `None` for ops that have no elements then, or whose rules refuse the call.
     pub fn of_nothing(&self) -> Option<f64> {
         match self {
-            Self::Reduce { op: ReduceOp::Sum, .. } | Self::MatMul | Self::ScatterAdd => Some(0.0),
+            Self::Reduce { op: ReduceOp::Sum, .. } | Self::MatMul => Some(0.0),
+            Self::Row(op) => op.of_nothing(),
             Self::Conv2d(_) | Self::Conv2dInputGrad(_) | Self::Conv2dWeightGrad(_) => Some(0.0),
             Self::Reduce { op: ReduceOp::Prod, .. } => Some(1.0),
             Self::Pool(PoolOp::Max, _) => Some(f64::NEG_INFINITY),
@@ -260,14 +245,11 @@ impl Op {
             Self::Binary(op) => op.kept(),
             Self::MatMul | Self::Conv2d(_) | Self::Conv2dInputGrad(_) | Self::Conv2dWeightGrad(_) => &[Factor(0), Factor(1)],
             Self::Where => &[Input(0)],
-            Self::CrossEntropy => &[Input(0), Input(1)],
-            Self::Gather | Self::ScatterAdd => &[Input(1)],
+            Self::Row(op) => op.kept(),
             Self::Normalize { .. } => &[Output, Input(2)],
             Self::Recomputed => &[From(1)],
             Self::Reduce { op: ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min, .. } => &[Output, Input(0)],
-            Self::Softmax { .. } => &[Output],
             Self::Pool(PoolOp::Max | PoolOp::MaxScatter | PoolOp::MaxSelect, _) => &[Input(0)],
-            Self::CrossEntropyGrad => &[Input(0), Input(1), Input(2)],
             // Linear in their operands, or without a gradient.
             Self::Reduce { op: ReduceOp::Sum, .. }
             | Self::Pool(PoolOp::Avg | PoolOp::AvgScatter, _)
@@ -278,7 +260,6 @@ impl Op {
             | Self::Slice { .. }
             | Self::Pad { .. }
             | Self::ArgReduce { .. }
-            | Self::ArgSort { .. }
             | Self::Data
             | Self::Scalar
             | Self::Cell
@@ -311,17 +292,12 @@ impl Op {
             Self::Recomputed => "recomputed",
             Self::Reduce { .. } => "reduce",
             Self::ArgReduce { .. } => "arg_reduce",
-            Self::ArgSort { .. } => "argsort",
-            Self::Softmax { .. } => "softmax",
             Self::MatMul => "matmul",
             Self::Conv2d(_) => "conv2d",
             Self::Conv2dInputGrad(_) => "conv2d_input_grad",
             Self::Conv2dWeightGrad(_) => "conv2d_weight_grad",
             Self::Pool(..) => "pool",
-            Self::CrossEntropy => "cross_entropy",
-            Self::CrossEntropyGrad => "cross_entropy_grad",
-            Self::Gather => "gather",
-            Self::ScatterAdd => "scatter_add",
+            Self::Row(op) => op.name(),
             Self::Assign => "assign",
             Self::OptimStep { .. } => "optim_step",
             Self::OptimStore => "optim_store",

@@ -107,17 +107,12 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
         | Op::Random(_)
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
-        | Op::ArgSort { .. }
-        | Op::Softmax { .. }
         | Op::MatMul
         | Op::Conv2d(_)
         | Op::Conv2dInputGrad(_)
         | Op::Conv2dWeightGrad(_)
         | Op::Pool(..)
-        | Op::CrossEntropy
-        | Op::CrossEntropyGrad
-        | Op::Gather
-        | Op::ScatterAdd
+        | Op::Row(_)
         | Op::Assign
         | Op::OptimStep { .. }
         | Op::OptimStore => return 0,

@@ -46,6 +46,7 @@ use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::graph::Op;
+use crate::graph::row::RowOp;
 use crate::shape::Shape;
 pub(crate) use attention::{reaching, zeroed};
 use fault::CAST_U8;
@@ -116,7 +117,7 @@ impl Tensor {
         let device = first.device.clone();
         // The one place where storage types meet arithmetic: F16 is widened, U8 refused.
         let selects = op == Op::Where && nodes.get(1).map(|n| n.dtype) == nodes.get(2).map(|n| n.dtype);
-        let stores = selects || op.is_movement() || matches!(op, Op::Cast | Op::Gather | Op::Assign);
+        let stores = selects || op.is_movement() || matches!(op, Op::Cast | Op::Row(RowOp::Gather) | Op::Assign);
         let dtype = if stores { dtype } else { dtype.arithmetic() };
         for node in nodes.iter_mut().filter(|_| !stores) {
             match node.dtype {

@@ -3,13 +3,17 @@
 use super::*;
 use crate::graph::View;
 use crate::graph::binary::Pairs;
-use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, RandomWord, ReduceOp, UnaryOp};
+use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, RandomWord, ReduceOp, RowOp, UnaryOp};
 use crate::graph::unary::Takes;
 use crate::plan::expr::{Expr, Term};
-use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView};
+use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView, Row};
 
 fn cpu() -> CpuExecutor {
     CpuExecutor::new().expect("threads can be started")
+}
+
+fn rows_of(op: RowOp, x: [usize; 2], out: [usize; 2]) -> Kernel {
+    Kernel::Row(Row { op, x, out })
 }
 
 /// An expression that loads `views[i]` of operand i, one f32 term each.
@@ -362,23 +366,33 @@ fn softmax_and_cross_entropy() {
                 if masked {
                     infinite_row(&mut case);
                 }
-                case.node(Op::Softmax { log }, &[x], &[rows, cols], DType::F32);
-                case.check(&format!("softmax {rows} x {cols} {log}"), &cpu, Kernel::Softmax { rows, cols, log }, 2e-6);
+                case.node(Op::Row(RowOp::Softmax { log }), &[x], &[rows, cols], DType::F32);
+                case.check(
+                    &format!("softmax {rows} x {cols} {log}"),
+                    &cpu,
+                    rows_of(RowOp::Softmax { log }, [rows, cols], [rows, cols]),
+                    2e-6,
+                );
             }
         }
         let mut case = Case::new();
         let x = case.float_leaf(&[rows, cols]);
         infinite_row(&mut case);
         let labels = case.leaf(&[rows], DType::I32, ints(rows, 1, -1, cols as u32 + 2));
-        case.node(Op::CrossEntropy, &[x, labels], &[rows], DType::F32);
-        case.check(&format!("cross-entropy {rows} x {cols}"), &cpu, Kernel::CrossEntropy { rows, cols }, 2e-6);
+        case.node(Op::Row(RowOp::CrossEntropy), &[x, labels], &[rows], DType::F32);
+        case.check(&format!("cross-entropy {rows} x {cols}"), &cpu, rows_of(RowOp::CrossEntropy, [rows, cols], [1, rows]), 2e-6);
         let mut case = Case::new();
         let x = case.float_leaf(&[rows, cols]);
         infinite_row(&mut case);
         let labels = case.leaf(&[rows], DType::I32, ints(rows, 1, -1, cols as u32 + 2));
         let ct = case.float_leaf(&[rows]);
-        case.node(Op::CrossEntropyGrad, &[x, labels, ct], &[rows, cols], DType::F32);
-        case.check(&format!("its gradient {rows} x {cols}"), &cpu, Kernel::CrossEntropyGrad { rows, cols }, 2e-6);
+        case.node(Op::Row(RowOp::CrossEntropyGrad), &[x, labels, ct], &[rows, cols], DType::F32);
+        case.check(
+            &format!("its gradient {rows} x {cols}"),
+            &cpu,
+            rows_of(RowOp::CrossEntropyGrad, [rows, cols], [rows, cols]),
+            2e-6,
+        );
     }
 }
 
@@ -390,13 +404,13 @@ fn rows_by_index() {
         let mut case = Case::new();
         let table = case.float_leaf(&[rows, cols]);
         let i = case.leaf(&[n], DType::I32, index.clone());
-        case.node(Op::Gather, &[table, i], &[n, cols], DType::F32);
-        case.check("gather", &cpu, Kernel::Gather { rows, cols, n }, 0.0);
+        case.node(Op::Row(RowOp::Gather), &[table, i], &[n, cols], DType::F32);
+        case.check("gather", &cpu, rows_of(RowOp::Gather, [rows, cols], [n, cols]), 0.0);
         let mut case = Case::new();
         let src = case.float_leaf(&[n, cols]);
         let i = case.leaf(&[n], DType::I32, index);
-        case.node(Op::ScatterAdd, &[src, i], &[rows, cols], DType::F32);
-        case.check("scatter_add", &cpu, Kernel::ScatterAdd { rows, cols, n }, 1e-5);
+        case.node(Op::Row(RowOp::ScatterAdd), &[src, i], &[rows, cols], DType::F32);
+        case.check("scatter_add", &cpu, rows_of(RowOp::ScatterAdd, [n, cols], [rows, cols]), 1e-5);
     }
 }
 
@@ -419,8 +433,8 @@ fn orders_of_rows() {
             ] {
                 let mut case = Case::new();
                 let x = case.leaf(&[rows, cols], dtype, data);
-                case.node(Op::ArgSort { descending }, &[x], &[rows, cols], DType::I32);
-                let kernel = Kernel::ArgSort { rows, cols, descending };
+                case.node(Op::Row(RowOp::ArgSort { descending }), &[x], &[rows, cols], DType::I32);
+                let kernel = rows_of(RowOp::ArgSort { descending }, [rows, cols], [rows, cols]);
                 case.check(&format!("argsort of {rows} x {cols} {dtype}, {descending}"), &cpu, kernel, 0.0);
             }
         }

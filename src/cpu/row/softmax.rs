@@ -1,6 +1,6 @@
 //! Softmax and its logarithm over rows.
 
-use super::simd::vectorize;
+use crate::cpu::simd::vectorize;
 use crate::math::fast;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
@@ -69,5 +69,28 @@ fn row(x: &[f32], log: bool, out: &mut [f32]) {
     } else {
         let log_sum = fast::log(sum);
         out.iter_mut().zip(x).for_each(|(o, &x)| *o = x - max - log_sum);
+    }
+}
+
+/// The same in f64, one element after the other.
+pub(super) mod reference {
+    use crate::cpu::reference::{Numbers, Value};
+    use crate::error::Result;
+    use crate::math::exact::maximum;
+
+    /// `e^x / Σ e^x` of one row, or its logarithm. A row of only -∞ gives zeros (its logarithm: -∞).
+    pub(crate) fn row(x: &[f64], log: bool) -> Vec<f64> {
+        let max = x.iter().copied().fold(f64::NEG_INFINITY, maximum);
+        if max == f64::NEG_INFINITY {
+            return vec![if log { max } else { 0.0 }; x.len()];
+        }
+        let sum: f64 = x.iter().map(|x| (x - max).exp()).sum();
+        if log { x.iter().map(|x| x - max - sum.ln()).collect() } else { x.iter().map(|x| (x - max).exp() / sum).collect() }
+    }
+
+    /// Every row through [`row`].
+    pub(crate) fn softmax(x: &Value, log: bool) -> Result<Numbers> {
+        let cols = x.shape.last().copied().unwrap_or(1).max(1);
+        Ok(Numbers::Float(x.floats()?.chunks(cols).flat_map(|r| row(r, log)).collect()))
     }
 }
