@@ -3,6 +3,7 @@
 use crate::common::{close, device, upload, values};
 use crate::fixtures::{Fixture, agree};
 use crate::numerics::elementwise::{BinaryRow, Pairs, UnaryRow, binary_ops, unary_ops};
+use crate::samples::{KernelOp, Known, kernel_ops};
 use serde_json::Value;
 use wgrad::{DType, Tensor};
 
@@ -91,5 +92,19 @@ fn known_values_and_derivatives() {
         let g = out.sum((), false).backward().and_then(|g| g.get(&x)).unwrap_or_else(|e| panic!("{name}: {e}"));
         close(name, &values(&out), &y, 2e-5, 2e-5);
         close(&format!("{name}'s gradient"), &values(&g), &dy, 5e-5, 5e-5);
+    }
+}
+
+#[test]
+fn known_results_and_gradients() {
+    for KernelOp { name, known, .. } in kernel_ops() {
+        for (k, Known { run, x, y, ct, dx }) in known.iter().enumerate() {
+            let matrix = |rows: &[&[f64]; 2]| upload(&rows.concat(), &[2, rows[0].len()], DType::F32, device());
+            let x = matrix(x).variable().expect("float");
+            let out = run(&x);
+            let g = out.backward_with(&matrix(ct)).and_then(|g| g.get(&x)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            close(&format!("{name} {k}"), &values(&out), &y.concat(), 2e-5, 2e-5);
+            close(&format!("{name} {k}, gradient"), &values(&g), &dx.concat(), 5e-5, 5e-5);
+        }
     }
 }

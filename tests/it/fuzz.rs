@@ -3,6 +3,7 @@
 use crate::common::{Noise, device, is_refusal, upload};
 use crate::huge::{ENDS, HUGE};
 use crate::numerics::elementwise::{BinaryRow, UnaryRow, binary_ops, unary_ops};
+use crate::samples::{KernelOp, kernel_ops};
 use crate::table::ops;
 use std::collections::BTreeSet;
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction, TripletOptions};
@@ -18,7 +19,7 @@ const EVALUATED: usize = 500;
 const EXTREME: usize = 4;
 
 /// The numbers, and whether sizes and axes are extreme ones now and then.
-struct Draw(Noise, bool);
+pub struct Draw(Noise, bool);
 
 impl Draw {
     fn below(&mut self, n: usize) -> usize {
@@ -32,7 +33,7 @@ impl Draw {
         let size = self.below(n);
         self.extreme(size)
     }
-    fn axis(&mut self) -> isize {
+    pub fn axis(&mut self) -> isize {
         if self.1 && self.below(3) == 0 {
             return ENDS[self.below(ENDS.len())];
         }
@@ -86,7 +87,7 @@ impl Draw {
     }
 }
 
-type Call = fn(&mut Draw, &[Tensor; 3]) -> Result<Tensor>;
+pub type Call = fn(&mut Draw, &[Tensor; 3]) -> Result<Tensor>;
 
 /// A call, or a row of the table of elementwise ops.
 type AnyCall = Box<dyn Fn(&mut Draw, &[Tensor; 3]) -> Result<Tensor>>;
@@ -99,6 +100,9 @@ fn calls() -> Vec<(&'static str, AnyCall)> {
     }
     for BinaryRow { name, run, .. } in binary_ops() {
         calls.push((name, Box::new(move |_, t| Ok(run(&t[0], &t[1])))));
+    }
+    for KernelOp { name, call, .. } in kernel_ops() {
+        calls.push((name, Box::new(call)));
     }
     for part in [elementwise(), movement(), reductions(), indexing(), windows(), layers(), creation()] {
         calls.extend(part.into_iter().map(|(op, call)| (op, Box::new(call) as AnyCall)));
@@ -231,8 +235,6 @@ fn reductions() -> Vec<(&'static str, Call)> {
         ("sort", |d, t| Ok(t[0].sort(d.axis(), d.coin()).0)),
         ("argsort", |d, t| Ok(t[0].argsort(d.axis(), d.coin()))),
         ("topk", |d, t| Ok(t[0].topk(d.count(5), d.axis()).1)),
-        ("softmax", |d, t| Ok(t[0].softmax(d.axis()))),
-        ("log_softmax", |d, t| Ok(t[0].log_softmax(d.axis()))),
         ("categorical", |d, t| Ok(t[0].categorical(d.axis(), &Generator::new(2)))),
         ("cosine_similarity", |d, t| Ok(t[0].cosine_similarity(&t[1], d.axis(), d.number()))),
     ]

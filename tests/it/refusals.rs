@@ -2,17 +2,18 @@
 
 use crate::common::{device, upload, values};
 use crate::numerics::elementwise::{BinaryRow, Pairs, Takes, UnaryRow, binary_ops, unary_ops};
+use crate::samples::kernel_ops;
 use wgrad::{ConvOptions, DType, Device, Error, Generator, PoolOptions, Tensor};
 
-fn f(shape: &[usize]) -> Tensor {
+pub fn f(shape: &[usize]) -> Tensor {
     upload(&vec![0.5; shape.iter().product()], shape, DType::F32, device())
 }
 
-fn i(v: &[i32]) -> Tensor {
+pub fn i(v: &[i32]) -> Tensor {
     Tensor::from_slice(v, [v.len()], device()).expect("valid")
 }
 
-fn b(shape: &[usize]) -> Tensor {
+pub fn b(shape: &[usize]) -> Tensor {
     f(shape).gt(&f(shape))
 }
 
@@ -54,8 +55,8 @@ impl WrongCall {
         }
         match &self.error {
             Error::Op(error) => {
-                // The rows of elementwise ops make their own calls.
-                if !["refusals", "tests/rows/"].iter().any(|place| error.at.file().contains(place)) {
+                // Rows make their own calls.
+                if !["refusals", "tests/rows/", "kernel_ops"].iter().any(|place| error.at.file().contains(place)) {
                     return say("it does not say where");
                 }
                 if error.operands.iter().any(|(shape, dtype)| !message.contains(&format!("{dtype} {shape}"))) {
@@ -113,7 +114,8 @@ fn elementwise() -> Vec<WrongCall> {
 
 /// Every wrong call of every op.
 pub fn wrong_calls() -> Vec<WrongCall> {
-    [core(), elementwise(), crate::refusals_image::rows(), crate::refusals_index::rows(), crate::refusals_shape::rows()]
+    let kernels = kernel_ops().into_iter().flat_map(|op| (op.wrong)()).collect();
+    [kernels, core(), elementwise(), crate::refusals_image::rows(), crate::refusals_index::rows(), crate::refusals_shape::rows()]
         .into_iter()
         .flatten()
         .collect()
@@ -175,7 +177,6 @@ fn core() -> Vec<WrongCall> {
         ("max_pool2d", f(&[1, 1, 2, 2]).max_pool2d(PoolOptions::square(3)), &["longer"]),
         ("max_pool2d", f(&[1, 1, 4, 4]).max_pool2d(PoolOptions::square(2).padding(2)), &["half"]),
         ("avg_pool2d", f(&[4, 4]).avg_pool2d(PoolOptions::square(2)), &["4 axes"]),
-        ("softmax", f(&[2, 3]).softmax(2), &["axis 2"]),
         ("cross_entropy", f(&[2, 3]).cross_entropy(&i(&[0])), &["[n, classes]"]),
         ("cross_entropy", f(&[2, 3]).cross_entropy(&f(&[2])), &["i32"]),
         ("gather_rows", f(&[2]).gather_rows(&i(&[0])), &["[rows, d]"]),
@@ -185,11 +186,6 @@ fn core() -> Vec<WrongCall> {
         ("gather_rows", f(&[2, 3]).gather_rows(&f(&[2])), &["i32"]),
         ("gather_rows", f(&[2, 3, 4]).gather_rows(&i(&[0])), &["[rows, d]"]),
         ("cross_entropy", f(&[6]).cross_entropy(&i(&[0])), &["[n, classes]"]),
-        ("softmax", f(&[2, 3]).softmax(-3), &["axis -3"]),
-        ("softmax", i(&[1]).softmax(0), &["floating"]),
-        ("log_softmax", f(&[2, 3]).log_softmax(2), &["axis 2"]),
-        ("log_softmax", f(&[]).log_softmax(0), &["scalar"]),
-        ("log_softmax", i(&[1]).log_softmax(0), &["floating"]),
         ("where_", b(&[2]).where_(&f(&[3]), &f(&[3])), &["[2]", "[3]"]),
         ("clamp", b(&[2]).clamp(0.0, 1.0), &["bool"]),
         ("dropout", f(&[2]).dropout(f64::NAN, &Generator::new(0)), &["probability"]),

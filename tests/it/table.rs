@@ -4,14 +4,14 @@
 use crate::fixtures::Fixture;
 use crate::numerics::elementwise::{Mark, binary_ops, unary_ops};
 use crate::refusals::wrong_calls;
-use crate::samples::samples;
+use crate::samples::{kernel_ops, samples};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Family, mark, ops.
 type Family = (&'static str, Mark, &'static [&'static str]);
 
-/// Every op but those of `tests/rows`.
+/// Every op but those of `tests/rows` and `samples/kernel_ops.rs`.
 const FAMILIES: [Family; 33] = [
     ("unary", Mark::Smooth, &["powf"]),
     ("unary", Mark::Once, &["clamp", "dropout"]),
@@ -34,7 +34,7 @@ const FAMILIES: [Family; 33] = [
     ("scan", Mark::Once, &["cumprod"]),
     ("order", Mark::Smooth, &["sort", "topk"]),
     ("order", Mark::NoGradient, &["argsort"]),
-    ("row", Mark::Smooth, &["softmax", "log_softmax", "cross_entropy", "gather_rows"]),
+    ("row", Mark::Smooth, &["cross_entropy", "gather_rows"]),
     ("row", Mark::Once, &["scatter_add_rows"]),
     ("index", Mark::Smooth, &["gather", "scatter", "scatter_add", "index_select", "index_add", "embedding"]),
     ("index", Mark::Once, &["masked_select"]),
@@ -157,6 +157,7 @@ pub fn ops() -> BTreeMap<&'static str, Mark> {
     };
     unary_ops().iter().for_each(|op| insert("unary", op.name, op.mark));
     binary_ops().iter().for_each(|op| insert("binary", op.name, op.mark));
+    kernel_ops().iter().for_each(|op| insert("kernel", op.name, op.mark));
     for (family, mark, names) in FAMILIES {
         names.iter().for_each(|name| insert(family, name, mark));
     }
@@ -301,7 +302,8 @@ fn every_op_has_fixtures_made_by_pytorch_or_a_reason() {
     assert!(cases.len() > 650, "only {} cases were found", cases.len());
     let (renamed, without): (BTreeMap<_, _>, BTreeMap<_, _>) = (IN_FIXTURES_AS.into(), WITHOUT_FIXTURE.into());
     let table = ops();
-    let known: BTreeMap<_, _> = unary_ops().iter().map(|row| (row.name, row.known.len())).collect();
+    let mut known: BTreeMap<_, _> = unary_ops().iter().map(|row| (row.name, row.known.len())).collect();
+    known.extend(kernel_ops().iter().map(|row| (row.name, row.known.len())));
     let mut short = Vec::new();
     for (op, mark) in &table {
         let of: Vec<_> = match renamed.get(op) {

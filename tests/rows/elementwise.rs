@@ -82,6 +82,8 @@ pub struct UnaryRow {
     pub run: One,
     pub mark: Mark,
     pub takes: Takes,
+    /// Whether it can leave its operand as it is: held to `no_grad` there by `no_grad::identities`.
+    pub identity: bool,
     /// Samples: what is special, the operand's range, and whether gradients are left out for want of one.
     pub samples: Vec<(&'static str, [f64; 2], bool)>,
     /// What samples and fixtures make of their floats first.
@@ -95,13 +97,27 @@ pub struct UnaryRow {
 }
 
 fn row(name: &'static str, mark: Mark, run: One) -> UnaryRow {
-    let takes = Takes::Floats;
-    UnaryRow { name, run, mark, takes, samples: vec![], of: Tensor::clone, sweep: None, pytorch: None, known: &[] }
+    UnaryRow {
+        name,
+        run,
+        mark,
+        takes: Takes::Floats,
+        identity: false,
+        samples: vec![],
+        of: Tensor::clone,
+        sweep: None,
+        pytorch: None,
+        known: &[],
+    }
 }
 
 impl UnaryRow {
     fn takes(self, takes: Takes) -> Self {
         Self { takes, ..self }
+    }
+    /// Can leave its operand as it is.
+    fn identity(self) -> Self {
+        Self { identity: true, ..self }
     }
     /// A sample of this range.
     fn on(self, low: f64, high: f64) -> Self {
@@ -162,12 +178,14 @@ pub fn unary_ops() -> Vec<UnaryRow> {
         row("sigmoid", Smooth, |x| x.sigmoid()).on(-5.0, 5.0).sweep(EXPS, FOUR),
         row("softplus", Smooth, |x| x.softplus()).on(-5.0, 5.0).sweep(EXPS, FOUR),
         row("abs", Once, |x| x.abs())
+            .identity()
             .takes(Takes::Numbers)
             .on(0.2, 3.0)
             .case("negative", -3.0, -0.2)
             .sweep(WIDE, EXACT)
             .pytorch(-3.0, 3.0),
         row("relu", Once, |x| x.relu())
+            .identity()
             .takes(Takes::Numbers)
             .on(0.2, 3.0)
             .case("negative", -3.0, -0.2)
@@ -200,6 +218,8 @@ pub struct BinaryRow {
     pub run: Two,
     pub mark: Mark,
     pub pairs: Pairs,
+    /// Whether it can leave an operand as it is: held to `no_grad` there by `no_grad::identities`.
+    pub identity: bool,
     /// Samples: what is special, the operands' ranges, and whether gradients are left out for want of one.
     pub samples: Vec<(&'static str, [[f64; 2]; 2], bool)>,
     /// What samples make of their floats first.
@@ -209,10 +229,14 @@ pub struct BinaryRow {
 }
 
 fn pair(name: &'static str, mark: Mark, run: Two) -> BinaryRow {
-    BinaryRow { name, run, mark, pairs: Pairs::Numbers, samples: vec![], of: Tensor::clone, sweep: None }
+    BinaryRow { name, run, mark, pairs: Pairs::Numbers, identity: false, samples: vec![], of: Tensor::clone, sweep: None }
 }
 
 impl BinaryRow {
+    /// Can leave an operand as it is.
+    fn identity(self) -> Self {
+        Self { identity: true, ..self }
+    }
     /// Samples of these ranges.
     fn on(mut self, a: [f64; 2], b: [f64; 2]) -> Self {
         self.samples.push(("", [a, b], self.mark == Mark::NoGradient));
@@ -243,19 +267,19 @@ pub fn binary_ops() -> Vec<BinaryRow> {
     // Whole numbers meet each other.
     let few = [0.0, 3.0];
     vec![
-        pair("add", Smooth, |a, b| a + b).on(some, some).sweep(WIDE, WIDE, FOUR),
-        pair("sub", Smooth, |a, b| a - b).on(some, some).sweep(WIDE, WIDE, FOUR),
-        pair("mul", Smooth, |a, b| a * b).on(some, some).sweep(WIDE, WIDE, FOUR),
-        pair("div", Smooth, |a, b| a / b).on(some, [0.5, 2.0]).sweep(WIDE, WIDE, FOUR),
-        pair("pow", Smooth, |a, b| a.pow(b)).on([0.2, 2.0], some).sweep([0.0, 30.0], [-25.0, 25.0], FOUR),
+        pair("add", Smooth, |a, b| a + b).identity().on(some, some).sweep(WIDE, WIDE, FOUR),
+        pair("sub", Smooth, |a, b| a - b).identity().on(some, some).sweep(WIDE, WIDE, FOUR),
+        pair("mul", Smooth, |a, b| a * b).identity().on(some, some).sweep(WIDE, WIDE, FOUR),
+        pair("div", Smooth, |a, b| a / b).identity().on(some, [0.5, 2.0]).sweep(WIDE, WIDE, FOUR),
+        pair("pow", Smooth, |a, b| a.pow(b)).identity().on([0.2, 2.0], some).sweep([0.0, 30.0], [-25.0, 25.0], FOUR),
         pair("atan2", Smooth, |a, b| a.atan2(b)).on([0.5, 2.0], some).sweep(WIDE, WIDE, FOUR),
         pair("rem", Once, |a, b| a.rem(b)).on([0.1, 0.9], [1.0, 2.0]).flat("mixed", [-9.0, 9.0], [0.5, 2.0]).sweep(
             WIDE,
             NEAR,
             FOUR.lost(DIVISOR),
         ),
-        pair("minimum", Once, |a, b| a.minimum(b)).on(low, high).flat("mixed", some, some).sweep(WIDE, WIDE, EXACT),
-        pair("maximum", Once, |a, b| a.maximum(b)).on(low, high).sweep(WIDE, WIDE, EXACT),
+        pair("minimum", Once, |a, b| a.minimum(b)).identity().on(low, high).flat("mixed", some, some).sweep(WIDE, WIDE, EXACT),
+        pair("maximum", Once, |a, b| a.maximum(b)).identity().on(low, high).sweep(WIDE, WIDE, EXACT),
         pair("eq", NoGradient, |a, b| a.eq(b)).of(Tensor::floor).on(few, few).sweep(WIDE, WIDE, EXACT),
         pair("ne", NoGradient, |a, b| a.ne(b)).of(Tensor::floor).on(few, few).sweep(WIDE, WIDE, EXACT),
         pair("lt", NoGradient, |a, b| a.lt(b)).on(some, some).sweep(WIDE, WIDE, EXACT),

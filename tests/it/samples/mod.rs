@@ -8,6 +8,7 @@ mod contractions;
 mod creation;
 mod images;
 mod indexing;
+mod kernel_ops;
 mod losses;
 mod movement;
 mod norms;
@@ -20,6 +21,7 @@ mod windows;
 
 use crate::common::{LAYOUTS, Layout, oracle, upload};
 pub use binary::binary_over;
+pub use kernel_ops::{KernelOp, Known, kernel_ops};
 pub use unary::unary_over;
 use wgrad::{DType, Tensor};
 
@@ -123,6 +125,7 @@ pub fn samples() -> Vec<Sample> {
         contractions::contractions(),
         creation::creation(),
         windows::windows(),
+        kernel_ops().into_iter().flat_map(|op| (op.samples)()).collect(),
         rows::rows(),
         rows::more(),
         indexing::indexing(),
