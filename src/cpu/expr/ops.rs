@@ -14,7 +14,12 @@ impl<T: Copy> Visit<T> for Map<'_, T> {
     type Output = ();
     #[inline(always)]
     fn visit<R: Word>(self, f: impl Fn(T) -> R) {
-        map(self.0, self.1, |x| f(x).word());
+        map(
+            self.0,
+            self.1,
+            #[inline(always)]
+            |x| f(x).word(),
+        );
     }
 }
 
@@ -25,7 +30,13 @@ impl<T: Copy> VisitPairs<T> for Zip<'_, T> {
     type Output = ();
     #[inline(always)]
     fn visit<R: Word>(self, f: impl Fn(T, T) -> R) {
-        zip(self.0, self.1, self.2, |a, b| f(a, b).word());
+        zip(
+            self.0,
+            self.1,
+            self.2,
+            #[inline(always)]
+            |a, b| f(a, b).word(),
+        );
     }
 }
 
