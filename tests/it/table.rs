@@ -2,7 +2,7 @@
 //! has: samples, gradient checks, wrong calls, documentation.
 
 use crate::fixtures::Fixture;
-use crate::numerics::elementwise::{Mark, binary_ops, unary_ops};
+use crate::numerics::elementwise::{Mark, Pairs, Takes, binary_ops, unary_ops};
 use crate::refusals::wrong_calls;
 use crate::samples::{kernel_ops, samples};
 use std::collections::BTreeMap;
@@ -281,6 +281,11 @@ fn every_op_has_its_samples_and_wrong_calls() {
             short.push(format!("{op}: {calls} wrong calls"));
         }
     }
+    // What takes numbers is swept in ULPs.
+    let unswept = unary_ops().into_iter().filter(|op| op.takes != Takes::Truths && op.sweep.is_none()).map(|op| op.name);
+    short.extend(unswept.map(|op| format!("{op} has no sweep")));
+    let unswept = binary_ops().into_iter().filter(|op| op.pairs != Pairs::Truths && op.sweep.is_none()).map(|op| op.name);
+    short.extend(unswept.map(|op| format!("{op} has no sweep")));
     let strangers = samples.iter().map(|s| s.op).chain(wrong.iter().map(|w| w.op)).filter(|op| !table.contains_key(op));
     short.extend(strangers.map(|op| format!("{op} has rows and is not in the table")));
     assert!(short.is_empty(), "{} shortcomings:\n{}", short.len(), short.join("\n"));
