@@ -140,6 +140,7 @@ pub(crate) mod graph;
 pub(crate) mod host;
 pub mod io;
 pub(crate) mod lazy;
+pub(crate) mod math;
 pub mod nn;
 pub mod optim;
 pub mod param;

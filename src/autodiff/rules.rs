@@ -3,7 +3,7 @@
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
-use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, UnaryOp};
+use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, RowOp, UnaryOp};
 use crate::lazy::Payload;
 use crate::tensor::Tensor;
 
@@ -37,19 +37,10 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
             vec![Some(movement(op, &inputs[0], ct)?)]
         }
         Op::Reduce { op, axes } => vec![Some(reduce(*op, axes, &inputs[0], out, ct)?)],
-        Op::Softmax { log: false } => vec![Some(out * (ct - (ct * out).sum(-1, true)))],
-        Op::Softmax { log: true } => vec![Some(ct - out.exp() * ct.sum(-1, true))],
         Op::MatMul => vec![Some(ct.matmul(&inputs[1].t())), Some(inputs[0].t().matmul(ct))],
         Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) => convolution(op, inputs, ct)?,
         Op::Pool(..) => pool(op, inputs, ct)?,
-        Op::CrossEntropy => {
-            let dtype = ct.dtype()?;
-            let gradient = Tensor::build(Op::CrossEntropyGrad, &[&inputs[0], &inputs[1], ct], inputs[0].shape()?, dtype);
-            vec![Some(gradient), None]
-        }
-        Op::CrossEntropyGrad => cross_entropy_grad(inputs, ct)?,
-        Op::Gather => vec![Some(ct.scatter_add_rows(inputs[0].shape()?[0], &inputs[1])), None],
-        Op::ScatterAdd => vec![Some(ct.gather_rows(&inputs[1])), None],
+        Op::Row(op) => row(*op, inputs, out, ct)?,
         // Not differentiable, without inputs, or with a rule of its own.
         Op::Data
         | Op::Scalar
@@ -57,7 +48,6 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
         | Op::Iota
         | Op::Random(_)
         | Op::ArgReduce { .. }
-        | Op::ArgSort { .. }
         | Op::Recomputed
         | Op::Assign
         | Op::OptimStep { .. }
@@ -130,6 +120,24 @@ fn share(ct: &Tensor, a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
     let tie = a.eq(b);
     let to = |wins: Tensor| tie.where_(&half, &wins.where_(ct, &ct.scalar_like(0.0)));
     (to(a.lt(b)), to(b.lt(a)))
+}
+
+fn row(op: RowOp, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts> {
+    Ok(match op {
+        // Positions do not change with the values, but in jumps.
+        RowOp::ArgSort { .. } => vec![None],
+        RowOp::Softmax { log: false } => vec![Some(out * (ct - (ct * out).sum(-1, true)))],
+        RowOp::Softmax { log: true } => vec![Some(ct - out.exp() * ct.sum(-1, true))],
+        RowOp::CrossEntropy => {
+            let dtype = ct.dtype()?;
+            let gradient =
+                Tensor::build(Op::Row(RowOp::CrossEntropyGrad), &[&inputs[0], &inputs[1], ct], inputs[0].shape()?, dtype);
+            vec![Some(gradient), None]
+        }
+        RowOp::CrossEntropyGrad => cross_entropy_grad(inputs, ct)?,
+        RowOp::Gather => vec![Some(ct.scatter_add_rows(inputs[0].shape()?[0], &inputs[1])), None],
+        RowOp::ScatterAdd => vec![Some(ct.gather_rows(&inputs[1])), None],
+    })
 }
 
 fn movement(op: &Op, x: &Tensor, ct: &Tensor) -> Result<Tensor> {

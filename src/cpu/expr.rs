@@ -131,7 +131,8 @@ impl Program {
             program.cost += match action {
                 Action::Load { .. } | Action::Unary { .. } | Action::Index { .. } => 4,
                 Action::Random { .. } => 40,
-                _ => 1,
+                Action::Binary { .. } | Action::Select { .. } | Action::Cast { .. } => 1,
+                Action::Valid { .. } | Action::Copy { .. } => 1,
             };
             let column = match free.pop() {
                 _ if id == last => 0,

@@ -2,7 +2,7 @@
 
 use super::expr::{Context, Program};
 use super::reduce::{ArgReduce, Reduce};
-use super::{conv2d, cross_entropy, elementwise, gather, matmul, pool, softmax, sort};
+use super::{conv2d, elementwise, matmul, pool, row};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::plan::expr::{Expr, Term};
@@ -17,8 +17,8 @@ pub(super) enum Prepared {
     Reduce(Reduce),
     /// An arg-reduction.
     ArgReduce(ArgReduce),
-    /// A sort of elements of this type.
-    Sort(DType),
+    /// An op over rows of elements of this type.
+    Row(DType),
     /// Kernels that run from the plan's own description, with their epilogue.
     Described { epilogue: Option<Program> },
 }
@@ -53,11 +53,11 @@ impl Prepared {
                 check_f32("conv2d", &reads[..2.min(reads.len())])?;
                 Self::Described { epilogue: Some(Program::new(&c.epilogue, None)?) }
             }
-            Kernel::ArgSort { .. } => {
-                let read = reads.first().ok_or_else(|| Error::internal("argsort reads nothing"))?;
-                Self::Sort(read.dtype)
+            Kernel::Row(row) => {
+                let read = reads.first().ok_or_else(|| Error::internal(format!("{} reads nothing", row.op.name())))?;
+                Self::Row(read.dtype)
             }
-            _ => Self::Described { epilogue: None },
+            Kernel::Pool { .. } | Kernel::OptimStep { .. } => Self::Described { epilogue: None },
         })
     }
 
@@ -71,14 +71,7 @@ impl Prepared {
             (Self::Described { epilogue: Some(epilogue) }, Kernel::MatMul(m)) => matmul::run(m, epilogue, context, out)?,
             (Self::Described { epilogue: Some(epilogue) }, Kernel::Conv2d(c)) => conv2d::run(c, epilogue, context, out)?,
             (_, &Kernel::Pool { op, ref spec, x, y }) => pool::run(op, spec, x, y, operands, out),
-            (&Self::Sort(dtype), &Kernel::ArgSort { cols, descending, .. }) => {
-                sort::argsort(cols, dtype, descending, operands[0], out);
-            }
-            (_, &Kernel::Softmax { cols, log, .. }) => softmax::run(cols, log, operands[0], out),
-            (_, &Kernel::CrossEntropy { cols, .. }) => cross_entropy::loss(cols, operands, out),
-            (_, &Kernel::CrossEntropyGrad { cols, .. }) => cross_entropy::gradient(cols, operands, out),
-            (_, &Kernel::Gather { rows, cols, .. }) => gather::gather(rows, cols, operands, out),
-            (_, &Kernel::ScatterAdd { rows, cols, .. }) => gather::scatter_add(rows, cols, operands, out),
+            (&Self::Row(dtype), Kernel::Row(row)) => row::run(row, dtype, operands, out),
             (_, kernel) => return Err(Error::internal(format!("the CPU does not run {} here", kernel.name()))),
         }
         Ok(())

@@ -5,22 +5,18 @@
 //! on every run, whatever the threads' timing.
 
 mod conv2d;
-mod cross_entropy;
 mod elementwise;
 mod executor;
 mod expr;
-mod gather;
 mod gemm;
 mod kernel;
-mod math;
 mod matmul;
 mod optim;
 mod pool;
 mod reduce;
 pub(crate) mod reference;
+mod row;
 mod simd;
-mod softmax;
-mod sort;
 #[cfg(test)]
 mod tests;
 

@@ -1,8 +1,8 @@
 //! 2-D pooling and its adjoints, plane by plane.
 
-use super::math;
 use super::simd::vectorize;
 use crate::graph::op::{PoolOp, PoolSpec};
+use crate::math::fast;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -78,7 +78,7 @@ impl Plane<'_> {
                         let (upper, lower) = x[2 * oh * self.x[1]..][..2 * self.x[1]].split_at(self.x[1]);
                         let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
                         for (y, (a, b)) in line.iter_mut().zip(pairs) {
-                            *y = math::maximum(math::maximum(a[0], a[1]), math::maximum(b[0], b[1]));
+                            *y = fast::maximum(fast::maximum(a[0], a[1]), fast::maximum(b[0], b[1]));
                         }
                     }
                 },

@@ -3,7 +3,7 @@
 mod gather;
 
 use crate::error::{Error, Result};
-use crate::graph::saved::{self, Kept};
+use crate::graph::saved::Kept;
 use crate::lazy::{Device, Node, Payload, grad_enabled};
 use crate::storage::Storage;
 use gather::{Gathered, gather};
@@ -76,7 +76,7 @@ fn needs_work(node: &Node) -> bool {
 fn kept_by(node: &Arc<Node>, inputs: &[Arc<Node>]) -> Vec<Arc<Node>> {
     let flows = |i: usize| inputs.get(i).is_some_and(|n| n.requires_grad);
     let mut found = Vec::new();
-    for kept in saved::kept(&node.op) {
+    for kept in node.op.kept() {
         match *kept {
             Kept::Output => found.push(node.clone()),
             Kept::Input(i) => found.extend(inputs.get(i).cloned()),

@@ -35,67 +35,52 @@ fn needed(expr: &Expr, term: &Term, dtype: DType) -> Option<&'static str> {
         Term::Random { .. } => Some("threefry"),
         Term::Cast(a) if expr.terms[a].1 == DType::F16 || dtype == DType::F16 => Some("half"),
         Term::Cast(a) => (expr.terms[a].1.is_float() && dtype.is_int()).then_some("convert"),
-        Term::Unary(op, a) if expr.terms[a].1.is_float() => match op {
-            UnaryOp::Exp | UnaryOp::Expm1 => Some("exp"),
-            UnaryOp::Log | UnaryOp::Log1p => Some("log"),
-            UnaryOp::Sin | UnaryOp::Cos | UnaryOp::Tan => Some("trig"),
-            UnaryOp::Asin | UnaryOp::Acos | UnaryOp::Atan => Some("inverse_trig"),
-            UnaryOp::Sinh | UnaryOp::Cosh | UnaryOp::Tanh => Some("hyperbolic"),
-            UnaryOp::Erf => Some("erf"),
-            UnaryOp::Sigmoid | UnaryOp::Softplus => Some("activation"),
-            UnaryOp::IsNan | UnaryOp::IsFinite => Some("bits"),
-            _ => None,
-        },
-        Term::Binary(op, a, _) => match (op, expr.terms[a].1.is_float()) {
-            (BinaryOp::Pow, true) => Some("pow"),
-            (BinaryOp::Rem, true) => Some("rem"),
-            (BinaryOp::Atan2, true) => Some("inverse_trig"),
-            (BinaryOp::Minimum | BinaryOp::Maximum, true) => Some("order"),
-            (BinaryOp::Div | BinaryOp::Rem | BinaryOp::Pow, false) => Some("integer"),
-            _ => None,
-        },
+        Term::Unary(op, a) if expr.terms[a].1.is_float() => Some(unary_float(op).0).filter(|name| !name.is_empty()),
+        Term::Binary(op, a, _) => Some(binary_text(op, expr.terms[a].1).0).filter(|name| !name.is_empty()),
         _ => None,
     }
 }
 
-/// WGSL for a unary op applied to the text `x` of dtype `dtype`; the result is Bool (u32) for `Not`, `IsNan`, `IsFinite`.
+/// WGSL for a unary op applied to the text `x` of dtype `dtype`; the result has the dtype that the op gives.
 pub(crate) fn unary(op: UnaryOp, dtype: DType, x: &str) -> String {
-    if !dtype.is_float() {
-        return unary_int(op, dtype, x);
-    }
+    if dtype.is_float() { unary_float(op).1.replace("{x}", x) } else { unary_int(op, dtype, x) }
+}
+
+/// On floats: the snippet that the text calls, if any, and the text.
+const fn unary_float(op: UnaryOp) -> (&'static str, &'static str) {
     match op {
-        UnaryOp::Neg => format!("-{x}"),
-        UnaryOp::Abs => format!("abs({x})"),
-        UnaryOp::Sign => format!("select(select(0f, 1f, {x} > 0f), -1f, {x} < 0f)"),
-        UnaryOp::Sqrt => format!("sqrt({x})"),
-        UnaryOp::Rsqrt => format!("1f / sqrt({x})"),
-        UnaryOp::Reciprocal => format!("1f / {x}"),
-        UnaryOp::Square => format!("{x} * {x}"),
-        UnaryOp::Floor => format!("floor({x})"),
-        UnaryOp::Ceil => format!("ceil({x})"),
-        UnaryOp::Round => format!("round({x})"),
-        UnaryOp::Trunc => format!("trunc({x})"),
+        UnaryOp::Neg => ("", "-{x}"),
+        UnaryOp::Abs => ("", "abs({x})"),
+        UnaryOp::Sign => ("", "select(select(0f, 1f, {x} > 0f), -1f, {x} < 0f)"),
+        UnaryOp::Sqrt => ("", "sqrt({x})"),
+        UnaryOp::Rsqrt => ("", "1f / sqrt({x})"),
+        UnaryOp::Reciprocal => ("", "1f / {x}"),
+        UnaryOp::Square => ("", "{x} * {x}"),
+        UnaryOp::Exp => ("exp", "exp_f32({x})"),
+        UnaryOp::Expm1 => ("exp", "expm1_f32({x})"),
+        UnaryOp::Log => ("log", "log_f32({x})"),
+        UnaryOp::Log1p => ("log", "log1p_f32({x})"),
+        UnaryOp::Sin => ("trig", "sin_f32({x})"),
+        UnaryOp::Cos => ("trig", "cos_f32({x})"),
+        UnaryOp::Tan => ("trig", "tan_f32({x})"),
+        UnaryOp::Asin => ("inverse_trig", "asin_f32({x})"),
+        UnaryOp::Acos => ("inverse_trig", "acos_f32({x})"),
+        UnaryOp::Atan => ("inverse_trig", "atan_f32({x})"),
+        UnaryOp::Sinh => ("hyperbolic", "sinh_f32({x})"),
+        UnaryOp::Cosh => ("hyperbolic", "cosh_f32({x})"),
+        UnaryOp::Tanh => ("hyperbolic", "tanh_f32({x})"),
+        UnaryOp::Erf => ("erf", "erf_f32({x})"),
+        UnaryOp::Floor => ("", "floor({x})"),
+        UnaryOp::Ceil => ("", "ceil({x})"),
+        UnaryOp::Round => ("", "round({x})"),
+        UnaryOp::Trunc => ("", "trunc({x})"),
+        UnaryOp::Sigmoid => ("activation", "sigmoid_f32({x})"),
         // A comparison with NaN is false, so NaN passes through.
-        UnaryOp::Relu => format!("select({x}, 0f, {x} <= 0f)"),
-        UnaryOp::Not => format!("select(0u, 1u, {x} == 0f)"),
-        UnaryOp::IsNan => format!("select(0u, 1u, is_nan_f32({x}))"),
-        UnaryOp::IsFinite => format!("select(0u, 1u, is_finite_f32({x}))"),
-        UnaryOp::Exp => format!("exp_f32({x})"),
-        UnaryOp::Expm1 => format!("expm1_f32({x})"),
-        UnaryOp::Log => format!("log_f32({x})"),
-        UnaryOp::Log1p => format!("log1p_f32({x})"),
-        UnaryOp::Sin => format!("sin_f32({x})"),
-        UnaryOp::Cos => format!("cos_f32({x})"),
-        UnaryOp::Tan => format!("tan_f32({x})"),
-        UnaryOp::Asin => format!("asin_f32({x})"),
-        UnaryOp::Acos => format!("acos_f32({x})"),
-        UnaryOp::Atan => format!("atan_f32({x})"),
-        UnaryOp::Sinh => format!("sinh_f32({x})"),
-        UnaryOp::Cosh => format!("cosh_f32({x})"),
-        UnaryOp::Tanh => format!("tanh_f32({x})"),
-        UnaryOp::Erf => format!("erf_f32({x})"),
-        UnaryOp::Sigmoid => format!("sigmoid_f32({x})"),
-        UnaryOp::Softplus => format!("softplus_f32({x})"),
+        UnaryOp::Relu => ("", "select({x}, 0f, {x} <= 0f)"),
+        UnaryOp::Softplus => ("activation", "softplus_f32({x})"),
+        UnaryOp::Not => ("", "select(0u, 1u, {x} == 0f)"),
+        UnaryOp::IsNan => ("bits", "select(0u, 1u, is_nan_f32({x}))"),
+        UnaryOp::IsFinite => ("bits", "select(0u, 1u, is_finite_f32({x}))"),
     }
 }
 
@@ -119,32 +104,41 @@ fn unary_int(op: UnaryOp, dtype: DType, x: &str) -> String {
 
 /// WGSL for a binary op on two texts of dtype `dtype`; comparisons give Bool (u32).
 pub(crate) fn binary(op: BinaryOp, dtype: DType, a: &str, b: &str) -> String {
-    let name = wgsl_type(dtype);
+    // `{b}` is not among the texts of terms, so that the second replacement meets only the template's own.
+    binary_text(op, dtype).1.replace("{a}", a).replace("{b}", b)
+}
+
+/// The snippet that the text calls, if any, and the text.
+const fn binary_text(op: BinaryOp, dtype: DType) -> (&'static str, &'static str) {
     let float = dtype.is_float();
     match op {
-        BinaryOp::Add => format!("{a} + {b}"),
-        BinaryOp::Sub => format!("{a} - {b}"),
-        BinaryOp::Mul => format!("{a} * {b}"),
-        BinaryOp::Div if float => format!("{a} / {b}"),
-        BinaryOp::Rem if float => format!("rem_f32({a}, {b})"),
-        BinaryOp::Div => format!("div_{name}({a}, {b})"),
-        BinaryOp::Rem => format!("rem_{name}({a}, {b})"),
-        BinaryOp::Pow => format!("pow_{name}({a}, {b})"),
-        BinaryOp::Atan2 => format!("atan2_f32({a}, {b})"),
-        BinaryOp::Minimum if float => format!("minimum_f32({a}, {b})"),
-        BinaryOp::Maximum if float => format!("maximum_f32({a}, {b})"),
-        BinaryOp::Minimum => format!("min({a}, {b})"),
-        BinaryOp::Maximum => format!("max({a}, {b})"),
-        BinaryOp::Eq => format!("select(0u, 1u, {a} == {b})"),
+        BinaryOp::Add => ("", "{a} + {b}"),
+        BinaryOp::Sub => ("", "{a} - {b}"),
+        BinaryOp::Mul => ("", "{a} * {b}"),
+        BinaryOp::Div if float => ("", "{a} / {b}"),
+        BinaryOp::Rem if float => ("rem", "rem_f32({a}, {b})"),
+        BinaryOp::Pow if float => ("pow", "pow_f32({a}, {b})"),
+        BinaryOp::Div if matches!(dtype, DType::I32) => ("integer", "div_i32({a}, {b})"),
+        BinaryOp::Rem if matches!(dtype, DType::I32) => ("integer", "rem_i32({a}, {b})"),
+        BinaryOp::Pow if matches!(dtype, DType::I32) => ("integer", "pow_i32({a}, {b})"),
+        BinaryOp::Div => ("integer", "div_u32({a}, {b})"),
+        BinaryOp::Rem => ("integer", "rem_u32({a}, {b})"),
+        BinaryOp::Pow => ("integer", "pow_u32({a}, {b})"),
+        BinaryOp::Atan2 => ("inverse_trig", "atan2_f32({a}, {b})"),
+        BinaryOp::Minimum if float => ("order", "minimum_f32({a}, {b})"),
+        BinaryOp::Maximum if float => ("order", "maximum_f32({a}, {b})"),
+        BinaryOp::Minimum => ("", "min({a}, {b})"),
+        BinaryOp::Maximum => ("", "max({a}, {b})"),
+        BinaryOp::Eq => ("", "select(0u, 1u, {a} == {b})"),
         // naga's `!=` is false for NaN.
-        BinaryOp::Ne => format!("select(1u, 0u, {a} == {b})"),
-        BinaryOp::Lt => format!("select(0u, 1u, {a} < {b})"),
-        BinaryOp::Le => format!("select(0u, 1u, {a} <= {b})"),
-        BinaryOp::Gt => format!("select(0u, 1u, {a} > {b})"),
-        BinaryOp::Ge => format!("select(0u, 1u, {a} >= {b})"),
-        BinaryOp::And => format!("{a} & {b}"),
-        BinaryOp::Or => format!("{a} | {b}"),
-        BinaryOp::Xor => format!("{a} ^ {b}"),
+        BinaryOp::Ne => ("", "select(1u, 0u, {a} == {b})"),
+        BinaryOp::Lt => ("", "select(0u, 1u, {a} < {b})"),
+        BinaryOp::Le => ("", "select(0u, 1u, {a} <= {b})"),
+        BinaryOp::Gt => ("", "select(0u, 1u, {a} > {b})"),
+        BinaryOp::Ge => ("", "select(0u, 1u, {a} >= {b})"),
+        BinaryOp::And => ("", "{a} & {b}"),
+        BinaryOp::Or => ("", "{a} | {b}"),
+        BinaryOp::Xor => ("", "{a} ^ {b}"),
     }
 }
 

@@ -2,9 +2,12 @@
 //!
 //! [`Graph`] is canonical: two evaluations of one structure give equal graphs, which is what the plan cache compares.
 
+pub(crate) mod binary;
 pub mod op;
 pub mod optim;
+pub mod row;
 pub(crate) mod saved;
+pub(crate) mod unary;
 pub mod view;
 
 use crate::dtype::DType;

@@ -1,124 +1,11 @@
 //! The list of ops. A graph is made of these; attributes are structure, values are data.
 
+pub use super::binary::BinaryOp;
 use super::optim::OptimRule;
+pub use super::row::RowOp;
+use super::saved::Kept;
+pub use super::unary::UnaryOp;
 use crate::shape::Shape;
-
-/// Elementwise functions of one operand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum UnaryOp {
-    /// `-x`
-    Neg,
-    /// `|x|`
-    Abs,
-    /// -1, 0 or 1
-    Sign,
-    /// `√x`
-    Sqrt,
-    /// `1/√x`
-    Rsqrt,
-    /// `1/x`
-    Reciprocal,
-    /// `x²`
-    Square,
-    /// `eˣ`
-    Exp,
-    /// `eˣ - 1`, accurate near 0
-    Expm1,
-    /// natural logarithm
-    Log,
-    /// `ln(1 + x)`, accurate near 0
-    Log1p,
-    /// sine
-    Sin,
-    /// cosine
-    Cos,
-    /// tangent
-    Tan,
-    /// inverse sine
-    Asin,
-    /// inverse cosine
-    Acos,
-    /// inverse tangent
-    Atan,
-    /// hyperbolic sine
-    Sinh,
-    /// hyperbolic cosine
-    Cosh,
-    /// hyperbolic tangent
-    Tanh,
-    /// Gauss error function
-    Erf,
-    /// largest integer not above x
-    Floor,
-    /// smallest integer not below x
-    Ceil,
-    /// nearest integer, ties to even
-    Round,
-    /// integer part
-    Trunc,
-    /// `1 / (1 + e⁻ˣ)`
-    Sigmoid,
-    /// `max(x, 0)`
-    Relu,
-    /// `ln(1 + eˣ)`
-    Softplus,
-    /// 1 if x is 0, else 0; Bool to Bool
-    Not,
-    /// Bool: x is NaN
-    IsNan,
-    /// Bool: x is neither infinite nor NaN
-    IsFinite,
-}
-
-/// Elementwise functions of two operands of one shape and dtype.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum BinaryOp {
-    /// `a + b`
-    Add,
-    /// `a - b`
-    Sub,
-    /// `a * b`
-    Mul,
-    /// `a / b`
-    Div,
-    /// `a` to the power `b`
-    Pow,
-    /// `a - b·floor(a/b)`: the result has the divisor's sign, as in Python
-    Rem,
-    /// angle of the point (b, a)
-    Atan2,
-    /// the smaller; NaN if either is
-    Minimum,
-    /// the larger; NaN if either is
-    Maximum,
-    /// Bool: `a == b`
-    Eq,
-    /// Bool: `a != b`
-    Ne,
-    /// Bool: `a < b`
-    Lt,
-    /// Bool: `a <= b`
-    Le,
-    /// Bool: `a > b`
-    Gt,
-    /// Bool: `a >= b`
-    Ge,
-    /// Bool and Bool; bitwise on integers
-    And,
-    /// Bool or Bool; bitwise on integers
-    Or,
-    /// Bool xor Bool; bitwise on integers
-    Xor,
-}
-
-impl BinaryOp {
-    /// Whether the result is `Bool` whatever the operands are.
-    pub const fn is_comparison(self) -> bool {
-        matches!(self, Self::Eq | Self::Ne | Self::Lt | Self::Le | Self::Gt | Self::Ge)
-    }
-}
 
 /// Reductions to one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -282,16 +169,6 @@ pub enum Op {
         /// Along which axis.
         axis: usize,
     },
-    /// `(x)`: I32 positions along the last axis, in order. Stable; NaN counts as the largest, and -0 as equal to 0
-    ArgSort {
-        /// Largest first.
-        descending: bool,
-    },
-    /// `(x)`: softmax (or its logarithm) over the last axis. A row of only -∞ gives zeros (its logarithm: -∞)
-    Softmax {
-        /// Whether to give the logarithm.
-        log: bool,
-    },
 
     // ---- contractions ----
     /// `(a [batch.., m, k], b [batch.., k, n])`, equal batch dimensions
@@ -305,15 +182,8 @@ pub enum Op {
     /// See [`PoolOp`]; all tensors are `[n, c, h, w]`
     Pool(PoolOp, PoolSpec),
 
-    // ---- rows ----
-    /// `(logits [n, c], labels: I32 [n])` to `[n]`: `-log_softmax(logits)[i, labels[i]]`
-    CrossEntropy,
-    /// `(logits [n, c], labels: I32 [n], ct [n])` to `[n, c]`: `(softmax(logits) - one_hot(labels)) * ct`
-    CrossEntropyGrad,
-    /// `(table [rows, d], index: I32 [n])` to `[n, d]`: row `index[i]`; out of range clamps
-    Gather,
-    /// `(src [n, d], index: I32 [n])` to the node's shape `[rows, d]`: sums the rows of src that share an index, in a fixed order
-    ScatterAdd,
+    /// See [`RowOp`]
+    Row(RowOp),
 
     // ---- effects ----
     /// `(cell, value)`: overwrites the cell; the node's value is the cell's new contents
@@ -359,12 +229,47 @@ impl Op {
     /// largest of no window's taps. `None` for ops that have no elements then, or whose rules refuse the call.
     pub fn of_nothing(&self) -> Option<f64> {
         match self {
-            Self::Reduce { op: ReduceOp::Sum, .. } | Self::MatMul | Self::ScatterAdd => Some(0.0),
+            Self::Reduce { op: ReduceOp::Sum, .. } | Self::MatMul => Some(0.0),
+            Self::Row(op) => op.of_nothing(),
             Self::Conv2d(_) | Self::Conv2dInputGrad(_) | Self::Conv2dWeightGrad(_) => Some(0.0),
             Self::Reduce { op: ReduceOp::Prod, .. } => Some(1.0),
             Self::Pool(PoolOp::Max, _) => Some(f64::NEG_INFINITY),
             Self::Pool(..) => Some(0.0),
             _ => None,
+        }
+    }
+
+    /// The values that the gradient rule reads besides the incoming gradient: what an evaluation keeps for backward.
+    pub(crate) fn kept(&self) -> &'static [Kept] {
+        use Kept::{Factor, From, Input, Output};
+        match self {
+            Self::Unary(op) => op.kept(),
+            Self::Binary(op) => op.kept(),
+            Self::MatMul | Self::Conv2d(_) | Self::Conv2dInputGrad(_) | Self::Conv2dWeightGrad(_) => &[Factor(0), Factor(1)],
+            Self::Where => &[Input(0)],
+            Self::Row(op) => op.kept(),
+            Self::Normalize { .. } => &[Output, Input(2)],
+            Self::Recomputed => &[From(1)],
+            Self::Reduce { op: ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min, .. } => &[Output, Input(0)],
+            Self::Pool(PoolOp::Max | PoolOp::MaxScatter | PoolOp::MaxSelect, _) => &[Input(0)],
+            // Linear in their operands, or without a gradient.
+            Self::Reduce { op: ReduceOp::Sum, .. }
+            | Self::Pool(PoolOp::Avg | PoolOp::AvgScatter, _)
+            | Self::Cast
+            | Self::Reshape
+            | Self::Permute(_)
+            | Self::Expand
+            | Self::Slice { .. }
+            | Self::Pad { .. }
+            | Self::ArgReduce { .. }
+            | Self::Data
+            | Self::Scalar
+            | Self::Cell
+            | Self::Iota
+            | Self::Random(_)
+            | Self::Assign
+            | Self::OptimStep { .. }
+            | Self::OptimStore => &[],
         }
     }
 
@@ -389,17 +294,12 @@ impl Op {
             Self::Recomputed => "recomputed",
             Self::Reduce { .. } => "reduce",
             Self::ArgReduce { .. } => "arg_reduce",
-            Self::ArgSort { .. } => "argsort",
-            Self::Softmax { .. } => "softmax",
             Self::MatMul => "matmul",
             Self::Conv2d(_) => "conv2d",
             Self::Conv2dInputGrad(_) => "conv2d_input_grad",
             Self::Conv2dWeightGrad(_) => "conv2d_weight_grad",
             Self::Pool(..) => "pool",
-            Self::CrossEntropy => "cross_entropy",
-            Self::CrossEntropyGrad => "cross_entropy_grad",
-            Self::Gather => "gather",
-            Self::ScatterAdd => "scatter_add",
+            Self::Row(op) => op.name(),
             Self::Assign => "assign",
             Self::OptimStep { .. } => "optim_step",
             Self::OptimStore => "optim_store",

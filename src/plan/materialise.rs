@@ -3,7 +3,6 @@
 //! A value is materialised when a kernel needs it as a buffer, when it is expensive and several kernels would repeat it, or when
 //! fusing it would exceed a limit; everything else is inlined into the expression of the kernel that reads it.
 
-use crate::graph::op::UnaryOp;
 use crate::graph::{Graph, NodeId, Op};
 
 /// What a device wants from its plans.
@@ -95,13 +94,28 @@ fn share(graph: &Graph, materialised: &mut [bool]) {
 /// What repeating a node costs, in units of one arithmetic operation; sources and views are free.
 fn cost(graph: &Graph, id: NodeId) -> u32 {
     let node = &graph.nodes[id];
-    let own = match node.op {
-        Op::Unary(UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Relu | UnaryOp::Square | UnaryOp::Not | UnaryOp::Sign) => 1,
-        Op::Unary(_) => 4,
+    let own = match &node.op {
+        Op::Unary(op) => op.cost(),
+        Op::Binary(_) | Op::Where | Op::Cast => 1,
         Op::Normalize { .. } => 3,
-        _ if node.op.is_elementwise() => 1,
-        _ if node.op.is_movement() => 0,
-        _ => return 0,
+        Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } | Op::Recomputed => 0,
+        // Sources cost nothing, and what has a kernel of its own is not repeated.
+        Op::Data
+        | Op::Scalar
+        | Op::Cell
+        | Op::Iota
+        | Op::Random(_)
+        | Op::Reduce { .. }
+        | Op::ArgReduce { .. }
+        | Op::MatMul
+        | Op::Conv2d(_)
+        | Op::Conv2dInputGrad(_)
+        | Op::Conv2dWeightGrad(_)
+        | Op::Pool(..)
+        | Op::Row(_)
+        | Op::Assign
+        | Op::OptimStep { .. }
+        | Op::OptimStore => return 0,
     };
     // Two levels suffice to tell cheap from dear.
     own + node.inputs.iter().map(|&i| if graph.nodes[i].op.is_elementwise() { 1 } else { 0 }).sum::<u32>()

@@ -9,7 +9,7 @@ mod schedule;
 pub(crate) mod sizes;
 
 use crate::dtype::DType;
-use crate::graph::op::{ConvSpec, PoolOp, PoolSpec, ReduceOp};
+use crate::graph::op::{ConvSpec, PoolOp, PoolSpec, ReduceOp, RowOp};
 use crate::graph::optim::OptimRule;
 use crate::shape::Shape;
 pub use expr::{Expr, Term};
@@ -106,6 +106,31 @@ pub struct Conv2d {
     pub epilogue: Expr,
 }
 
+/// An op over rows, and the matrices that it reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Row {
+    /// What is computed.
+    pub op: RowOp,
+    /// Rows and columns of the first operand.
+    pub x: [usize; 2],
+    /// Rows and columns of the result.
+    pub out: [usize; 2],
+}
+
+impl Row {
+    /// The op on an operand and to a result of these shapes; axes before the last count as rows.
+    pub fn new(op: RowOp, x: Shape, out: Shape) -> Self {
+        let matrix = |shape: Shape| match shape[..] {
+            [rows, cols] => [rows, cols],
+            _ => {
+                let cols = shape.last().copied().unwrap_or(1);
+                [shape.numel().checked_div(cols).unwrap_or(0), cols]
+            }
+        };
+        Self { op, x: matrix(x), out: matrix(out) }
+    }
+}
+
 /// A kernel with its geometry. The operands of expressions and kernels are the step's `reads`, by position.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Kernel {
@@ -129,15 +154,6 @@ pub enum Kernel {
         /// Over `[kept.., reduced]`.
         value: Expr,
     },
-    /// `out[r][k]` = I32 position of the k-th element of row r in order; reads x.
-    ArgSort {
-        /// How many rows.
-        rows: usize,
-        /// Row length.
-        cols: usize,
-        /// Largest first.
-        descending: bool,
-    },
     /// A (batched) matrix product.
     MatMul(MatMul),
     /// One of a convolution's products.
@@ -153,47 +169,8 @@ pub enum Kernel {
         /// `[n, c, oh, ow]` of the pooled side.
         y: [usize; 4],
     },
-    /// Softmax over rows of `cols`; reads x.
-    Softmax {
-        /// How many rows.
-        rows: usize,
-        /// Row length.
-        cols: usize,
-        /// The logarithm instead.
-        log: bool,
-    },
-    /// reads logits, labels; writes one loss per row.
-    CrossEntropy {
-        /// How many rows.
-        rows: usize,
-        /// How many classes.
-        cols: usize,
-    },
-    /// reads logits, labels, ct; writes `[rows, cols]`.
-    CrossEntropyGrad {
-        /// How many rows.
-        rows: usize,
-        /// How many classes.
-        cols: usize,
-    },
-    /// reads table `[rows, cols]`, index `[n]`; writes `[n, cols]`.
-    Gather {
-        /// Rows of the table.
-        rows: usize,
-        /// Row length.
-        cols: usize,
-        /// How many rows are taken.
-        n: usize,
-    },
-    /// reads src `[n, cols]`, index `[n]`; writes `[rows, cols]`.
-    ScatterAdd {
-        /// Rows of the result.
-        rows: usize,
-        /// Row length.
-        cols: usize,
-        /// How many rows are added.
-        n: usize,
-    },
+    /// An op over rows; reads its operands, contiguous.
+    Row(Row),
     /// Updates entries of an optimizer store. The gate, if there is one, is the first read. On the GPU the gradients lie in
     /// the store's arena; on the CPU they are the further reads, in the order of `entries`.
     OptimStep {
@@ -219,7 +196,6 @@ impl Kernel {
             Self::Elementwise(_) => "elementwise",
             Self::Reduce { .. } => "reduce",
             Self::ArgReduce { .. } => "arg_reduce",
-            Self::ArgSort { .. } => "argsort",
             Self::MatMul(_) => "matmul",
             Self::Conv2d(c) => match c.role {
                 ConvRole::Forward => "conv2d",
@@ -227,11 +203,7 @@ impl Kernel {
                 ConvRole::WeightGrad => "conv2d_wgrad",
             },
             Self::Pool { .. } => "pool",
-            Self::Softmax { .. } => "softmax",
-            Self::CrossEntropy { .. } => "cross_entropy",
-            Self::CrossEntropyGrad { .. } => "cross_entropy_grad",
-            Self::Gather { .. } => "gather",
-            Self::ScatterAdd { .. } => "scatter_add",
+            Self::Row(row) => row.op.name(),
             Self::OptimStep { .. } => "optim_step",
         }
     }
@@ -243,7 +215,7 @@ impl Kernel {
             Self::Reduce { value, epilogue, .. } => vec![value, epilogue],
             Self::MatMul(m) => vec![&m.epilogue],
             Self::Conv2d(c) => vec![&c.epilogue],
-            _ => Vec::new(),
+            Self::Pool { .. } | Self::Row(_) | Self::OptimStep { .. } => Vec::new(),
         }
     }
 }

@@ -46,7 +46,7 @@ fn visited(plan: &Plan, step: &Step) -> u64 {
         Kernel::Elementwise(e) => e.shape.numel() as u64,
         Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => value.shape.numel() as u64,
         Kernel::MatMul(m) => product(&[m.batch.numel(), m.k, m.m.max(m.n)]),
-        _ => 0,
+        Kernel::Conv2d(_) | Kernel::Pool { .. } | Kernel::Row(_) | Kernel::OptimStep { .. } => 0,
     };
     inner.max(step.write.map_or(0, |w| plan.buffers[w].len as u64))
 }
@@ -90,11 +90,7 @@ pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
         // All three products of a convolution multiply the same pairs.
         Kernel::Conv2d(c) => product(&c.y).saturating_mul(2).saturating_mul(product(&c.w[1..])),
         Kernel::Pool { spec, y, .. } => product(y).saturating_mul(product(&spec.kernel)),
-        Kernel::Softmax { rows, cols, .. } | Kernel::CrossEntropy { rows, cols } | Kernel::CrossEntropyGrad { rows, cols } => {
-            product(&[8, *rows, *cols])
-        }
-        Kernel::ArgSort { rows, cols, .. } => product(&[*rows, *cols, (*cols).max(2).ilog2() as usize + 1]),
-        Kernel::ScatterAdd { cols, n, .. } => product(&[*cols, *n]),
-        Kernel::Gather { .. } | Kernel::OptimStep { .. } => 0,
+        Kernel::Row(row) => product(&[row.x[0], row.x[1], row.op.flops(row.x[1])]),
+        Kernel::OptimStep { .. } => 0,
     }
 }

@@ -6,18 +6,11 @@ use super::operators::Operand;
 use super::{Fault, Tensor, need_float, need_number, need_possible};
 use crate::dtype::DType;
 use crate::graph::Op;
-use crate::graph::op::{BinaryOp, UnaryOp};
+use crate::graph::binary::{BinaryOp, Pairs};
+use crate::graph::unary::{Takes, UnaryOp};
 use crate::rng::Generator;
 use crate::shape::Shape;
 use std::panic::Location;
-
-/// Which dtypes a unary op takes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Takes {
-    Float,
-    Number,
-    Bool,
-}
 
 /// The doctest of an op whose operands are three numbers each: what comes out is written as it is, or, after `about`, as text
 /// of four decimals.
@@ -48,13 +41,13 @@ macro_rules! example {
 }
 
 macro_rules! unary {
-    ($($(#[$doc:meta])* $name:ident: $op:ident, $takes:ident, $x:tt => $kind:ident $result:tt;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $op:ident, $x:tt => $kind:ident $result:tt;)*) => {
         impl Tensor {$(
             $(#[$doc])*
             #[doc = example!($name($x) => $kind $result)]
             #[track_caller]
             pub fn $name(&self) -> Self {
-                self.unary(stringify!($name), UnaryOp::$op, Takes::$takes, Location::caller())
+                self.unary(stringify!($name), UnaryOp::$op, Location::caller())
             }
         )*}
     };
@@ -62,67 +55,67 @@ macro_rules! unary {
 
 unary! {
     /// `-x`. Integers wrap.
-    neg: Neg, Number, [1, -2, i32::MIN] => i32 [-1, 2, i32::MIN];
+    neg: Neg, [1, -2, i32::MIN] => i32 [-1, 2, i32::MIN];
     /// `|x|`. The gradient is `sign(x)`.
-    abs: Abs, Number, [-1.5f32, 0.0, 2.0] => f32 [1.5, 0.0, 2.0];
+    abs: Abs, [-1.5f32, 0.0, 2.0] => f32 [1.5, 0.0, 2.0];
     /// `x / |x|`, that is -1 or 1, and 0 for 0 and (as in PyTorch) for NaN. The gradient is 0.
-    sign: Sign, Number, [-3.0f32, 0.0, f32::NAN] => f32 [-1.0, 0.0, 0.0];
+    sign: Sign, [-3.0f32, 0.0, f32::NAN] => f32 [-1.0, 0.0, 0.0];
     /// `√x`; NaN below 0.
-    sqrt: Sqrt, Float, [2.25f32, 2.0, -1.0] => about "[1.5000, 1.4142, NaN]";
+    sqrt: Sqrt, [2.25f32, 2.0, -1.0] => about "[1.5000, 1.4142, NaN]";
     /// `1/√x`; ∞ at 0, NaN below.
-    rsqrt: Rsqrt, Float, [4.0f32, 0.25, 0.0] => about "[0.5000, 2.0000, inf]";
+    rsqrt: Rsqrt, [4.0f32, 0.25, 0.0] => about "[0.5000, 2.0000, inf]";
     /// `1/x`; ±∞ at ±0.
-    reciprocal: Reciprocal, Float, [-0.5f32, 4.0, 0.0] => f32 [-2.0, 0.25, f32::INFINITY];
+    reciprocal: Reciprocal, [-0.5f32, 4.0, 0.0] => f32 [-2.0, 0.25, f32::INFINITY];
     /// `x²`.
-    square: Square, Number, [-3, 0, 4] => i32 [9, 0, 16];
+    square: Square, [-3, 0, 4] => i32 [9, 0, 16];
     /// `eˣ`.
-    exp: Exp, Float, [0.0f32, 1.0, f32::NEG_INFINITY] => about "[1.0000, 2.7183, 0.0000]";
+    exp: Exp, [0.0f32, 1.0, f32::NEG_INFINITY] => about "[1.0000, 2.7183, 0.0000]";
     /// `eˣ - 1`, accurate near 0, where `x.exp() - 1.0` loses all digits.
-    expm1: Expm1, Float, [0.0f32, 1e-8, f32::NEG_INFINITY] => f32 [0.0, 1e-8, -1.0];
+    expm1: Expm1, [0.0f32, 1e-8, f32::NEG_INFINITY] => f32 [0.0, 1e-8, -1.0];
     /// The natural logarithm, `ln x`; -∞ at 0, NaN below.
-    log: Log, Float, [7.389056f32, 0.0, -1.0] => about "[2.0000, -inf, NaN]";
+    log: Log, [7.389056f32, 0.0, -1.0] => about "[2.0000, -inf, NaN]";
     /// `ln(1 + x)`, accurate near 0.
-    log1p: Log1p, Float, [0.0f32, 1e-8, -1.0] => f32 [0.0, 1e-8, f32::NEG_INFINITY];
+    log1p: Log1p, [0.0f32, 1e-8, -1.0] => f32 [0.0, 1e-8, f32::NEG_INFINITY];
     /// `sin x`, of radians: below at 0, π/6 and π/2.
-    sin: Sin, Float, [0.0f32, 0.5235988, 1.5707964] => about "[0.0000, 0.5000, 1.0000]";
+    sin: Sin, [0.0f32, 0.5235988, 1.5707964] => about "[0.0000, 0.5000, 1.0000]";
     /// `cos x`, of radians: below at 0, π/3 and π.
-    cos: Cos, Float, [0.0f32, 1.0471976, 3.1415927] => about "[1.0000, 0.5000, -1.0000]";
+    cos: Cos, [0.0f32, 1.0471976, 3.1415927] => about "[1.0000, 0.5000, -1.0000]";
     /// `tan x = sin x / cos x`, of radians: below at 0, π/4 and -π/4.
-    tan: Tan, Float, [0.0f32, 0.7853982, -0.7853982] => about "[0.0000, 1.0000, -1.0000]";
+    tan: Tan, [0.0f32, 0.7853982, -0.7853982] => about "[0.0000, 1.0000, -1.0000]";
     /// `sin⁻¹ x`, the inverse sine in radians, in [-π/2, π/2]; NaN outside [-1, 1].
-    asin: Asin, Float, [0.5f32, 1.0, 2.0] => about "[0.5236, 1.5708, NaN]";
+    asin: Asin, [0.5f32, 1.0, 2.0] => about "[0.5236, 1.5708, NaN]";
     /// `cos⁻¹ x`, the inverse cosine in radians, in [0, π]; NaN outside [-1, 1].
-    acos: Acos, Float, [0.5f32, 0.0, -1.0] => about "[1.0472, 1.5708, 3.1416]";
+    acos: Acos, [0.5f32, 0.0, -1.0] => about "[1.0472, 1.5708, 3.1416]";
     /// `tan⁻¹ x`, the inverse tangent in radians, in [-π/2, π/2].
-    atan: Atan, Float, [1.0f32, -1.0, f32::INFINITY] => about "[0.7854, -0.7854, 1.5708]";
+    atan: Atan, [1.0f32, -1.0, f32::INFINITY] => about "[0.7854, -0.7854, 1.5708]";
     /// `(eˣ - e⁻ˣ) / 2`, the hyperbolic sine.
-    sinh: Sinh, Float, [0.0f32, 1.0, -1.0] => about "[0.0000, 1.1752, -1.1752]";
+    sinh: Sinh, [0.0f32, 1.0, -1.0] => about "[0.0000, 1.1752, -1.1752]";
     /// `(eˣ + e⁻ˣ) / 2`, the hyperbolic cosine.
-    cosh: Cosh, Float, [0.0f32, 1.0, -1.0] => about "[1.0000, 1.5431, 1.5431]";
+    cosh: Cosh, [0.0f32, 1.0, -1.0] => about "[1.0000, 1.5431, 1.5431]";
     /// `(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)`, the hyperbolic tangent; exactly ±1 far from 0.
-    tanh: Tanh, Float, [0.5f32, -0.5, 100.0] => about "[0.4621, -0.4621, 1.0000]";
+    tanh: Tanh, [0.5f32, -0.5, 100.0] => about "[0.4621, -0.4621, 1.0000]";
     /// The Gauss error function, `2/√π ∫₀ˣ e^(-t²) dt`.
-    erf: Erf, Float, [0.0f32, 1.0, -1.0] => about "[0.0000, 0.8427, -0.8427]";
+    erf: Erf, [0.0f32, 1.0, -1.0] => about "[0.0000, 0.8427, -0.8427]";
     /// `⌊x⌋`, the largest integer not above x. The gradient is 0.
-    floor: Floor, Float, [-1.5f32, 0.5, 2.0] => f32 [-2.0, 0.0, 2.0];
+    floor: Floor, [-1.5f32, 0.5, 2.0] => f32 [-2.0, 0.0, 2.0];
     /// `⌈x⌉`, the smallest integer not below x. The gradient is 0.
-    ceil: Ceil, Float, [-1.5f32, 0.5, 2.0] => f32 [-1.0, 1.0, 2.0];
+    ceil: Ceil, [-1.5f32, 0.5, 2.0] => f32 [-1.0, 1.0, 2.0];
     /// The nearest integer, ties to even. The gradient is 0.
-    round: Round, Float, [0.5f32, 1.5, 2.5] => f32 [0.0, 2.0, 2.0];
+    round: Round, [0.5f32, 1.5, 2.5] => f32 [0.0, 2.0, 2.0];
     /// The integer part: rounds towards 0. The gradient is 0.
-    trunc: Trunc, Float, [-1.5f32, 1.5, 0.9] => f32 [-1.0, 1.0, 0.0];
+    trunc: Trunc, [-1.5f32, 1.5, 0.9] => f32 [-1.0, 1.0, 0.0];
     /// `1 / (1 + e⁻ˣ)`.
-    sigmoid: Sigmoid, Float, [0.0f32, 2.0, -200.0] => about "[0.5000, 0.8808, 0.0000]";
+    sigmoid: Sigmoid, [0.0f32, 2.0, -200.0] => about "[0.5000, 0.8808, 0.0000]";
     /// `max(x, 0)`; the gradient at 0 is 0.
-    relu: Relu, Number, [-2.0f32, 0.0, 3.0] => f32 [0.0, 0.0, 3.0];
+    relu: Relu, [-2.0f32, 0.0, 3.0] => f32 [0.0, 0.0, 3.0];
     /// `ln(1 + eˣ)`, stable for large x. [`Tensor::softplus_with`] has PyTorch's options.
-    softplus: Softplus, Float, [0.0f32, -200.0, 200.0] => about "[0.6931, 0.0000, 200.0000]";
+    softplus: Softplus, [0.0f32, -200.0, 200.0] => about "[0.6931, 0.0000, 200.0000]";
     /// `¬x`, of truth values.
-    logical_not: Not, Bool, [true, false, true] => bool [false, true, false];
+    logical_not: Not, [true, false, true] => bool [false, true, false];
     /// Bool: x is NaN.
-    is_nan: IsNan, Float, [1.0f32, f32::INFINITY, f32::NAN] => bool [false, false, true];
+    is_nan: IsNan, [1.0f32, f32::INFINITY, f32::NAN] => bool [false, false, true];
     /// Bool: x is neither infinite nor NaN.
-    is_finite: IsFinite, Float, [1.0f32, f32::INFINITY, f32::NAN] => bool [true, false, false];
+    is_finite: IsFinite, [1.0f32, f32::INFINITY, f32::NAN] => bool [true, false, false];
 }
 
 macro_rules! binary {
@@ -189,19 +182,18 @@ binary! {
 }
 
 impl Tensor {
-    fn unary(&self, name: &'static str, op: UnaryOp, takes: Takes, at: super::At) -> Self {
+    fn unary(&self, name: &'static str, op: UnaryOp, at: super::At) -> Self {
         Self::guard(name, &[self], at, |n| {
             let dtype = n[0].dtype;
-            match takes {
+            match op.takes() {
                 Takes::Float => need_float(n[0])?,
                 Takes::Number => need_number(n[0])?,
-                Takes::Bool if dtype != DType::Bool => {
+                Takes::Truth if dtype != DType::Bool => {
                     return Err(Fault::dtype(format!("{dtype} is not a truth value"), "compare it first, say with .ne(0)"));
                 }
-                _ => {}
+                Takes::Truth => {}
             }
-            let out = if matches!(op, UnaryOp::IsNan | UnaryOp::IsFinite) { DType::Bool } else { dtype };
-            Ok(Self::build(Op::Unary(op), &[self], n[0].shape, out))
+            Ok(Self::build(Op::Unary(op), &[self], n[0].shape, op.result(dtype)))
         })
     }
 
@@ -216,15 +208,16 @@ impl Tensor {
                 let reason = format!("dtypes {} and {} differ", a.dtype, b.dtype);
                 return Err(Fault::dtype(reason, format!("cast one: .cast(DType::{:?})", a.dtype.max(b.dtype))));
             }
-            let logical = matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Xor);
-            if logical && a.dtype.is_float() {
-                return Err(Fault::dtype("logic needs bool or integers", "compare first, say with .gt(0)"));
-            }
-            if a.dtype == DType::Bool && !logical && !matches!(op, BinaryOp::Eq | BinaryOp::Ne) {
-                need_number(a)?;
-            }
-            if matches!(op, BinaryOp::Atan2 | BinaryOp::Pow) {
-                need_float(a)?;
+            match op.pairs() {
+                Pairs::Logic if a.dtype.is_float() => {
+                    return Err(Fault::dtype("logic needs bool or integers", "compare first, say with .gt(0)"));
+                }
+                Pairs::Float => {
+                    need_number(a)?;
+                    need_float(a)?;
+                }
+                Pairs::Number | Pairs::Order => need_number(a)?,
+                Pairs::Logic | Pairs::Equality => {}
             }
             let out = if op.is_comparison() { DType::Bool } else { a.dtype };
             Ok(Self::build(Op::Binary(op), &[&self.broadcast_to(shape), &other.broadcast_to(shape)], shape, out))

@@ -47,6 +47,7 @@ use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::graph::Op;
+use crate::graph::row::RowOp;
 use crate::lazy::{Node, Origin, Payload, grad_enabled, no_grad};
 use crate::shape::Shape;
 pub(crate) use attention::{reaching, zeroed};
@@ -78,7 +79,7 @@ impl Tensor {
         let device = first.device.clone();
         // The one place where storage types meet arithmetic: F16 is widened, U8 refused.
         let selects = op == Op::Where && nodes.get(1).map(|n| n.dtype) == nodes.get(2).map(|n| n.dtype);
-        let stores = selects || op.is_movement() || matches!(op, Op::Cast | Op::Gather | Op::Assign);
+        let stores = selects || op.is_movement() || matches!(op, Op::Cast | Op::Row(RowOp::Gather) | Op::Assign);
         let dtype = if stores { dtype } else { dtype.arithmetic() };
         for node in nodes.iter_mut().filter(|_| !stores) {
             match node.dtype {

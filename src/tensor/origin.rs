@@ -8,6 +8,7 @@ use super::Tensor;
 use crate::dtype::{DType, F16, HostData};
 use crate::error::Result;
 use crate::graph::op::BinaryOp;
+use crate::graph::row::RowOp;
 use crate::graph::{Op, View};
 use crate::host::reserved;
 use crate::lazy::{HostLeaf, HostSource, Node, Origin, Payload, Seen, Through, ValueRange};
@@ -43,7 +44,7 @@ impl Origin {
                 Some(f) => Self::computed(inputs, shape, |v| v[0].iter().zip(&v[1]).map(|(&a, &b)| f(a, b)).collect()),
                 None => Self::Device,
             },
-            Op::Gather if is_index => {
+            Op::Row(RowOp::Gather) if is_index => {
                 let (rows, d) = (inputs[0].shape[0], inputs[0].shape[1]);
                 Self::computed(inputs, shape, |v| v[1].iter().flat_map(|&row| clamped(&v[0], row, rows, d)).collect())
             }

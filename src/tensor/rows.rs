@@ -5,6 +5,7 @@ use super::{Fault, Tensor, need_axis, need_float};
 use crate::dtype::DType;
 use crate::error::Error;
 use crate::graph::Op;
+use crate::graph::row::RowOp;
 use crate::lazy::Node;
 use crate::shape::Shape;
 use std::panic::Location;
@@ -23,7 +24,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn softmax(&self, axis: isize) -> Self {
-        self.softmax_of("softmax", axis, false, Location::caller())
+        self.along_axis("softmax", axis, RowOp::Softmax { log: false }, Location::caller())
     }
 
     /// `x - ln Σ eˣ` along an axis, stable. A slice of only -∞ stays -∞.
@@ -38,20 +39,21 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn log_softmax(&self, axis: isize) -> Self {
-        self.softmax_of("log_softmax", axis, true, Location::caller())
+        self.along_axis("log_softmax", axis, RowOp::Softmax { log: true }, Location::caller())
     }
 
-    fn softmax_of(&self, name: &'static str, axis: isize, log: bool, at: super::At) -> Self {
+    /// An op that takes floats row by row and keeps their shape, along any axis.
+    fn along_axis(&self, name: &'static str, axis: isize, op: RowOp, at: super::At) -> Self {
         Self::guard(name, &[self], at, |n| {
             need_float(n[0])?;
             let axis = need_axis(&n[0].shape, axis)?;
             let last = n[0].shape.rank() - 1;
             if axis == last {
-                return Ok(Self::build(Op::Softmax { log }, &[self], n[0].shape, n[0].dtype));
+                return Ok(Self::build(Op::Row(op), &[self], n[0].shape, n[0].dtype));
             }
             let mut order: Vec<usize> = (0..=last).collect();
             order.swap(axis, last);
-            Ok(self.permute(&order).softmax_of(name, -1, log, at).permute(&order))
+            Ok(self.permute(&order).along_axis(name, -1, op, at).permute(&order))
         })
     }
 
@@ -92,7 +94,7 @@ impl Tensor {
             ) {
                 return Ok(Self::from_error(error));
             }
-            Ok(Self::build(Op::CrossEntropy, &[self, &labels], Shape::of(&[logits[0]]), n[0].dtype))
+            Ok(Self::build(Op::Row(RowOp::CrossEntropy), &[self, &labels], Shape::of(&[logits[0]]), n[0].dtype))
         })
     }
 
@@ -126,7 +128,7 @@ impl Tensor {
                 return Ok(Self::from_error(error));
             }
             let shape = Shape::of(&[n[1].shape[0], n[0].shape[1]]);
-            Ok(Self::build(Op::Gather, &[self, &index], shape, n[0].dtype))
+            Ok(Self::build(Op::Row(RowOp::Gather), &[self, &index], shape, n[0].dtype))
         })
     }
 
@@ -158,7 +160,7 @@ impl Tensor {
                 return Ok(Self::from_error(error));
             }
             let shape = Shape::new(&[rows, n[0].shape[1]]).map_err(|e| Fault::shape(e.to_string(), "use fewer rows"))?;
-            Ok(Self::build(Op::ScatterAdd, &[self, &index], shape, n[0].dtype))
+            Ok(Self::build(Op::Row(RowOp::ScatterAdd), &[self, &index], shape, n[0].dtype))
         })
     }
 }

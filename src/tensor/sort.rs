@@ -4,6 +4,7 @@ use super::{At, Fault, Tensor, need_axis};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
+use crate::graph::row::RowOp;
 use crate::shape::Shape;
 use std::panic::Location;
 
@@ -100,7 +101,7 @@ impl Tensor {
 /// The first `k` values and indices in order along the last axis of `[rows, n]`.
 fn sorted(x: &Tensor, n: usize, k: usize, descending: bool) -> Result<(Tensor, Tensor)> {
     let shape = x.shape()?;
-    let order = Tensor::build(Op::ArgSort { descending }, &[&x.detach()], shape, DType::I32);
+    let order = Tensor::build(Op::Row(RowOp::ArgSort { descending }), &[&x.detach()], shape, DType::I32);
     let indices = order.slice(1, 0, k as isize);
     let taken = Shape::of(&[shape[0], k]);
     if taken.numel() == 0 {

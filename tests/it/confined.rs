@@ -4,14 +4,14 @@
 //! What depends on an element is found by changing it to other numbers in f64, at several points: no list has to be kept.
 
 use crate::common::{Noise, devices, oracle, upload};
-use crate::samples::{Sample, samples};
+use crate::samples::{Sample, kernel_ops, samples};
 use crate::table::ops;
 use std::collections::{BTreeMap, BTreeSet};
 use wgrad::{DType, Device, DeviceKind, Tensor};
 
 /// How far a value that is not finite may go, beyond what finite changes of its element reach and its own gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
+pub enum Reach {
     /// No further.
     Window,
     /// To results and gradients of the same index.
@@ -35,8 +35,6 @@ const BITS: &str = "no number changes the result";
 const EXCEPTIONS: &[Exception] = &[
     ("is_nan", "", Reach::Itself, BITS),
     ("is_finite", "", Reach::Itself, BITS),
-    ("softmax", "", Reach::Row, CONSTANT),
-    ("log_softmax", "", Reach::Row, CONSTANT),
     ("cross_entropy", "", Reach::Itself, CONSTANT),
     ("normalize", "", Reach::Itself, CONSTANT),
     ("std", "", Reach::Itself, CONSTANT),
@@ -186,7 +184,8 @@ fn failures(sample: &Sample, devices: &[(&str, &Device)]) -> (bool, Vec<String>)
         })
         .collect();
     let exception = EXCEPTIONS.iter().find(|e| e.0 == sample.op && sample.name.contains(e.1));
-    let reach = exception.map_or(Reach::Window, |e| e.2);
+    let row = kernel_ops().into_iter().find(|op| op.name == sample.op).and_then(|op| op.reach);
+    let reach = exception.map(|e| e.2).or(row.map(|(reach, _)| reach)).unwrap_or(Reach::Window);
     let mut found = Vec::new();
     let (mut noise, mut tried) = (Noise(53), false);
     let point = &points[0].0;

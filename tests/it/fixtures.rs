@@ -96,12 +96,6 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
         "softmax" => x().softmax(number("dim")? as isize),
         "log_softmax" => x().log_softmax(number("dim")? as isize),
         "cross_entropy" => get("logits").cross_entropy(&get("labels")).mean((), false),
-        "sigmoid" => x().sigmoid(),
-        "tanh" => x().tanh(),
-        "relu" => x().relu(),
-        "erf" => x().erf(),
-        "expm1" => x().expm1(),
-        "log1p" => x().log1p(),
         "softplus" => x().softplus_with(number("beta")?, number("threshold")?),
         "gelu" if arguments.get("approximate").and_then(Value::as_str) == Some("tanh") => x().gelu_tanh(),
         "gelu" => x().gelu(),
@@ -118,7 +112,7 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
             Some(d) => x() % d,
             None => x() % get("divisor"),
         },
-        _ => return None,
+        _ => return crate::fixtures_core::elementwise(op, get),
     })
 }
 

@@ -10,7 +10,7 @@ use syn::visit::{self, Visit};
 
 /// The floors from the ground up: rooms of one floor do not know each other.
 const FLOORS: [&[&str]; 22] = [
-    &["sync"],
+    &["sync", "math"],
     &["dtype"],
     &["dims"],
     &["error"],

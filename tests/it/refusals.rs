@@ -1,17 +1,19 @@
 //! Wrong calls: a typed error that names the op, the shapes and a remedy; never a panic, and the device works on.
 
 use crate::common::{device, upload, values};
+use crate::numerics::elementwise::{BinaryRow, Pairs, Takes, UnaryRow, binary_ops, unary_ops};
+use crate::samples::kernel_ops;
 use wgrad::{ConvOptions, DType, Device, Error, Generator, PoolOptions, Tensor};
 
-fn f(shape: &[usize]) -> Tensor {
+pub fn f(shape: &[usize]) -> Tensor {
     upload(&vec![0.5; shape.iter().product()], shape, DType::F32, device())
 }
 
-fn i(v: &[i32]) -> Tensor {
+pub fn i(v: &[i32]) -> Tensor {
     Tensor::from_slice(v, [v.len()], device()).expect("valid")
 }
 
-fn b(shape: &[usize]) -> Tensor {
+pub fn b(shape: &[usize]) -> Tensor {
     f(shape).gt(&f(shape))
 }
 
@@ -53,7 +55,8 @@ impl WrongCall {
         }
         match &self.error {
             Error::Op(error) => {
-                if !error.at.file().contains("refusals") {
+                // Rows make their own calls.
+                if !["refusals", "tests/rows/", "kernel_ops"].iter().any(|place| error.at.file().contains(place)) {
                     return say("it does not say where");
                 }
                 if error.operands.iter().any(|(shape, dtype)| !message.contains(&format!("{dtype} {shape}"))) {
@@ -70,78 +73,26 @@ impl WrongCall {
 
 /// Elementwise ops, which can be wrong in few ways: dtypes, and shapes that do not broadcast.
 fn elementwise() -> Vec<WrongCall> {
-    type One = (&'static str, fn(&Tensor) -> Tensor);
-    let floats: [One; 26] = [
-        ("sqrt", |x| x.sqrt()),
-        ("rsqrt", |x| x.rsqrt()),
-        ("reciprocal", |x| x.reciprocal()),
-        ("exp", |x| x.exp()),
-        ("expm1", |x| x.expm1()),
-        ("log", |x| x.log()),
-        ("log1p", |x| x.log1p()),
-        ("sin", |x| x.sin()),
-        ("cos", |x| x.cos()),
-        ("tan", |x| x.tan()),
-        ("asin", |x| x.asin()),
-        ("acos", |x| x.acos()),
-        ("atan", |x| x.atan()),
-        ("sinh", |x| x.sinh()),
-        ("cosh", |x| x.cosh()),
-        ("tanh", |x| x.tanh()),
-        ("erf", |x| x.erf()),
-        ("floor", |x| x.floor()),
-        ("ceil", |x| x.ceil()),
-        ("round", |x| x.round()),
-        ("trunc", |x| x.trunc()),
-        ("sigmoid", |x| x.sigmoid()),
-        ("softplus", |x| x.softplus()),
-        ("is_nan", |x| x.is_nan()),
-        ("is_finite", |x| x.is_finite()),
-        ("mean", |x| x.mean((), false)),
-    ];
-    let numbers: [One; 5] =
-        [("neg", |x| x.neg()), ("abs", |x| x.abs()), ("sign", |x| x.sign()), ("square", |x| x.square()), ("relu", |x| x.relu())];
     let mut rows = Vec::new();
-    for (op, run) in floats {
-        for x in [i(&[1, 2]), b(&[3]), f(&[2, 2]).cast(DType::U32)] {
-            rows.push(WrongCall::new(op, Ok(run(&x)), &["floating", "cast"]));
-        }
+    for UnaryRow { name, run, takes, .. } in unary_ops() {
+        let (wrong, says): ([Tensor; 3], &[&str]) = match takes {
+            Takes::Floats => ([i(&[1, 2]), b(&[3]), f(&[2, 2]).cast(DType::U32)], &["floating", "cast"]),
+            Takes::Numbers => ([b(&[3]), b(&[]), b(&[2, 0])], &["bool", "cast"]),
+            Takes::Truths => ([f(&[2]), i(&[1]), f(&[]).cast(DType::U32)], &["truth"]),
+        };
+        rows.extend(wrong.iter().map(|x| WrongCall::new(name, Ok(run(x)), says)));
     }
-    for (op, run) in numbers {
-        for x in [b(&[3]), b(&[]), b(&[2, 0])] {
-            rows.push(WrongCall::new(op, Ok(run(&x)), &["bool", "cast"]));
-        }
+    for x in [i(&[1, 2]), b(&[3]), f(&[2, 2]).cast(DType::U32)] {
+        rows.push(WrongCall::new("mean", Ok(x.mean((), false)), &["floating", "cast"]));
     }
-    for x in [f(&[2]), i(&[1]), f(&[]).cast(DType::U32)] {
-        rows.push(WrongCall::new("logical_not", Ok(x.logical_not()), &["truth"]));
-    }
-    type Two = (&'static str, fn(&Tensor, &Tensor) -> Tensor);
-    let pairs: [Two; 18] = [
-        ("add", |a, b| a + b),
-        ("sub", |a, b| a - b),
-        ("mul", |a, b| a * b),
-        ("div", |a, b| a / b),
-        ("rem", |a, b| a % b),
-        ("pow", |a, b| a.pow(b)),
-        ("atan2", |a, b| a.atan2(b)),
-        ("minimum", |a, b| a.minimum(b)),
-        ("maximum", |a, b| a.maximum(b)),
-        ("eq", |a, b| a.eq(b)),
-        ("ne", |a, b| a.ne(b)),
-        ("lt", |a, b| a.lt(b)),
-        ("le", |a, b| a.le(b)),
-        ("gt", |a, b| a.gt(b)),
-        ("ge", |a, b| a.ge(b)),
-        ("logical_and", |a, b| a.logical_and(b)),
-        ("logical_or", |a, b| a.logical_or(b)),
-        ("logical_xor", |a, b| a.logical_xor(b)),
-    ];
-    for (op, run) in pairs {
-        let logic = op.starts_with("logical");
-        let make = |shape: &[usize]| if logic { b(shape) } else { f(shape) };
-        rows.push(WrongCall::new(op, Ok(run(&make(&[2, 3]), &make(&[4]))), &["[2, 3]", "[4]", "broadcast"]));
-        rows.push(WrongCall::new(op, Ok(run(&make(&[2]), &make(&[2, 3]))), &["[2]", "[2, 3]", "broadcast"]));
-        rows.push(WrongCall::new(op, Ok(run(&make(&[2]), &i(&[1, 2]))), &["i32", "cast"]));
+    for BinaryRow { name, run, pairs, .. } in binary_ops() {
+        let make = |shape: &[usize]| match pairs {
+            Pairs::Truths => b(shape),
+            Pairs::Numbers => f(shape),
+        };
+        rows.push(WrongCall::new(name, Ok(run(&make(&[2, 3]), &make(&[4]))), &["[2, 3]", "[4]", "broadcast"]));
+        rows.push(WrongCall::new(name, Ok(run(&make(&[2]), &make(&[2, 3]))), &["[2]", "[2, 3]", "broadcast"]));
+        rows.push(WrongCall::new(name, Ok(run(&make(&[2]), &i(&[1, 2]))), &["i32", "cast"]));
     }
     type Over = (&'static str, fn(&Tensor, &[isize]) -> Tensor);
     let reductions: [Over; 7] = [
@@ -163,7 +114,8 @@ fn elementwise() -> Vec<WrongCall> {
 
 /// Every wrong call of every op.
 pub fn wrong_calls() -> Vec<WrongCall> {
-    [core(), elementwise(), crate::refusals_image::rows(), crate::refusals_index::rows(), crate::refusals_shape::rows()]
+    let kernels = kernel_ops().into_iter().flat_map(|op| (op.wrong)()).collect();
+    [kernels, core(), elementwise(), crate::refusals_image::rows(), crate::refusals_index::rows(), crate::refusals_shape::rows()]
         .into_iter()
         .flatten()
         .collect()
@@ -225,7 +177,6 @@ fn core() -> Vec<WrongCall> {
         ("max_pool2d", f(&[1, 1, 2, 2]).max_pool2d(PoolOptions::square(3)), &["longer"]),
         ("max_pool2d", f(&[1, 1, 4, 4]).max_pool2d(PoolOptions::square(2).padding(2)), &["half"]),
         ("avg_pool2d", f(&[4, 4]).avg_pool2d(PoolOptions::square(2)), &["4 axes"]),
-        ("softmax", f(&[2, 3]).softmax(2), &["axis 2"]),
         ("cross_entropy", f(&[2, 3]).cross_entropy(&i(&[0])), &["[n, classes]"]),
         ("cross_entropy", f(&[2, 3]).cross_entropy(&f(&[2])), &["i32"]),
         ("gather_rows", f(&[2]).gather_rows(&i(&[0])), &["[rows, d]"]),
@@ -235,11 +186,6 @@ fn core() -> Vec<WrongCall> {
         ("gather_rows", f(&[2, 3]).gather_rows(&f(&[2])), &["i32"]),
         ("gather_rows", f(&[2, 3, 4]).gather_rows(&i(&[0])), &["[rows, d]"]),
         ("cross_entropy", f(&[6]).cross_entropy(&i(&[0])), &["[n, classes]"]),
-        ("softmax", f(&[2, 3]).softmax(-3), &["axis -3"]),
-        ("softmax", i(&[1]).softmax(0), &["floating"]),
-        ("log_softmax", f(&[2, 3]).log_softmax(2), &["axis 2"]),
-        ("log_softmax", f(&[]).log_softmax(0), &["scalar"]),
-        ("log_softmax", i(&[1]).log_softmax(0), &["floating"]),
         ("where_", b(&[2]).where_(&f(&[3]), &f(&[3])), &["[2]", "[3]"]),
         ("clamp", b(&[2]).clamp(0.0, 1.0), &["bool"]),
         ("dropout", f(&[2]).dropout(f64::NAN, &Generator::new(0)), &["probability"]),

@@ -1,9 +1,8 @@
 //! How elements of each dtype are combined.
 
-use crate::cpu::math;
-use crate::cpu::reference::elementwise as exact;
 use crate::cpu::simd::vectorize;
 use crate::graph::op::ReduceOp;
+use crate::math::{exact, fast};
 
 /// Independent partial results of a segment, so that its loop vectorises.
 const LANES: usize = 32;
@@ -79,8 +78,8 @@ impl Fold for f32 {
             ReduceOp::Sum => acc + f64::from(lanes(x, 0.0, |a, b| a + b)),
             // In f64, as a product of 32 partial products may leave the range of f32 where the whole does not.
             ReduceOp::Prod => x.iter().fold(acc, |a, &b| a * f64::from(b)),
-            ReduceOp::Max => exact::maximum(acc, f64::from(lanes(x, f32::NEG_INFINITY, math::maximum))),
-            ReduceOp::Min => exact::minimum(acc, f64::from(lanes(x, f32::INFINITY, math::minimum))),
+            ReduceOp::Max => exact::maximum(acc, f64::from(lanes(x, f32::NEG_INFINITY, fast::maximum))),
+            ReduceOp::Min => exact::minimum(acc, f64::from(lanes(x, f32::INFINITY, fast::minimum))),
         }
     }
     fn rows(op: ReduceOp, acc: &mut [f64], x: &[f32]) {

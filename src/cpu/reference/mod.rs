@@ -3,21 +3,18 @@
 //! The loops here are meant to be trusted by reading. Speed is nobody's concern, except that f64 tensors run here too.
 
 pub(crate) mod conv2d;
-pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;
-pub(crate) mod gather;
 pub(crate) mod matmul;
 pub(crate) mod movement;
 pub(crate) mod optim;
 pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod reduce;
-pub(crate) mod softmax;
-pub(crate) mod sort;
 #[cfg(test)]
 mod tests;
 mod value;
 
+use super::row;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphNode, NodeId, Op};
 use crate::rng::RandomKey;
@@ -113,17 +110,12 @@ fn compute(node: &GraphNode, x: &[&Value]) -> Result<Numbers> {
         Op::Pad { before } => movement::pad(x[0], before, &node.shape),
         Op::Reduce { op, axes } => reduce::reduce(*op, x[0], axes),
         Op::ArgReduce { op, axis } => reduce::arg_reduce(*op, x[0], *axis),
-        Op::ArgSort { descending } => sort::argsort(x[0], *descending),
-        Op::Softmax { log } => softmax::softmax(x[0], *log)?,
+        Op::Row(op) => row::reference(*op, x, &node.shape)?,
         Op::MatMul => matmul::matmul(x[0], x[1], &node.shape)?,
         Op::Conv2d(spec) => conv2d::forward(spec, x[0], x[1], &node.shape)?,
         Op::Conv2dInputGrad(spec) => conv2d::input_grad(spec, x[0], x[1], &node.shape)?,
         Op::Conv2dWeightGrad(spec) => conv2d::weight_grad(spec, x[0], x[1], &node.shape)?,
         Op::Pool(op, spec) => pool::pool(*op, spec, x, &node.shape)?,
-        Op::CrossEntropy => cross_entropy::loss(x[0], x[1])?,
-        Op::CrossEntropyGrad => cross_entropy::gradient(x[0], x[1], x[2])?,
-        Op::Gather => gather::gather(x[0], x[1])?,
-        Op::ScatterAdd => gather::scatter_add(x[0], x[1], &node.shape)?,
         Op::Data | Op::Cell | Op::Scalar | Op::Random(_) | Op::OptimStore | Op::Assign | Op::OptimStep { .. } => {
             return Err(Error::internal(format!("{} is not computed", node.op.name())));
         }

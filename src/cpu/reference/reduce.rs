@@ -1,6 +1,6 @@
 //! Reductions; reduced axes keep length 1.
 
-use super::elementwise::{binary, binary_i32, binary_u32};
+use super::elementwise::{binary_i32, binary_u32};
 use super::movement::{coordinates, linear};
 use super::{Numbers, Value};
 use crate::graph::op::{BinaryOp, ReduceOp};
@@ -28,7 +28,7 @@ pub(super) fn reduce(op: ReduceOp, x: &Value, axes: &[usize]) -> Numbers {
     let start = i32::from(op == ReduceOp::Prod);
     let n = shape.numel();
     match &x.data {
-        Numbers::Float(v) => Numbers::Float(fold(v, &targets, n, f64::from(start), |a, b| binary(combine, a, b), op)),
+        Numbers::Float(v) => Numbers::Float(fold(v, &targets, n, f64::from(start), |a, b| combine.of_f64(a, b), op)),
         Numbers::I32(v) => Numbers::I32(fold(v, &targets, n, start, |a, b| binary_i32(combine, a, b), op)),
         Numbers::U32(v) => Numbers::U32(fold(v, &targets, n, start as u32, |a, b| binary_u32(combine, a, b), op)),
     }

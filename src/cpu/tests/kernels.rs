@@ -2,12 +2,18 @@
 
 use super::*;
 use crate::graph::View;
-use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, RandomWord, ReduceOp, UnaryOp};
+use crate::graph::binary::Pairs;
+use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, RandomWord, ReduceOp, RowOp, UnaryOp};
+use crate::graph::unary::Takes;
 use crate::plan::expr::{Expr, Term};
-use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView};
+use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView, Row};
 
 fn cpu() -> CpuExecutor {
     CpuExecutor::new().expect("threads can be started")
+}
+
+fn rows_of(op: RowOp, x: [usize; 2], out: [usize; 2]) -> Kernel {
+    Kernel::Row(Row { op, x, out })
 }
 
 /// An expression that loads `views[i]` of operand i, one f32 term each.
@@ -22,49 +28,21 @@ fn loads(shape: Shape, views: &[(View, DType)]) -> Expr {
 #[test]
 fn unary_functions() {
     let cpu = cpu();
-    use UnaryOp::*;
-    for (op, bool_result) in [
-        (Neg, false),
-        (Abs, false),
-        (Sign, false),
-        (Square, false),
-        (Exp, false),
-        (Expm1, false),
-        (Sin, false),
-        (Cos, false),
-        (Tan, false),
-        (Atan, false),
-        (Sinh, false),
-        (Cosh, false),
-        (Tanh, false),
-        (Erf, false),
-        (Floor, false),
-        (Ceil, false),
-        (Round, false),
-        (Trunc, false),
-        (Sigmoid, false),
-        (Relu, false),
-        (Softplus, false),
-        (Sqrt, false),
-        (Log, false),
-        (Log1p, false),
-        (Asin, false),
-        (Acos, false),
-        (Rsqrt, false),
-        (Reciprocal, false),
-        (IsNan, true),
-        (IsFinite, true),
-    ] {
+    for &op in UnaryOp::ALL {
+        // A truth value's own test is that of logic.
+        if op.takes() == Takes::Truth {
+            continue;
+        }
+        let dtype = op.result(DType::F32);
         for n in [1, 1500] {
             let mut case = Case::new();
             let x = case.float_leaf(&[n]);
-            let dtype = if bool_result { DType::Bool } else { DType::F32 };
             case.node(Op::Unary(op), &[x], &[n], dtype);
             let shape = Shape::of(&[n]);
             let mut expr = loads(shape, &[(View::contiguous(shape), DType::F32)]);
             expr.push(Term::Unary(op, 0), dtype);
             // Near its poles a tangent magnifies what f32 lost of its argument.
-            case.check(&format!("{op:?}"), &cpu, Kernel::Elementwise(expr), if op == Tan { 2e-5 } else { 1e-6 });
+            case.check(&format!("{op:?}"), &cpu, Kernel::Elementwise(expr), if op == UnaryOp::Tan { 2e-5 } else { 1e-6 });
         }
     }
 }
@@ -72,13 +50,12 @@ fn unary_functions() {
 #[test]
 fn binary_functions_of_floats_and_integers() {
     let cpu = cpu();
-    use BinaryOp::*;
-    for op in [Add, Sub, Mul, Div, Pow, Rem, Atan2, Minimum, Maximum, Eq, Ne, Lt, Le, Gt, Ge, And, Or, Xor] {
+    for &op in BinaryOp::ALL {
         for dtype in [DType::F32, DType::I32, DType::U32, DType::Bool] {
             let skip = match dtype {
-                DType::F32 => matches!(op, And | Or | Xor),
-                DType::Bool => !matches!(op, And | Or | Xor | Eq | Ne),
-                _ => matches!(op, Atan2),
+                DType::F32 => op.pairs() == Pairs::Logic,
+                DType::Bool => !matches!(op.pairs(), Pairs::Logic | Pairs::Equality),
+                _ => op == BinaryOp::Atan2,
             };
             if skip {
                 continue;
@@ -389,23 +366,33 @@ fn softmax_and_cross_entropy() {
                 if masked {
                     infinite_row(&mut case);
                 }
-                case.node(Op::Softmax { log }, &[x], &[rows, cols], DType::F32);
-                case.check(&format!("softmax {rows} x {cols} {log}"), &cpu, Kernel::Softmax { rows, cols, log }, 2e-6);
+                case.node(Op::Row(RowOp::Softmax { log }), &[x], &[rows, cols], DType::F32);
+                case.check(
+                    &format!("softmax {rows} x {cols} {log}"),
+                    &cpu,
+                    rows_of(RowOp::Softmax { log }, [rows, cols], [rows, cols]),
+                    2e-6,
+                );
             }
         }
         let mut case = Case::new();
         let x = case.float_leaf(&[rows, cols]);
         infinite_row(&mut case);
         let labels = case.leaf(&[rows], DType::I32, ints(rows, 1, -1, cols as u32 + 2));
-        case.node(Op::CrossEntropy, &[x, labels], &[rows], DType::F32);
-        case.check(&format!("cross-entropy {rows} x {cols}"), &cpu, Kernel::CrossEntropy { rows, cols }, 2e-6);
+        case.node(Op::Row(RowOp::CrossEntropy), &[x, labels], &[rows], DType::F32);
+        case.check(&format!("cross-entropy {rows} x {cols}"), &cpu, rows_of(RowOp::CrossEntropy, [rows, cols], [1, rows]), 2e-6);
         let mut case = Case::new();
         let x = case.float_leaf(&[rows, cols]);
         infinite_row(&mut case);
         let labels = case.leaf(&[rows], DType::I32, ints(rows, 1, -1, cols as u32 + 2));
         let ct = case.float_leaf(&[rows]);
-        case.node(Op::CrossEntropyGrad, &[x, labels, ct], &[rows, cols], DType::F32);
-        case.check(&format!("its gradient {rows} x {cols}"), &cpu, Kernel::CrossEntropyGrad { rows, cols }, 2e-6);
+        case.node(Op::Row(RowOp::CrossEntropyGrad), &[x, labels, ct], &[rows, cols], DType::F32);
+        case.check(
+            &format!("its gradient {rows} x {cols}"),
+            &cpu,
+            rows_of(RowOp::CrossEntropyGrad, [rows, cols], [rows, cols]),
+            2e-6,
+        );
     }
 }
 
@@ -417,13 +404,13 @@ fn rows_by_index() {
         let mut case = Case::new();
         let table = case.float_leaf(&[rows, cols]);
         let i = case.leaf(&[n], DType::I32, index.clone());
-        case.node(Op::Gather, &[table, i], &[n, cols], DType::F32);
-        case.check("gather", &cpu, Kernel::Gather { rows, cols, n }, 0.0);
+        case.node(Op::Row(RowOp::Gather), &[table, i], &[n, cols], DType::F32);
+        case.check("gather", &cpu, rows_of(RowOp::Gather, [rows, cols], [n, cols]), 0.0);
         let mut case = Case::new();
         let src = case.float_leaf(&[n, cols]);
         let i = case.leaf(&[n], DType::I32, index);
-        case.node(Op::ScatterAdd, &[src, i], &[rows, cols], DType::F32);
-        case.check("scatter_add", &cpu, Kernel::ScatterAdd { rows, cols, n }, 1e-5);
+        case.node(Op::Row(RowOp::ScatterAdd), &[src, i], &[rows, cols], DType::F32);
+        case.check("scatter_add", &cpu, rows_of(RowOp::ScatterAdd, [n, cols], [rows, cols]), 1e-5);
     }
 }
 
@@ -446,8 +433,8 @@ fn orders_of_rows() {
             ] {
                 let mut case = Case::new();
                 let x = case.leaf(&[rows, cols], dtype, data);
-                case.node(Op::ArgSort { descending }, &[x], &[rows, cols], DType::I32);
-                let kernel = Kernel::ArgSort { rows, cols, descending };
+                case.node(Op::Row(RowOp::ArgSort { descending }), &[x], &[rows, cols], DType::I32);
+                let kernel = rows_of(RowOp::ArgSort { descending }, [rows, cols], [rows, cols]);
                 case.check(&format!("argsort of {rows} x {cols} {dtype}, {descending}"), &cpu, kernel, 0.0);
             }
         }

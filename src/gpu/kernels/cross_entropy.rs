@@ -3,18 +3,14 @@
 use super::softmax::RowLaunch;
 use super::source::check_loops;
 use super::source::{need_f32, word};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
-use crate::plan::{Kernel, Plan, Step};
+use crate::plan::{Plan, Row, Step};
 
-/// Lowers a [`Kernel::CrossEntropy`] or a [`Kernel::CrossEntropyGrad`].
-pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
-    let (rows, cols, grad) = match step.kernel {
-        Kernel::CrossEntropy { rows, cols } => (rows, cols, false),
-        Kernel::CrossEntropyGrad { rows, cols } => (rows, cols, true),
-        _ => return Err(Error::internal("cross_entropy::lower got another kernel")),
-    };
+/// Lowers a cross entropy, or its gradient.
+pub(crate) fn lower(row: &Row, grad: bool, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let [rows, cols] = row.x;
     need_f32("cross_entropy", step, plan, if grad { &[0, 2] } else { &[0] })?;
     let launch = RowLaunch::of(cols, caps);
     check_loops(step.kernel.name(), 3 * cols.div_ceil(launch.lanes), caps)?;

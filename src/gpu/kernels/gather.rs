@@ -1,17 +1,15 @@
 //! Rows of a table by index: `shaders/gather.wgsl`, and `shaders/gather_packed.wgsl` for rows that are not whole words.
 
 use super::source::word;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::math::wgsl_type;
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
-use crate::plan::{Kernel, Plan, Step};
+use crate::plan::{Plan, Row, Step};
 
-/// Lowers a [`Kernel::Gather`].
-pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
-    let Kernel::Gather { rows, cols, n } = step.kernel else {
-        return Err(Error::internal("gather::lower got another kernel"));
-    };
+/// Lowers a gathering of rows.
+pub(crate) fn lower(row: &Row, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let ([rows, cols], n) = (row.x, row.out[0]);
     let dtype = plan.buffers[step.reads[0]].dtype;
     let per_word = dtype.per_word();
     if cols % per_word != 0 {

@@ -28,6 +28,7 @@ pub(crate) mod variants;
 
 use super::program::{Caps, Lowered};
 use crate::error::{Error, Result};
+use crate::graph::row::RowOp;
 use crate::plan::{Kernel, Plan, Step};
 use optim::Control;
 
@@ -56,11 +57,14 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::MatMul(_) => matmul::lower(step, plan, caps),
         Kernel::Conv2d(_) => conv2d::lower(step, plan, caps),
         Kernel::Pool { .. } => pool::lower(step, plan, caps),
-        Kernel::ArgSort { .. } => sort::lower(step, plan, caps),
-        Kernel::Softmax { .. } => softmax::lower(step, plan, caps),
-        Kernel::CrossEntropy { .. } | Kernel::CrossEntropyGrad { .. } => cross_entropy::lower(step, plan, caps),
-        Kernel::Gather { .. } => gather::lower(step, plan, caps),
-        Kernel::ScatterAdd { .. } => scatter_add::lower(step, plan, caps),
+        Kernel::Row(row) => match row.op {
+            RowOp::ArgSort { descending } => sort::lower(row, descending, step, plan, caps),
+            RowOp::Softmax { log } => softmax::lower(row, log, step, plan, caps),
+            RowOp::CrossEntropy => cross_entropy::lower(row, false, step, plan, caps),
+            RowOp::CrossEntropyGrad => cross_entropy::lower(row, true, step, plan, caps),
+            RowOp::Gather => gather::lower(row, step, plan, caps),
+            RowOp::ScatterAdd => scatter_add::lower(row, step, plan, caps),
+        },
         Kernel::OptimStep { blocks: 0, .. } => Ok(Lowered::default()),
         Kernel::OptimStep { rule, gated, clipped, blocks, entries, .. } => {
             let end = entries.last().map_or(0, |&last| last as usize + 1);

@@ -4,11 +4,11 @@
 use super::sort::{self, Keys};
 use super::source::word;
 use super::source::{MAX_LOOP, check_loops};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::math::wgsl_type;
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
-use crate::plan::{Kernel, Plan, Step};
+use crate::plan::{Plan, Row, Step};
 
 /// What the launches of a sort cost, in comparisons of an element of the result with an index; and what each index adds.
 const LAUNCHES: usize = 1 << 17;
@@ -16,11 +16,9 @@ const SORTED: usize = 120;
 /// The least pairs of a chunk that is summed beforehand.
 const CHUNK: usize = 256;
 
-/// Lowers a [`Kernel::ScatterAdd`].
-pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
-    let Kernel::ScatterAdd { rows, cols, n } = step.kernel else {
-        return Err(Error::internal("scatter_add::lower got another kernel"));
-    };
+/// Lowers a sum of rows by index.
+pub(crate) fn lower(row: &Row, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let ([rows, cols], n) = (row.out, row.x[0]);
     let kind = wgsl_type(plan.buffers[step.reads[0]].dtype);
     let (kind, bytes, cols) = if cols % 4 == 0 { (format!("vec4<{kind}>"), 16, cols / 4) } else { (kind.to_string(), 4, cols) };
     // Sorting costs as much as this many comparisons, measured on lavapipe.

@@ -2,10 +2,10 @@
 
 use super::source::{MAX_LOOP, check_loops};
 use super::source::{need_f32, word};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
-use crate::plan::{Kernel, Plan, Step};
+use crate::plan::{Plan, Row, Step};
 
 /// How threads share rows: one thread per row where rows are short or barriers are dear, else one workgroup per row.
 pub(crate) struct RowLaunch {
@@ -34,11 +34,9 @@ impl RowLaunch {
     }
 }
 
-/// Lowers a [`Kernel::Softmax`].
-pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
-    let Kernel::Softmax { rows, cols, log } = step.kernel else {
-        return Err(Error::internal("softmax::lower got another kernel"));
-    };
+/// Lowers a softmax, or its logarithm.
+pub(crate) fn lower(row: &Row, log: bool, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let [rows, cols] = row.x;
     need_f32("softmax", step, plan, &[0])?;
     let launch = RowLaunch::of(cols, caps);
     check_loops("softmax", 3 * cols.div_ceil(launch.lanes), caps)?;

@@ -5,7 +5,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
-use crate::plan::{Kernel, Plan, Step};
+use crate::plan::{Plan, Row, Step};
 
 /// Rows up to this length are sorted in one launch.
 const ONE_LAUNCH: usize = 64;
@@ -30,11 +30,9 @@ impl Keys {
     }
 }
 
-/// Lowers a [`Kernel::ArgSort`].
-pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
-    let Kernel::ArgSort { rows, cols, descending } = step.kernel else {
-        return Err(Error::internal("sort::lower got another kernel"));
-    };
+/// Lowers an argsort.
+pub(crate) fn lower(row: &Row, descending: bool, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    let [rows, cols] = row.x;
     let kind = match plan.buffers[step.reads[0]].dtype {
         DType::F32 | DType::F64 => "float",
         DType::I32 => "signed",

@@ -4,7 +4,7 @@ use super::{Attempt, Builder, Lowering, Movement, Stop};
 use crate::error::Error;
 use crate::graph::{NodeId, Op};
 use crate::plan::expr::TermId;
-use crate::plan::{BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView, Term};
+use crate::plan::{BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView, Row, Term};
 use crate::shape::Shape;
 
 impl Lowering<'_> {
@@ -122,9 +122,9 @@ impl Lowering<'_> {
                 };
                 (Kernel::Pool { op: *op, spec: *spec, x: four(x), y: four(y) }, reads)
             }
-            Op::ArgSort { .. } | Op::Softmax { .. } | Op::CrossEntropy | Op::CrossEntropyGrad | Op::Gather | Op::ScatterAdd => {
+            Op::Row(op) => {
                 let reads = inputs.iter().map(|&i| self.contiguous(i)).collect::<Attempt<Vec<_>>>()?;
-                (rows_kernel(&node.op, shape(0), node.shape), reads)
+                (Kernel::Row(Row::new(*op, shape(0), node.shape)), reads)
             }
             op => return Err(Error::internal(format!("{} has no kernel", op.name())).into()),
         };
@@ -165,18 +165,5 @@ impl Lowering<'_> {
             return Err(Stop::Materialise(heavy));
         }
         Ok((builder.expr.finish(root), builder.reads))
-    }
-}
-
-fn rows_kernel(op: &Op, first: Shape, out: Shape) -> Kernel {
-    let cols = first.last().copied().unwrap_or(1);
-    let rows = first.numel().checked_div(cols).unwrap_or(0);
-    match op {
-        Op::ArgSort { descending } => Kernel::ArgSort { rows, cols, descending: *descending },
-        Op::Softmax { log } => Kernel::Softmax { rows, cols, log: *log },
-        Op::CrossEntropy => Kernel::CrossEntropy { rows, cols },
-        Op::CrossEntropyGrad => Kernel::CrossEntropyGrad { rows, cols },
-        Op::Gather => Kernel::Gather { rows: first[0], cols: first[1], n: out[0] },
-        _ => Kernel::ScatterAdd { rows: out[0], cols: out[1], n: first[0] },
     }
 }

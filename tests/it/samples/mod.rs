@@ -9,6 +9,7 @@ mod creation;
 mod graphs;
 mod images;
 mod indexing;
+mod kernel_ops;
 mod losses;
 mod movement;
 mod norms;
@@ -21,6 +22,7 @@ mod windows;
 
 use crate::common::{LAYOUTS, Layout, oracle, upload};
 pub use binary::binary_over;
+pub use kernel_ops::{KernelOp, Known, kernel_ops};
 pub use unary::unary_over;
 use wgrad::{DType, Tensor};
 
@@ -124,6 +126,7 @@ pub fn samples() -> Vec<Sample> {
         contractions::contractions(),
         creation::creation(),
         windows::windows(),
+        kernel_ops().into_iter().flat_map(|op| (op.samples)()).collect(),
         rows::rows(),
         rows::more(),
         indexing::indexing(),

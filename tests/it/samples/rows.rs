@@ -1,5 +1,6 @@
 //! Row-wise ops, dropout.
 
+use super::kernel_ops::AXES;
 use super::{Sample, operand};
 use wgrad::Tensor;
 
@@ -7,12 +8,6 @@ pub fn rows() -> Vec<Sample> {
     let labels = |t: &Tensor, v: &[i32]| Tensor::from_slice(v, [v.len()], &t.device().expect("valid")).expect("labels upload");
     let x = |shape: &[usize]| vec![operand(shape, -3.0, 3.0)];
     vec![
-        Sample::new("softmax", "", x(&[3, 5]), |x| x[0].softmax(-1)).smooth(),
-        Sample::new("softmax", "of one", x(&[3, 1]), |x| x[0].softmax(-1)),
-        Sample::new("softmax", "axis 0", x(&[3, 5]), |x| x[0].softmax(0)),
-        Sample::new("softmax", "axis 1 of 3", x(&[2, 3, 4]), |x| x[0].softmax(1)),
-        Sample::new("log_softmax", "", x(&[3, 5]), |x| x[0].log_softmax(-1)).smooth(),
-        Sample::new("log_softmax", "axis 0", x(&[3, 5]), |x| x[0].log_softmax(0)),
         Sample::new("cross_entropy", "", x(&[4, 5]), move |x| x[0].cross_entropy(&labels(&x[0], &[0, 4, 2, 2]))).smooth(),
         Sample::new("cross_entropy", "one class", x(&[3, 1]), move |x| x[0].cross_entropy(&labels(&x[0], &[0, 0, 0]))),
         Sample::new("cross_entropy", "mean", x(&[4, 5]), move |x| {
@@ -31,22 +26,8 @@ pub fn rows() -> Vec<Sample> {
 /// Row-wise ops of further shapes.
 pub fn more() -> Vec<Sample> {
     let mut rows = Vec::new();
-    let shapes: [(&[usize], isize); 10] = [
-        (&[1], 0),
-        (&[7], 0),
-        (&[33], -1),
-        (&[5, 1], 1),
-        (&[1, 5], -1),
-        (&[0, 3], 1),
-        (&[5, 3], 0),
-        (&[2, 3, 5], 1),
-        (&[2, 3, 5], -1),
-        (&[2, 2, 2, 2], 2),
-    ];
-    for (shape, axis) in shapes {
+    for (shape, axis) in AXES {
         let x = || vec![operand(shape, -3.0, 3.0)];
-        rows.push(Sample::new("softmax", format!("{axis}"), x(), move |x| x[0].softmax(axis).square()));
-        rows.push(Sample::new("log_softmax", format!("{axis}"), x(), move |x| x[0].log_softmax(axis).square()));
         rows.push(Sample::new("argsort", format!("{axis}"), x(), move |x| x[0].argsort(axis, axis == 1)).flat());
         for p in [0.1, 0.7] {
             rows.push(Sample::new("dropout", format!("{p}, drawn for axis {axis}"), x(), move |x| {

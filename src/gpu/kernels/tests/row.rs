@@ -4,7 +4,12 @@ use super::{close, f32s, noise, run, run_as};
 use crate::dtype::HostData;
 use crate::gpu::kernels::lab::Lab;
 use crate::gpu::program::Caps;
-use crate::plan::Kernel;
+use crate::graph::row::RowOp;
+use crate::plan::{Kernel, Row};
+
+fn row(op: RowOp, x: [usize; 2], out: [usize; 2]) -> Kernel {
+    Kernel::Row(Row { op, x, out })
+}
 
 fn log_softmax(row: &[f64]) -> Vec<f64> {
     let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -36,15 +41,16 @@ fn softmax_and_cross_entropy_match_loops() {
             let what = format!("{rows}x{cols}, software {}", caps.software);
             let blank = |len: usize| HostData::F32(vec![f32::NAN; len]);
             let n = rows * cols;
-            let got = run_as(&lab, Kernel::Softmax { rows, cols, log: false }, &[f32s(&x)], blank(n), &caps);
+            let got = run_as(&lab, row(RowOp::Softmax { log: false }, [rows, cols], [rows, cols]), &[f32s(&x)], blank(n), &caps);
             close(&format!("softmax {what}"), &got, &soft, 2e-6);
-            let got = run_as(&lab, Kernel::Softmax { rows, cols, log: true }, &[f32s(&x)], blank(n), &caps);
+            let got = run_as(&lab, row(RowOp::Softmax { log: true }, [rows, cols], [rows, cols]), &[f32s(&x)], blank(n), &caps);
             close(&format!("log softmax {what}"), &got, &log, 2e-6);
             let index = HostData::I32(labels.clone());
-            let got = run_as(&lab, Kernel::CrossEntropy { rows, cols }, &[f32s(&x), index.clone()], blank(rows), &caps);
+            let got =
+                run_as(&lab, row(RowOp::CrossEntropy, [rows, cols], [1, rows]), &[f32s(&x), index.clone()], blank(rows), &caps);
             close(&format!("cross entropy {what}"), &got, &loss, 2e-6);
             let reads = [f32s(&x), index, f32s(&ct)];
-            let got = run_as(&lab, Kernel::CrossEntropyGrad { rows, cols }, &reads, blank(n), &caps);
+            let got = run_as(&lab, row(RowOp::CrossEntropyGrad, [rows, cols], [rows, cols]), &reads, blank(n), &caps);
             close(&format!("cross entropy gradient {what}"), &got, &grad, 2e-6);
         }
     }
@@ -57,15 +63,15 @@ fn gather_and_scatter_match_loops() {
     let shapes = [(1, 1, 1), (5, 3, 17), (10, 8, 4), (3, 65, 40), (5000, 8, 60), (3000, 5, 300), (900, 8, 2000), (3, 257, 5000)];
     for (rows, cols, n) in shapes {
         let index: Vec<i32> = (0..n).map(|i| (i * 5 % (rows + 2)) as i32 - 1).collect();
-        let row = |i: usize| (index[i].max(0) as usize).min(rows - 1);
+        let target = |i: usize| (index[i].max(0) as usize).min(rows - 1);
         let (table, src) = (noise(rows * cols, 1), noise(n * cols, 2));
-        let taken: Vec<f64> = (0..n * cols).map(|i| table[row(i / cols) * cols + i % cols]).collect();
+        let taken: Vec<f64> = (0..n * cols).map(|i| table[target(i / cols) * cols + i % cols]).collect();
         let mut sums = vec![0.0; rows * cols];
-        (0..n * cols).for_each(|i| sums[row(i / cols) * cols + i % cols] += src[i]);
+        (0..n * cols).for_each(|i| sums[target(i / cols) * cols + i % cols] += src[i]);
         let what = format!("{rows}x{cols}, {n}");
-        let got = run(&lab, Kernel::Gather { rows, cols, n }, &[f32s(&table), HostData::I32(index.clone())], n * cols);
+        let got = run(&lab, row(RowOp::Gather, [rows, cols], [n, cols]), &[f32s(&table), HostData::I32(index.clone())], n * cols);
         close(&format!("gather {what}"), &got, &taken, 0.0);
-        let got = run(&lab, Kernel::ScatterAdd { rows, cols, n }, &[f32s(&src), HostData::I32(index)], rows * cols);
+        let got = run(&lab, row(RowOp::ScatterAdd, [n, cols], [rows, cols]), &[f32s(&src), HostData::I32(index)], rows * cols);
         close(&format!("scatter {what}"), &got, &sums, 1e-6 + n as f64 / rows as f64 * 4e-8);
     }
 }
@@ -89,7 +95,7 @@ fn orders_match_a_stable_sort() {
                     order.sort_by(|&i, &j| if descending { compare(row[j], row[i]) } else { compare(row[i], row[j]) });
                     expected.extend(order.into_iter().map(|i| i as f64));
                 }
-                let kernel = Kernel::ArgSort { rows, cols, descending };
+                let kernel = row(RowOp::ArgSort { descending }, [rows, cols], [rows, cols]);
                 let blank = HostData::I32(vec![-1; rows * cols]);
                 let got = run_as(&lab, kernel, &[data], blank, &Caps::webgpu_defaults(true));
                 close(&format!("{kind} {rows}x{cols}, {descending}"), &got, &expected, 0.0);

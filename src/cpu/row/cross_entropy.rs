@@ -1,8 +1,8 @@
 //! Cross-entropy of logits with integer labels, and its gradient. Labels out of range clamp.
 
-use super::math;
-use super::simd::vectorize;
 use super::softmax::{exponentials, rows_of_task};
+use crate::cpu::simd::vectorize;
+use crate::math::fast;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
@@ -25,7 +25,7 @@ pub(super) fn loss(cols: usize, operands: &[&[u32]], out: &mut [u32]) {
                     || exponentials(x, &mut scratch),
                 );
                 let at = x[clamp(label, cols)];
-                *out = if max == f32::NEG_INFINITY { f32::INFINITY } else { math::log(sum) - (at - max) };
+                *out = if max == f32::NEG_INFINITY { f32::INFINITY } else { fast::log(sum) - (at - max) };
             }
         },
     );
@@ -50,4 +50,31 @@ pub(super) fn gradient(cols: usize, operands: &[&[u32]], out: &mut [u32]) {
             );
         }
     });
+}
+
+/// The same in f64, one element after the other.
+pub(super) mod reference {
+    use super::clamp;
+    use crate::cpu::reference::{Numbers, Value};
+    use crate::cpu::row::softmax::reference::row;
+    use crate::error::Result;
+
+    /// `-log_softmax(logits)[i, labels[i]]`.
+    pub(crate) fn loss(logits: &Value, labels: &Value) -> Result<Numbers> {
+        let cols = logits.shape[1];
+        let rows = logits.floats()?.chunks(cols.max(1)).zip(labels.ints()?);
+        Ok(Numbers::Float(rows.map(|(x, &label)| -row(x, true)[clamp(label, cols)]).collect()))
+    }
+
+    /// `(softmax(logits) - one_hot(labels)) * ct`.
+    pub(crate) fn gradient(logits: &Value, labels: &Value, ct: &Value) -> Result<Numbers> {
+        let cols = logits.shape[1];
+        let mut out = Vec::new();
+        for ((x, &label), ct) in logits.floats()?.chunks(cols.max(1)).zip(labels.ints()?).zip(ct.floats()?) {
+            let mut p = row(x, false);
+            p[clamp(label, cols)] -= 1.0;
+            out.extend(p.iter().map(|p| p * ct));
+        }
+        Ok(Numbers::Float(out))
+    }
 }

@@ -1,7 +1,7 @@
 //! Softmax and its logarithm over rows.
 
-use super::math;
-use super::simd::vectorize;
+use crate::cpu::simd::vectorize;
+use crate::math::fast;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
@@ -17,11 +17,11 @@ fn maximum(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];
     for chunk in body {
         for (a, &x) in lanes.iter_mut().zip(chunk) {
-            *a = math::maximum(*a, x);
+            *a = fast::maximum(*a, x);
         }
     }
-    let max = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| math::maximum(a, b));
-    tail.iter().fold(max, |a, &b| math::maximum(a, b))
+    let max = lanes.iter().fold(f32::NEG_INFINITY, |a, &b| fast::maximum(a, b));
+    tail.iter().fold(max, |a, &b| fast::maximum(a, b))
 }
 
 /// Fills `out` with `e^(x - max)` and returns (max, Σ of it); (-∞, 1) with zeros for a row of only -∞.
@@ -33,7 +33,7 @@ pub(super) fn exponentials(x: &[f32], out: &mut [f32]) -> (f32, f32) {
         return (max, 1.0);
     }
     for (o, &x) in out.iter_mut().zip(x) {
-        *o = math::exp(x - max);
+        *o = fast::exp(x - max);
     }
     let (body, tail) = out.as_chunks::<16>();
     let mut lanes = [0.0; 16];
@@ -67,7 +67,30 @@ fn row(x: &[f32], log: bool, out: &mut [f32]) {
     } else if max == f32::NEG_INFINITY {
         out.fill(max);
     } else {
-        let log_sum = math::log(sum);
+        let log_sum = fast::log(sum);
         out.iter_mut().zip(x).for_each(|(o, &x)| *o = x - max - log_sum);
+    }
+}
+
+/// The same in f64, one element after the other.
+pub(super) mod reference {
+    use crate::cpu::reference::{Numbers, Value};
+    use crate::error::Result;
+    use crate::math::exact::maximum;
+
+    /// `e^x / Σ e^x` of one row, or its logarithm. A row of only -∞ gives zeros (its logarithm: -∞).
+    pub(crate) fn row(x: &[f64], log: bool) -> Vec<f64> {
+        let max = x.iter().copied().fold(f64::NEG_INFINITY, maximum);
+        if max == f64::NEG_INFINITY {
+            return vec![if log { max } else { 0.0 }; x.len()];
+        }
+        let sum: f64 = x.iter().map(|x| (x - max).exp()).sum();
+        if log { x.iter().map(|x| x - max - sum.ln()).collect() } else { x.iter().map(|x| (x - max).exp() / sum).collect() }
+    }
+
+    /// Every row through [`row`].
+    pub(crate) fn softmax(x: &Value, log: bool) -> Result<Numbers> {
+        let cols = x.shape.last().copied().unwrap_or(1).max(1);
+        Ok(Numbers::Float(x.floats()?.chunks(cols).flat_map(|r| row(r, log)).collect()))
     }
 }

@@ -37,9 +37,27 @@ fn clamp_keeping_nan(x: f32, low: f32, high: f32) -> f32 {
     if x > high { high } else { x }
 }
 
+/// -1, 0 or 1; 0 for NaN
+#[inline(always)]
+pub(crate) fn sign(x: f32) -> f32 {
+    f32::from(i8::from(x > 0.0) - i8::from(x < 0.0))
+}
+
+/// `max(x, 0)`; NaN stays
+#[inline(always)]
+pub(crate) fn relu(x: f32) -> f32 {
+    if x <= 0.0 { 0.0 } else { x }
+}
+
+/// 0 or 1
+#[inline(always)]
+pub(crate) fn truth(b: bool) -> f32 {
+    f32::from(u8::from(b))
+}
+
 /// `eˣ`
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     let (_, n, r) = split(clamp_keeping_nan(x, -104.0, 89.0));
     let y = exp_tail(r) * r * r + r + 1.0;
     // Two factors, as 2ⁿ alone may leave the range.
@@ -49,7 +67,7 @@ pub(super) fn exp(x: f32) -> f32 {
 
 /// `eˣ - 1`
 #[inline(always)]
-pub(super) fn expm1(x: f32) -> f32 {
+pub(crate) fn expm1(x: f32) -> f32 {
     let (_, n, r) = split(clamp_keeping_nan(x, -20.0, 89.0));
     let y = exp_tail(r) * r * r + r;
     // For n = 128, where 2ⁿ overflows, all is halved.
@@ -59,7 +77,7 @@ pub(super) fn expm1(x: f32) -> f32 {
 
 /// natural logarithm
 #[inline(always)]
-pub(super) fn log(x: f32) -> f32 {
+pub(crate) fn log(x: f32) -> f32 {
     // The mantissa is taken from [√½, √2), so that the exponent of numbers near 1 is 0.
     let bits = x.to_bits() as i32;
     let shifted = bits.wrapping_sub(std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32);
@@ -84,7 +102,7 @@ pub(super) fn log(x: f32) -> f32 {
 
 /// `ln(1 + x)`
 #[inline(always)]
-pub(super) fn log1p(x: f32) -> f32 {
+pub(crate) fn log1p(x: f32) -> f32 {
     let u = 1.0 + x;
     // What rounding lost from u, to first order.
     let correction = (x - (u - 1.0)) / u;
@@ -94,20 +112,20 @@ pub(super) fn log1p(x: f32) -> f32 {
 
 /// `1 / (1 + e⁻ˣ)`
 #[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
 /// `ln(1 + eˣ)`
 #[inline(always)]
-pub(super) fn softplus(x: f32) -> f32 {
+pub(crate) fn softplus(x: f32) -> f32 {
     let positive = if x < 0.0 { 0.0 } else { x };
     positive + log1p(exp(-x.abs()))
 }
 
 /// hyperbolic tangent
 #[inline(always)]
-pub(super) fn tanh(x: f32) -> f32 {
+pub(crate) fn tanh(x: f32) -> f32 {
     let e = expm1(clamp_keeping_nan(2.0 * x.abs(), 0.0, 20.0));
     let y = e / (e + 2.0);
     f32::from_bits(y.to_bits() | (x.to_bits() & 0x8000_0000))
@@ -115,7 +133,7 @@ pub(super) fn tanh(x: f32) -> f32 {
 
 /// Gauss error function: `x·P(x²)` up to 1, and `1 - e^Q(x)` beyond, with P and Q interpolated at Chebyshev nodes.
 #[inline(always)]
-pub(super) fn erf(x: f32) -> f32 {
+pub(crate) fn erf(x: f32) -> f32 {
     const SMALL: [f32; 7] =
         [0.965_468_74, -0.140_536_1, 0.019_852_498, -0.002_285_419_5, 0.000_217_512, -1.766_908_1e-5, 1.231_640_2e-6];
     const LARGE: [f32; 10] = [
@@ -144,7 +162,7 @@ fn polynomial<const N: usize>(coefficients: &[f32; N], u: f32) -> f32 {
 }
 
 /// Beyond this, [`sin`] and [`cos`] lose accuracy.
-pub(super) const LARGEST_ANGLE: f32 = 1e6;
+pub(crate) const LARGEST_ANGLE: f32 = 1e6;
 
 /// `x = q·π/2 + r` with |r| at most π/4, worked out in f64.
 #[inline(always)]
@@ -169,27 +187,27 @@ fn sin_of(q: i32, r: f32) -> f32 {
 
 /// sine, for |x| up to [`LARGEST_ANGLE`]
 #[inline(always)]
-pub(super) fn sin(x: f32) -> f32 {
+pub(crate) fn sin(x: f32) -> f32 {
     let (q, r) = quadrant(x);
     sin_of(q, r)
 }
 
 /// cosine, for |x| up to [`LARGEST_ANGLE`]
 #[inline(always)]
-pub(super) fn cos(x: f32) -> f32 {
+pub(crate) fn cos(x: f32) -> f32 {
     let (q, r) = quadrant(x);
     sin_of(q.wrapping_add(1), r)
 }
 
 /// The larger; NaN if either is.
 #[inline(always)]
-pub(super) fn maximum(a: f32, b: f32) -> f32 {
+pub(crate) fn maximum(a: f32, b: f32) -> f32 {
     if a > b || a.is_nan() { a } else { b }
 }
 
 /// The smaller; NaN if either is.
 #[inline(always)]
-pub(super) fn minimum(a: f32, b: f32) -> f32 {
+pub(crate) fn minimum(a: f32, b: f32) -> f32 {
     if a < b || a.is_nan() { a } else { b }
 }
 
@@ -201,18 +219,18 @@ fn flushed(x: f32) -> f32 {
 }
 
 /// `aᵇ` with C's special cases
-pub(super) fn pow(a: f32, b: f32) -> f32 {
+pub(crate) fn pow(a: f32, b: f32) -> f32 {
     flushed(a).powf(flushed(b))
 }
 
 /// the angle of the point (x, y)
-pub(super) fn atan2(y: f32, x: f32) -> f32 {
+pub(crate) fn atan2(y: f32, x: f32) -> f32 {
     flushed(y).atan2(flushed(x))
 }
 
 /// `a - b·floor(a/b)`, with the divisor's sign.
 #[inline(always)]
-pub(super) fn rem(a: f32, b: f32) -> f32 {
+pub(crate) fn rem(a: f32, b: f32) -> f32 {
     let r = flushed(flushed(a) % flushed(b));
     if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
 }
@@ -220,7 +238,7 @@ pub(super) fn rem(a: f32, b: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::reference::elementwise as exact;
+    use crate::math::exact;
 
     #[test]
     fn functions_stay_close_to_f64() {
