@@ -3,6 +3,9 @@
 use super::{Sample, operand};
 use wgrad::{DType, Tensor};
 
+/// A graph that holds a size.
+type OfSize = Box<dyn Fn(&Tensor, &Tensor) -> Tensor + Send + Sync>;
+
 /// Graphs of two operands, as they are and in a size small enough for differences.
 pub fn graphs() -> Vec<Sample> {
     let large = graphs_of([4, 6, 10]).into_iter().map(|row| Sample::flat(row).within(1e-5, 1e-5));
@@ -13,9 +16,7 @@ fn graphs_of(shape: [usize; 3]) -> Vec<Sample> {
     let [a, b, c] = shape;
     let operands = || vec![operand(&shape, 0.05, 1.0); 2];
     let graph = |op, what, run: fn(&Tensor, &Tensor) -> Tensor| Sample::new(op, what, operands(), move |x| run(&x[0], &x[1]));
-    let sized = |op, what, run: Box<dyn Fn(&Tensor, &Tensor) -> Tensor + Send + Sync>| {
-        Sample::new(op, what, operands(), move |x| run(&x[0], &x[1]))
-    };
+    let sized = |op, what, run: OfSize| Sample::new(op, what, operands(), move |x| run(&x[0], &x[1]));
     let (folded, end) = ([c, a * b], c.cast_signed() + 4);
     vec![
         graph("sum", "of a chain", |a, b| (a * b + a.tanh()).sum((), false)),
