@@ -3,7 +3,7 @@
 #import coefficients
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> coefficients: array<Coefficients>;
+@group(0) @binding(2) var<storage, read> coefficients: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> parts: array<vec2<u32>>;
 @group(0) @binding(4) var<storage, read_write> clipped: array<f32>;
 #if ${GATED}
@@ -19,7 +19,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     }
     fold(lane, sum);
     if (lane == 0u) {
-        let limit = coefficients[blocks[0].z * ${PER_ENTRY}u].limit;
+        let limit = coefficients_of(blocks[0].z * ${PER_ENTRY}u).limit;
         let factor = limit / (root_of(folded[0].xy) + 1e-6);
 #if ${GATED}
         clipped[0] = gate[0];

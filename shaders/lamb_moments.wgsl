@@ -11,7 +11,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let at = site(wid, groups, lane);
     var squares = vec4<u32>();
     if (at.used) {
-        let c = coefficients[at.entry];
+        let c = coefficients_of(at.entry);
         let p = parameters[at.parameter];
         // The last vector may reach past the end.
         let valid = blocks[linear_workgroup(wid, groups)].w;

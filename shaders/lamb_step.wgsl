@@ -9,7 +9,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         @builtin(local_invocation_index) lane: u32) {
     let at = site(wid, groups, lane);
     if (at.used) {
-        let c = coefficients[at.entry];
+        let c = coefficients_of(at.entry);
         let p = parameters[at.parameter];
         let ratio = ratios[blocks[linear_workgroup(wid, groups)].z];
         parameters[at.parameter] = p - c.lr * ratio * direction(at.state, c, p);

@@ -8,7 +8,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         @builtin(local_invocation_index) lane: u32) {
     let at = site(wid, groups, lane);
     if (at.used) {
-        let c = coefficients[at.entry];
+        let c = coefficients_of(at.entry);
         let p = parameters[at.parameter];
         parameters[at.parameter] = update(at.state, c, p * c.shrink, gradient(at, c, p));
     }

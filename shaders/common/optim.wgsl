@@ -8,7 +8,7 @@
 #import coefficients
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> coefficients: array<Coefficients>;
+@group(0) @binding(2) var<storage, read> coefficients: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> parameters: array<vec4<f32>>;
 #if ${GRADIENTS}
 @group(0) @binding(4) var<storage, read> gradients: array<vec4<f32>>;

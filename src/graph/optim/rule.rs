@@ -151,7 +151,7 @@ impl OptimRule {
     #[inline(always)]
     pub(crate) fn update<F: Float, E: Elements<F>>(self, c: &Coefficients, elements: E) -> E::Output {
         let c: Numbers<F> = c.widen();
-        /// Decays come first; then the formula, inlined so that its loop is vectorized.
+        // The formula owns its coefficients and is inlined: else its loop is not vectorized.
         macro_rules! each {
             (|$p:ident, $g:ident, $states:pat_param| $formula:expr) => {
                 each(
@@ -245,6 +245,7 @@ pub(crate) trait Elements<F> {
     fn each<const N: usize>(self, step: impl Fn(F, F, &mut [F; N]) -> F) -> Self::Output;
 }
 
+/// Decays come first; then the formula.
 #[inline(always)]
 fn each<F: Float, E: Elements<F>, const N: usize>(
     elements: E,

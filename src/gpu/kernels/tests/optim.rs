@@ -107,3 +107,17 @@ fn shaders_name_the_coefficients_as_the_host_does() {
     assert_eq!(device, host);
     assert!(host.len() == 14 && members.iter().enumerate().all(|(i, m)| m.offset as usize == 4 * i), "{members:?}");
 }
+
+#[test]
+fn every_shader_of_a_rule_is_among_the_rules_that_tests_take() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = files.filter(|p| p.is_file()).map(|p| (p.clone(), std::fs::read_to_string(p).unwrap()));
+    let rules = texts.filter(|(_, text)| text.contains("fn update(i: u32, c: Coefficients"));
+    let mut shaders: Vec<String> = rules.map(|(p, _)| p.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    shaders.sort();
+    let mut names: Vec<&str> = OptimRule::all().iter().map(|rule| rule.facts().name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(shaders, names, "left: shaders with an `update`; right: `OptimRule::all`");
+}
