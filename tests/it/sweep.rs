@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use wgrad::Device;
 
 /// A driver keeps what it compiles until its device is closed: lavapipe holds a megabyte for each pipeline.
-const SAMPLES_A_DEVICE: usize = 32;
+const SAMPLES_A_DEVICE: usize = 24;
 
 /// Whether this process takes a fixed part of each long sweep. `scripts/test` asks for it where it runs the tests again, under
 /// other limits, with other kernels or on another adapter; `scripts/sweep` runs the whole there.

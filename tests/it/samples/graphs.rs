@@ -32,11 +32,7 @@ fn graphs_of(shape: [usize; 3]) -> Vec<Sample> {
         graph("cat", "under a sigmoid", |a, b| Tensor::cat(&[a, b], 1).sigmoid()),
         graph("max", "over rows under a softplus", |a, _| a.max(1, false).softplus()),
         graph("argmax", "as numbers", |a, _| a.argmax(-1, false).cast(DType::F32)).flat(),
-        sized(
-            "reshape",
-            "of a permutation",
-            Box::new(move |a, b| a.permute(&[2, 0, 1]).reshape(folded) * b.reshape(folded)),
-        ),
+        sized("reshape", "of a permutation", Box::new(move |a, b| a.permute(&[2, 0, 1]).reshape(folded) * b.reshape(folded))),
         graph("log", "of a sum of powers", |a, _| {
             let m = a.max(-1, true);
             (a - &m).exp().sum(-1, true).log() + m
