@@ -1,6 +1,6 @@
 //! Fixtures written by PyTorch, and ops checked against them.
 
-use crate::common::{close, device, values};
+use crate::common::{close, open, values};
 use safetensors::SafeTensors;
 use safetensors::tensor::Metadata;
 use serde_json::Value;
@@ -122,6 +122,8 @@ type Run<'a> = &'a dyn Fn(&str, &Value, &dyn Fn(&str) -> Tensor) -> Option<Tenso
 /// Runs every case of a file that `run` knows, forwards and backwards; returns how many.
 pub fn agree(file: &str, run: Run) -> usize {
     let fixture = Fixture::open(file);
+    // A device of its own: the driver keeps what it compiles for hundreds of cases until the device is closed.
+    let device = &open(false);
     let mut checked = 0;
     for (case, arguments) in fixture.cases() {
         let op = case.split('.').next().expect("op.case");
@@ -129,7 +131,7 @@ pub fn agree(file: &str, run: Run) -> usize {
             .under(&format!("{case}.in."))
             .into_iter()
             .map(|n| {
-                let t = fixture.tensor(&format!("{case}.in.{n}"), device());
+                let t = fixture.tensor(&format!("{case}.in.{n}"), device);
                 let t = if t.dtype().expect("valid").is_float() { t.variable().expect("float") } else { t };
                 (n, t)
             })
@@ -141,7 +143,7 @@ pub fn agree(file: &str, run: Run) -> usize {
         if !fixture.has(&format!("{case}.ct")) {
             continue;
         }
-        let g = y.backward_with(&fixture.tensor(&format!("{case}.ct"), device())).unwrap_or_else(|e| panic!("{case}: {e}"));
+        let g = y.backward_with(&fixture.tensor(&format!("{case}.ct"), device)).unwrap_or_else(|e| panic!("{case}: {e}"));
         for n in fixture.under(&format!("{case}.grad.")) {
             let got = g.get(&inputs[&n]).unwrap_or_else(|e| panic!("{case}.{n}: {e}"));
             close(&format!("{case}.grad.{n}"), &values(&got), &fixture.values(&format!("{case}.grad.{n}")), 5e-5, 5e-5);

@@ -2,7 +2,7 @@
 //!
 //! Expected values are closed forms of the index, so whole results are compared on the host, independently of the device.
 
-use crate::common::{device, excepted, open};
+use crate::common::{excepted, open};
 use crate::sweep::in_part;
 use std::sync::{Mutex, PoisonError};
 use wgrad::nn::BatchNorm2d;
@@ -20,9 +20,16 @@ fn at(i: usize) -> f32 {
     (i % 251) as f32
 }
 
+/// The device of the family at hand: what it holds is freed before the next.
+static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
+
+fn device() -> Device {
+    DEVICE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| open(false)).clone()
+}
+
 /// The pattern in a shape.
 fn pattern(shape: &[usize]) -> Tensor {
-    pattern_on(shape, device())
+    pattern_on(shape, &device())
 }
 
 fn pattern_on(shape: &[usize], device: &Device) -> Tensor {
@@ -32,7 +39,7 @@ fn pattern_on(shape: &[usize], device: &Device) -> Tensor {
 
 /// The pattern as i32, below `modulus`.
 fn integers(n: usize, modulus: usize) -> Tensor {
-    Tensor::from_host(HostData::I32((0..n).map(|i| (i % modulus) as i32).collect()), DType::I32, [n], device()).expect("uploads")
+    Tensor::from_host(HostData::I32((0..n).map(|i| (i % modulus) as i32).collect()), DType::I32, [n], &device()).expect("uploads")
 }
 
 /// Every element of `t`, of `len` in all, is `expected(i)`, within `tolerance · max(1, |expected|)`.
@@ -60,7 +67,7 @@ fn gradient(y: &Tensor, x: &Tensor) -> Tensor {
 /// A family at `n`: elements or rows.
 type Family = (&'static str, fn(usize));
 
-/// Runs each family at each size; in part, only above the limit. One test at a time: each holds some hundred megabytes.
+/// Runs each family at each size; in part, only above the limit. One family at a time: each holds some hundred megabytes.
 fn run(families: &[Family], sizes: [usize; 3]) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -68,6 +75,7 @@ fn run(families: &[Family], sizes: [usize; 3]) {
     for (name, family) in families {
         let start = std::time::Instant::now();
         sizes.iter().for_each(|&n| family(n));
+        *DEVICE.lock().unwrap_or_else(PoisonError::into_inner) = None;
         println!("{name}: {:.1} s", start.elapsed().as_secs_f64());
     }
 }
@@ -102,10 +110,10 @@ fn elementwise_families_at_the_grid_limit() {
         ("stretch", |n| {
             let x = pattern(&[n]).reshape([1, n]);
             holds("row of one", &(x + pattern(&[1, 1]) + 1.0), n, 0.0, |i| f64::from(at(i)) + 1.0);
-            holds("full", &Tensor::full([n], 3.5, device()).expect("valid"), n, 0.0, |_| 3.5);
+            holds("full", &Tensor::full([n], 3.5, &device()).expect("valid"), n, 0.0, |_| 3.5);
         }),
         ("random", |n| {
-            let bits = Tensor::random_bits([n], &Generator::at(11, 3), device()).and_then(|t| t.to_vec::<u32>()).expect("draws");
+            let bits = Tensor::random_bits([n], &Generator::at(11, 3), &device()).and_then(|t| t.to_vec::<u32>()).expect("draws");
             assert_eq!(bits.len(), n);
             // A stride that is prime to all widths, and the whole end.
             for i in (0..n).step_by(61).chain(n - 100_000..n) {
@@ -122,14 +130,14 @@ fn reductions_at_the_grid_limit() {
     let families: [Family; 6] = [
         ("sum of all", |n| {
             // Ones and zeros: every partial sum is exact in f32.
-            let odd = pattern(&[n]).rem(&Tensor::scalar(2.0, device()).expect("valid"));
+            let odd = pattern(&[n]).rem(&Tensor::scalar(2.0, &device()).expect("valid"));
             let expected = (n / 251 * 125 + (n % 251) / 2) as f64;
             holds("f32", &odd.sum((), false), 1, 0.0, |_| expected);
             let whole = (n / 251) * (250 * 251 / 2) + (0..n % 251).sum::<usize>();
             holds("i32", &integers(n, 251).sum((), false), 1, 0.0, |_| whole as f64);
         }),
         ("extremes", |n| {
-            let one = Tensor::from_slice(&[300f32], [1], device()).expect("valid");
+            let one = Tensor::from_slice(&[300f32], [1], &device()).expect("valid");
             let last = Tensor::cat(&[&pattern(&[n - 1]), &one], 0);
             holds("max", &last.max((), false), 1, 0.0, |_| 300.0);
             holds("min", &last.neg().min((), false), 1, 0.0, |_| -300.0);
@@ -146,14 +154,14 @@ fn reductions_at_the_grid_limit() {
             holds("sum", &tall.sum(0, false), n, 0.0, |i| 2.0 * f64::from(at(i)));
         }),
         ("cumsum", |n| {
-            let odd = Tensor::ones([n], device()).expect("valid").cumsum(0);
+            let odd = Tensor::ones([n], &device()).expect("valid").cumsum(0);
             holds("cumsum", &odd, n, 0.0, |i| (i + 1) as f64);
         }),
         ("softmax", |n| {
             let x = pattern(&[n]);
             holds("n rows of 1", &x.reshape([n, 1]).softmax(1), n, 0.0, |_| 1.0);
             // On software adapters a thread's loops end after 65,535 iterations: wide rows fit, vast ones are refused.
-            let one = Tensor::from_slice(&[400f32], [1], device()).expect("valid");
+            let one = Tensor::from_slice(&[400f32], [1], &device()).expect("valid");
             let wide = Tensor::cat(&[&pattern(&[1_200_000]), &one], 0).reshape([1, 1_200_001]);
             holds("1 wide row", &wide.softmax(1), 1_200_001, 0.0, |i| f64::from(u8::from(i == 1_200_000)));
             let row = Tensor::cat(&[&x.slice(0, 1, n as isize), &one], 0).reshape([1, n]).softmax(1);
@@ -175,16 +183,16 @@ fn reductions_at_the_grid_limit() {
 fn heavy_kernels_at_the_grid_limit() {
     let families: [Family; 7] = [
         ("matmul", |n| {
-            let two = Tensor::full([1, 1], 2.0, device()).expect("valid");
+            let two = Tensor::full([1, 1], 2.0, &device()).expect("valid");
             holds("n rows", &pattern(&[n, 1]).matmul(&two), n, 0.0, |i| 2.0 * f64::from(at(i)));
             holds("n columns", &two.matmul(&pattern(&[1, n])), n, 0.0, |i| 2.0 * f64::from(at(i)));
         }),
         ("matmul, long sum", |n| {
-            let ones = Tensor::ones([1, n], device()).expect("valid") * 1.0;
+            let ones = Tensor::ones([1, n], &device()).expect("valid") * 1.0;
             holds("n products", &ones.matmul(&ones.t()), 1, 0.0, |_| n as f64);
         }),
         ("conv2d", |n| {
-            let w = Tensor::full([1, 1, 1, 1], 2.0, device()).expect("valid");
+            let w = Tensor::full([1, 1, 1, 1], 2.0, &device()).expect("valid");
             let y = pattern(&[1, 1, 1, n]).conv2d(&w, None, ConvOptions::default());
             holds("width n", &y, n, 0.0, |i| 2.0 * f64::from(at(i)));
         }),
@@ -198,14 +206,14 @@ fn heavy_kernels_at_the_grid_limit() {
             holds("n rows", &y, n, 0.0, |i| 3.0 * f64::from(at(i)));
         }),
         ("optimizer: SGD", |n| {
-            let w = Param::new(&Tensor::zeros([n], device()).expect("valid")).expect("float");
+            let w = Param::new(&Tensor::zeros([n], &device()).expect("valid")).expect("float");
             let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 1.0, ..SgdConfig::default() }).expect("valid");
             let loss = (w.tensor() * pattern(&[n])).sum((), false);
             sgd.step(loss.backward().expect("differentiable")).expect("steps");
             holds("-g", &w.tensor(), n, 0.0, |i| -f64::from(at(i)));
         }),
         ("optimizer: Adam", |n| {
-            let w = Param::new(&Tensor::zeros([n], device()).expect("valid")).expect("float");
+            let w = Param::new(&Tensor::zeros([n], &device()).expect("valid")).expect("float");
             let mut adam = Adam::new(std::slice::from_ref(&w), AdamConfig { lr: 0.5, ..AdamConfig::default() }).expect("valid");
             let loss = (w.tensor() * pattern(&[n])).sum((), false);
             adam.step(loss.backward().expect("differentiable")).expect("steps");
@@ -219,7 +227,7 @@ fn heavy_kernels_at_the_grid_limit() {
 #[test]
 fn scatters_at_the_grid_limit() {
     let families: [Family; 1] = [("scatter_add", |n| {
-        let ones = Tensor::ones([n, 1], device()).expect("valid");
+        let ones = Tensor::ones([n, 1], &device()).expect("valid");
         let counts = ones.scatter_add_rows(3, &integers(n, 3));
         holds("3 rows of n", &counts, 3, 0.0, |i| (n / 3 + usize::from(i < n % 3)) as f64);
     })];
@@ -249,7 +257,7 @@ fn rows_at_the_grid_limit() {
         ("softmax and cross entropy", |r| {
             // One logit far above: the others' shares vanish in f32.
             let hot =
-                pattern(&[r]).rem(&Tensor::scalar(4.0, device()).expect("valid")).cast(DType::I32).one_hot(4).cast(DType::F32);
+                pattern(&[r]).rem(&Tensor::scalar(4.0, &device()).expect("valid")).cast(DType::I32).one_hot(4).cast(DType::F32);
             let hit = |i: usize| i % 251 % 4;
             let y = (&hot * 200.0).softmax(1);
             holds("softmax", &y, 4 * r, 0.0, |i| f64::from(u8::from(hit(i / 4) == i % 4)));
@@ -263,8 +271,8 @@ fn rows_at_the_grid_limit() {
             let column = |i: usize, j: usize| (0..3).map(|k| (i * 3 + k) as f64 * f64::from(at(k * r + j))).sum::<f64>();
             holds("n", &pattern(&[2, 3]).matmul(&pattern(&[3, r])), 2 * r, 0.0, |i| column(i / r, i % r));
             let sum = |i: usize| (0..r).map(|k| f64::from(at(i * r + k) % 2.0)).sum();
-            let odd = pattern(&[2, r]).rem(&Tensor::scalar(2.0, device()).expect("valid"));
-            holds("k", &odd.matmul(&Tensor::ones([r, 1], device()).expect("valid")), 2, 0.0, sum);
+            let odd = pattern(&[2, r]).rem(&Tensor::scalar(2.0, &device()).expect("valid"));
+            holds("k", &odd.matmul(&Tensor::ones([r, 1], &device()).expect("valid")), 2, 0.0, sum);
         }),
         ("matmul, batches", |b| {
             let y = pattern(&[b, 2, 2]).bmm(&pattern(&[b, 2, 1]));
@@ -275,11 +283,11 @@ fn rows_at_the_grid_limit() {
         }),
         ("gather and scatter", |r| {
             let back: Vec<i32> = (0..r as i32).rev().collect();
-            let back = Tensor::from_slice(&back, [r], device()).expect("valid");
+            let back = Tensor::from_slice(&back, [r], &device()).expect("valid");
             let x = pattern(&[r, 2]);
             let reversed = |i: usize| f64::from(at((r - 1 - i / 2) * 2 + i % 2));
             holds("gather_rows", &x.gather_rows(&back), 2 * r, 0.0, reversed);
-            let counts = Tensor::ones([r, 2], device()).expect("valid").scatter_add_rows(7, &integers(r, 7));
+            let counts = Tensor::ones([r, 2], &device()).expect("valid").scatter_add_rows(7, &integers(r, 7));
             holds("into 7 rows", &counts, 14, 0.0, |i| (r / 7 + usize::from(i / 2 < r % 7)) as f64);
             let table = pattern(&[5, 2]).scatter_add_rows(r, &(integers(5, 5) + (r - 5) as f64));
             holds("into r rows", &table, 2 * r, 0.0, |i| if i < 2 * (r - 5) { 0.0 } else { (i - 2 * (r - 5)) as f64 });
@@ -291,7 +299,7 @@ fn rows_at_the_grid_limit() {
             holds("layer_norm", &y, 2 * r, 1e-5, sign);
         }),
         ("cumsum and sort", |r| {
-            holds("cumsum", &Tensor::ones([r], device()).expect("valid").cumsum(0), r, 0.0, |i| (i + 1) as f64);
+            holds("cumsum", &Tensor::ones([r], &device()).expect("valid").cumsum(0), r, 0.0, |i| (i + 1) as f64);
             let x = pattern(&[r, 2]);
             holds("sort", &x.sort(1, true).0, 2 * r, 0.0, |i| {
                 let (a, b) = (f64::from(at(i)), f64::from(at(i ^ 1)));
@@ -338,7 +346,7 @@ fn images_and_channels_at_the_grid_limit() {
             }
         }),
         ("conv2d, channels in", |c| {
-            let odd = || pattern(&[1, c, 1, 1]).rem(&Tensor::scalar(2.0, device()).expect("valid"));
+            let odd = || pattern(&[1, c, 1, 1]).rem(&Tensor::scalar(2.0, &device()).expect("valid"));
             let (x, w) = (odd().variable().expect("float"), pattern(&[1, c, 1, 1]).variable().expect("float"));
             let y = x.conv2d(&w, None, ConvOptions::default());
             let sum: f64 = (0..c).map(|i| f64::from(at(i) % 2.0 * at(i))).sum();
@@ -379,7 +387,7 @@ fn images_and_channels_at_the_grid_limit() {
 #[test]
 fn a_module_normalises_65_537_channels() {
     let c = 65_537;
-    let init = wgrad::nn::Init::new(device(), 0);
+    let init = wgrad::nn::Init::new(&device(), 0);
     let norm = BatchNorm2d::new(c, &init).expect("valid");
     let x = pattern(&[c, 2]).t().reshape([2, c, 1, 1]);
     let y = wgrad::nn::Module::forward(&norm, &x).expect("valid");
