@@ -28,8 +28,8 @@
 //! each other in a circle. From the ground up:
 //!
 //! ```text
-//! sync · dtype, shape, error, host, rng     the ground
-//! graph       ops, views, canonical graphs; what backward keeps, what an optimizer's step means
+//! sync, math · dtype · dims · error · shape · host · rng     the ground
+//! graph       tables of ops, views, canonical graphs; what backward keeps, what an optimizer's step means
 //! plan        from a graph to kernels, slots and launches: data, whoever runs it
 //! storage     memory on either device, and what a graph's sources are bound to in it
 //! cpu | gpu   each carries plans out, and does not know the other
