@@ -252,6 +252,7 @@ fn error_of(set: &LabelledImages, device: &Device, f: impl Fn(&Tensor) -> Result
 }
 
 /// Where in a set the first `n` images of each digit are, digit by digit within each round.
+#[allow(clippy::cast_possible_truncation, reason = "a few images")]
 fn examples(set: &LabelledImages, n: usize) -> Vec<usize> {
     let of = |digit: usize| (0..set.len()).filter(move |&i| set.labels()[i] == digit as i32);
     let digits = 0..Mnist::CLASSES;

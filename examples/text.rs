@@ -232,6 +232,7 @@ fn train(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &Atomic
 }
 
 /// Writes on from the prompt, one character at a time as the model draws it.
+#[allow(clippy::cast_possible_truncation, reason = "token numbers are small")]
 fn write(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &AtomicBool) -> Outcome<()> {
     let generator = Generator::new(options.seed).fork("write");
     let known = text.known();

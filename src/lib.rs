@@ -126,6 +126,8 @@
 //! without them. wgpu tracks whole buffers: two ranges of one buffer cannot be read and written in one dispatch, which is
 //! why values live in buffers of their own and only optimizers use arenas.
 
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests know their numbers"))]
+
 pub mod autodiff;
 pub(crate) mod cpu;
 pub mod data;

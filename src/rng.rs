@@ -110,6 +110,7 @@ impl Generator {
     }
 
     /// Orders at most 2³² elements at random.
+    #[allow(clippy::cast_possible_truncation, reason = "the low word, and a position below the length")]
     pub(crate) fn shuffle(&self, order: &mut [usize], stream: u64) {
         let mixed = threefry2x32(key(self.seed), key(stream));
         for i in (1..order.len()).rev() {

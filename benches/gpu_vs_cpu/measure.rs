@@ -52,6 +52,7 @@ struct Lane {
 }
 
 impl Lane {
+    #[allow(clippy::cast_possible_truncation, reason = "a number of repetitions")]
     fn warm(case: &Case, device: &Device) -> Result<Self> {
         let mut lane = Self { device: device.clone(), job: (case.prepare)(device)?, runs: WARM_UP, samples: Vec::new() };
         lane.sample()?;

@@ -94,6 +94,7 @@ pub struct Training {
 }
 
 impl Training {
+    #[allow(clippy::cast_possible_truncation, reason = "a few classes")]
     pub fn new(network: Network, device: &Device) -> Result<Self> {
         let model = network.layers(&Init::new(device, 0))?;
         let adam = Adam::new(&model.parameters()?, AdamConfig::default())?;

@@ -73,6 +73,7 @@ pub(super) struct Context<'a> {
 }
 
 /// The bits of `value` as a `dtype`.
+#[allow(clippy::cast_possible_truncation, reason = "casts truncate and saturate; an index has 32 bits")]
 pub(super) fn word(value: f64, dtype: DType) -> u32 {
     match dtype {
         DType::Bool => u32::from(value != 0.0),
@@ -240,6 +241,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "casts truncate and saturate; an index has 32 bits")]
     fn act(&self, action: &Action, start: usize, out: &mut [u32]) {
         let len = out.len();
         let at = |place: Place| match place {
@@ -274,6 +276,7 @@ impl Drop for Evaluator<'_> {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "casts truncate and saturate; an index has 32 bits")]
 fn random(key: RandomKey, word: RandomWord, walk: &Walk, start: usize, out: &mut [u32]) {
     walk.fill(start, out, |index| index as u32);
     super::simd::vectorize(

@@ -38,6 +38,7 @@ impl<'a> Matrix<'a> {
 /// `dst[m][n] = Σ_k a[m][k] * b[k][n]`, added to dst if `accumulate`; dst has contiguous rows. Uses the thread pool that it
 /// is called in if `parallel` and the product is large.
 #[allow(unsafe_code, reason = "the gemm crate takes raw pointers")]
+#[allow(clippy::cast_possible_truncation, reason = "strides lie within a buffer in memory")]
 pub(super) fn gemm([m, n, k]: [usize; 3], dst: &mut [f32], accumulate: bool, a: Matrix, b: Matrix, parallel: bool) -> Result<()> {
     if m == 0 || n == 0 {
         return Ok(());

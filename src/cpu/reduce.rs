@@ -197,6 +197,7 @@ impl ArgReduce {
     }
 
     /// Runs it. The first NaN is the extreme if there is one.
+    #[allow(clippy::cast_possible_truncation, reason = "an axis has fewer than 2^31 elements")]
     pub fn run(&self, context: Context, out: &mut [u32]) {
         let rows = (PIECE / self.value.cost.max(1) / self.cols.max(1)).max(1);
         let number = |word: u32| match self.dtype {

@@ -25,6 +25,7 @@ impl F16 {
     }
 
     /// The nearest half-precision number, ties to even; infinite from ±65,520 on, a subnormal or ±0 below 2⁻¹⁴. NaN stays NaN.
+    #[allow(clippy::cast_possible_truncation, reason = "the word holds 16 bits")]
     pub const fn from_f32(x: f32) -> Self {
         let sign = (x.to_bits() >> 16) & 0x8000;
         let magnitude = x.to_bits() & 0x7FFF_FFFF;

@@ -131,6 +131,7 @@ impl Caps {
     }
 
     /// A grid of at least `workgroups` workgroups, folded into two dimensions.
+    #[allow(clippy::cast_possible_truncation, reason = "at most the limit of a grid, which has 32 bits")]
     pub fn grid(&self, workgroups: usize) -> [u32; 3] {
         let max = self.max_grid as usize;
         let rows = workgroups.div_ceil(max).max(1);

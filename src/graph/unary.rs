@@ -1,6 +1,8 @@
 //! Elementwise functions of one operand: the table. A row is what an op is; its WGSL stands in `gpu/math.rs`, its gradient in
 //! `autodiff/rules.rs`, its method in `tensor/elementwise.rs`.
 
+#![allow(clippy::cast_possible_truncation, reason = "integers are computed in f64 and truncated, as `Tensor::cast` says")]
+
 use super::saved::Kept;
 use crate::dtype::DType;
 use crate::math::{Number, Word, exact, fast};

@@ -166,6 +166,7 @@ pub(crate) const LARGEST_ANGLE: f32 = 1e6;
 
 /// `x = q·π/2 + r` with |r| at most π/4, worked out in f64.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the quotient is small, and the remainder is rounded once")]
 fn quadrant(x: f32) -> (i32, f32) {
     // 1.5 · 2⁵²: as [`ROUND`].
     const ROUND: f64 = 6_755_399_441_055_744.0;

@@ -161,6 +161,7 @@ impl Stepper {
     }
 
     /// Puts the numbers of a step into the arenas.
+    #[allow(clippy::cast_possible_truncation, reason = "counts of entries and of variants are small")]
     fn fill(
         &self,
         active: &[Vec<Active>],
@@ -229,6 +230,7 @@ impl Stepper {
         gradients.limit_of(trainable.into_iter()).filter(|_| one).map(|limit| limit as f32)
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "counts of entries and of variants are small")]
     fn step_node(&self, store: usize, gate: Option<Arc<Node>>, clipped: bool, active: Vec<Active>) -> Arc<Node> {
         let payload = Payload::Store { store: self.stores[store].clone(), cells: self.cells[store].clone() };
         let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);

@@ -161,6 +161,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A step of 0, or bounds that are not finite.
+    #[allow(clippy::cast_possible_truncation, reason = "a count; too large ones saturate and are refused as shapes")]
     pub fn arange(start: f64, stop: f64, step: f64, device: &Device) -> Result<Self> {
         let count = ((stop - start) / step).ceil();
         if !count.is_finite() || count > f64::from(u32::MAX) {

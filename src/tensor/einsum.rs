@@ -129,6 +129,7 @@ fn letters(term: &str) -> Result<Vec<Label>, Fault> {
 }
 
 /// The labels of `count` axes, aligned at the last.
+#[allow(clippy::cast_possible_truncation, reason = "at most `MAX_RANK` labels")]
 fn ellipsis(count: usize) -> impl Iterator<Item = Label> {
     (0..count.min(MAX_RANK) as Label).rev().map(|i| ELLIPSIS + i)
 }

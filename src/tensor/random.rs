@@ -26,6 +26,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Bounds that are not finite, not in order, or equal, as f32; as [`Tensor::random_bits`].
+    #[allow(clippy::cast_possible_truncation, reason = "random numbers have single precision, and fewer than 2^31 positions")]
     pub fn uniform(shape: impl IntoShape, low: f64, high: f64, generator: &Generator, device: &Device) -> Result<Self> {
         let (lo, hi) = (low as f32, high as f32);
         if !(lo < hi && (hi - lo).is_finite()) {
@@ -131,6 +132,7 @@ impl Tensor {
     ///
     /// # Errors
     /// More than `i32::MAX` numbers; out of memory.
+    #[allow(clippy::cast_possible_truncation, reason = "random numbers have single precision, and fewer than 2^31 positions")]
     pub fn permutation(n: usize, generator: &Generator, device: &Device) -> Result<Self> {
         // The top bit keeps these streams apart from the ones that callers of `Generator::permutation` number.
         if i32::try_from(n).is_err() {

@@ -145,6 +145,7 @@ impl Tensor {
     }
 
     /// The adjoint of a slice of a tensor of `shape`: every element back to where it was taken, zeros elsewhere.
+    #[allow(clippy::cast_possible_truncation, reason = "within the axis")]
     pub(crate) fn unslice(&self, shape: &Shape, start: &[i64], step: &[i64]) -> Result<Self> {
         let mut out = self.clone();
         for d in 0..shape.rank() {

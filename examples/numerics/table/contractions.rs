@@ -23,6 +23,7 @@ impl Case {
     }
 
     /// Normalised squared errors on a device: of the result, and the worst of the gradients under a random cotangent.
+    #[allow(clippy::cast_possible_truncation, reason = "operands are rounded to what the device computes in")]
     pub fn measure(&self, device: &Device) -> Result<(f64, f64)> {
         let mut bits = Bits(5);
         let data: Vec<Vec<f32>> = self
@@ -37,6 +38,7 @@ impl Case {
     }
 
     /// The result, then the gradients.
+    #[allow(clippy::cast_possible_truncation, reason = "operands are rounded to what the device computes in")]
     fn values(&self, data: &[Vec<f32>], dtype: DType, device: &Device) -> Result<Vec<Vec<f64>>> {
         let mut leaves = Vec::new();
         for (values, shape) in data.iter().zip(&self.shapes) {

@@ -27,6 +27,7 @@ impl Bits {
     }
 
     /// Any f32 but a subnormal.
+    #[allow(clippy::cast_possible_truncation, reason = "the low 32 bits")]
     fn normal(&mut self) -> f32 {
         loop {
             let x = f32::from_bits(self.next() as u32);
@@ -38,6 +39,7 @@ impl Bits {
 }
 
 /// `n` numbers evenly over a range, as many of all magnitudes in it, and as many random bit patterns.
+#[allow(clippy::cast_possible_truncation, reason = "operands have single precision")]
 pub fn sweep([low, high]: [f64; 2], n: usize, seed: u64) -> Vec<f32> {
     let mut bits = Bits(seed);
     let mut values = Vec::with_capacity(3 * n);

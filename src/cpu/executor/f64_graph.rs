@@ -61,6 +61,7 @@ fn store_values(store: &OptimStore) -> Result<StoreValues> {
     })
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "a value is rounded to the precision of its dtype")]
 fn write_back(values: &StoreValues, store: &OptimStore, entries: &[u32], states: usize) -> Result<()> {
     let put = |storage, new: &[f64]| -> Result<()> {
         let mut data = buffer(storage)?.write();

@@ -1,5 +1,7 @@
 //! The loops: one function of elements over a block of words.
 
+#![allow(clippy::cast_possible_truncation, reason = "casts truncate and saturate, as `Tensor::cast` says")]
+
 use crate::cpu::simd::{map, vectorize, zip};
 use crate::dtype::{DType, F16};
 use crate::graph::binary::{BinaryOp, VisitPairs};

@@ -93,6 +93,7 @@ impl Walk {
     }
 
     /// `out[i] = data[index of element start + i]`, 0 where masked.
+    #[allow(clippy::cast_possible_truncation, reason = "positions of a view lie within its buffer")]
     pub fn load(&self, start: usize, data: &[u32], out: &mut [u32]) {
         let len = out.len();
         let out = std::cell::Cell::from_mut(out).as_slice_of_cells();

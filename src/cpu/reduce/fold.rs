@@ -88,6 +88,7 @@ impl Fold for f32 {
             _ => columns(acc, x, |a, x| Self::combine(op, a, f64::from(x))),
         }
     }
+    #[allow(clippy::cast_possible_truncation, reason = "a sum in f64 is rounded to the result")]
     fn finish(acc: f64) -> u32 {
         (acc as f32).to_bits()
     }

@@ -29,6 +29,7 @@ pub(super) fn expand(x: &Value, shape: &Shape) -> Numbers {
 }
 
 /// Coordinate c is `start + c * step` of x.
+#[allow(clippy::cast_possible_truncation, reason = "a slice lies within its operand")]
 pub(super) fn slice(x: &Value, start: &[i64], step: &[i64], shape: &Shape) -> Numbers {
     let strides = x.shape.strides();
     let from = |c: Vec<usize>| {

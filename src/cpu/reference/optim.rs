@@ -19,6 +19,7 @@ pub(crate) struct StoreValues {
 }
 
 /// Updates `entries`; `operands` are the gate, if there is one, and the gradients.
+#[allow(clippy::cast_possible_truncation, reason = "f32 optimizers are rounded to f32 where they are stored")]
 pub(crate) fn step(
     rule: OptimRule,
     gated: bool,

@@ -7,6 +7,7 @@ use crate::rng::RandomKey;
 use crate::rng::threefry2x32;
 
 /// One word of Threefry(key, (index, offset)) per element; the counter's first word is the index's low 32 bits.
+#[allow(clippy::cast_possible_truncation, reason = "indices of random numbers are counted in 32 bits")]
 pub(super) fn bits(n: usize, key: RandomKey, word: RandomWord) -> Vec<u32> {
     let take = |i: usize| {
         let [first, second] = threefry2x32(key.key, [i as u32, key.offset]);

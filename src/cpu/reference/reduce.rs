@@ -46,6 +46,7 @@ fn fold<T: Copy>(x: &[T], targets: &[usize], n: usize, start: T, combine: impl F
 }
 
 /// The index of the first extreme along `axis`; the first NaN is the extreme if there is one.
+#[allow(clippy::cast_possible_truncation, reason = "an axis has fewer than 2^31 elements")]
 pub(super) fn arg_reduce(op: ReduceOp, x: &Value, axis: usize) -> Numbers {
     let values: Vec<f64> = match &x.data {
         Numbers::Float(v) => v.clone(),

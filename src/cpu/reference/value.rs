@@ -1,5 +1,7 @@
 //! The values that the reference computes with.
 
+#![allow(clippy::cast_possible_truncation, reason = "casts truncate and saturate, and values are rounded to their dtype")]
+
 use crate::dtype::{DType, F16, HostData};
 use crate::error::{Error, Result};
 use crate::graph::GraphNode;

@@ -55,6 +55,7 @@ pub(super) mod reference {
 
     /// The positions of each row's elements in order. The sort is stable; NaN is the largest, -0 equals 0.
     pub(crate) fn argsort(x: &Value, descending: bool) -> Numbers {
+        #[allow(clippy::cast_possible_truncation, reason = "a row has fewer than 2^31 elements")]
         fn go<T>(values: &[T], cols: usize, descending: bool, compare: impl Fn(&T, &T) -> Ordering) -> Numbers {
             let mut out = Vec::with_capacity(values.len());
             for row in values.chunks(cols.max(1)) {

@@ -83,6 +83,7 @@ impl Lab {
     ///
     /// # Errors
     /// A program does not compile, binds what is not there, or does not fit its buffers; out of memory.
+    #[allow(clippy::cast_possible_truncation, reason = "sizes of the lab are small")]
     pub fn load(&self, lowered: &Lowered, reads: &[HostData], targets: &[Target]) -> Result<Prepared> {
         let inputs: Vec<_> = reads.iter().map(|d| self.guarded(d.bytes())).collect::<Result<_>>()?;
         let scratch: Vec<_> = lowered.scratch.iter().map(|&n| self.guarded(&vec![0xFF; n as usize])).collect::<Result<_>>()?;
@@ -113,6 +114,7 @@ impl Lab {
     }
 
     /// Memory that holds `data` between sentinels.
+    #[allow(clippy::cast_possible_truncation, reason = "sizes of the lab are small")]
     fn guarded(&self, data: &[u8]) -> Result<Guarded> {
         let size = (data.len().max(4) as u64).next_multiple_of(16) + 2 * GUARD;
         let whole = self.memory.take(&self.context, size, "a kernel's memory")?;
@@ -143,6 +145,7 @@ impl Lab {
 
     /// Milliseconds of the first run on the host's clock (with compilation by the driver), and of a run, as the median over
     /// about `budget` seconds.
+    #[allow(clippy::cast_possible_truncation, reason = "sizes of the lab are small")]
     pub fn time(&self, prepared: &Prepared, budget: f64) -> Result<(f64, f64)> {
         let wall = |times: usize| -> Result<f64> {
             let start = Instant::now();
@@ -231,6 +234,7 @@ fn cpu_seconds() -> Option<f64> {
 }
 
 /// Pseudo-random numbers in -1..1.
+#[allow(clippy::cast_possible_truncation, reason = "sizes of the lab are small")]
 pub(crate) fn noise(len: usize, seed: u32) -> Vec<f32> {
     let word = |i: usize| crate::rng::threefry2x32([seed, 1], [i as u32, 0])[0];
     (0..len).map(|i| word(i) as f32 / 2f32.powi(31) - 1.0).collect()

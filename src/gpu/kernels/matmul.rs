@@ -227,6 +227,7 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
 }
 
 /// A stride or offset as a record word; shaders compute addresses modulo 2³².
+#[allow(clippy::cast_possible_truncation, reason = "sizes were checked to fit 32 bits")]
 fn stride(value: i64) -> Word {
     Word::U32(value as u32)
 }

@@ -115,6 +115,7 @@ pub(super) fn need_f32(op: &'static str, step: &Step, plan: &Plan, reads: &[usiz
 }
 
 /// A size as a record word.
+#[allow(clippy::cast_possible_truncation, reason = "sizes were checked to fit 32 bits")]
 pub(super) fn word(size: usize) -> Word {
     Word::U32(size as u32)
 }

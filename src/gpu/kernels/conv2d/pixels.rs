@@ -219,6 +219,7 @@ impl<'a> Geometry<'a> {
     }
 
     /// The text for a tile, without an epilogue's holes.
+    #[allow(clippy::cast_possible_truncation, reason = "sizes of a convolution are checked to fit 31 bits")]
     fn shader(&self, tile: Tile, epilogue: &Epilogue, record: usize, caps: &Caps) -> Shader {
         let Tile { pixels, channels, read, .. } = tile;
         let [kh, kw] = [self.conv.w[2], self.conv.w[3]];
