@@ -20,7 +20,7 @@ fn at(i: usize) -> f32 {
     (i % 251) as f32
 }
 
-/// The device of the family at hand: what it holds is freed before the next.
+/// The device of the family and size at hand: what it holds is freed before the next.
 static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
 
 fn device() -> Device {
@@ -74,8 +74,10 @@ fn run(families: &[Family], sizes: [usize; 3]) {
     let sizes = if in_part() { &sizes[2..] } else { &sizes[..] };
     for (name, family) in families {
         let start = std::time::Instant::now();
-        sizes.iter().for_each(|&n| family(n));
-        *DEVICE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        for &n in sizes {
+            family(n);
+            *DEVICE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         println!("{name}: {:.1} s", start.elapsed().as_secs_f64());
     }
 }

@@ -12,11 +12,13 @@ pub fn graphs() -> Vec<Sample> {
     large.chain(graphs_of([2, 2, 5]).into_iter().map(Sample::brief)).collect()
 }
 
+type Graph = Box<dyn Fn(&Tensor, &Tensor) -> Tensor + Send + Sync>;
+
 fn graphs_of(shape: [usize; 3]) -> Vec<Sample> {
     let [a, b, c] = shape;
     let operands = || vec![operand(&shape, 0.05, 1.0); 2];
     let graph = |op, what, run: fn(&Tensor, &Tensor) -> Tensor| Sample::new(op, what, operands(), move |x| run(&x[0], &x[1]));
-    let sized = |op, what, run: OfSize| Sample::new(op, what, operands(), move |x| run(&x[0], &x[1]));
+    let sized = |op, what, run: Graph| Sample::new(op, what, operands(), move |x| run(&x[0], &x[1]));
     let (folded, end) = ([c, a * b], c.cast_signed() + 4);
     vec![
         graph("sum", "of a chain", |a, b| (a * b + a.tanh()).sum((), false)),
