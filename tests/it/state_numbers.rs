@@ -260,7 +260,7 @@ fn settings_come_from_the_file_and_differences_are_told() {
     other.optimizer.set_lr(0.5);
     let checkpoint = Checkpoint::capture(&run.model, &*run.optimizer).unwrap();
     let report = checkpoint.restore(&other.model, &mut *other.optimizer).unwrap();
-    assert_eq!(report.changed.iter().map(|c| (c.before, c.after)).collect::<Vec<_>>(), [(0.5, 1e-3)]);
+    assert_eq!(report.changed.iter().map(|c| (c.before, c.after)).collect::<Vec<_>>(), [(0.5, 0.01)]);
     let mut ema = Ema::new(&p, 0.5).unwrap();
     let report = ema.load_state_dict(&Ema::new(&p, 0.75).unwrap().state_dict().unwrap()).unwrap();
     assert_eq!(report.changed.iter().map(|c| (c.before, c.after)).collect::<Vec<_>>(), [(0.5, 0.75)]);
