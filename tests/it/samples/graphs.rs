@@ -3,9 +3,6 @@
 use super::{Sample, operand};
 use wgrad::{DType, Tensor};
 
-/// A graph that holds a size.
-type OfSize = Box<dyn Fn(&Tensor, &Tensor) -> Tensor + Send + Sync>;
-
 /// Graphs of two operands, as they are and in a size small enough for differences.
 pub fn graphs() -> Vec<Sample> {
     let large = graphs_of([4, 6, 10]).into_iter().map(|row| Sample::flat(row).within(1e-5, 1e-5));
