@@ -97,7 +97,7 @@ pub fn upload(values: &[f64], shape: &[usize], dtype: DType, device: &Device) ->
     Tensor::from_host(data, dtype, shape, device).expect("test data uploads")
 }
 
-/// One of the files that `scripts/fixtures.py` has written.
+/// One of the files that `scripts/fixtures` has written.
 pub fn fixture(name: &str) -> StateDict {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     StateDict::load(&path).unwrap_or_else(|e| panic!("{e}"))
