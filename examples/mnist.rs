@@ -32,7 +32,7 @@ use wgrad::optim::{
     AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
 };
 use wgrad::train::{Checkpoint, EpochRecord, Evaluation, History, Meter, Progress, evaluate};
-use wgrad::{Param, Result, Tensor};
+use wgrad::{Device, Param, Result, Tensor};
 
 mod common;
 
@@ -48,7 +48,7 @@ struct Options {
     /// Passes over the training set
     #[arg(long, default_value_t = 30, value_parser = positive)]
     epochs: usize,
-    /// Images a step
+    /// Images per step
     #[arg(long, default_value_t = 64, value_parser = positive)]
     batch: usize,
     /// Highest learning rate; each optimizer has its own default
@@ -139,141 +139,194 @@ fn beside(weights: &Path, extension: &str) -> PathBuf {
     weights.with_extension(extension)
 }
 
-fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
-    let start = Instant::now();
-    let device = open_device(options.device.as_deref())?;
-    let mnist = Mnist::load(&options.data)?;
-    let loader = Loader::new(mnist.train.len(), options.batch, options.seed)?.drop_last(true);
-    let steps = loader.batches();
-    if steps == 0 {
-        return Err(usage(format!(
-            "--batch {} is more than the {} training images; use a smaller one",
-            options.batch,
-            mnist.train.len()
-        )));
+/// A training run: everything that a checkpoint has to bring back, and what it takes to go on.
+struct Run<'a> {
+    options: &'a Options,
+    device: Device,
+    mnist: Mnist,
+    loader: Loader,
+    init: Init,
+    model: Cnn,
+    optimizer: Box<dyn Optimizer>,
+    schedule: Schedule,
+    normalize: Normalize,
+    augment: RandomAffine,
+    /// What must agree for a resumed run to continue as if it had not stopped.
+    settings: String,
+    history: History,
+    /// The epoch that is next or under way, and the batches of it that are done.
+    epoch: usize,
+    batch: usize,
+    loss: Meter,
+    hits: Meter,
+}
+
+impl<'a> Run<'a> {
+    /// Data, model and optimizer at their beginning.
+    fn new(options: &'a Options) -> Outcome<Self> {
+        let device = open_device(options.device.as_deref())?;
+        let mnist = Mnist::load(&options.data)?;
+        let images = mnist.train.len();
+        let loader = Loader::new(images, options.batch, options.seed)?.drop_last(true);
+        let steps = loader.batches();
+        if steps == 0 {
+            return Err(usage(format!("--batch {} is more than the {images} training images; use a smaller one", options.batch)));
+        }
+        say!("data: {images} training and {} test images from {}", mnist.test.len(), options.data.display());
+
+        let init = Init::new(&device, options.seed);
+        let model = Cnn::new(mnist.train.size(), &init)?;
+        let [height, width] = mnist.train.size();
+        say!("\n{}\n", summary(&model, [options.batch, 1, height, width])?);
+        let (optimizer, lr) = optimizer(options.optimizer, options.lr, &model.parameters()?)?;
+        let total = options.epochs * steps;
+        let (mean, std) = mnist.train.statistics();
+        let settings = format!(
+            "--optimizer {:?} --lr {lr} --batch {} --seed {} on {images} images",
+            options.optimizer, options.batch, options.seed
+        );
+        Ok(Self {
+            options,
+            schedule: Schedule::Cosine { base: lr, warmup: (total / 20).min(2 * steps), total, floor: 0.01 },
+            normalize: Normalize::new(&[mean], &[std.max(1e-6)], &device)?,
+            augment: RandomAffine::new(AffineConfig::default(), mnist.train.size(), &device)?,
+            settings: settings.to_lowercase(),
+            history: History::default(),
+            epoch: 0,
+            batch: 0,
+            loss: Meter::new(),
+            hits: Meter::new(),
+            device,
+            mnist,
+            loader,
+            init,
+            model,
+            optimizer,
+        })
     }
-    say!("data: {} training and {} test images from {}", mnist.train.len(), mnist.test.len(), options.data.display());
 
-    let init = Init::new(&device, options.seed);
-    let model = Cnn::new(mnist.train.size(), &init)?;
-    let [height, width] = mnist.train.size();
-    say!("\n{}\n", summary(&model, [options.batch, 1, height, width])?);
-    let (mut optimizer, lr) = optimizer(options.optimizer, options.lr, &model.parameters()?)?;
-    let total = options.epochs * steps;
-    let schedule = Schedule::Cosine { base: lr, warmup: (total / 20).min(2 * steps), total, floor: 0.01 };
-    let (mean, std) = mnist.train.statistics();
-    let normalize = Normalize::new(&[mean], &[std.max(1e-6)], &device)?;
-    let augment = RandomAffine::new(AffineConfig::default(), mnist.train.size(), &device)?;
-    let smoothing = CrossEntropyOptions { label_smoothing: 0.1, ..CrossEntropyOptions::default() };
+    fn checkpoint_path(&self) -> PathBuf {
+        beside(&self.options.save, "checkpoint.safetensors")
+    }
 
-    // What must agree for a resumed run to continue as if it had not stopped.
-    let settings = format!(
-        "--optimizer {:?} --lr {lr} --batch {} --seed {} on {} images",
-        options.optimizer,
-        options.batch,
-        options.seed,
-        mnist.train.len()
-    )
-    .to_lowercase();
-    let mut history = History::default();
-    let (mut first_epoch, mut first_batch) = (0, 0);
-    let (mut loss, mut hits) = (Meter::new(), Meter::new());
-    if let Some(path) = &options.resume {
+    /// Takes a run up where its checkpoint was made.
+    fn resume(&mut self, path: &Path) -> Outcome<()> {
         let checkpoint = Checkpoint::load(path)?;
-        let before: String = checkpoint.note("settings")?;
-        if before != settings {
+        let (before, settings): (String, _) = (checkpoint.note("settings")?, &self.settings);
+        if before != *settings {
             return Err(usage(format!("{} was made with {before}, not with {settings}; use the same options", path.display())));
         }
-        checkpoint.restore(&model, &mut *optimizer)?;
-        init.generator.set_offset(checkpoint.note("generator offset")?);
-        history = History::from_text(&checkpoint.note::<String>("history")?)?;
-        (first_epoch, first_batch) = (checkpoint.note("epoch")?, checkpoint.note("batch")?);
-        loss = Meter::from_parts(checkpoint.note("loss sum")?, checkpoint.note("samples")?)?;
-        hits = Meter::from_parts(checkpoint.note("hits")?, checkpoint.note("samples")?)?;
-        if first_epoch >= options.epochs {
-            return Err(usage(format!("{} has {first_epoch} epochs already; use a larger --epochs", path.display())));
+        checkpoint.restore(&self.model, &mut *self.optimizer)?;
+        self.init.generator.set_offset(checkpoint.note("generator offset")?);
+        self.history = History::from_text(&checkpoint.note::<String>("history")?)?;
+        (self.epoch, self.batch) = (checkpoint.note("epoch")?, checkpoint.note("batch")?);
+        self.loss = Meter::from_parts(checkpoint.note("loss sum")?, checkpoint.note("samples")?)?;
+        self.hits = Meter::from_parts(checkpoint.note("hits")?, checkpoint.note("samples")?)?;
+        if self.epoch >= self.options.epochs {
+            return Err(usage(format!("{} has {} epochs already; use a larger --epochs", path.display(), self.epoch)));
         }
-        say!("resumed from {} at epoch {}, batch {first_batch}", path.display(), first_epoch + 1);
+        say!("resumed from {} at epoch {}, batch {}", path.display(), self.epoch + 1, self.batch);
+        Ok(())
     }
-    let checkpoint_path = beside(&options.save, "checkpoint.safetensors");
-    let mut last: Option<Evaluation> = None;
-    for epoch in first_epoch..options.epochs {
-        let epoch_start = Instant::now();
-        let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), steps).unit("images");
-        progress.skip(first_batch);
-        let mut done = first_batch;
-        for indices in loader.epoch(epoch as u64).skip(first_batch) {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            let (images, labels) = mnist.train.batch(&indices, &device)?;
-            let images = normalize.apply(&augment.apply(&images, &init.generator)?);
-            let logits = model.forward(&images)?;
-            let smoothed = cross_entropy_with(&logits, &labels, &smoothing)?;
-            let batch_hits = accuracy(&logits, &labels)?;
-            // Without smoothing, to be compared with the test's.
-            loss.push(&cross_entropy(&logits, &labels, Reduction::Mean)?, indices.len() as f64)?;
-            hits.push(&batch_hits, indices.len() as f64)?;
-            optimizer.set_lr(schedule.lr(epoch * steps + done));
-            optimizer.step(smoothed.backward()?)?;
-            progress.step(indices.len(), loss.recent());
-            done += 1;
-        }
-        progress.finish();
-        let (loss_sum, samples) = loss.parts()?;
-        let (hit_sum, _) = hits.parts()?;
-        let interrupted = done < steps;
-        if !interrupted {
-            let test = evaluate(&model, &mnist.test, Mnist::CLASSES, 500, &device, |x| normalize.apply(x))?;
-            let record = EpochRecord {
-                epoch: epoch + 1,
-                train_loss: loss_sum / samples,
-                train_accuracy: hit_sum / samples,
-                test_loss: test.loss,
-                test_accuracy: test.confusion.accuracy(),
-                lr: optimizer.lr(),
-                seconds: epoch_start.elapsed().as_secs_f64(),
-            };
-            say!("{}", line(&record, options.epochs));
-            history.records.push(record);
-            last = Some(test);
-            (loss, hits) = (Meter::new(), Meter::new());
-        }
-        let (loss_sum, samples) = loss.parts()?;
-        let (hit_sum, _) = hits.parts()?;
-        let (next_epoch, next_batch) = if interrupted { (epoch, done) } else { (epoch + 1, 0) };
-        Checkpoint::capture(&model, &*optimizer)?
-            .with("settings", &settings)
-            .with("epoch", next_epoch)
-            .with("batch", next_batch)
-            .with("generator offset", init.generator.offset())
+
+    /// Writes the checkpoint; the meters are read, and waited for, first.
+    fn save(&mut self) -> Outcome<()> {
+        let (loss_sum, samples) = self.loss.parts()?;
+        let (hit_sum, _) = self.hits.parts()?;
+        Checkpoint::capture(&self.model, &*self.optimizer)?
+            .with("settings", &self.settings)
+            .with("epoch", self.epoch)
+            .with("batch", self.batch)
+            .with("generator offset", self.init.generator.offset())
             .with("loss sum", loss_sum)
             .with("hits", hit_sum)
             .with("samples", samples)
-            .with("history", history.to_text())
-            .save(&checkpoint_path)?;
-        first_batch = 0;
-        if interrupted || (stop.load(Ordering::Relaxed) && next_epoch < options.epochs) {
-            say!("stopped in epoch {}; continue with --resume {}", next_epoch + 1, checkpoint_path.display());
+            .with("history", self.history.to_text())
+            .save(self.checkpoint_path())?;
+        Ok(())
+    }
+
+    /// Trains to the end of the epoch, or until `stop` is set.
+    fn train_epoch(&mut self, stop: &AtomicBool) -> Outcome<()> {
+        let smoothing = CrossEntropyOptions { label_smoothing: 0.1, ..CrossEntropyOptions::default() };
+        let steps = self.loader.batches();
+        let mut progress = Progress::new(format!("epoch {}/{}", self.epoch + 1, self.options.epochs), steps).unit("images");
+        progress.skip(self.batch);
+        for indices in self.loader.epoch(self.epoch as u64).skip(self.batch) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let (images, labels) = self.mnist.train.batch(&indices, &self.device)?;
+            let images = self.normalize.apply(&self.augment.apply(&images, &self.init.generator)?);
+            let logits = self.model.forward(&images)?;
+            let smoothed = cross_entropy_with(&logits, &labels, &smoothing)?;
+            let batch_hits = accuracy(&logits, &labels)?;
+            // Without smoothing, to be compared with the test's.
+            self.loss.push(&cross_entropy(&logits, &labels, Reduction::Mean)?, indices.len() as f64)?;
+            self.hits.push(&batch_hits, indices.len() as f64)?;
+            self.optimizer.set_lr(self.schedule.lr(self.epoch * steps + self.batch));
+            self.optimizer.step(smoothed.backward()?)?;
+            progress.step(indices.len(), self.loss.recent());
+            self.batch += 1;
+        }
+        progress.finish();
+        Ok(())
+    }
+
+    /// Tests what a whole epoch has come to, and writes it down; the next epoch begins.
+    fn test_epoch(&mut self, seconds: impl FnOnce() -> f64) -> Outcome<Evaluation> {
+        let (loss_sum, samples) = self.loss.parts()?;
+        let (hit_sum, _) = self.hits.parts()?;
+        let test = evaluate(&self.model, &self.mnist.test, Mnist::CLASSES, 500, &self.device, |x| self.normalize.apply(x))?;
+        let record = EpochRecord {
+            epoch: self.epoch + 1,
+            train_loss: loss_sum / samples,
+            train_accuracy: hit_sum / samples,
+            test_loss: test.loss,
+            test_accuracy: test.confusion.accuracy(),
+            lr: self.optimizer.lr(),
+            seconds: seconds(),
+        };
+        say!("{}", line(&record, self.options.epochs));
+        self.history.records.push(record);
+        (self.loss, self.hits) = (Meter::new(), Meter::new());
+        (self.epoch, self.batch) = (self.epoch + 1, 0);
+        Ok(test)
+    }
+}
+
+fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
+    let start = Instant::now();
+    let mut run = Run::new(options)?;
+    if let Some(path) = &options.resume {
+        run.resume(path)?;
+    }
+    let mut last: Option<Evaluation> = None;
+    while run.epoch < options.epochs {
+        let epoch_start = Instant::now();
+        run.train_epoch(stop)?;
+        let whole = run.batch == run.loader.batches();
+        if whole {
+            last = Some(run.test_epoch(|| epoch_start.elapsed().as_secs_f64())?);
+        }
+        run.save()?;
+        if !whole || (stop.load(Ordering::Relaxed) && run.epoch < options.epochs) {
+            say!("stopped in epoch {}; continue with --resume {}", run.epoch + 1, run.checkpoint_path().display());
             break;
         }
     }
 
     if let Some(test) = last {
+        let (hits, total) = (test.confusion.hits(), test.confusion.total());
         say!("\n{}", test.confusion);
-        say!(
-            "test accuracy {:.2} % ({} of {})",
-            100.0 * test.confusion.accuracy(),
-            test.confusion.hits(),
-            test.confusion.total()
-        );
+        say!("test accuracy {:.2} % ({hits} of {total})", 100.0 * test.confusion.accuracy());
     }
-    model.save(&options.save)?;
+    run.model.save(&options.save)?;
     let curves = beside(&options.save, "svg");
-    history.chart(format!("MNIST on {}", device.name())).save(&curves)?;
+    run.history.chart(format!("MNIST on {}", run.device.name())).save(&curves)?;
     say!("total time {:.1} s", start.elapsed().as_secs_f64());
     say!("weights:    {}", options.save.display());
-    say!("checkpoint: {}", checkpoint_path.display());
+    say!("checkpoint: {}", run.checkpoint_path().display());
     say!("curves:     {}", curves.display());
     Ok(())
 }

@@ -5,7 +5,6 @@ mod f64_graph;
 use super::expr::Context;
 use super::kernel::Prepared;
 use super::optim;
-use super::optim::buffer;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -189,7 +188,7 @@ fn check_leaves(plan: &Plan, bindings: &Bindings) -> Result<()> {
 
 fn leaf_buffer(bindings: &Bindings, leaf: usize) -> Result<&Buffer> {
     match bindings.leaves.get(leaf) {
-        Some(Leaf::Data(storage) | Leaf::Cell(storage)) => buffer(storage),
+        Some(Leaf::Data(storage) | Leaf::Cell(storage)) => storage.on_cpu(),
         _ => Err(Error::internal(format!("leaf {leaf} is not bound to a value"))),
     }
 }

@@ -3,9 +3,8 @@
 use super::simd::vectorize;
 use crate::error::{Error, Result};
 use crate::graph::optim::{Coefficients, Elements, Gate, OptimRule, direction, trust};
-use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
-use crate::storage::cpu::{Buffer, words_mut};
+use crate::storage::cpu::words_mut;
 use crate::sync::lock;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
@@ -99,14 +98,6 @@ impl Elements<f32> for Norms<'_, '_> {
     }
 }
 
-/// The CPU buffer of a storage.
-pub(super) fn buffer(storage: &Storage) -> Result<&Buffer> {
-    match storage {
-        Storage::Cpu(buffer) => Ok(buffer),
-        Storage::Gpu(_) => Err(Error::internal("a GPU buffer is bound on the CPU device")),
-    }
-}
-
 /// Updates `entries` of a store; `operands` are the gate, if there is one, and the gradients in the order of `entries`.
 pub(super) fn run(rule: OptimRule, gated: bool, entries: &[u32], store: &OptimStore, operands: &[&[u32]]) -> Result<()> {
     let (gate, gradients) = operands.split_at(usize::from(gated).min(operands.len()));
@@ -123,10 +114,10 @@ pub(super) fn run(rule: OptimRule, gated: bool, entries: &[u32], store: &OptimSt
     for &entry in entries {
         let entry = entry as usize;
         let parameter = store.entries.get(entry).ok_or_else(|| Error::internal(format!("the store has no entry {entry}")))?;
-        parameters.push(buffer(&parameter.parameter)?.write());
+        parameters.push(parameter.parameter.on_cpu()?.write());
         for s in 0..rule.states() {
             let state = store.state.get(s * count + entry).ok_or_else(|| Error::internal("the store lacks state"))?;
-            states.push(buffer(state)?.write());
+            states.push(state.on_cpu()?.write());
         }
     }
     let mut states = states.iter_mut();

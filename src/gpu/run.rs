@@ -7,7 +7,6 @@ use super::program::{Arena, Operand};
 use super::queue::Queue;
 use crate::error::{Error, Result};
 use crate::plan::{BufferInfo, Kernel, Place};
-use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
 use crate::storage::bindings::{Bindings, Leaf};
 use crate::storage::gpu::Buffer;
@@ -151,14 +150,14 @@ impl Resolver<'_> {
             Place::Slot(n) => self.slots.get(n).cloned().flatten(),
             Place::Output(n) => self.outputs.get(n).cloned().flatten(),
             Place::Leaf(n) => match self.bindings.leaves.get(n) {
-                Some(Leaf::Data(storage) | Leaf::Cell(storage)) => Some(on_gpu(storage)?.clone()),
+                Some(Leaf::Data(storage) | Leaf::Cell(storage)) => Some(storage.on_gpu()?.clone()),
                 Some(Leaf::Store(_)) => return Ok(None),
                 None => None,
             },
             Place::Gradient { store, entry } => {
                 let store = store_of(self.bindings, store)?;
                 let entry = store.entries.get(entry as usize).ok_or_else(|| Error::internal("no such optimizer entry"))?;
-                let arena = on_gpu(store.gradients.as_ref().ok_or_else(|| Error::internal("a store without gradients"))?)?;
+                let arena = store.gradients.as_ref().ok_or_else(|| Error::internal("a store without gradients"))?.on_gpu()?;
                 Some(arena.range(entry.offset as u64 * 4, bytes))
             }
         };
@@ -180,13 +179,6 @@ fn store_of(bindings: &Bindings, leaf: usize) -> Result<&Arc<OptimStore>> {
     match bindings.leaves.get(leaf) {
         Some(Leaf::Store(store)) => Ok(store),
         _ => Err(Error::internal(format!("leaf {leaf} is not an optimizer store"))),
-    }
-}
-
-fn on_gpu(storage: &Storage) -> Result<&Buffer> {
-    match storage {
-        Storage::Gpu(buffer) => Ok(buffer),
-        Storage::Cpu(_) => Err(Error::internal("a CPU value is bound to a GPU plan")),
     }
 }
 
@@ -244,7 +236,7 @@ fn operand(
                 Arena::Gradients => store.gradients.as_ref(),
                 Arena::State(n) => store.state.get(n),
             };
-            Some(on_gpu(storage.ok_or_else(missing)?)?.clone())
+            Some(storage.ok_or_else(missing)?.on_gpu()?.clone())
         }
     };
     found.ok_or_else(missing)

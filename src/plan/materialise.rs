@@ -145,33 +145,14 @@ fn limit(graph: &Graph, materialised: &mut [bool], max_operands: usize) {
             continue;
         }
         loop {
-            let mut nodes = vec![id];
-            let mut reads = Vec::new();
-            for &input in &node.inputs {
-                nodes.extend(&fused[input]);
-                reads.extend(&buffers[input]);
-            }
-            nodes.sort_unstable();
-            nodes.dedup();
-            reads.sort_unstable();
-            reads.dedup();
-            if nodes.len() <= MAX_FUSED && reads.len() <= max_operands {
-                fused[id] = nodes;
-                buffers[id] = reads;
+            (fused[id], buffers[id]) = pulled_in(id, &node.inputs, &fused, &buffers);
+            if fused[id].len() <= MAX_FUSED && buffers[id].len() <= max_operands {
                 break;
             }
             // Cut where most is pulled in.
-            let dearest = node
-                .inputs
-                .iter()
-                .map(|&i| base(graph, i))
-                .filter(|&i| !materialised[i] && graph.nodes[i].op.is_elementwise())
-                .max_by_key(|&i| (buffers[i].len(), fused[i].len(), i));
-            let Some(cut) = dearest else {
-                fused[id] = nodes;
-                buffers[id] = reads;
-                break;
-            };
+            let can_be_cut = |&i: &NodeId| !materialised[i] && graph.nodes[i].op.is_elementwise();
+            let candidates = node.inputs.iter().map(|&i| base(graph, i)).filter(can_be_cut);
+            let Some(cut) = candidates.max_by_key(|&i| (buffers[i].len(), fused[i].len(), i)) else { break };
             materialised[cut] = true;
             settle(graph, cut, id, &mut fused, &mut buffers, materialised);
         }
@@ -185,6 +166,18 @@ fn limit(graph: &Graph, materialised: &mut [bool], max_operands: usize) {
             buffers[id] = vec![id];
         }
     }
+}
+
+/// What a node and its operands pull in: fused nodes, and buffers.
+fn pulled_in(id: NodeId, inputs: &[NodeId], fused: &[Vec<NodeId>], buffers: &[Vec<NodeId>]) -> (Vec<NodeId>, Vec<NodeId>) {
+    let unique = |mut ids: Vec<NodeId>| {
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    };
+    let nodes = std::iter::once(id).chain(inputs.iter().flat_map(|&i| fused[i].iter().copied())).collect();
+    let reads = inputs.iter().flat_map(|&i| buffers[i].iter().copied()).collect();
+    (unique(nodes), unique(reads))
 }
 
 /// After `cut` was materialised: recomputes what views between it and `until` pull in.

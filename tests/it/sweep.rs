@@ -11,20 +11,27 @@ use wgrad::Device;
 /// A driver keeps what it compiles until its device is closed: lavapipe holds a megabyte for each pipeline.
 const SAMPLES_A_DEVICE: usize = 24;
 
-/// Whether this process takes a fixed part of each long sweep. `scripts/test` asks for it where it runs the tests again, under
-/// other limits, with other kernels or on another adapter; `scripts/sweep` runs the whole there.
-pub fn in_part() -> bool {
-    static IN_PART: OnceLock<bool> = OnceLock::new();
-    *IN_PART.get_or_init(|| match std::env::var("WGRAD_TEST_PART").as_deref() {
-        Err(std::env::VarError::NotPresent) | Ok("all") => false,
-        Ok("sample") => true,
-        other => panic!("WGRAD_TEST_PART={other:?}: none of all, sample"),
+/// The fixed part of each long sweep that this process takes: one sample in so many, or the whole. `scripts/test` asks for a part
+/// where it runs the tests again, under other limits, with other kernels or on another adapter; `scripts/sweep` runs the whole
+/// there.
+fn part() -> Option<usize> {
+    static PART: OnceLock<Option<usize>> = OnceLock::new();
+    *PART.get_or_init(|| match std::env::var("WGRAD_TEST_PART").as_deref() {
+        Err(std::env::VarError::NotPresent) | Ok("all") => None,
+        Ok("sample") => Some(1),
+        Ok("half") => Some(2),
+        other => panic!("WGRAD_TEST_PART={other:?}: none of all, sample, half"),
     })
 }
 
+/// Whether this process takes a fixed part of each long sweep.
+pub fn in_part() -> bool {
+    part().is_some()
+}
+
 /// Runs `check` on each sample in each layout on the fused and the unfused device under test, which are opened anew now and
-/// then; whatever shaders they compile must be valid. In part, each sample is tried once, and the samples take turns through
-/// layouts and modes.
+/// then; whatever shaders they compile must be valid. In part, each sample (or each second one) is tried once, and the samples
+/// take turns through layouts and modes.
 pub fn sweep(
     samples: &[&Sample],
     layouts: impl Fn(&Sample) -> &'static [Layout],
@@ -32,6 +39,7 @@ pub fn sweep(
 ) {
     // Hashes of the shaders so far, whose texts would be hundreds of megabytes.
     let (mut seen, state) = (HashSet::new(), RandomState::new());
+    let samples: Vec<&&Sample> = samples.iter().step_by(part().unwrap_or(1)).collect();
     for (chunk, some) in samples.chunks(SAMPLES_A_DEVICE).enumerate() {
         let devices = Devices { fused: open(false), unfused: open(true) };
         let both = [("fused", &devices.fused), ("unfused", &devices.unfused)];

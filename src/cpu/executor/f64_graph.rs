@@ -1,10 +1,10 @@
 //! Graphs with F64 in them: the reference runs them on the device's buffers.
 
-use super::super::optim::buffer;
 use super::super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, StoreValues, Value};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, Op};
+use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
 use crate::storage::bindings::{Bindings, Leaf};
 use crate::sync::lock;
@@ -14,7 +14,7 @@ pub(super) fn run(graph: &Graph, bindings: &Bindings) -> Result<Vec<HostData>> {
     let leaf_nodes = graph.nodes.iter().filter(|n| matches!(n.op, Op::Data | Op::Cell | Op::OptimStore));
     let bind = |(node, leaf): (&crate::graph::GraphNode, &Leaf)| match leaf {
         Leaf::Data(storage) | Leaf::Cell(storage) => {
-            Ok(ReferenceLeaf::Value(Value::from_host(&buffer(storage)?.read(), node.dtype, node.shape)))
+            Ok(ReferenceLeaf::Value(Value::from_host(&storage.on_cpu()?.read(), node.dtype, node.shape)))
         }
         Leaf::Store(store) => store_values(store).map(ReferenceLeaf::Store),
     };
@@ -28,7 +28,7 @@ pub(super) fn run(graph: &Graph, bindings: &Bindings) -> Result<Vec<HostData>> {
                 if let Some(leaf) = reference::assigned_leaf(graph, &leaf_of, id)
                     && let (ReferenceLeaf::Value(value), Leaf::Cell(cell)) = (&inputs.leaves[leaf], &bindings.leaves[leaf])
                 {
-                    *buffer(cell)?.write() = value.to_host();
+                    *cell.on_cpu()?.write() = value.to_host();
                 }
             }
             Op::OptimStep { rule, entries, .. } => {
@@ -45,8 +45,8 @@ pub(super) fn run(graph: &Graph, bindings: &Bindings) -> Result<Vec<HostData>> {
 }
 
 fn store_values(store: &OptimStore) -> Result<StoreValues> {
-    let floats = |storage| Ok::<_, Error>(buffer(storage)?.read().to_f64());
-    let is_f64 = |storage| Ok::<_, Error>(matches!(*buffer(storage)?.read(), HostData::F64(_)));
+    let floats = |storage: &Storage| Ok::<_, Error>(storage.on_cpu()?.read().to_f64());
+    let is_f64 = |storage: &Storage| Ok::<_, Error>(matches!(*storage.on_cpu()?.read(), HostData::F64(_)));
     let mut dtype = DType::F32;
     for entry in &store.entries {
         if is_f64(&entry.parameter)? {
@@ -63,8 +63,8 @@ fn store_values(store: &OptimStore) -> Result<StoreValues> {
 
 #[allow(clippy::cast_possible_truncation, reason = "a value is rounded to the precision of its dtype")]
 fn write_back(values: &StoreValues, store: &OptimStore, entries: &[u32], states: usize) -> Result<()> {
-    let put = |storage, new: &[f64]| -> Result<()> {
-        let mut data = buffer(storage)?.write();
+    let put = |storage: &Storage, new: &[f64]| -> Result<()> {
+        let mut data = storage.on_cpu()?.write();
         match &mut *data {
             HostData::F64(v) => v.copy_from_slice(new),
             HostData::F32(v) => v.iter_mut().zip(new).for_each(|(v, &x)| *v = x as f32),

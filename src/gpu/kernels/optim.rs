@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::gpu::program::{Arena, Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::graph::optim::{BLOCK, Gate, OptimRule, State, VARIANTS};
-use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
 
 /// What the device decides about a step.
@@ -109,7 +108,7 @@ pub(crate) fn block_table(store: &OptimStore, entries: &[u32]) -> Result<Vec<[u3
     for &e in entries {
         let missing = || Error::internal(format!("an optimizer has no entry {e}"));
         let entry = store.entries.get(e as usize).ok_or_else(missing)?;
-        let Storage::Gpu(parameter) = &entry.parameter else { return Err(Error::internal("a parameter is not on the GPU")) };
+        let parameter = entry.parameter.on_gpu()?;
         for at in (0..entry.len).step_by(BLOCK) {
             let first = small(parameter.offset / 4 + at as u64)?;
             let state = small((entry.offset + at) as u64)?;
