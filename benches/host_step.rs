@@ -1,15 +1,15 @@
 //! What a training step costs the host: building the graph, keying, encoding and submitting, without the kernels.
 //!
-//! The networks have their real structure at small sizes, so that kernels take little, and what is measured is the processor
-//! time of the calling thread: kernels of an adapter, and those of the CPU device that run on its pool, do not count. One line
-//! per network: median and least milliseconds per step of `--rounds` rounds.
+//! The networks have their real structure at small sizes, so that kernels take little. What is measured is the time until a step
+//! has been submitted, on a queue that is empty: an adapter computes after that, or beside it. On the CPU device the kernels
+//! count, too, since a step ends with them. One line per network: median and least over `--steps` steps.
 //!
 //! ```sh
-//! cargo bench --bench host_step -- [--device software] [--rounds 15]
+//! cargo bench --bench host_step -- [--device software] [--steps 500]
 //! ```
 
 use clap::Parser;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::models::{Gpt, GptConfig, LeNet, Mlp, ResNet, ResNetConfig};
 use wgrad::nn::{Init, Module};
@@ -21,19 +21,12 @@ struct Options {
     /// The device, by kind, index or name.
     #[arg(long, default_value = "software")]
     device: String,
-    /// Rounds of about a quarter of a second each.
-    #[arg(long, default_value_t = 15)]
-    rounds: usize,
+    /// How many steps are timed.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    steps: u32,
     /// Ignored: `cargo bench` passes it.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-/// Processor time of this thread where the system tells (Linux), else the time of the day.
-fn thread_time(start: Instant) -> Duration {
-    let ticks = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
-    let spent = ticks.and_then(|t| t.split_whitespace().next()?.parse().ok()).map(Duration::from_nanos);
-    spent.unwrap_or_else(|| start.elapsed())
 }
 
 struct Case {
@@ -103,26 +96,15 @@ fn main() -> Result<()> {
     println!("{device}");
     for case in cases(&device)? {
         let mut adam = Adam::new(&case.model.parameters()?, AdamConfig::default())?;
-        let mut steps = 3u32;
-        for _ in 0..steps {
-            case.step(&mut adam, &device)?;
-        }
-        device.flush()?;
-        let mut costs = Vec::with_capacity(options.rounds);
-        for _ in 0..options.rounds {
+        let mut costs = Vec::new();
+        // The first steps compile plans and pipelines.
+        for n in 0..options.steps + 5 {
             let start = Instant::now();
-            let mut host = Duration::ZERO;
-            for _ in 0..steps {
-                let from = thread_time(start);
-                case.step(&mut adam, &device)?;
-                host += thread_time(start).saturating_sub(from);
-                // The queue stays short: a full one would make the next step wait.
-                device.flush()?;
+            case.step(&mut adam, &device)?;
+            if n >= 5 {
+                costs.push(start.elapsed().as_secs_f64() * 1e3);
             }
-            costs.push(host.as_secs_f64() * 1e3 / f64::from(steps));
-            if start.elapsed() < Duration::from_millis(200) {
-                steps *= 2;
-            }
+            device.flush()?;
         }
         costs.sort_by(f64::total_cmp);
         println!("{:24} {:8.3} ms median {:8.3} ms least", case.name, costs[costs.len() / 2], costs[0]);
