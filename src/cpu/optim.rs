@@ -106,7 +106,7 @@ pub(super) fn run(rule: OptimRule, gated: bool, entries: &[u32], store: &OptimSt
         return Ok(());
     }
     let variants = Gate::variants(gated);
-    let count = store.entries.len();
+    let (count, arrays) = (store.entries.len(), rule.states());
     let coefficients = lock(&store.coefficients).clone();
     // Every guard is taken before any slice is split, as the pieces of all entries run together.
     let mut parameters = Vec::new();
@@ -115,7 +115,7 @@ pub(super) fn run(rule: OptimRule, gated: bool, entries: &[u32], store: &OptimSt
         let entry = entry as usize;
         let parameter = store.entries.get(entry).ok_or_else(|| Error::internal(format!("the store has no entry {entry}")))?;
         parameters.push(parameter.parameter.on_cpu()?.write());
-        for s in 0..rule.states() {
+        for s in 0..arrays {
             let state = store.state.get(s * count + entry).ok_or_else(|| Error::internal("the store lacks state"))?;
             states.push(state.on_cpu()?.write());
         }
@@ -130,7 +130,7 @@ pub(super) fn run(rule: OptimRule, gated: bool, entries: &[u32], store: &OptimSt
         let mut parameter: &mut [f32] = cast_slice_mut(words_mut(parameter));
         let mut gradient: &[f32] = cast_slice(gradient);
         let mut state: [&mut [f32]; 3] = Default::default();
-        for slot in state.iter_mut().take(rule.states()) {
+        for slot in state.iter_mut().take(arrays) {
             *slot = states.next().map(|s| cast_slice_mut(words_mut(s))).unwrap_or_default();
             if slot.len() != parameter.len() {
                 return Err(Error::internal("optimizer state and parameter differ in length"));
@@ -142,7 +142,7 @@ pub(super) fn run(rule: OptimRule, gated: bool, entries: &[u32], store: &OptimSt
         while !parameter.is_empty() {
             let n = PIECE.min(parameter.len());
             let mut part: [&mut [f32]; 3] = Default::default();
-            for (part, state) in part.iter_mut().zip(&mut state).take(rule.states()) {
+            for (part, state) in part.iter_mut().zip(&mut state).take(arrays) {
                 *part = state.split_off_mut(..n).unwrap_or_default();
             }
             let parameter = parameter.split_off_mut(..n).unwrap_or_default();

@@ -131,6 +131,24 @@ fn a_resumed_optimizer_continues_bit_for_bit() {
     }
 }
 
+/// A gradient that never changes takes the centred variance to 0, and rounding takes it below 0 for some elements: its root
+/// must not be NaN.
+#[test]
+fn a_constant_gradient_keeps_centred_steps_finite() {
+    let gradient: Vec<f32> = (1..=256).map(|i| 0.37 * i as f32).collect();
+    let gradient = Tensor::from_slice(&gradient, [256], device()).unwrap();
+    for momentum in [0.0, 0.9] {
+        let w = ones(256);
+        let config = RmsPropConfig { centered: true, alpha: 0.5, momentum, lr: 1e-6, ..RmsPropConfig::default() };
+        let mut optimizer = RmsProp::new(std::slice::from_ref(&w), config).unwrap();
+        for _ in 0..60 {
+            optimizer.step((w.tensor() * &gradient).sum((), false).backward().unwrap()).unwrap();
+        }
+        let after = values(&w.tensor());
+        assert!(after.iter().all(|x| x.is_finite() && *x < 1.0), "momentum {momentum}: {after:?}");
+    }
+}
+
 fn upload_copy(param: &Param) -> Tensor {
     Tensor::from_host(param.tensor().to_host().unwrap(), param.dtype(), param.shape(), device()).unwrap()
 }
