@@ -87,7 +87,7 @@ fn layers_without_state_agree_with_pytorch() {
 }
 
 /// Output and last states in one row, as the fixture has them.
-fn joined(s: &Sequence) -> Tensor {
+pub fn joined(s: &Sequence) -> Tensor {
     let flat = |t: &Tensor| t.reshape([t.shape().unwrap().numel()]);
     let mut parts = vec![flat(&s.output), flat(&s.hidden)];
     parts.extend(s.cell.as_ref().map(flat));

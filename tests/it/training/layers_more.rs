@@ -2,6 +2,7 @@
 //! optimizer is in a file that PyTorch wrote, or in a list with the reason why not.
 
 use super::formula::{floats, integers, state};
+use super::layers::joined;
 use crate::common::{device, fixture, host, near, values};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,7 +12,7 @@ use wgrad::nn::{
     AvgPool2d, AvgPool3d, Bilinear, Conv1d, Conv2d, Conv2dConfig, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d,
     Dropout, Dropout1d, Dropout2d, Dropout3d, Embedding, FeedForward, Flatten, GlobalAvgPool, GlobalMaxPool, Glu, GroupNorm, Gru,
     Identity, Init, LayerNorm, LayerNormConfig, Linear, Lstm, MaxPool1d, MaxPool2d, MaxPool3d, Module, MultiheadAttention, PRelu,
-    PixelShuffle, PixelUnshuffle, RecurrentConfig, Residual, RmsNorm, Rnn, RotaryEncoding, Sequence, SequenceOptions, Sequential,
+    PixelShuffle, PixelUnshuffle, RecurrentConfig, Residual, RmsNorm, Rnn, RotaryEncoding, SequenceOptions, Sequential,
     SinusoidalEncoding, Tanh, Threshold, TransformerConfig, TransformerDecoder, TransformerDecoderLayer, TransformerEncoder,
     TransformerEncoderLayer, Unflatten, Upsample,
 };
@@ -128,13 +129,6 @@ fn norms(c: &mut Cases, init: &Init) {
     c.add("RMSNorm.plain", SEQUENCE, RmsNorm::with([3, 4], Some(0.1), false, init).unwrap());
     c.add("GroupNorm", IMAGE, GroupNorm::new(2, 4, init).unwrap());
     c.add("GroupNorm.plain", ROWS, GroupNorm::with(4, 4, 0.1, false, init).unwrap());
-}
-
-fn joined(s: &Sequence) -> Tensor {
-    let flat = |t: &Tensor| t.reshape([t.shape().unwrap().numel()]);
-    let mut parts = vec![flat(&s.output), flat(&s.hidden)];
-    parts.extend(s.cell.as_ref().map(flat));
-    Tensor::cat(&parts.iter().collect::<Vec<_>>(), 0)
 }
 
 macro_rules! recurrent {
