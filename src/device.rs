@@ -202,7 +202,7 @@ impl Device {
 
     /// What the device has done and holds.
     pub fn counters(&self) -> Counters {
-        self.executor().counters()
+        Counters { bytes_kept: self.kept_bytes(), ..self.executor().counters() }
     }
 
     /// The WGSL text of every pipeline that the device has made, sorted; none on the CPU device. For inspection.
@@ -210,7 +210,7 @@ impl Device {
         self.executor().shader_sources()
     }
 
-    /// Runs assignments that still wait (see [`Param::assign_with`]), then waits until the device is idle.
+    /// Runs this thread's assignments that still wait (see [`Param::assign_with`]), then waits until the device is idle.
     ///
     /// # Errors
     /// Evaluation errors; a lost device.

@@ -3,7 +3,7 @@
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::lazy::{Cell, Node};
+use crate::lazy::{Cell, Node, Tally};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use std::fmt;
@@ -72,7 +72,7 @@ impl Param {
 
     /// The current value, lazily.
     pub fn tensor(&self) -> Tensor {
-        Tensor::from_node(self.cell().head())
+        Tensor::from_handle(self.cell().read())
     }
 
     /// A number that no other parameter of this process has.
@@ -152,61 +152,62 @@ impl Param {
     /// # Errors
     /// Another shape, dtype or device; evaluation errors. No parameter has changed then.
     pub fn set_all(values: &[(&Self, &Tensor)]) -> Result<()> {
-        let mut assigned: Vec<(&Arc<Cell>, Arc<Node>, Arc<Node>)> = Vec::with_capacity(values.len());
-        let outcome = values.iter().try_for_each(|(param, value)| {
-            let before = param.cell().head();
-            assigned.push((param.cell(), before, param.assign_node(value)?));
-            Ok(())
-        });
-        // Per device its roots, and handles of the old values, which its evaluation keeps for the way back. What stays on one
-        // device needs no way back.
-        let mut devices: Vec<(&Device, Vec<Arc<Node>>)> = Vec::new();
-        for (cell, _, assign) in &assigned {
-            match devices.iter_mut().find(|(device, _)| *device == &cell.device) {
-                Some((_, roots)) => roots.push(assign.clone()),
-                None => devices.push((&cell.device, vec![assign.clone()])),
+        let mut devices: Vec<&Device> = Vec::new();
+        for (param, _) in values {
+            if !devices.contains(&param.device()) {
+                devices.push(param.device());
             }
         }
-        let last = devices.len().saturating_sub(1);
-        let mut old: Vec<(&Self, Tensor)> = Vec::new();
-        let outcome = outcome.and_then(|()| {
-            devices.iter().enumerate().try_for_each(|(n, (device, roots))| {
-                let here = values.iter().zip(&assigned).filter(|((param, _), _)| n < last && param.device() == *device);
-                let own: Vec<(&Self, Tensor)> = here.map(|((p, _), (_, b, _))| (*p, Tensor::from_node(b.clone()))).collect();
-                crate::eval::evaluate(roots)?;
-                old.extend(own);
-                Ok(())
-            })
+        // Handles of the old values are the way back. The last device needs none.
+        let keeps = |param: &Self| devices.last().is_some_and(|last| *last != param.device());
+        let mut made: Vec<Assigned<'_>> = Vec::with_capacity(values.len());
+        let mut outcome = values.iter().try_for_each(|(param, value)| {
+            let (before, waiting) = (keeps(param).then(|| param.tensor()), param.cell().pending());
+            made.push(Assigned { param, before, waiting, assign: param.assign_node(value, None, false)? });
+            Ok(())
         });
+        let mut done = 0;
+        while let Some(device) = devices.get(done).filter(|_| outcome.is_ok()) {
+            let here = made.iter().filter(|m| m.param.device() == *device);
+            outcome = crate::eval::evaluate(&here.map(|m| m.assign.clone()).collect::<Vec<_>>());
+            done += usize::from(outcome.is_ok());
+        }
         if outcome.is_err() {
-            for (cell, before, assign) in assigned.iter().rev() {
-                cell.retract(assign, before);
+            for made in made.iter().rev() {
+                made.param.cell().retract(&made.assign, made.waiting.clone());
             }
-            // One device at a time: there is no way further back.
-            let mut left: Vec<(&Self, &Tensor)> = old.iter().map(|(param, value)| (*param, value)).collect();
-            while let Some(first) = left.first() {
-                let device = first.0.device().clone();
-                let (here, elsewhere): (Vec<_>, Vec<_>) = left.into_iter().partition(|(param, _)| *param.device() == device);
-                // The error of the way there is the one to report.
-                let _ = Self::set_all(&here);
-                left = elsewhere;
+            // One device at a time: there is no way further back. The error of the way there is the one to report.
+            for device in &devices[..done] {
+                let here = made.iter().filter(|m| m.param.device() == *device);
+                let old: Vec<(&Self, &Tensor)> = here.filter_map(|m| Some((m.param, m.before.as_ref()?))).collect();
+                let _ = Self::set_all(&old);
             }
         }
         outcome
     }
 
-    /// Replaces the value when `anchor`'s returned twin is evaluated, when the parameter is next read, or at
-    /// [`Device::flush`], whichever comes first; exactly once, in program order. Returns `anchor`.
+    /// Replaces the value in program order, exactly once: when the parameter is next read by this thread, at
+    /// [`Device::flush`], or with `anchor`. That is, if a gradient can flow through `anchor`, with this thread's next optimizer
+    /// step that computes what the value is made of, if the step is taken; else when `anchor` is evaluated. Until then all other
+    /// threads read the old value. Returns `anchor`.
     ///
     /// # Errors
     /// Another shape, dtype or device.
     pub fn assign_with(&self, value: &Tensor, anchor: &Tensor) -> Result<Tensor> {
-        let assign = self.assign_node(value)?;
-        anchor.node()?.state().anchored.push(assign);
+        self.assign_tallied(value, anchor, None)
+    }
+
+    /// As [`Param::assign_with`]; `tally` counts up when it is done.
+    pub(crate) fn assign_tallied(&self, value: &Tensor, anchor: &Tensor, tally: Option<&Tally>) -> Result<Tensor> {
+        let node = anchor.node()?;
+        let assign = self.assign_node(value, tally, node.requires_grad)?;
+        if !node.requires_grad {
+            node.state().anchored.push(assign);
+        }
         Ok(anchor.clone())
     }
 
-    fn assign_node(&self, value: &Tensor) -> Result<Arc<Node>> {
+    fn assign_node(&self, value: &Tensor, tally: Option<&Tally>, tracks: bool) -> Result<Arc<Node>> {
         let cell = self.cell();
         let source = value.node()?;
         if source.shape != cell.shape || source.dtype != cell.dtype {
@@ -223,8 +224,17 @@ impl Param {
                 "move the value with to_device",
             ));
         }
-        Ok(cell.assign(source.clone()))
+        Ok(cell.assign(source.clone(), tally, tracks))
     }
+}
+
+/// A value that is on its way to a parameter.
+struct Assigned<'p> {
+    param: &'p Param,
+    before: Option<Tensor>,
+    /// The assignment that waited before.
+    waiting: Option<Arc<Node>>,
+    assign: Arc<Node>,
 }
 
 /// Parameters that share settings, such as a weight decay that biases do without.

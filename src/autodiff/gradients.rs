@@ -3,10 +3,11 @@
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
-use crate::lazy::{Node, Payload, no_grad};
+use crate::lazy::{Node, Payload, Siblings, no_grad};
 use crate::param::Param;
 use crate::tensor::Tensor;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// What a gradient belongs to: a parameter whatever its version, or a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -56,7 +57,7 @@ impl Differentiable for Tensor {
 /// The gradients of one loss: lazy tensors by parameter or variable.
 #[derive(Debug, Clone, Default)]
 pub struct Gradients {
-    pub(super) by_key: HashMap<Key, Tensor>,
+    pub(super) by_key: FxHashMap<Key, Tensor>,
     /// f32, 0 if the optimizer's step is to be skipped.
     pub(super) gate: Option<Tensor>,
     /// Clipping by the norm of all, which an optimizer may do itself, and every other reader does.
@@ -77,6 +78,18 @@ impl Clip {
 }
 
 impl Gradients {
+    /// The gradients of one backward pass: the first read of one evaluates them all, as long as they live.
+    pub(super) fn together(by_key: FxHashMap<Key, Tensor>) -> Self {
+        let mut handles: Vec<_> = by_key.values().filter_map(|gradient| gradient.outcome().as_ref().ok()).collect();
+        // In one order in every step: a plan is found again by it.
+        handles.sort_by_key(|h| h.node.id);
+        let siblings: Arc<Siblings> = Arc::new(handles.iter().map(|h| Arc::downgrade(h)).collect());
+        for handle in handles.into_iter().filter(|h| !h.node.op.is_source()) {
+            handle.node.state().siblings.get_or_insert_with(|| siblings.clone());
+        }
+        Self { by_key, ..Self::default() }
+    }
+
     /// The gradient with respect to a parameter or variable, lazily.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ impl Tensor {
             });
         }
         let found = no_grad(|| propagate(self, cotangent, &[]))?;
-        Ok(Gradients { by_key: found.by_source(), ..Gradients::default() })
+        Ok(Gradients::together(found.by_source()))
     }
 }
 

@@ -3,21 +3,21 @@
 use super::gradients::{Key, key};
 use super::rules;
 use crate::error::{Error, Result};
-use crate::lazy::{Node, Payload};
+use crate::lazy::{Inputs, Node, Payload};
 use crate::tensor::Tensor;
-use std::collections::{HashMap, HashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
 pub(super) struct Propagated {
     /// Differentiable nodes, users before operands.
     order: Vec<Arc<Node>>,
-    pub cotangents: HashMap<u64, Tensor>,
+    pub cotangents: FxHashMap<u64, Tensor>,
 }
 
 impl Propagated {
     /// The cotangents of variables and parameters; those of one parameter's reads add up.
-    pub fn by_source(&self) -> HashMap<Key, Tensor> {
-        let mut by_key: HashMap<Key, Tensor> = HashMap::new();
+    pub fn by_source(&self) -> FxHashMap<Key, Tensor> {
+        let mut by_key: FxHashMap<Key, Tensor> = FxHashMap::default();
         for node in self.order.iter().filter(|n| n.op.is_source()) {
             if let Some(ct) = self.cotangents.get(&node.id) {
                 by_key.entry(key(node)).and_modify(|sum| *sum = &*sum + ct).or_insert_with(|| ct.clone());
@@ -42,11 +42,11 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
     }
     // Ids grow with creation, so users always have larger ones than their operands.
     let mut order = Vec::new();
-    let mut seen = HashSet::from([root.id]);
+    let mut seen = FxHashSet::from_iter([root.id]);
     let mut stack = vec![root.clone()];
     while let Some(node) = stack.pop() {
-        let inputs = if ends.contains(&node.id) { Vec::new() } else { node.state().inputs.clone() };
-        for input in &inputs {
+        let inputs = if ends.contains(&node.id) { Inputs::default() } else { node.inputs() };
+        for input in inputs.iter() {
             if input.requires_grad && seen.insert(input.id) {
                 stack.push(input.clone());
             }
@@ -54,13 +54,13 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
         order.push(node);
     }
     order.sort_by_key(|n| std::cmp::Reverse(n.id));
-    let mut cotangents = HashMap::from([(root.id, cotangent.cast(root.dtype.arithmetic()))]);
+    let mut cotangents = FxHashMap::from_iter([(root.id, cotangent.cast(root.dtype.arithmetic()))]);
     for node in &order {
         if node.op.is_source() || !node.requires_grad || ends.contains(&node.id) {
             continue;
         }
         let Some(ct) = cotangents.remove(&node.id) else { continue };
-        let inputs: Vec<Tensor> = node.state().inputs.iter().cloned().map(Tensor::from_node).collect();
+        let inputs: Vec<Tensor> = node.inputs().iter().cloned().map(Tensor::from_node).collect();
         let out = Tensor::from_node(node.clone());
         let parts = match &node.payload {
             Payload::Gradient(rule) => {
@@ -83,6 +83,8 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
             cotangents.insert(input.id, sum);
         }
     }
+    // From here on the cotangents' handles say what is needed.
+    order.iter().for_each(|node| node.mark_differentiated());
     Ok(Propagated { order, cotangents })
 }
 

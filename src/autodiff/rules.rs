@@ -149,7 +149,7 @@ fn movement(op: &Op, x: &Tensor, ct: &Tensor) -> Result<Tensor> {
             let swaps_last = rank >= 2 && order[..rank - 2].is_sorted() && order[rank - 2..] == [rank - 1, rank - 2];
             if swaps_last && node.op == Op::MatMul && !node.is_realised() {
                 // (a·b)ᵀ = bᵀ·aᵀ, which the product writes in order, without a copy.
-                let operands: Vec<Tensor> = node.state().inputs.iter().cloned().map(Tensor::from_node).collect();
+                let operands: Vec<Tensor> = node.inputs().iter().cloned().map(Tensor::from_node).collect();
                 return Ok(operands[1].t().matmul(&operands[0].t()));
             }
             let mut inverse = vec![0; rank];

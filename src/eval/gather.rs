@@ -1,12 +1,23 @@
 //! Numbers the unrealised nodes under some roots canonically, and collects the values that their sources take.
 
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphNode, NodeId, Op};
-use crate::lazy::Cell;
-use crate::lazy::{Node, Payload};
+use crate::lazy::{Cell, Inputs, Node, Payload, Target};
+use crate::shape::Shape;
 use crate::storage::bindings::{Bindings, Leaf};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What an evaluation is for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Purpose {
+    /// Whether it is an optimizer's step, with which goes what its forward pass tracks.
+    pub step: bool,
+    /// One f32 that is 0 if the device is to skip the step.
+    pub gate: Option<Arc<Node>>,
+}
 
 /// A graph, its data, and which nodes of the lazy graph it stands for.
 #[derive(Debug, Default)]
@@ -17,86 +28,181 @@ pub(super) struct Gathered {
     pub outputs: Vec<Vec<Arc<Node>>>,
     /// Assignments that run, in program order.
     pub assigned: Vec<Arc<Node>>,
-    /// Every node that was reached while unrealised.
-    pub visited: Vec<Arc<Node>>,
-    /// The cells that the evaluation overwrites, by id.
-    pub overwritten: HashSet<u64>,
+    /// Those of them that go with the step, and are bound to its gate.
+    pub tracked: Vec<Arc<Node>>,
+    /// Nodes that assignments were anchored at.
+    anchors: Vec<Arc<Node>>,
     /// The cells that an optimizer step updates.
     pub stepped: Vec<Arc<Cell>>,
+    /// Whether gradients of a backward pass are evaluated apart from a step.
+    pub gradients: bool,
 }
 
-#[derive(Default)]
-struct Numbering {
-    out: Gathered,
-    ids: HashMap<u64, NodeId>,
-    cells: HashMap<u64, NodeId>,
+impl Gathered {
+    /// Forgets what was anchored, since it has run.
+    pub fn release_anchors(&self) {
+        for node in &self.anchors {
+            let done = std::mem::take(&mut node.state().anchored);
+            drop(done);
+        }
+    }
+}
+
+/// A node that is wanted, and why.
+struct Root {
+    node: Arc<Node>,
+    why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Its value is wanted.
+    Value,
+    /// It is an assignment, which an evaluated node anchors.
+    Anchored,
+    /// It is an assignment that goes with the step.
+    Tracked,
 }
 
 /// Walks depth first, inputs before users, roots in order: equal structures are numbered equally.
-pub(super) fn gather(roots: &[Arc<Node>]) -> Result<Gathered> {
-    let mut numbering = Numbering::default();
-    let mut roots: Vec<Arc<Node>> = roots.to_vec();
-    let mut next = 0;
-    while next < roots.len() {
-        let root = roots[next].clone();
-        next += 1;
-        numbering.walk(&root, &mut roots)?;
-    }
-    numbering.finish(&roots)
+pub(super) struct Numbering {
+    base: u64,
+    purpose: Purpose,
+    pub out: Gathered,
+    cells: FxHashMap<u64, NodeId>,
+    roots: Vec<Root>,
+    next: usize,
+    /// Why the root that is walked is wanted.
+    why: Why,
 }
 
 impl Numbering {
-    fn walk(&mut self, root: &Arc<Node>, roots: &mut Vec<Arc<Node>>) -> Result<()> {
+    /// Numbers nodes above `base`.
+    pub fn new(base: u64, purpose: Purpose) -> Self {
+        let roots = purpose.gate.iter().map(|gate| Root { node: gate.clone(), why: Why::Value }).collect();
+        let (out, cells) = (Gathered::default(), FxHashMap::default());
+        Self { base, purpose, out, cells, roots, next: 0, why: Why::Value }
+    }
+
+    /// The last number given.
+    pub fn last(&self) -> u64 {
+        self.base + 1 + self.out.graph.nodes.len() as u64
+    }
+
+    /// Whether it is an optimizer's step.
+    pub fn is_step(&self) -> bool {
+        self.purpose.step
+    }
+
+    /// The gate of the step.
+    pub fn gate(&self) -> Option<&Arc<Node>> {
+        self.purpose.gate.as_ref()
+    }
+
+    /// A node's number here, if it has one.
+    pub fn number_of(&self, node: &Node) -> Option<NodeId> {
+        node.number(self.base)
+    }
+
+    /// Numbers what is below these nodes, which the evaluation realises.
+    pub fn add(&mut self, wanted: impl IntoIterator<Item = Arc<Node>>) -> Result<()> {
+        self.roots.extend(wanted.into_iter().map(|node| Root { node, why: Why::Value }));
+        self.walk_roots()
+    }
+
+    /// Adds assignments that go with the step.
+    pub fn add_tracked(&mut self, assigns: impl IntoIterator<Item = Arc<Node>>) -> Result<()> {
+        self.roots.extend(assigns.into_iter().map(|node| Root { node, why: Why::Tracked }));
+        self.walk_roots()
+    }
+
+    fn walk_roots(&mut self) -> Result<()> {
+        while let Some(root) = self.roots.get(self.next) {
+            let node = root.node.clone();
+            self.why = root.why;
+            self.next += 1;
+            self.walk(node)?;
+        }
+        Ok(())
+    }
+
+    fn walk(&mut self, root: Arc<Node>) -> Result<()> {
         // (node, its inputs, how many of them are done)
-        let mut stack: Vec<(Arc<Node>, Vec<Arc<Node>>, usize)> = Vec::new();
-        let mut open = vec![root.clone()];
-        loop {
-            if let Some(node) = open.pop() {
-                if self.ids.contains_key(&node.id) {
-                    continue;
-                }
-                if self.number_leaf(&node)? {
-                    continue;
-                }
-                let (inputs, anchored) = {
-                    let state = node.state();
-                    (state.inputs.clone(), state.anchored.clone())
-                };
-                roots.extend(anchored.into_iter().filter(|a| !a.state().assigned));
-                stack.push((node, inputs, 0));
-            }
-            let Some((node, inputs, done)) = stack.last_mut() else { return Ok(()) };
+        let mut stack: Vec<(Arc<Node>, Inputs, usize)> = Vec::new();
+        self.enter(root, &mut stack)?;
+        while let Some((_, inputs, done)) = stack.last_mut() {
             if let Some(input) = inputs.get(*done) {
                 *done += 1;
-                open.push(input.clone());
+                if self.number_of(input).is_none() {
+                    let input = input.clone();
+                    self.enter(input, &mut stack)?;
+                }
                 continue;
             }
-            let (node, inputs) = (node.clone(), std::mem::take(inputs));
-            stack.pop();
-            self.number(node, &inputs)?;
+            if let Some((node, inputs, _)) = stack.pop() {
+                self.number(node, &inputs)?;
+            }
         }
+        Ok(())
+    }
+
+    /// Numbers a leaf, or puts a node on the stack.
+    fn enter(&mut self, node: Arc<Node>, stack: &mut Vec<(Arc<Node>, Inputs, usize)>) -> Result<()> {
+        if self.number_of(&node).is_some() || self.number_leaf(&node)? {
+            return Ok(());
+        }
+        let state = node.state();
+        let mut inputs = state.inputs.clone();
+        if node.op == Op::Assign
+            && let [source, before] = &*inputs
+            && (state.assigned.is_some() || before.state().assigned.is_some())
+        {
+            // The one before has run, and its cell may have moved on since.
+            inputs = vec![source.clone()].into();
+        }
+        if !state.anchored.is_empty() {
+            let waiting = state.anchored.iter().filter(|a| a.state().assigned.is_none());
+            self.roots.extend(waiting.map(|a| Root { node: a.clone(), why: Why::Anchored }));
+            self.out.anchors.push(node.clone());
+        }
+        if !self.purpose.step
+            && let Some(siblings) = &state.siblings
+        {
+            self.out.gradients = true;
+            let others = siblings.iter().filter_map(std::sync::Weak::upgrade).filter(|h| !Arc::ptr_eq(&h.node, &node));
+            let others: Vec<_> = others.collect();
+            self.roots.extend(others.iter().map(|h| Root { node: h.node.clone(), why: Why::Value }));
+            drop(state);
+            drop(others);
+        } else {
+            drop(state);
+        }
+        stack.push((node, inputs, 0));
+        Ok(())
     }
 
     /// Numbers a node whose value is in memory or is data.
     fn number_leaf(&mut self, node: &Arc<Node>) -> Result<bool> {
+        if let Some((cell, _)) = node.cell_read() {
+            let kept = node.is_realised();
+            // Two reads of the present contents are one leaf.
+            if let Some(&id) = self.cells.get(&cell.id).filter(|_| !kept) {
+                node.set_number(self.base, id);
+                return Ok(true);
+            }
+            let storage = node.memory()?;
+            if !kept {
+                self.cells.insert(cell.id, self.out.graph.nodes.len());
+            }
+            self.out.bindings.leaves.push(Leaf::Cell(storage));
+            self.push(node, Op::Cell, Vec::new());
+            return Ok(true);
+        }
         let binding = &mut self.out.bindings;
         let op = match (&node.op, &node.payload) {
             _ if node.is_realised() => {
                 binding.leaves.push(Leaf::Data(node.memory()?));
                 Op::Data
-            }
-            _ if node.cell_read().is_some() => {
-                let storage = node.memory()?;
-                if let Payload::Cell(cell, _) = &node.payload {
-                    // Two reads of one version are one leaf.
-                    if let Some(&id) = self.cells.get(&cell.id) {
-                        self.ids.insert(node.id, id);
-                        return Ok(true);
-                    }
-                    self.cells.insert(cell.id, self.out.graph.nodes.len());
-                }
-                binding.leaves.push(Leaf::Cell(storage));
-                Op::Cell
             }
             (Op::Scalar, Payload::Scalar(value)) => {
                 binding.scalars.push(*value);
@@ -118,76 +224,92 @@ impl Numbering {
     }
 
     fn number(&mut self, node: Arc<Node>, inputs: &[Arc<Node>]) -> Result<()> {
-        if self.ids.contains_key(&node.id) {
+        if self.number_of(&node).is_some() {
             return Ok(());
         }
         let lost = || Error::internal(format!("node {} ({}) has lost an input", node.id, node.op.name()));
-        let ids = inputs.iter().map(|i| self.ids.get(&i.id).copied().ok_or_else(lost)).collect::<Result<Vec<_>>>()?;
-        if node.op == Op::Assign {
-            // Readers see the assigned value itself; the write to the cell comes last, and once.
-            let value = *ids.get(1).ok_or_else(lost)?;
-            self.ids.insert(node.id, value);
-            if let Payload::Cell(cell, _) = &node.payload {
-                self.out.overwritten.insert(cell.id);
+        if let Some(Target { cell, .. }) = node.target() {
+            let mut value = inputs.first().and_then(|i| self.number_of(i)).ok_or_else(lost)?;
+            if node.state().assigned.is_none() {
+                if self.why == Why::Tracked {
+                    value = self.gated(value, cell)?;
+                    self.out.tracked.push(node.clone());
+                }
+                self.out.assigned.push(node.clone());
             }
-            self.out.assigned.push(node);
+            // Readers see the assigned value itself; the write to the cell comes last, and once.
+            node.set_number(self.base, value);
             return Ok(());
         }
+        let ids = inputs.iter().map(|i| self.number_of(i).ok_or_else(lost)).collect::<Result<Vec<_>>>()?;
         if let (Op::OptimStep { entries, .. }, Some(first)) = (&node.op, inputs.first())
             && let Payload::Store { cells, .. } = &first.payload
         {
-            for &entry in entries {
-                let cell = &cells[entry as usize];
-                self.out.overwritten.insert(cell.id);
-                self.out.stepped.push(cell.clone());
-            }
+            self.out.stepped.extend(entries.iter().map(|&entry| cells[entry as usize].clone()));
         }
         if ids.is_empty() && !node.op.is_source() {
             return Err(lost());
         }
-        let op = node.op.clone();
-        self.push(&node, op, ids);
-        self.out.visited.push(node);
+        self.push(&node, node.op.clone(), ids);
         Ok(())
     }
 
-    fn push(&mut self, node: &Node, op: Op, inputs: Vec<NodeId>) {
-        self.ids.insert(node.id, self.out.graph.nodes.len());
-        self.out.graph.nodes.push(GraphNode { op, inputs, shape: node.shape, dtype: node.dtype });
+    /// `value` if the step is taken, else what the cell holds.
+    fn gated(&mut self, value: NodeId, cell: &Arc<Cell>) -> Result<NodeId> {
+        let Some(gate) = self.purpose.gate.clone() else { return Ok(value) };
+        let open = self.number_of(&gate).ok_or_else(|| Error::internal("a gate has no number"))?;
+        let flag = self.add_node(Op::Cast, vec![open], gate.shape, DType::Bool);
+        let flag = self.add_node(Op::Reshape, vec![flag], Shape::new(&vec![1; cell.shape.rank()])?, DType::Bool);
+        let flag = self.add_node(Op::Expand, vec![flag], cell.shape, DType::Bool);
+        let before = self.leaf_of(cell);
+        Ok(self.add_node(Op::Where, vec![flag, value, before], cell.shape, cell.dtype))
     }
 
-    fn finish(mut self, roots: &[Arc<Node>]) -> Result<Gathered> {
+    /// The leaf that is a cell's present contents.
+    fn leaf_of(&mut self, cell: &Arc<Cell>) -> NodeId {
+        if let Some(&leaf) = self.cells.get(&cell.id) {
+            return leaf;
+        }
+        self.out.bindings.leaves.push(Leaf::Cell(cell.storage()));
+        let leaf = self.add_node(Op::Cell, Vec::new(), cell.shape, cell.dtype);
+        self.cells.insert(cell.id, leaf);
+        leaf
+    }
+
+    fn push(&mut self, node: &Node, op: Op, inputs: Vec<NodeId>) {
+        let id = self.add_node(op, inputs, node.shape, node.dtype);
+        node.set_number(self.base, id);
+    }
+
+    fn add_node(&mut self, op: Op, inputs: Vec<NodeId>, shape: Shape, dtype: DType) -> NodeId {
+        self.out.graph.nodes.push(GraphNode { op, inputs, shape, dtype });
+        self.out.graph.nodes.len() - 1
+    }
+
+    /// Adds the writes to cells, and lists the outputs.
+    pub fn finish(&mut self) -> Result<()> {
         // The last assignment of each cell writes it.
         let mut last: BTreeMap<u64, Arc<Node>> = BTreeMap::new();
         self.out.assigned.sort_by_key(|n| n.id);
         for assign in &self.out.assigned {
-            if let Payload::Cell(cell, _) = &assign.payload {
-                last.insert(cell.id, assign.clone());
-            }
+            last.extend(assign.target().map(|target| (target.cell.id, assign.clone())));
         }
-        for (&cell_id, assign) in &last {
-            let Payload::Cell(cell, _) = &assign.payload else { continue };
-            let leaf = match self.cells.get(&cell_id) {
-                Some(&leaf) => leaf,
-                None => {
-                    self.out.bindings.leaves.push(Leaf::Cell(cell.stored().0));
-                    self.out.graph.nodes.push(GraphNode { op: Op::Cell, inputs: vec![], shape: cell.shape, dtype: cell.dtype });
-                    self.out.graph.nodes.len() - 1
-                }
-            };
-            let value = self.ids[&assign.id];
-            let node = GraphNode { op: Op::Assign, inputs: vec![leaf, value], shape: cell.shape, dtype: cell.dtype };
-            self.out.graph.nodes.push(node);
+        let unnumbered = || Error::internal("a root has no number");
+        for assign in last.values() {
+            let Some(Target { cell, .. }) = assign.target() else { continue };
+            let value = self.number_of(assign).ok_or_else(unnumbered)?;
+            let leaf = self.leaf_of(cell);
+            self.add_node(Op::Assign, vec![leaf, value], cell.shape, cell.dtype);
         }
         let mut outputs: BTreeMap<NodeId, Vec<Arc<Node>>> = BTreeMap::new();
-        for root in roots {
+        for root in self.roots.iter().filter(|r| r.why == Why::Value).map(|r| &r.node) {
             // The last assignment's value can be read from its cell; an earlier one's would be lost.
-            let readable = match (&root.op, &root.payload) {
-                (Op::Assign, Payload::Cell(cell, _)) => last.get(&cell.id).is_none_or(|l| l.id == root.id),
-                _ => root.op.is_effect(),
+            let readable = match root.target() {
+                Some(target) => last.get(&target.cell.id).is_some_and(|l| l.id == root.id),
+                None => root.op.is_effect(),
             };
-            if !readable && !root.is_realised() {
-                let nodes = outputs.entry(self.ids[&root.id]).or_default();
+            if !readable && !root.is_realised() && root.cell_read().is_none() {
+                let nodes = outputs.entry(self.number_of(root).ok_or_else(unnumbered)?).or_default();
                 if nodes.iter().all(|n| n.id != root.id) {
                     nodes.push(root.clone());
                 }
@@ -195,6 +317,6 @@ impl Numbering {
         }
         self.out.graph.outputs = outputs.keys().copied().collect();
         self.out.outputs = outputs.into_values().collect();
-        Ok(self.out)
+        Ok(())
     }
 }

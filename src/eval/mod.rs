@@ -1,54 +1,77 @@
 //! Evaluation: from lazy nodes to a canonical graph, a cached plan, and values in memory.
+//!
+//! All that reads or changes contents happens within a [`Session`], of which a device has one at a time.
 
 mod gather;
+mod keep;
+mod phase;
+#[cfg(test)]
+mod tests;
 
+use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::graph::saved::Kept;
-use crate::lazy::{Device, Node, Payload, grad_enabled};
+use crate::executor::Transfer;
+use crate::lazy::{Cell, Device, Node, Verdict, grad_enabled, snapshot};
 use crate::storage::Storage;
-use gather::{Gathered, gather};
-use std::collections::HashSet;
-use std::sync::Arc;
+use gather::{Gathered, Numbering, Purpose};
+use keep::Wanted;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::{Arc, MutexGuard};
 
 /// Realises nodes. If gradients are being recorded, values that a later backward needs are kept as well.
 pub(crate) fn evaluate(roots: &[Arc<Node>]) -> Result<()> {
-    run(roots, grad_enabled())
-}
-
-/// Runs an optimizer step; `roots` are realised on the way. Nothing is kept for a later backward.
-pub(crate) fn evaluate_step(roots: &[Arc<Node>]) -> Result<()> {
-    run(roots, false)
-}
-
-fn run(roots: &[Arc<Node>], keep_saved: bool) -> Result<()> {
-    let Some(device) = roots.first().map(|r| r.device.clone()) else { return Ok(()) };
-    let _guard = device.evaluating();
-    let mut wanted: Vec<Arc<Node>> = roots.iter().filter(|r| needs_work(r)).cloned().collect();
-    if wanted.is_empty() {
+    if !roots.iter().any(|r| needs_work(r)) {
         return Ok(());
     }
-    if keep_saved {
-        add_saved(&mut wanted);
+    let Some(device) = roots.first().map(|r| r.device.clone()) else { return Ok(()) };
+    Session::new(&device).evaluate(roots)
+}
+
+/// Starts to bring a node's value to the host, and computes it first if need be.
+pub(crate) fn start_read(node: &Arc<Node>) -> Result<Transfer> {
+    let mut session = Session::new(&node.device);
+    session.evaluate(std::slice::from_ref(node))?;
+    node.device.executor().start_read(&node.memory()?, node.dtype, node.shape.numel())
+}
+
+/// A node's value. Waits for the device.
+pub(crate) fn read(node: &Arc<Node>) -> Result<HostData> {
+    let transfer = start_read(node)?;
+    node.device.executor().finish_read(transfer, node.dtype, node.shape.numel())
+}
+
+/// Memory with a node's value that nothing overwrites: its own, or a copy of its cell's.
+pub(crate) fn fixed(node: &Arc<Node>) -> Result<Storage> {
+    let mut session = Session::new(&node.device);
+    session.evaluate(std::slice::from_ref(node))?;
+    if node.cell_read().is_some() && !node.is_realised() {
+        return node.device.executor().duplicate(&node.memory()?, node.dtype, node.shape.numel());
     }
-    let gathered = with_endangered(&device, wanted)?;
-    let executor = device.executor();
-    let values = executor.run(&*executor.plan(&gathered.graph)?, &gathered.bindings)?;
-    commit(&gathered, values);
-    Ok(())
+    node.memory()
+}
+
+/// A copy of a node's value that no handle shares.
+pub(crate) fn duplicate(node: &Arc<Node>) -> Result<Storage> {
+    let mut session = Session::new(&node.device);
+    session.evaluate(std::slice::from_ref(node))?;
+    node.device.executor().duplicate(&node.memory()?, node.dtype, node.shape.numel())
 }
 
 /// The plan that would realise a node, as a table; with `timed`, every launch is run and timed as well (GPU only).
 pub(crate) fn explain(root: &Arc<Node>, timed: bool) -> Result<String> {
     let device = root.device.clone();
-    let _guard = device.evaluating();
+    let mut session = Session::new(&device);
     if !needs_work(root) {
         return Ok("nothing to do: the value is in memory\n".into());
     }
-    let gathered = gather(std::slice::from_ref(root))?;
-    let compiled = device.executor().plan(&gathered.graph)?;
+    let gathered = session.number(Purpose::default(), |numbering| {
+        numbering.add([root.clone()])?;
+        numbering.finish()
+    })?;
+    let compiled = device.executor().plan(&gathered.out.graph)?;
     let mut text = compiled.plan.explain();
     if timed {
-        if !gathered.assigned.is_empty() {
+        if !gathered.out.assigned.is_empty() {
             let help = "evaluate the tensor once, or profile in evaluation mode".into();
             return Err(Error::Unsupported {
                 op: "profile",
@@ -56,131 +79,201 @@ pub(crate) fn explain(root: &Arc<Node>, timed: bool) -> Result<String> {
                 help,
             });
         }
-        text += &device.executor().profile(&compiled, &gathered.bindings)?;
+        text += &device.executor().profile(&compiled, &gathered.out.bindings)?;
     }
     Ok(text)
 }
 
-/// A copy of a node's value that no handle shares.
-pub(crate) fn duplicate(node: &Arc<Node>) -> Result<Storage> {
-    evaluate(std::slice::from_ref(node))?;
-    let _guard = node.device.evaluating();
-    node.device.executor().duplicate(&node.memory()?, node.dtype, node.shape.numel())
+/// The right to read and change contents on a device, as long as it lives.
+pub(crate) struct Session<'d> {
+    device: &'d Device,
+    /// The last number that was given to a node.
+    last: MutexGuard<'d, u64>,
+}
+
+impl<'d> Session<'d> {
+    /// Waits for the device's other evaluations.
+    pub fn new(device: &'d Device) -> Self {
+        Self { device, last: device.evaluating() }
+    }
+
+    /// As [`evaluate`].
+    pub fn evaluate(&mut self, roots: &[Arc<Node>]) -> Result<()> {
+        let wanted: Vec<Arc<Node>> = roots.iter().filter(|r| needs_work(r)).cloned().collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        self.run(wanted, Purpose::default(), grad_enabled())
+    }
+
+    /// Runs an optimizer's step; `roots` are realised on the way, and anchored assignments run with it. Nothing is kept for a
+    /// later backward. If it is gated, the device decides whether it is taken.
+    ///
+    /// # Errors
+    /// Whatever evaluation reports; then nothing has changed, and the assignments that the step would have run are dropped.
+    pub fn step(&mut self, roots: Vec<Arc<Node>>, gate: Option<Arc<Node>>) -> Result<()> {
+        self.run(roots, Purpose { step: true, gate }, false)
+    }
+
+    /// Overwrites memory with the contents of other memory.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn copy(&mut self, from: &Storage, to: &Storage) -> Result<()> {
+        self.device.executor().copy(from, to)
+    }
+
+    /// Numbers what `f` adds.
+    fn number(&mut self, purpose: Purpose, f: impl FnOnce(&mut Numbering) -> Result<()>) -> Result<Numbering> {
+        let mut numbering = Numbering::new(*self.last, purpose);
+        let outcome = f(&mut numbering);
+        *self.last = numbering.last();
+        outcome.map(|()| numbering)
+    }
+
+    fn run(&mut self, roots: Vec<Arc<Node>>, purpose: Purpose, keep_saved: bool) -> Result<()> {
+        let device = self.device;
+        let mut wanted = if keep_saved { Wanted::saved(&roots) } else { Wanted::default() };
+        let mut numbering = Numbering::new(*self.last, purpose);
+        let outcome = compute(device, &mut numbering, &mut wanted, roots, keep_saved);
+        *self.last = numbering.last();
+        if outcome.is_err() {
+            // A step that fails leaves what its forward pass tracks as it was.
+            for assign in &numbering.out.tracked {
+                assign.target().into_iter().for_each(|target| target.cell.done(assign));
+            }
+        }
+        outcome
+    }
+}
+
+fn compute(
+    device: &Device,
+    numbering: &mut Numbering,
+    wanted: &mut Wanted,
+    roots: Vec<Arc<Node>>,
+    keep_saved: bool,
+) -> Result<()> {
+    numbering.add(roots)?;
+    let mut writes = Writes::default();
+    phase::reached();
+    writes.begin(&numbering.out);
+    phase::reached();
+    if !writes.cells.is_empty() || numbering.out.gradients {
+        wanted.join(Wanted::endangered(numbering, device)?);
+        writes.begin(&numbering.out);
+        phase::reached();
+    }
+    if keep_saved {
+        Wanted::tracked(numbering, device)?;
+    }
+    numbering.finish()?;
+    let overwritten = writes.cells();
+    numbering.out.graph.wishes = wanted.wishes(numbering);
+    let executor = device.executor();
+    let compiled = executor.plan(&numbering.out.graph)?;
+    let resolved = wanted.resolve(numbering, &compiled.outputs, &overwritten);
+    resolved.keep_contents(device);
+    phase::reached();
+    let values = executor.run(&compiled, &numbering.out.bindings)?;
+    writes.written = true;
+    phase::reached();
+    let asked = numbering.out.graph.outputs.iter().zip(&numbering.out.outputs);
+    let asked = asked.flat_map(|(&id, nodes)| nodes.iter().map(move |node| (id, node)));
+    for (id, node) in asked.chain(resolved.values.iter().map(|(id, node)| (*id, node))) {
+        let value = compiled.outputs.binary_search(&id).ok().and_then(|at| values.get(at));
+        value.into_iter().for_each(|value| realise(node, value));
+    }
+    let verdict = verdict(device, numbering);
+    writes.commit(&numbering.out, verdict.as_ref().ok().and_then(Option::as_ref));
+    verdict.map(|_| ())
+}
+
+/// What the device decides about a gated step, if somebody counts by it.
+fn verdict(device: &Device, numbering: &Numbering) -> Result<Option<Arc<Verdict>>> {
+    let Some(gate) = numbering.gate() else { return Ok(None) };
+    if numbering.out.tracked.iter().all(|assign| assign.target().is_none_or(|t| t.ticket.is_none())) {
+        return Ok(None);
+    }
+    let transfer = device.executor().start_read(&gate.memory()?, DType::F32, 1)?;
+    let device = device.clone();
+    Ok(Some(Verdict::new(move || {
+        // A device that is lost has taken no step.
+        let read = device.executor().finish_read(transfer, DType::F32, 1);
+        read.is_ok_and(|data| data.to_f64().first().is_some_and(|&open| open != 0.0))
+    })))
 }
 
 fn needs_work(node: &Node) -> bool {
     !node.is_realised() && node.cell_read().is_none()
 }
 
-/// The nodes whose values the gradient rule of `node` reads.
-fn kept_by(node: &Arc<Node>, inputs: &[Arc<Node>]) -> Vec<Arc<Node>> {
-    let flows = |i: usize| inputs.get(i).is_some_and(|n| n.requires_grad);
-    let mut found = Vec::new();
-    for kept in node.op.kept() {
-        match *kept {
-            Kept::Output => found.push(node.clone()),
-            Kept::Input(i) => found.extend(inputs.get(i).cloned()),
-            Kept::Factor(i) => found.extend(inputs.get(i).filter(|_| flows(1 - i)).cloned()),
-            Kept::From(i) => found.extend(inputs.iter().skip(i).cloned()),
-        }
-    }
-    found
+/// Hands a node its value.
+fn realise(node: &Node, value: &Storage) {
+    let mut state = node.state();
+    state.value = Some(value.clone());
+    let siblings = state.siblings.take();
+    let freed = if node.requires_grad { None } else { Some(std::mem::take(&mut state.inputs)) };
+    drop(state);
+    drop((freed, siblings));
 }
 
-/// Adds the values that gradient rules of nodes under differentiable roots will read.
-fn add_saved(wanted: &mut Vec<Arc<Node>>) {
-    let mut seen: HashSet<u64> = HashSet::new();
-    let mut listed: HashSet<u64> = wanted.iter().map(|n| n.id).collect();
-    let mut stack: Vec<Arc<Node>> = wanted.iter().filter(|n| n.requires_grad).cloned().collect();
-    while let Some(node) = stack.pop() {
-        if !seen.insert(node.id) || !needs_work(&node) {
-            continue;
+/// The writes of an evaluation, from their begin to their end, whichever it is.
+#[derive(Default)]
+struct Writes {
+    /// Each cell, its writes, and the version that the first one makes.
+    cells: Vec<(Arc<Cell>, u64, u64)>,
+    written: bool,
+}
+
+impl Writes {
+    /// The cells, by id.
+    fn cells(&self) -> FxHashSet<u64> {
+        self.cells.iter().map(|(cell, ..)| cell.id).collect()
+    }
+
+    /// Begins those that have not begun.
+    fn begin(&mut self, gathered: &Gathered) {
+        let mut counts: FxHashMap<u64, (&Arc<Cell>, u64)> = FxHashMap::default();
+        let assigned = gathered.assigned.iter().filter_map(|a| a.target()).map(|target| &target.cell);
+        for cell in assigned.chain(&gathered.stepped) {
+            counts.entry(cell.id).or_insert((cell, 0)).1 += 1;
         }
-        let inputs = node.state().inputs.clone();
-        if node.requires_grad {
-            for saved in kept_by(&node, &inputs) {
-                // A view costs nothing to repeat: keep what it looks at.
-                let mut base = saved;
-                while base.op.is_movement() && !base.is_realised() {
-                    let Some(inner) = base.state().inputs.first().cloned() else { break };
-                    base = inner;
-                }
-                if !base.op.is_source() && needs_work(&base) && listed.insert(base.id) {
-                    wanted.push(base);
-                }
+        for (cell, _, begun) in &mut self.cells {
+            if let Some((_, count)) = counts.remove(&cell.id)
+                && count > *begun
+            {
+                cell.begin(count - *begun);
+                *begun = count;
             }
         }
-        stack.extend(inputs.into_iter().filter(|i| i.requires_grad));
+        self.cells.extend(counts.into_values().map(|(cell, count)| (cell.clone(), count, cell.begin(count))));
     }
-}
 
-/// Gathers the graph under `wanted`, and under every live handle whose cells the evaluation overwrites.
-fn with_endangered(device: &Device, mut wanted: Vec<Arc<Node>>) -> Result<Gathered> {
-    loop {
-        let gathered = gather(&wanted)?;
-        if gathered.overwritten.is_empty() {
-            return Ok(gathered);
+    /// Tells the assignments that they have run.
+    fn commit(&self, gathered: &Gathered, verdict: Option<&Arc<Verdict>>) {
+        let mut next: FxHashMap<u64, (u64, u64)> = FxHashMap::default();
+        for (cell, count, first) in &self.cells {
+            snapshot::written(cell.id);
+            next.insert(cell.id, (*first, first + count - 1));
         }
-        let listed: HashSet<u64> = wanted.iter().map(|n| n.id).collect();
-        let mut more = Vec::new();
-        for node in device.endangered_nodes() {
-            let unread = !node.is_realised() && !listed.contains(&node.id);
-            if unread && depends_on(&node, &gathered.overwritten) {
-                more.push(node);
+        for assign in &gathered.assigned {
+            let Some(target) = assign.target() else { continue };
+            let Some((version, last)) = next.get_mut(&target.cell.id) else { continue };
+            assign.has_run((version == last).then_some(*version));
+            *version += 1;
+            target.cell.done(assign);
+            if let Some(ticket) = &target.ticket {
+                let tracked = gathered.tracked.iter().any(|t| t.id == assign.id);
+                ticket.count(verdict.filter(|_| tracked));
             }
         }
-        if more.is_empty() {
-            return Ok(gathered);
-        }
-        wanted.append(&mut more);
+        gathered.release_anchors();
     }
 }
 
-/// Whether an unrealised node reads the present contents of one of the cells (by id).
-fn depends_on(node: &Arc<Node>, cells: &HashSet<u64>) -> bool {
-    let mut seen = HashSet::new();
-    let mut stack = vec![node.clone()];
-    while let Some(node) = stack.pop() {
-        if !seen.insert(node.id) || node.is_realised() {
-            continue;
-        }
-        if let Some((cell, version)) = node.cell_read() {
-            if cells.contains(&cell.id) && cell.stored().1 == version {
-                return true;
-            }
-            continue;
-        }
-        stack.extend(node.state().inputs.iter().cloned());
-    }
-    false
-}
-
-/// Hands the values to their nodes and counts the cells' versions up. Runs only after everything was submitted.
-fn commit(gathered: &Gathered, values: Vec<Storage>) {
-    for (nodes, value) in gathered.outputs.iter().zip(values) {
-        for node in nodes {
-            let mut state = node.state();
-            state.value = Some(value.clone());
-            let freed = if node.requires_grad { Vec::new() } else { std::mem::take(&mut state.inputs) };
-            drop(state);
-            drop(freed);
-        }
-    }
-    for assign in &gathered.assigned {
-        if let Payload::Cell(cell, version) = &assign.payload {
-            cell.commit(Some(*version));
-        }
-        let mut state = assign.state();
-        state.assigned = true;
-        let freed = std::mem::take(&mut state.inputs);
-        drop(state);
-        drop(freed);
-    }
-    for node in &gathered.visited {
-        let done = std::mem::take(&mut node.state().anchored);
-        drop(done);
-    }
-    for cell in &gathered.stepped {
-        cell.commit(None);
+impl Drop for Writes {
+    fn drop(&mut self) {
+        self.cells.iter().for_each(|(cell, ..)| cell.end(self.written));
     }
 }

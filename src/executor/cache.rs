@@ -1,7 +1,7 @@
 //! The plan cache: compiled plans by graph structure.
 
 use crate::graph::Graph;
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 /// The most plans a device keeps; the least recently used goes first.
@@ -19,7 +19,7 @@ struct Slot<P> {
 /// Keys are whole graphs, compared in full: equal hashes of different graphs cannot be confused.
 #[derive(Debug)]
 pub(super) struct PlanCache<P> {
-    plans: HashMap<Arc<Graph>, Slot<P>>,
+    plans: FxHashMap<Arc<Graph>, Slot<P>>,
     bytes: usize,
     clock: u64,
     compiled: u64,
@@ -27,7 +27,7 @@ pub(super) struct PlanCache<P> {
 
 impl<P> Default for PlanCache<P> {
     fn default() -> Self {
-        Self { plans: HashMap::new(), bytes: 0, clock: 0, compiled: 0 }
+        Self { plans: FxHashMap::default(), bytes: 0, clock: 0, compiled: 0 }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::gpu::download::Download;
 use crate::gpu::{self, GpuExecutor};
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
 use crate::plan::Plan;
 use crate::plan::materialise::Options;
 use crate::storage::Storage;
@@ -43,6 +43,8 @@ pub struct Counters {
     pub bytes_live: u64,
     /// The most bytes that were in use at one time (GPU).
     pub bytes_peak: u64,
+    /// Bytes of parameters' old values that are kept because handles still want them; part of `bytes_live`.
+    pub bytes_kept: u64,
 }
 
 #[derive(Debug)]
@@ -63,6 +65,8 @@ enum Code {
 pub(crate) struct Compiled {
     /// The plan as data.
     pub plan: Arc<Plan>,
+    /// The nodes whose values a run gives, in order: the graph's outputs, and what its wishes came to.
+    pub outputs: Vec<NodeId>,
     code: Code,
 }
 
@@ -138,6 +142,7 @@ impl Executor {
                     dispatches: c.dispatches,
                     bytes_live: c.bytes_live,
                     bytes_peak: c.bytes_peak,
+                    ..Counters::default()
                 }
             }
         }
@@ -253,19 +258,19 @@ impl Executor {
         if let Some(found) = lock(&self.plans).get(graph) {
             return Ok(found);
         }
-        let graph = Arc::new(graph.clone());
         let max_bytes = match &self.backend {
             Backend::Cpu(_) => u64::MAX,
             Backend::Gpu(gpu) => gpu.max_bytes(),
         };
         let options = Options { fuse: self.fuse, gradient_arena: !self.is_cpu(), max_operands: MAX_OPERANDS, max_bytes };
-        let plan = Arc::new(crate::plan::compile::compile(&graph, options)?);
+        let granted = crate::plan::compile::granted(graph, options);
+        let plan = Arc::new(crate::plan::compile::compile(&granted, options)?);
         let code = match &self.backend {
-            Backend::Cpu(cpu) => Code::Cpu(cpu.compile(&graph, plan.clone())?),
+            Backend::Cpu(cpu) => Code::Cpu(cpu.compile(&granted, plan.clone())?),
             Backend::Gpu(gpu) => Code::Gpu(gpu.compile(plan.clone())?),
         };
-        let compiled = Arc::new(Compiled { plan, code });
-        lock(&self.plans).insert(graph, compiled.clone(), compiled.plan.steps.len());
+        let compiled = Arc::new(Compiled { plan, outputs: granted.outputs.clone(), code });
+        lock(&self.plans).insert(Arc::new(graph.clone()), compiled.clone(), compiled.plan.steps.len());
         Ok(compiled)
     }
 

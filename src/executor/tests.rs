@@ -25,7 +25,7 @@ fn network(m: usize, k: usize, n: usize) -> (Graph, Vec<HostData>) {
         node(Op::Reduce { op: ReduceOp::Sum, axes: vec![1] }, &[5], &[1, 1, n]),
     ];
     let values = |n: usize, seed: usize| HostData::F32((0..n).map(|i| ((i * 31 + seed) % 17) as f32 / 8.0 - 1.0).collect());
-    (Graph { nodes, outputs: vec![3, 6] }, vec![values(m * k, 1), values(k * n, 2), values(m * n, 3)])
+    (Graph { nodes, outputs: vec![3, 6], ..Graph::default() }, vec![values(m * k, 1), values(k * n, 2), values(m * n, 3)])
 }
 
 /// Every executor that this machine has: both devices, fused and not.
@@ -102,7 +102,7 @@ fn what_belongs_to_another_kind_of_device_is_refused() {
 #[test]
 fn the_cache_forgets_the_least_recently_used() {
     let mut cache: PlanCache<usize> = PlanCache::default();
-    let graph = |i: usize| Graph { nodes: vec![node(Op::Data, &[], &[i + 1])], outputs: vec![0] };
+    let graph = |i: usize| Graph { nodes: vec![node(Op::Data, &[], &[i + 1])], outputs: vec![0], ..Graph::default() };
     cache.insert(Arc::new(graph(0)), Arc::new(0), 1);
     for i in 1..300 {
         assert_eq!(cache.get(&graph(0)).as_deref(), Some(&0), "used before {i}");

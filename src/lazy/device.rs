@@ -1,6 +1,6 @@
 //! What a device is inside: a name, an executor, and a registry.
 
-use super::{Device, DeviceKind, Handle, Inner, Node, Registry};
+use super::{Cell, Device, DeviceKind, Handle, Inner, Kept, Node, Registry, fresh_id};
 use crate::dtype::{DType, HostData};
 use crate::error::Result;
 use crate::executor::Executor;
@@ -43,7 +43,7 @@ impl Device {
     /// A device of this name over an executor.
     pub(crate) fn new(kind: DeviceKind, name: String, executor: Executor) -> Self {
         let (registry, evaluation) = (Registry::default(), Mutex::default());
-        Self(Arc::new(Inner { kind, name, executor, registry, evaluation }))
+        Self(Arc::new(Inner { number: fresh_id(), kind, name, executor, registry, evaluation }))
     }
 
     /// The device's kind.
@@ -76,43 +76,70 @@ impl Device {
         self.executor().read(storage, dtype, len)
     }
 
-    /// Keeps others from reading and changing the states of nodes and cells.
-    pub(crate) fn evaluating(&self) -> MutexGuard<'_, ()> {
+    /// Keeps others from reading and changing the contents of nodes and cells. Gives the last number that an evaluation gave to
+    /// a node.
+    pub(crate) fn evaluating(&self) -> MutexGuard<'_, u64> {
         lock(&self.0.evaluation)
     }
 
-    pub(super) fn register_live(&self, id: u64, handle: &Arc<Handle>) {
-        lock(&self.0.registry.live).insert(id, Arc::downgrade(handle));
+    /// A number that no other device of this process has.
+    pub(super) fn number(&self) -> u64 {
+        self.0.number
     }
 
-    pub(super) fn unregister_live(&self, id: u64) {
-        lock(&self.0.registry.live).remove(&id);
+    /// A handle that is known from the moment when it exists.
+    pub(super) fn register(&self, node: Arc<Node>, thread: u64) -> Arc<Handle> {
+        lock(&self.0.registry.live).add(|slot| Arc::new(Handle { node, thread, slot: Some(slot) }))
     }
 
-    /// The nodes whose value a later step may take away although somebody still wants it (handles, and assignments that
-    /// have not run), in the order of their creation.
-    pub(crate) fn endangered_nodes(&self) -> Vec<Arc<Node>> {
-        // Upgraded handles must drop outside the lock: their drop takes it.
-        let handles: Vec<Arc<Handle>> = lock(&self.0.registry.live).values().filter_map(Weak::upgrade).collect();
-        let mut nodes: Vec<Arc<Node>> = handles.iter().map(|h| h.node.clone()).collect();
-        nodes.extend(self.pending());
-        nodes.sort_by_key(|n| n.id);
-        nodes.dedup_by_key(|n| n.id);
-        nodes
+    pub(super) fn unregister(&self, slot: usize) {
+        lock(&self.0.registry.live).remove(slot);
     }
 
-    /// Assignments that have not run.
+    /// The handles whose values a later step may take away, those of older nodes first.
+    pub(crate) fn live_handles(&self) -> Vec<Arc<Handle>> {
+        // Handles must drop outside the lock: their drop takes it.
+        let mut handles = lock(&self.0.registry.live).live();
+        handles.sort_by_key(|h| (h.node.id, h.thread));
+        handles
+    }
+
+    /// Notes whether a cell has pending assignments.
+    pub(super) fn wait(&self, cell: &Arc<Cell>, waits: bool) {
+        let mut waiting = lock(&self.0.registry.waiting);
+        if waits {
+            waiting.insert(cell.id, Arc::downgrade(cell));
+        } else {
+            waiting.remove(&cell.id);
+        }
+    }
+
+    fn waiting(&self) -> Vec<Arc<Cell>> {
+        lock(&self.0.registry.waiting).values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// This thread's assignments that have not run, in program order.
     pub(crate) fn pending(&self) -> Vec<Arc<Node>> {
-        lock(&self.0.registry.pending).values().cloned().collect()
+        sorted(self.waiting().iter().filter_map(|cell| cell.pending()).collect())
     }
 
-    pub(super) fn add_pending(&self, cell: u64, assign: Arc<Node>) {
-        let replaced = lock(&self.0.registry.pending).insert(cell, assign);
-        drop(replaced);
+    /// All threads' assignments that have not run.
+    pub(crate) fn all_pending(&self) -> Vec<Arc<Node>> {
+        sorted(self.waiting().iter().flat_map(|cell| cell.all_pending()).collect())
     }
 
-    pub(super) fn remove_pending(&self, cell: u64) {
-        let removed = lock(&self.0.registry.pending).remove(&cell);
-        drop(removed);
+    /// Counts contents that an overwrite has kept.
+    pub(crate) fn keep(&self, bytes: u64) -> Arc<Kept> {
+        self.0.registry.kept.keep(bytes)
     }
+
+    /// The bytes of old contents that are kept now.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.0.registry.kept.total()
+    }
+}
+
+fn sorted(mut nodes: Vec<Arc<Node>>) -> Vec<Arc<Node>> {
+    nodes.sort_by_key(|n| n.id);
+    nodes
 }

@@ -6,22 +6,47 @@
 //! ```text
 //! Tensor ── Handle ──> Node ──> operands: Node ...          Param ──> Cell: memory, version
 //!             ^          │                                              ^   │
-//!             │          └── payload: (Cell, the version it reads) ─────┘   └── head: the node of the newest version
-//!             │
-//! Device ── Registry: handles that read a cell, assignments that have not run
+//!             │          └── payload: (Cell, the version it reads) ─────┘   ├── reader: the handle on the newest version
+//!             │                                                             └── pending: each thread's newest assignment
+//! Device ── Registry: handles that read a cell, cells with pending assignments
 //! ```
 //!
-//! The life of a cell: an assignment or a step asks for a new version (`head_version`), nodes made since read that one; when it
-//! has run, the memory holds it (`version`). Before it runs, the device's registry is asked which live handles and waiting
-//! assignments still need the old contents; they are computed in the same submission.
+//! # The life of a cell
+//!
+//! ```text
+//!            read                       assign
+//!   live ──────────> live: a node    ──────────> pending, of one thread ──┐
+//!     ^              reads version v               │ abandoned, retracted │ read, flushed, or anchored and reached by a step
+//!     │                                            v                      v
+//!     │  end(written)                            live        begun: new reads are of version v + 1
+//!     ├───────────────────────────────────────────────────────────────────┤
+//!     └───────────────────────────────────────────────────────────────────┘
+//!        end(not written): version v + 1 has the contents of version v
+//! ```
+//!
+//! - All that reads or changes contents holds the device's evaluation lock. Making nodes and dropping handles does not.
+//! - A write *begins* before anyone asks who still wants the old contents: from then on nobody new can want them. A reading
+//!   handle is registered while its cell is locked, so that it is either on the old version and known, or on the new one.
+//! - Who wants the old contents gets them ([`eval`](crate::eval)): what the evaluation computes anyway, or one copy per cell and
+//!   version that all its readers share; the last of them frees it.
+//! - A write *ends* when it has been submitted, or has failed. Then both versions have the same contents, and nobody has lost
+//!   anything.
+//! - An assignment is pending for the thread that made it: this thread reads the new value, all others the committed one. What
+//!   a training pass tracks, such as running statistics, is carried out with the thread's next step, if that is taken.
 
 mod cell;
 mod device;
 mod node;
 mod recording;
+mod slots;
+pub(crate) mod snapshot;
+mod tally;
+mod thread;
 
 pub use recording::no_grad;
 pub(crate) use recording::{grad_enabled, with_grad_mode};
+pub(crate) use slots::Kept;
+pub(crate) use tally::{Tally, Ticket, Verdict};
 
 use crate::dtype::{DType, HostData};
 use crate::error::Error;
@@ -31,7 +56,8 @@ use crate::rng::RandomKey;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
-use std::collections::HashMap;
+use slots::{KeptBytes, Slots};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -62,21 +88,23 @@ pub enum DeviceKind {
 pub struct Device(Arc<Inner>);
 
 struct Inner {
+    number: u64,
     kind: DeviceKind,
     name: String,
     executor: Executor,
     registry: Registry,
-    /// Held while an evaluation reads and changes node and cell states.
-    evaluation: Mutex<()>,
+    /// Held while an evaluation reads and changes contents of nodes and cells: the last number that one gave to a node.
+    evaluation: Mutex<u64>,
 }
 
 /// Who wants old values of cells.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Registry {
-    /// Handles on nodes that depend on a cell, by their id.
-    live: Mutex<HashMap<u64, Weak<Handle>>>,
-    /// Assignments that have not run, by the cell's id: the newest of each.
-    pending: Mutex<HashMap<u64, Arc<Node>>>,
+    /// Handles on nodes that depend on a cell.
+    live: Mutex<Slots<Handle>>,
+    /// Cells with pending assignments, by id.
+    waiting: Mutex<BTreeMap<u64, Weak<Cell>>>,
+    kept: KeptBytes,
 }
 
 /// An n-dimensional array on a device, computed when it is needed.
@@ -107,7 +135,10 @@ pub(crate) type Outcome = Result<Arc<Handle>, Arc<Error>>;
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub node: Arc<Node>,
-    id: u64,
+    /// The thread that made it: a number of [`thread`].
+    pub thread: u64,
+    /// Its place in the device's registry, if a later step could overwrite what the node depends on.
+    slot: Option<usize>,
 }
 
 /// One operation of the lazy graph.
@@ -123,23 +154,52 @@ pub(crate) struct Node {
     /// Whether the value depends on a cell that a later step may overwrite.
     pub reads_cell: bool,
     pub payload: Payload,
+    /// The number that the latest evaluation to reach the node gave it, above all numbers of earlier ones.
+    number: AtomicU64,
+    /// Whether a backward pass has gone through the node.
+    differentiated: AtomicBool,
     state: Mutex<State>,
 }
+
+/// A node's operands. Clones share the list.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Inputs(Option<Arc<Vec<Arc<Node>>>>);
 
 /// What changes in a node's life.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     /// Operands; empty for sources and for realised nodes through which no gradient flows.
-    pub inputs: Vec<Arc<Node>>,
-    /// The value, once realised.
+    pub inputs: Inputs,
+    /// The value, once realised. For a node that reads a cell, the contents that an overwrite kept for it.
     pub value: Option<Storage>,
+    /// Counts the bytes of contents that an overwrite kept.
+    pub kept: Option<Arc<Kept>>,
     /// Assignments that run with the first evaluation that reaches this node.
     pub anchored: Vec<Arc<Node>>,
-    /// For `Op::Assign`: the assignment has run, so the node now reads its cell.
-    pub assigned: bool,
+    /// For `Op::Assign`: the version that it made of its cell, once it has run; [`SUPERSEDED`] if a later one stands for it.
+    pub assigned: Option<u64>,
+    /// For a gradient: all those of its backward pass, which the first read of one evaluates together.
+    pub siblings: Option<Arc<Siblings>>,
     /// Where the values came from; set when the node is made.
     pub origin: Origin,
 }
+
+/// What an assignment is for.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// What it overwrites.
+    pub cell: Arc<Cell>,
+    /// What it counts up when it does.
+    pub ticket: Option<Ticket>,
+    /// Whether it belongs to a training step that is to come, and is carried out if that is.
+    pub tracks: bool,
+}
+
+/// A version that no cell ever has.
+const SUPERSEDED: u64 = u64::MAX;
+
+/// The gradients of one backward pass.
+pub(crate) type Siblings = Vec<Weak<Handle>>;
 
 /// The value that a source node carries: data, not structure.
 #[derive(Debug, Clone)]
@@ -150,8 +210,10 @@ pub(crate) enum Payload {
     Scalar(f64),
     /// For `Op::Random`.
     Random(RandomKey),
-    /// For `Op::Cell` and `Op::Assign`: the cell, and the version that the node reads or makes.
+    /// For `Op::Cell`: the cell, and the version that the node reads.
     Cell(Arc<Cell>, u64),
+    /// For `Op::Assign`.
+    Target(Arc<Target>),
     /// For `Op::OptimStore`: the memory, and the parameter of each entry, whose cell a step overwrites.
     Store { store: Arc<OptimStore>, cells: Arc<[Arc<Cell>]> },
     /// For an `Op::Where` that joins two tensors, each padded with what the other one fills: their gradients need no mask.
@@ -186,12 +248,23 @@ pub(crate) struct Cell {
 #[derive(Debug)]
 struct CellState {
     storage: Storage,
-    /// Counts the writes that have run.
+    /// Counts the writes that have begun.
     version: u64,
-    /// Counts the writes that the program has asked for.
-    head_version: u64,
-    /// The node that reads the newest version, shared by all reads of it.
-    head: Weak<Node>,
+    /// The last write that has ended.
+    ended: u64,
+    /// The first version that has the present contents: a write that fails makes a version like the one before.
+    since: u64,
+    /// The handle that reads the newest version, shared by all reads of it.
+    reader: Weak<Handle>,
+    /// The newest assignment of each thread that has not run.
+    pending: Vec<Pending>,
+}
+
+/// An assignment that waits, and the thread for which it is the cell's newest value; `None` for all of them.
+#[derive(Debug)]
+struct Pending {
+    thread: Option<u64>,
+    assign: Arc<Node>,
 }
 
 /// Where a node's values came from: values that the host knows are checked where they are used as indices.

@@ -1,18 +1,26 @@
 //! Nodes, and the handles that users hold.
 
-use super::{Cell, Device, Handle, HostSource, Node, Origin, Outcome, Payload, State, Tensor, fresh_id};
+use super::{Cell, Device, Handle, HostSource, Inputs, Node, Origin, Outcome, Payload, SUPERSEDED, State, Target, Tensor};
+use super::{fresh_id, thread};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::sync::{self, lock};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 impl Tensor {
     /// A tensor that holds a node.
     pub(crate) fn from_node(node: Arc<Node>) -> Self {
         Self(Ok(Handle::new(node)))
+    }
+
+    /// A tensor that shares a handle.
+    pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
+        Self(Ok(handle))
     }
 
     /// A tensor that carries an error.
@@ -45,8 +53,8 @@ impl Node {
         payload: Payload,
         requires_grad: bool,
     ) -> Arc<Self> {
-        let reads_cell =
-            matches!(payload, Payload::Cell(..)) || inputs.iter().any(|i| i.reads_cell && (i.op == Op::Cell || !i.is_realised()));
+        let reads = |i: &Arc<Self>| i.reads_cell && (i.op == Op::Cell || i.requires_grad || !i.is_realised());
+        let reads_cell = matches!(payload, Payload::Cell(..) | Payload::Target(..)) || inputs.iter().any(reads);
         Arc::new(Self {
             id: fresh_id(),
             op,
@@ -56,7 +64,9 @@ impl Node {
             requires_grad,
             reads_cell,
             payload,
-            state: Mutex::new(State { inputs, ..State::default() }),
+            number: AtomicU64::new(0),
+            differentiated: AtomicBool::new(false),
+            state: Mutex::new(State { inputs: inputs.into(), ..State::default() }),
         })
     }
 
@@ -65,12 +75,66 @@ impl Node {
         lock(&self.state)
     }
 
+    /// The operands.
+    pub fn inputs(&self) -> Inputs {
+        self.state().inputs.clone()
+    }
+
+    /// Takes a number in the evaluation whose numbers begin after `base`.
+    pub fn set_number(&self, base: u64, number: usize) {
+        self.number.store(base + 1 + number as u64, Ordering::Relaxed);
+    }
+
+    /// The number that the evaluation whose numbers begin after `base` gave, if it did.
+    #[allow(clippy::cast_possible_truncation, reason = "it was a usize")]
+    pub fn number(&self, base: u64) -> Option<usize> {
+        self.number.load(Ordering::Relaxed).checked_sub(base + 1).map(|n| n as usize)
+    }
+
+    /// Notes that a backward pass has gone through.
+    pub fn mark_differentiated(&self) {
+        self.differentiated.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a backward pass has gone through.
+    pub fn is_differentiated(&self) -> bool {
+        self.differentiated.load(Ordering::Relaxed)
+    }
+
+    /// For an assignment: what it is for.
+    pub fn target(&self) -> Option<&Target> {
+        match &self.payload {
+            Payload::Target(target) => Some(target),
+            _ => None,
+        }
+    }
+
+    /// For an assignment that waits: leaves its place to a later one if its value is at hand.
+    pub fn supersede(&self) -> bool {
+        let inputs = self.inputs();
+        let can = inputs.len() == 1 && inputs[0].is_realised();
+        if can {
+            self.state().assigned = Some(SUPERSEDED);
+        }
+        can
+    }
+
+    /// For an assignment: notes that it has run, as this version of its cell; `None` if a later one has overwritten that.
+    pub fn has_run(&self, version: Option<u64>) {
+        let mut state = self.state();
+        state.assigned = Some(version.unwrap_or(SUPERSEDED));
+        // The cell has the value now.
+        let freed = version.map(|_| std::mem::take(&mut state.inputs));
+        drop(state);
+        drop(freed);
+    }
+
     /// Whether the value is in memory.
     pub fn is_realised(&self) -> bool {
         self.state().value.is_some()
     }
 
-    /// The memory that holds the value: the node's own, or its cell's.
+    /// The memory that holds the value: the node's own, or its cell's. The caller holds the device's evaluation lock.
     ///
     /// # Errors
     /// [`Error::Stale`]: the cell has moved on; the value was not computed yet.
@@ -81,17 +145,39 @@ impl Node {
         let Some((cell, wanted)) = self.cell_read() else {
             return Err(Error::internal("a value was read before it was realised"));
         };
-        let (storage, current) = cell.stored();
-        if current == wanted { Ok(storage) } else { Err(Error::Stale { name: cell.name(), wanted, current }) }
+        cell.contents(wanted).map_err(|current| Error::Stale { name: cell.name(), wanted, current })
     }
 
     /// The cell and version that the node reads straight from memory.
     pub fn cell_read(&self) -> Option<(&Arc<Cell>, u64)> {
         match (&self.op, &self.payload) {
             (Op::Cell, Payload::Cell(cell, version)) => Some((cell, *version)),
-            (Op::Assign, Payload::Cell(cell, version)) if self.state().assigned => Some((cell, *version)),
+            (Op::Assign, Payload::Target(target)) => {
+                self.state().assigned.filter(|&version| version != SUPERSEDED).map(|version| (&target.cell, version))
+            }
             _ => None,
         }
+    }
+}
+
+impl Deref for Inputs {
+    type Target = [Arc<Node>];
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_ref().map_or(&[], |list| list.as_slice())
+    }
+}
+
+impl From<Vec<Arc<Node>>> for Inputs {
+    fn from(list: Vec<Arc<Node>>) -> Self {
+        Self((!list.is_empty()).then(|| Arc::new(list)))
+    }
+}
+
+impl Inputs {
+    /// The operands, if nobody else holds the list.
+    fn into_list(self) -> Vec<Arc<Node>> {
+        self.0.and_then(Arc::into_inner).unwrap_or_default()
     }
 }
 
@@ -101,7 +187,7 @@ impl Drop for Node {
         let mut doomed = Vec::new();
         let release = |node: &mut Self, doomed: &mut Vec<Arc<Self>>| {
             let state = sync::get_mut(&mut node.state);
-            doomed.append(&mut state.inputs);
+            doomed.append(&mut std::mem::take(&mut state.inputs).into_list());
             doomed.append(&mut state.anchored);
             doomed.extend(std::mem::take(&mut state.origin).into_node());
         };
@@ -117,18 +203,24 @@ impl Drop for Node {
 impl Handle {
     /// A new hold, known to the device if a later step could overwrite what the node depends on.
     pub fn new(node: Arc<Node>) -> Arc<Self> {
-        let handle = Arc::new(Self { node, id: fresh_id() });
-        if handle.node.reads_cell {
-            handle.node.device.register_live(handle.id, &handle);
+        let thread = thread::current();
+        if node.reads_cell {
+            let device = node.device.clone();
+            return device.register(node, thread);
         }
-        handle
+        Arc::new(Self { node, thread, slot: None })
+    }
+
+    /// Whether this thread made it.
+    pub fn is_own(&self) -> bool {
+        self.thread == thread::current()
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if self.node.reads_cell {
-            self.node.device.unregister_live(self.id);
+        if let Some(slot) = self.slot {
+            self.node.device.unregister(slot);
         }
     }
 }

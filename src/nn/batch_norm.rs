@@ -69,10 +69,10 @@ macro_rules! batch_norm {
                 let (mut y, mean, variance) = x.batch_norm(weight, bias, eps);
                 y.check()?;
                 if let Some(((running_mean, running_var), batches)) = kept {
-                    let seen = batches.increment();
-                    let momentum = self.config.momentum.unwrap_or(1.0 / seen as f64);
+                    let momentum = self.config.momentum.unwrap_or_else(|| 1.0 / (batches.get() + 1) as f64);
                     let unbiased = variance * (count as f64 / (count as f64 - 1.0));
-                    y = track(running_var, &unbiased, momentum, &track(running_mean, &mean, momentum, &y)?)?;
+                    y = track(running_mean, &mean, momentum, &y, Some(batches))?;
+                    y = track(running_var, &unbiased, momentum, &y, None)?;
                 }
                 observe(self, kind, y)
             }

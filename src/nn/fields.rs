@@ -1,10 +1,13 @@
 //! What a module consists of, as plain lists.
 
 use crate::error::{Error, Result};
+use crate::lazy::Tally;
 use crate::param::Param;
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether a layer trains or evaluates; clones share it. Starts in training.
 #[derive(Debug, Clone)]
@@ -16,37 +19,63 @@ impl Default for Mode {
     }
 }
 
+thread_local! {
+    /// Modes that a thread has for itself, by address, innermost last.
+    static OWN: RefCell<Vec<HashMap<usize, bool>>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Mode {
     /// Whether the layer trains.
     pub fn is_training(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let own = OWN.with_borrow(|all| all.iter().rev().find_map(|own| own.get(&self.address()).copied()));
+        own.unwrap_or_else(|| self.0.load(Ordering::Relaxed))
     }
 
-    /// Switches between training and evaluation.
+    /// Switches between training and evaluation. Within [`evaluating`](super::evaluating) it does so for this thread, until
+    /// that ends.
     pub fn set_training(&self, training: bool) {
-        self.0.store(training, Ordering::Relaxed);
+        let own = OWN.with_borrow_mut(|all| {
+            let own = all.iter_mut().rev().find_map(|own| own.get_mut(&self.address()));
+            own.map(|mode| *mode = training)
+        });
+        if own.is_none() {
+            self.0.store(training, Ordering::Relaxed);
+        }
+    }
+
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
     }
 }
 
 /// A whole number that a layer keeps on the host and saves with its state, such as the batches that it has seen; clones
 /// share it. In files it is a 0-d i32, where PyTorch has an i64.
+///
+/// One that counts what training passes track counts steps that were taken: this thread sees its passes counted at once, others
+/// when their step is.
 #[derive(Debug, Clone, Default)]
-pub struct Counter(Arc<AtomicU64>);
+pub struct Counter(Tally);
 
 impl Counter {
-    /// The number.
+    /// The number. Waits for the device if that still has to decide about steps.
     pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.get()
     }
 
     /// Sets the number.
     pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
+        self.0.set(value);
     }
 
     /// Counts one up, and gives the new number.
     pub fn increment(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+        self.0.increment();
+        self.0.get()
+    }
+
+    /// What counts up with an assignment.
+    pub(super) fn tally(&self) -> &Tally {
+        &self.0
     }
 }
 
@@ -123,7 +152,7 @@ impl Fields {
             Counter(usize),
         }
         let cells = self.parameters.iter().chain(&self.buffers).map(|(name, param)| (name, Value::Cell(param.id())));
-        let counters = self.counters.iter().map(|(name, counter)| (name, Value::Counter(Arc::as_ptr(&counter.0).addr())));
+        let counters = self.counters.iter().map(|(name, counter)| (name, Value::Counter(counter.0.address())));
         let mut values: HashMap<&str, Value> = HashMap::new();
         cells.chain(counters).find_map(|(name, value)| match values.get(name.as_str()) {
             Some(first) => (*first != value).then_some(name.as_str()),
@@ -139,10 +168,12 @@ impl Fields {
         self.modules.push((address, self.prefix.clone()));
     }
 
-    /// Keeps every layer's mode as it is now: all go back to it when the value is dropped.
+    /// Has this thread, and no other, switch modes for itself until the value is dropped: then each is again what it was.
     #[must_use = "the modes go back when the value is dropped"]
     pub(super) fn keep_modes(&self) -> KeptModes {
-        KeptModes(self.modes.iter().map(|mode| (mode.clone(), mode.is_training())).collect())
+        let own = self.modes.iter().map(|mode| (mode.address(), mode.is_training())).collect();
+        OWN.with_borrow_mut(|all| all.push(own));
+        KeptModes { modes: self.modes.clone(), of_this_thread: PhantomData }
     }
 
     /// The dotted name of a field here.
@@ -151,12 +182,17 @@ impl Fields {
     }
 }
 
-/// Layers' modes, which they get back when this is dropped, whatever happened between.
-pub(super) struct KeptModes(Vec<(Mode, bool)>);
+/// Modes that this thread switches for itself as long as this lives.
+pub(super) struct KeptModes {
+    /// They live at least as long as their addresses count.
+    modes: Vec<Mode>,
+    of_this_thread: PhantomData<*const ()>,
+}
 
 impl Drop for KeptModes {
     fn drop(&mut self) {
-        self.0.iter().for_each(|(mode, training)| mode.set_training(*training));
+        OWN.with_borrow_mut(Vec::pop);
+        self.modes.clear();
     }
 }
 

@@ -72,8 +72,8 @@ macro_rules! instance_norm {
                 let y = bias.map_or(y.clone(), |b| y + wide(b));
                 let over_examples = |t: Tensor| t.reshape([shape[0], self.channels]).mean(0, false);
                 let momentum = self.config.momentum.unwrap_or(0.0);
-                let y = track(running_mean, &over_examples(mean), momentum, &y)?;
-                track(running_var, &over_examples(unbiased), momentum, &y)
+                let y = track(running_mean, &over_examples(mean), momentum, &y, None)?;
+                track(running_var, &over_examples(unbiased), momentum, &y, None)
             }
         }
 

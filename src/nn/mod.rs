@@ -51,6 +51,7 @@ mod recurrent;
 mod residual;
 mod running;
 mod sequential;
+mod snapshot;
 pub(crate) mod state;
 mod summary;
 pub mod transfer;
@@ -87,6 +88,7 @@ pub use pool::{
 pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn, RnnNonlinearity, Sequence, SequenceOptions};
 pub use residual::{ModuleList, Residual};
 pub use sequential::Sequential;
+pub use snapshot::Snapshot;
 pub use state::LoadReport;
 pub use summary::{Summary, SummaryRow, summary, summary_with};
 pub use transformer::{

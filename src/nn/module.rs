@@ -2,6 +2,7 @@
 
 use super::fields::{Field, Fields, address};
 use super::load::LoadOptions;
+use super::snapshot::Snapshot;
 use super::state::{self, LoadReport};
 use crate::error::Result;
 use crate::io::StateDict;
@@ -93,12 +94,17 @@ pub trait Module: Send + Sync {
         self.collect().parameters.iter().for_each(|(_, p)| p.unfreeze());
     }
 
-    /// Parameters, buffers and counters in host memory. Waits for the device.
+    /// The module as it is now: between two steps, whatever other threads do to it from then on.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.collect())
+    }
+
+    /// Parameters, buffers and counters in host memory, all of one moment between two steps. Waits for the device.
     ///
     /// # Errors
     /// As [`Module::check`]; evaluation errors; a lost device.
     fn state_dict(&self) -> Result<StateDict> {
-        state::state_dict(&self.collect())
+        self.snapshot().state_dict()
     }
 
     /// Replaces all parameters, buffers and counters, or nothing: everything is checked, and on the device, before the first one
@@ -165,8 +171,9 @@ impl Field for Box<dyn Module> {
     }
 }
 
-/// Runs `f` with a module in evaluation mode and without gradients. Afterwards every layer is back in its own mode, whatever
-/// happened: what was in evaluation before, such as a frozen part of a model, stays so.
+/// Runs `f` without gradients, with a module in evaluation mode and as it is now ([`Module::snapshot`]): for this thread. Other
+/// threads may go on training it. Afterwards every layer is back in its own mode, whatever happened: what was in evaluation
+/// before, such as a frozen part of a model, stays so.
 ///
 /// ```
 /// # use wgrad::nn::{Dropout, Init, Linear, Module, Sequential, evaluating};
@@ -181,9 +188,10 @@ impl Field for Box<dyn Module> {
 /// # Ok(()) }
 /// ```
 pub fn evaluating<R>(module: &dyn Module, f: impl FnOnce() -> R) -> R {
-    let _modes = module.collect().keep_modes();
+    let fields = module.collect();
+    let _modes = fields.keep_modes();
     module.eval();
-    no_grad(f)
+    no_grad(|| Snapshot::of(&fields).read(f))
 }
 
 #[cfg(test)]

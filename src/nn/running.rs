@@ -88,9 +88,9 @@ pub(super) fn check_settings(kind: &'static str, eps: f64, momentum: Option<f64>
     Err(Error::argument(kind, format!("eps is {eps}"), "use a small positive number, such as 1e-5"))
 }
 
-/// Hangs `running = (1 - momentum) · running + momentum · batch` on the output.
-pub(super) fn track(running: &Param, batch: &Tensor, momentum: f64, y: &Tensor) -> Result<Tensor> {
+/// Has `running = (1 - momentum) · running + momentum · batch` carried out with the step that `y` leads to; `counter` counts it.
+pub(super) fn track(running: &Param, batch: &Tensor, momentum: f64, y: &Tensor, counter: Option<&Counter>) -> Result<Tensor> {
     let batch = batch.detach();
     let value = no_grad(|| running.tensor() * (1.0 - momentum) + batch * momentum);
-    running.assign_with(&value, y)
+    running.assign_tallied(&value, y, counter.map(Counter::tally))
 }

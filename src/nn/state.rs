@@ -2,7 +2,7 @@
 
 use super::fields::{Counter, Fields};
 use super::load::LoadOptions;
-use crate::dtype::{DType, HostData};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::io::number::{self, Range};
 use crate::io::{HostTensor, StateDict};
@@ -37,23 +37,6 @@ impl fmt::Display for LoadReport {
         }
         Ok(())
     }
-}
-
-/// Copies parameters and buffers to the host.
-pub(super) fn state_dict(fields: &Fields) -> Result<StateDict> {
-    fields.check()?;
-    let entries = || fields.parameters.iter().chain(&fields.buffers);
-    let tensors: Vec<Tensor> = entries().map(|(_, p)| p.tensor()).collect();
-    let mut dict = StateDict::new();
-    for ((name, param), tensor) in entries().zip(&tensors) {
-        // The check leaves one case of two entries under one name: one value that is listed twice.
-        dict.tensors.insert(name.clone(), HostTensor::new(param.dtype(), param.shape(), tensor.to_host()?)?);
-    }
-    for (name, counter) in &fields.counters {
-        let count = i32::try_from(counter.get()).unwrap_or(i32::MAX);
-        dict.tensors.insert(name.clone(), HostTensor::new(DType::I32, Shape::SCALAR, HostData::I32(vec![count]))?);
-    }
-    Ok(dict)
 }
 
 /// What a file would change in a module.

@@ -5,6 +5,7 @@ use crate::autodiff::Gradients;
 use crate::device::Device;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
+use crate::eval::Session;
 use crate::executor::arena::Adoptee;
 use crate::graph::Op;
 use crate::graph::optim::{Coefficients, Gate, OptimRule, VARIANTS};
@@ -81,7 +82,7 @@ impl Stepper {
             cells: Vec::new(),
             counts,
         };
-        stepper.adopt(Vec::new())?;
+        stepper.adopt()?;
         Ok(stepper)
     }
 
@@ -125,19 +126,24 @@ impl Stepper {
     /// # Errors
     /// Whatever evaluation reports; then no parameter, state or count has changed.
     pub fn step(&mut self, gradients: Gradients, coefficients: &mut dyn FnMut(usize, u64) -> Coefficients) -> Result<()> {
-        self.reclaim()?;
+        let device = self.device.clone();
         let limit = self.limit(&gradients);
-        let active = self.collect(&gradients, limit.is_some())?;
         let open = gradients.gate().cloned();
-        // The step holds the gradients as operands; as handles they would have to outlive it.
-        drop(gradients);
+        let active = self.collect(&gradients, limit.is_some())?;
         let mut stepped: Vec<usize> = active.iter().flatten().map(|a| a.param).collect();
         stepped.sort_unstable();
         let mut counts = lock(&self.counts);
         counts.settle_for(&stepped, open.is_some())?;
         self.fill(&active, open.is_some(), limit, &counts, coefficients);
+        let gate = open.as_ref().map(|open| open.node().cloned()).transpose()?;
         let (nodes, after) = self.nodes(active, open, limit.is_some(), &mut counts)?;
-        crate::eval::evaluate_step(&nodes)?;
+        // Whatever other threads do to the parameters comes before all of this, or after it.
+        let mut session = Session::new(&device);
+        // The step holds the gradients as operands; as handles they would have to outlive it.
+        drop(gradients);
+        self.reclaim(&mut session)?;
+        session.step(nodes, gate)?;
+        drop(session);
         counts.add(&stepped, after)
     }
 
@@ -247,7 +253,7 @@ impl Stepper {
     /// Whatever the device reports.
     pub fn state(&self, i: usize, state: usize) -> Result<HostData> {
         let param = &self.params[i];
-        self.device.read(&self.state_storage(&self.stores, self.places[i], state)?, param.dtype(), param.shape().numel())
+        self.device.read(&self.state_storage(i, state)?, param.dtype(), param.shape().numel())
     }
 
     /// Makes ready what a checkpoint says: state arrays, each with its entry and its number, and the step counts of all entries.
@@ -260,7 +266,7 @@ impl Stepper {
             return Err(Error::internal(format!("{} step counts for {} parameters", steps.len(), self.params.len())));
         }
         lock(&self.counts).settle(0)?;
-        Ok(Staged { copies: self.upload_states(states, &self.stores, &self.places)?, steps })
+        Ok(Staged { copies: self.upload_states(states)?, steps })
     }
 
     /// Overwrites state arrays and step counts with what was made ready.
@@ -278,17 +284,12 @@ impl Stepper {
     /// # Errors
     /// As [`Stepper::stage`]; nothing has changed then.
     pub fn set_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
-        let copies = self.upload_states(states, &self.stores, &self.places)?;
+        let copies = self.upload_states(states)?;
         copies.iter().try_for_each(|(source, target)| self.device.executor().copy(source, target))
     }
 
     /// State arrays in memory of their own, each with where it is to be copied to.
-    fn upload_states(
-        &self,
-        states: Vec<(usize, usize, HostData)>,
-        stores: &[Arc<OptimStore>],
-        places: &[(usize, usize)],
-    ) -> Result<Copies> {
+    fn upload_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<Copies> {
         let mut copies = Vec::with_capacity(states.len());
         for (i, state, data) in states {
             let param = &self.params[i];
@@ -299,49 +300,39 @@ impl Stepper {
                     format!("state {state} of {} needs {numel} elements of {}, not {}", param.name(), param.dtype(), data.len());
                 return Err(Error::argument("set_state", reason, "load the state of the same model and optimizer"));
             }
-            copies.push((self.device.upload(data)?, self.state_storage(stores, places[i], state)?));
+            copies.push((self.device.upload(data)?, self.state_storage(i, state)?));
         }
         Ok(copies)
     }
 
-    fn state_storage(&self, stores: &[Arc<OptimStore>], place: (usize, usize), state: usize) -> Result<Storage> {
-        let (store, entry) = place;
-        stores[store].state_of(entry, state).ok_or_else(|| Error::internal(format!("an optimizer has no state {state}")))
+    fn state_storage(&self, i: usize, state: usize) -> Result<Storage> {
+        let (store, entry) = self.places[i];
+        self.stores[store].state_of(entry, state).ok_or_else(|| Error::internal(format!("an optimizer has no state {state}")))
     }
 
     /// Takes parameters back that another optimizer has moved into an arena of its own.
-    fn reclaim(&mut self) -> Result<()> {
-        let moved = self
-            .params
-            .iter()
-            .zip(&self.places)
-            .any(|(param, &(store, entry))| !param.cell().stored().0.is_same(&self.stores[store].entries[entry].parameter));
-        if !moved {
-            return Ok(());
+    fn reclaim(&self, session: &mut Session<'_>) -> Result<()> {
+        let own = |&(store, entry): &(usize, usize)| &self.stores[store].entries[entry].parameter;
+        let moved = |(param, place): &(&Param, &(usize, usize))| !param.cell().storage().is_same(own(place));
+        let moved: Vec<_> = self.params.iter().zip(&self.places).filter(moved).collect();
+        for (param, place) in &moved {
+            session.copy(&param.cell().storage(), own(place))?;
         }
-        let states = self.states();
-        let each = (0..self.params.len()).flat_map(|i| (0..states).map(move |s| (i, s)));
-        let kept = each.map(|(i, s)| Ok((i, s, self.state(i, s)?))).collect::<Result<Vec<_>>>()?;
-        self.adopt(kept)
+        moved.iter().for_each(|(param, place)| param.cell().relocate(own(place).clone()));
+        Ok(())
     }
 
-    /// Makes the arenas with these states, 0 where none is given, and moves the parameters into them. After an error all is
-    /// where it was.
-    fn adopt(&mut self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
-        // Assignments that still wait refer to the old memory's contents: run them first.
-        let heads: Vec<Arc<Node>> = self.params.iter().map(|p| p.tensor().node().cloned()).collect::<Result<_>>()?;
-        crate::eval::evaluate(&heads)?;
-        let _guard = self.device.evaluating();
+    /// Makes the arenas, with states of 0, and moves the parameters into them. After an error all is where it was.
+    fn adopt(&mut self) -> Result<()> {
+        let device = self.device.clone();
+        let _session = Session::new(&device);
         let adoptees: Vec<Adoptee> = self
             .params
             .iter()
-            .map(|p| Adoptee { storage: p.cell().stored().0, dtype: p.dtype(), len: p.shape().numel() })
+            .map(|p| Adoptee { storage: p.cell().storage(), dtype: p.dtype(), len: p.shape().numel() })
             .collect();
-        let (stores, places) = self.device.executor().adopt(&adoptees, self.states())?;
+        let (stores, places) = device.executor().adopt(&adoptees, self.states())?;
         let stores: Vec<Arc<OptimStore>> = stores.into_iter().map(Arc::new).collect();
-        for (source, target) in self.upload_states(states, &stores, &places)? {
-            self.device.executor().copy(&source, &target)?;
-        }
         for (param, &(store, entry)) in self.params.iter().zip(&places) {
             param.cell().relocate(stores[store].entries[entry].parameter.clone());
         }

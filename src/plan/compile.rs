@@ -3,12 +3,39 @@
 //! Pure functions over plain data, deterministic, no device.
 
 use super::lower::{Lowering, Outcome};
-use super::materialise::{Options, decide};
+use super::materialise::{Options, decide, is_heavy};
 use super::{Plan, schedule};
 use crate::error::{Error, Result};
-use crate::graph::Graph;
+use crate::graph::{Graph, NodeId};
+use std::borrow::Cow;
 
-/// Compiles a graph.
+/// The graph with its wishes among the outputs. Of a wish that has no buffer, what it is made of is handed out, as far as that
+/// has one: to repeat the rest takes little.
+pub(crate) fn granted(graph: &Graph, options: Options) -> Cow<'_, Graph> {
+    if graph.wishes.is_empty() {
+        return Cow::Borrowed(graph);
+    }
+    let materialised = decide(graph, options);
+    let mut outputs = graph.outputs.clone();
+    let mut seen = vec![false; graph.nodes.len()];
+    let mut stack: Vec<NodeId> = graph.wishes.clone();
+    while let Some(id) = stack.pop() {
+        let node = &graph.nodes[id];
+        if std::mem::replace(&mut seen[id], true) || node.op.is_source() {
+            continue;
+        }
+        if materialised[id] || is_heavy(&node.op) {
+            outputs.push(id);
+        } else {
+            stack.extend(&node.inputs);
+        }
+    }
+    outputs.sort_unstable();
+    outputs.dedup();
+    Cow::Owned(Graph { nodes: graph.nodes.clone(), outputs, wishes: Vec::new() })
+}
+
+/// Compiles a graph, whose wishes are [`granted`] already.
 pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
     super::sizes::check_nodes(graph)?;
     let mut materialised = decide(graph, options);

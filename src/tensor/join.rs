@@ -110,7 +110,7 @@ fn join(tensors: &[&Tensor], d: usize) -> Result<Tensor> {
     if node.op != Op::Where {
         return Ok(joined);
     }
-    let inputs = node.state().inputs.clone();
+    let inputs = node.inputs().to_vec();
     let (shape, dtype) = (node.shape, node.dtype);
     let joined = Node::new(Op::Where, inputs, shape, dtype, &node.device, Payload::Join, node.requires_grad);
     joined.state().origin = Origin::joined(&front, &back, d, shape);

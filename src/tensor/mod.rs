@@ -265,10 +265,7 @@ impl Tensor {
     /// # Errors
     /// The error that the tensor carries; whatever the device reports.
     pub fn to_host(&self) -> Result<HostData> {
-        let node = self.node()?;
-        self.eval()?;
-        let storage = node.memory()?;
-        node.device.read(&storage, node.dtype, node.shape.numel())
+        crate::eval::read(self.node()?)
     }
 
     /// The elements in row-major order, as their Rust type. Computes the value and waits for it.
@@ -355,12 +352,8 @@ impl Tensor {
             let help = "cast it to f32 first".to_owned();
             return Err(Error::Read { op: "variable", shape: node.shape, dtype: node.dtype, help });
         }
-        self.eval()?;
-        let storage = match node.cell_read() {
-            // A cell's memory changes; a variable must not.
-            Some(_) => crate::eval::duplicate(node)?,
-            None => node.memory()?,
-        };
+        // A cell's memory changes; a variable must not.
+        let storage = crate::eval::fixed(node)?;
         let leaf = Node::new(Op::Data, Vec::new(), node.shape, node.dtype, &node.device, Payload::None, true);
         leaf.state().value = Some(storage);
         Ok(Self::from_node(leaf))

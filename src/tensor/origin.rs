@@ -219,12 +219,11 @@ impl HostLeaf {
         match &self.source {
             HostSource::Kept(data) => Ok(on_host(data, None)),
             HostSource::Node(node) => {
-                crate::eval::evaluate(std::slice::from_ref(node))?;
-                let storage = node.memory()?;
                 if node.device.is_cpu() {
+                    let storage = crate::eval::fixed(node)?;
                     return Ok(on_host(&storage.on_cpu()?.read(), Some(node.dtype)));
                 }
-                Ok(on_host(&node.device.read(&storage, node.dtype, node.shape.numel())?, None))
+                Ok(on_host(&crate::eval::read(node)?, None))
             }
         }
     }

@@ -33,11 +33,8 @@ impl Tensor {
     /// As [`Tensor::eval`].
     pub fn read_later(&self) -> Result<PendingValue> {
         let node = self.node()?;
-        self.eval()?;
-        let storage = node.memory()?;
-        let len = node.shape.numel();
-        let transfer = node.device.executor().start_read(&storage, node.dtype, len)?;
-        Ok(PendingValue { device: node.device.clone(), dtype: node.dtype, len, transfer })
+        let transfer = crate::eval::start_read(node)?;
+        Ok(PendingValue { device: node.device.clone(), dtype: node.dtype, len: node.shape.numel(), transfer })
     }
 }
 

@@ -198,6 +198,7 @@ fn assignments_reach_their_cell_in_order() {
             node(Op::Assign, &[3, 4]),
         ],
         outputs: vec![0, 3],
+        ..Graph::default()
     };
     let value = |x: f64| Value { dtype: DType::F32, shape, data: Numbers::Float(vec![x]) };
     let mut inputs = ReferenceInputs { leaves: vec![ReferenceLeaf::Value(value(2.0))], scalars: vec![3.0], randoms: vec![] };

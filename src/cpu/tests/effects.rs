@@ -175,6 +175,7 @@ fn f64_graphs_run_unrounded_and_write_their_cells() {
     let graph = Graph {
         nodes: vec![node(Op::Cell, &[]), node(Op::Unary(UnaryOp::Exp), &[0]), node(Op::Assign, &[0, 1])],
         outputs: vec![1],
+        ..Graph::default()
     };
     let cell = cpu.upload(HostData::F64(vec![1.0]));
     let leaves = vec![Leaf::Cell(Storage::Cpu(cell.clone()))];

@@ -300,7 +300,7 @@ enum Without {
     MadeOfOthers(&'static str),
 }
 
-const LAYERS_WITHOUT: [(&str, Without); 21] = [
+const LAYERS_WITHOUT: [(&str, Without); 22] = [
     ("BatchNormConfig", Without::NotALayer),
     ("Conv2dConfig", Without::NotALayer),
     ("Counter", Without::NotALayer),
@@ -317,6 +317,7 @@ const LAYERS_WITHOUT: [(&str, Without); 21] = [
     ("Reduction", Without::NotALayer),
     ("Sequence", Without::NotALayer),
     ("SequenceOptions", Without::NotALayer),
+    ("Snapshot", Without::NotALayer),
     ("Summary", Without::NotALayer),
     ("SummaryRow", Without::NotALayer),
     ("TransformerConfig", Without::NotALayer),

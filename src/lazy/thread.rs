@@ -1,0 +1,46 @@
+//! Threads by number, and what is told when they end.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// What has something of a thread's own.
+pub(super) trait Owned: Send + Sync {
+    /// The thread of this number ends.
+    fn thread_ends(self: Arc<Self>, thread: u64);
+}
+
+/// A thread's number, and what has something of its own.
+struct Thread {
+    number: u64,
+    owned: RefCell<Vec<Weak<dyn Owned>>>,
+}
+
+thread_local! {
+    static THREAD: Thread = Thread { number: NEXT.fetch_add(1, Ordering::Relaxed), owned: RefCell::default() };
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        for owned in self.owned.get_mut().drain(..).filter_map(|o| o.upgrade()) {
+            owned.thread_ends(self.number);
+        }
+    }
+}
+
+/// This thread's number, which no other thread of the process ever has.
+pub(super) fn current() -> u64 {
+    // A thread that is ending has no number any more; nothing of its own is left then.
+    THREAD.try_with(|t| t.number).unwrap_or_default()
+}
+
+/// Notes that something has what is this thread's own.
+pub(super) fn owns(what: Weak<dyn Owned>) {
+    let _ = THREAD.try_with(|t| {
+        let mut owned = t.owned.borrow_mut();
+        owned.retain(|o| o.strong_count() > 0 && !Weak::ptr_eq(o, &what));
+        owned.push(what);
+    });
+}
