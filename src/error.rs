@@ -116,7 +116,7 @@ pub enum Error {
     /// A graph needs a parameter's old value, which a later step has overwritten.
     #[error(
         "[eval] parameter {name} has been overwritten (version {wanted} is needed, {current} is stored); help: \
-         call backward() or read the tensor before step(), or keep a handle of what you need"
+         call backward() before step(), or build the tensor again from the parameters as they are now"
     )]
     Stale {
         /// The parameter.

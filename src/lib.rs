@@ -19,9 +19,12 @@
 //! [`Tensor::eval`], [`Tensor::to_vec`], [`Tensor::backward`], an optimizer's step, a module's `forward`.
 //!
 //! A [`Param`] is a mutable cell with a version. Reading it gives a tensor of the version of that moment, and that tensor
-//! keeps its value: before a step overwrites a cell, whatever live, uncomputed handle depends on the old contents is
-//! computed in the same submission. Statistics that a layer tracks are cells, too; assignments to them run once, with the
-//! first evaluation that reaches what they are anchored to.
+//! keeps its value. What a step computes anyway goes to the handles that want it; for other live handles that depend on the
+//! old contents, a step first copies these, once per parameter, and computes nothing that nobody reads. Statistics that a layer
+//! tracks are cells, too: they change with the step that their forward pass leads to, or not at all.
+//!
+//! Any thread may read, evaluate, save or step at any time. A read sees a parameter before a step or after it, and
+//! [`Module::snapshot`](nn::Module::snapshot) a whole module between two steps.
 //!
 //! # The house
 //! Rooms stand on floors, and each imports only rooms below it; a test reads the imports and holds that, and that no files import

@@ -94,6 +94,11 @@ impl Numbering {
         self.purpose.step
     }
 
+    /// How many elements all nodes have.
+    pub fn elements(&self) -> usize {
+        self.out.graph.nodes.iter().map(|n| n.shape.numel()).fold(0, usize::saturating_add)
+    }
+
     /// The gate of the step.
     pub fn gate(&self) -> Option<&Arc<Node>> {
         self.purpose.gate.as_ref()

@@ -13,7 +13,8 @@ use crate::storage::Storage;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
-/// A result of so many elements, such as a loss per example, is computed along if only so many nodes are missing.
+/// A result of so many elements, such as a loss per example, is computed along if only so many nodes are missing, which together
+/// are not larger than what is computed anyway.
 const FEW_ELEMENTS: usize = 4096;
 const FEW_NODES: u32 = 64;
 
@@ -26,8 +27,9 @@ struct Below {
     cells: bool,
     /// Something whose value cannot be had any more.
     lost: bool,
-    /// Nodes that are not part of the evaluation; one that is reached by two ways counts twice.
+    /// Nodes that are not part of the evaluation, and their elements; one that is reached by two ways counts twice.
     nodes: u32,
+    elements: usize,
 }
 
 impl Below {
@@ -37,7 +39,13 @@ impl Below {
             cells: self.cells | other.cells,
             lost: self.lost | other.lost,
             nodes: self.nodes.saturating_add(other.nodes),
+            elements: self.elements.saturating_add(other.elements),
         }
+    }
+
+    /// Whether the evaluation, which computes so many elements, can do it along.
+    fn is_little(self, computed: usize) -> bool {
+        self.numbered && !self.lost && self.nodes <= FEW_NODES && self.elements <= computed.max(FEW_ELEMENTS)
     }
 }
 
@@ -74,13 +82,12 @@ impl Wanted {
     /// What this thread's training pass tracks and the evaluation can compute along: its values are wanted by the step to come,
     /// and do not hold on to all that they are made of.
     pub fn tracked(numbering: &mut Numbering, device: &Device) -> Result<()> {
-        let mut known = FxHashMap::default();
-        let mut few = Vec::new();
+        let (mut known, mut few, computed) = (FxHashMap::default(), Vec::new(), numbering.elements());
         for assign in device.pending().iter().filter(|a| a.target().is_some_and(|t| t.tracks)) {
             let inputs = assign.inputs();
             let Some(source) = inputs.first().filter(|s| !s.is_realised()) else { continue };
             let below = below(numbering, source, &mut known);
-            if below.numbered && !below.lost && source.shape.numel() <= FEW_ELEMENTS && below.nodes <= FEW_NODES {
+            if below.is_little(computed) && source.shape.numel() <= FEW_ELEMENTS {
                 few.push(source.clone());
             }
         }
@@ -91,8 +98,7 @@ impl Wanted {
     /// little more are added to the evaluation.
     pub fn endangered(numbering: &mut Numbering, device: &Device) -> Result<Self> {
         let mut wanted = Self::default();
-        let mut known = FxHashMap::default();
-        let mut few = Vec::new();
+        let (mut known, mut few, computed) = (FxHashMap::default(), Vec::new(), numbering.elements());
         let handles = device.live_handles();
         for handle in &handles {
             let node = &handle.node;
@@ -100,8 +106,7 @@ impl Wanted {
                 wanted.nodes.push(node.clone());
             } else if !node.is_realised() {
                 let below = below(numbering, node, &mut known);
-                let computed = below.numbered && !below.cells && !below.lost;
-                if computed && node.shape.numel() <= FEW_ELEMENTS && below.nodes <= FEW_NODES {
+                if below.is_little(computed) && !below.cells && node.shape.numel() <= FEW_ELEMENTS {
                     few.push(node.clone());
                 } else if !below.lost && (below.numbered || below.cells) {
                     wanted.nodes.push(node.clone());
@@ -246,7 +251,8 @@ fn below(numbering: &Numbering, root: &Arc<Node>, known: &mut FxHashMap<u64, Bel
         let inputs = node.inputs();
         if inputs_done {
             let of = |i: &Arc<Node>| known.get(&i.id).copied().unwrap_or_default();
-            let all = inputs.iter().map(of).fold(Below { nodes: 1, ..Below::default() }, Below::join);
+            let all =
+                inputs.iter().map(of).fold(Below { nodes: 1, elements: node.shape.numel(), ..Below::default() }, Below::join);
             known.insert(node.id, all);
         } else {
             stack.push((node, true));

@@ -137,6 +137,22 @@ fn a_thousand_old_handles_keep_a_thousand_values() {
     assert_eq!(device.counters().bytes_kept, 0);
 }
 
+/// A handle that cannot be computed fails its reader, not the step, whatever the step has in common with it.
+#[test]
+fn a_handle_that_cannot_be_computed_fails_its_own_reader() {
+    let device = open(false);
+    let w = Param::new(&Tensor::full([3], 1.0, &device).unwrap()).unwrap();
+    let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 1.0, ..SgdConfig::default() }).unwrap();
+    let square = w.tensor().square();
+    let impossible = square.reshape([1, 3]).expand([1usize << 34, 3]).sum((), false);
+    let loss = square.sum((), false);
+    sgd.step(loss.backward().unwrap()).unwrap();
+    assert_eq!(w.tensor().to_vec::<f32>().unwrap(), [-1.0; 3]);
+    let error = impossible.item().unwrap_err().to_string();
+    assert!(!error.contains("internal"), "{error}");
+    assert_eq!((loss.item().unwrap(), square.to_vec::<f32>().unwrap()), (3.0, vec![1.0; 3]));
+}
+
 /// The first read of a gradient computes all of its backward pass.
 #[test]
 fn reading_every_gradient_takes_one_backward_pass() {
