@@ -142,7 +142,7 @@ chains! {
     stretches: KERNELS, |y, i, _| if i % 2 == 0 { y.sum([0], true) * 0.5 } else { y.expand([2, 2]) };
     reductions: KERNELS, |y, i, w| if i % 2 == 0 { y.sum([0], false) * 0.5 } else { y.reshape([1, 2]) * w };
     products: KERNELS, |y, _, w| y.matmul(w) * 0.5;
-    rows: KERNELS, |y, _, _| y.softmax(-1) * 2.0;
+    rows: KERNELS, |y, _, w| y.softmax(-1) + w;
     joins: KERNELS / 10, |y, _, _| Tensor::cat(&[&y.slice(0, 1, 2), &y.slice(0, 0, 1)], 0);
 }
 
