@@ -60,4 +60,9 @@ impl Graph {
         }
         uses
     }
+
+    /// Whether the evaluation hands out the node's value.
+    pub fn is_output(&self, id: NodeId) -> bool {
+        self.outputs.binary_search(&id).is_ok()
+    }
 }

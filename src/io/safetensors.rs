@@ -6,10 +6,13 @@ use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::shape::Shape;
 use safetensors::tensor::{Dtype as Stored, SafeTensors, TensorView};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The key of the notes among the tensors' names in a file's header.
 const NOTES: &str = "__metadata__";
+/// The most bytes of a header that readers take.
+const MAX_HEADER: usize = 100_000_000;
 const DAMAGED: &str = "the file is damaged or no safetensors file; save or download it again";
 
 impl StateDict {
@@ -50,8 +53,8 @@ impl StateDict {
             let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| Error::internal(format!("{name}: {e}")))?;
             borrowed.push((name.as_str(), view));
         }
-        let metadata = self.metadata.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-        safetensors::serialize(borrowed, Some(metadata)).map_err(|e| Error::internal(format!("safetensors: {e}")))
+        let bytes = safetensors::serialize(borrowed, None).map_err(|e| Error::internal(format!("safetensors: {e}")))?;
+        with_notes(&bytes, &self.metadata)
     }
 
     /// Parses a file's bytes; `path` is for messages.
@@ -73,6 +76,27 @@ impl StateDict {
         }
         Ok(dict)
     }
+}
+
+/// A file with notes in its header, in the order of their names: `safetensors` would write them in any, and equal contents are to
+/// give equal files.
+fn with_notes(file: &[u8], notes: &BTreeMap<String, String>) -> Result<Vec<u8>> {
+    let broken = || Error::internal("safetensors wrote no header");
+    let (len, rest) = file.split_first_chunk::<8>().ok_or_else(broken)?;
+    let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| broken())?;
+    let (header, data) = rest.split_at_checked(len).ok_or_else(broken)?;
+    let entries = header.trim_ascii_end().strip_prefix(b"{").ok_or_else(broken)?;
+    let notes = serde_json::to_string(notes).map_err(|e| Error::internal(format!("notes: {e}")))?;
+    let separator = if entries == b"}" { "" } else { "," };
+    let mut header = format!("{{\"{NOTES}\":{notes}{separator}").into_bytes();
+    header.extend_from_slice(entries);
+    // The tensors begin at a multiple of 8 bytes.
+    header.resize(header.len().next_multiple_of(8), b' ');
+    if header.len() > MAX_HEADER {
+        let reason = format!("names and notes take {} bytes, and the format has room for {MAX_HEADER}", header.len());
+        return Err(Error::argument("StateDict::save", reason, "write shorter notes, or keep them in a file of their own"));
+    }
+    Ok([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
 }
 
 /// The bytes as the format stores them: little-endian, a truth value in one byte.
@@ -146,7 +170,9 @@ mod tests {
         for (name, dtype, dims, data) in rows {
             dict.insert(name, HostTensor::new(dtype, Shape::new(&dims).unwrap(), data).unwrap()).unwrap();
         }
-        dict.metadata.insert("epoch".into(), "3".into());
+        for (key, value) in [("epoch", "3"), ("b", "\"quoted\""), ("a", "line\nline"), ("ü", "\u{1f}"), ("c", ""), ("d", "\\")] {
+            dict.metadata.insert(key.into(), value.into());
+        }
         dict
     }
 
@@ -157,7 +183,12 @@ mod tests {
         let dict = sample();
         dict.save(&path).unwrap();
         assert_eq!(StateDict::load(&path).unwrap(), dict);
-        assert_eq!(dict.to_bytes().unwrap(), sample().to_bytes().unwrap());
+        let bytes = dict.to_bytes().unwrap();
+        (0..20).for_each(|_| assert_eq!(sample().to_bytes().unwrap(), bytes));
+        for dict in [StateDict::new(), StateDict { tensors: dict.tensors.clone(), ..StateDict::new() }] {
+            dict.save(&path).unwrap();
+            assert_eq!(StateDict::load(&path).unwrap(), dict);
+        }
         assert_eq!(dict.note::<usize>("epoch").unwrap(), 3);
         assert!(dict.note::<usize>("step").is_err());
     }

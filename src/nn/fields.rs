@@ -92,9 +92,13 @@ pub struct Fields {
     pub counters: Vec<(String, Counter)>,
     /// Every layer's mode.
     pub modes: Vec<Mode>,
-    /// Names of the submodules by their address, to label a [`summary`](super::summary()).
-    pub(crate) modules: Vec<(usize, String)>,
+    /// The submodules' addresses, to label a [`summary`](super::summary()), and where each is in `trail`.
+    pub(crate) modules: Vec<(usize, usize)>,
     prefix: String,
+    /// The fields on the way: what each is within, and its own name. Names in full would take memory in the square of the depth.
+    trail: Vec<(usize, String)>,
+    /// The field that is being listed: its place in `trail` from 1, or 0 for the module itself.
+    at: usize,
     error: Option<Error>,
 }
 
@@ -106,7 +110,11 @@ impl Fields {
             self.prefix.push('.');
         }
         self.prefix.push_str(name);
+        let outer = self.at;
+        self.trail.push((outer, name.into()));
+        self.at = self.trail.len();
         field.list(self);
+        self.at = outer;
         self.prefix.truncate(length);
     }
 
@@ -165,7 +173,18 @@ impl Fields {
 
     /// Notes a submodule here, by its address.
     pub(super) fn module(&mut self, address: usize) {
-        self.modules.push((address, self.prefix.clone()));
+        self.modules.push((address, self.at));
+    }
+
+    /// The dotted name of a submodule.
+    pub(super) fn name_at(&self, mut place: usize) -> String {
+        let mut parts = Vec::new();
+        while let Some((outer, name)) = place.checked_sub(1).and_then(|p| self.trail.get(p)) {
+            parts.push(name.as_str());
+            place = *outer;
+        }
+        parts.reverse();
+        parts.join(".")
     }
 
     /// Has this thread, and no other, switch modes for itself until the value is dropped: then each is again what it was.

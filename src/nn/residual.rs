@@ -43,15 +43,25 @@ impl std::fmt::Debug for Residual {
 impl Module for Residual {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let caller = Location::caller();
-        let through = |layer: &dyn Module| layer.forward(x).map_err(|error| error.seen_from(caller));
-        let y = through(&*self.body)?;
-        let skipped = self.shortcut.as_ref().map_or_else(|| Ok(x.clone()), |shortcut| through(&**shortcut))?;
+        let y = self.body.forward(x);
+        let skipped = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x),
+            None => Ok(x.clone()),
+        };
+        self.sum(y, skipped, Location::caller())
+    }
+    fields!(body, shortcut);
+}
+
+impl Residual {
+    // Apart from `forward`, whose frame is on the stack once for each block within a block.
+    #[inline(never)]
+    fn sum(&self, y: Result<Tensor>, skipped: Result<Tensor>, caller: &'static Location<'static>) -> Result<Tensor> {
+        let (y, skipped) = y.and_then(|y| Ok((y, skipped?))).map_err(|error| error.seen_from(caller))?;
         if y.shape()? != skipped.shape()? {
             let reason = format!("the body gives {} and the shortcut {}", y.shape()?, skipped.shape()?);
             return Err(Error::argument("Residual", reason, "give the block a shortcut that projects to the body's shape"));
         }
         observe(self, "Residual", y + skipped)
     }
-    fields!(body, shortcut);
 }

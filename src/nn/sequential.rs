@@ -4,9 +4,13 @@ use super::fields::{Field, Fields};
 use super::module::Module;
 use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::tensor::Tensor;
+use std::collections::BTreeSet;
 use std::panic::Location;
 
 /// Feeds each layer's output to the next. Layers are named `0`, `1` ... as in PyTorch, or as given.
+///
+/// A model may be a layer of another. Each level takes some stack in `forward`, in listing parameters and when the model is dropped:
+/// a main thread's 8 MiB have room for 10,000 levels in a release build. One's own layers that hold layers are no different.
 ///
 /// A name that another layer has is the model's first error: `forward`, `parameters`, `save` and [`Module::check`] return it.
 ///
@@ -24,6 +28,7 @@ use std::panic::Location;
 #[derive(Default)]
 pub struct Sequential {
     layers: Vec<(String, Box<dyn Module>)>,
+    names: BTreeSet<String>,
     error: Option<Error>,
 }
 
@@ -56,6 +61,7 @@ impl Sequential {
             let error = OpError { kind: OpErrorKind::Attribute, op, operands: Vec::new(), reason, help, at };
             self.error = Some(Error::Op(Box::new(error)));
         }
+        self.names.insert(name.clone());
         self.layers.push((name, layer));
         self
     }
@@ -65,20 +71,19 @@ impl Sequential {
         if name.split('.').any(str::is_empty) {
             return Some(format!("the name \"{name}\" is empty or has an empty part"));
         }
-        let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
-        let (mut fields, mut alone) = (Fields::default(), true);
-        for (other, its) in &self.layers {
-            if other == name {
-                return Some(format!("two layers are named \"{name}\""));
-            }
-            if within(other, name) || within(name, other) {
-                fields.add(other, its);
-                alone = false;
-            }
+        if self.names.contains(name) {
+            return Some(format!("two layers are named \"{name}\""));
         }
+        let below = format!("{name}.");
+        let holds = self.names.range(below.clone()..).next().is_some_and(|other| other.starts_with(&below));
         // A layer that is at fault by itself says so where it is asked.
-        if alone {
+        if !holds && !name.match_indices('.').any(|(dot, _)| self.names.contains(&name[..dot])) {
             return None;
+        }
+        let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
+        let mut fields = Fields::default();
+        for (other, its) in self.layers.iter().filter(|(other, _)| within(other, name) || within(name, other)) {
+            fields.add(other, its);
         }
         fields.add(name, layer);
         fields.clash().map(|two| format!("with the layer \"{name}\", two values are named \"{two}\""))
@@ -97,7 +102,9 @@ impl Sequential {
         };
         let (name, old) = self.layers.remove(i);
         let layer: Box<dyn Module> = Box::new(layer);
+        self.names.remove(&name);
         let clash = self.clash(&name, &layer);
+        self.names.insert(name.clone());
         self.layers.insert(i, (name, if clash.is_some() { old } else { layer }));
         let refuse = |reason| Err(Error::argument("Sequential::replace", reason, "give each layer a name of its own"));
         clash.map_or(Ok(()), refuse)
@@ -120,19 +127,31 @@ impl std::fmt::Debug for Sequential {
     }
 }
 
+// Models within models call each other, so what `forward` does itself stands in functions apart: its frame stays small.
+impl Sequential {
+    /// The input, if it and the model are sound.
+    #[inline(never)]
+    fn input(&self, x: &Tensor) -> Result<Tensor> {
+        x.check()?;
+        self.error.clone().map_or_else(|| Ok(x.clone()), Err)
+    }
+}
+
+/// A layer's output; its error with the layer's name and the line of the model's caller.
+#[inline(never)]
+fn output(name: &str, y: Result<Tensor>, caller: &'static Location<'static>) -> Result<Tensor> {
+    y.and_then(|y| y.check().map(|()| y)).map_err(|error| error.in_layer(name).seen_from(caller))
+}
+
 impl Module for Sequential {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let caller = Location::caller();
-        x.check()?;
-        if let Some(error) = &self.error {
-            return Err(error.clone());
+        let mut y = self.input(x)?;
+        for (name, layer) in &self.layers {
+            y = output(name, layer.forward(&y), caller)?;
         }
-        let y = self.layers.iter().try_fold(x.clone(), |x, (name, layer)| {
-            let y = layer.forward(&x).and_then(|y| y.check().map(|()| y));
-            y.map_err(|error| error.in_layer(name).seen_from(caller))
-        });
-        y.map(Tensor::returned)
+        Ok(y.returned())
     }
 
     fn fields(&self, fields: &mut Fields) {

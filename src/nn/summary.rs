@@ -8,7 +8,7 @@ use crate::param::Param;
 use crate::shape::{IntoShape, Shape};
 use crate::tensor::Tensor;
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 
 thread_local! {
@@ -106,13 +106,18 @@ pub fn summary_with(model: &dyn Module, call: impl FnOnce() -> Result<Tensor>) -
     no_grad(call)?.check()?;
     let calls = TRACE.take().unwrap_or_default();
     let mut counted = HashSet::new();
-    let mut names = fields.modules;
+    let mut places: HashMap<usize, VecDeque<usize>> = HashMap::new();
+    for &(address, place) in &fields.modules {
+        places.entry(address).or_default().push_back(place);
+    }
     let rows = calls.into_iter().map(|call| {
         // Layers without fields may share an address, so names take turns.
-        let name = names.iter().position(|(a, _)| *a == call.address).map(|i| names.remove(i));
-        names.extend(name.clone());
+        let place = places.get_mut(&call.address).and_then(|all| {
+            all.rotate_left(1);
+            all.back().copied()
+        });
         SummaryRow {
-            name: name.map(|n| n.1).unwrap_or_default(),
+            name: place.map(|place| fields.name_at(place)).unwrap_or_default(),
             kind: call.kind,
             output: call.output,
             parameters: call.parameters.iter().filter(|p| counted.insert(p.id())).map(|p| p.shape().numel()).sum(),

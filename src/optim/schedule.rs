@@ -150,6 +150,40 @@ impl Schedule {
 
     /// The learning rate of step `step`, counted from 0.
     pub fn lr(&self, step: usize) -> f64 {
+        let (mut schedule, mut step) = (self, step);
+        // Rises that lead to the first rate of a schedule, outermost first: t + 1, and the steps that they take.
+        let mut rises: Vec<(f64, f64)> = Vec::new();
+        loop {
+            (schedule, step) = match schedule {
+                Self::Warmup { steps, then } if step < *steps => {
+                    rises.push((step as f64 + 1.0, *steps as f64));
+                    (&**then, 0)
+                }
+                Self::Warmup { steps, then } => (&**then, step - steps),
+                Self::Joined { parts } => {
+                    let mut left = step;
+                    let part = parts.iter().enumerate().find_map(|(i, (steps, part))| {
+                        if left < *steps || i + 1 == parts.len() {
+                            return Some(part);
+                        }
+                        left -= steps;
+                        None
+                    });
+                    match part {
+                        Some(part) => (part, left),
+                        None => return 0.0,
+                    }
+                }
+                plain => {
+                    let rate = plain.plain(step);
+                    return rises.iter().rev().fold(rate, |rate, (done, steps)| rate * done / steps);
+                }
+            }
+        }
+    }
+
+    /// [`Schedule::lr`] of a schedule that has no other within.
+    fn plain(&self, step: usize) -> f64 {
         let t = step as f64;
         match self {
             Self::Constant { base } => *base,
@@ -193,38 +227,34 @@ impl Schedule {
                 }
                 last
             }
-            Self::Warmup { steps, then } if step < *steps => then.lr(0) * (t + 1.0) / *steps as f64,
-            Self::Warmup { steps, then } => then.lr(step - steps),
-            Self::Joined { parts } => {
-                let mut left = step;
-                for (i, (steps, part)) in parts.iter().enumerate() {
-                    if left < *steps || i + 1 == parts.len() {
-                        return part.lr(left);
-                    }
-                    left -= steps;
-                }
-                0.0
-            }
+            // `lr` looks into these.
+            Self::Warmup { .. } | Self::Joined { .. } => 0.0,
         }
     }
 
     /// How many steps the schedule was made for; none if it goes on for ever. Past them [`Schedule::lr`] stays at the last rate.
     pub fn steps(&self) -> Option<usize> {
-        match self {
-            Self::Cosine { total, .. } | Self::OneCycle { total, .. } => Some(*total),
-            Self::Polynomial { steps, .. } => Some(*steps),
-            Self::Warmup { steps, then } => then.steps().map(|rest| steps.saturating_add(rest)),
-            Self::Joined { parts } => {
-                let (last, before) = parts.split_last()?;
-                let before = before.iter().fold(0usize, |sum, (steps, _)| sum.saturating_add(*steps));
-                last.1.steps().map(|rest| before.saturating_add(rest))
+        let (mut schedule, mut before) = (self, 0usize);
+        loop {
+            schedule = match schedule {
+                Self::Cosine { total, .. } | Self::OneCycle { total, .. } => return Some(before.saturating_add(*total)),
+                Self::Polynomial { steps, .. } => return Some(before.saturating_add(*steps)),
+                Self::Warmup { steps, then } => {
+                    before = before.saturating_add(*steps);
+                    then
+                }
+                Self::Joined { parts } => {
+                    let (last, others) = parts.split_last()?;
+                    before = others.iter().fold(before, |sum, (steps, _)| sum.saturating_add(*steps));
+                    &last.1
+                }
+                Self::Constant { .. }
+                | Self::Step { .. }
+                | Self::MultiStep { .. }
+                | Self::Exponential { .. }
+                | Self::Linear { .. }
+                | Self::CosineRestarts { .. } => return None,
             }
-            Self::Constant { .. }
-            | Self::Step { .. }
-            | Self::MultiStep { .. }
-            | Self::Exponential { .. }
-            | Self::Linear { .. }
-            | Self::CosineRestarts { .. } => None,
         }
     }
 
@@ -256,10 +286,19 @@ impl Schedule {
     /// A rate, factor or share that is negative or not finite; a length of 0; a rise outside 0..1; no parts. The message names
     /// the schedule, the setting and the remedy.
     pub fn validate(self) -> Result<Self> {
-        self.check()?;
+        let mut left: Vec<&Self> = vec![&self];
+        while let Some(schedule) = left.pop() {
+            match schedule {
+                Self::Warmup { then, .. } => left.push(then),
+                Self::Joined { parts } => left.extend(parts.iter().rev().map(|(_, part)| part)),
+                _ => {}
+            }
+            schedule.check()?;
+        }
         Ok(self)
     }
 
+    /// Whether its own settings make sense, whatever is within.
     fn check(&self) -> Result<()> {
         type Named<T> = Vec<(&'static str, T)>;
         let (name, numbers, lengths): (_, Named<f64>, Named<usize>) = match self {
@@ -293,11 +332,10 @@ impl Schedule {
                 }
                 ("OneCycle", vec![("max", *max), ("div", *div), ("final_div", *final_div)], vec![("total", *total)])
             }
-            Self::Warmup { then, .. } => return then.check(),
             Self::Joined { parts } if parts.is_empty() => {
                 return Err(Error::argument("Schedule::Joined", "there are no parts", "give at least one"));
             }
-            Self::Joined { parts } => return parts.iter().try_for_each(|(_, part)| part.check()),
+            Self::Warmup { .. } | Self::Joined { .. } => return Ok(()),
         };
         let op = format!("Schedule::{name}");
         if let Some((setting, value)) = numbers.into_iter().find(|(_, v)| !(v.is_finite() && *v >= 0.0)) {

@@ -39,11 +39,11 @@ pub(crate) fn granted(graph: &Graph, options: Options) -> Cow<'_, Graph> {
 pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
     super::sizes::check_nodes(graph)?;
     let mut materialised = decide(graph, options);
-    // Lowering may find that a view cannot be expressed; then that value gets a buffer and lowering starts again. Each round
-    // materialises a node that was not, so there are at most as many rounds as nodes.
+    // Lowering may find that views cannot be expressed; then what they look at gets a buffer and lowering starts again. A round
+    // finds all that it can, so there are few, and each finds a node that no other has found, so they end.
     for _ in 0..=graph.nodes.len() {
-        match Lowering::new(graph, &materialised, options).run()? {
-            Outcome::Materialise(node) => materialised[node] = true,
+        match Lowering::new(graph, materialised.clone(), options)?.run()? {
+            Outcome::Materialise(nodes) => nodes.into_iter().for_each(|node| materialised[node] = true),
             Outcome::Done(plan) => {
                 super::sizes::check(&plan, options.max_bytes)?;
                 return Ok(schedule::schedule(plan));

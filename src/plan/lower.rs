@@ -4,6 +4,7 @@ mod effects;
 mod expression;
 mod fuse;
 mod kernels;
+mod window;
 
 use super::expr::TermId;
 use super::materialise::{Options, is_heavy};
@@ -11,12 +12,13 @@ use super::{BufferId, BufferInfo, Expr, Kernel, Place, Plan, Step};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op};
 use crate::shape::Shape;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use window::Window;
 
 /// What a lowering pass came to.
 pub(super) enum Outcome {
-    /// This node must have a buffer of its own; start again.
-    Materialise(NodeId),
+    /// These nodes must have buffers of their own; start again.
+    Materialise(Vec<NodeId>),
     /// Steps in an order that respects dependencies. Slots are not assigned yet: each value has its own.
     Done(Plan),
 }
@@ -75,8 +77,12 @@ impl Builder {
 
 pub(super) struct Lowering<'g> {
     graph: &'g Graph,
-    materialised: &'g [bool],
+    materialised: Vec<bool>,
     options: Options,
+    /// What must have a buffer and has none. Such values count as computed for the rest of the round, which finds the others.
+    missing: Vec<NodeId>,
+    /// Per movement, what it looks at and how, unless that is a value without a buffer.
+    windows: Vec<Option<Box<Window>>>,
     /// Per leaf, scalar and random node, its position among its kind.
     position: Vec<usize>,
     /// Where each value is, once it is.
@@ -86,12 +92,15 @@ pub(super) struct Lowering<'g> {
     /// The reverse.
     epilogues: HashMap<NodeId, Epilogue>,
     uses: Vec<u32>,
+    /// The buffers that some step reads.
+    read: HashSet<BufferId>,
     users: Vec<Vec<NodeId>>,
     plan: Plan,
 }
 
 impl<'g> Lowering<'g> {
-    pub fn new(graph: &'g Graph, materialised: &'g [bool], options: Options) -> Self {
+    pub fn new(graph: &'g Graph, mut materialised: Vec<bool>, options: Options) -> Result<Self> {
+        let windows = window::windows(graph, &mut materialised)?;
         let mut users = vec![Vec::new(); graph.nodes.len()];
         for (id, node) in graph.nodes.iter().enumerate() {
             for &input in &node.inputs {
@@ -113,34 +122,48 @@ impl<'g> Lowering<'g> {
                 _ => 0,
             })
             .collect();
-        Self {
+        Ok(Self {
             graph,
             materialised,
             options,
+            missing: Vec::new(),
+            windows,
             position,
             buffer: vec![None; graph.nodes.len()],
             finished_by: HashMap::new(),
             epilogues: HashMap::new(),
             uses: graph.uses(),
+            read: HashSet::new(),
             users,
             plan: Plan::default(),
-        }
+        })
     }
 
-    /// Lowers everything, or names a node that needs a buffer first.
+    /// Lowers everything, or names nodes that need buffers first.
     pub fn run(mut self) -> Result<Outcome> {
-        match self.lower_all() {
-            Ok(()) => Ok(Outcome::Done(self.plan)),
-            Err(Stop::Materialise(node)) if !self.materialised[node] => Ok(Outcome::Materialise(node)),
-            Err(Stop::Materialise(node)) => Err(Error::internal(format!(
-                "node {node} ({}) has a buffer and still cannot be read",
-                self.graph.nodes[node].op.name()
-            ))),
-            Err(Stop::Failed(error)) => Err(error),
+        self.lower_all()?;
+        Ok(if self.missing.is_empty() { Outcome::Done(self.plan) } else { Outcome::Materialise(self.missing) })
+    }
+
+    /// Carries an attempt through, with buffers for what has none and must have one: the round is there to find those then.
+    fn carry<T>(&mut self, mut attempt: impl FnMut(&mut Self) -> Attempt<T>) -> Result<T> {
+        loop {
+            match attempt(self) {
+                Ok(done) => return Ok(done),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Materialise(node)) if !self.materialised[node] && self.buffer[node].is_none() => {
+                    self.missing.push(node);
+                    self.add_buffer(node, Place::Slot(self.plan.buffers.len()));
+                }
+                Err(Stop::Materialise(node)) => {
+                    let op = self.graph.nodes[node].op.name();
+                    return Err(Error::internal(format!("node {node} ({op}) has a buffer and still cannot be read")));
+                }
+            }
         }
     }
 
-    fn lower_all(&mut self) -> Attempt<()> {
+    fn lower_all(&mut self) -> Result<()> {
         if self.options.fuse {
             self.choose_epilogues();
         }
@@ -151,10 +174,10 @@ impl<'g> Lowering<'g> {
                     self.add_buffer(id, Place::Leaf(self.position[id]));
                 }
                 _ if self.finished_by.contains_key(&id) => {}
-                _ if is_heavy(&node.op) => self.lower_heavy(id, None)?,
+                _ if is_heavy(&node.op) => self.carry(|l| l.lower_heavy(id, None))?,
                 _ if self.materialised[id] => match self.epilogues.get(&id).map(|e| e.heavy) {
-                    Some(heavy) => self.lower_heavy(heavy, Some(id))?,
-                    None => self.lower_elementwise(id)?,
+                    Some(heavy) => self.carry(|l| l.lower_heavy(heavy, Some(id)))?,
+                    None => self.carry(|l| l.lower_elementwise(id))?,
                 },
                 _ => {}
             }
@@ -187,6 +210,7 @@ impl<'g> Lowering<'g> {
         let size = |b: BufferId| self.plan.buffers[b].dtype.bytes(self.plan.buffers[b].len) as u64;
         let bytes = reads.iter().chain(&write).map(|&b| size(b)).fold(0, u64::saturating_add);
         let flops = super::sizes::flops(&kernel, written);
+        self.read.extend(&reads);
         self.plan.steps.push(Step { kernel, reads, write, level: 0, flops, bytes });
     }
 
@@ -199,13 +223,13 @@ impl<'g> Lowering<'g> {
     }
 
     /// Copies outputs that no kernel writes in place: leaves, views, inlined sources.
-    fn lower_outputs(&mut self) -> Attempt<()> {
-        let mut outputs = Vec::new();
-        for (k, &id) in self.graph.outputs.iter().enumerate() {
+    fn lower_outputs(&mut self) -> Result<()> {
+        let (graph, mut outputs) = (self.graph, Vec::new());
+        for (k, &id) in graph.outputs.iter().enumerate() {
             let found = self.buffer[id].filter(|&b| self.plan.buffers[b].place == Place::Output(k));
             outputs.push(match found {
                 Some(buffer) => buffer,
-                None => self.copy_to(id, Place::Output(k))?,
+                None => self.carry(|l| l.copy_to(id, Place::Output(k)))?,
             });
         }
         self.plan.outputs = outputs;

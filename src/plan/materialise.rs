@@ -23,12 +23,13 @@ const MAX_FUSED: usize = 48;
 /// The most nodes that are copied into one expression once a view.
 const MAX_COPIED: usize = 8;
 
-/// Strips movements: the node that a chain of views looks at.
-pub(super) fn base(graph: &Graph, mut node: NodeId) -> NodeId {
-    while graph.nodes[node].op.is_movement() {
-        node = graph.nodes[node].inputs[0];
+/// Per node, the one that it looks at through a chain of movements: itself if it is no movement.
+fn bases(graph: &Graph) -> Vec<NodeId> {
+    let mut bases: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
+    for (id, node) in graph.nodes.iter().enumerate() {
+        bases.push(if node.op.is_movement() { bases[node.inputs[0]] } else { id });
     }
-    node
+    bases
 }
 
 /// Whether a node computes with a kernel of its own (is neither elementwise, nor a view, nor a source, nor an effect).
@@ -38,8 +39,8 @@ pub(super) fn is_heavy(op: &Op) -> bool {
 
 /// Which nodes get a buffer, before any lowering.
 pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
-    let n = graph.nodes.len();
-    let mut materialised = vec![false; n];
+    let bases = bases(graph);
+    let mut materialised = vec![false; graph.nodes.len()];
     for (id, node) in graph.nodes.iter().enumerate() {
         materialised[id] = is_heavy(&node.op) || (!options.fuse && node.op.is_elementwise());
         // Operands that kernels address themselves; reductions and elementwise kernels take expressions instead.
@@ -51,7 +52,7 @@ pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
             _ => &[],
         };
         for &input in addressed {
-            let b = base(graph, input);
+            let b = bases[input];
             if graph.nodes[b].op.is_elementwise() {
                 materialised[b] = true;
             }
@@ -64,7 +65,7 @@ pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
     }
     if options.fuse {
         share(graph, &mut materialised);
-        limit(graph, &mut materialised, options.max_operands);
+        limit(graph, &bases, &mut materialised, options.max_operands);
     }
     materialised
 }
@@ -75,7 +76,7 @@ fn share(graph: &Graph, materialised: &mut [bool]) {
     let mut kernels: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     for id in (0..graph.nodes.len()).rev() {
         let node = &graph.nodes[id];
-        let view_of_output = node.op.is_movement() && graph.outputs.contains(&id);
+        let view_of_output = node.op.is_movement() && graph.is_output(id);
         if node.op.is_elementwise() && !materialised[id] && kernels[id].len() > 1 && cost(graph, id) > 2 {
             materialised[id] = true;
         }
@@ -122,7 +123,7 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
 }
 
 /// Keeps expressions below the limits on terms and on distinct buffers.
-fn limit(graph: &Graph, materialised: &mut [bool], max_operands: usize) {
+fn limit(graph: &Graph, bases: &[NodeId], materialised: &mut [bool], max_operands: usize) {
     // What each unmaterialised node pulls in: fused nodes, and buffers. Sorted, unique.
     let uses = graph.uses();
     let mut moved = vec![false; graph.nodes.len()];
@@ -131,6 +132,8 @@ fn limit(graph: &Graph, materialised: &mut [bool], max_operands: usize) {
     }
     let mut fused: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     let mut buffers: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    // Per elementwise node without a buffer, the views of it so far.
+    let mut views: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     for id in 0..graph.nodes.len() {
         let node = &graph.nodes[id];
         if matches!(node.op, Op::Data | Op::Cell) {
@@ -144,17 +147,30 @@ fn limit(graph: &Graph, materialised: &mut [bool], max_operands: usize) {
             }
             continue;
         }
+        let base = bases[id];
+        if node.op.is_movement() && (materialised[base] || !graph.nodes[base].op.is_elementwise()) {
+            // However many movements there are, they are one view.
+            (fused[id], buffers[id]) = (vec![id], buffers[base].clone());
+            continue;
+        }
+        let inputs = if node.op.is_movement() { &node.inputs[..1] } else { &node.inputs[..] };
         loop {
-            (fused[id], buffers[id]) = pulled_in(id, &node.inputs, &fused, &buffers);
+            (fused[id], buffers[id]) = pulled_in(id, inputs, &fused, &buffers);
             if fused[id].len() <= MAX_FUSED && buffers[id].len() <= max_operands {
                 break;
             }
             // Cut where most is pulled in.
             let can_be_cut = |&i: &NodeId| !materialised[i] && graph.nodes[i].op.is_elementwise();
-            let candidates = node.inputs.iter().map(|&i| base(graph, i)).filter(can_be_cut);
+            let candidates = inputs.iter().map(|&i| bases[i]).filter(can_be_cut);
             let Some(cut) = candidates.max_by_key(|&i| (buffers[i].len(), fused[i].len(), i)) else { break };
             materialised[cut] = true;
-            settle(graph, cut, id, &mut fused, &mut buffers, materialised);
+            (fused[cut], buffers[cut]) = (Vec::new(), vec![cut]);
+            for view in std::mem::take(&mut views[cut]) {
+                (fused[view], buffers[view]) = (vec![view], vec![cut]);
+            }
+        }
+        if node.op.is_movement() {
+            views[base].push(id);
         }
         // Each view of a fused value is a copy of its expression: through several views copies multiply.
         let several_views = uses[id] > 1 && moved[id];
@@ -178,24 +194,4 @@ fn pulled_in(id: NodeId, inputs: &[NodeId], fused: &[Vec<NodeId>], buffers: &[Ve
     let nodes = std::iter::once(id).chain(inputs.iter().flat_map(|&i| fused[i].iter().copied())).collect();
     let reads = inputs.iter().flat_map(|&i| buffers[i].iter().copied()).collect();
     (unique(nodes), unique(reads))
-}
-
-/// After `cut` was materialised: recomputes what views between it and `until` pull in.
-fn settle(
-    graph: &Graph,
-    cut: NodeId,
-    until: NodeId,
-    fused: &mut [Vec<NodeId>],
-    buffers: &mut [Vec<NodeId>],
-    materialised: &[bool],
-) {
-    fused[cut] = Vec::new();
-    buffers[cut] = vec![cut];
-    for id in cut + 1..until {
-        let node = &graph.nodes[id];
-        if node.op.is_movement() && !materialised[id] && base(graph, id) == cut {
-            fused[id] = vec![id];
-            buffers[id] = vec![cut];
-        }
-    }
 }

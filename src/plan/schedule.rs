@@ -1,7 +1,8 @@
 //! Orders steps by dependency level and packs values into slots by their lifetimes.
 
 use super::{BufferId, Kernel, Place, Plan};
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
 /// Bytes up to which any slot may hold any value.
 const ROOMY: usize = 1 << 16;
@@ -51,18 +52,18 @@ fn assign_slots(plan: &mut Plan) {
         }
     }
     let mut slots: Vec<usize> = Vec::new();
-    let mut free: Vec<usize> = Vec::new();
-    // (level of last use, slot)
-    let mut busy: Vec<(u32, usize)> = Vec::new();
+    // (bytes, slot)
+    let mut free: BTreeSet<(usize, usize)> = BTreeSet::new();
+    // (level of last use, slot), the earliest first
+    let mut busy: BinaryHeap<Reverse<(u32, usize)>> = BinaryHeap::new();
     for i in 0..plan.steps.len() {
         let level = plan.steps[i].level;
-        busy.retain(|&(until, slot)| {
-            let done = until < level;
-            if done {
-                free.push(slot);
-            }
-            !done
-        });
+        while let Some(&Reverse((until, slot))) = busy.peek()
+            && until < level
+        {
+            busy.pop();
+            free.insert((slots[slot], slot));
+        }
         let Some(write) = plan.steps[i].write else { continue };
         let info = &plan.buffers[write];
         if !matches!(info.place, Place::Slot(_)) {
@@ -72,15 +73,20 @@ fn assign_slots(plan: &mut Plan) {
         // The smallest that fits, else the largest that does not, grown. A slot far too large is left to large values: a
         // small one that lives long would keep it from them.
         let roomy = (bytes * 4).max(ROOMY);
-        let fits = free.iter().copied().filter(|&s| (bytes..=roomy).contains(&slots[s])).min_by_key(|&s| (slots[s], s));
-        let smaller = || free.iter().copied().filter(|&s| slots[s] < bytes).max_by_key(|&s| (slots[s], s));
-        let slot = fits.or_else(smaller).unwrap_or_else(|| {
-            slots.push(0);
-            slots.len() - 1
-        });
-        free.retain(|&s| s != slot);
+        let fits = free.range((bytes, 0)..=(roomy, usize::MAX)).next();
+        let found = fits.or_else(|| free.range(..(bytes, 0)).next_back()).copied();
+        let slot = match found {
+            Some(entry) => {
+                free.remove(&entry);
+                entry.1
+            }
+            None => {
+                slots.push(0);
+                slots.len() - 1
+            }
+        };
         slots[slot] = slots[slot].max(bytes);
-        busy.push((last_use[&write], slot));
+        busy.push(Reverse((last_use[&write], slot)));
         plan.buffers[write].place = Place::Slot(slot);
     }
     // Values without elements are never written, yet kernels may bind them.

@@ -7,6 +7,7 @@
 mod columns;
 mod common;
 mod confined;
+mod depth;
 mod empty;
 mod environment;
 mod eval;

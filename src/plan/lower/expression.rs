@@ -1,5 +1,6 @@
 //! Terms for values without a buffer: elementwise nodes inlined, movements folded into views.
 
+use super::window::moved;
 use super::{Attempt, Builder, Lowering, Movement, Stop};
 use crate::dtype::DType;
 use crate::error::Error;
@@ -8,7 +9,6 @@ use crate::graph::{NodeId, Op, View};
 use crate::plan::Term;
 use crate::plan::expr::TermId;
 use crate::plan::materialise::is_heavy;
-use crate::shape::Shape;
 
 impl Lowering<'_> {
     /// The term for node `id` seen through `chain` (innermost movement first).
@@ -31,8 +31,13 @@ impl Lowering<'_> {
 
     /// Loads a value from its buffer, or takes the accumulator.
     pub(super) fn read(&mut self, builder: &mut Builder, id: NodeId, chain: &[Movement]) -> Attempt<TermId> {
+        let view = self.view(View::contiguous(self.graph.nodes[id].shape), chain)?;
+        self.load(builder, id, view)
+    }
+
+    /// The same, through a view.
+    fn load(&mut self, builder: &mut Builder, id: NodeId, view: View) -> Attempt<TermId> {
         let node = &self.graph.nodes[id];
-        let view = self.view(node.shape, chain)?;
         if builder.acc == Some(id) {
             if view.is_identity() && view.shape.numel() == builder.expr.shape.numel() {
                 return Ok(builder.expr.push(Term::Acc, node.dtype));
@@ -54,9 +59,10 @@ impl Lowering<'_> {
         let dtype = node.dtype;
         let inputs = node.inputs.clone();
         let term = match &node.op {
-            Op::Scalar => Term::Scalar { slot: self.position[id] },
-            Op::Iota => Term::Index { view: self.view(node.shape, chain)? },
-            Op::Random(word) => Term::Random { slot: self.position[id], word: *word, view: self.view(node.shape, chain)? },
+            Op::Scalar | Op::Iota | Op::Random(_) => {
+                let view = self.view(View::contiguous(node.shape), chain)?;
+                return self.source(builder, id, view);
+            }
             Op::Unary(op) => Term::Unary(*op, self.value(builder, inputs[0], chain)?),
             Op::Binary(op) => {
                 let a = self.value(builder, inputs[0], chain)?;
@@ -88,8 +94,29 @@ impl Lowering<'_> {
         Ok(builder.expr.push(term, dtype))
     }
 
-    /// A view: its movement joins the chain.
-    pub(super) fn through(&mut self, builder: &mut Builder, id: NodeId, chain: &[Movement]) -> Attempt<TermId> {
+    /// A source without a buffer, through a view.
+    fn source(&mut self, builder: &mut Builder, id: NodeId, view: View) -> Attempt<TermId> {
+        let node = &self.graph.nodes[id];
+        let term = match &node.op {
+            Op::Scalar => Term::Scalar { slot: self.position[id] },
+            Op::Iota => Term::Index { view },
+            Op::Random(word) => Term::Random { slot: self.position[id], word: *word, view },
+            op => return Err(Error::internal(format!("{} is read before it is computed", op.name())).into()),
+        };
+        Ok(builder.expr.push(term, node.dtype))
+    }
+
+    /// A movement: through its window, or, if it looks at a value without a buffer, it joins the chain.
+    fn through(&mut self, builder: &mut Builder, id: NodeId, chain: &[Movement]) -> Attempt<TermId> {
+        if let Some(window) = &self.windows[id] {
+            let (base, padded) = (window.base, window.view.mask().is_some());
+            let view = self.view(window.view, chain)?;
+            if self.buffer[base].is_some() || builder.acc == Some(base) {
+                return self.load(builder, base, view);
+            }
+            let term = self.source(builder, base, view)?;
+            return Ok(if padded { self.or_zero(builder, term, view) } else { term });
+        }
         let node = &self.graph.nodes[id];
         let input = node.inputs[0];
         let mut longer = vec![Movement { op: node.op.clone(), shape: node.shape, input }];
@@ -98,25 +125,22 @@ impl Lowering<'_> {
         if !matches!(node.op, Op::Pad { .. }) || matches!(builder.expr.terms[inner].0, Term::Load { .. }) {
             return Ok(inner);
         }
-        let view = self.view(self.graph.nodes[input].shape, &longer)?;
-        let valid = builder.expr.push(Term::Valid { view }, DType::Bool);
-        let zero = builder.expr.push(Term::Constant { bits: 0f64.to_bits() }, node.dtype);
-        Ok(builder.expr.push(Term::Select(valid, inner, zero), node.dtype))
+        let view = self.view(View::contiguous(self.graph.nodes[input].shape), &longer)?;
+        Ok(self.or_zero(builder, inner, view))
     }
 
-    /// A contiguous value of `shape`, seen through a chain.
-    pub(super) fn view(&self, shape: Shape, chain: &[Movement]) -> Attempt<View> {
-        let mut view = View::contiguous(shape);
+    /// A term where a view has an element, else 0.
+    fn or_zero(&self, builder: &mut Builder, term: TermId, view: View) -> TermId {
+        let dtype = builder.expr.terms[term].1;
+        let valid = builder.expr.push(Term::Valid { view }, DType::Bool);
+        let zero = builder.expr.push(Term::Constant { bits: 0f64.to_bits() }, dtype);
+        builder.expr.push(Term::Select(valid, term, zero), dtype)
+    }
+
+    /// What a view shows, seen through a chain.
+    fn view(&self, mut view: View, chain: &[Movement]) -> Attempt<View> {
         for movement in chain {
-            view = match &movement.op {
-                Op::Reshape => view.reshape(movement.shape).ok_or(Stop::Materialise(movement.input))?,
-                Op::Permute(order) => view.permute(order),
-                Op::Expand => view.expand(movement.shape),
-                Op::Slice { start, step } => view.slice(start, step, movement.shape),
-                Op::Pad { before } => view.pad(before, movement.shape),
-                Op::Recomputed => view,
-                op => return Err(Error::internal(format!("{} is not a movement", op.name())).into()),
-            };
+            view = moved(&view, &movement.op, movement.shape)?.ok_or(Stop::Materialise(movement.input))?;
         }
         Ok(view)
     }

@@ -6,6 +6,9 @@ use crate::graph::{NodeId, Op};
 use crate::plan::materialise::is_heavy;
 use std::collections::HashSet;
 
+/// The most nodes of a kernel that gets an epilogue, operands and views included.
+const MAX_INLINED: usize = 256;
+
 impl Lowering<'_> {
     /// Lets elementwise kernels run as the epilogue of the product or reduction that feeds them.
     pub(super) fn choose_epilogues(&mut self) {
@@ -15,12 +18,15 @@ impl Lowering<'_> {
                 continue;
             }
             let mut heavies = Vec::new();
-            let inlined = self.inlined(id, &mut heavies);
+            let Some(inlined) = self.inlined(id, &mut heavies) else { continue };
             // The last one: by then every other operand exists.
             let Some(&heavy) = heavies.iter().max() else { continue };
             // The heavy node itself drops out of the reads; its own operands come in.
             let operands = match self.graph.nodes[heavy].op {
-                Op::Reduce { .. } => self.buffers_read(&self.inlined(heavy, &mut Vec::new()), heavy),
+                Op::Reduce { .. } => match self.inlined(heavy, &mut Vec::new()) {
+                    Some(inlined) => self.buffers_read(&inlined, heavy),
+                    None => continue,
+                },
                 _ => self.graph.nodes[heavy].inputs.len(),
             };
             if operands + self.buffers_read(&inlined, id) > self.options.max_operands + 1 || !self.can_finish(heavy, id, &inlined)
@@ -32,11 +38,15 @@ impl Lowering<'_> {
         }
     }
 
-    /// The nodes fused into the kernel of `id`; heavy nodes that it reads go to `heavies`.
-    pub(super) fn inlined(&self, id: NodeId, heavies: &mut Vec<NodeId>) -> HashSet<NodeId> {
+    /// The nodes fused into the kernel of `id`; heavy nodes that it reads go to `heavies`. `None` if there are too many to look
+    /// at: every kernel may read through a chain of all views before it.
+    pub(super) fn inlined(&self, id: NodeId, heavies: &mut Vec<NodeId>) -> Option<HashSet<NodeId>> {
         let mut seen = HashSet::from([id]);
         let mut stack = vec![id];
         while let Some(node) = stack.pop() {
+            if seen.len() > MAX_INLINED {
+                return None;
+            }
             for &input in &self.graph.nodes[node].inputs {
                 if !seen.insert(input) {
                     continue;
@@ -48,7 +58,7 @@ impl Lowering<'_> {
                 }
             }
         }
-        seen
+        Some(seen)
     }
 
     /// How many buffers a kernel made of these nodes loads.
@@ -68,7 +78,7 @@ impl Lowering<'_> {
         if !kernel_has_epilogue
             || self.is_of_nothing(heavy)
             || self.finished_by.contains_key(&heavy)
-            || self.graph.outputs.contains(&heavy)
+            || self.graph.is_output(heavy)
         {
             return false;
         }
@@ -82,7 +92,7 @@ impl Lowering<'_> {
             if node == id {
                 continue;
             }
-            if self.graph.outputs.contains(&node) {
+            if self.graph.is_output(node) {
                 return false;
             }
             for &user in &self.users[node] {

@@ -2,43 +2,35 @@
 
 use super::{Attempt, Builder, Lowering, Movement, Stop};
 use crate::error::Error;
-use crate::graph::{NodeId, Op};
+use crate::graph::{NodeId, Op, View};
 use crate::plan::expr::TermId;
 use crate::plan::{BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView, Row, Term};
 use crate::shape::Shape;
 
 impl Lowering<'_> {
-    /// The movements between `id` and the buffer that they look at, and that buffer's node.
-    pub(super) fn peel(&self, id: NodeId) -> (NodeId, Vec<Movement>) {
-        let mut chain = Vec::new();
-        let mut node = id;
-        while self.buffer[node].is_none() && self.graph.nodes[node].op.is_movement() {
-            let n = &self.graph.nodes[node];
-            chain.insert(0, Movement { op: n.op.clone(), shape: n.shape, input: n.inputs[0] });
-            node = n.inputs[0];
+    /// The buffer that an operand lies in, and the view of it.
+    fn operand(&self, id: NodeId) -> Attempt<(BufferId, View)> {
+        if let Some(buffer) = self.buffer[id] {
+            return Ok((buffer, View::contiguous(self.graph.nodes[id].shape)));
         }
-        (node, chain)
+        let found = self.windows[id].as_ref().and_then(|w| Some((self.buffer[w.base]?, w.view)));
+        found.ok_or(Stop::Materialise(id))
     }
 
     /// A buffer that holds exactly the elements of `id`, in order.
     pub(super) fn contiguous(&self, id: NodeId) -> Attempt<BufferId> {
-        let (node, chain) = self.peel(id);
-        let Some(buffer) = self.buffer[node] else { return Err(Stop::Materialise(id)) };
-        let shape = self.graph.nodes[node].shape;
-        match self.view(shape, &chain) {
-            Ok(view) if view.is_identity() && view.shape.numel() == shape.numel() => Ok(buffer),
+        match self.operand(id)? {
+            (buffer, view) if view.is_identity() && view.shape.numel() == self.plan.buffers[buffer].len => Ok(buffer),
             _ => Err(Stop::Materialise(id)),
         }
     }
 
     /// A buffer and strides for a matrix operand, one of whose last two strides is 1.
     pub(super) fn matrix(&self, id: NodeId) -> Attempt<(BufferId, MatrixView)> {
-        let (node, chain) = self.peel(id);
-        let Some(buffer) = self.buffer[node] else { return Err(Stop::Materialise(id)) };
-        let view = match self.view(self.graph.nodes[node].shape, &chain) {
-            Ok(view) if view.mask().is_none() => view,
-            _ => return Err(Stop::Materialise(id)),
-        };
+        let (buffer, view) = self.operand(id)?;
+        if view.mask().is_some() {
+            return Err(Stop::Materialise(id));
+        }
         let rank = view.shape.rank();
         let (rows, cols) = (view.shape[rank - 2], view.shape[rank - 1]);
         let [mut row, mut col] = [view.strides()[rank - 2], view.strides()[rank - 1]];

@@ -15,6 +15,7 @@ mod optimizers;
 mod optimizers_more;
 mod padding;
 mod regularize;
+mod resume;
 mod steady;
 mod traces;
 mod transfer;
