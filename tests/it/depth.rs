@@ -67,6 +67,8 @@ fn results(what: &str, w: &Param, y: &Tensor) -> [Vec<f64>; 2] {
 
 /// Does with a chain all that can be done with a tensor, and compares with the reference in f64.
 fn chain(what: &str, n: usize, next: Next) {
+    // The host's work is the same on every device, whose compilers and launches take most of the time.
+    let n = if device().kind() == DeviceKind::Cpu { n } else { n / 10 };
     on_a_small_stack(|| {
         let (w, y) = timed(&format!("{what}, built"), || build(n, next, DType::F32, device()));
         let plan = timed(&format!("{what}, explained"), || y.explain().expect("plans"));
@@ -232,7 +234,6 @@ fn assignments_that_wait_for_each_other() {
 
 /// Every tensor of a chain is kept by somebody when a step overwrites what all of them read.
 #[test]
-#[ignore = "each handle that lives walks down the whole chain before a step: quadratic"]
 fn handles_that_outlive_a_step() {
     on_a_small_stack(|| {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device())).expect("float");
