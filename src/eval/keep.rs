@@ -106,7 +106,9 @@ impl Wanted {
                 wanted.nodes.push(node.clone());
             } else if !node.is_realised() {
                 let below = below(numbering, node, &mut known);
-                if below.is_little(computed) && !below.cells && node.shape.numel() <= FEW_ELEMENTS {
+                // What other threads hold at the moment would make another plan of every step.
+                let along = handle.is_own() && below.is_little(computed) && !below.cells;
+                if along && node.shape.numel() <= FEW_ELEMENTS {
                     few.push(node.clone());
                 } else if !below.lost && (below.numbered || below.cells) {
                     wanted.nodes.push(node.clone());
