@@ -1,6 +1,6 @@
 //! Devices: where tensors live and graphs run.
 
-pub use crate::executor::Counters;
+pub use crate::executor::{CacheLimits, Counters};
 pub use crate::lazy::{Device, DeviceKind};
 
 use crate::error::{Error, Result};
@@ -205,7 +205,27 @@ impl Device {
         Counters { bytes_kept: self.kept_bytes(), ..self.executor().counters() }
     }
 
-    /// The WGSL text of every pipeline that the device has made, sorted; none on the CPU device. For inspection.
+    /// What the device may keep for later.
+    pub fn cache_limits(&self) -> CacheLimits {
+        self.executor().cache_limits()
+    }
+
+    /// Sets what the device may keep for later; what is beyond goes at once. [`Device::cpu`] gives one device to all who ask,
+    /// with one set of limits.
+    ///
+    /// ```
+    /// use wgrad::{CacheLimits, Device};
+    ///
+    /// let device = Device::cpu()?;
+    /// device.set_cache_limits(CacheLimits { bytes: 64 << 20, ..CacheLimits::default() });
+    /// assert!(device.counters().bytes_cached <= 64 << 20);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    pub fn set_cache_limits(&self, limits: CacheLimits) {
+        self.executor().set_cache_limits(limits);
+    }
+
+    /// The WGSL text of every pipeline that a cached plan uses, sorted; none on the CPU device. For inspection.
     pub fn shader_sources(&self) -> Vec<String> {
         self.executor().shader_sources()
     }

@@ -34,9 +34,9 @@
 //! sync, math · dtype · dims · error · shape · host · rng     the ground
 //! graph       tables of ops, views, canonical graphs; what backward keeps, what an optimizer's step means
 //! plan        from a graph to kernels, slots and launches: data, whoever runs it
-//! storage     memory on either device, and what a graph's sources are bound to in it
+//! storage     memory on either device, its pool, and what a graph's sources are bound to in it
 //! cpu | gpu   each carries plans out, and does not know the other
-//! executor    one of the two, its compiled plans, the arenas of optimizers
+//! executor    one of the two, its compiled plans and what it keeps of memory, the arenas of optimizers
 //! lazy        the types that know one another: tensor, node, cell, device
 //! eval        from lazy nodes to a graph, and values back to nodes
 //! device      listing and opening devices
@@ -62,6 +62,13 @@
 //! A computed node forgets its operands unless a gradient can still flow through it. Computing a tensor that requires
 //! gradients also keeps what its gradient rules will read, so that looking at the loss before `backward` does not run the
 //! forward pass twice.
+//!
+//! # Memory
+//! The memory of a value returns to its device's pool with the last handle, and the next value of that size takes it. What is
+//! only cached (the pool, slots and scratch memory, plans and what belongs to them) stays within [`CacheLimits`], the least
+//! recently used going first; the memory that plans work in shrinks with the plans. When memory runs out, all that is only
+//! cached goes, and the work is tried again before it fails. [`Device::counters`] tells what is live and what is cached, to the
+//! byte but for plans and pipelines, which are estimated.
 //!
 //! # When the caller waits
 //! Only where a value must be on the host: [`Tensor::to_vec`], [`Tensor::item`], `Display`, [`Tensor::to_device`], saving.
@@ -158,7 +165,7 @@ pub mod tensor;
 pub mod train;
 
 pub use autodiff::{Differentiable, Gradients, grad};
-pub use device::{Counters, Device, DeviceInfo, DeviceKind, DeviceOptions};
+pub use device::{CacheLimits, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions};
 pub use dtype::{DType, Element, HostData};
 pub use error::{Error, Result};
 pub use lazy::no_grad;

@@ -5,11 +5,11 @@ mod im2col;
 use super::elementwise;
 use super::expr::{Context, Program};
 use super::gemm::{Matrix, gemm};
+use super::scratch::with_scratch;
 use crate::error::Result;
 use crate::plan::{Conv2d, ConvRole};
 use bytemuck::{cast_slice, cast_slice_mut};
 use im2col::Columns;
-pub(super) use im2col::with_scratch;
 use rayon::prelude::*;
 
 /// Sizes of the products of one image and one group.
@@ -41,6 +41,12 @@ impl Sizes {
             columns: Columns::new(conv),
         }
     }
+}
+
+/// The floats that a thread works in.
+pub(super) fn scratch(conv: &Conv2d) -> usize {
+    let s = Sizes::new(conv);
+    if s.columns.is_identity() { 0 } else { s.taps * s.pixels }
 }
 
 /// Runs one of the three products.

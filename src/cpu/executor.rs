@@ -4,7 +4,7 @@ mod f64_graph;
 
 use super::expr::Context;
 use super::kernel::Prepared;
-use super::optim;
+use super::{conv2d, matmul, optim, scratch};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -12,65 +12,92 @@ use crate::host::zeroed;
 use crate::plan::{BufferInfo, Kernel, Place, Plan, Step};
 use crate::storage::Storage;
 use crate::storage::bindings::{Bindings, Leaf};
-use crate::storage::cpu::{Buffer, words, words_mut};
+use crate::storage::cpu::{Buffer, Words, words, words_mut};
+use crate::storage::pool::{Account, Holder, Loan, Pool, Workspace, tally};
 use crate::sync::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
-/// How many buffers of an output are kept for reuse.
-const ROTATION: usize = 3;
-
-/// What an executor has used and done so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counters {
-    /// Bytes in buffers and slots now.
-    pub live_bytes: u64,
-    /// Kernels run since the start.
-    pub kernels: u64,
-}
-
-/// The CPU device's executor: a thread pool, and the slots that all its plans share.
+/// The CPU device's executor: a thread pool, the memory that results come from and return to, and the slots that all plans
+/// share.
 #[derive(Debug)]
 pub(crate) struct CpuExecutor {
-    pool: rayon::ThreadPool,
+    threads: rayon::ThreadPool,
+    memory: Arc<Mutex<Pool<Words>>>,
     /// Held for the whole of a run, so runs follow each other.
-    slots: Mutex<Vec<Vec<u32>>>,
-    live_bytes: Arc<AtomicU64>,
+    slots: Mutex<Vec<Slot>>,
     kernels: AtomicU64,
+    /// The most bytes that a test lets this executor hold.
+    #[cfg(test)]
+    pub capacity: AtomicU64,
+}
+
+/// Memory for intermediate results.
+#[derive(Debug)]
+struct Slot {
+    words: Words,
+    loan: Loan,
 }
 
 /// A plan made ready to run.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     code: Code,
+    workspace: Workspace,
 }
 
 #[derive(Debug)]
 enum Code {
     /// Kernels of 32-bit elements.
-    Plan { plan: Arc<Plan>, kernels: Vec<Prepared>, recycled: Mutex<Vec<Vec<Buffer>>> },
+    Plan { plan: Arc<Plan>, kernels: Vec<Prepared> },
     /// F64 takes part: the reference runs the graph.
     Graph(Graph),
+}
+
+/// All that a run takes memory for before its first kernel, but for what single kernels keep to themselves.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    slots: MutexGuard<'a, Vec<Slot>>,
+    outputs: Vec<Buffer>,
+}
+
+impl Compiled {
+    /// The memory that it works in.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
 }
 
 impl CpuExecutor {
     /// An executor with as many threads as the machine offers.
     pub fn new() -> Result<Self> {
-        let pool = rayon::ThreadPoolBuilder::new()
+        let memory: Arc<Mutex<Pool<Words>>> = Arc::default();
+        let aside = tally(&memory);
+        let threads = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("wgrad-cpu-{i}"))
-            .start_handler(|_| super::simd::flush_subnormals())
+            .start_handler(move |_| {
+                super::simd::flush_subnormals();
+                scratch::count_in(aside.clone());
+            })
             .build()
             .map_err(|e| Error::NoDevice {
                 wanted: "cpu".into(),
                 reason: format!("its threads could not be started: {e}"),
                 help: "raise the limit on threads of this process".into(),
             })?;
-        Ok(Self { pool, slots: Mutex::default(), live_bytes: Arc::default(), kernels: AtomicU64::new(0) })
+        Ok(Self {
+            threads,
+            memory,
+            slots: Mutex::default(),
+            kernels: AtomicU64::new(0),
+            #[cfg(test)]
+            capacity: AtomicU64::new(u64::MAX),
+        })
     }
 
     /// Makes a buffer from host data. Elements of storage types have a word each: see [`HostData::unpacked`].
     pub fn upload(&self, data: HostData) -> Buffer {
-        Buffer::new(data, &self.live_bytes)
+        Buffer::new(data, &self.memory)
     }
 
     /// A copy of a buffer's elements.
@@ -78,48 +105,114 @@ impl CpuExecutor {
         buffer.read().clone()
     }
 
-    /// What has been used and done so far.
-    pub fn counters(&self) -> Counters {
-        let slots: usize = lock(&self.slots).iter().map(|s| 4 * s.len()).sum();
-        let live_bytes = self.live_bytes.load(Ordering::Relaxed) + slots as u64;
-        Counters { live_bytes, kernels: self.kernels.load(Ordering::Relaxed) }
+    /// The memory of results, free and lent.
+    pub fn memory(&self) -> MutexGuard<'_, Pool<Words>> {
+        lock(&self.memory)
+    }
+
+    /// What is held.
+    pub fn account(&self) -> Account {
+        self.memory().account()
+    }
+
+    /// What is cached beside the plans' data, added up piece by piece.
+    #[cfg(test)]
+    pub fn cached_piece_by_piece(&self) -> u64 {
+        let slots: usize = lock(&self.slots).iter().map(|slot| 4 * slot.words.len()).sum();
+        let threads: usize = self.threads.broadcast(|_| scratch::bytes()).iter().sum();
+        let pooled: usize = self.memory().waiting().map(|(_, words)| 4 * words.len()).sum();
+        (slots + threads + pooled) as u64
+    }
+
+    /// Kernels run so far.
+    pub fn kernels(&self) -> u64 {
+        self.kernels.load(Ordering::Relaxed)
     }
 
     /// Makes a plan ready. A graph with F64 in it runs node by node instead.
     pub fn compile(&self, graph: &Graph, plan: Arc<Plan>) -> Result<Compiled> {
         let is_f64 = graph.nodes.iter().any(|n| n.dtype == DType::F64) || plan.buffers.iter().any(|b| b.dtype == DType::F64);
         if is_f64 {
-            return Ok(Compiled { code: Code::Graph(graph.clone()) });
+            return Ok(Compiled { code: Code::Graph(graph.clone()), workspace: Workspace::default() });
         }
         let kernels = plan.steps.iter().map(|step| Prepared::new(&plan, step)).collect::<Result<_>>()?;
-        let recycled = Mutex::new(vec![Vec::new(); plan.outputs.len()]);
-        Ok(Compiled { code: Code::Plan { plan, kernels, recycled } })
+        Ok(Compiled { workspace: workspace(&plan), code: Code::Plan { plan, kernels } })
+    }
+
+    /// Takes the memory for a run; nothing has happened yet if there is none.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn room(&self, compiled: &Compiled) -> Result<Room<'_>> {
+        let mut slots = lock(&self.slots);
+        let outputs = match &compiled.code {
+            Code::Graph(_) => Vec::new(),
+            Code::Plan { plan, .. } => {
+                self.memory().begin();
+                self.grow(&mut slots, &compiled.workspace)?;
+                self.outputs(plan)?
+            }
+        };
+        Ok(Room { slots, outputs })
     }
 
     /// Runs a compiled plan and returns the storage of each output.
-    pub fn run(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Storage>> {
+    pub fn run(&self, compiled: &Compiled, bindings: &Bindings, room: Room<'_>) -> Result<Vec<Storage>> {
+        let Room { mut slots, outputs } = room;
         match &compiled.code {
             Code::Graph(graph) => {
-                let _serial = lock(&self.slots);
                 self.kernels.fetch_add(graph.nodes.len() as u64, Ordering::Relaxed);
                 let outputs = f64_graph::run(graph, bindings)?;
                 Ok(outputs.into_iter().map(|data| Storage::Cpu(self.upload(data))).collect())
             }
-            Code::Plan { plan, kernels, recycled } => {
-                let mut slots = lock(&self.slots);
+            Code::Plan { plan, kernels } => {
                 check_leaves(plan, bindings)?;
-                grow(&mut slots, plan)?;
-                let outputs = self.outputs(plan, &mut lock(recycled))?;
                 let mut memory = Memory { plan, slots: &mut slots, outputs: &outputs, bindings };
-                self.pool.install(|| plan.steps.iter().zip(kernels).try_for_each(|(step, kernel)| memory.run(step, kernel)))?;
+                self.threads
+                    .install(|| plan.steps.iter().zip(kernels).try_for_each(|(step, kernel)| memory.run(step, kernel)))?;
                 self.kernels.fetch_add(plan.steps.len() as u64, Ordering::Relaxed);
                 plan.outputs.iter().map(|&id| output(plan, id, &outputs, bindings)).collect()
             }
         }
     }
 
-    /// A buffer for every output, reused from an earlier run where nobody holds it any more.
-    fn outputs(&self, plan: &Plan, recycled: &mut Vec<Vec<Buffer>>) -> Result<Vec<Buffer>> {
+    /// Shrinks slots, and what threads keep, to what a workspace wants.
+    pub fn fit(&self, workspace: &Workspace) {
+        let mut slots = lock(&self.slots);
+        let mut wanted = workspace.slots.iter();
+        // A slot that is too large is made anew by the next run, which knows its size.
+        slots.iter_mut().for_each(|slot| {
+            if slot.loan.size > wanted.next().copied().unwrap_or(0) {
+                slot.words = Vec::new();
+                self.memory().shrink(&mut slot.loan, 0);
+            }
+        });
+        let thread = workspace.scratch.first().copied().unwrap_or(0);
+        self.threads.broadcast(|_| scratch::fit(thread));
+        let used = slots.iter().rposition(|s| s.loan.size > 0).map_or(0, |last| last + 1);
+        slots.truncate(used);
+    }
+
+    /// Grows slots to what a plan wants.
+    fn grow(&self, slots: &mut Vec<Slot>, workspace: &Workspace) -> Result<()> {
+        for (n, &bytes) in workspace.slots.iter().enumerate() {
+            if n == slots.len() {
+                slots.push(Slot { words: Vec::new(), loan: self.memory().lend(0, Holder::Plan) });
+            }
+            let slot = &mut slots[n];
+            if 4 * (slot.words.len() as u64) < bytes {
+                // Old contents need no copy, and their memory is free for the new.
+                slot.words = Vec::new();
+                self.memory().shrink(&mut slot.loan, 0);
+                let (words, loan) = self.take(word_count(bytes), Holder::Plan, "an intermediate result")?;
+                *slot = Slot { words, loan };
+            }
+        }
+        Ok(())
+    }
+
+    /// A buffer for every output.
+    fn outputs(&self, plan: &Plan) -> Result<Vec<Buffer>> {
         let mut sizes: Vec<(DType, usize)> = Vec::new();
         for info in &plan.buffers {
             if let Place::Output(i) = info.place {
@@ -129,49 +222,68 @@ impl CpuExecutor {
                 sizes[i] = (info.dtype, info.len);
             }
         }
-        recycled.resize_with(sizes.len().max(recycled.len()), Vec::new);
-        let take = |((dtype, len), kept): ((DType, usize), &mut Vec<Buffer>)| {
-            if let Some(free) = kept.iter().find(|b| Arc::strong_count(&b.data) == 1) {
-                return Ok(free.clone());
-            }
-            let buffer = self.upload(zeros(dtype, len)?);
-            if kept.len() < ROTATION {
-                kept.push(buffer.clone());
-            }
-            Ok(buffer)
+        let take = |(dtype, len)| {
+            let (words, loan) = self.take(len, Holder::Handle, "a result")?;
+            Ok(Buffer::of_words(words, loan, dtype, &self.memory))
         };
-        sizes.into_iter().zip(recycled).map(take).collect()
+        sizes.into_iter().map(take).collect()
+    }
+
+    /// So many words, with undefined contents: from the pool, else from the system, else from the system once the pool is
+    /// empty.
+    fn take(&self, len: usize, holder: Holder, what: &str) -> Result<(Words, Loan)> {
+        let bytes = 4 * len as u64;
+        let mut memory = self.memory();
+        if let Some(found) = memory.reuse(bytes, holder) {
+            return Ok(found);
+        }
+        let words = match self.make(&memory, what, len) {
+            Ok(words) => words,
+            Err(_) => {
+                memory.clear();
+                self.make(&memory, what, len)?
+            }
+        };
+        let loan = memory.adopt(bytes, holder);
+        Ok((words, loan))
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "under test there is a capacity")]
+    fn make(&self, _: &Pool<Words>, what: &str, len: usize) -> Result<Words> {
+        zeroed(what, len)
+    }
+
+    #[cfg(test)]
+    fn make(&self, memory: &Pool<Words>, what: &str, len: usize) -> Result<Words> {
+        let account = memory.account();
+        let taken = account.live + account.working + account.pooled;
+        let full = taken + 4 * len as u64 > self.capacity.load(Ordering::Relaxed);
+        // No machine has that many.
+        zeroed(what, if full { usize::MAX } else { len })
     }
 }
 
-fn zeros(dtype: DType, len: usize) -> Result<HostData> {
-    Ok(match dtype {
-        DType::Bool | DType::U32 | DType::U8 | DType::F16 => HostData::U32(zeroed("a result", len)?),
-        DType::I32 => HostData::I32(zeroed("a result", len)?),
-        DType::F32 => HostData::F32(zeroed("a result", len)?),
-        DType::F64 => HostData::F64(zeroed("a result", len)?),
-    })
-}
-
-fn grow(slots: &mut Vec<Vec<u32>>, plan: &Plan) -> Result<()> {
-    if slots.len() < plan.slots.len() {
-        slots.resize_with(plan.slots.len(), Vec::new);
-    }
-    let mut words: Vec<usize> = plan.slots.iter().map(|bytes| bytes.div_ceil(4)).collect();
-    // Storage types are planned as packed, but have one word per element here.
+/// What a plan works in; its scratch memory is one piece of a size for every thread. Storage types are planned as packed, but
+/// have one word per element here.
+fn workspace(plan: &Plan) -> Workspace {
+    let mut slots: Vec<u64> = plan.slots.iter().map(|&bytes| (bytes as u64).next_multiple_of(4)).collect();
     for info in &plan.buffers {
         if let Place::Slot(n) = info.place {
-            words[n] = words[n].max(info.len);
+            slots[n] = slots[n].max(4 * info.len as u64);
         }
     }
-    for (slot, words) in slots.iter_mut().zip(words) {
-        if slot.len() < words {
-            // A fresh allocation: old contents need no copy, and their memory is free for it.
-            *slot = Vec::new();
-            *slot = zeroed("an intermediate result", words)?;
-        }
-    }
-    Ok(())
+    let floats = plan.steps.iter().map(|step| match &step.kernel {
+        Kernel::Conv2d(conv) => conv2d::scratch(conv),
+        Kernel::MatMul(product) => matmul::scratch(product),
+        _ => 0,
+    });
+    Workspace { slots, scratch: vec![4 * floats.max().unwrap_or(0) as u64] }
+}
+
+/// The words in so many bytes; of more than memory can have, the most there are.
+fn word_count(bytes: u64) -> usize {
+    usize::try_from(bytes / 4).unwrap_or(usize::MAX)
 }
 
 fn check_leaves(plan: &Plan, bindings: &Bindings) -> Result<()> {
@@ -204,7 +316,7 @@ fn output(plan: &Plan, id: usize, outputs: &[Buffer], bindings: &Bindings) -> Re
 /// The memory that a run works on.
 struct Memory<'a> {
     plan: &'a Plan,
-    slots: &'a mut [Vec<u32>],
+    slots: &'a mut [Slot],
     outputs: &'a [Buffer],
     bindings: &'a Bindings,
 }
@@ -249,7 +361,7 @@ impl<'a> Memory<'a> {
         let mut write = match target {
             None => None,
             Some(info) => Some(match (info.place, self.shared(info.place)?) {
-                (Place::Slot(i), _) => Write::Slot(i, std::mem::take(&mut self.slots[i])),
+                (Place::Slot(i), _) => Write::Slot(i, std::mem::take(&mut self.slots[i].words)),
                 (_, Some(buffer)) => Write::Locked(buffer.write()),
                 (place, None) => return Err(Error::internal(format!("a step writes to {place:?}"))),
             }),
@@ -272,7 +384,7 @@ impl<'a> Memory<'a> {
             described => kernel.run(described, context, out),
         };
         if let Some(Write::Slot(i, slot)) = write {
-            self.slots[i] = slot;
+            self.slots[i].words = slot;
         }
         result
     }
@@ -285,10 +397,12 @@ impl<'a> Memory<'a> {
         for (i, &id) in step.reads.iter().enumerate() {
             let info = self.info(id);
             let shared = self.shared(info.place)?;
-            let same = |other: &Buffer| shared.is_some_and(|b| Arc::ptr_eq(&b.data, &other.data));
+            let same = |other: &Buffer| shared.is_some_and(|b| b.is_same(other));
             reads.push(match (info.place, shared) {
                 _ if in_place == Some(i) => Read::InPlace,
-                (Place::Slot(slot), _) if target.is_some_and(|t| t.place == info.place) => Read::Copy(self.slots[slot].clone()),
+                (Place::Slot(slot), _) if target.is_some_and(|t| t.place == info.place) => {
+                    Read::Copy(self.slots[slot].words.clone())
+                }
                 (Place::Slot(slot), _) => Read::Slot(slot),
                 (_, Some(buffer)) if written.is_some_and(same) => Read::Copy(words(&buffer.read()).to_vec()),
                 // A gradient may be the parameter itself, which the optimizer is about to lock.
@@ -306,7 +420,7 @@ impl<'a> Memory<'a> {
 
     fn operand<'b>(&'b self, reads: &'b [Read<'a>], i: usize, len: usize) -> Result<&'b [u32]> {
         let all = match &reads[i] {
-            Read::Slot(slot) => self.slots[*slot].as_slice(),
+            Read::Slot(slot) => self.slots[*slot].words.as_slice(),
             Read::Shared(data) => words(data),
             Read::Copy(copy) => copy,
             Read::Again(first) => return self.operand(reads, *first, len),

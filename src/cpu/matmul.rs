@@ -1,9 +1,9 @@
 //! Batched matrix products with an epilogue.
 
-use super::conv2d::with_scratch;
 use super::elementwise;
 use super::expr::{Context, Program};
 use super::gemm::{Matrix, gemm};
+use super::scratch::with_scratch;
 use crate::error::Result;
 use crate::plan::{MatMul, MatrixView};
 use bytemuck::{cast_slice, cast_slice_mut};
@@ -38,9 +38,7 @@ pub(super) fn run(kernel: &MatMul, epilogue: &Program, context: Context, out: &m
             Ok(())
         });
     }
-    // `x · wᵀ` with a small x: the gemm crate repacks its left operand, which is b, as `out` has contiguous rows. The
-    // transposed result makes it x instead.
-    if batches == 1 && kernel.a.col == 1 && kernel.b.row == 1 && 2 * m <= n && k >= 64 {
+    if is_transposed(kernel) {
         return transposed(kernel, epilogue, context, [a, b], out);
     }
     for (batch, out) in cast_slice_mut(out).chunks_mut(m * n).enumerate() {
@@ -50,6 +48,18 @@ pub(super) fn run(kernel: &MatMul, epilogue: &Program, context: Context, out: &m
         elementwise::run(epilogue, context, out);
     }
     Ok(())
+}
+
+/// `x · wᵀ` with a small x: the gemm crate repacks its left operand, which is b, as `out` has contiguous rows. The transposed
+/// result makes it x instead.
+fn is_transposed(kernel: &MatMul) -> bool {
+    let MatMul { ref batch, m, n, k, ref a, ref b, .. } = *kernel;
+    batch.numel() == 1 && a.col == 1 && b.row == 1 && 2 * m <= n && k >= 64
+}
+
+/// The floats that a thread works in.
+pub(super) fn scratch(kernel: &MatMul) -> usize {
+    if is_transposed(kernel) { kernel.m * kernel.n } else { 0 }
 }
 
 /// `out = (bᵀ · aᵀ)ᵀ`, transposed together with the epilogue.

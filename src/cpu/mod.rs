@@ -16,6 +16,7 @@ mod pool;
 mod reduce;
 pub(crate) mod reference;
 mod row;
+mod scratch;
 mod simd;
 #[cfg(test)]
 mod tests;

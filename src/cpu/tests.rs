@@ -16,6 +16,11 @@ use crate::storage::bindings::Entry;
 use crate::storage::bindings::{Bindings, Leaf};
 use std::sync::Arc;
 
+/// Runs a plan in memory taken for it.
+pub(super) fn run(cpu: &CpuExecutor, compiled: &Compiled, bindings: &Bindings) -> crate::error::Result<Vec<Storage>> {
+    cpu.run(compiled, bindings, cpu.room(compiled)?)
+}
+
 /// Floats in -2..2, in steps of 2^-10 so that ties and zeros occur.
 pub(super) fn floats(n: usize, seed: u32) -> HostData {
     HostData::F32((0..n).map(|i| (threefry2x32([seed, 1], [i as u32, 0])[0] % 4096) as f32 / 1024.0 - 2.0).collect())
@@ -93,8 +98,8 @@ impl Case {
         let expected = self.expected();
         let compiled = cpu.compile(&self.graph, Arc::new(self.plan(kernel))).expect("the plan is valid");
         let bindings = self.bindings(cpu);
-        let first = cpu.run(&compiled, &bindings).expect("the plan runs");
-        let second = cpu.run(&compiled, &bindings).expect("the plan runs");
+        let first = run(cpu, &compiled, &bindings).expect("the plan runs");
+        let second = run(cpu, &compiled, &bindings).expect("the plan runs");
         let (got, again) = (download(cpu, &first[0]), download(cpu, &second[0]));
         assert_eq!(got.bytes(), again.bytes(), "{name} differs from run to run");
         let got = got.to_f64();

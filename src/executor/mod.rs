@@ -3,8 +3,11 @@
 
 pub(crate) mod arena;
 mod cache;
+mod settle;
 #[cfg(test)]
 mod tests;
+
+pub use cache::CacheLimits;
 
 use crate::cpu::{self, CpuExecutor};
 use crate::dtype::{DType, HostData};
@@ -16,6 +19,7 @@ use crate::plan::Plan;
 use crate::plan::materialise::Options;
 use crate::storage::Storage;
 use crate::storage::bindings::Bindings;
+use crate::storage::pool::Counted;
 use crate::sync::lock;
 use cache::PlanCache;
 use std::sync::{Arc, Mutex};
@@ -25,23 +29,32 @@ use std::sync::{Arc, Mutex};
 const MAX_OPERANDS: usize = 7;
 
 /// What a device has done and holds; all counts are since it was opened.
+///
+/// `bytes_live` and `bytes_cached` together are all that the device holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
     /// Plans compiled.
     pub plans: u64,
+    /// Plans in the cache now.
+    pub plans_cached: u64,
+    /// Plans that the cache has let go, because of its limits or because memory ran out.
+    pub evictions: u64,
     /// Pipelines created (GPU).
     pub pipelines: u64,
     /// Bind groups created (GPU).
     pub bind_groups: u64,
-    /// Buffers created (GPU).
+    /// Buffers created: on a GPU all of them, on the CPU device those of results and intermediate results.
     pub buffers: u64,
     /// Queue submissions (GPU).
     pub submissions: u64,
     /// Kernels launched.
     pub dispatches: u64,
-    /// Bytes of device memory in use now.
+    /// Bytes that tensors, parameters, optimizers and values kept for gradients hold.
     pub bytes_live: u64,
-    /// The most bytes that were in use at one time (GPU).
+    /// Bytes that are only kept for later: memory that handles no longer need, the memory that plans work in and their
+    /// tables, staging memory, and the plans themselves with their pipelines; of the last two an estimate.
+    pub bytes_cached: u64,
+    /// The most bytes that were in use at one time: those of `bytes_live` and those that plans work in.
     pub bytes_peak: u64,
     /// Bytes of parameters' old values that are kept because handles still want them; part of `bytes_live`.
     pub bytes_kept: u64,
@@ -98,7 +111,7 @@ impl Executor {
     /// # Errors
     /// The thread pool cannot be made.
     pub fn cpu(fuse: bool) -> Result<Self> {
-        Ok(Self { backend: Backend::Cpu(CpuExecutor::new()?), fuse, plans: Mutex::default() })
+        Ok(Self::over(Backend::Cpu(CpuExecutor::new()?), fuse))
     }
 
     /// On the adapter of this index.
@@ -106,8 +119,13 @@ impl Executor {
     /// # Errors
     /// It fails to open.
     pub fn gpu(index: usize, options: gpu::context::Options, fuse: bool) -> Result<Self> {
-        let executor = Box::new(GpuExecutor::open(index, options)?);
-        Ok(Self { backend: Backend::Gpu(executor), fuse, plans: Mutex::default() })
+        Ok(Self::over(Backend::Gpu(Box::new(GpuExecutor::open(index, options)?)), fuse))
+    }
+
+    fn over(backend: Backend, fuse: bool) -> Self {
+        let executor = Self { backend, fuse, plans: Mutex::default() };
+        executor.set_cache_limits(CacheLimits::default());
+        executor
     }
 
     /// Whether values are in host memory, at hand without waiting.
@@ -123,32 +141,45 @@ impl Executor {
         }
     }
 
+    #[cfg(test)]
+    pub fn as_cpu(&self) -> Option<&CpuExecutor> {
+        match &self.backend {
+            Backend::Cpu(cpu) => Some(cpu),
+            Backend::Gpu(_) => None,
+        }
+    }
+
     /// What was done so far, and is held.
     pub fn counters(&self) -> Counters {
-        let plans = lock(&self.plans).compiled();
+        let account = self.account();
+        let plans = lock(&self.plans);
+        let shared = Counters {
+            plans: plans.compiled(),
+            plans_cached: plans.len() as u64,
+            evictions: plans.evicted(),
+            bytes_live: account.live,
+            bytes_cached: account.cached(),
+            bytes_peak: account.peak,
+            ..Counters::default()
+        };
+        drop(plans);
         match &self.backend {
-            Backend::Cpu(cpu) => {
-                let c = cpu.counters();
-                Counters { plans, dispatches: c.kernels, bytes_live: c.live_bytes, ..Counters::default() }
-            }
+            Backend::Cpu(cpu) => Counters { dispatches: cpu.kernels(), buffers: account.created, ..shared },
             Backend::Gpu(gpu) => {
                 let c = gpu.counters();
                 Counters {
-                    plans,
                     pipelines: c.pipelines,
                     bind_groups: c.bind_groups,
                     buffers: c.buffers_created,
                     submissions: c.submissions,
                     dispatches: c.dispatches,
-                    bytes_live: c.bytes_live,
-                    bytes_peak: c.bytes_peak,
-                    ..Counters::default()
+                    ..shared
                 }
             }
         }
     }
 
-    /// The text of every pipeline so far, sorted; none on the CPU device.
+    /// The text of every pipeline that a cached plan uses, sorted; none on the CPU device.
     pub fn shader_sources(&self) -> Vec<String> {
         match &self.backend {
             Backend::Cpu(_) => Vec::new(),
@@ -170,7 +201,7 @@ impl Executor {
     pub fn upload(&self, data: HostData) -> Result<Storage> {
         match &self.backend {
             Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(data.unpacked()))),
-            Backend::Gpu(gpu) => Ok(Storage::Gpu(gpu.upload(&data)?)),
+            Backend::Gpu(gpu) => Ok(Storage::Gpu(self.with_room(None, || gpu.upload(&data))?)),
         }
     }
 
@@ -178,14 +209,20 @@ impl Executor {
     pub fn read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<HostData> {
         match &self.backend {
             Backend::Cpu(cpu) => Ok(cpu.read(storage.on_cpu()?).packed(dtype)),
-            Backend::Gpu(gpu) => gpu.read(storage.on_gpu()?, dtype, len),
+            Backend::Gpu(gpu) => {
+                let buffer = storage.on_gpu()?;
+                self.with_room(None, || gpu.read(buffer, dtype, len))
+            }
         }
     }
 
     /// Overwrites `to` with the elements of `from`, which has the same size and dtype.
     pub fn copy(&self, from: &Storage, to: &Storage) -> Result<()> {
         match &self.backend {
-            Backend::Gpu(gpu) => gpu.copy(from.on_gpu()?, to.on_gpu()?),
+            Backend::Gpu(gpu) => {
+                let (from, to) = (from.on_gpu()?, to.on_gpu()?);
+                self.with_room(None, || gpu.copy(from, to))
+            }
             Backend::Cpu(_) => {
                 let data = from.on_cpu()?.read().clone();
                 *to.on_cpu()?.write() = data;
@@ -199,7 +236,7 @@ impl Executor {
         match &self.backend {
             Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(cpu.read(storage.on_cpu()?)))),
             Backend::Gpu(gpu) => {
-                let copy = gpu.alloc(dtype.bytes(len) as u64)?;
+                let copy = self.with_room(None, || gpu.alloc(dtype.bytes(len) as u64))?;
                 if len > 0 {
                     gpu.copy(storage.on_gpu()?, &copy)?;
                 }
@@ -211,8 +248,8 @@ impl Executor {
     /// `len` f32 elements that are 0.
     fn zeroed(&self, len: usize) -> Result<Storage> {
         match &self.backend {
-            Backend::Cpu(_) => self.upload(HostData::F32(crate::host::zeroed("a tensor", len)?)),
-            Backend::Gpu(gpu) => Ok(Storage::Gpu(gpu.alloc(len as u64 * 4)?)),
+            Backend::Cpu(_) => self.upload(HostData::F32(self.with_room(None, || crate::host::zeroed("a tensor", len))?)),
+            Backend::Gpu(gpu) => Ok(Storage::Gpu(self.with_room(None, || gpu.alloc(len as u64 * 4))?)),
         }
     }
 
@@ -227,7 +264,10 @@ impl Executor {
     /// Starts to bring a value to the host.
     pub fn start_read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<Transfer> {
         match &self.backend {
-            Backend::Gpu(gpu) if len > 0 => Ok(Transfer::Coming(gpu.start_download(storage.on_gpu()?, dtype.bytes(len) as u64)?)),
+            Backend::Gpu(gpu) if len > 0 => {
+                let buffer = storage.on_gpu()?;
+                self.with_room(None, || gpu.start_download(buffer, dtype.bytes(len) as u64)).map(Transfer::Coming)
+            }
             _ => Ok(Transfer::Arrived(self.read(storage, dtype, len)?)),
         }
     }
@@ -255,35 +295,42 @@ impl Executor {
 
     /// The plan of a graph, compiled on first sight.
     pub fn plan(&self, graph: &Graph) -> Result<Arc<Compiled>> {
-        if let Some(found) = lock(&self.plans).get(graph) {
+        let uses = self.uses();
+        if let Some(found) = lock(&self.plans).get(graph, uses) {
             return Ok(found);
         }
-        let max_bytes = match &self.backend {
-            Backend::Cpu(_) => u64::MAX,
-            Backend::Gpu(gpu) => gpu.max_bytes(),
-        };
-        let options = Options { fuse: self.fuse, gradient_arena: !self.is_cpu(), max_operands: MAX_OPERANDS, max_bytes };
+        let (gradient_arena, max_bytes) = (!self.is_cpu(), self.most_bytes());
+        let options = Options { fuse: self.fuse, gradient_arena, max_operands: MAX_OPERANDS, max_bytes };
         let granted = crate::plan::compile::granted(graph, options);
         let plan = Arc::new(crate::plan::compile::compile(&granted, options)?);
         let code = match &self.backend {
             Backend::Cpu(cpu) => Code::Cpu(cpu.compile(&granted, plan.clone())?),
-            Backend::Gpu(gpu) => Code::Gpu(gpu.compile(plan.clone())?),
+            Backend::Gpu(gpu) => Code::Gpu(self.with_room(None, || gpu.compile(plan.clone()))?),
         };
         let compiled = Arc::new(Compiled { plan, outputs: granted.outputs.clone(), code });
-        lock(&self.plans).insert(Arc::new(graph.clone()), compiled.clone(), compiled.plan.steps.len());
+        let counted = Counted::new(compiled.weight(graph), &self.aside());
+        lock(&self.plans).insert(Arc::new(graph.clone()), compiled.clone(), counted, uses);
+        self.settle();
         Ok(compiled)
     }
 
     /// Carries a plan out; the values of its outputs, in order.
     pub fn run(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Storage>> {
-        match (&self.backend, &compiled.code) {
-            (Backend::Cpu(cpu), Code::Cpu(code)) => cpu.run(code, bindings),
+        let outputs = match (&self.backend, &compiled.code) {
+            (Backend::Cpu(cpu), Code::Cpu(code)) => {
+                let room = self.with_room(Some(compiled), || cpu.room(code))?;
+                cpu.run(code, bindings, room)
+            }
             (Backend::Gpu(gpu), Code::Gpu(code)) => {
+                // Everything is allocated before the first submission.
+                let values = self.with_room(Some(compiled), || gpu.run(code, bindings))?;
                 let missing = || Error::internal("an output has no buffer");
-                gpu.run(code, bindings)?.into_iter().map(|v| v.map(Storage::Gpu).ok_or_else(missing)).collect()
+                values.into_iter().map(|v| v.map(Storage::Gpu).ok_or_else(missing)).collect()
             }
             _ => Err(mixed()),
-        }
+        };
+        self.settle();
+        outputs
     }
 
     /// Runs a plan with every launch timed, and drops the results; the times as text.

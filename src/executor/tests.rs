@@ -99,22 +99,166 @@ fn what_belongs_to_another_kind_of_device_is_refused() {
     }
 }
 
+/// The two kinds of executors; the GPU's computes nothing, and needs no adapter.
+fn both() -> [Executor; 2] {
+    let options = gpu::context::Options::default();
+    let noop = gpu::context::with_noop(|| Executor::gpu(0, options, true)).expect("opens");
+    [Executor::cpu(true).expect("opens"), noop]
+}
+
+/// `Σ (x·y + z)` over rows, where the product of a convolution and a wide product need slots and scratch memory.
+fn working(m: usize) -> (Graph, Vec<HostData>) {
+    let spec = crate::graph::op::ConvSpec { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+    let square = |id| node(Op::Unary(UnaryOp::Square), &[id], &[2, 3, m, 8]);
+    let nodes = vec![
+        node(Op::Data, &[], &[2, 3, m, 8]),
+        node(Op::Data, &[], &[3, 3, 3, 3]),
+        node(Op::Conv2d(spec), &[0, 1], &[2, 3, m, 8]),
+        square(2),
+        node(Op::Conv2d(spec), &[3, 1], &[2, 3, m, 8]),
+        node(Op::Conv2d(spec), &[4, 1], &[2, 3, m, 8]),
+        node(Op::Reduce { op: ReduceOp::Sum, axes: vec![0, 1, 2, 3] }, &[5], &[1, 1, 1, 1]),
+    ];
+    let values = |n: usize| HostData::F32((0..n).map(|i| (i % 7) as f32 / 8.0).collect());
+    (Graph { nodes, outputs: vec![4, 6], ..Graph::default() }, vec![values(2 * 3 * m * 8), values(81)])
+}
+
+/// Uploads, plans and runs; the leaves and the outputs.
+fn run(executor: &Executor, (graph, data): &(Graph, Vec<HostData>)) -> Result<(Vec<Storage>, Vec<Storage>)> {
+    let leaves = data.iter().map(|d| executor.upload(d.clone())).collect::<Result<Vec<_>>>()?;
+    let bindings = Bindings { leaves: leaves.iter().cloned().map(Leaf::Data).collect(), ..Bindings::default() };
+    let outputs = executor.run(&*executor.plan(graph)?, &bindings)?;
+    Ok((leaves, outputs))
+}
+
+/// Everything that the executor holds, piece by piece: what these handles refer to, and what is cached.
+fn piece_by_piece(executor: &Executor, handles: &[&Storage]) -> (u64, u64) {
+    let live = handles.iter().map(|storage| match storage {
+        Storage::Cpu(buffer) => buffer.read().bytes().len() as u64,
+        Storage::Gpu(buffer) => buffer.size(),
+    });
+    let plans = lock(&executor.plans);
+    let data: u64 = plans.entries().map(|(graph, plan)| plan.weight(graph)).sum();
+    let codes: Vec<&Code> = plans.entries().map(|(_, plan)| &plan.code).collect();
+    let rest = match &executor.backend {
+        Backend::Cpu(cpu) => cpu.cached_piece_by_piece(),
+        Backend::Gpu(gpu) => gpu.cached_piece_by_piece(codes.iter().filter_map(|code| match code {
+            Code::Gpu(plan) => Some(plan),
+            Code::Cpu(_) => None,
+        })),
+    };
+    (live.sum(), data + rest)
+}
+
+/// To the byte, after runs, reads and evictions, and with the limits of all kinds.
+#[test]
+fn what_is_live_and_what_is_cached_is_all_there_is() {
+    for executor in both() {
+        let check = |what: &str, handles: &[&Storage]| {
+            executor.wait().expect("idle");
+            let counters = executor.counters();
+            assert_eq!((counters.bytes_live, counters.bytes_cached), piece_by_piece(&executor, handles), "{what}: {counters:?}");
+        };
+        check("at first", &[]);
+        let mut held = Vec::new();
+        for (round, m) in [5, 40, 11, 5, 64, 8].into_iter().enumerate() {
+            let (leaves, outputs) = run(&executor, &working(m)).expect("runs");
+            check(&format!("run {round}"), &leaves.iter().chain(&outputs).chain(&held).collect::<Vec<_>>());
+            executor.read(&outputs[1], DType::F32, 1).expect("reads");
+            held.push(outputs[round % 2].clone());
+        }
+        let handles = || held.iter().collect::<Vec<_>>();
+        check("with some held", &handles());
+        let counters = executor.counters();
+        assert!(counters.bytes_cached > 0 && counters.bytes_peak >= counters.bytes_live, "{counters:?}");
+        for limits in [(1 << 20, 3), (10_000, 256), (0, 0)] {
+            executor.set_cache_limits(CacheLimits { bytes: limits.0, plans: limits.1 });
+            check(&format!("limits of {limits:?}"), &handles());
+            run(&executor, &working(9)).expect("runs");
+            check(&format!("a run within {limits:?}"), &handles());
+        }
+        assert_eq!(executor.counters().plans_cached, 1, "what ran last stays");
+        assert!(executor.counters().evictions >= 5);
+    }
+}
+
+/// Past its limits a device keeps what ran last, with its slots and pipelines, and nothing of what ran before.
+#[test]
+fn slots_and_pipelines_go_with_the_plans_that_needed_them() {
+    for executor in both() {
+        let work = |m| drop(run(&executor, &working(m)).expect("runs"));
+        let pipelines = || executor.as_gpu().map_or(0, GpuExecutor::pipelines_in_use);
+        work(4);
+        let (small, few) = (executor.account().working, pipelines());
+        for m in 40..60 {
+            work(m);
+        }
+        let (large, many) = (executor.account().working, pipelines());
+        assert!(large > 10 * small && (executor.is_cpu() || many > 10), "{small}, {large} bytes; {few}, {many} pipelines");
+        executor.set_cache_limits(CacheLimits { plans: 1, ..CacheLimits::default() });
+        work(4);
+        assert_eq!((executor.account().working, pipelines()), (small, few));
+        // Nor is there memory that only the plans before had a use for: two results and the batch are in the pool.
+        let pooled = executor.account().pooled;
+        assert!(pooled <= 3 * small, "{pooled} bytes wait, and {small} are worked in");
+        assert_eq!(executor.counters().evictions, 21);
+    }
+}
+
+/// Sizes that never come again, on a device with room for a few of them: with no limit on what is cached it is all that is
+/// cached that goes, and not the run that fails. What cannot fit fails, and the device works on.
+#[test]
+fn memory_that_is_only_cached_makes_room() {
+    const CAPACITY: u64 = 10_000_000;
+    for executor in both() {
+        executor.set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });
+        match (executor.as_cpu(), executor.as_gpu()) {
+            (Some(cpu), _) => cpu.capacity.store(CAPACITY, std::sync::atomic::Ordering::Relaxed),
+            (_, Some(gpu)) => gpu.limit_capacity(CAPACITY),
+            _ => unreachable!("an executor is of one of two kinds"),
+        }
+        let (weights, _) = run(&executor, &working(10)).expect("runs");
+        for m in (500..10_000).step_by(500) {
+            run(&executor, &working(m)).unwrap_or_else(|e| panic!("{m} rows: {e}"));
+            let account = executor.account();
+            assert!(account.live + account.working + account.pooled <= CAPACITY, "{m} rows: {account:?}");
+        }
+        // Two results and two operands that leave no room for slots of the size before.
+        let plans = executor.counters().evictions;
+        run(&executor, &network(1, 1, 520_000)).expect("all but this plan goes");
+        assert!(executor.counters().evictions > plans, "{:?}", executor.counters());
+        run(&executor, &working(9_000)).expect("and the other way round");
+        let error = run(&executor, &working(100_000)).expect_err("that is too much");
+        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+        run(&executor, &working(300)).expect("the device works on");
+        assert!(executor.account().live >= weights.len() as u64);
+    }
+}
+
 #[test]
 fn the_cache_forgets_the_least_recently_used() {
     let mut cache: PlanCache<usize> = PlanCache::default();
+    let tally: Arc<std::sync::atomic::AtomicU64> = Arc::default();
     let graph = |i: usize| Graph { nodes: vec![node(Op::Data, &[], &[i + 1])], outputs: vec![0], ..Graph::default() };
-    cache.insert(Arc::new(graph(0)), Arc::new(0), 1);
-    for i in 1..300 {
-        assert_eq!(cache.get(&graph(0)).as_deref(), Some(&0), "used before {i}");
-        cache.insert(Arc::new(graph(i)), Arc::new(i), 1);
+    let bytes = || tally.load(std::sync::atomic::Ordering::Relaxed);
+    for i in 0..6 {
+        assert_eq!(cache.get(&graph(i), 0), None);
+        cache.insert(Arc::new(graph(i)), Arc::new(i), Counted::new(10, &tally), i as u64);
+        assert_eq!(cache.get(&graph(0), 0).as_deref(), Some(&0), "used before {i}");
     }
-    assert_eq!(cache.get(&graph(1)), None);
-    assert_eq!(cache.get(&graph(299)).as_deref(), Some(&299));
-    assert_eq!(cache.compiled(), 300);
-    // One plan that is past the cap by itself stays until the next one comes.
-    cache.insert(Arc::new(graph(300)), Arc::new(300), 1 << 30);
-    assert_eq!(cache.get(&graph(300)).as_deref(), Some(&300));
-    assert_eq!(cache.get(&graph(299)), None);
+    assert_eq!((cache.evict().as_deref(), cache.evict().as_deref(), bytes()), (Some(&1), Some(&2), 40));
+    assert_eq!(cache.oldest_uses(), 3);
+    let mut latest: Vec<usize> = cache.latest(4).copied().collect();
+    latest.sort_unstable();
+    assert_eq!(latest, [0, 4, 5]);
+    let kept = cache.get(&graph(4), 9).expect("used of late");
+    let mut gone: Vec<usize> = cache.evict_others(Some(&*kept)).iter().map(|p| **p).collect();
+    gone.sort_unstable();
+    assert_eq!((gone, bytes()), (vec![0, 3, 5], 10));
+    // The latest plan may be about to run.
+    assert_eq!(cache.evict(), None);
+    assert_eq!((cache.len(), cache.compiled(), cache.evicted()), (1, 6, 5));
+    assert_eq!(cache.evict_others(None).len(), 1);
 }
 
 /// Arenas hold as many parameters as their limit lets them, each at a whole number of blocks.

@@ -10,6 +10,7 @@ use crate::plan::{Plan, Step};
 use crate::storage::bindings::Bindings;
 use crate::storage::bindings::OptimStore;
 use crate::storage::gpu::Buffer;
+use crate::storage::pool::{Holder, Workspace};
 use crate::sync::lock;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -21,8 +22,8 @@ const SUBMISSION_SECONDS: f64 = 0.2;
 pub(crate) struct Compiled {
     pub(super) plan: Arc<Plan>,
     pub(super) dispatches: Vec<Dispatch>,
-    /// Bytes of each scratch buffer: the most that any step wants.
-    pub(super) scratch: Vec<u64>,
+    /// The slots, and of each scratch buffer the most bytes that any step wants.
+    pub(super) workspace: Workspace,
     pub(super) state: Mutex<State>,
 }
 
@@ -50,12 +51,8 @@ pub(super) struct State {
     /// Where the changing part of the records starts.
     dynamic_from: usize,
     uploaded: bool,
-    /// Per graph output, buffers that were handed out and may have come back.
-    pub outputs: Vec<Vec<Buffer>>,
     /// Per dispatch, its bind groups, the latest last.
     pub groups: Vec<Vec<Group>>,
-    /// What the bind groups were made under.
-    pub generation: (u64, u64),
     /// Per optimizer step: the store it last ran on, its block table and its coefficients.
     pub optimizers: Vec<Optimizer>,
 }
@@ -103,7 +100,7 @@ impl Compiled {
         }
         let layout = Layout::of(programs.iter().map(|(_, p)| p), &gpu.context.limits);
         let pipelines = compile_all(gpu, &programs)?;
-        let record = gpu.memory.take(&gpu.context, layout.template.len() as u64, "a plan's records")?;
+        let record = gpu.memory.take(&gpu.context, layout.template.len() as u64, Holder::Plan, "a plan's records")?;
         let cuts = cuts(&plan.steps, gpu.is_software());
         let mut dispatches = Vec::with_capacity(programs.len());
         for (((step, program), pipeline), place) in programs.into_iter().zip(pipelines).zip(&layout.places) {
@@ -124,12 +121,21 @@ impl Compiled {
             dynamic: layout.dynamic,
             dynamic_from: layout.dynamic_from,
             uploaded: false,
-            outputs: vec![Vec::new(); plan.outputs.len()],
             groups: dispatches.iter().map(|_| Vec::new()).collect(),
-            generation: (0, 0),
             optimizers: Vec::new(),
         };
-        Ok(Self { plan, dispatches, scratch, state: Mutex::new(state) })
+        let workspace = Workspace { slots: plan.slots.iter().map(|&bytes| bytes as u64).collect(), scratch };
+        Ok(Self { plan, dispatches, workspace, state: Mutex::new(state) })
+    }
+
+    /// The memory that it works in.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    /// Kernel launches.
+    pub fn launches(&self) -> usize {
+        self.dispatches.len()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::executor::GpuExecutor;
 use super::queue::{FAILED, MAPPED, Mapping, Pending, QUEUED, SUBMITTED};
+use super::staging::Mappable;
 use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 /// A value on its way to the host.
 #[derive(Debug)]
 pub(crate) struct Download {
-    target: wgpu::Buffer,
+    target: Arc<Mappable>,
     bytes: u64,
     state: Arc<AtomicU8>,
 }
@@ -45,10 +46,10 @@ impl GpuExecutor {
                 _ => return Ok(None),
             }
             let value = {
-                let view = download.target.slice(..download.bytes).get_mapped_range();
+                let view = download.target.buffer.slice(..download.bytes).get_mapped_range();
                 read(&view.map_err(|e| Error::internal(format!("a read buffer is not mapped: {e}")))?)
             };
-            download.target.unmap();
+            download.target.buffer.unmap();
             self.queue().readback.give_back(download.target.clone());
             Ok(Some(value))
         })

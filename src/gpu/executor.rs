@@ -10,8 +10,10 @@ use super::readback::read_mapped;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
+use crate::storage::pool::{Account, Holder, Workspace};
 use crate::sync::lock;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Carries out plans on one GPU. All methods may be called from any thread; submissions keep the order of the calls.
 #[derive(Debug)]
@@ -26,18 +28,12 @@ pub(crate) struct GpuExecutor {
 /// What the device has done since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
-    /// Compiled pipelines.
+    /// Pipelines compiled.
     pub pipelines: u64,
     /// Bind groups made.
     pub bind_groups: u64,
     /// Buffers made by the driver, staging and readback included.
     pub buffers_created: u64,
-    /// Buffers that values, slots and outputs hold.
-    pub buffers_live: u64,
-    /// Their bytes.
-    pub bytes_live: u64,
-    /// The most bytes that ever lived at once.
-    pub bytes_peak: u64,
     /// Command submissions.
     pub submissions: u64,
     /// Kernel launches.
@@ -47,12 +43,11 @@ pub(crate) struct Counters {
 impl GpuExecutor {
     /// Opens adapter number `index` of [`context::list`].
     pub fn open(index: usize, options: Options) -> Result<Self> {
-        Ok(Self {
-            context: context::open(index, options)?,
-            memory: Memory::default(),
-            pipelines: Mutex::default(),
-            queue: Mutex::default(),
-        })
+        let context = context::open(index, options)?;
+        let memory = Memory::default();
+        let aside = memory.pool().aside().clone();
+        let (pipelines, queue) = (Pipelines::new(context.info.is_software(), aside.clone()).into(), Queue::new(&aside).into());
+        Ok(Self { context, memory, pipelines, queue })
     }
 
     /// What kernel choice may depend on.
@@ -85,7 +80,8 @@ impl GpuExecutor {
                 let whole = bytes.len().next_multiple_of(4);
                 bytes.to_mut().resize(whole, 0);
             }
-            let buffer = self.memory.take(&self.context, bytes.len() as u64, "a tensor")?;
+            self.memory.pool().begin();
+            let buffer = self.memory.take(&self.context, bytes.len() as u64, Holder::Handle, "a tensor")?;
             let mut queue = self.queue();
             queue.write(&self.context, &bytes, &buffer)?;
             queue.flush_if_full(&self.context)?;
@@ -96,7 +92,7 @@ impl GpuExecutor {
     /// New memory of `bytes` zero bytes.
     pub fn alloc(&self, bytes: u64) -> Result<Buffer> {
         self.context.unless_lost(|| {
-            let buffer = self.memory.take(&self.context, bytes, "a tensor")?;
+            let buffer = self.memory.take(&self.context, bytes, Holder::Handle, "a tensor")?;
             self.queue().pending.push(Pending::Clear(buffer.clone()));
             Ok(buffer)
         })
@@ -114,7 +110,7 @@ impl GpuExecutor {
             let mut queue = self.queue();
             if src.id() == dst.id() {
                 // WebGPU forbids copies within one buffer.
-                let between = self.memory.take(&self.context, src.bytes, "a copy")?;
+                let between = self.memory.take(&self.context, src.bytes, Holder::Plan, "a copy")?;
                 queue.pending.push(Pending::Copy(src.clone(), between.clone()));
                 queue.pending.push(Pending::Copy(between, dst.clone()));
             } else {
@@ -143,12 +139,12 @@ impl GpuExecutor {
                 let submission = self.context.scoped("read", || {
                     let mut encoder = self.context.encoder();
                     queue.encode_pending(&mut encoder);
-                    encoder.copy_buffer_to_buffer(buffer.raw(), buffer.offset, &target, 0, bytes);
+                    encoder.copy_buffer_to_buffer(buffer.raw(), buffer.offset, &target.buffer, 0, bytes);
                     queue.submit(&self.context, encoder)
                 })?;
                 (target, submission)
             };
-            let data = read_mapped(&self.context, &target, bytes, submission, |b| HostData::from_padded(dtype, b, len))?;
+            let data = read_mapped(&self.context, &target.buffer, bytes, submission, |b| HostData::from_padded(dtype, b, len))?;
             self.queue().readback.give_back(target);
             Ok(data)
         })
@@ -170,17 +166,60 @@ impl GpuExecutor {
     /// What the device has done so far.
     pub fn counters(&self) -> Counters {
         let queue = self.queue();
-        let memory = self.memory.counters();
         Counters {
-            pipelines: lock(&self.pipelines).len() as u64,
+            pipelines: lock(&self.pipelines).created(),
             bind_groups: queue.bind_groups,
-            buffers_created: memory.buffers_created + queue.staging.created() + queue.readback.created(),
-            buffers_live: memory.buffers_live,
-            bytes_live: memory.bytes_live,
-            bytes_peak: memory.bytes_peak,
+            buffers_created: self.account().created + queue.staging.created() + queue.readback.created(),
             submissions: queue.submissions(),
             dispatches: queue.dispatches,
         }
+    }
+
+    /// What the device holds.
+    pub fn account(&self) -> Account {
+        self.memory.account()
+    }
+
+    /// The tally of bytes that are cached beside the pool.
+    pub fn aside(&self) -> Arc<AtomicU64> {
+        self.memory.pool().aside().clone()
+    }
+
+    /// Sets the bytes that may be cached: see [`Pool::allow`](crate::storage::pool::Pool::allow).
+    pub fn allow(&self, bytes: u64, latest: u64) {
+        self.memory.pool().allow(bytes, latest);
+    }
+
+    /// The uploads and runs so far.
+    pub fn uses(&self) -> u64 {
+        self.memory.pool().uses()
+    }
+
+    /// Lets go of buffers that wait: see [`Pool::forget`](crate::storage::pool::Pool::forget).
+    pub fn forget(&self, uses: u64) {
+        self.memory.pool().forget(uses);
+    }
+
+    /// Shrinks slots and scratch memory to what a workspace wants, and lets go of staging memory of sizes that the latest
+    /// submissions, so many of them, have not needed.
+    pub fn fit(&self, workspace: &Workspace, submissions: u64) {
+        let mut queue = self.queue();
+        queue.fit(workspace);
+        queue.staging.trim(submissions);
+    }
+
+    /// Lets go of all memory that nobody uses but for slots and scratch memory, and waits until the driver has it.
+    pub fn clear(&self) -> Result<()> {
+        self.context.unless_lost(|| {
+            let mut queue = self.queue();
+            queue.flush(&self.context)?;
+            self.context.wait(None)?;
+            queue.staging.trim(0);
+            queue.readback.trim();
+            drop(queue);
+            self.memory.pool().clear();
+            self.context.wait(None)
+        })
     }
 
     pub(super) fn queue(&self) -> MutexGuard<'_, Queue> {

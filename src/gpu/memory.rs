@@ -2,14 +2,18 @@
 
 use super::context::Context;
 use crate::error::{Error, Result};
-use crate::storage::gpu::{Buffer, MemoryCounters, Pool, padded};
+use crate::storage::gpu::{Allocation, Buffer, padded};
+use crate::storage::pool::{Account, Holder, Pool};
 use crate::sync::lock;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// The memory of a device.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
-    pool: Arc<Mutex<Pool>>,
+    pool: Arc<Mutex<Pool<Allocation>>>,
+    /// The most bytes that a test lets the driver give, where it is not 0.
+    #[cfg(test)]
+    pub capacity: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Memory {
@@ -17,7 +21,7 @@ impl Memory {
     ///
     /// # Errors
     /// Past the limit of a binding, or the device is out of memory.
-    pub fn take(&self, context: &Context, bytes: u64, what: &str) -> Result<Buffer> {
+    pub fn take(&self, context: &Context, bytes: u64, holder: Holder, what: &str) -> Result<Buffer> {
         let size = padded(bytes);
         if size > context.caps.max_binding || size > context.limits.max_buffer_size {
             return Err(Error::OutOfMemory {
@@ -30,44 +34,52 @@ impl Memory {
                 help: "use smaller batches or tensors".into(),
             });
         }
-        if let Some(buffer) = Pool::reuse(&self.pool, bytes) {
+        if let Some(buffer) = Buffer::reuse(&self.pool, bytes, holder) {
             return Ok(buffer);
         }
-        let buffer = match create(context, size) {
+        let buffer = match self.create(context, size) {
             Ok(buffer) => buffer,
             Err(_) => {
                 // Waiting memory may make room, once the GPU has let go of it.
-                self.lock().trim();
+                self.pool().clear();
                 context.wait(None)?;
-                create(context, size).map_err(|reason| Error::OutOfMemory {
+                self.create(context, size).map_err(|reason| Error::OutOfMemory {
                     bytes,
-                    reason: format!("{what}: {reason}; {} bytes are in use", self.lock().counters.bytes_live),
+                    reason: format!("{what}: {reason}; {} bytes are in use", self.account().live),
                     help: "use smaller batches, or drop tensors that are no longer needed".into(),
                 })?
             }
         };
-        Ok(Pool::adopt(&self.pool, buffer, bytes))
+        Ok(Buffer::adopt(&self.pool, buffer, bytes, holder))
     }
 
-    /// What happened so far.
-    pub fn counters(&self) -> MemoryCounters {
-        self.lock().counters
+    /// What happened so far, and is held.
+    pub fn account(&self) -> Account {
+        self.pool().account()
     }
 
-    /// How often the pool let buffers go; bind groups made before may hold memory that is no longer wanted.
-    pub fn trims(&self) -> u64 {
-        self.lock().trims
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Pool> {
+    /// The buffers that wait, and the account.
+    pub fn pool(&self) -> MutexGuard<'_, Pool<Allocation>> {
         lock(&self.pool)
     }
-}
 
-/// A new buffer, or what the driver said.
-fn create(context: &Context, size: u64) -> Result<wgpu::Buffer, String> {
-    let usage =
-        wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-    let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
-    context.guarded(|device| device.create_buffer(&descriptor))
+    /// A new buffer, or what the driver said.
+    fn create(&self, context: &Context, size: u64) -> Result<wgpu::Buffer, String> {
+        #[cfg(test)]
+        self.refuse(size)?;
+        let usage = wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::UNIFORM
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST;
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+        context.guarded(|device| device.create_buffer(&descriptor))
+    }
+
+    #[cfg(test)]
+    fn refuse(&self, size: u64) -> Result<(), String> {
+        let capacity = self.capacity.load(std::sync::atomic::Ordering::SeqCst);
+        let account = self.account();
+        let full = capacity > 0 && account.live + account.working + account.pooled + size > capacity;
+        if full { Err("the test's device is full".into()) } else { Ok(()) }
+    }
 }

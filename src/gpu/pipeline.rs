@@ -4,10 +4,16 @@ use super::context::Context;
 use super::program::Program;
 use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
+use crate::storage::pool::Counted;
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// What a pipeline takes beside its text: its parsed form and its code. A software adapter's compiler keeps more (lavapipe one
+/// to two MiB), which is counted in part, so that a loop over many shapes keeps its plans.
+const ON_A_GPU: u64 = 64 << 10;
+const IN_SOFTWARE: u64 = 512 << 10;
 
 /// A compiled program.
 #[derive(Debug)]
@@ -16,6 +22,7 @@ pub(crate) struct Pipeline {
     pipeline: wgpu::ComputePipeline,
     /// What its bind groups are made to.
     layout: wgpu::BindGroupLayout,
+    _counted: Counted,
 }
 
 impl Pipeline {
@@ -43,11 +50,15 @@ impl Pipeline {
     }
 }
 
-/// The pipelines of a device. Programs with one text and one list of access modes share one.
+/// The pipelines of a device, as long as plans use them. Programs with one text and one list of access modes share one.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
-    made: HashMap<Key, Arc<Pipeline>>,
+    made: HashMap<Key, Weak<Pipeline>>,
     layouts: HashMap<Vec<bool>, Layouts>,
+    created: u64,
+    /// What each takes beside its text.
+    each: u64,
+    tally: Arc<AtomicU64>,
 }
 
 /// A program's text, and whether it only reads each of its operands.
@@ -63,6 +74,11 @@ struct Task<'p> {
 }
 
 impl Pipelines {
+    /// None yet; their bytes will be in the tally.
+    pub fn new(software: bool, tally: Arc<AtomicU64>) -> Self {
+        Self { each: if software { IN_SOFTWARE } else { ON_A_GPU }, tally, ..Self::default() }
+    }
+
     /// A pipeline for each program, compiled where it is new: on several threads, since that takes most of the time of a
     /// first step.
     ///
@@ -70,19 +86,30 @@ impl Pipelines {
     /// A text does not compile, which is a mistake of this crate.
     pub fn all<'p>(&mut self, context: &Context, programs: impl Iterator<Item = &'p Program>) -> Result<Vec<Arc<Pipeline>>> {
         let keyed: Vec<(&Program, Key)> = programs.map(|p| (p, key(p))).collect();
+        // Held from here on, so that a plan that goes meanwhile takes none of them along.
+        let mut found: HashMap<&Key, Arc<Pipeline>> = HashMap::new();
         let mut new: HashMap<&Key, Task<'_>> = HashMap::new();
         for (program, key) in &keyed {
-            if !self.made.contains_key(key) && !new.contains_key(key) {
+            if let Some(pipeline) = self.made.get(key).and_then(Weak::upgrade) {
+                found.insert(key, pipeline);
+            } else if !new.contains_key(key) {
                 let (layout, pipeline_layout) = self.layout(context, program, &key.1)?;
                 new.insert(key, Task { program, layout, pipeline_layout });
             }
         }
+        if !new.is_empty() {
+            self.made.retain(|_, pipeline| pipeline.strong_count() > 0);
+        }
         let (keys, tasks): (Vec<&Key>, Vec<Task<'_>>) = new.into_iter().unzip();
         for (n, made) in compile(context, &tasks) {
-            self.made.insert(keys[n].clone(), Arc::new(made?));
+            let (pipeline, layout) = (made?, tasks[n].layout.clone());
+            let pipeline = Arc::new(Pipeline { pipeline, layout, _counted: Counted::new(self.weight(keys[n]), &self.tally) });
+            self.created += 1;
+            self.made.insert(keys[n].clone(), Arc::downgrade(&pipeline));
+            found.insert(keys[n], pipeline);
         }
         let missing = |p: &Program| Error::internal(format!("{} was not compiled", p.name));
-        keyed.iter().map(|(program, key)| self.made.get(key).cloned().ok_or_else(|| missing(program))).collect()
+        keyed.iter().map(|(program, key)| found.get(key).cloned().ok_or_else(|| missing(program))).collect()
     }
 
     fn layout(&mut self, context: &Context, program: &Program, read_only: &[bool]) -> Result<Layouts> {
@@ -94,17 +121,33 @@ impl Pipelines {
         Ok(made)
     }
 
-    /// The texts, sorted.
+    /// The texts of those that are in use, sorted.
     pub fn sources(&self) -> Vec<String> {
-        let mut sources: Vec<String> = self.made.keys().map(|k| k.0.clone()).collect();
+        let mut sources: Vec<String> = self.in_use().map(|key| key.0.clone()).collect();
         sources.sort_unstable();
         sources.dedup();
         sources
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.made.len()
+    /// Those that plans use.
+    pub fn in_use(&self) -> impl Iterator<Item = &Key> {
+        self.made.iter().filter(|(_, pipeline)| pipeline.strong_count() > 0).map(|(key, _)| key)
+    }
+
+    /// Adds up what they take.
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        self.in_use().map(|key| self.weight(key)).sum()
+    }
+
+    /// Roughly the bytes that a pipeline takes; wgpu keeps its text as well.
+    fn weight(&self, key: &Key) -> u64 {
+        self.each + 2 * key.0.len() as u64
+    }
+
+    /// How many were ever compiled.
+    pub fn created(&self) -> u64 {
+        self.created
     }
 }
 
@@ -114,7 +157,7 @@ fn key(program: &Program) -> Key {
 
 /// Makes pipelines, each with its task's number. The threads are of its own: a shared pool could run another evaluation of
 /// this device here, which would wait for the locks that this one holds.
-fn compile(context: &Context, tasks: &[Task<'_>]) -> Vec<(usize, Result<Pipeline>)> {
+fn compile(context: &Context, tasks: &[Task<'_>]) -> Vec<(usize, Result<wgpu::ComputePipeline>)> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut made = Vec::new();
@@ -123,7 +166,7 @@ fn compile(context: &Context, tasks: &[Task<'_>]) -> Vec<(usize, Result<Pipeline
             let Some(task) = tasks.get(n) else { return made };
             // Errors are caught by thread.
             let pipeline = context.scoped(&task.program.name, || make_pipeline(context, task.program, &task.pipeline_layout));
-            made.push((n, pipeline.map(|pipeline| Pipeline { pipeline, layout: task.layout.clone() })));
+            made.push((n, pipeline));
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(tasks.len());

@@ -5,10 +5,12 @@ use super::executor::GpuExecutor;
 use super::queue::Queue;
 use super::readback::read_mapped;
 use super::run::{Ready, with_launches};
+use super::staging::Mappable;
 use super::timestamps::{Timestamps, seconds};
 use crate::error::{Error, Result};
 use crate::plan::explain::LaunchTime;
 use crate::storage::bindings::Bindings;
+use std::sync::Arc;
 
 impl GpuExecutor {
     /// Runs a plan with every launch timed; slower than [`GpuExecutor::run`], and the outputs are dropped.
@@ -19,8 +21,9 @@ impl GpuExecutor {
         self.context.unless_lost(|| {
             let timestamps = Timestamps::new(&self.context, compiled.dispatches.len())?;
             let (target, submission) = encode(self, &mut self.queue(), compiled, bindings, &timestamps)?;
-            let times =
-                read_mapped(&self.context, &target, timestamps.bytes(), submission, |bytes| seconds(&self.context, bytes))?;
+            let times = read_mapped(&self.context, &target.buffer, timestamps.bytes(), submission, |bytes| {
+                seconds(&self.context, bytes)
+            })?;
             let launch = |(d, seconds): (&super::compiled::Dispatch, f64)| LaunchTime {
                 step: d.step,
                 name: d.name.clone(),
@@ -39,11 +42,11 @@ fn encode(
     compiled: &Compiled,
     bindings: &Bindings,
     timestamps: &Timestamps,
-) -> Result<(wgpu::Buffer, wgpu::SubmissionIndex)> {
+) -> Result<(Arc<Mappable>, wgpu::SubmissionIndex)> {
     let target = queue.readback.take(&gpu.context, timestamps.bytes())?;
     let mut submission = None;
     with_launches(gpu, queue, compiled, bindings, |queue, ready| {
-        let submit = || submit(gpu, queue, compiled, ready, timestamps, &target);
+        let submit = || submit(gpu, queue, compiled, ready, timestamps, &target.buffer);
         submission = Some(gpu.context.scoped("profile", submit)?);
         Ok(())
     })?;

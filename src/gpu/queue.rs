@@ -3,12 +3,13 @@
 use super::context::Context;
 use super::failure::Point;
 use super::readback::Readback;
-use super::staging::Staging;
+use super::staging::{Mappable, Staging};
 use crate::error::{Error, Result};
-use crate::storage::gpu::Buffer;
+use crate::storage::gpu::{Buffer, padded};
+use crate::storage::pool::Workspace;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Queued uploads are submitted once they reach this many bytes.
 const FLUSH_BYTES: u64 = 32 << 20;
@@ -51,18 +52,18 @@ pub(super) enum Pending {
 }
 
 /// The state behind the executor's lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     pub staging: Staging,
     pub readback: Readback,
     pub pending: Vec<Pending>,
     pending_bytes: u64,
-    /// Slot i of every plan; grown to the largest that any plan asked for.
+    /// What encoded copies refer to, until they are submitted: a buffer that nobody holds may be destroyed.
+    encoded: Vec<Buffer>,
+    /// Slot i of every plan; as large as any plan in the cache wants.
     pub slots: Vec<Option<Buffer>>,
     /// Scratch memory n of every step.
     pub scratch: Vec<Option<Buffer>>,
-    /// Counts how often a slot or scratch buffer was replaced.
-    pub generation: u64,
     pub bind_groups: u64,
     pub dispatches: u64,
     submissions: u64,
@@ -75,7 +76,7 @@ pub(super) struct Queue {
 #[derive(Debug)]
 pub(super) struct Mapping {
     /// Where the bytes go.
-    pub target: wgpu::Buffer,
+    pub target: Arc<Mappable>,
     /// How many they are.
     pub bytes: u64,
     /// How far it is: [`QUEUED`] and so on.
@@ -83,6 +84,37 @@ pub(super) struct Mapping {
 }
 
 impl Queue {
+    /// Nothing queued; the bytes of memory for transfers will be in the tally.
+    pub fn new(tally: &Arc<AtomicU64>) -> Self {
+        Self {
+            staging: Staging::new(tally.clone()),
+            readback: Readback::new(tally.clone()),
+            pending: Vec::new(),
+            pending_bytes: 0,
+            encoded: Vec::new(),
+            slots: Vec::new(),
+            scratch: Vec::new(),
+            bind_groups: 0,
+            dispatches: 0,
+            submissions: 0,
+            in_flight: VecDeque::new(),
+            mappings: Vec::new(),
+        }
+    }
+
+    /// Lets go of slots and scratch memory that are larger than a workspace wants. The next run makes what it lacks.
+    pub fn fit(&mut self, workspace: &Workspace) {
+        for (held, wanted) in [(&mut self.slots, &workspace.slots), (&mut self.scratch, &workspace.scratch)] {
+            for (n, place) in held.iter_mut().enumerate() {
+                let wanted = wanted.get(n).map_or(0, |&bytes| padded(bytes));
+                if let Some(large) = place.take_if(|b| b.size() > wanted) {
+                    large.discard();
+                }
+            }
+            held.truncate(held.iter().rposition(Option::is_some).map_or(0, |last| last + 1));
+        }
+    }
+
     /// Queues bytes for a buffer.
     pub fn write(&mut self, context: &Context, bytes: &[u8], to: &Buffer) -> Result<()> {
         if bytes.is_empty() {
@@ -136,16 +168,24 @@ impl Queue {
         self.pending_bytes = 0;
         for work in self.pending.drain(..) {
             match work {
-                Pending::Write { from, at, to } => encoder.copy_buffer_to_buffer(&from, at, to.raw(), to.offset, to.bytes),
+                Pending::Write { from, at, to } => {
+                    encoder.copy_buffer_to_buffer(&from, at, to.raw(), to.offset, to.bytes);
+                    self.encoded.push(to);
+                }
                 Pending::Copy(_, to) | Pending::Clear(to) if to.bytes == 0 => {}
                 Pending::Copy(from, to) => {
                     encoder.copy_buffer_to_buffer(from.raw(), from.offset, to.raw(), to.offset, from.bytes);
+                    self.encoded.extend([from, to]);
                 }
                 Pending::Read { from, mapping } => {
                     mapping.encode(&from, encoder);
                     self.mappings.push(mapping);
+                    self.encoded.push(from);
                 }
-                Pending::Clear(to) => encoder.clear_buffer(to.raw(), to.offset, Some(to.bytes.next_multiple_of(4))),
+                Pending::Clear(to) => {
+                    encoder.clear_buffer(to.raw(), to.offset, Some(to.bytes.next_multiple_of(4)));
+                    self.encoded.push(to);
+                }
             }
         }
     }
@@ -155,6 +195,7 @@ impl Queue {
         self.staging.seal();
         context.at(Point::Submit);
         let submission = context.queue.submit([encoder.finish()]);
+        self.encoded.clear();
         context.at(Point::Map);
         self.staging.recall();
         self.mappings.drain(..).for_each(Mapping::request);
@@ -173,14 +214,14 @@ impl Queue {
 impl Mapping {
     /// Encodes the copy.
     fn encode(&self, from: &Buffer, encoder: &mut wgpu::CommandEncoder) {
-        encoder.copy_buffer_to_buffer(from.raw(), from.offset, &self.target, 0, self.bytes);
+        encoder.copy_buffer_to_buffer(from.raw(), from.offset, &self.target.buffer, 0, self.bytes);
     }
 
     /// Asks for the mapping; its submission is under way.
     fn request(self) {
         let state = self.state.clone();
         state.store(SUBMITTED, Ordering::Release);
-        self.target.slice(..self.bytes).map_async(wgpu::MapMode::Read, move |result| {
+        self.target.buffer.slice(..self.bytes).map_async(wgpu::MapMode::Read, move |result| {
             state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
         });
     }

@@ -2,14 +2,18 @@
 
 use super::context::Context;
 use super::failure::Point;
+use super::staging::Mappable;
 use crate::error::{Error, Result};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::channel;
 
 /// Buffers that the host can read, by power of two.
 #[derive(Debug, Default)]
 pub(crate) struct Readback {
-    free: Vec<wgpu::Buffer>,
+    free: Vec<Arc<Mappable>>,
     created: u64,
+    tally: Arc<AtomicU64>,
 }
 
 /// At most this many buffers wait; larger ones than [`KEEP`] never do.
@@ -17,31 +21,52 @@ const WAITING: usize = 8;
 const KEEP: u64 = 64 << 20;
 
 impl Readback {
+    /// None yet; their bytes will be in the tally.
+    pub fn new(tally: Arc<AtomicU64>) -> Self {
+        Self { tally, ..Self::default() }
+    }
+
     /// A mappable buffer of at least `size` bytes.
-    pub fn take(&mut self, context: &Context, size: u64) -> Result<wgpu::Buffer> {
+    pub fn take(&mut self, context: &Context, size: u64) -> Result<Arc<Mappable>> {
         let wanted = size.max(256).next_power_of_two().min(context.limits.max_buffer_size).max(size);
-        if let Some(i) = self.free.iter().position(|b| b.size() == wanted) {
-            return Ok(self.free.swap_remove(i));
+        if let Some(i) = self.free.iter().position(|b| b.buffer.size() == wanted) {
+            return Ok(self.free.remove(i));
         }
-        self.created += 1;
         let descriptor = wgpu::BufferDescriptor {
             label: Some("readback"),
             size: wanted,
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
-        context.guarded(|device| device.create_buffer(&descriptor)).map_err(|reason| Error::OutOfMemory {
+        let buffer = context.guarded(|device| device.create_buffer(&descriptor)).map_err(|reason| Error::OutOfMemory {
             bytes: size,
             reason: format!("memory to read into: {reason}"),
             help: "read smaller tensors".into(),
-        })
+        })?;
+        self.created += 1;
+        Ok(Arc::new(Mappable::new(buffer, &self.tally)))
     }
 
-    /// Keeps a buffer for later, unmapped.
-    pub fn give_back(&mut self, buffer: wgpu::Buffer) {
-        if self.free.len() < WAITING && buffer.size() <= KEEP {
-            self.free.push(buffer);
+    /// Keeps a buffer for later, unmapped; of many the one that has waited longest goes.
+    pub fn give_back(&mut self, target: Arc<Mappable>) {
+        if target.buffer.size() > KEEP {
+            return;
         }
+        if self.free.len() == WAITING {
+            self.free.remove(0);
+        }
+        self.free.push(target);
+    }
+
+    /// Lets go of all that wait.
+    pub fn trim(&mut self) {
+        self.free.clear();
+    }
+
+    /// Adds up the buffers, all of which must have come back.
+    #[cfg(test)]
+    pub fn bytes(&self) -> u64 {
+        self.free.iter().map(|target| target.buffer.size()).sum()
     }
 
     /// How many buffers were made.

@@ -10,14 +10,12 @@ use crate::plan::{BufferInfo, Kernel, Place};
 use crate::storage::bindings::OptimStore;
 use crate::storage::bindings::{Bindings, Leaf};
 use crate::storage::gpu::Buffer;
+use crate::storage::pool::Holder;
 use crate::sync::lock;
 use std::sync::Arc;
 
 /// Bind groups that a dispatch keeps for different sets of buffers.
 const GROUPS: usize = 8;
-
-/// Buffers that an output alternates between.
-const ROTATION: usize = 3;
 
 /// A launch that is ready to encode.
 pub(super) struct Ready {
@@ -62,16 +60,13 @@ pub(super) fn with_launches(
 ) -> Result<Vec<Option<Buffer>>> {
     let mut state = lock(&compiled.state);
     let state = &mut *state;
-    grow(gpu, queue, compiled)?;
-    let outputs = outputs(gpu, compiled, state)?;
+    gpu.memory.pool().begin();
+    grow_to(gpu, &mut queue.slots, &compiled.workspace.slots, "an intermediate result")?;
+    grow_to(gpu, &mut queue.scratch, &compiled.workspace.scratch, "scratch memory")?;
+    let outputs = outputs(gpu, compiled)?;
     let memory = Resolver { compiled, bindings, slots: &queue.slots, outputs: &outputs };
     let buffers: Vec<Option<Buffer>> = compiled.plan.buffers.iter().map(|b| memory.place(b)).collect::<Result<_>>()?;
     tables(gpu, queue, compiled, state, bindings)?;
-    let generation = (queue.generation, gpu.memory.trims());
-    if state.generation != generation {
-        state.groups.iter_mut().for_each(Vec::clear);
-        state.generation = generation;
-    }
     let ready: Vec<Ready> = (0..compiled.dispatches.len())
         .map(|n| prepare(gpu, queue, compiled, state, bindings, &buffers, n))
         .collect::<Result<_>>()?;
@@ -87,49 +82,31 @@ pub(super) fn with_launches(
     Ok(compiled.plan.outputs.iter().map(|&b| buffers[b].clone()).collect())
 }
 
-/// Grows the device's slots and scratch memory to what the plan wants.
-fn grow(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled) -> Result<()> {
-    let slots = compiled.plan.slots.iter().map(|&s| s as u64);
-    queue.generation += u64::from(grow_to(gpu, &mut queue.slots, slots, "an intermediate result")?);
-    queue.generation += u64::from(grow_to(gpu, &mut queue.scratch, compiled.scratch.iter().copied(), "scratch memory")?);
-    Ok(())
-}
-
-fn grow_to(gpu: &GpuExecutor, held: &mut Vec<Option<Buffer>>, wanted: impl Iterator<Item = u64>, what: &str) -> Result<bool> {
-    let mut grown = false;
-    for (n, bytes) in wanted.enumerate() {
+/// Grows slots or scratch memory to what a plan wants.
+fn grow_to(gpu: &GpuExecutor, held: &mut Vec<Option<Buffer>>, wanted: &[u64], what: &str) -> Result<()> {
+    for (n, &bytes) in wanted.iter().enumerate() {
         if n == held.len() {
             held.push(None);
         }
         if held[n].as_ref().is_none_or(|b| b.bytes < bytes) {
-            // Dropped first, so that the old memory is free for the new.
-            held[n] = None;
-            held[n] = Some(gpu.memory.take(&gpu.context, bytes, what)?);
-            grown = true;
+            // Freed first, so that the old memory is there for the new.
+            if let Some(small) = held[n].take() {
+                small.discard();
+            }
+            held[n] = Some(gpu.memory.take(&gpu.context, bytes, Holder::Plan, what)?);
         }
     }
-    Ok(grown)
+    Ok(())
 }
 
-/// A buffer for each graph output that has one of its own: one that came back, or a new one.
-fn outputs(gpu: &GpuExecutor, compiled: &Compiled, state: &mut State) -> Result<Vec<Option<Buffer>>> {
+/// A buffer for each graph output that has one of its own.
+fn outputs(gpu: &GpuExecutor, compiled: &Compiled) -> Result<Vec<Option<Buffer>>> {
     let mut chosen = vec![None; compiled.plan.outputs.len()];
     for info in &compiled.plan.buffers {
         let Place::Output(n) = info.place else { continue };
         let bytes = info.dtype.bytes(info.len) as u64;
-        let rotation = state.outputs.get_mut(n).ok_or_else(|| Error::internal(format!("output {n} does not exist")))?;
-        let buffer = match rotation.iter().find(|b| b.is_unshared()) {
-            Some(back) => back.clone(),
-            None => {
-                let new = gpu.memory.take(&gpu.context, bytes, "a result")?;
-                if rotation.len() == ROTATION {
-                    rotation.remove(0);
-                }
-                rotation.push(new.clone());
-                new
-            }
-        };
-        chosen[n] = Some(buffer);
+        let place = chosen.get_mut(n).ok_or_else(|| Error::internal(format!("output {n} does not exist")))?;
+        *place = Some(gpu.memory.take(&gpu.context, bytes, Holder::Handle, "a result")?);
     }
     Ok(chosen)
 }
@@ -195,8 +172,9 @@ fn tables(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, state: &mut
             None => {
                 let table = block_table(store, entries)?;
                 let table: &[u8] = bytemuck::cast_slice(&table);
-                let blocks = gpu.memory.take(&gpu.context, table.len() as u64, "an optimizer's table")?;
-                let coefficients = gpu.memory.take(&gpu.context, bytes.len() as u64, "an optimizer's coefficients")?;
+                let blocks = gpu.memory.take(&gpu.context, table.len() as u64, Holder::Plan, "an optimizer's table")?;
+                let coefficients =
+                    gpu.memory.take(&gpu.context, bytes.len() as u64, Holder::Plan, "an optimizer's coefficients")?;
                 queue.write(&gpu.context, table, &blocks)?;
                 state.optimizers.retain(|o| o.step != n);
                 state.optimizers.push(Optimizer { step: n, store: Arc::downgrade(store), blocks, coefficients });
@@ -262,7 +240,9 @@ fn prepare(
     let key: Vec<(u64, u64)> = bound.iter().map(|b| (b.id(), b.offset)).collect();
     let cache = &mut state.groups[n];
     if let Some(hit) = cache.iter().rposition(|(k, _)| *k == key) {
-        return Ok(Ready { group: cache[hit].1.clone(), copies });
+        // The least recently used is the first to go.
+        cache[hit..].rotate_left(1);
+        return Ok(Ready { group: cache[cache.len() - 1].1.clone(), copies });
     }
     let record = state.record.range(dispatch.record.start, dispatch.record.end - dispatch.record.start);
     let group = dispatch.pipeline.bind(&gpu.context, &dispatch.name, &record, &bound)?;
@@ -282,7 +262,7 @@ fn separate(gpu: &GpuExecutor, dispatch: &Dispatch, bound: &mut [Buffer]) -> Res
         let clash = dispatch.operands[r].is_read_only()
             && (0..bound.len()).any(|w| !dispatch.operands[w].is_read_only() && bound[w].id() == bound[r].id());
         if clash {
-            let copy = gpu.memory.take(&gpu.context, bound[r].bytes, "a copy")?;
+            let copy = gpu.memory.take(&gpu.context, bound[r].bytes, Holder::Plan, "a copy")?;
             copies.push((bound[r].clone(), copy.clone()));
             bound[r] = copy;
         }

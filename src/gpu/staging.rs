@@ -2,6 +2,10 @@
 
 use super::context::Context;
 use crate::error::{Error, Result};
+use crate::storage::pool::Counted;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// The size of an ordinary staging buffer; larger uploads get powers of two.
@@ -15,36 +19,70 @@ const LARGE_RING: usize = 2;
 /// Staging buffers beyond this size serve one upload only.
 const KEEP: u64 = 64 << 20;
 
+/// A buffer that the host can map, and its bytes in the device's account.
+#[derive(Debug)]
+pub(crate) struct Mappable {
+    pub buffer: wgpu::Buffer,
+    _counted: Counted,
+}
+
+impl Mappable {
+    /// Counts a buffer's bytes as long as it lives.
+    pub fn new(buffer: wgpu::Buffer, tally: &Arc<AtomicU64>) -> Self {
+        let _counted = Counted::new(buffer.size(), tally);
+        Self { buffer, _counted }
+    }
+}
+
+/// The buffers of one size.
+#[derive(Debug, Default, Clone, Copy)]
+struct Ring {
+    /// How many there are, free or under way.
+    made: usize,
+    /// The submission that was the latest when one was last asked for.
+    used: u64,
+}
+
 /// Mapped staging buffers that take turns.
 #[derive(Debug)]
 pub(crate) struct Staging {
     /// Mapped and empty.
-    free: Vec<wgpu::Buffer>,
+    free: Vec<Mappable>,
     /// Mapped, with the bytes used so far.
-    open: Vec<(wgpu::Buffer, u64)>,
+    open: Vec<(Mappable, u64)>,
     /// Unmapped, with copies out of them encoded.
-    sealed: Vec<wgpu::Buffer>,
+    sealed: Vec<Mappable>,
     /// Come back here, mapped, once the GPU has read them.
-    returned: Receiver<wgpu::Buffer>,
-    back: Sender<wgpu::Buffer>,
-    /// Sizes whose ring was made.
-    rings: Vec<u64>,
+    returned: Receiver<Mappable>,
+    back: Sender<Mappable>,
+    rings: HashMap<u64, Ring>,
+    submissions: u64,
     created: u64,
-}
-
-impl Default for Staging {
-    fn default() -> Self {
-        let (back, returned) = channel();
-        Self { free: Vec::new(), open: Vec::new(), sealed: Vec::new(), returned, back, rings: Vec::new(), created: 0 }
-    }
+    tally: Arc<AtomicU64>,
 }
 
 impl Staging {
+    /// None yet; their bytes will be in the tally.
+    pub fn new(tally: Arc<AtomicU64>) -> Self {
+        let (back, returned) = channel();
+        Self {
+            free: Vec::new(),
+            open: Vec::new(),
+            sealed: Vec::new(),
+            returned,
+            back,
+            rings: HashMap::new(),
+            submissions: 0,
+            created: 0,
+            tally,
+        }
+    }
+
     /// Puts bytes (a multiple of 4, at least 4) into staging memory; gives the buffer and offset to copy from, or `None` if
     /// all staging memory is under way: the caller then submits what is queued, waits, and asks again.
     pub fn write(&mut self, context: &Context, bytes: &[u8]) -> Result<Option<(wgpu::Buffer, u64)>> {
         let size = bytes.len() as u64;
-        let at = match self.open.iter().position(|(b, used)| used + size <= b.size()) {
+        let at = match self.open.iter().position(|(b, used)| used + size <= b.buffer.size()) {
             Some(at) => at,
             None => {
                 let Some(buffer) = self.mapped(context, size)? else { return Ok(None) };
@@ -52,9 +90,10 @@ impl Staging {
                 self.open.len() - 1
             }
         };
-        let (buffer, used) = &mut self.open[at];
+        let (chunk, used) = &mut self.open[at];
         let offset = *used;
-        let mut view = buffer
+        let mut view = chunk
+            .buffer
             .slice(offset..offset + size)
             .get_mapped_range_mut()
             .map_err(|e| Error::internal(format!("staging memory is not mapped: {e}")))?;
@@ -62,31 +101,52 @@ impl Staging {
         drop(view);
         // Mapped ranges start at multiples of 8.
         *used = (offset + size).next_multiple_of(8);
-        Ok(Some((buffer.clone(), offset)))
+        Ok(Some((chunk.buffer.clone(), offset)))
     }
 
     /// Before a submission: what was written may now be copied from.
     pub fn seal(&mut self) {
-        for (buffer, _) in self.open.drain(..) {
-            buffer.unmap();
-            self.sealed.push(buffer);
+        for (chunk, _) in self.open.drain(..) {
+            chunk.buffer.unmap();
+            self.sealed.push(chunk);
         }
     }
 
     /// After the submission: asks for the buffers back.
     pub fn recall(&mut self) {
-        for buffer in self.sealed.drain(..) {
-            if buffer.size() > KEEP {
+        self.submissions += 1;
+        for chunk in self.sealed.drain(..) {
+            if chunk.buffer.size() > KEEP {
                 continue;
             }
-            let (back, again) = (self.back.clone(), buffer.clone());
+            let (back, buffer) = (self.back.clone(), chunk.buffer.clone());
             buffer.slice(..).map_async(wgpu::MapMode::Write, move |result| {
                 if result.is_ok() {
                     // The receiver is gone only when the device is.
-                    let _ = back.send(again);
+                    let _ = back.send(chunk);
                 }
             });
         }
+    }
+
+    /// Lets go of free buffers of sizes that nobody has asked for in the latest submissions, so many of them.
+    pub fn trim(&mut self, submissions: u64) {
+        self.free.extend(self.returned.try_iter());
+        let (rings, now) = (&mut self.rings, self.submissions);
+        self.free.retain(|chunk| match rings.get_mut(&chunk.buffer.size()) {
+            Some(ring) if ring.used + submissions <= now => {
+                ring.made -= 1;
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// Adds up the buffers, all of which must have come back.
+    #[cfg(test)]
+    pub fn bytes(&mut self) -> u64 {
+        self.free.extend(self.returned.try_iter());
+        self.free.iter().map(|chunk| chunk.buffer.size()).sum()
     }
 
     /// How many buffers were made.
@@ -95,39 +155,43 @@ impl Staging {
     }
 
     /// A free buffer of the size that serves `size` bytes; the first request of a size makes its ring.
-    fn mapped(&mut self, context: &Context, size: u64) -> Result<Option<wgpu::Buffer>> {
+    fn mapped(&mut self, context: &Context, size: u64) -> Result<Option<Mappable>> {
         if size > KEEP {
-            self.created += 1;
-            return create_mapped(context, size.next_multiple_of(8)).map(Some);
+            return self.create(context, size.next_multiple_of(8)).map(Some);
         }
         let class = if size <= CHUNK { CHUNK } else { size.next_power_of_two() };
-        if !self.rings.contains(&class) {
-            for _ in 0..if class == CHUNK { RING } else { LARGE_RING } {
-                self.free.push(create_mapped(context, class)?);
-                self.created += 1;
-            }
-            self.rings.push(class);
-        }
-        if !self.free.iter().any(|b| b.size() == class) {
+        let wanted = if class == CHUNK { RING } else { LARGE_RING };
+        let mut ring = self.rings.get(&class).copied().unwrap_or_default();
+        ring.used = self.submissions;
+        self.rings.insert(class, ring);
+        if !self.free.iter().any(|b| b.buffer.size() == class) {
             // Runs the callbacks of mappings that are done.
             context.poll(wgpu::PollType::Poll)?;
             self.free.extend(self.returned.try_iter());
         }
-        let fit = self.free.iter().position(|b| b.size() == class);
+        while ring.made < wanted {
+            let chunk = self.create(context, class)?;
+            self.free.push(chunk);
+            ring.made += 1;
+            self.rings.insert(class, ring);
+        }
+        let fit = self.free.iter().position(|b| b.buffer.size() == class);
         Ok(fit.map(|i| self.free.swap_remove(i)))
     }
-}
 
-fn create_mapped(context: &Context, size: u64) -> Result<wgpu::Buffer> {
-    let descriptor = wgpu::BufferDescriptor {
-        label: Some("staging"),
-        size,
-        usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: true,
-    };
-    context.guarded(|device| device.create_buffer(&descriptor)).map_err(|reason| Error::OutOfMemory {
-        bytes: size,
-        reason: format!("staging memory: {reason}"),
-        help: "upload in smaller pieces".into(),
-    })
+    fn create(&mut self, context: &Context, size: u64) -> Result<Mappable> {
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("staging"),
+            size,
+            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        };
+        let buffer = context.guarded(|device| device.create_buffer(&descriptor)).map_err(|reason| Error::OutOfMemory {
+            bytes: size,
+            reason: format!("staging memory: {reason}"),
+            help: "upload in smaller pieces".into(),
+        })?;
+        self.created += 1;
+        Ok(Mappable::new(buffer, &self.tally))
+    }
 }

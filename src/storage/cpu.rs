@@ -1,48 +1,79 @@
 //! Host memory that holds values, and its elements as words.
 
-use crate::dtype::HostData;
-use crate::sync;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use super::pool::{Holder, Loan, Memory, Pool};
+use crate::dtype::{DType, HostData};
+use crate::sync::{self, lock};
+use bytemuck::allocation::cast_vec;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-/// Host memory that holds a value. Clones share it.
+/// Host memory that holds a value. Clones share it; what the device has made returns to its pool with the last of them.
 #[derive(Debug, Clone)]
-pub(crate) struct Buffer {
-    /// The elements.
-    pub data: Arc<RwLock<HostData>>,
-    /// Counts the bytes while any clone lives.
-    _live: Arc<Live>,
-}
+pub(crate) struct Buffer(Arc<Inner>);
 
-/// Bytes that a device counts until they are dropped.
 #[derive(Debug)]
-struct Live {
-    bytes: u64,
-    total: Arc<AtomicU64>,
+struct Inner {
+    data: RwLock<HostData>,
+    loan: Loan,
+    /// Whether the memory came from the pool; a caller's own is not kept, since nobody may ask for its size again.
+    pooled: bool,
+    pool: Weak<Mutex<Pool<Words>>>,
 }
 
-impl Drop for Live {
+/// The words of 32 bits that a pool keeps.
+pub(crate) type Words = Vec<u32>;
+
+impl Memory for Words {
+    fn release(self) {}
+}
+
+impl Drop for Inner {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        let Some(pool) = self.pool.upgrade() else { return };
+        let data = std::mem::replace(&mut *sync::write(&self.data), HostData::U32(Vec::new()));
+        let words = match data {
+            HostData::U32(v) => v,
+            HostData::I32(v) => cast_vec(v),
+            HostData::F32(v) => cast_vec(v),
+            HostData::F64(_) | HostData::U8(_) | HostData::F16(_) => Vec::new(),
+        };
+        if self.pooled && words.len() as u64 * 4 == self.loan.size {
+            lock(&pool).give_back(words, self.loan);
+        } else {
+            lock(&pool).end(self.loan);
+        }
     }
 }
 
 impl Buffer {
-    /// A buffer whose bytes are added to `total` as long as it lives.
-    pub fn new(data: HostData, total: &Arc<AtomicU64>) -> Self {
-        let bytes = data.bytes().len() as u64;
-        total.fetch_add(bytes, Ordering::Relaxed);
-        Self { data: Arc::new(RwLock::new(data)), _live: Arc::new(Live { bytes, total: Arc::clone(total) }) }
+    /// A caller's data as a buffer.
+    pub fn new(data: HostData, pool: &Arc<Mutex<Pool<Words>>>) -> Self {
+        let loan = lock(pool).lend(data.bytes().len() as u64, Holder::Handle);
+        Self(Arc::new(Inner { data: RwLock::new(data), loan, pooled: false, pool: Arc::downgrade(pool) }))
+    }
+
+    /// Words that the pool has lent, as elements of a dtype of 32 bits or less.
+    pub fn of_words(words: Words, loan: Loan, dtype: DType, pool: &Arc<Mutex<Pool<Words>>>) -> Self {
+        let data = match dtype {
+            DType::F32 => HostData::F32(cast_vec(words)),
+            DType::I32 => HostData::I32(cast_vec(words)),
+            DType::Bool | DType::U32 | DType::U8 | DType::F16 | DType::F64 => HostData::U32(words),
+        };
+        Self(Arc::new(Inner { data: RwLock::new(data), loan, pooled: true, pool: Arc::downgrade(pool) }))
     }
 
     /// Shared access. A panic elsewhere does not make numbers unreadable.
     pub fn read(&self) -> RwLockReadGuard<'_, HostData> {
-        sync::read(&self.data)
+        sync::read(&self.0.data)
     }
 
     /// Exclusive access. The number and type of the elements must stay.
     pub fn write(&self) -> RwLockWriteGuard<'_, HostData> {
-        sync::write(&self.data)
+        sync::write(&self.0.data)
+    }
+
+    /// Whether both are one place in memory.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

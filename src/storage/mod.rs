@@ -1,11 +1,11 @@
-//! Memory that holds values, on whichever device, and what a graph's sources are bound to in it.
+//! Memory that holds values, on whichever device, the pool that it comes from, and what a graph's sources are bound to in it.
 
 pub(crate) mod bindings;
 pub(crate) mod cpu;
 pub(crate) mod gpu;
+pub(crate) mod pool;
 
 use crate::error::{Error, Result};
-use std::sync::Arc;
 
 /// A value in a device's memory. Clones share it.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ impl Storage {
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Gpu(a), Self::Gpu(b)) => a.id() == b.id() && a.offset == b.offset,
-            (Self::Cpu(a), Self::Cpu(b)) => Arc::ptr_eq(&a.data, &b.data),
+            (Self::Cpu(a), Self::Cpu(b)) => a.is_same(b),
             (Self::Cpu(_), Self::Gpu(_)) | (Self::Gpu(_), Self::Cpu(_)) => false,
         }
     }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
 use wgrad::io::{HostTensor, StateDict};
-use wgrad::{DType, Device, DeviceOptions, Error, HostData, Tensor};
+use wgrad::{CacheLimits, DType, Device, DeviceOptions, Error, HostData, Tensor};
 
 /// The device that this process tests, fused and unfused.
 pub struct Devices {
@@ -34,6 +34,13 @@ pub fn open(unfused: bool) -> Device {
     }
     let options = DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels };
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
+}
+
+/// As [`open`], with a cache that lets no plan go, for tests that look at the shaders of all plans.
+pub fn open_unlimited(unfused: bool) -> Device {
+    let device = open(unfused);
+    device.set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });
+    device
 }
 
 /// The device under test.

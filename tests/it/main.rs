@@ -32,6 +32,7 @@ mod kills;
 mod layers_image;
 mod magnitudes;
 mod manifest;
+mod memory;
 mod names;
 mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]

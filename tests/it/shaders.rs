@@ -1,6 +1,6 @@
 //! Shaders are valid for WebGPU and translate to every backend: those of optimizers here, those of samples where sweeps emit them.
 
-use crate::common::{open, upload};
+use crate::common::{open_unlimited, upload};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgrad::{DType, Device, DeviceKind, Param};
@@ -30,7 +30,7 @@ fn emit(device: &Device) {
 fn every_optimizers_shaders_are_valid_and_translate() {
     let mut sources = Vec::new();
     for unfused in [false, true] {
-        let device = open(unfused);
+        let device = open_unlimited(unfused);
         emit(&device);
         sources.extend(device.shader_sources());
         assert_eq!(sources.is_empty(), device.kind() == DeviceKind::Cpu, "only GPUs have shaders");

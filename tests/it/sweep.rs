@@ -1,6 +1,6 @@
 //! Long sweeps over samples, layouts and modes, and the fixed part of them that a repeated pass takes.
 
-use crate::common::{Devices, Layout, open};
+use crate::common::{Devices, Layout, open_unlimited};
 use crate::samples::Sample;
 use crate::shaders;
 use std::collections::HashSet;
@@ -41,7 +41,7 @@ pub fn sweep(
     let (mut seen, state) = (HashSet::new(), RandomState::new());
     let samples: Vec<&&Sample> = samples.iter().step_by(part().unwrap_or(1)).collect();
     for (chunk, some) in samples.chunks(SAMPLES_A_DEVICE).enumerate() {
-        let devices = Devices { fused: open(false), unfused: open(true) };
+        let devices = Devices { fused: open_unlimited(false), unfused: open_unlimited(true) };
         let both = [("fused", &devices.fused), ("unfused", &devices.unfused)];
         for (i, sample) in some.iter().enumerate() {
             let (all, n) = (layouts(sample), chunk * SAMPLES_A_DEVICE + i);

@@ -1,24 +1,7 @@
 //! The matrix of taps: row (channel, kh, kw), column (oh, ow).
 
 use crate::plan::Conv2d;
-use std::cell::RefCell;
 use std::ops::Range;
-
-thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Lends `len` floats of arbitrary contents that the thread keeps between calls.
-pub(in crate::cpu) fn with_scratch<R>(len: usize, body: impl FnOnce(&mut [f32]) -> R) -> R {
-    // Taken out, as a thread that waits inside `body` may start another image.
-    let mut scratch = SCRATCH.take();
-    if scratch.len() < len {
-        scratch.resize(len, 0.0);
-    }
-    let result = body(&mut scratch[..len]);
-    SCRATCH.set(scratch);
-    result
-}
 
 /// Geometry of im2col for one image and group.
 pub(super) struct Columns {

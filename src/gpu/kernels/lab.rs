@@ -14,6 +14,7 @@ use crate::graph::op::{BinaryOp, UnaryOp};
 use crate::plan::{Expr, Term};
 use crate::shape::Shape;
 use crate::storage::gpu::Buffer;
+use crate::storage::pool::Holder;
 use crate::sync::lock;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -100,7 +101,7 @@ impl Lab {
         };
         let pipelines = lock(&self.pipelines).all(&self.context, lowered.programs.iter())?;
         let records = Layout::of(lowered.programs.iter(), &self.context.limits);
-        let record = self.memory.take(&self.context, records.template.len() as u64, "records")?;
+        let record = self.memory.take(&self.context, records.template.len() as u64, Holder::Plan, "records")?;
         self.context.queue.write_buffer(record.raw(), 0, &records.template);
         let mut launches = Vec::new();
         for ((program, pipeline), place) in lowered.programs.iter().zip(pipelines).zip(&records.places) {
@@ -117,7 +118,7 @@ impl Lab {
     #[allow(clippy::cast_possible_truncation, reason = "sizes of the lab are small")]
     fn guarded(&self, data: &[u8]) -> Result<Guarded> {
         let size = (data.len().max(4) as u64).next_multiple_of(16) + 2 * GUARD;
-        let whole = self.memory.take(&self.context, size, "a kernel's memory")?;
+        let whole = self.memory.take(&self.context, size, Holder::Plan, "a kernel's memory")?;
         let mut bytes = SENTINEL.to_le_bytes().repeat((size / 4) as usize);
         bytes[GUARD as usize..][..data.len()].copy_from_slice(data);
         self.context.queue.write_buffer(whole.raw(), 0, &bytes);
@@ -181,10 +182,10 @@ impl Lab {
             for n in 0..SAMPLES {
                 prepared.encode(times, &mut timestamps.pass(&mut encoder, n));
             }
-            timestamps.resolve(&mut encoder, &target);
+            timestamps.resolve(&mut encoder, &target.buffer);
             self.context.queue.submit([encoder.finish()])
         })?;
-        read_mapped(&self.context, &target, timestamps.bytes(), submission, |bytes| seconds(&self.context, bytes))
+        read_mapped(&self.context, &target.buffer, timestamps.bytes(), submission, |bytes| seconds(&self.context, bytes))
     }
 
     /// What target number `n` holds. Fails if a program wrote over the sentinels around it or around scratch memory.
@@ -209,9 +210,9 @@ impl Lab {
     fn bytes(&self, source: &Buffer) -> Vec<u8> {
         let target = Readback::default().take(&self.context, source.bytes).expect("memory to read into");
         let mut encoder = self.context.encoder();
-        encoder.copy_buffer_to_buffer(source.raw(), 0, &target, 0, source.bytes);
+        encoder.copy_buffer_to_buffer(source.raw(), 0, &target.buffer, 0, source.bytes);
         let submission = self.context.queue.submit([encoder.finish()]);
-        read_mapped(&self.context, &target, source.bytes, submission, <[u8]>::to_vec).expect("the device answers")
+        read_mapped(&self.context, &target.buffer, source.bytes, submission, <[u8]>::to_vec).expect("the device answers")
     }
 }
 

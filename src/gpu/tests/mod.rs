@@ -3,6 +3,7 @@
 
 mod expressions;
 mod loss;
+mod memory;
 mod noop;
 mod reductions;
 mod runtime;

@@ -1,0 +1,331 @@
+//! Memory that waits for its next use, and the account of all that a device holds.
+
+use crate::sync::lock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Bytes that a tally has until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    bytes: u64,
+    tally: Arc<AtomicU64>,
+}
+
+impl Counted {
+    /// Adds bytes to a tally.
+    pub fn new(bytes: u64, tally: &Arc<AtomicU64>) -> Self {
+        tally.fetch_add(bytes, Ordering::Relaxed);
+        Self { bytes, tally: Arc::clone(tally) }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.tally.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Who has memory that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// Handles, parameters, optimizers: it counts as live.
+    Handle,
+    /// Plans, which work in it: it counts as cached.
+    Plan,
+}
+
+/// What a pool keeps: memory of a fixed size.
+pub(crate) trait Memory {
+    /// Gives it back to the system, whoever else refers to it.
+    fn release(self);
+}
+
+/// What a device's memory has done, and holds. All of it is `live`, `working`, `pooled` or `aside`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Allocations made since the device was opened.
+    pub created: u64,
+    /// Bytes that handles refer to.
+    pub live: u64,
+    /// Bytes that plans work in.
+    pub working: u64,
+    /// Bytes that wait in the pool.
+    pub pooled: u64,
+    /// Bytes beside the pool: plans themselves, and memory for transfers.
+    pub aside: u64,
+    /// The most that was ever live and working at once.
+    pub peak: u64,
+}
+
+impl Account {
+    /// Bytes that no handle refers to.
+    pub fn cached(&self) -> u64 {
+        self.working + self.pooled + self.aside
+    }
+}
+
+/// What is known of memory that was taken, to give it back by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Loan {
+    /// Bytes.
+    pub size: u64,
+    holder: Holder,
+    /// The use that it was taken for.
+    used: u64,
+}
+
+/// Free memory by size, last in, first out, so that a loop meets the same memory in the same places. Past what is allowed, the
+/// least recently used goes.
+#[derive(Debug)]
+pub(crate) struct Pool<M> {
+    /// By size: what waits, and the use that it was taken for, by since when it waits.
+    free: HashMap<u64, BTreeMap<u64, (M, u64)>>,
+    /// The sizes of what waits, by the use that it was taken for and since when it waits.
+    order: BTreeMap<(u64, u64), u64>,
+    clock: u64,
+    /// Counts uploads and runs.
+    use_now: u64,
+    account: Account,
+    aside: Arc<AtomicU64>,
+    /// The bytes that may be cached, and the latest uses whose memory stays all the same.
+    allowed: (u64, u64),
+}
+
+impl<M> Default for Pool<M> {
+    fn default() -> Self {
+        Self {
+            free: HashMap::new(),
+            order: BTreeMap::new(),
+            clock: 0,
+            use_now: 0,
+            account: Account::default(),
+            aside: Arc::default(),
+            allowed: (u64::MAX, 0),
+        }
+    }
+}
+
+impl<M: Memory> Pool<M> {
+    /// Begins an upload or a run.
+    pub fn begin(&mut self) {
+        self.use_now += 1;
+    }
+
+    /// How many uploads and runs have begun.
+    pub fn uses(&self) -> u64 {
+        self.use_now
+    }
+
+    /// Memory of exactly this size that waits.
+    pub fn reuse(&mut self, size: u64, holder: Holder) -> Option<(M, Loan)> {
+        let (since, (memory, used)) = self.free.get_mut(&size)?.pop_last()?;
+        self.order.remove(&(used, since));
+        self.account.pooled -= size;
+        Some((memory, self.lend(size, holder)))
+    }
+
+    /// Notes memory that was just made for this device.
+    pub fn adopt(&mut self, size: u64, holder: Holder) -> Loan {
+        self.account.created += 1;
+        self.lend(size, holder)
+    }
+
+    /// Takes memory back, to keep.
+    pub fn give_back(&mut self, memory: M, loan: Loan) {
+        self.end(loan);
+        self.clock += 1;
+        self.account.pooled += loan.size;
+        self.order.insert((loan.used, self.clock), loan.size);
+        self.free.entry(loan.size).or_default().insert(self.clock, (memory, loan.used));
+        self.trim();
+    }
+
+    /// Ends a loan of memory that is not kept.
+    pub fn end(&mut self, loan: Loan) {
+        match loan.holder {
+            Holder::Handle => self.account.live -= loan.size,
+            Holder::Plan => self.account.working -= loan.size,
+        }
+    }
+
+    /// Notes that part of what was lent is given back to the system: `size` bytes stay.
+    pub fn shrink(&mut self, loan: &mut Loan, size: u64) {
+        self.end(*loan);
+        *loan = self.lend(size, loan.holder);
+    }
+
+    /// Counts memory as taken, whoever made it.
+    pub fn lend(&mut self, size: u64, holder: Holder) -> Loan {
+        match holder {
+            Holder::Handle => self.account.live += size,
+            Holder::Plan => self.account.working += size,
+        }
+        self.account.peak = self.account.peak.max(self.account.live + self.account.working);
+        Loan { size, holder, used: self.use_now }
+    }
+
+    /// Sets the bytes that may be cached, and lets go of what is beyond, but for what the latest uses had, so many of them.
+    pub fn allow(&mut self, bytes: u64, latest: u64) {
+        self.allowed = (bytes, latest);
+        self.trim();
+    }
+
+    /// Lets all go that waits.
+    pub fn clear(&mut self) {
+        self.order.clear();
+        self.account.pooled = 0;
+        self.free.drain().flat_map(|(_, waiting)| waiting.into_values()).for_each(|(memory, _)| memory.release());
+    }
+
+    /// Lets go of what waits and was last taken for one of the first uploads and runs, so many of them.
+    pub fn forget(&mut self, uses: u64) {
+        while self.oldest().is_some_and(|used| used <= uses) {
+            self.release_oldest();
+        }
+    }
+
+    fn trim(&mut self) {
+        let (bytes, latest) = self.allowed;
+        while self.account().cached() > bytes && self.oldest().is_some_and(|used| used + latest <= self.use_now) {
+            self.release_oldest();
+        }
+    }
+
+    /// The use that what waits was taken for, the longest ago.
+    fn oldest(&self) -> Option<u64> {
+        self.order.first_key_value().map(|(&(used, _), _)| used)
+    }
+
+    fn release_oldest(&mut self) {
+        let Some(((_, since), size)) = self.order.pop_first() else { return };
+        self.account.pooled -= size;
+        if let Some(waiting) = self.free.get_mut(&size) {
+            if let Some((memory, _)) = waiting.remove(&since) {
+                memory.release();
+            }
+            if waiting.is_empty() {
+                self.free.remove(&size);
+            }
+        }
+    }
+
+    /// What happened so far, and is held.
+    pub fn account(&self) -> Account {
+        Account { aside: self.aside.load(Ordering::Relaxed), ..self.account }
+    }
+
+    /// Counts bytes beside the pool that are cached, too.
+    pub fn aside(&self) -> &Arc<AtomicU64> {
+        &self.aside
+    }
+
+    /// Adds up what waits, one by one; for tests.
+    #[cfg(test)]
+    pub fn waiting(&self) -> impl Iterator<Item = (u64, &M)> {
+        self.free.iter().flat_map(|(&size, waiting)| waiting.values().map(move |(memory, _)| (size, memory)))
+    }
+}
+
+/// A counter of bytes beside a pool.
+pub(crate) fn tally<M: Memory>(pool: &Mutex<Pool<M>>) -> Arc<AtomicU64> {
+    Arc::clone(lock(pool).aside())
+}
+
+/// The memory that a plan works in and shares with the other plans: bytes of each slot and each scratch buffer.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Workspace {
+    /// Per slot.
+    pub slots: Vec<u64>,
+    /// Per scratch buffer.
+    pub scratch: Vec<u64>,
+}
+
+impl Workspace {
+    /// Grows to what another plan wants, too.
+    pub fn join(&mut self, other: &Self) {
+        for (all, more) in [(&mut self.slots, &other.slots), (&mut self.scratch, &other.scratch)] {
+            all.resize(all.len().max(more.len()), 0);
+            all.iter_mut().zip(more).for_each(|(a, &b)| *a = (*a).max(b));
+        }
+    }
+
+    /// All bytes.
+    pub fn bytes(&self) -> u64 {
+        self.slots.iter().chain(&self.scratch).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Memory for u32 {
+        fn release(self) {}
+    }
+
+    /// Makes or reuses memory; a number names it.
+    fn take(pool: &mut Pool<u32>, size: u64) -> (u32, Loan) {
+        pool.begin();
+        pool.reuse(size, Holder::Handle).unwrap_or_else(|| {
+            let loan = pool.adopt(size, Holder::Handle);
+            (u32::try_from(pool.account().created).expect("few"), loan)
+        })
+    }
+
+    fn waiting(pool: &Pool<u32>) -> Vec<u32> {
+        let mut all: Vec<u32> = pool.waiting().map(|(_, &m)| m).collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn the_last_that_came_back_goes_out_first() {
+        let mut pool = Pool::default();
+        let [a, b, other] = [8, 8, 16].map(|size| take(&mut pool, size));
+        assert_eq!((a.0, b.0, other.0), (1, 2, 3));
+        [a, b, other].into_iter().for_each(|(m, loan)| pool.give_back(m, loan));
+        assert_eq!(take(&mut pool, 8).0, 2);
+        assert_eq!(take(&mut pool, 8).0, 1);
+        assert_eq!(take(&mut pool, 8).0, 4, "a new one");
+        assert_eq!(pool.account(), Account { created: 4, live: 24, pooled: 16, peak: 32, ..Account::default() });
+    }
+
+    #[test]
+    fn past_the_limit_the_least_recently_used_goes() {
+        let mut pool = Pool::default();
+        pool.allow(60, 4);
+        // Sizes that nobody asks for again.
+        for size in 10..20 {
+            let (m, loan) = take(&mut pool, size);
+            pool.give_back(m, loan);
+        }
+        assert_eq!(waiting(&pool), [7, 8, 9, 10], "the latest four stay past the limit");
+        assert_eq!(pool.account().pooled, 16 + 17 + 18 + 19);
+        (0..4).for_each(|_| pool.begin());
+        pool.allow(40, 4);
+        assert_eq!(waiting(&pool), [9, 10]);
+        let beside = Counted::new(20, pool.aside());
+        pool.allow(40, 4);
+        assert_eq!((waiting(&pool), pool.account().cached()), (vec![10], 39));
+        drop(beside);
+        assert_eq!(pool.account().cached(), 19);
+        // Taken for the tenth use.
+        pool.forget(9);
+        assert_eq!(waiting(&pool), [10]);
+        pool.forget(10);
+        assert!(waiting(&pool).is_empty());
+        let (m, loan) = take(&mut pool, 7);
+        pool.give_back(m, loan);
+        pool.clear();
+        assert_eq!((pool.account().live, pool.account().cached()), (0, 0));
+    }
+
+    #[test]
+    fn a_workspace_is_the_most_of_each() {
+        let mut all = Workspace { slots: vec![4, 9], scratch: vec![] };
+        all.join(&Workspace { slots: vec![5, 1, 2], scratch: vec![7] });
+        assert_eq!(all, Workspace { slots: vec![5, 9, 2], scratch: vec![7] });
+        assert_eq!(all.bytes(), 23);
+    }
+}
