@@ -32,6 +32,8 @@ pub(super) struct Gathered {
     pub tracked: Vec<Arc<Node>>,
     /// Nodes that assignments were anchored at.
     anchors: Vec<Arc<Node>>,
+    /// Differentiable values that are read from memory: kept for a backward pass, or read by somebody before.
+    pub saved: Vec<Arc<Node>>,
     /// The cells that an optimizer step updates.
     pub stepped: Vec<Arc<Cell>>,
     /// Whether gradients of a backward pass are evaluated apart from a step.
@@ -207,6 +209,9 @@ impl Numbering {
         let op = match (&node.op, &node.payload) {
             _ if node.is_realised() => {
                 binding.leaves.push(Leaf::Data(node.memory()?));
+                if node.requires_grad && !node.op.is_source() {
+                    self.out.saved.push(node.clone());
+                }
                 Op::Data
             }
             (Op::Scalar, Payload::Scalar(value)) => {

@@ -56,6 +56,8 @@ pub(super) struct Wanted {
     nodes: Vec<Arc<Node>>,
     /// Nodes whose gradients must: all that is below them counts, computed or not.
     differentiable: Vec<Arc<Node>>,
+    /// Nodes whose values handles have, or need for their own.
+    held: FxHashSet<u64>,
 }
 
 impl Wanted {
@@ -132,6 +134,9 @@ impl Wanted {
                 wanted.nodes.push(assign);
             }
         }
+        // Leaves of what handles need are realised nodes, too.
+        wanted.held.extend(known.keys().copied());
+        wanted.held.extend(handles.iter().map(|h| h.node.id));
         numbering.add_tracked(tracked)?;
         numbering.add(few)?;
         // Dropped last: a handle's drop may free what was looked at.
@@ -143,6 +148,18 @@ impl Wanted {
     pub fn join(&mut self, other: Self) {
         self.nodes.extend(other.nodes);
         self.differentiable.extend(other.differentiable);
+        self.held.extend(other.held);
+    }
+
+    /// Frees what was saved for a backward pass, which the step has carried out, where no handle has or needs it.
+    pub fn release(&self, saved: &[Arc<Node>]) {
+        if !self.differentiable.is_empty() {
+            return;
+        }
+        for node in saved.iter().filter(|n| n.is_differentiated() && !self.held.contains(&n.id)) {
+            let freed = node.state().value.take();
+            drop(freed);
+        }
     }
 
     /// The nodes of the evaluation from which what is wanted can be computed, ascending.

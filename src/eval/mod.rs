@@ -186,6 +186,9 @@ fn compute(
     }
     let verdict = verdict(device, numbering);
     writes.commit(&numbering.out, verdict.as_ref().ok().and_then(Option::as_ref));
+    if numbering.is_step() {
+        wanted.release(&numbering.out.saved);
+    }
     verdict.map(|_| ())
 }
 

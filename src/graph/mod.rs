@@ -41,8 +41,8 @@ pub struct Graph {
     pub nodes: Vec<GraphNode>,
     /// The nodes whose values the evaluation must hand out, ascending and unique. Effects are not listed; they always run.
     pub outputs: Vec<NodeId>,
-    /// Nodes whose values must stay obtainable without computing anything dear again: what they are made of is handed out as
-    /// well, where it has a buffer anyway. Ascending and unique.
+    /// Nodes whose values handles or a later backward pass want: where one has a buffer anyway it is handed out, else what it is
+    /// made of is, as far as that has one. Ascending and unique.
     pub wishes: Vec<NodeId>,
 }
 

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId};
 use std::borrow::Cow;
 
-/// The graph with its wishes among the outputs. Of a wish that has no buffer, what it is made of is handed out, as far as that
-/// has one: to repeat the rest takes little.
+/// The graph with what its wishes come to among the outputs. Of a wish that has no buffer, what it is made of is handed out, as
+/// far as that has one: to repeat the rest takes little.
 pub(crate) fn granted(graph: &Graph, options: Options) -> Cow<'_, Graph> {
     if graph.wishes.is_empty() {
         return Cow::Borrowed(graph);
@@ -32,7 +32,7 @@ pub(crate) fn granted(graph: &Graph, options: Options) -> Cow<'_, Graph> {
     }
     outputs.sort_unstable();
     outputs.dedup();
-    Cow::Owned(Graph { nodes: graph.nodes.clone(), outputs, wishes: Vec::new() })
+    Cow::Owned(Graph { nodes: graph.nodes.clone(), outputs, ..Graph::default() })
 }
 
 /// Compiles a graph, whose wishes are [`granted`] already.

@@ -98,5 +98,15 @@ fn assign_slots(plan: &mut Plan) {
             slots.resize(empty + 1, 16);
         }
     }
-    plan.slots = slots;
+    // The largest first: plans share slots by number, and each slot is as large as the largest of its number.
+    let mut order: Vec<usize> = (0..slots.len()).collect();
+    order.sort_by_key(|&s| (std::cmp::Reverse(slots[s]), s));
+    let mut number = vec![0; slots.len()];
+    order.iter().enumerate().for_each(|(n, &s)| number[s] = n);
+    for info in &mut plan.buffers {
+        if let Place::Slot(s) = &mut info.place {
+            *s = number[*s];
+        }
+    }
+    plan.slots = order.into_iter().map(|s| slots[s]).collect();
 }
