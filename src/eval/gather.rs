@@ -38,6 +38,10 @@ pub(super) struct Gathered {
     pub stepped: Vec<Arc<Cell>>,
     /// Whether gradients of a backward pass are evaluated apart from a step.
     pub gradients: bool,
+    /// Whether handles' results are computed along that nobody has asked for.
+    pub along: bool,
+    /// Whether there is a plan.
+    pub planned: bool,
 }
 
 impl Gathered {

@@ -93,12 +93,13 @@ impl Wanted {
                 few.push(source.clone());
             }
         }
+        numbering.out.along |= !few.is_empty();
         numbering.add(few)
     }
 
-    /// What live handles, and assignments that do not run, need of the cells that the evaluation overwrites. Results that take
-    /// little more are added to the evaluation.
-    pub fn endangered(numbering: &mut Numbering, device: &Device) -> Result<Self> {
+    /// What live handles, and assignments that do not run, need of the cells that the evaluation overwrites. With `along`,
+    /// results that take little more are added to the evaluation.
+    pub fn endangered(numbering: &mut Numbering, device: &Device, along: bool) -> Result<Self> {
         let mut wanted = Self::default();
         let (mut known, mut few, computed) = (FxHashMap::default(), Vec::new(), numbering.elements());
         let handles = device.live_handles();
@@ -109,7 +110,7 @@ impl Wanted {
             } else if !node.is_realised() {
                 let below = below(numbering, node, &mut known);
                 // What other threads hold at the moment would make another plan of every step.
-                let along = handle.is_own() && below.is_little(computed) && !below.cells;
+                let along = along && handle.is_own() && below.is_little(computed) && !below.cells;
                 if along && node.shape.numel() <= FEW_ELEMENTS {
                     few.push(node.clone());
                 } else if !below.lost && (below.numbered || below.cells) {
@@ -137,6 +138,7 @@ impl Wanted {
         // Leaves of what handles need are realised nodes, too.
         wanted.held.extend(known.keys().copied());
         wanted.held.extend(handles.iter().map(|h| h.node.id));
+        numbering.out.along |= !few.is_empty();
         numbering.add_tracked(tracked)?;
         numbering.add(few)?;
         // Dropped last: a handle's drop may free what was looked at.

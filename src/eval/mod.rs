@@ -132,14 +132,20 @@ impl<'d> Session<'d> {
     }
 
     fn run(&mut self, roots: Vec<Arc<Node>>, purpose: Purpose, keep_saved: bool) -> Result<()> {
-        let device = self.device;
-        let mut wanted = if keep_saved { Wanted::saved(&roots) } else { Wanted::default() };
-        let mut numbering = Numbering::new(*self.last, purpose);
-        let outcome = compute(device, &mut numbering, &mut wanted, roots, keep_saved);
-        *self.last = numbering.last();
+        let mut attempt = |along: bool| {
+            let mut numbering = Numbering::new(*self.last, purpose.clone());
+            let outcome = compute(self.device, &mut numbering, &roots, keep_saved, along);
+            *self.last = numbering.last();
+            (outcome, numbering.out)
+        };
+        let (mut outcome, mut gathered) = attempt(true);
+        if outcome.is_err() && gathered.along && !gathered.planned {
+            // What is computed along may be at fault, and is its readers' affair.
+            (outcome, gathered) = attempt(false);
+        }
         if outcome.is_err() {
             // A step that fails leaves what its forward pass tracks as it was.
-            for assign in &numbering.out.tracked {
+            for assign in &gathered.tracked {
                 assign.target().into_iter().for_each(|target| target.cell.done(assign));
             }
         }
@@ -147,24 +153,19 @@ impl<'d> Session<'d> {
     }
 }
 
-fn compute(
-    device: &Device,
-    numbering: &mut Numbering,
-    wanted: &mut Wanted,
-    roots: Vec<Arc<Node>>,
-    keep_saved: bool,
-) -> Result<()> {
-    numbering.add(roots)?;
+fn compute(device: &Device, numbering: &mut Numbering, roots: &[Arc<Node>], keep_saved: bool, along: bool) -> Result<()> {
+    let mut wanted = if keep_saved { Wanted::saved(roots) } else { Wanted::default() };
+    numbering.add(roots.iter().cloned())?;
     let mut writes = Writes::default();
     phase::reached();
     writes.begin(&numbering.out);
     phase::reached();
     if !writes.cells.is_empty() || numbering.out.gradients {
-        wanted.join(Wanted::endangered(numbering, device)?);
+        wanted.join(Wanted::endangered(numbering, device, along)?);
         writes.begin(&numbering.out);
         phase::reached();
     }
-    if keep_saved {
+    if keep_saved && along {
         Wanted::tracked(numbering, device)?;
     }
     numbering.finish()?;
@@ -172,6 +173,7 @@ fn compute(
     numbering.out.graph.wishes = wanted.wishes(numbering);
     let executor = device.executor();
     let compiled = executor.plan(&numbering.out.graph)?;
+    numbering.out.planned = true;
     let resolved = wanted.resolve(numbering, &compiled.outputs, &overwritten);
     resolved.keep_contents(device);
     phase::reached();

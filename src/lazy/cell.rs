@@ -72,10 +72,9 @@ impl Cell {
             return handle;
         }
         let mut state = lock(&self.state);
+        // A handle is registered before the cell is unlocked: a write that begins after that finds it.
         if let Some(assign) = state.pending_of(thread::current()) {
-            let assign = assign.clone();
-            drop(state);
-            return Handle::new(assign);
+            return Handle::new(assign.clone());
         }
         let trainable = self.is_trainable();
         if let Some(reader) = state.reader.upgrade().filter(|r| r.node.requires_grad == trainable) {
@@ -83,7 +82,6 @@ impl Cell {
         }
         let payload = Payload::Cell(self.clone(), state.version);
         let node = Node::new(Op::Cell, Vec::new(), self.shape, self.dtype, &self.device, payload, trainable);
-        // Registered before the cell is unlocked: a write that begins after that finds it.
         let reader = Handle::new(node);
         state.reader = Arc::downgrade(&reader);
         reader

@@ -1,5 +1,6 @@
 //! Threads by number, and what is told when they end.
 
+use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -15,7 +16,14 @@ pub(super) trait Owned: Send + Sync {
 /// A thread's number, and what has something of its own.
 struct Thread {
     number: u64,
-    owned: RefCell<Vec<Weak<dyn Owned>>>,
+    owned: RefCell<Things>,
+}
+
+/// Things by address, and how many there may be before those that are gone are left out.
+#[derive(Default)]
+struct Things {
+    all: FxHashMap<usize, Weak<dyn Owned>>,
+    many: usize,
 }
 
 thread_local! {
@@ -24,9 +32,8 @@ thread_local! {
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        for owned in self.owned.get_mut().drain(..).filter_map(|o| o.upgrade()) {
-            owned.thread_ends(self.number);
-        }
+        let all = std::mem::take(&mut self.owned.get_mut().all);
+        all.into_values().filter_map(|o| o.upgrade()).for_each(|owned| owned.thread_ends(self.number));
     }
 }
 
@@ -40,7 +47,10 @@ pub(super) fn current() -> u64 {
 pub(super) fn owns(what: Weak<dyn Owned>) {
     let _ = THREAD.try_with(|t| {
         let mut owned = t.owned.borrow_mut();
-        owned.retain(|o| o.strong_count() > 0 && !Weak::ptr_eq(o, &what));
-        owned.push(what);
+        if owned.all.len() > owned.many {
+            owned.all.retain(|_, o| o.strong_count() > 0);
+            owned.many = 2 * owned.all.len() + 16;
+        }
+        owned.all.insert(what.as_ptr().addr(), what);
     });
 }
