@@ -15,6 +15,7 @@ use crate::storage::bindings::{Bindings, Leaf};
 use crate::storage::cpu::{Buffer, Words, words, words_mut};
 use crate::storage::pool::{Account, Holder, Loan, Pool, Workspace, tally};
 use crate::sync::lock;
+use rustc_hash::FxHashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 
@@ -389,9 +390,22 @@ impl<'a> Memory<'a> {
         result
     }
 
+    /// The parameters that an optimizer's step overwrites, by address.
+    fn stepped(&self, step: &Step) -> Result<FxHashSet<usize>> {
+        match &step.kernel {
+            Kernel::OptimStep { store, .. } => match self.bindings.leaves.get(*store) {
+                Some(Leaf::Store(store)) => store.entries.iter().map(|e| Ok(e.parameter.on_cpu()?.address())).collect(),
+                _ => Err(Error::internal(format!("leaf {store} is not an optimizer store"))),
+            },
+            _ => Ok(FxHashSet::default()),
+        }
+    }
+
     /// Locks what a step reads. What it also writes is read in place, or copied first.
     fn reads(&self, step: &Step, target: Option<&BufferInfo>, in_place: Option<usize>) -> Result<Vec<Read<'a>>> {
         let written = target.map(|t| self.shared(t.place)).transpose()?.flatten();
+        // A gradient may be a parameter itself, which the optimizer is about to lock.
+        let stepped = self.stepped(step)?;
         let mut buffers: Vec<Option<&Buffer>> = Vec::with_capacity(step.reads.len());
         let mut reads = Vec::with_capacity(step.reads.len());
         for (i, &id) in step.reads.iter().enumerate() {
@@ -405,8 +419,7 @@ impl<'a> Memory<'a> {
                 }
                 (Place::Slot(slot), _) => Read::Slot(slot),
                 (_, Some(buffer)) if written.is_some_and(same) => Read::Copy(words(&buffer.read()).to_vec()),
-                // A gradient may be the parameter itself, which the optimizer is about to lock.
-                (Place::Leaf(_), Some(buffer)) if target.is_none() => Read::Copy(words(&buffer.read()).to_vec()),
+                (_, Some(buffer)) if stepped.contains(&buffer.address()) => Read::Copy(words(&buffer.read()).to_vec()),
                 (_, Some(buffer)) => match buffers.iter().position(|b| b.is_some_and(same)) {
                     Some(first) => Read::Again(first),
                     None => Read::Shared(buffer.read()),

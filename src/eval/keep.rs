@@ -10,6 +10,7 @@ use crate::graph::saved::Kept;
 use crate::graph::{NodeId, Op};
 use crate::lazy::{Cell, Device, Node};
 use crate::storage::Storage;
+use crate::storage::pool::Counted;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
@@ -225,7 +226,7 @@ impl Resolved {
     /// Gives all readers of a cell's old contents one copy of them. What there is no memory for, the reader will miss: that is
     /// its error, not the step's.
     pub fn keep_contents(&self, device: &Device) {
-        let mut copies: FxHashMap<u64, Option<(Storage, Arc<crate::lazy::Kept>)>> = FxHashMap::default();
+        let mut copies: FxHashMap<u64, Option<(Storage, Arc<Counted>)>> = FxHashMap::default();
         for (cell, reader) in &self.readers {
             let copy = copies.entry(cell.id).or_insert_with(|| {
                 let copy = device.executor().duplicate(&cell.storage(), cell.dtype, cell.shape.numel()).ok()?;

@@ -1,12 +1,14 @@
 //! What a device is inside: a name, an executor, and a registry.
 
-use super::{Cell, Device, DeviceKind, Handle, Inner, Kept, Node, Registry, fresh_id};
+use super::{Cell, Device, DeviceKind, Handle, Inner, Node, Registry, fresh_id};
 use crate::dtype::{DType, HostData};
 use crate::error::Result;
 use crate::executor::Executor;
 use crate::storage::Storage;
+use crate::storage::pool::Counted;
 use crate::sync::lock;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 impl fmt::Display for DeviceKind {
@@ -129,13 +131,13 @@ impl Device {
     }
 
     /// Counts contents that an overwrite has kept.
-    pub(crate) fn keep(&self, bytes: u64) -> Arc<Kept> {
-        self.0.registry.kept.keep(bytes)
+    pub(crate) fn keep(&self, bytes: u64) -> Arc<Counted> {
+        Arc::new(Counted::new(bytes, &self.0.registry.kept))
     }
 
     /// The bytes of old contents that are kept now.
     pub(crate) fn kept_bytes(&self) -> u64 {
-        self.0.registry.kept.total()
+        self.0.registry.kept.load(Ordering::Relaxed)
     }
 }
 

@@ -45,7 +45,6 @@ mod thread;
 
 pub use recording::no_grad;
 pub(crate) use recording::{grad_enabled, with_grad_mode};
-pub(crate) use slots::Kept;
 pub(crate) use tally::{Tally, Ticket, Verdict};
 
 use crate::dtype::{DType, HostData};
@@ -56,7 +55,8 @@ use crate::rng::RandomKey;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
-use slots::{KeptBytes, Slots};
+use crate::storage::pool::Counted;
+use slots::Slots;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -104,7 +104,8 @@ struct Registry {
     live: Mutex<Slots<Handle>>,
     /// Cells with pending assignments, by id.
     waiting: Mutex<BTreeMap<u64, Weak<Cell>>>,
-    kept: KeptBytes,
+    /// Bytes of old contents that are kept.
+    kept: Arc<AtomicU64>,
 }
 
 /// An n-dimensional array on a device, computed when it is needed.
@@ -173,7 +174,7 @@ pub(crate) struct State {
     /// The value, once realised. For a node that reads a cell, the contents that an overwrite kept for it.
     pub value: Option<Storage>,
     /// Counts the bytes of contents that an overwrite kept.
-    pub kept: Option<Arc<Kept>>,
+    pub kept: Option<Arc<Counted>>,
     /// Assignments that run with the first evaluation that reaches this node.
     pub anchored: Vec<Arc<Node>>,
     /// For `Op::Assign`: the version that it made of its cell, once it has run; [`SUPERSEDED`] if a later one stands for it.

@@ -1,6 +1,5 @@
-//! Lists of what lives, and bytes that are counted as long as they do.
+//! Lists of what lives.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 /// What lives, each in a slot of its own.
@@ -37,35 +36,5 @@ impl<T> Slots<T> {
     /// What lives now.
     pub fn live(&self) -> Vec<Arc<T>> {
         self.items.iter().filter_map(Weak::upgrade).collect()
-    }
-}
-
-/// Bytes of old contents that are kept.
-#[derive(Debug, Clone, Default)]
-pub(super) struct KeptBytes(Arc<AtomicU64>);
-
-impl KeptBytes {
-    /// Counts bytes until what this gives is dropped.
-    pub fn keep(&self, bytes: u64) -> Arc<Kept> {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-        Arc::new(Kept { bytes, total: self.clone() })
-    }
-
-    /// All of them now.
-    pub fn total(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Old contents that are kept, and counted, as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    bytes: u64,
-    total: KeptBytes,
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        self.total.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

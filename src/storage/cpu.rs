@@ -61,6 +61,11 @@ impl Buffer {
         Self(Arc::new(Inner { data: RwLock::new(data), loan, pooled: true, pool: Arc::downgrade(pool) }))
     }
 
+    /// What tells buffers apart.
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Shared access. A panic elsewhere does not make numbers unreadable.
     pub fn read(&self) -> RwLockReadGuard<'_, HostData> {
         sync::read(&self.0.data)

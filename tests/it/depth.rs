@@ -1,5 +1,6 @@
-//! Chains as long as loops make them. Nothing recurses on data: everything here runs on a stack of half a megabyte. Nothing takes
-//! quadratic time either: each part of a test has seconds, and in the square of its length it would take hours.
+//! Chains as long as loops make them, and in `scripts/sweep repeated` longer. Nothing recurses on data: everything here runs on a
+//! stack of half a megabyte. Nothing takes quadratic time either: each part of a test has seconds, and in the square of its length
+//! it would take hours.
 
 use crate::common::{device, near, oracle, upload, values};
 use std::time::{Duration, Instant};
@@ -67,8 +68,12 @@ fn results(what: &str, w: &Param, y: &Tensor) -> [Vec<f64>; 2] {
 
 /// Does with a chain all that can be done with a tensor, and compares with the reference in f64.
 fn chain(what: &str, n: usize, next: Next) {
-    // The host's work is the same on every device, whose compilers and launches take most of the time.
-    let n = if device().kind() == DeviceKind::Cpu { n } else { n / 10 };
+    // In full in a sweep. The host's work is the same on every device, whose compilers and launches take most of the time.
+    let n = match device().kind() {
+        DeviceKind::Cpu if std::env::var_os("WGRAD_TEST_PART").is_some_and(|part| part == "all") => n,
+        DeviceKind::Cpu => n / 4,
+        _ => n / 10,
+    };
     on_a_small_stack(|| {
         let (w, y) = timed(&format!("{what}, built"), || build(n, next, DType::F32, device()));
         let plan = timed(&format!("{what}, explained"), || y.explain().expect("plans"));

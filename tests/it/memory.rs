@@ -171,7 +171,7 @@ fn resident_memory_is_flat_over_batch_sizes() {
 }
 
 #[test]
-#[ignore = "takes minutes: docs/reliability.md has the command and the figures"]
+#[ignore = "takes minutes: scripts/sweep memory"]
 fn resident_memory_is_flat_over_many_sizes() {
     let (batches, images) = if open(false).kind() == DeviceKind::Cpu { (20_000, 2_000) } else { (300, 300) };
     is_flat("batches", batches);
