@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a thread may take from hearing that a copy has arrived to telling so.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// A value on its way to the host.
 #[derive(Debug)]
@@ -63,6 +67,11 @@ impl GpuExecutor {
             }
             if download.state.load(Ordering::Acquire) == SUBMITTED {
                 self.context.wait(None)?;
+            }
+            // The thread that hears of it first tells: it may be another one, which has not come to it yet.
+            let since = Instant::now();
+            while download.state.load(Ordering::Acquire) == SUBMITTED && since.elapsed() < TOLD {
+                std::thread::yield_now();
             }
             self.try_download(download, read)?.ok_or_else(|| Error::internal("a download did not arrive"))
         })
