@@ -164,7 +164,7 @@ fn a_training_loop_ends_with_the_loss() {
         let mut scaler = LossScaler::new(device, LossScalerConfig::default()).expect("a scaler");
         gpu.context.until_loss.store(after, Ordering::SeqCst);
         let mut errors = Vec::new();
-        for _ in 0..4 {
+        for _ in 0..10 {
             let mut step = || -> Result<()> {
                 let x = Tensor::from_slice(&[0.5f32; 40], [40], device)?;
                 let loss = (w.tensor() * x).square().sum((), false);
