@@ -284,7 +284,8 @@ fn an_old_value_is_read_before_it_is_overwritten() {
     let x = upload(&[1.0, 1.0, 0.0, 1.0], &[2, 2], DType::F32, device());
     let p = Param::new(&upload(&[1.0, 2.0, 3.0, 4.0], &[2, 2], DType::F32, device())).expect("float");
     let late = x.matmul(&x).matmul(&x).matmul(&p.tensor());
-    p.set(&(&x + 7.0)).expect("assigns");
+    let anchor = p.assign_with(&(&x + 7.0), &(&x * 2.0)).expect("assigns");
+    Tensor::eval_all(&[&late, &anchor]).expect("one plan");
     assert_eq!(values(&late), [10.0, 14.0, 3.0, 4.0]);
     assert_eq!(values(&p.tensor()), [8.0, 8.0, 7.0, 8.0]);
 }
