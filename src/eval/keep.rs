@@ -154,12 +154,16 @@ impl Wanted {
         self.held.extend(other.held);
     }
 
-    /// Frees what was saved for a backward pass, which the step has carried out, where no handle has or needs it.
-    pub fn release(&self, saved: &[Arc<Node>]) {
+    /// Frees what was saved for a backward pass, which the step has carried out, where no handle has it or, as resolved, is made
+    /// of it.
+    pub fn release(&self, saved: &[Arc<Node>], resolved: &Resolved) {
         if !self.differentiable.is_empty() {
             return;
         }
-        for node in saved.iter().filter(|n| n.is_differentiated() && !self.held.contains(&n.id)) {
+        for node in saved.iter().filter(|n| n.is_differentiated()) {
+            if self.held.contains(&node.id) || resolved.realised.contains(&node.id) {
+                continue;
+            }
             let freed = node.state().value.take();
             drop(freed);
         }
@@ -195,9 +199,13 @@ impl Wanted {
             }
             read => read.is_some(),
         };
-        let mut values = Vec::new();
+        let (mut values, mut realised) = (Vec::new(), FxHashSet::default());
         descend(&self.nodes, |node| {
-            if read(node) || node.is_realised() {
+            if read(node) {
+                return false;
+            }
+            if node.is_realised() {
+                realised.insert(node.id);
                 return false;
             }
             match numbering.number_of(node).filter(|id| kept.binary_search(id).is_ok()) {
@@ -209,7 +217,7 @@ impl Wanted {
             }
         });
         descend(&self.differentiable, |node| !read(node));
-        resolved.values = values;
+        (resolved.values, resolved.realised) = (values, realised);
         resolved
     }
 }
@@ -220,6 +228,8 @@ pub(super) struct Resolved {
     /// Nodes that get the value of an output that nobody asked for.
     pub values: Vec<(NodeId, Arc<Node>)>,
     readers: Vec<(Arc<Cell>, Arc<Node>)>,
+    /// Nodes in memory that what is wanted is made of.
+    realised: FxHashSet<u64>,
 }
 
 impl Resolved {

@@ -106,8 +106,8 @@ impl<'d> Session<'d> {
         self.run(wanted, Purpose::default(), grad_enabled())
     }
 
-    /// Runs an optimizer's step; `roots` are realised on the way, and anchored assignments run with it. Nothing is kept for a
-    /// later backward. If it is gated, the device decides whether it is taken.
+    /// Runs an optimizer's step; `roots` are realised on the way, and what the forward pass tracks goes with it. Nothing is kept
+    /// for a later backward. If it is gated, the device decides whether it is taken.
     ///
     /// # Errors
     /// Whatever evaluation reports; then nothing has changed, and the assignments that the step would have run are dropped.
@@ -189,7 +189,7 @@ fn compute(device: &Device, numbering: &mut Numbering, roots: &[Arc<Node>], keep
     let verdict = verdict(device, numbering);
     writes.commit(&numbering.out, verdict.as_ref().ok().and_then(Option::as_ref));
     if numbering.is_step() {
-        wanted.release(&numbering.out.saved);
+        wanted.release(&numbering.out.saved, &resolved);
     }
     verdict.map(|_| ())
 }

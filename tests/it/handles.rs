@@ -114,6 +114,29 @@ impl EvalNow for Tensor {
     }
 }
 
+/// A value that the step does not hold, made of one that was saved for backward: what it is made of stays for it.
+#[test]
+fn what_a_handle_is_made_of_outlives_the_step() {
+    let device = open(false);
+    let (n, m) = (80usize, 64usize);
+    let x = Tensor::full([n, 4], 0.5, &device).unwrap();
+    let w = Param::new(&Tensor::full([4, m], 1.0, &device).unwrap()).unwrap();
+    for read_first in [false, true] {
+        w.set(&Tensor::full([4, m], 1.0, &device).unwrap()).unwrap();
+        let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 0.1, ..SgdConfig::default() }).unwrap();
+        let product = x.matmul(&w.tensor());
+        let hidden = &product + 1.0;
+        drop(product);
+        let loss = hidden.square().sum((), false);
+        if read_first {
+            loss.item().unwrap();
+        }
+        sgd.step(loss.backward().unwrap()).unwrap();
+        let close = |t: &Tensor, value: f32| t.to_vec::<f32>().unwrap().iter().all(|v| (v - value).abs() < 1e-5);
+        assert!(close(&hidden, 3.0), "read first: {read_first}");
+    }
+}
+
 #[test]
 fn a_thousand_old_handles_keep_a_thousand_values() {
     let device = open(false);
