@@ -157,16 +157,33 @@ impl Wanted {
     /// Frees what was saved for a backward pass, which the step has carried out, where no handle has it or, as resolved, is made
     /// of it.
     pub fn release(&self, saved: &[Arc<Node>], resolved: &Resolved) {
-        if !self.differentiable.is_empty() {
-            return;
-        }
-        for node in saved.iter().filter(|n| n.is_differentiated()) {
-            if self.held.contains(&node.id) || resolved.realised.contains(&node.id) {
-                continue;
-            }
+        for node in self.unheld(saved).filter(|node| !resolved.realised.contains(&node.id)) {
             let freed = node.state().value.take();
             drop(freed);
         }
+    }
+
+    /// What was saved for the backward pass that a step carries out, and nobody reads after it: the step may work in its memory.
+    pub fn spent(&self, saved: &[Arc<Node>]) -> Vec<Arc<Node>> {
+        let mut spent: Vec<_> = self.unheld(saved).cloned().collect();
+        if !spent.is_empty() {
+            let mut needed = FxHashSet::default();
+            descend(&self.nodes, |node| {
+                let is_realised = node.is_realised();
+                needed.extend(is_realised.then_some(node.id));
+                !is_realised
+            });
+            // A node has its value, and the evaluation has bound it; whoever else has it may read it.
+            let is_own = |node: &Node| node.memory().is_ok_and(|storage| storage.owners() == 3);
+            spent.retain(|node| !needed.contains(&node.id) && is_own(node));
+        }
+        spent
+    }
+
+    /// What was saved and differentiated, and no handle has or can be differentiated through.
+    fn unheld<'n>(&'n self, saved: &'n [Arc<Node>]) -> impl Iterator<Item = &'n Arc<Node>> {
+        let can_be_again = !self.differentiable.is_empty();
+        saved.iter().filter(move |node| !can_be_again && node.is_differentiated() && !self.held.contains(&node.id))
     }
 
     /// The nodes of the evaluation from which what is wanted can be computed, ascending.

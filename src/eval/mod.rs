@@ -171,12 +171,17 @@ fn compute(device: &Device, numbering: &mut Numbering, roots: &[Arc<Node>], keep
     numbering.finish()?;
     let overwritten = writes.cells();
     numbering.out.graph.wishes = wanted.wishes(numbering);
+    let spent = if numbering.is_step() { wanted.spent(&numbering.out.saved) } else { Vec::new() };
+    numbering.out.graph.spent = spent.iter().filter_map(|node| numbering.number_of(node)).collect();
+    numbering.out.graph.spent.sort_unstable();
     let executor = device.executor();
     let compiled = executor.plan(&numbering.out.graph)?;
     numbering.out.planned = true;
     let resolved = wanted.resolve(numbering, &compiled.outputs, &overwritten);
     resolved.keep_contents(device);
     phase::reached();
+    // From here on only the plan knows what is in their memory.
+    spent.iter().for_each(|node| node.state().value = None);
     let values = executor.run(&compiled, &numbering.out.bindings)?;
     writes.written = true;
     phase::reached();

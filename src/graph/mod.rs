@@ -44,6 +44,8 @@ pub struct Graph {
     /// Nodes whose values handles or a later backward pass want: where one has a buffer anyway it is handed out, else what it is
     /// made of is, as far as that has one. Ascending and unique.
     pub wishes: Vec<NodeId>,
+    /// `Data` nodes that nobody reads once the evaluation has: their memory may be written over. Ascending and unique.
+    pub spent: Vec<NodeId>,
 }
 
 impl Graph {

@@ -6,7 +6,7 @@ use super::lower::{Lowering, Outcome};
 use super::materialise::{Options, decide, is_heavy};
 use super::{Plan, schedule};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, NodeId};
+use crate::graph::{Graph, NodeId, Op};
 use std::borrow::Cow;
 
 /// The graph with what its wishes come to among the outputs. Of a wish that has no buffer, what it is made of is handed out, as
@@ -32,7 +32,14 @@ pub(crate) fn granted(graph: &Graph, options: Options) -> Cow<'_, Graph> {
     }
     outputs.sort_unstable();
     outputs.dedup();
-    Cow::Owned(Graph { nodes: graph.nodes.clone(), outputs, ..Graph::default() })
+    Cow::Owned(Graph { nodes: graph.nodes.clone(), outputs, wishes: Vec::new(), spent: graph.spent.clone() })
+}
+
+/// The leaves whose memory may be written over, by number.
+fn spent_leaves(graph: &Graph) -> Vec<usize> {
+    let leaves = graph.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::Data | Op::Cell | Op::OptimStore));
+    let numbered = leaves.enumerate().filter(|(_, (id, node))| node.op == Op::Data && graph.spent.binary_search(id).is_ok());
+    numbered.map(|(leaf, _)| leaf).collect()
 }
 
 /// Compiles a graph, whose wishes are [`granted`] already.
@@ -46,7 +53,7 @@ pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
             Outcome::Materialise(nodes) => nodes.into_iter().for_each(|node| materialised[node] = true),
             Outcome::Done(plan) => {
                 super::sizes::check(&plan, options.max_bytes)?;
-                return Ok(schedule::schedule(plan));
+                return Ok(schedule::schedule(plan, &spent_leaves(graph)));
             }
         }
     }

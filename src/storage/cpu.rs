@@ -66,6 +66,11 @@ impl Buffer {
         Arc::as_ptr(&self.0).addr()
     }
 
+    /// How many clones there are.
+    pub fn owners(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Shared access. A panic elsewhere does not make numbers unreadable.
     pub fn read(&self) -> RwLockReadGuard<'_, HostData> {
         sync::read(&self.0.data)

@@ -88,6 +88,11 @@ impl Buffer {
         }
     }
 
+    /// How many clones and ranges there are.
+    pub fn owners(&self) -> usize {
+        Arc::strong_count(&self.raw)
+    }
+
     /// The allocation's number, never used twice on a device.
     pub fn id(&self) -> u64 {
         self.raw.allocation.id

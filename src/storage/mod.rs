@@ -47,6 +47,14 @@ impl Storage {
         }
     }
 
+    /// How many have it: values, bindings, transfers.
+    pub fn owners(&self) -> usize {
+        match self {
+            Self::Cpu(buffer) => buffer.owners(),
+            Self::Gpu(buffer) => buffer.owners(),
+        }
+    }
+
     /// Whether both are the same place in memory.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {

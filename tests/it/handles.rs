@@ -137,6 +137,40 @@ fn what_a_handle_is_made_of_outlives_the_step() {
     }
 }
 
+/// A step works in the memory of values that were kept for its backward pass, but not of those that somebody has, or has a view
+/// of, or can differentiate again.
+#[test]
+fn a_step_works_in_nobodys_memory() {
+    let device = open(false);
+    let side = 64;
+    let w: Vec<Param> = (0..4).map(|_| Param::new(&Tensor::full([side, side], 0.02, &device).unwrap()).unwrap()).collect();
+    let mut sgd = Sgd::new(&w, SgdConfig { lr: 0.1, ..SgdConfig::default() }).unwrap();
+    for round in 0..3 {
+        let x = Tensor::full([side, side], 0.5 + f64::from(round), &device).unwrap();
+        let hidden: Vec<Tensor> = w
+            .iter()
+            .scan(x, |x, w| {
+                *x = x.matmul(&w.tensor()).tanh();
+                Some(x.clone())
+            })
+            .collect();
+        let loss = hidden[3].square().mean((), false);
+        let value = loss.item().unwrap();
+        let expected: Vec<Vec<f32>> = hidden.iter().map(|h| h.to_vec().unwrap()).collect();
+        // The first is held, the second is seen through a view, the third is made anew, the last is nobody's.
+        let (held, seen) = (hidden[0].clone(), hidden[1].reshape([side * side]));
+        seen.eval().unwrap();
+        let made = hidden[2].detach() * 1.0;
+        let gradients = loss.backward().unwrap();
+        drop(hidden);
+        sgd.step(gradients).unwrap();
+        assert_eq!(held.to_vec::<f32>().unwrap(), expected[0], "round {round}");
+        assert_eq!(seen.to_vec::<f32>().unwrap(), expected[1], "round {round}");
+        assert_eq!(made.to_vec::<f32>().unwrap(), expected[2], "round {round}");
+        assert_eq!(loss.item().unwrap(), value, "round {round}");
+    }
+}
+
 #[test]
 fn a_thousand_old_handles_keep_a_thousand_values() {
     let device = open(false);

@@ -4,7 +4,7 @@ use crate::common::{Noise, open, upload, values};
 use crate::sweep::in_part;
 use std::process::Command;
 use wgrad::nn::loss::{Reduction, cross_entropy};
-use wgrad::nn::{Conv2d, Conv2dConfig, Flatten, GlobalAvgPool, Init, Linear, Module, Relu, Sequential};
+use wgrad::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Flatten, GlobalAvgPool, Init, Linear, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
 use wgrad::{CacheLimits, DType, Device, DeviceKind, Param, Tensor};
 
@@ -138,6 +138,54 @@ fn live_bytes_are_those_of_handles() {
     device.flush().expect("idle");
     assert_eq!(device.counters().bytes_live, 0, "{:?}", device.counters());
     assert!(device.counters().bytes_cached > 0);
+}
+
+/// A step works in the memory of what was kept for its backward pass: its loss may be read first, or its outputs, or all
+/// gradients.
+#[test]
+fn a_step_that_is_read_takes_little_more_memory() {
+    let peak = |read: &str| {
+        let device = open(false);
+        let init = Init::new(&device, 0);
+        let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+        let mut model = Sequential::new();
+        for n in 0..6 {
+            let channels = if n == 0 { 3 } else { 32 };
+            model = model
+                .push(Conv2d::new(channels, 32, [3, 3], same, &init).unwrap())
+                .push(BatchNorm2d::new(32, &init).unwrap())
+                .push(Relu);
+        }
+        let model = model.push(GlobalAvgPool).push(Flatten).push(Linear::new(32, 4, &init).unwrap());
+        let mut adam = Adam::new(&model.parameters().unwrap(), AdamConfig::default()).unwrap();
+        let data = Noise(5).values(2 * 3 * 32 * 32, -1.0, 1.0);
+        let x = upload(&data, &[2, 3, 32, 32], DType::F32, &device);
+        let labels = Tensor::from_slice(&[1i32, 2], [2], &device).unwrap();
+        let mut losses = Vec::new();
+        for _ in 0..3 {
+            let logits = model.forward(&x).unwrap();
+            if read == "outputs" {
+                values(&logits);
+            }
+            let loss = cross_entropy(&logits, &labels, Reduction::Mean).unwrap();
+            if read == "loss" {
+                loss.item().unwrap();
+            }
+            let gradients = loss.backward().unwrap();
+            if read == "gradients" {
+                gradients.eval().unwrap();
+            }
+            adam.step(gradients).unwrap();
+            losses.push(loss.item().unwrap());
+        }
+        (device.counters().bytes_peak as f64, losses)
+    };
+    let (unread, losses) = peak("nothing");
+    for read in ["loss", "outputs", "gradients"] {
+        let (bytes, read_losses) = peak(read);
+        assert!(bytes <= 1.25 * unread, "{read}: {bytes} bytes, and {unread} if nothing is read");
+        assert!(losses.iter().zip(&read_losses).all(|(a, b)| (a - b).abs() < 1e-4), "{read}: {losses:?}, {read_losses:?}");
+    }
 }
 
 // ---- resident memory ----
