@@ -139,7 +139,7 @@ impl Pca {
     /// those along large variances grow, and made orthonormal again.
     fn fit(rows: &Tensor, k: usize, seed: u64) -> Result<Self, Error> {
         let [n, d] = rows.dims::<2>()?;
-        let mean = rows.mean(0, false);
+        let mean = rows.mean_dim(0);
         let centred = rows - &mean;
         let covariance = centred.t().matmul(&centred) / n as f64;
         covariance.eval()?;

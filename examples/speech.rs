@@ -97,7 +97,7 @@ impl Module for Net {
         let x = self.norm2.forward(&self.conv2.forward(&x)?)?.relu().max_pool2d(pool);
         let x = self.norm3.forward(&self.conv3.forward(&x)?)?.relu();
         // The mean over time; where in the spectrum a channel is active tells vowels apart.
-        let x = x.mean(3, false).flatten(1, -1);
+        let x = x.mean_dim(3).flatten(1, -1);
         self.fc.forward(&self.dropout.forward(&x)?)
     }
     fields!(conv1, norm1, conv2, norm2, conv3, norm3, dropout, fc);
@@ -158,7 +158,7 @@ fn run(options: &Options) -> Outcome<()> {
     // Each spectrogram about its own mean: loudness tells nothing.
     let features = |sounds: &Tensor| -> Result<Tensor> {
         let x = mel.apply(sounds)?;
-        Ok((&x - x.mean([1, 2], true)) * 0.4)
+        Ok((&x - x.mean_keepdim([1, 2])) * 0.4)
     };
     let loader = Loader::new(train.indices.len(), options.batch, options.seed)?.drop_last(true);
     let steps = loader.batches();
@@ -189,7 +189,7 @@ fn run(options: &Options) -> Outcome<()> {
     let mut confusion = ConfusionMatrix::new(words.len())?;
     for clips in test.indices.chunks(100) {
         let (sounds, labels) = test.clips.batch(clips, length, &device)?;
-        let predicted = no_grad(|| net.forward(&features(&sounds)?))?.argmax(1, false);
+        let predicted = no_grad(|| net.forward(&features(&sounds)?))?.argmax_dim(1);
         confusion.update(&labels.to_vec::<i32>()?, &predicted.to_vec::<i32>()?)?;
     }
     say!("\n{}\n", words.iter().enumerate().map(|(i, w)| format!("{i} {w}")).collect::<Vec<_>>().join("  "));

@@ -172,7 +172,9 @@ pub use lazy::no_grad;
 pub use param::Param;
 pub use rng::Generator;
 pub use shape::{IntoAxes, IntoShape, Shape};
-pub use tensor::{AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PadMode};
+pub use tensor::{
+    AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PadMode, VarOptions,
+};
 pub use tensor::{Operand, PendingValue, PoolNdOptions, PoolOptions, Tensor};
 
 /// What most programs need: `use wgrad::prelude::*;`.

@@ -54,11 +54,11 @@ impl Gradients {
         no_grad(|| {
             // In units of the largest magnitude: squares of gradients from 1e20 on overflow in f32, those below 1e-19 vanish.
             let largest = |g: &Tensor| match g.shape() {
-                Ok(shape) if shape.numel() == 0 => g.sum((), false).cast(dtype),
-                _ => g.abs().max((), false).cast(dtype),
+                Ok(shape) if shape.numel() == 0 => g.sum().cast(dtype),
+                _ => g.abs().max().cast(dtype),
             };
             let unit = self.fold("global_norm", largest, |a, b| a.maximum(&b))?.as_unit();
-            let squares = |g: &Tensor| (g / unit.cast(g.dtype().unwrap_or(dtype))).square().sum((), false).cast(dtype);
+            let squares = |g: &Tensor| (g / unit.cast(g.dtype().unwrap_or(dtype))).square().sum().cast(dtype);
             Ok(self.fold("global_norm", squares, |a, b| a + b)?.sqrt() * &unit)
         })
     }
@@ -89,7 +89,7 @@ impl Gradients {
     /// # use wgrad::{Device, Param, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let w = Param::new(&Tensor::from_slice(&[3.0f32, 4.0], [2], &Device::cpu()?)?)?;
-    /// let mut gradients = (w.tensor().square() * 0.5).sum((), false).backward()?;
+    /// let mut gradients = (w.tensor().square() * 0.5).sum().backward()?;
     /// let norm = gradients.clip_by_norm(1.0)?;
     /// assert!((norm.item()? - 5.0).abs() < 1e-5);
     /// assert!((gradients.get(&w)?.to_vec::<f32>()?[0] - 0.6).abs() < 1e-5);
@@ -121,7 +121,7 @@ impl Gradients {
     /// # Errors
     /// There are no gradients.
     pub fn skip_non_finite(&mut self) -> Result<Tensor> {
-        let finite = no_grad(|| self.fold("skip_non_finite", |g| g.is_finite().cast(DType::F32).min((), false), |a, b| a * b))?;
+        let finite = no_grad(|| self.fold("skip_non_finite", |g| g.is_finite().cast(DType::F32).min(), |a, b| a * b))?;
         self.gate = Some(match self.gate.take() {
             Some(gate) => gate * &finite,
             None => finite.clone(),

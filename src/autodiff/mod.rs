@@ -24,7 +24,7 @@ impl Tensor {
     /// # fn main() -> wgrad::Result<()> {
     /// let device = Device::cpu()?;
     /// let w = Param::new(&Tensor::from_slice(&[3.0f32, -1.0], [2], &device)?)?;
-    /// let loss = w.tensor().square().sum((), false);
+    /// let loss = w.tensor().square().sum();
     /// assert_eq!(loss.backward()?.get(&w)?.to_vec::<f32>()?, [6.0, -2.0]);
     /// # Ok(()) }
     /// ```
@@ -37,7 +37,7 @@ impl Tensor {
             return Err(Error::Gradient {
                 op: "backward",
                 reason: format!("the tensor has shape {}, and a loss has one element", node.shape),
-                help: "reduce it, say with .mean((), false), or give a cotangent with backward_with".into(),
+                help: "reduce it, say with .mean(), or give a cotangent with backward_with".into(),
             });
         }
         self.backward_with(&self.ones_like())

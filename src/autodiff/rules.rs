@@ -30,7 +30,7 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
         Op::Normalize { axes } => {
             let axes: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
             let scale = (&inputs[2] + &inputs[3]).rsqrt();
-            let centred = ct - ct.mean(&axes, true) - out * (ct * out).mean(&axes, true);
+            let centred = ct - ct.mean_keepdim(&axes) - out * (ct * out).mean_keepdim(&axes);
             vec![Some(centred * scale), None, None, None]
         }
         Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } => {
@@ -126,8 +126,8 @@ fn row(op: RowOp, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts>
     Ok(match op {
         // Positions do not change with the values, but in jumps.
         RowOp::ArgSort { .. } => vec![None],
-        RowOp::Softmax { log: false } => vec![Some(out * (ct - (ct * out).sum(-1, true)))],
-        RowOp::Softmax { log: true } => vec![Some(ct - out.exp() * ct.sum(-1, true))],
+        RowOp::Softmax { log: false } => vec![Some(out * (ct - (ct * out).sum_keepdim(-1)))],
+        RowOp::Softmax { log: true } => vec![Some(ct - out.exp() * ct.sum_keepdim(-1))],
         RowOp::CrossEntropy => {
             let dtype = ct.dtype()?;
             let gradient =
@@ -161,7 +161,7 @@ fn movement(op: &Op, x: &Tensor, ct: &Tensor) -> Result<Tensor> {
         Op::Expand => {
             let wide = ct.shape()?;
             let axes: Vec<isize> = (0..shape.rank()).filter(|&d| shape[d] != wide[d]).map(|d| d as isize).collect();
-            ct.sum(&axes, true)
+            ct.sum_keepdim(&axes)
         }
         Op::Slice { start, step } => ct.unslice(&shape, start, step)?,
         Op::Pad { before } => {
@@ -185,8 +185,8 @@ fn reduce(op: ReduceOp, axes: &[usize], x: &Tensor, y: &Tensor, ct: &Tensor) -> 
             // The product of all others, also where some are 0.
             let is_zero = x.eq(&zero);
             let safe = is_zero.where_(&x.scalar_like(1.0), x);
-            let zeros = is_zero.cast(x.dtype()?).sum(&axes, true);
-            let others = safe.prod(&axes, true) * ct;
+            let zeros = is_zero.cast(x.dtype()?).sum_keepdim(&axes);
+            let others = safe.prod_keepdim(&axes) * ct;
             let none = zeros.eq(&zero).where_(&others, &zero);
             let one = zeros.eq(&x.scalar_like(1.0)).where_(&others, &zero);
             is_zero.where_(&one, &(none / safe))
@@ -194,7 +194,7 @@ fn reduce(op: ReduceOp, axes: &[usize], x: &Tensor, y: &Tensor, ct: &Tensor) -> 
         ReduceOp::Max | ReduceOp::Min => {
             // NaN is the extreme, and equals nothing. The others are selected away: ∞ times 0 is NaN.
             let hit = x.eq(y).logical_or(&x.is_nan());
-            let count = hit.cast(ct.dtype()?).sum(&axes, true);
+            let count = hit.cast(ct.dtype()?).sum_keepdim(&axes);
             hit.where_(&(ct / count), &ct.scalar_like(0.0))
         }
     })
@@ -239,7 +239,7 @@ fn cross_entropy_grad(inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {
     let one_hot = labels.reshape([rows, 1]).eq(&class).cast(ct.dtype()?);
     let p = logits.softmax(-1);
     let weighted = ct * g.reshape([rows, 1]);
-    let d_logits = &p * (&weighted - (&weighted * &p).sum(1, true));
-    let d_g = (ct * (p - one_hot)).sum(1, false);
+    let d_logits = &p * (&weighted - (&weighted * &p).sum_keepdim(1));
+    let d_g = (ct * (p - one_hot)).sum_dim(1);
     Ok(vec![Some(d_logits), None, Some(d_g)])
 }

@@ -55,25 +55,25 @@ impl Actor {
             Act::Drop => self.held.clear(),
             Act::Check => {
                 for (value, twice, seen) in &mut self.held {
-                    let (one, two) = (value.sum((), false).item()?, twice.sum((), false).item()?);
+                    let (one, two) = (value.sum().item()?, twice.sum().item()?);
                     assert_eq!(two, 2.0 * one, "a result of another value");
                     assert_eq!(*seen.get_or_insert(one), one, "a value that changes");
                 }
             }
             Act::Step => {
-                let loss = self.param.tensor().sum((), false);
+                let loss = self.param.tensor().sum();
                 self.sgd.step(loss.backward()?)?;
             }
             Act::Gradient => {
                 for (_, twice, _) in &self.held {
-                    let gradient = twice.square().sum((), false).backward()?.get(&self.param)?;
+                    let gradient = twice.square().sum().backward()?.get(&self.param)?;
                     // d(4v²)/dv
                     assert_eq!(gradient.to_vec::<f32>()?, twice.to_vec::<f32>()?.iter().map(|t| 4.0 * t).collect::<Vec<_>>());
                 }
             }
             Act::Fail => {
                 let n = self.param.shape().numel();
-                let huge = self.param.tensor().reshape([1, n]).expand([1usize << 34, n]).sum((), false);
+                let huge = self.param.tensor().reshape([1, n]).expand([1usize << 34, n]).sum();
                 assert!(self.param.set(&huge.expand([n])).is_err());
             }
             Act::Assign => {

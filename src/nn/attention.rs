@@ -134,7 +134,7 @@ pub(super) fn without_padding(x: &Tensor, options: &AttentionOptions) -> Tensor 
 
 /// Of a mask for `[n, heads, l, s]`, what any head lets through.
 fn without_heads(open: &Tensor) -> Tensor {
-    if open.shape().is_ok_and(|s| s.rank() >= 3) { open.any(-3, false) } else { open.clone() }
+    if open.shape().is_ok_and(|s| s.rank() >= 3) { open.any_dim(-3) } else { open.clone() }
 }
 
 impl Module for MultiheadAttention {

@@ -55,7 +55,7 @@ impl Bilinear {
         let left = a.reshape([n, i]).matmul(&table).reshape([n, w[0], j]);
         let mut dims = lead;
         dims.push(w[0]);
-        let y = (left * b.reshape([n, 1, j])).sum(2, false).reshape(dims);
+        let y = (left * b.reshape([n, 1, j])).sum_dim(2).reshape(dims);
         let y = self.bias.as_ref().map_or(y.clone(), |bias| y + bias.tensor());
         y.check()?;
         Ok(y)

@@ -70,7 +70,7 @@ macro_rules! instance_norm {
                 let wide = |t: &Tensor| t.reshape([vec![self.channels], vec![1; shape.rank() - 2]].concat());
                 let y = weight.map_or(normal.clone(), |w| normal * wide(w));
                 let y = bias.map_or(y.clone(), |b| y + wide(b));
-                let over_examples = |t: Tensor| t.reshape([shape[0], self.channels]).mean(0, false);
+                let over_examples = |t: Tensor| t.reshape([shape[0], self.channels]).mean_dim(0);
                 let momentum = self.config.momentum.unwrap_or(0.0);
                 let y = track(running_mean, &over_examples(mean), momentum, &y, None)?;
                 track(running_var, &over_examples(unbiased), momentum, &y, None)

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 /// let w = Param::new(&Tensor::ones([2], &Device::cpu()?)?)?;
 /// let mut sum = GradientAccumulator::new();
 /// for factor in [1.0, 3.0] {
-///     sum.add(&(w.tensor() * factor).sum((), false).backward()?)?;
+///     sum.add(&(w.tensor() * factor).sum().backward()?)?;
 /// }
 /// assert_eq!(sum.mean()?.get(&w)?.to_vec::<f32>()?, [2.0, 2.0]);
 /// # Ok(()) }

@@ -15,7 +15,7 @@
 //! let device = Device::cpu()?;
 //! let w = Param::new(&Tensor::ones([3], &device)?)?;
 //! let mut adam = Adam::new(&[w.clone()], AdamConfig { lr: 0.1, ..AdamConfig::default() })?;
-//! let loss = w.tensor().square().sum((), false);
+//! let loss = w.tensor().square().sum();
 //! adam.step(loss.backward()?)?;
 //! assert!(w.tensor().to_vec::<f32>()?.iter().all(|&x| (x - 0.9).abs() < 1e-4));
 //! # Ok(()) }

@@ -41,7 +41,7 @@ impl Default for LossScalerConfig {
 /// let w = Param::new(&Tensor::ones([2], &device)?)?;
 /// let mut sgd = Sgd::new(&[w.clone()], SgdConfig { lr: 0.5, ..SgdConfig::default() })?;
 /// let mut scaler = LossScaler::new(&device, LossScalerConfig::default())?;
-/// let loss = w.tensor().sum((), false);
+/// let loss = w.tensor().sum();
 /// let mut gradients = scaler.scale(&loss).backward()?;
 /// scaler.unscale(&mut gradients)?;
 /// sgd.step(gradients)?;

@@ -54,7 +54,7 @@ impl Tensor {
                 let reason = format!("lengths {} and {} differ", n[0].shape[0], n[1].shape[0]);
                 return Err(Fault::shape(reason, "use vectors of one length"));
             }
-            Ok((self * other).sum(0, false))
+            Ok((self * other).sum_dim(0))
         })
     }
 
@@ -138,9 +138,9 @@ impl Tensor {
                 return Err(Fault::attribute(format!("eps = {eps} is not a bound"), "use eps >= 0"));
             }
             let (a, b) = (self.broadcast_to(shape), other.broadcast_to(shape));
-            let length = |x: &Self| x.norm(2.0, axis, true).maximum(&x.scalar_like(eps));
+            let length = |x: &Self| x.norm_keepdim(2.0, axis).maximum(&x.scalar_like(eps));
             // Each divided first: the product of two long vectors overflows.
-            Ok(((&a / length(&a)) * (&b / length(&b))).sum(axis, false))
+            Ok(((&a / length(&a)) * (&b / length(&b))).sum_dim(axis))
         })
     }
 }

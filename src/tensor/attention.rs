@@ -123,7 +123,7 @@ pub(crate) fn reaching(mask: &Tensor, axis: isize) -> Tensor {
         _ => mask.ne(&mask.scalar_like(f64::NEG_INFINITY)),
     };
     match shape.axis(axis) {
-        Some(axis) if shape[axis] != 1 => open.any(axis as isize, true),
+        Some(axis) if shape[axis] != 1 => open.any_keepdim(axis as isize),
         Some(_) => open,
         None => open.unsqueeze(0),
     }
@@ -138,7 +138,7 @@ pub(crate) fn zeroed(rows: &Tensor, open: &Tensor, gone: isize) -> Tensor {
     for from_end in 3..=seen.rank() {
         let axis = seen.rank() - from_end;
         if seen[axis] != 1 && (from_end > shape.rank() || shape[shape.rank() - from_end] == 1) {
-            open = open.any(axis as isize, true);
+            open = open.any_keepdim(axis as isize);
             seen = seen.with(axis, 1);
         }
     }

@@ -156,7 +156,7 @@ impl Pass {
             share.gt(&share.scalar_like(0.0)).where_(&part, &rows.scalar_like(0.0))
         };
         let sums = if count > UNROLLED {
-            share_of(&rows, &share).sum(0, false)
+            share_of(&rows, &share).sum_dim(0)
         } else {
             let tap = |t: &Tensor, k: usize| t.slice(0, k as isize, k as isize + 1).squeeze(0);
             let parts = (0..count).map(|k| share_of(&tap(&rows, k), &tap(&share, k)));

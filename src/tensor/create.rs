@@ -247,7 +247,7 @@ impl Tensor {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::rand([1000], &Generator::new(0), &device)?;
     /// assert!(x.to_vec::<f32>()?.iter().all(|u| (0.0..1.0).contains(u)));
-    /// assert!((x.mean((), false).item()? - 0.5).abs() < 0.05);
+    /// assert!((x.mean().item()? - 0.5).abs() < 0.05);
     /// # Ok(()) }
     /// ```
     ///
@@ -264,8 +264,8 @@ impl Tensor {
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::randn([1000], &Generator::new(0), &device)?;
-    /// assert!(x.mean((), false).item()?.abs() < 0.1);
-    /// assert!((x.std((), 1, false).item()? - 1.0).abs() < 0.1);
+    /// assert!(x.mean().item()?.abs() < 0.1);
+    /// assert!((x.std().item()? - 1.0).abs() < 0.1);
     /// # Ok(()) }
     /// ```
     ///

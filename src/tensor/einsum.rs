@@ -252,7 +252,7 @@ impl Part {
         if axes.is_empty() {
             return self;
         }
-        Self { tensor: self.tensor.sum(&axes, false), labels }
+        Self { tensor: self.tensor.sum_dim(&axes), labels }
     }
 
     /// The tensor with its axes in this order, which names each of them.

@@ -21,7 +21,7 @@ pub(super) fn picked(x: &Tensor, index: &Tensor) -> Result<Tensor> {
     }
     // A sum of one term: its gradient is a sum over the few indices.
     let chosen = hits(index, len)?.permute(&[0, 2, 1]);
-    Ok(chosen.where_(&x.unsqueeze(1), &x.scalar_like(0.0)).sum(2, false))
+    Ok(chosen.where_(&x.unsqueeze(1), &x.scalar_like(0.0)).sum_dim(2))
 }
 
 /// Each row's sums of the elements of `[rows, n]` that share an index: `[rows, len]`.
@@ -38,7 +38,7 @@ pub(super) fn added(src: &Tensor, index: &Tensor, len: usize) -> Result<Tensor> 
             let sums = picked(&ordered.cumsum(1), &sorted.ends)?;
             Ok(&sums - sums.slice(1, 0, len as isize - 1).pad(&[(0, 0), (1, 0)]))
         }
-        None => Ok(hits(index, len)?.where_(&src.unsqueeze(1), &src.scalar_like(0.0)).sum(2, false)),
+        None => Ok(hits(index, len)?.where_(&src.unsqueeze(1), &src.scalar_like(0.0)).sum_dim(2)),
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) fn last_writers(index: &Tensor, len: usize) -> Result<Tensor> {
     let none = index.scalar_like(0.0);
     if flat(index, len)?.is_none() || product(&[len, count]) <= SEARCHED {
         let turn = Tensor::iota(count, DType::I32, &index.device()?)?.reshape([1, 1, count]);
-        return Ok(hits(index, len)?.where_(&(turn + 1), &none).max(2, false));
+        return Ok(hits(index, len)?.where_(&(turn + 1), &none).max_dim(2));
     }
     let sorted = Sorted::of(index, len)?;
     // What comes before a place's end is the last index that points there, or the end of the place before.

@@ -41,6 +41,7 @@ pub use image::Interpolation;
 pub use operators::Operand;
 pub use pending::PendingValue;
 pub use pool_nd::{FoldOptions, PoolNdOptions};
+pub use reduce::VarOptions;
 pub use window::{ConvOptions, PoolOptions};
 
 use crate::device::Device;

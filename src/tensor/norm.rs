@@ -57,7 +57,7 @@ impl Tensor {
             need_eps(eps)?;
             let axes: Vec<isize> = need_trailing(n[0], &wanted)?.iter().map(|&a| a as isize).collect();
             need_affine(n, &wanted)?;
-            let scale = (self.square().mean(&axes, true) + eps).rsqrt();
+            let scale = (self.square().mean_keepdim(&axes) + eps).rsqrt();
             Ok((self * scale).scale_and_shift(weight, None, wanted))
         })
     }

@@ -23,7 +23,7 @@ impl Tensor {
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let x = Tensor::ones([3], &Device::cpu()?)? * 2.0;
-    /// let later = x.sum((), false).read_later()?;
+    /// let later = x.sum().read_later()?;
     /// // ... more work ...
     /// assert_eq!(later.wait()?.to_f64(), [6.0]);
     /// # Ok(()) }

@@ -267,7 +267,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn global_avg_pool(&self) -> Self {
-        Self::guard("global_avg_pool", &[self], Location::caller(), |n| Ok(self.mean(&positions(n[0])?, true)))
+        Self::guard("global_avg_pool", &[self], Location::caller(), |n| Ok(self.mean_keepdim(&positions(n[0])?)))
     }
 
     /// The largest value over all positions: `[n, c, ..]` to `[n, c, 1, ..]`. Equal ones share the gradient.
@@ -282,7 +282,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn global_max_pool(&self) -> Self {
-        Self::guard("global_max_pool", &[self], Location::caller(), |n| Ok(self.max(&positions(n[0])?, true)))
+        Self::guard("global_max_pool", &[self], Location::caller(), |n| Ok(self.max_keepdim(&positions(n[0])?)))
     }
 
     /// Windows as columns (im2col): `[n, c, h, w]` to `[n, c·kh·kw, oh·ow]`, as `torch.nn.functional.unfold`.

@@ -20,7 +20,7 @@ impl Tensor {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::uniform([1000], -1.0, 3.0, &Generator::new(0), &device)?;
     /// assert!(x.to_vec::<f32>()?.iter().all(|u| (-1.0..3.0).contains(u)));
-    /// assert!((x.mean((), false).item()? - 1.0).abs() < 0.2);
+    /// assert!((x.mean().item()? - 1.0).abs() < 0.2);
     /// # Ok(()) }
     /// ```
     ///
@@ -46,8 +46,8 @@ impl Tensor {
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::normal([1000], 5.0, 2.0, &Generator::new(0), &device)?;
-    /// assert!((x.mean((), false).item()? - 5.0).abs() < 0.2);
-    /// assert!((x.std((), 1, false).item()? - 2.0).abs() < 0.2);
+    /// assert!((x.mean().item()? - 5.0).abs() < 0.2);
+    /// assert!((x.std().item()? - 2.0).abs() < 0.2);
     /// # Ok(()) }
     /// ```
     ///
@@ -68,9 +68,9 @@ impl Tensor {
     /// # fn main() -> wgrad::Result<()> {
     /// let (device, generator) = (Device::cpu()?, Generator::new(1));
     /// let coins = Tensor::bernoulli([1000], 0.25, &generator, &device)?;
-    /// assert!((coins.sum((), false).item()? - 250.0).abs() < 60.0);
+    /// assert!((coins.sum().item()? - 250.0).abs() < 60.0);
     /// let dice = Tensor::randint([1000], 1, 7, &generator, &device)?;
-    /// assert_eq!((dice.min((), false).item()?, dice.max((), false).item()?), (1.0, 6.0));
+    /// assert_eq!((dice.min().item()?, dice.max().item()?), (1.0, 6.0));
     /// # Ok(()) }
     /// ```
     ///
@@ -173,7 +173,7 @@ impl Tensor {
             };
             // Multiples of 2⁻²³ plus a half: neither 0 nor 1, and exact.
             let u = ((bits / f64::from(1u32 << 9)).cast(n[0].dtype) + 0.5) * (1.0 / f64::from(1u32 << 23));
-            Ok((self - (-u.log()).log()).argmax(axis as isize, false))
+            Ok((self - (-u.log()).log()).argmax_dim(axis as isize))
         })
     }
 }

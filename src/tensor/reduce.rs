@@ -1,4 +1,5 @@
-//! Reductions over any axes.
+//! Reductions over any axes. Each has three forms: over everything, over axes that the result lacks, and over axes that it keeps with
+//! length 1.
 
 use super::{Fault, Tensor, need_axis, need_float, need_number};
 use crate::dtype::DType;
@@ -7,145 +8,220 @@ use crate::graph::op::ReduceOp;
 use crate::shape::{IntoAxes, Shape};
 use std::panic::Location;
 
-impl Tensor {
-    /// Σ over `axes` (`()` for all). `keepdim` leaves the reduced axes with length 1.
+/// How [`Tensor::var_with`] and [`Tensor::std_with`] divide, and what shape they give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VarOptions {
+    /// What is taken from the count before dividing by it: 1 makes the variance unbiased, 0 gives that of a population.
+    /// Defaults to 1.
+    pub correction: usize,
+    /// Whether the axes stay with length 1. Defaults to false.
+    pub keepdim: bool,
+}
+
+impl Default for VarOptions {
+    fn default() -> Self {
+        Self { correction: 1, keepdim: false }
+    }
+}
+
+/// Declares the three forms of reductions, each by its name, the two over axes, and the method that computes it.
+macro_rules! reductions {
+    ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty)?), $dim:ident, $keepdim:ident => $form:ident;)*) => {
+        impl Tensor {$(
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name(&self $(, $arg: $type)?) -> Self {
+                self.$form($($arg,)? None, false, Location::caller())
+            }
+
+            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") over `axes`, which the result lacks; over all for `()`.")]
+            #[track_caller]
+            pub fn $dim(&self $(, $arg: $type)?, axes: impl IntoAxes) -> Self {
+                self.$form($($arg,)? axes.into_axes(), false, Location::caller())
+            }
+
+            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") over `axes`, which stay with length 1; over all for `()`.")]
+            #[track_caller]
+            pub fn $keepdim(&self $(, $arg: $type)?, axes: impl IntoAxes) -> Self {
+                self.$form($($arg,)? axes.into_axes(), true, Location::caller())
+            }
+        )*}
+    };
+}
+pub(super) use reductions;
+
+reductions! {
+    /// The sum of all elements, Σ x; 0 for none. [`sum_dim`](Self::sum_dim) and [`sum_keepdim`](Self::sum_keepdim) sum over axes.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let t = Tensor::arange(0.0, 6.0, 1.0, &Device::cpu()?)?.reshape([2, 3]);
-    /// assert_eq!(t.sum(0, false).to_vec::<f32>()?, [3.0, 5.0, 7.0]);
-    /// assert_eq!(t.sum((), false).item()?, 15.0);
+    /// assert_eq!(t.sum().item()?, 15.0);
+    /// assert_eq!(t.sum_dim(0).to_vec::<f32>()?, [3.0, 5.0, 7.0]);
+    /// assert_eq!(t.sum_keepdim(-1).shape()?, [2, 1]);
     /// # Ok(()) }
     /// ```
-    #[track_caller]
-    pub fn sum(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        self.reduce("sum", ReduceOp::Sum, axes.into_axes(), keepdim, Location::caller())
-    }
+    sum(), sum_dim, sum_keepdim => sums;
 
-    /// The product of the elements, Π x, over `axes` (`()` for all); 1 for none.
+    /// The product of the elements, Π x; 1 for none.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
-    /// assert_eq!(x.prod(1, false).to_vec::<f32>()?, [5.0, 21.0]);
+    /// assert_eq!(x.prod().item()?, 105.0);
+    /// assert_eq!(x.prod_dim(1).to_vec::<f32>()?, [5.0, 21.0]);
     /// # Ok(()) }
     /// ```
-    #[track_caller]
-    pub fn prod(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        self.reduce("prod", ReduceOp::Prod, axes.into_axes(), keepdim, Location::caller())
-    }
+    prod(), prod_dim, prod_keepdim => products;
 
-    /// The largest over `axes` (`()` for all), max x; NaN if any is. Equal maxima share the gradient. Refuses axes without
-    /// elements.
+    /// The largest element, max x; NaN if any is. Equal maxima share the gradient. Refuses axes without elements. Over axes it gives
+    /// the values alone, as PyTorch's `amax`; their places are [`argmax_dim`](Self::argmax_dim).
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
-    /// assert_eq!(x.max(1, false).to_vec::<f32>()?, [5.0, 7.0]);
-    /// assert_eq!(x.max((), true).shape()?, [1, 1]);
+    /// assert_eq!(x.max().item()?, 7.0);
+    /// assert_eq!(x.max_dim(1).to_vec::<f32>()?, [5.0, 7.0]);
+    /// assert_eq!(x.max_keepdim(()).shape()?, [1, 1]);
     /// # Ok(()) }
     /// ```
-    #[track_caller]
-    pub fn max(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        self.reduce("max", ReduceOp::Max, axes.into_axes(), keepdim, Location::caller())
-    }
+    #[doc(alias = "amax")]
+    max(), max_dim, max_keepdim => maxima;
 
-    /// The smallest over `axes` (`()` for all), min x; NaN if any is. Equal minima share the gradient. Refuses axes without
-    /// elements.
+    /// The smallest element, min x; NaN if any is. Equal minima share the gradient. Refuses axes without elements.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
-    /// assert_eq!(x.min(0, false).to_vec::<f32>()?, [1.0, 3.0]);
+    /// assert_eq!(x.min().item()?, 1.0);
+    /// assert_eq!(x.min_dim(0).to_vec::<f32>()?, [1.0, 3.0]);
     /// # Ok(()) }
     /// ```
-    #[track_caller]
-    pub fn min(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        self.reduce("min", ReduceOp::Min, axes.into_axes(), keepdim, Location::caller())
-    }
+    #[doc(alias = "amin")]
+    min(), min_dim, min_keepdim => minima;
 
-    /// The arithmetic mean over `axes` (`()` for all), `Σ x / count`; NaN for none.
+    /// The arithmetic mean, `Σ x / count`; NaN for none.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
-    /// assert_eq!(x.mean(0, false).to_vec::<f32>()?, [4.0, 4.0]);
+    /// assert_eq!(x.mean().item()?, 4.0);
+    /// assert_eq!(x.mean_dim(0).to_vec::<f32>()?, [4.0, 4.0]);
+    /// # Ok(()) }
+    /// ```
+    mean(), mean_dim, mean_keepdim => means;
+
+    /// The unbiased variance, `Σ(x - mean)² / (count - 1)`. [`var_with`](Self::var_with) divides by another count.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0], [1, 2], &device)?;
+    /// assert_eq!((x.var().item()?, x.var_dim(1).to_vec::<f32>()?), (2.0, vec![2.0]));
+    /// # Ok(()) }
+    /// ```
+    var(), var_dim, var_keepdim => variances;
+
+    /// I32: the index of the first largest element; NaN counts as the largest. Over several axes it is the linear index within
+    /// them, in row-major order.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
+    /// assert_eq!(x.argmax().item()?, 2.0);
+    /// assert_eq!(x.argmax_dim(1).to_vec::<i32>()?, [1, 0]);
+    /// # Ok(()) }
+    /// ```
+    argmax(), argmax_dim, argmax_keepdim => first_maxima;
+
+    /// I32: the index of the first smallest element, as [`Tensor::argmax`]; NaN counts as the smallest.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
+    /// assert_eq!(x.argmin().item()?, 0.0);
+    /// assert_eq!(x.argmin_dim(0).to_vec::<i32>()?, [0, 1]);
+    /// # Ok(()) }
+    /// ```
+    argmin(), argmin_dim, argmin_keepdim => first_minima;
+}
+
+impl Tensor {
+    /// The variance over `axes` (`()` for all): `Σ(x - mean)² / (count - correction)`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor, VarOptions};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0], [2], &device)?;
+    /// assert_eq!(x.var_with(0, VarOptions { correction: 0, ..VarOptions::default() }).item()?, 1.0);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn mean(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        let (at, axes) = (Location::caller(), axes.into_axes());
+    pub fn var_with(&self, axes: impl IntoAxes, options: VarOptions) -> Self {
+        self.variance(axes.into_axes(), options, Location::caller())
+    }
+
+    pub(super) fn sums(&self, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
+        self.reduce("sum", ReduceOp::Sum, axes, keepdim, at)
+    }
+
+    fn products(&self, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
+        self.reduce("prod", ReduceOp::Prod, axes, keepdim, at)
+    }
+
+    fn maxima(&self, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
+        self.reduce("max", ReduceOp::Max, axes, keepdim, at)
+    }
+
+    fn minima(&self, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
+        self.reduce("min", ReduceOp::Min, axes, keepdim, at)
+    }
+
+    fn means(&self, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
         Self::guard("mean", &[self], at, |n| {
             need_float(n[0])?;
-            let resolved = resolve(&n[0].shape, axes.as_deref())?;
-            let count: usize = resolved.iter().map(|&d| n[0].shape[d]).product();
+            let count = count(&n[0].shape, axes.as_deref())?;
             Ok(self.reduce("mean", ReduceOp::Sum, axes, keepdim, at) * (1.0 / count as f64))
         })
     }
 
-    /// The variance over `axes`: `Σ(x - mean)² / (count - correction)`; a correction of 1 makes it unbiased.
-    ///
-    /// ```
-    /// # use wgrad::{Device, Tensor};
-    /// # fn main() -> wgrad::Result<()> {
-    /// # let device = Device::cpu()?;
-    /// let x = Tensor::from_slice(&[1.0f32, 3.0], [2], &device)?;
-    /// assert_eq!((x.var(0, 1, false).item()?, x.var(0, 0, false).item()?), (2.0, 1.0));
-    /// # Ok(()) }
-    /// ```
-    #[track_caller]
-    pub fn var(&self, axes: impl IntoAxes, correction: usize, keepdim: bool) -> Self {
-        let (at, axes) = (Location::caller(), axes.into_axes());
+    fn variances(&self, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
+        self.variance(axes, VarOptions { keepdim, ..VarOptions::default() }, at)
+    }
+
+    pub(super) fn variance(&self, axes: Option<Vec<isize>>, options: VarOptions, at: super::At) -> Self {
+        let VarOptions { correction, keepdim } = options;
         Self::guard("var", &[self], at, |n| {
             need_float(n[0])?;
-            let resolved = resolve(&n[0].shape, axes.as_deref())?;
-            let count: usize = resolved.iter().map(|&d| n[0].shape[d]).product();
-            let mean = self.mean(axes.as_deref().map_or_else(|| all(&n[0].shape), <[isize]>::to_vec).as_slice(), true);
+            let count = count(&n[0].shape, axes.as_deref())?;
+            let mean = self.means(axes.clone(), true, at);
             let squares = (self - mean).square();
             let freedom = count as f64 - correction as f64;
             Ok(squares.reduce("var", ReduceOp::Sum, axes, keepdim, at) * (1.0 / freedom.max(0.0)))
         })
     }
 
-    /// I32 index of the first largest element over `axes` (`()` for all); NaN counts as the largest. Over several axes it is
-    /// the linear index within them, in row-major order.
-    ///
-    /// ```
-    /// # use wgrad::{Device, Tensor};
-    /// # fn main() -> wgrad::Result<()> {
-    /// # let device = Device::cpu()?;
-    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
-    /// assert_eq!(x.argmax(1, false).to_vec::<i32>()?, [1, 0]);
-    /// assert_eq!(x.argmax((), false).item()?, 2.0);
-    /// # Ok(()) }
-    /// ```
-    #[track_caller]
-    pub fn argmax(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        self.arg_reduce("argmax", ReduceOp::Max, axes.into_axes(), keepdim, Location::caller())
+    fn first_maxima(&self, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
+        self.arg_reduce("argmax", ReduceOp::Max, axes, keepdim, at)
     }
 
-    /// I32 index of the first smallest element over `axes`, as [`Tensor::argmax`]; NaN counts as the smallest.
-    ///
-    /// ```
-    /// # use wgrad::{Device, Tensor};
-    /// # fn main() -> wgrad::Result<()> {
-    /// # let device = Device::cpu()?;
-    /// let x = Tensor::from_slice(&[1.0f32, 5.0, 7.0, 3.0], [2, 2], &device)?;
-    /// assert_eq!(x.argmin(0, false).to_vec::<i32>()?, [0, 1]);
-    /// # Ok(()) }
-    /// ```
-    #[track_caller]
-    pub fn argmin(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        self.arg_reduce("argmin", ReduceOp::Min, axes.into_axes(), keepdim, Location::caller())
+    fn first_minima(&self, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
+        self.arg_reduce("argmin", ReduceOp::Min, axes, keepdim, at)
     }
 
     fn reduce(&self, name: &'static str, op: ReduceOp, axes: Option<Vec<isize>>, keepdim: bool, at: super::At) -> Self {
@@ -225,8 +301,8 @@ impl Tensor {
         if checked.check().is_err() {
             return (checked.clone(), checked.clone(), checked);
         }
-        let mean = self.mean(signed.as_slice(), true);
-        let variance = (self - &mean).square().mean(signed.as_slice(), true);
+        let mean = self.mean_keepdim(signed.as_slice());
+        let variance = (self - &mean).square().mean_keepdim(signed.as_slice());
         let out = Self::guard("normalize", &[self, &mean, &variance], at, |n| {
             let (shape, dtype) = (n[0].shape, n[0].dtype);
             let mut sorted = axes.to_vec();
@@ -240,8 +316,9 @@ impl Tensor {
     }
 }
 
-fn all(shape: &Shape) -> Vec<isize> {
-    (0..shape.rank() as isize).collect()
+/// How many elements lie along these axes.
+fn count(shape: &Shape, axes: Option<&[isize]>) -> Result<usize, Fault> {
+    Ok(resolve(shape, axes)?.into_iter().map(|d| shape[d]).product())
 }
 
 /// Axes ascending and unique; `None` is all of them.

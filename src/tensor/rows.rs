@@ -58,7 +58,7 @@ impl Tensor {
     }
 
     /// The cross-entropy of each row: logits `[n, c]` and integer labels `[n]` give `[n]`,
-    /// `-log_softmax(logits)[i, labels[i]]`. Take `.mean((), false)` of it for the usual loss.
+    /// `-log_softmax(logits)[i, labels[i]]`. Take `.mean()` of it for the usual loss.
     ///
     /// Labels that were made on the host are checked against `0..c`, whatever views and casts lie between; labels that a device
     /// computed are clamped.

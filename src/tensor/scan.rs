@@ -98,7 +98,7 @@ fn short(x: &Tensor, scan: Scan, n: usize) -> Result<Tensor> {
     let within = index.reshape([1, 1, n]).le(&index.reshape([1, n, 1]));
     let of = |neutral: f64| within.where_(&x.unsqueeze(1), &x.scalar_like(neutral));
     Ok(match scan {
-        Scan::Sum => of(0.0).sum(2, false),
-        Scan::Prod => of(1.0).prod(2, false),
+        Scan::Sum => of(0.0).sum_dim(2),
+        Scan::Prod => of(1.0).prod_dim(2),
     })
 }

@@ -1,112 +1,149 @@
 //! Statistics over axes: deviations, norms, counts, and sums of exponentials.
 
-use super::reduce::{drop_axes, resolve};
-use super::{Fault, Tensor, need_float};
+use super::reduce::{VarOptions, drop_axes, reductions, resolve};
+use super::{At, Fault, Tensor, need_float};
 use crate::dtype::DType;
 use crate::shape::{IntoAxes, Shape};
 use std::panic::Location;
 
-impl Tensor {
-    /// The standard deviation over `axes`: `√(Σ(x - mean)² / (count - correction))`; a correction of 1 is the usual one. The
-    /// gradient is 0 where the deviation is 0.
+reductions! {
+    /// The standard deviation: `√(Σ(x - mean)² / (count - 1))`. The gradient is 0 where the deviation is 0.
+    /// [`std_with`](Self::std_with) divides by another count.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let x = Tensor::from_slice(&[1.0f32, 3.0, 3.0, 3.0], [2, 2], &Device::cpu()?)?;
-    /// assert_eq!(x.std(1, 0, false).to_vec::<f32>()?, [1.0, 0.0]);
-    /// assert_eq!(x.norm(1.0, 0, false).to_vec::<f32>()?, [4.0, 6.0]);
-    /// assert_eq!(x.gt(&x.full_like(2.0)).all(1, false).to_vec::<bool>()?, [false, true]);
+    /// assert_eq!((x.std().item()?, x.std_dim(0).to_vec::<f32>()?[1]), (1.0, 0.0));
     /// # Ok(()) }
     /// ```
-    #[track_caller]
-    pub fn std(&self, axes: impl IntoAxes, correction: usize, keepdim: bool) -> Self {
-        let axes = axes.into_axes();
-        Self::guard("std", &[self], Location::caller(), |n| {
-            need_float(n[0])?;
-            Ok(self.var(&listed(&n[0].shape, axes)?, correction, keepdim).root())
-        })
-    }
+    std(), std_dim, std_keepdim => deviations;
 
-    /// Bool: any element over `axes` is other than 0 (NaN is); false for none.
+    /// Bool: any element is other than 0 (NaN is); false for none.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[0.0f32, 0.0, 0.0, 2.0], [2, 2], &device)?;
-    /// assert_eq!(x.any(1, false).to_vec::<bool>()?, [false, true]);
+    /// assert_eq!(x.any().to_vec::<bool>()?, [true]);
+    /// assert_eq!(x.any_dim(1).to_vec::<bool>()?, [false, true]);
     /// # Ok(()) }
     /// ```
-    #[track_caller]
-    pub fn any(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        let axes = axes.into_axes();
-        Self::guard("any", &[self], Location::caller(), |n| {
-            let count = count(&self.cast(DType::Bool), &listed(&n[0].shape, axes)?, keepdim);
-            Ok(count.ne(&count.scalar_like(0.0)))
-        })
-    }
+    any(), any_dim, any_keepdim => some;
 
-    /// Bool: no element over `axes` is 0; true for none.
+    /// Bool: no element is 0; true for none.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 0.0, 3.0, 2.0], [2, 2], &device)?;
-    /// assert_eq!(x.all(1, false).to_vec::<bool>()?, [false, true]);
+    /// assert_eq!(x.all().to_vec::<bool>()?, [false]);
+    /// assert_eq!(x.all_dim(1).to_vec::<bool>()?, [false, true]);
     /// # Ok(()) }
     /// ```
-    #[track_caller]
-    pub fn all(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        let axes = axes.into_axes();
-        Self::guard("all", &[self], Location::caller(), |n| {
-            let zeros = count(&self.cast(DType::Bool).logical_not(), &listed(&n[0].shape, axes)?, keepdim);
-            Ok(zeros.eq(&zeros.scalar_like(0.0)))
-        })
-    }
+    all(), all_dim, all_keepdim => every;
 
-    /// I32: how many elements over `axes` are other than 0.
+    /// I32: how many elements are other than 0.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[0.0f32, f32::NAN, 0.0, 2.0], [4], &device)?;
-    /// assert_eq!(x.count_nonzero((), false).item()?, 2.0);
+    /// assert_eq!(x.count_nonzero().item()?, 2.0);
     /// # Ok(()) }
     /// ```
-    #[track_caller]
-    pub fn count_nonzero(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        let axes = axes.into_axes();
-        Self::guard("count_nonzero", &[self], Location::caller(), |n| {
-            Ok(count(&self.cast(DType::Bool), &listed(&n[0].shape, axes)?, keepdim))
-        })
-    }
+    count_nonzero(), count_nonzero_dim, count_nonzero_keepdim => counts;
 
-    /// `ln Σ eˣ` over `axes`, stable; -∞ for none, and for only -∞ (there with gradient 0), ∞ if any is ∞.
+    /// `ln Σ eˣ`, stable; -∞ for none, and for only -∞ (there with gradient 0), ∞ if any is ∞.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1000.0f32, 1000.0], [2], &device)?;
-    /// assert!((x.logsumexp(0, false).item()? - (1000.0 + 2f64.ln())).abs() < 1e-3);
+    /// assert!((x.logsumexp().item()? - (1000.0 + 2f64.ln())).abs() < 1e-3);
+    /// # Ok(()) }
+    /// ```
+    logsumexp(), logsumexp_dim, logsumexp_keepdim => logs;
+
+    /// The p-norm: `(Σ |x|ᵖ)^(1/p)` for p above 0, the largest `|x|` for p = ∞, and the number of elements other than 0 for p = 0
+    /// (whose gradient is 0). The gradient with respect to elements that are 0, and that of a norm that is 0, is 0.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[3.0f32, -4.0], [2], &device)?;
+    /// assert_eq!((x.norm(2.0).item()?, x.norm(1.0).item()?, x.norm(f64::INFINITY).item()?), (5.0, 7.0, 4.0));
+    /// # Ok(()) }
+    /// ```
+    norm(p: f64), norm_dim, norm_keepdim => norms;
+}
+
+impl Tensor {
+    /// The standard deviation over `axes` (`()` for all): `√(Σ(x - mean)² / (count - correction))`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor, VarOptions};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0, 3.0, 3.0], [2, 2], &Device::cpu()?)?;
+    /// assert_eq!(x.std_with(1, VarOptions { correction: 0, keepdim: true }).to_vec::<f32>()?, [1.0, 0.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn logsumexp(&self, axes: impl IntoAxes, keepdim: bool) -> Self {
-        let axes = axes.into_axes();
-        Self::guard("logsumexp", &[self], Location::caller(), |n| {
+    pub fn std_with(&self, axes: impl IntoAxes, options: VarOptions) -> Self {
+        self.deviation(axes.into_axes(), options, Location::caller())
+    }
+
+    fn deviations(&self, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Self {
+        self.deviation(axes, VarOptions { keepdim, ..VarOptions::default() }, at)
+    }
+
+    fn deviation(&self, axes: Option<Vec<isize>>, options: VarOptions, at: At) -> Self {
+        Self::guard("std", &[self], at, |n| {
+            need_float(n[0])?;
+            resolve(&n[0].shape, axes.as_deref())?;
+            Ok(self.variance(axes, options, at).root())
+        })
+    }
+
+    fn some(&self, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Self {
+        Self::guard("any", &[self], at, |n| {
+            resolve(&n[0].shape, axes.as_deref())?;
+            let count = count(&self.cast(DType::Bool), axes, keepdim, at);
+            Ok(count.ne(&count.scalar_like(0.0)))
+        })
+    }
+
+    fn every(&self, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Self {
+        Self::guard("all", &[self], at, |n| {
+            resolve(&n[0].shape, axes.as_deref())?;
+            let zeros = count(&self.cast(DType::Bool).logical_not(), axes, keepdim, at);
+            Ok(zeros.eq(&zeros.scalar_like(0.0)))
+        })
+    }
+
+    fn counts(&self, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Self {
+        Self::guard("count_nonzero", &[self], at, |n| {
+            resolve(&n[0].shape, axes.as_deref())?;
+            Ok(count(&self.cast(DType::Bool), axes, keepdim, at))
+        })
+    }
+
+    fn logs(&self, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Self {
+        Self::guard("logsumexp", &[self], at, |n| {
             need_float(n[0])?;
             let shape = n[0].shape;
             let resolved = resolve(&shape, axes.as_deref())?;
             let axes = listed(&shape, axes)?;
             let zero = self.scalar_like(0.0);
-            let shift = if resolved.iter().any(|&d| shape[d] == 0) { zero.clone() } else { self.detach().max(&axes, true) };
+            let shift = if resolved.iter().any(|&d| shape[d] == 0) { zero.clone() } else { self.detach().max_keepdim(&axes) };
             // An infinite shift would make ∞ - ∞ of what needs none.
             let shift = shift.is_finite().where_(&shift, &zero);
-            let sum = (self - &shift).exp().sum(&axes, true);
+            let sum = (self - &shift).exp().sum_keepdim(&axes);
             let none = sum.eq(&zero);
             let log = none.where_(&self.scalar_like(1.0), &sum).log() + shift;
             let out = none.where_(&self.scalar_like(f64::NEG_INFINITY), &log);
@@ -114,55 +151,40 @@ impl Tensor {
         })
     }
 
-    /// The p-norm over `axes`: `(Σ |x|ᵖ)^(1/p)` for p above 0, the largest `|x|` for p = ∞, and the number of elements other
-    /// than 0 for p = 0 (whose gradient is 0). The gradient with respect to elements that are 0, and that of a norm that is 0,
-    /// is 0.
-    ///
-    /// ```
-    /// # use wgrad::{Device, Tensor};
-    /// # fn main() -> wgrad::Result<()> {
-    /// # let device = Device::cpu()?;
-    /// let x = Tensor::from_slice(&[3.0f32, -4.0], [2], &device)?;
-    /// assert_eq!((x.norm(2.0, 0, false).item()?, x.norm(1.0, 0, false).item()?), (5.0, 7.0));
-    /// assert_eq!(x.norm(f64::INFINITY, 0, false).item()?, 4.0);
-    /// # Ok(()) }
-    /// ```
-    #[track_caller]
-    pub fn norm(&self, p: f64, axes: impl IntoAxes, keepdim: bool) -> Self {
-        let axes = axes.into_axes();
-        Self::guard("norm", &[self], Location::caller(), |n| {
+    fn norms(&self, p: f64, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Self {
+        Self::guard("norm", &[self], at, |n| {
             need_float(n[0])?;
             if p.is_nan() || p < 0.0 {
                 return Err(Fault::attribute(format!("p = {p} is not the order of a norm"), "use p >= 0"));
             }
             let shape = n[0].shape;
-            let axes = listed(&shape, axes)?;
-            if p == f64::INFINITY && axes.iter().any(|&d| shape[d as usize] == 0) {
+            let resolved = resolve(&shape, axes.as_deref())?;
+            let empty = resolved.iter().any(|&d| shape[d] == 0);
+            if p == f64::INFINITY && empty {
                 return Err(Fault::shape(
                     "no element to choose from along an axis of length 0",
                     "reduce over axes with elements",
                 ));
             }
-            Ok(if p == 0.0 {
-                self.occupied().sum(&axes, keepdim)
+            let axes = listed(&shape, axes)?;
+            let norm = if p == 0.0 {
+                self.occupied().sum_keepdim(&axes)
             } else if p == 1.0 {
-                self.abs().sum(&axes, keepdim)
+                self.abs().sum_keepdim(&axes)
             } else if p == f64::INFINITY {
-                self.abs().max(&axes, keepdim)
+                self.abs().max_keepdim(&axes)
             } else {
-                let empty = axes.iter().any(|&d| shape[d as usize] == 0);
                 // In units of the largest magnitude, so that no power overflows or vanishes; the norm does not depend on them.
-                let unit = if empty { self.scalar_like(1.0) } else { self.detach().abs().max(&axes, true).as_unit() };
+                let unit = if empty { self.scalar_like(1.0) } else { self.detach().abs().max_keepdim(&axes).as_unit() };
                 let power = |x: &Self, e: f64| x.unless_zero(|x| x.powf(e));
                 let norm = if p == 2.0 {
-                    (self / &unit).square().sum(&axes, true).root()
+                    (self / &unit).square().sum_keepdim(&axes).root()
                 } else {
-                    power(&power(&(self / &unit).abs(), p).sum(&axes, true), 1.0 / p)
+                    power(&power(&(self / &unit).abs(), p).sum_keepdim(&axes), 1.0 / p)
                 };
-                let norm = norm * unit;
-                let axes: Vec<usize> = axes.iter().map(|&d| d as usize).collect();
-                if keepdim { norm } else { norm.reshape(drop_axes(&shape, &axes)) }
-            })
+                norm * unit
+            };
+            Ok(if keepdim { norm } else { norm.reshape(drop_axes(&shape, &resolved)) })
         })
     }
 
@@ -189,8 +211,8 @@ impl Tensor {
 }
 
 /// I32: how many are true.
-fn count(truths: &Tensor, axes: &[isize], keepdim: bool) -> Tensor {
-    truths.cast(DType::I32).sum(axes, keepdim)
+fn count(truths: &Tensor, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Tensor {
+    truths.cast(DType::I32).sums(axes, keepdim, at)
 }
 
 /// The axes, checked; all of them for `None`.

@@ -68,7 +68,7 @@ pub fn evaluate_batches(
         for batch in batches {
             let (x, labels) = batch?;
             let logits = model.forward(&x)?;
-            let predictions = logits.argmax(-1, false);
+            let predictions = logits.argmax_dim(-1);
             let batch_loss = cross_entropy(&logits, &labels, Reduction::Mean)?;
             Tensor::eval_all(&[&predictions, &batch_loss])?;
             loss.push(&batch_loss, labels.shape()?.numel() as f64)?;

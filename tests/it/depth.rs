@@ -61,7 +61,7 @@ fn build(n: usize, next: Next, dtype: DType, device: &Device) -> (Param, Tensor)
 /// The chain's sum, value and gradient.
 fn results(what: &str, w: &Param, y: &Tensor) -> [Vec<f64>; 2] {
     let value = timed(&format!("{what}, evaluated"), || values(y));
-    let gradients = timed(&format!("{what}, differentiated"), || y.sum((), false).backward().expect("differentiable"));
+    let gradients = timed(&format!("{what}, differentiated"), || y.sum().backward().expect("differentiable"));
     let gradient = timed(&format!("{what}, the gradient"), || values(&gradients.get(w).expect("a gradient flows")));
     [value, gradient]
 }
@@ -80,7 +80,7 @@ fn chain(what: &str, n: usize, next: Next) {
         assert!(plan.contains("kernels"), "{what}: {plan}");
         assert!(format!("{y:?} {:?}", y.clone()).contains("lazy"), "{what}");
         // Forward and backward in one plan, then forward first and backward after it.
-        let gradients = timed(&format!("{what}, differentiated"), || y.sum((), false).backward().expect("differentiable"));
+        let gradients = timed(&format!("{what}, differentiated"), || y.sum().backward().expect("differentiable"));
         let at_once = timed(&format!("{what}, both at once"), || {
             let gradient = gradients.get(&w).expect("a gradient flows");
             Tensor::eval_all(&[&gradient, &y]).expect("evaluates");
@@ -146,8 +146,8 @@ chains! {
         2 => y.slice(0, 1, 3).slice(1, 0, 2),
         _ => y - w * 0.0,
     };
-    stretches: KERNELS, |y, i, _| if i % 2 == 0 { y.sum([0], true) * 0.5 } else { y.expand([2, 2]) };
-    reductions: KERNELS, |y, i, w| if i % 2 == 0 { y.sum([0], false) * 0.5 } else { y.reshape([1, 2]) * w };
+    stretches: KERNELS, |y, i, _| if i % 2 == 0 { y.sum_keepdim([0]) * 0.5 } else { y.expand([2, 2]) };
+    reductions: KERNELS, |y, i, w| if i % 2 == 0 { y.sum_dim([0]) * 0.5 } else { y.reshape([1, 2]) * w };
     products: KERNELS, |y, _, w| y.matmul(w) * 0.5;
     rows: KERNELS, |y, _, w| y.softmax(-1) + w;
     joins: KERNELS / 10, |y, _, _| Tensor::cat(&[&y.slice(0, 1, 2), &y.slice(0, 0, 1)], 0);
@@ -163,16 +163,16 @@ fn views_that_are_all_read() {
         for (what, base) in bases {
             let w = param(DType::F32, device());
             let mut view = base(&w.tensor());
-            let mut sum = view.sum((), false);
+            let mut sum = view.sum();
             for i in 1..KERNELS {
                 view = view.flip((i % 2) as isize);
-                sum = sum + view.sum((), false);
+                sum = sum + view.sum();
             }
             let gradients = sum.backward().expect("differentiable");
             let gradient = gradients.get(&w).expect("a gradient flows");
             timed(&format!("views of {what}"), || Tensor::eval_all(&[&sum, &gradient]).expect("evaluates"));
             let w = param(DType::F64, &oracle());
-            let one = base(&w.tensor()).sum((), false) * KERNELS as f64;
+            let one = base(&w.tensor()).sum() * KERNELS as f64;
             let gradients = one.backward().expect("differentiable");
             near(what, &values(&sum), &values(&one), 1e-5);
             near(what, &values(&gradient), &values(&gradients.get(&w).expect("a gradient flows")), 1e-5);
@@ -211,7 +211,7 @@ fn indices_far_from_the_host() {
             }
         }
         // Indices that the device computes.
-        let mut index = x.argmax(0, false).reshape([1]);
+        let mut index = x.argmax_dim(0).reshape([1]);
         for n in 0..MANY {
             index = index.cast(if n.is_multiple_of(2) { DType::F32 } else { DType::I32 });
         }
@@ -248,7 +248,7 @@ fn handles_that_outlive_a_step() {
         }
         let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 1.0, ..SgdConfig::default() }).expect("float");
         timed("a step under many handles", || {
-            sgd.step(w.tensor().sum((), false).backward().expect("differentiable")).expect("steps");
+            sgd.step(w.tensor().sum().backward().expect("differentiable")).expect("steps");
         });
         assert_eq!(
             (values(&w.tensor()), values(&kept[KERNELS])),
@@ -276,7 +276,7 @@ fn many_tensors_are_joined() {
             (0..1000).map(|i| Param::new(&upload(&[f64::from(i)], &[1], DType::F32, device())).expect("float")).collect();
         let tensors: Vec<Tensor> = all.iter().map(Param::tensor).collect();
         let joined = timed("joined", || Tensor::cat(&tensors.iter().collect::<Vec<_>>(), 0));
-        let gradients = timed("joined, differentiated", || joined.square().sum((), false).backward().expect("differentiable"));
+        let gradients = timed("joined, differentiated", || joined.square().sum().backward().expect("differentiable"));
         timed("joined, evaluated", || gradients.eval().expect("evaluates"));
         assert_eq!(values(&gradients.get(&all[999]).expect("a gradient flows")), [1998.0]);
         assert_eq!(values(&joined), (0..1000).map(f64::from).collect::<Vec<_>>());
@@ -296,7 +296,7 @@ fn gradients_of_gradients_and_sums_of_them() {
         assert_eq!(timed("second derivatives, evaluated", || second.item().expect("a number")), 1001.0 * 1000.0);
         let mut sum = Gradients::default();
         for _ in 0..KERNELS {
-            sum.accumulate(&(&x * 1.0).sum((), false).backward().expect("differentiable"));
+            sum.accumulate(&(&x * 1.0).sum().backward().expect("differentiable"));
         }
         assert_eq!(timed("sums of gradients", || values(&sum.get(&x).expect("a gradient flows"))), [KERNELS as f64]);
     });
@@ -368,7 +368,7 @@ fn models_of_many_layers() {
         });
         let x = Tensor::ones([1, 2], device()).expect("valid");
         let y = timed("layers, called", || model.forward(&x).expect("fits"));
-        let gradients = timed("layers, differentiated", || y.sum((), false).backward().expect("differentiable"));
+        let gradients = timed("layers, differentiated", || y.sum().backward().expect("differentiable"));
         timed("layers, evaluated", || gradients.eval().expect("evaluates"));
         let table = timed("layers, summarised", || summary(&model, [1, 2]).expect("fits"));
         assert_eq!((table.rows.len(), &*table.rows[MANY - 1].name), (MANY, &*(MANY - 1).to_string()));

@@ -99,7 +99,7 @@ fn g() -> Generator {
 /// The gradient of `Σ 2y` by a tensor that the call takes.
 fn gradient(x: &Tensor, y: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let x = x.variable()?;
-    (y(&x)? * 2.0).sum((), false).backward()?.get(&x)
+    (y(&x)? * 2.0).sum().backward()?.get(&x)
 }
 
 /// Tensors made of nothing, which have no operand to empty.
@@ -132,7 +132,7 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("slice", |d, t| Ok(f(&[3], d, t).slice(0, 2, 2))),
         ("pad", |d, t| Ok(f(&[0, 2], d, t).pad(&[(1, 1), (0, 1)]))),
         ("pad", |d, t| Ok(f(&[0, 2], d, t).exp().pad(&[(1, 1), (0, 1)]) + 1.0)),
-        ("pad", |d, t| Ok(f(&[0, 2], d, t).pad(&[(1, 1), (0, 1)]).sum(1, false))),
+        ("pad", |d, t| Ok(f(&[0, 2], d, t).pad(&[(1, 1), (0, 1)]).sum_dim(1))),
         ("pad_with", |d, t| Ok(f(&[0, 2], d, t).pad_with(&[(2, 0), (0, 0)], wgrad::PadMode::Constant(7.0)))),
         ("cat", |d, t| Ok(Tensor::cat(&[&f(&[0, 2], d, t), &f(&[2, 2], d, t), &f(&[0, 2], d, t)], 0))),
         ("gather", |d, t| Ok(f(&[2, 0], d, t).gather(0, &i(&[3, 0], d)))),
@@ -147,17 +147,17 @@ fn calls() -> Vec<(&'static str, Call)> {
         ("one_hot", |d, _| Ok(i(&[0], d).one_hot(3))),
         ("categorical", |d, t| Ok(f(&[0, 3], d, t).categorical(1, &g()))),
         ("categorical", |d, t| Ok(f(&[2, 0], d, t).categorical(1, &g()))),
-        ("argmax", |d, t| Ok(f(&[2, 0], d, t).argmax(1, false))),
-        ("argmax", |d, t| Ok(f(&[0, 2], d, t).argmax(1, false))),
-        ("max", |d, t| Ok(f(&[2, 0], d, t).max(1, false))),
-        ("sum", |d, t| Ok(f(&[3, 0], d, t).sum(1, false))),
-        ("sum", |d, t| Ok(f(&[3, 0], d, t).exp().sum(1, false) * 2.0 + 1.0)),
-        ("sum", |d, _| Ok(i(&[3, 0], d).sum(1, false))),
-        ("prod", |d, t| Ok(f(&[0, 3], d, t).prod(0, false))),
-        ("prod", |d, _| Ok(i(&[3, 0], d).prod(1, true))),
-        ("mean", |d, t| Ok(f(&[0, 3], d, t).mean(0, false))),
-        ("logsumexp", |d, t| Ok(f(&[3, 0], d, t).logsumexp(1, false))),
-        ("norm", |d, t| Ok(f(&[3, 0], d, t).norm(2.0, 1, false))),
+        ("argmax", |d, t| Ok(f(&[2, 0], d, t).argmax_dim(1))),
+        ("argmax", |d, t| Ok(f(&[0, 2], d, t).argmax_dim(1))),
+        ("max", |d, t| Ok(f(&[2, 0], d, t).max_dim(1))),
+        ("sum", |d, t| Ok(f(&[3, 0], d, t).sum_dim(1))),
+        ("sum", |d, t| Ok(f(&[3, 0], d, t).exp().sum_dim(1) * 2.0 + 1.0)),
+        ("sum", |d, _| Ok(i(&[3, 0], d).sum_dim(1))),
+        ("prod", |d, t| Ok(f(&[0, 3], d, t).prod_dim(0))),
+        ("prod", |d, _| Ok(i(&[3, 0], d).prod_keepdim(1))),
+        ("mean", |d, t| Ok(f(&[0, 3], d, t).mean_dim(0))),
+        ("logsumexp", |d, t| Ok(f(&[3, 0], d, t).logsumexp_dim(1))),
+        ("norm", |d, t| Ok(f(&[3, 0], d, t).norm_dim(2.0, 1))),
         ("softmax", |d, t| Ok(f(&[3, 0], d, t).softmax(1))),
         ("sort", |d, t| Ok(f(&[3, 0], d, t).sort(1, false).0)),
         ("cumsum", |d, t| Ok(f(&[3, 0], d, t).cumsum(1))),
@@ -290,7 +290,7 @@ fn a_step_over_an_empty_parameter_moves_the_others() {
         let (none, some) = (make(&[0, 3]), make(&[2]));
         let config = AdamConfig { lr: 0.25, ..AdamConfig::default() };
         let mut adam = Adam::new(&[none.clone(), some.clone()], config).expect("an optimizer");
-        let loss = (none.tensor() * 3.0).sum((), false) + some.tensor().sum((), false);
+        let loss = (none.tensor() * 3.0).sum() + some.tensor().sum();
         adam.step(loss.backward().expect("gradients")).expect("a step");
         assert!(values(&none.tensor()).is_empty());
         crate::common::close("moved", &values(&some.tensor()), &[0.25, 1.25], 1e-5, 1e-5);

@@ -9,7 +9,7 @@ fn a_loss_that_was_read_is_not_computed_again_for_backward() {
     let w = Param::new(&Tensor::randn([8, 8], &Generator::new(1), d).expect("valid")).expect("float");
     let x = Tensor::randn([4, 8], &Generator::new(2), d).expect("valid");
     x.eval().expect("runs");
-    let loss = || x.matmul(&w.tensor()).tanh().matmul(&w.tensor()).square().mean((), false);
+    let loss = || x.matmul(&w.tensor()).tanh().matmul(&w.tensor()).square().mean();
     let gradient = |l: &Tensor| values(&l.backward().and_then(|g| g.get(&w)).expect("a gradient"));
     let unread = loss();
     let before = d.counters().dispatches;
@@ -72,7 +72,7 @@ fn no_grad_frees_and_detaches() {
     let w = Param::new(&Tensor::ones([2, 2], d).expect("valid")).expect("float");
     let y = no_grad(|| w.tensor().matmul(&w.tensor()));
     assert!(!y.requires_grad());
-    assert!(y.sum((), false).backward().is_err());
+    assert!(y.sum().backward().is_err());
     assert_eq!(values(&y), [2.0; 4]);
 }
 

@@ -43,11 +43,11 @@ const TABLE: [Row; 31] = [
     ("(x · (x + 1)) / x", |x| (x * (x + 1.0)) / x),
     ("√x·√x", |x| x.sqrt() * x.sqrt()),
     ("ln eˣ - x", |x| x.exp().log() - x),
-    ("max x - x", |x| x.max(1, true) - x),
+    ("max x - x", |x| x.max_keepdim(1) - x),
     ("softmax", |x| x.softmax(1)),
     ("log_softmax", |x| x.log_softmax(1)),
-    ("logsumexp", |x| x.logsumexp(1, true) + x * 0.0),
-    ("Σ (x - x)", |x| (x - x).sum(1, true) + x * 0.0),
+    ("logsumexp", |x| x.logsumexp_keepdim(1) + x * 0.0),
+    ("Σ (x - x)", |x| (x - x).sum_keepdim(1) + x * 0.0),
 ];
 
 /// What an adapter is known to fold, within what WGSL allows. An exception that no longer occurs fails the test.

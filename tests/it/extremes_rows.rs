@@ -16,7 +16,7 @@ fn tensor(data: &[f64], shape: &[usize]) -> Tensor {
 fn with_gradient(data: &[f64], shape: &[usize], f: impl Fn(&Tensor) -> Tensor) -> (Vec<f64>, Vec<f64>) {
     let x = tensor(data, shape).variable().expect("float");
     let y = f(&x);
-    let g = y.sum((), false).backward().and_then(|g| g.get(&x)).expect("a gradient");
+    let g = y.sum().backward().and_then(|g| g.get(&x)).expect("a gradient");
     (values(&y), values(&g))
 }
 
@@ -75,7 +75,7 @@ fn attention_with_masked_queries() {
     let options = AttentionOptions { mask: Some(mask), ..AttentionOptions::default() };
     let y = q.scaled_dot_product_attention(&q, &q, &options);
     close("attention", &values(&y), &[0.0, 0.0, 1.0, -1.0], 1e-6, 0.0);
-    let g = y.sum((), false).backward().and_then(|g| g.get(&q)).expect("a gradient");
+    let g = y.sum().backward().and_then(|g| g.get(&q)).expect("a gradient");
     assert!(values(&g).iter().all(|g| g.is_finite()), "{:?}", values(&g));
 }
 
@@ -88,16 +88,16 @@ fn reductions_of_extremes() {
         [0.0, INF, 3.0],
     ];
     let rows: [Row; 10] = [
-        ("sum", |x| x.sum(1, false), [INF, -INF, NAN, NAN, NAN, INF, -INF, INF]),
-        ("mean", |x| x.mean(1, false), [INF, -INF, NAN, NAN, NAN, INF, -INF, INF]),
-        ("max", |x| x.max(1, false), [INF, 2.0, INF, NAN, NAN, BIG, 1.0, INF]),
-        ("min", |x| x.min(1, false), [1.0, -INF, -INF, NAN, NAN, 1.0, -BIG, 0.0]),
-        ("argmax", |x| x.argmax(1, false), [1.0, 2.0, 0.0, 0.0, 2.0, 0.0, 2.0, 1.0]),
-        ("argmin", |x| x.argmin(1, false), [0.0, 1.0, 1.0, 0.0, 2.0, 2.0, 0.0, 0.0]),
-        ("prod", |x| x.prod(1, false), [INF, -INF, -INF, NAN, NAN, INF, INF, NAN]),
-        ("logsumexp", |x| x.logsumexp(1, false), [INF, 2.31326169, INF, NAN, NAN, BIG, 1.0, INF]),
-        ("norm 2", |x| x.norm(2.0, 1, false), [INF, INF, INF, NAN, NAN, INF, INF, INF]),
-        ("norm ∞", |x| x.norm(INF, 1, false), [INF, INF, INF, NAN, NAN, BIG, BIG, INF]),
+        ("sum", |x| x.sum_dim(1), [INF, -INF, NAN, NAN, NAN, INF, -INF, INF]),
+        ("mean", |x| x.mean_dim(1), [INF, -INF, NAN, NAN, NAN, INF, -INF, INF]),
+        ("max", |x| x.max_dim(1), [INF, 2.0, INF, NAN, NAN, BIG, 1.0, INF]),
+        ("min", |x| x.min_dim(1), [1.0, -INF, -INF, NAN, NAN, 1.0, -BIG, 0.0]),
+        ("argmax", |x| x.argmax_dim(1), [1.0, 2.0, 0.0, 0.0, 2.0, 0.0, 2.0, 1.0]),
+        ("argmin", |x| x.argmin_dim(1), [0.0, 1.0, 1.0, 0.0, 2.0, 2.0, 0.0, 0.0]),
+        ("prod", |x| x.prod_dim(1), [INF, -INF, -INF, NAN, NAN, INF, INF, NAN]),
+        ("logsumexp", |x| x.logsumexp_dim(1), [INF, 2.31326169, INF, NAN, NAN, BIG, 1.0, INF]),
+        ("norm 2", |x| x.norm_dim(2.0, 1), [INF, INF, INF, NAN, NAN, INF, INF, INF]),
+        ("norm ∞", |x| x.norm_dim(INF, 1), [INF, INF, INF, NAN, NAN, BIG, BIG, INF]),
     ];
     for (name, f, expected) in rows {
         // Short rows, long ones (in stages), and columns.

@@ -34,7 +34,7 @@ fn activations_at_the_ends_of_f32() {
         let x = upload(&POINTS, &[12], DType::F32, device()).variable().expect("float");
         let y = f(&x);
         close(name, &values(&y), &expected, 2e-6, 1e-9);
-        let g = y.sum((), false).backward().and_then(|g| g.get(&x)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let g = y.sum().backward().and_then(|g| g.get(&x)).unwrap_or_else(|e| panic!("{name}: {e}"));
         for (v, g) in POINTS.iter().zip(values(&g)).filter(|(v, _)| v.is_finite()) {
             assert!(g.abs() < 2.0, "{name}: the gradient at {v} is {g}");
         }
@@ -45,26 +45,26 @@ fn activations_at_the_ends_of_f32() {
 fn statistics_at_the_ends_of_f32() {
     let (inf, nan) = (f64::INFINITY, f64::NAN);
     let x = upload(&[-inf, -inf, 1.0, inf, 1.0, nan, 3e38, 3e38, -3e38, -inf], &[5, 2], DType::F32, device());
-    let y = values(&x.logsumexp(1, false));
+    let y = values(&x.logsumexp_dim(1));
     close("logsumexp", &y, &[-inf, inf, nan, f64::from(3e38f32), f64::from(-3e38f32)], 1e-6, 0.0);
     let x = upload(&[-inf, -inf, 0.0, -inf], &[2, 2], DType::F32, device()).variable().expect("float");
-    let g = x.logsumexp(1, false).sum((), false).backward().and_then(|g| g.get(&x)).expect("a gradient");
+    let g = x.logsumexp_dim(1).sum().backward().and_then(|g| g.get(&x)).expect("a gradient");
     close("logsumexp's gradient", &values(&g), &[0.0, 0.0, 1.0, 0.0], 0.0, 0.0);
     for p in [0.5, 1.0, 1.5, 2.0, 3.0, inf] {
         let x = upload(&[0.0, 0.0, 0.0, 2.0], &[2, 2], DType::F32, device()).variable().expect("float");
-        let y = x.norm(p, 1, false);
+        let y = x.norm_dim(p, 1);
         close(&format!("norm {p}"), &values(&y), &[0.0, 2.0], 1e-6, 0.0);
-        let g = y.sum((), false).backward().and_then(|g| g.get(&x)).expect("a gradient");
+        let g = y.sum().backward().and_then(|g| g.get(&x)).expect("a gradient");
         close(&format!("norm {p}'s gradient"), &values(&g), &[0.0, 0.0, 0.0, 1.0], 1e-5, 0.0);
     }
     let x = upload(&[2.0, 2.0, nan, 1.0], &[2, 2], DType::F32, device()).variable().expect("float");
-    close("std", &values(&x.std(1, 1, false)), &[0.0, nan], 0.0, 0.0);
-    let g = x.slice(0, 0, 1).std((), 1, false).backward().and_then(|g| g.get(&x)).expect("a gradient");
+    close("std", &values(&x.std_dim(1)), &[0.0, nan], 0.0, 0.0);
+    let g = x.slice(0, 0, 1).std().backward().and_then(|g| g.get(&x)).expect("a gradient");
     close("std's gradient", &values(&g), &[0.0; 4], 0.0, 0.0);
     let x = upload(&[nan, 0.0, -0.0, 0.0], &[2, 2], DType::F32, device());
-    assert_eq!(values(&x.norm(0.0, 1, false)), [1.0, 0.0]);
-    assert_eq!(x.any(1, false).to_vec::<bool>().expect("bools"), [true, false]);
-    assert_eq!(x.all(1, false).to_vec::<bool>().expect("bools"), [false, false]);
+    assert_eq!(values(&x.norm_dim(0.0, 1)), [1.0, 0.0]);
+    assert_eq!(x.any_dim(1).to_vec::<bool>().expect("bools"), [true, false]);
+    assert_eq!(x.all_dim(1).to_vec::<bool>().expect("bools"), [false, false]);
 }
 
 #[test]

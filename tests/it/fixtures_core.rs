@@ -5,7 +5,7 @@ use crate::fixtures::{Fixture, agree};
 use crate::numerics::elementwise::{BinaryRow, Pairs, UnaryRow, binary_ops, unary_ops};
 use crate::samples::{KernelOp, Known, kernel_ops};
 use serde_json::Value;
-use wgrad::{DType, Tensor};
+use wgrad::{DType, Tensor, VarOptions};
 
 fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tensor> {
     let number = |k: &str| arguments.get(k).and_then(Value::as_f64);
@@ -22,14 +22,56 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
         "logical_not" => truth(a()).logical_not(),
         "where" => truth(get("c")).where_(&a(), &b()),
         "clamp" => x().clamp(number("low")?, number("high")?),
-        "sum" => x().sum(&list("dim"), keep),
-        "mean" => x().mean(&list("dim"), keep),
-        "prod" => x().prod(&list("dim"), keep),
-        "max" => x().max(&list("dim"), keep),
-        "min" => x().min(&list("dim"), keep),
-        "var" => x().var(&list("dim"), whole("correction")?.unsigned_abs(), keep),
-        "argmax" => x().argmax(whole("dim")?, keep),
-        "argmin" => x().argmin(whole("dim")?, keep),
+        "sum" => {
+            if keep {
+                x().sum_keepdim(&list("dim"))
+            } else {
+                x().sum_dim(&list("dim"))
+            }
+        }
+        "mean" => {
+            if keep {
+                x().mean_keepdim(&list("dim"))
+            } else {
+                x().mean_dim(&list("dim"))
+            }
+        }
+        "prod" => {
+            if keep {
+                x().prod_keepdim(&list("dim"))
+            } else {
+                x().prod_dim(&list("dim"))
+            }
+        }
+        "max" => {
+            if keep {
+                x().max_keepdim(&list("dim"))
+            } else {
+                x().max_dim(&list("dim"))
+            }
+        }
+        "min" => {
+            if keep {
+                x().min_keepdim(&list("dim"))
+            } else {
+                x().min_dim(&list("dim"))
+            }
+        }
+        "var" => x().var_with(&list("dim"), VarOptions { correction: whole("correction")?.unsigned_abs(), keepdim: keep }),
+        "argmax" => {
+            if keep {
+                x().argmax_keepdim(whole("dim")?)
+            } else {
+                x().argmax_dim(whole("dim")?)
+            }
+        }
+        "argmin" => {
+            if keep {
+                x().argmin_keepdim(whole("dim")?)
+            } else {
+                x().argmin_dim(whole("dim")?)
+            }
+        }
         "reshape" => x().reshape(counts("shape")),
         "flatten" => x().flatten(whole("first")?, whole("last")?),
         "permute" => x().permute(&counts("dims")),
@@ -89,7 +131,7 @@ fn known_values_and_derivatives() {
         }
         let x = upload(&x, &[x.len()], DType::F32, device()).variable().expect("float");
         let out = run(&x);
-        let g = out.sum((), false).backward().and_then(|g| g.get(&x)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let g = out.sum().backward().and_then(|g| g.get(&x)).unwrap_or_else(|e| panic!("{name}: {e}"));
         close(name, &values(&out), &y, 2e-5, 2e-5);
         close(&format!("{name}'s gradient"), &values(&g), &dy, 5e-5, 5e-5);
     }

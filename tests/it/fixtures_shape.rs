@@ -2,7 +2,7 @@
 
 use crate::fixtures::{Fixture, agree};
 use serde_json::Value;
-use wgrad::{DType, PadMode, Tensor};
+use wgrad::{DType, PadMode, Tensor, VarOptions};
 
 fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tensor> {
     let number = |k: &str| arguments.get(k).and_then(Value::as_f64);
@@ -25,12 +25,42 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
         "softplus" => x.softplus_with(number("beta")?, number("threshold")?),
         "lerp" => x.lerp(&get("end"), number("weight")?),
         "masked_fill" => x.masked_fill(&get("mask").cast(DType::Bool), number("value")?),
-        "std" => x.std(&over(), whole("correction")?.unsigned_abs(), keep),
-        "logsumexp" => x.logsumexp(&over(), keep),
-        "norm" => x.norm(arguments.get("p")?.as_str()?.parse().ok()?, &over(), keep),
-        "any" => x.any(&over(), keep),
-        "all" => x.all(&over(), keep),
-        "count_nonzero" => x.count_nonzero(&over(), keep),
+        "std" => x.std_with(&over(), VarOptions { correction: whole("correction")?.unsigned_abs(), keepdim: keep }),
+        "logsumexp" => {
+            if keep {
+                x.logsumexp_keepdim(&over())
+            } else {
+                x.logsumexp_dim(&over())
+            }
+        }
+        "norm" => {
+            if keep {
+                x.norm_keepdim(arguments.get("p")?.as_str()?.parse().ok()?, &over())
+            } else {
+                x.norm_dim(arguments.get("p")?.as_str()?.parse().ok()?, &over())
+            }
+        }
+        "any" => {
+            if keep {
+                x.any_keepdim(&over())
+            } else {
+                x.any_dim(&over())
+            }
+        }
+        "all" => {
+            if keep {
+                x.all_keepdim(&over())
+            } else {
+                x.all_dim(&over())
+            }
+        }
+        "count_nonzero" => {
+            if keep {
+                x.count_nonzero_keepdim(&over())
+            } else {
+                x.count_nonzero_dim(&over())
+            }
+        }
         "cumsum" => x.cumsum(whole("dim")?),
         "cumprod" => x.cumprod(whole("dim")?),
         "repeat" => x.repeat(&counts("counts")?),

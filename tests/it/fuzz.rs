@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction, TripletOptions};
 use wgrad::{
     AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Generator, Interpolation, PadMode,
-    PoolNdOptions, PoolOptions, Result, Tensor,
+    PoolNdOptions, PoolOptions, Result, Tensor, VarOptions,
 };
 
 const DRAWS: usize = 100_000;
@@ -208,30 +208,37 @@ fn movement() -> Vec<(&'static str, Call)> {
     ]
 }
 
+/// One of a reduction's three forms, over an axis or two that may not be there.
+macro_rules! forms {
+    ($all:ident, $dim:ident, $keepdim:ident) => {
+        (stringify!($all), |d, t| {
+            Ok(match (d.coin(), d.coin(), d.coin()) {
+                (true, true, true) => t[0].$all(),
+                (true, true, false) => t[0].$dim([d.axis(), d.axis()]),
+                (false, false, _) => t[0].$keepdim([d.axis(), d.axis()]),
+                (true, false, _) => t[0].$dim(d.axis()),
+                (false, true, _) => t[0].$keepdim(d.axis()),
+            })
+        })
+    };
+}
+
 fn reductions() -> Vec<(&'static str, Call)> {
     vec![
-        ("sum", |d, t| Ok(if d.coin() { t[0].sum(d.axis(), d.coin()) } else { t[0].sum([d.axis(), d.axis()], d.coin()) })),
-        ("prod", |d, t| Ok(if d.coin() { t[0].prod(d.axis(), d.coin()) } else { t[0].prod([d.axis(), d.axis()], d.coin()) })),
-        ("max", |d, t| Ok(if d.coin() { t[0].max(d.axis(), d.coin()) } else { t[0].max([d.axis(), d.axis()], d.coin()) })),
-        ("min", |d, t| Ok(if d.coin() { t[0].min(d.axis(), d.coin()) } else { t[0].min([d.axis(), d.axis()], d.coin()) })),
-        ("mean", |d, t| Ok(if d.coin() { t[0].mean(d.axis(), d.coin()) } else { t[0].mean([d.axis(), d.axis()], d.coin()) })),
-        ("argmax", |d, t| {
-            Ok(if d.coin() { t[0].argmax(d.axis(), d.coin()) } else { t[0].argmax([d.axis(), d.axis()], d.coin()) })
-        }),
-        ("argmin", |d, t| {
-            Ok(if d.coin() { t[0].argmin(d.axis(), d.coin()) } else { t[0].argmin([d.axis(), d.axis()], d.coin()) })
-        }),
-        ("any", |d, t| Ok(if d.coin() { t[0].any(d.axis(), d.coin()) } else { t[0].any([d.axis(), d.axis()], d.coin()) })),
-        ("all", |d, t| Ok(if d.coin() { t[0].all(d.axis(), d.coin()) } else { t[0].all([d.axis(), d.axis()], d.coin()) })),
-        ("count_nonzero", |d, t| {
-            Ok(if d.coin() { t[0].count_nonzero(d.axis(), d.coin()) } else { t[0].count_nonzero([d.axis(), d.axis()], d.coin()) })
-        }),
-        ("logsumexp", |d, t| {
-            Ok(if d.coin() { t[0].logsumexp(d.axis(), d.coin()) } else { t[0].logsumexp([d.axis(), d.axis()], d.coin()) })
-        }),
-        ("var", |d, t| Ok(t[0].var(d.axis(), d.count(3), d.coin()))),
-        ("std", |d, t| Ok(t[0].std(d.axis(), d.count(3), d.coin()))),
-        ("norm", |d, t| Ok(t[0].norm(d.number(), d.axis(), d.coin()))),
+        forms!(sum, sum_dim, sum_keepdim),
+        forms!(prod, prod_dim, prod_keepdim),
+        forms!(max, max_dim, max_keepdim),
+        forms!(min, min_dim, min_keepdim),
+        forms!(mean, mean_dim, mean_keepdim),
+        forms!(argmax, argmax_dim, argmax_keepdim),
+        forms!(argmin, argmin_dim, argmin_keepdim),
+        forms!(any, any_dim, any_keepdim),
+        forms!(all, all_dim, all_keepdim),
+        forms!(count_nonzero, count_nonzero_dim, count_nonzero_keepdim),
+        forms!(logsumexp, logsumexp_dim, logsumexp_keepdim),
+        ("var", |d, t| Ok(t[0].var_with(d.axis(), VarOptions { correction: d.count(3), keepdim: d.coin() }))),
+        ("std", |d, t| Ok(t[0].std_with(d.axis(), VarOptions { correction: d.count(3), keepdim: d.coin() }))),
+        ("norm", |d, t| Ok(if d.coin() { t[0].norm_dim(d.number(), d.axis()) } else { t[0].norm_keepdim(d.number(), d.axis()) })),
         ("normalize", |d, t| Ok(t[0].normalize(&[d.count(3)], d.number()).0)),
         ("cumsum", |d, t| Ok(t[0].cumsum(d.axis()))),
         ("cumprod", |d, t| Ok(t[0].cumprod(d.axis()))),

@@ -15,7 +15,7 @@ fn loss(sample: &Sample, leaves: &[Tensor], layout: Layout) -> Tensor {
     let shape = y.shape().unwrap_or_else(|e| panic!("{}: {e}", sample.name));
     let c = Noise(99).values(shape.numel(), -1.0, 1.0);
     let (dtype, device) = (y.dtype().expect("valid"), y.device().expect("valid"));
-    (y * upload(&c, &shape, dtype, &device)).sum((), false)
+    (y * upload(&c, &shape, dtype, &device)).sum()
 }
 
 fn leaves(sample: &Sample, data: &[Vec<f64>], dtype: DType, device: &Device) -> Vec<Tensor> {
@@ -105,7 +105,7 @@ fn second_derivatives_of_smooth_ops() {
         let penalty = |leaves: &[Tensor]| {
             let wrt: Vec<&Tensor> = leaves.iter().collect();
             let first = grad(&loss(sample, leaves, Layout::Contiguous), &wrt).unwrap_or_else(|e| panic!("{}: {e}", sample.name));
-            first.iter().map(|g| g.square().sum((), false)).reduce(|a, b| a + b).expect("an operand")
+            first.iter().map(|g| g.square().sum()).reduce(|a, b| a + b).expect("an operand")
         };
         let variables = leaves(sample, &point, DType::F64, &cpu);
         let wrt: Vec<&Tensor> = variables.iter().collect();
@@ -121,7 +121,7 @@ fn second_derivatives_of_smooth_ops() {
 fn backward_twice_gives_the_same() {
     let d = &devices().fused;
     let x = upload(&[0.5, -1.5, 2.0], &[3], DType::F32, d).variable().expect("float");
-    let loss = (x.tanh() * &x).sum((), false);
+    let loss = (x.tanh() * &x).sum();
     let first = values(&loss.backward().and_then(|g| g.get(&x)).expect("a gradient"));
     assert_eq!(values(&loss.backward().and_then(|g| g.get(&x)).expect("a gradient")), first);
 }

@@ -86,7 +86,7 @@ fn what_nobody_reads_is_not_computed() {
     let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 1e-6, ..SgdConfig::default() }).unwrap();
     let mut step = || {
         let pairs = x.reshape([n, 1]) - w.tensor().unsqueeze(0);
-        let loss = pairs.sum((), false);
+        let loss = pairs.sum();
         sgd.step(loss.backward().unwrap()).unwrap();
         (pairs, loss)
     };
@@ -127,7 +127,7 @@ fn what_a_handle_is_made_of_outlives_the_step() {
         let product = x.matmul(&w.tensor());
         let hidden = &product + 1.0;
         drop(product);
-        let loss = hidden.square().sum((), false);
+        let loss = hidden.square().sum();
         if read_first {
             loss.item().unwrap();
         }
@@ -154,7 +154,7 @@ fn a_step_works_in_nobodys_memory() {
                 Some(x.clone())
             })
             .collect();
-        let loss = hidden[3].square().mean((), false);
+        let loss = hidden[3].square().mean();
         let value = loss.item().unwrap();
         let expected: Vec<Vec<f32>> = hidden.iter().map(|h| h.to_vec().unwrap()).collect();
         // The first is held, the second is seen through a view, the third is made anew, the last is nobody's.
@@ -180,7 +180,7 @@ fn a_thousand_old_handles_keep_a_thousand_values() {
     for _ in 0..1000 {
         // Two handles, and a result, share one copy.
         held.push((w.tensor(), w.tensor(), w.tensor() + 1.0));
-        sgd.step(w.tensor().sum((), false).backward().unwrap()).unwrap();
+        sgd.step(w.tensor().sum().backward().unwrap()).unwrap();
     }
     assert!(device.counters().bytes_kept <= 1000 * 12, "{:?}", device.counters());
     for (i, (a, b, c)) in held.iter().enumerate() {
@@ -201,8 +201,8 @@ fn a_handle_that_cannot_be_computed_fails_its_own_reader() {
     let w = Param::new(&Tensor::full([3], 1.0, &device).unwrap()).unwrap();
     let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 1.0, ..SgdConfig::default() }).unwrap();
     let square = w.tensor().square();
-    let impossible = square.reshape([1, 3]).expand([1usize << 34, 3]).sum((), false);
-    let loss = square.sum((), false);
+    let impossible = square.reshape([1, 3]).expand([1usize << 34, 3]).sum();
+    let loss = square.sum();
     sgd.step(loss.backward().unwrap()).unwrap();
     assert_eq!(w.tensor().to_vec::<f32>().unwrap(), [-1.0; 3]);
     let error = impossible.item().unwrap_err().to_string();
@@ -246,7 +246,7 @@ fn statistics_go_with_the_step_or_not_at_all() {
         let mut loss = cross_entropy(&logits, &run.labels, Reduction::Mean).unwrap();
         if fail {
             let w = run.model.parameters().unwrap()[1].tensor();
-            loss = loss + w.reshape([1, 64]).expand([1usize << 34, 64]).sum((), false);
+            loss = loss + w.reshape([1, 64]).expand([1usize << 34, 64]).sum();
         }
         if read {
             let _ = loss.item();
@@ -319,7 +319,7 @@ fn a_model_may_be_dropped_while_another_thread_steps() {
     let loss = cross_entropy(&logits, &labels, Reduction::Mean).unwrap();
     let stepper = std::thread::spawn(move || {
         for _ in 0..50 {
-            let loss = params.iter().map(|p| p.tensor().square().sum((), false)).reduce(|a, b| a + b).unwrap();
+            let loss = params.iter().map(|p| p.tensor().square().sum()).reduce(|a, b| a + b).unwrap();
             sgd.step(loss.backward()?)?;
         }
         Ok::<_, wgrad::Error>(())

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgrad::nn::loss::{self, CtcOptions};
 use wgrad::{
     AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, Error, FoldOptions, Generator, Interpolation,
-    PadMode, PoolNdOptions, PoolOptions, Result, Shape, Tensor,
+    PadMode, PoolNdOptions, PoolOptions, Result, Shape, Tensor, VarOptions,
 };
 
 /// Lengths, counts and steps that nothing can have; products and sums of two of them wrap around to small numbers, or to 0.
@@ -171,24 +171,36 @@ fn movement() -> Vec<(&'static str, Call)> {
 fn reductions() -> Vec<(&'static str, Call)> {
     use Call::{Axis, Right, Size};
     vec![
-        ("sum", Axis(|a| Ok(f(&[2]).sum(a, false)))),
-        ("prod", Axis(|a| Ok(f(&[2]).prod(a, false)))),
-        ("max", Axis(|a| Ok(f(&[2]).max(a, true)))),
-        ("min", Axis(|a| Ok(f(&[2]).min(a, true)))),
-        ("mean", Axis(|a| Ok(f(&[2]).mean(a, false)))),
-        ("var", Axis(|a| Ok(f(&[2]).var(a, 1, false)))),
-        ("std", Axis(|a| Ok(f(&[2]).std(a, 1, false)))),
+        ("sum", Axis(|a| Ok(f(&[2]).sum_dim(a)))),
+        ("prod", Axis(|a| Ok(f(&[2]).prod_dim(a)))),
+        ("max", Axis(|a| Ok(f(&[2]).max_keepdim(a)))),
+        ("min", Axis(|a| Ok(f(&[2]).min_keepdim(a)))),
+        ("mean", Axis(|a| Ok(f(&[2]).mean_dim(a)))),
+        ("var", Axis(|a| Ok(f(&[2]).var_dim(a)))),
+        ("std", Axis(|a| Ok(f(&[2]).std_dim(a)))),
         // No degrees of freedom are left, and the mean of no squares is infinite, as for a correction of 3.
-        ("var", Right(|a| Ok(i(&[0, 1]).cast(DType::F32).var(0, a.unsigned_abs(), false)), &[f64::INFINITY])),
-        ("std", Right(|a| Ok(i(&[0, 1]).cast(DType::F32).std(0, a.unsigned_abs(), false)), &[f64::INFINITY])),
-        ("logsumexp", Axis(|a| Ok(f(&[2]).logsumexp(a, false)))),
-        ("norm", Axis(|a| Ok(f(&[2]).norm(2.0, a, false)))),
+        (
+            "var",
+            Right(
+                |a| Ok(i(&[0, 1]).cast(DType::F32).var_with(0, VarOptions { correction: a.unsigned_abs(), keepdim: false })),
+                &[f64::INFINITY],
+            ),
+        ),
+        (
+            "std",
+            Right(
+                |a| Ok(i(&[0, 1]).cast(DType::F32).std_with(0, VarOptions { correction: a.unsigned_abs(), keepdim: false })),
+                &[f64::INFINITY],
+            ),
+        ),
+        ("logsumexp", Axis(|a| Ok(f(&[2]).logsumexp_dim(a)))),
+        ("norm", Axis(|a| Ok(f(&[2]).norm_dim(2.0, a)))),
         ("normalize", Size(|n| Ok(f(&[2]).normalize(&[n], 1e-5).0))),
-        ("argmax", Axis(|a| Ok(f(&[2]).argmax(a, false)))),
-        ("argmin", Axis(|a| Ok(f(&[2]).argmin(a, false)))),
-        ("any", Axis(|a| Ok(f(&[2]).any(a, false)))),
-        ("all", Axis(|a| Ok(f(&[2]).all(a, false)))),
-        ("count_nonzero", Axis(|a| Ok(f(&[2]).count_nonzero(a, false)))),
+        ("argmax", Axis(|a| Ok(f(&[2]).argmax_dim(a)))),
+        ("argmin", Axis(|a| Ok(f(&[2]).argmin_dim(a)))),
+        ("any", Axis(|a| Ok(f(&[2]).any_dim(a)))),
+        ("all", Axis(|a| Ok(f(&[2]).all_dim(a)))),
+        ("count_nonzero", Axis(|a| Ok(f(&[2]).count_nonzero_dim(a)))),
         ("cumsum", Axis(|a| Ok(f(&[2]).cumsum(a)))),
         ("cumprod", Axis(|a| Ok(f(&[2]).cumprod(a)))),
         ("sort", Axis(|a| Ok(f(&[2]).sort(a, false).0))),

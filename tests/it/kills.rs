@@ -46,14 +46,12 @@ fn dropout_keeps_the_mean() {
 fn gradients_at_corners() {
     type Case = (&'static str, &'static [f64], &'static [f64], fn(&Tensor) -> Tensor);
     let rows: [Case; 6] = [
-        ("max with a tie", &[1.0, 3.0, 3.0, 2.0], &[0.0, 1.0, 1.0, 0.0], |x| x.max((), false) * 2.0),
-        ("min with a tie", &[1.0, 1.0, 3.0, 1.0], &[1.0, 1.0, 0.0, 1.0], |x| x.min((), false) * 3.0),
-        ("maximum with a tie", &[1.0, 2.0, 3.0, 4.0], &[0.0, 1.0, 2.0, 2.0], |x| {
-            x.maximum(&x.full_like(2.0)).sum((), false) * 2.0
-        }),
-        ("prod of one zero", &[2.0, 0.0, 3.0, 0.5], &[0.0, 6.0, 0.0, 0.0], |x| x.prod((), false) * 2.0),
-        ("prod of two zeros", &[2.0, 0.0, 0.0, 0.5], &[0.0; 4], |x| x.prod((), false)),
-        ("0 to a power", &[0.0, 0.5, 1.0, 2.0], &[0.0; 4], |x| x.zeros_like().pow(x).sum((), false)),
+        ("max with a tie", &[1.0, 3.0, 3.0, 2.0], &[0.0, 1.0, 1.0, 0.0], |x| x.max() * 2.0),
+        ("min with a tie", &[1.0, 1.0, 3.0, 1.0], &[1.0, 1.0, 0.0, 1.0], |x| x.min() * 3.0),
+        ("maximum with a tie", &[1.0, 2.0, 3.0, 4.0], &[0.0, 1.0, 2.0, 2.0], |x| x.maximum(&x.full_like(2.0)).sum() * 2.0),
+        ("prod of one zero", &[2.0, 0.0, 3.0, 0.5], &[0.0, 6.0, 0.0, 0.0], |x| x.prod() * 2.0),
+        ("prod of two zeros", &[2.0, 0.0, 0.0, 0.5], &[0.0; 4], |x| x.prod()),
+        ("0 to a power", &[0.0, 0.5, 1.0, 2.0], &[0.0; 4], |x| x.zeros_like().pow(x).sum()),
     ];
     for (what, x, expected, f) in rows {
         let x = upload(x, &[4], DType::F32, device()).variable().expect("float");
@@ -67,7 +65,7 @@ fn slope(f: &dyn Fn(&[Tensor]) -> Tensor, x: &[Tensor]) -> Tensor {
     let first = grad(&f(x), &x.iter().collect::<Vec<_>>()).expect("differentiable");
     let weigh = |g: &Tensor| {
         let shape = g.shape().expect("valid");
-        (g * upload(&Noise(31).values(shape.numel(), -1.0, 1.0), &shape, DType::F64, &g.device().expect("valid"))).sum((), false)
+        (g * upload(&Noise(31).values(shape.numel(), -1.0, 1.0), &shape, DType::F64, &g.device().expect("valid"))).sum()
     };
     first.iter().map(weigh).reduce(|a, b| a + b).expect("an operand")
 }
@@ -81,9 +79,9 @@ fn second_derivatives_through_squares() {
     let cpu = oracle();
     let labels = Tensor::from_slice(&[0, 3, 1], [3], &cpu).expect("valid");
     let rows: [Case; 3] = [
-        ("conv2d", &[&[1, 2, 4, 4], &[2, 2, 2, 3]], Box::new(move |t| t[0].conv2d(&t[1], None, conv).square().sum((), false))),
-        ("max_pool2d", &[&[1, 1, 6, 6]], Box::new(move |t| t[0].max_pool2d(pool).square().sum((), false))),
-        ("cross_entropy", &[&[3, 4]], Box::new(move |t| t[0].cross_entropy(&labels).square().sum((), false))),
+        ("conv2d", &[&[1, 2, 4, 4], &[2, 2, 2, 3]], Box::new(move |t| t[0].conv2d(&t[1], None, conv).square().sum())),
+        ("max_pool2d", &[&[1, 1, 6, 6]], Box::new(move |t| t[0].max_pool2d(pool).square().sum())),
+        ("cross_entropy", &[&[3, 4]], Box::new(move |t| t[0].cross_entropy(&labels).square().sum())),
     ];
     for (what, shapes, f) in rows {
         let mut noise = Noise(29);
@@ -118,7 +116,7 @@ fn pools_of_equals() {
         (PoolOptions::square(3), vec![0, 3, 18, 21]),
         (PoolOptions::square(2).stride(4), vec![0, 4, 24, 28]),
     ] {
-        let g = same.max_pool2d(options).sum((), false).backward().and_then(|g| g.get(&same)).expect("a gradient");
+        let g = same.max_pool2d(options).sum().backward().and_then(|g| g.get(&same)).expect("a gradient");
         let expected: Vec<f64> = (0..36).map(|i| f64::from(u8::from(taken.contains(&i)))).collect();
         close(&format!("{options:?}"), &values(&g), &expected, 0.0, 0.0);
     }
@@ -144,7 +142,7 @@ fn remainders_take_the_divisors_sign() {
         let (a, b) = (upload(&x, &[4], dtype, &d), upload(&y, &[4], dtype, &d).variable().expect("float"));
         let r = &a % &b;
         close("remainder", &values(&r), &[1.5, 0.5, -0.5, -1.5], 1e-6, 0.0);
-        let g = r.sum((), false).backward().and_then(|g| g.get(&b)).expect("a gradient");
+        let g = r.sum().backward().and_then(|g| g.get(&b)).expect("a gradient");
         close("-floor(a / b)", &values(&g), &[-3.0, 4.0, 4.0, -3.0], 1e-6, 0.0);
     }
 }
@@ -183,7 +181,7 @@ fn amsgrad_remembers() {
     let config = AdamConfig { lr: 0.1, betas: (0.0, 0.5), eps: 0.0, weight_decay: 0.0, amsgrad: true, ..AdamConfig::default() };
     let mut optimizer = Adam::new(std::slice::from_ref(&p), config).expect("valid");
     for gradient in [4.0, 1.0] {
-        let loss = (p.tensor() * gradient).sum((), false);
+        let loss = (p.tensor() * gradient).sum();
         optimizer.step(loss.backward().expect("differentiable")).expect("steps");
     }
     // v = 8, then 4.5, corrected by 1 - 0.5²: the second step divides by √(8 / 0.75).
@@ -205,9 +203,7 @@ fn rows_of_large_and_of_tiny_numbers() {
 #[test]
 fn rows_shared_by_a_workgroup() {
     for cols in [130, 1000] {
-        agrees("long rows", &[&[70, cols]], |t| {
-            vec![t[0].softmax(-1), t[0].log_softmax(-1), t[0].sum(1, false), t[0].max(1, false)]
-        });
+        agrees("long rows", &[&[70, cols]], |t| vec![t[0].softmax(-1), t[0].log_softmax(-1), t[0].sum_dim(1), t[0].max_dim(1)]);
     }
 }
 
@@ -229,10 +225,10 @@ fn slices_at_odd_places() {
 #[test]
 fn the_first_of_equals_and_the_last_element_are_found() {
     let x = upload(&[2.0, 5.0, 5.0, 1.0, 1.0, 7.0], &[2, 3], DType::F32, device());
-    assert_eq!(values(&x.argmax(1, false)), [1.0, 2.0]);
-    assert_eq!(values(&x.argmin(1, false)), [0.0, 0.0]);
+    assert_eq!(values(&x.argmax_dim(1)), [1.0, 2.0]);
+    assert_eq!(values(&x.argmin_dim(1)), [0.0, 0.0]);
     let rising = Tensor::arange(0.0, 2000.0, 1.0, device()).expect("valid");
-    assert_eq!(values(&rising.argmax(0, false)), [1999.0]);
+    assert_eq!(values(&rising.argmax_dim(0)), [1999.0]);
 }
 
 /// An index on the device is clamped into range, whatever it is.
@@ -273,7 +269,7 @@ fn batches_are_stretched_on_either_side() {
 #[test]
 fn overlapping_windows_add_up() {
     agrees("max pool", &[&[1, 2, 6, 6]], |t| {
-        let y = t[0].max_pool2d(PoolOptions::square(3).stride(1)).square().sum((), false);
+        let y = t[0].max_pool2d(PoolOptions::square(3).stride(1)).square().sum();
         vec![y.backward().and_then(|g| g.get(&t[0])).expect("a gradient")]
     });
 }

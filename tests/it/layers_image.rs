@@ -96,7 +96,7 @@ fn a_query_that_sees_nothing_gives_zeros_and_no_nan() {
             let options = AttentionOptions { mask: Some(mask.clone()), block, ..AttentionOptions::default() };
             let y = q.scaled_dot_product_attention(&k, &v, &options);
             assert!(values(&y).chunks(8).all(|rows| rows[2..].iter().all(|&v| v == 0.0)), "{block:?}");
-            let g = y.square().sum((), false).backward().expect("differentiable");
+            let g = y.square().sum().backward().expect("differentiable");
             for t in [&q, &k, &v] {
                 assert!(values(&g.get(t).expect("a gradient")).iter().all(|v| v.is_finite()), "{block:?}");
             }
@@ -114,7 +114,7 @@ fn long_attention_in_blocks_agrees_and_never_holds_all_scores() {
         let (q, k, v) = (leaf(1), leaf(2), leaf(3));
         let options = AttentionOptions { causal, block, ..AttentionOptions::default() };
         let y = q.scaled_dot_product_attention(&k, &v, &options);
-        let loss = y.square().sum((), false);
+        let loss = y.square().sum();
         let g = loss.backward().expect("differentiable");
         let grads = [&q, &k, &v].map(|t| g.get(t).expect("a gradient"));
         let plan = grads[1].explain().expect("plans");

@@ -13,7 +13,7 @@ fn gradients(scale: f64, params: &[Param], dtype: DType) -> wgrad::Gradients {
         let n = p.shape().numel();
         // Another magnitude a parameter: the largest alone must not decide about units only.
         let g: Vec<f64> = (0..n).map(|i| scale * (0.5 + 0.1 * k as f64) * [1.0, -2.0, 0.25][i % 3]).collect();
-        (p.tensor() * upload(&g, &[n], dtype, p.device())).sum((), false)
+        (p.tensor() * upload(&g, &[n], dtype, p.device())).sum()
     });
     loss.reduce(|a, b| a + b).expect("parameters").backward().expect("differentiable")
 }
@@ -55,8 +55,7 @@ fn clipping_scales_gradients_of_every_magnitude() {
 fn norms_of_infinities_and_nan_stay() {
     for (bad, expected) in [(f64::INFINITY, f64::INFINITY), (f64::NEG_INFINITY, f64::INFINITY), (f64::NAN, f64::NAN)] {
         let params = params(device(), DType::F32);
-        let mut g =
-            (params[0].tensor() * upload(&[1.0, bad, 1e30], &[3], DType::F32, device())).sum((), false).backward().expect("g");
+        let mut g = (params[0].tensor() * upload(&[1.0, bad, 1e30], &[3], DType::F32, device())).sum().backward().expect("g");
         close("the norm", &[g.global_norm().and_then(|n| n.item()).expect("a norm")], &[expected], 0.0, 0.0);
         g.clip_by_norm(1.0).expect("clips");
         let mut sgd = Sgd::new(&params[..1], SgdConfig { lr: 1.0, ..SgdConfig::default() }).expect("an optimizer");
@@ -70,11 +69,11 @@ fn norms_of_infinities_and_nan_stay() {
 fn norms_angles_and_distances_of_every_magnitude() {
     type Row = (&'static str, fn(&Tensor, &Tensor) -> Tensor);
     let rows: [Row; 7] = [
-        ("norm 2", |x, _| x.norm(2.0, 1, false)),
-        ("norm 1", |x, _| x.norm(1.0, 1, false)),
-        ("norm 3", |x, _| x.norm(3.0, 1, true)),
-        ("norm 1.5", |x, _| x.norm(1.5, (), false)),
-        ("norm ∞", |x, _| x.norm(f64::INFINITY, 1, false)),
+        ("norm 2", |x, _| x.norm_dim(2.0, 1)),
+        ("norm 1", |x, _| x.norm_dim(1.0, 1)),
+        ("norm 3", |x, _| x.norm_keepdim(3.0, 1)),
+        ("norm 1.5", |x, _| x.norm(1.5)),
+        ("norm ∞", |x, _| x.norm_dim(f64::INFINITY, 1)),
         ("cosine_similarity", |x, y| x.cosine_similarity(y, 1, 0.0)),
         ("triplet_margin", |x, y| {
             let options = TripletOptions { eps: 0.0, margin: 1e-36, reduction: Reduction::Sum, ..TripletOptions::default() };
@@ -90,7 +89,7 @@ fn norms_angles_and_distances_of_every_magnitude() {
                 };
                 let (x, y) = (leaf(x), leaf(y));
                 let out = f(&x, &y);
-                let g = out.sum((), false).backward().and_then(|g| g.get(&x)).expect("a gradient");
+                let g = out.sum().backward().and_then(|g| g.get(&x)).expect("a gradient");
                 (values(&out), values(&g))
             };
             let ((got, g), (expected, eg)) = (on(device(), DType::F32), on(&oracle(), DType::F64));
@@ -109,7 +108,7 @@ fn trust_ratios_of_every_magnitude() {
         let mut lamb =
             Lamb::new(std::slice::from_ref(&param), LambConfig { lr: 0.5, weight_decay: 0.0, ..LambConfig::default() })
                 .expect("LAMB");
-        let g = (param.tensor() * upload(&[1.0], &[1], DType::F32, device())).sum((), false).backward().expect("gradients");
+        let g = (param.tensor() * upload(&[1.0], &[1], DType::F32, device())).sum().backward().expect("gradients");
         lamb.step(g).expect("a step");
         // The direction is 1 everywhere: every element moves by lr · ‖p‖ / √n.
         let norm = (weights.iter().map(|w| w * w).sum::<f64>() / 1500.0).sqrt();

@@ -57,7 +57,7 @@ fn a_loop_over_64_shapes_lets_nothing_go() {
     let round = || {
         for n in 1..=64 {
             let y = full([n, 64], &device).matmul(&w.tensor()).relu();
-            y.mean((), false).item().expect("a scalar");
+            y.mean().item().expect("a scalar");
         }
     };
     round();
@@ -81,7 +81,7 @@ fn a_growing_batch_runs_within_a_small_limit() {
     for n in (10..=last).step_by(10) {
         let x = upload(&vec![1.0; n * 256], &[n, 256], DType::F32, &device);
         let y = x.matmul(&w.tensor()).sqrt();
-        let loss = (y.square() * 2.0).mean((), false);
+        let loss = (y.square() * 2.0).mean();
         let gradient = loss.backward().expect("differentiable").get(&w).expect("of w");
         assert!((loss.item().expect("a scalar") / 256.0 - 1.0).abs() < 1e-4, "{n} rows");
         assert!((values(&gradient)[0] * 128.0 - 1.0).abs() < 1e-3, "{n} rows: {}", values(&gradient)[0]);
@@ -101,7 +101,7 @@ fn a_loop_past_the_limit_is_steady() {
     let mut step = || {
         let x = upload(&vec![0.1; 300 * 512], &[300, 512], DType::F32, &device);
         let y = x.matmul(&w.tensor()).tanh().matmul(&w.tensor());
-        let loss = y.square().mean((), false);
+        let loss = y.square().mean();
         optimizer.step(loss.backward().expect("differentiable")).expect("steps");
         y.eval().expect("evaluates");
     };
@@ -124,14 +124,14 @@ fn live_bytes_are_those_of_handles() {
     // Evaluated by now or by the first step.
     w.tensor().eval().expect("evaluates");
     let mut optimizer = Adam::new(std::slice::from_ref(&w), AdamConfig::default()).expect("valid");
-    optimizer.step(w.tensor().square().sum((), false).backward().expect("differentiable")).expect("steps");
+    optimizer.step(w.tensor().square().sum().backward().expect("differentiable")).expect("steps");
     device.flush().expect("idle");
     let n = 4 * n as u64;
     // The parameter and two moments; a GPU has an arena for gradients, too.
     let arenas = if device.kind() == DeviceKind::Cpu { 3 } else { 4 };
     assert_eq!(device.counters().bytes_live, arenas * n, "{:?}", device.counters());
     let kept = w.tensor();
-    optimizer.step(w.tensor().square().sum((), false).backward().expect("differentiable")).expect("steps");
+    optimizer.step(w.tensor().square().sum().backward().expect("differentiable")).expect("steps");
     device.flush().expect("idle");
     assert_eq!(device.counters().bytes_live, (arenas + 1) * n, "a kept version: {:?}", device.counters());
     drop((kept, optimizer, w));

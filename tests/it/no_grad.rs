@@ -70,14 +70,14 @@ pub fn identities() -> Vec<Identity> {
         row("maximum", &[1, 3], |p| p.maximum(p)),
         row("where_", &[1, 3], |p| p.eq(p).where_(p, p)),
         row("masked_fill", &[1, 3], |p| p.masked_fill(&p.ne(p), 7.0)),
-        row("sum", &[1, 3], |p| p.sum(0, true)),
-        row("sum", &[1, 3], |p| p.sum(&[] as &[isize], true)),
-        row("mean", &[1, 3], |p| p.mean(0, true)),
-        row("mean", &[1, 3], |p| p.mean(&[] as &[isize], true)),
-        row("prod", &[1, 3], |p| p.prod(&[] as &[isize], false)),
-        row("max", &[1, 3], |p| p.max(&[] as &[isize], false)),
-        row("min", &[1, 3], |p| p.min(&[] as &[isize], false)),
-        row("logsumexp", &[1, 3], |p| p.logsumexp(0, true)),
+        row("sum", &[1, 3], |p| p.sum_keepdim(0)),
+        row("sum", &[1, 3], |p| p.sum_keepdim(&[] as &[isize])),
+        row("mean", &[1, 3], |p| p.mean_keepdim(0)),
+        row("mean", &[1, 3], |p| p.mean_keepdim(&[] as &[isize])),
+        row("prod", &[1, 3], |p| p.prod_dim(&[] as &[isize])),
+        row("max", &[1, 3], |p| p.max_dim(&[] as &[isize])),
+        row("min", &[1, 3], |p| p.min_dim(&[] as &[isize])),
+        row("logsumexp", &[1, 3], |p| p.logsumexp_keepdim(0)),
         row("cumsum", &[1, 3], |p| p.cumsum(0)),
         row("cumprod", &[1, 3], |p| p.cumprod(0)),
         row("cumsum", &[0, 3], |p| p.cumsum(0)),
@@ -141,7 +141,7 @@ fn what_changes_nothing_passes_no_gradient_under_no_grad() {
         }
         // Outside, the gradient flows; after detach, it does not.
         assert!(!run(&p.tensor()).detach().requires_grad() && !run(&p.tensor().detach()).requires_grad(), "{op} and detach");
-        let loss = p.tensor().sum((), false) + (y * 10.0).sum((), false);
+        let loss = p.tensor().sum() + (y * 10.0).sum();
         let gradient = loss.backward().and_then(|g| g.get(&p)?.to_vec::<f32>()).unwrap_or_else(|e| panic!("{op}: {e}"));
         assert_eq!(gradient, ones.iter().map(|_| 1.0).collect::<Vec<f32>>(), "{op} {shape:?}");
     }
@@ -193,10 +193,10 @@ fn the_gradient_by_what_is_no_variable_is_an_error() {
     };
     says(grad(&x.square(), &[&x]).expect_err("x is no variable"), &["[grad]", "tensor 0", "[2]", "variable()"]);
     says(grad(&v.square(), &[&v, &x]).expect_err("x is no variable"), &["tensor 1", "use in its place"]);
-    let gradients = v.square().sum((), false).backward().expect("v is a variable");
+    let gradients = v.square().sum().backward().expect("v is a variable");
     says(gradients.get(&x).expect_err("v is"), &["[get]", "not a variable", "x.variable() leaves x as it is"]);
     let inner = v.square();
-    let gradients = inner.sum((), false).backward().expect("v is a variable");
+    let gradients = inner.sum().backward().expect("v is a variable");
     says(gradients.get(&inner).expect_err("an inner node"), &["result of an op", "wgrad::grad"]);
     says(gradients.get(&x.variable().expect("floats")).expect_err("another"), &["the loss does not depend on it"]);
     let frozen = Param::new(&x).expect("a parameter");
@@ -210,7 +210,7 @@ fn gradients_of_all_reads_of_a_parameter_add_up() {
     let p = Param::new(&upload(&[2.0], &[1], DType::F32, device())).expect("a parameter");
     let first = p.tensor();
     p.set(&upload(&[5.0], &[1], DType::F32, device())).expect("is set");
-    let loss = (&first * 3.0 + p.tensor() * 4.0).sum((), false);
+    let loss = (&first * 3.0 + p.tensor() * 4.0).sum();
     assert_eq!(loss.backward().and_then(|g| g.get(&p)?.item()).expect("a gradient"), 7.0);
     assert_eq!(grad(&loss, &[&p.tensor()]).and_then(|g| g[0].item()).expect("a gradient"), 7.0);
 }

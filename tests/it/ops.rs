@@ -53,8 +53,8 @@ fn reductions_of_many_sizes() {
         let data = noise.values(shape[0] * shape[1], -1.0, 1.0);
         let of = |dtype, device: &Device| {
             let x = upload(&data, &shape, dtype, device);
-            let parts = [x.sum(axis, false), x.square().mean(axis, false), x.max(axis, false), x.min(axis, false)];
-            let index = x.argmax(axis, false);
+            let parts = [x.sum_dim(axis), x.square().mean_dim(axis), x.max_dim(axis), x.min_dim(axis)];
+            let index = x.argmax_dim(axis);
             (parts.iter().map(values).collect::<Vec<_>>(), values(&index))
         };
         let (expected, expected_index) = of(DType::F64, &oracle());
@@ -183,7 +183,7 @@ fn loops_past_65_535_iterations_are_right() {
         1e-6,
         0.0,
     );
-    assert_eq!(values(&row.argmax(1, false)), [0.0]);
+    assert_eq!(values(&row.argmax_dim(1)), [0.0]);
 }
 
 #[test]
@@ -193,8 +193,8 @@ fn long_divisions_in_a_reduction_keep_to_the_loop_limit() {
     let x = Tensor::iota(n, DType::F32, &devices().fused).expect("valid") * 64.0 + 2048.0;
     let odd = &x % 3.0;
     let expected: f64 = (0..n).map(|i| ((i * 64 + 2048) % 3) as f64).sum();
-    assert_eq!(values(&odd.sum((), false)), [expected]);
-    assert_eq!(values(&(&odd + 0.0).max((), false)), [2.0]);
+    assert_eq!(values(&odd.sum()), [expected]);
+    assert_eq!(values(&(&odd + 0.0).max()), [2.0]);
     let two = (0..n).find(|i| (i * 64 + 2048) % 3 == 2).expect("some remainder is 2") as f64;
-    assert_eq!(values(&odd.argmax((), false)), [two]);
+    assert_eq!(values(&odd.argmax()), [two]);
 }

@@ -62,8 +62,7 @@ fn build(params: &[Param], c: &Value) -> Option<Box<dyn Optimizer>> {
 
 /// Steps with given gradients: the loss `Σ g · w` has just these.
 fn step(optimizer: &mut dyn Optimizer, params: &[Param], gradients: &[Tensor]) {
-    let loss =
-        params.iter().zip(gradients).map(|(p, g)| (p.tensor() * g).sum((), false)).reduce(|a, b| a + b).expect("a parameter");
+    let loss = params.iter().zip(gradients).map(|(p, g)| (p.tensor() * g).sum()).reduce(|a, b| a + b).expect("a parameter");
     optimizer.step(loss.backward().expect("differentiable")).expect("steps");
 }
 
@@ -131,7 +130,7 @@ fn tied_parameters_step_once() {
     let a = param(&[1.0]);
     let mut optimizer = Sgd::new(&[a.clone(), a.clone()], sgd(0.5)).expect("valid");
     let g = upload(&[1.0], &[1], DType::F32, device());
-    let loss = (a.tensor() * &g + a.tensor() * &g).sum((), false);
+    let loss = (a.tensor() * &g + a.tensor() * &g).sum();
     optimizer.step(loss.backward().expect("differentiable")).expect("steps");
     assert_eq!(values(&a.tensor()), [0.0]);
 }
@@ -153,7 +152,7 @@ fn two_optimizers_can_share_a_parameter() {
 fn a_step_that_fails_changes_nothing() {
     let a = param(&[1.0, 2.0]);
     let mut optimizer = Sgd::new(std::slice::from_ref(&a), sgd(0.5)).expect("valid");
-    let mut gradients = a.tensor().square().sum((), false).backward().expect("differentiable");
+    let mut gradients = a.tensor().square().sum().backward().expect("differentiable");
     gradients.map(|g| g.reshape([1, 2]));
     assert!(optimizer.step(gradients).unwrap_err().to_string().contains("[1, 2]"));
     assert_eq!(values(&a.tensor()), [1.0, 2.0]);
@@ -163,8 +162,8 @@ fn a_step_that_fails_changes_nothing() {
 fn gradients_accumulate() {
     let a = param(&[1.0, 2.0]);
     let mut optimizer = Sgd::new(std::slice::from_ref(&a), sgd(0.5)).expect("valid");
-    let mut sum = (a.tensor() * 1.0).sum((), false).backward().expect("differentiable");
-    sum.accumulate(&(a.tensor() * 3.0).sum((), false).backward().expect("differentiable"));
+    let mut sum = (a.tensor() * 1.0).sum().backward().expect("differentiable");
+    sum.accumulate(&(a.tensor() * 3.0).sum().backward().expect("differentiable"));
     optimizer.step(sum).expect("steps");
     assert_eq!(values(&a.tensor()), [-1.0, 0.0]);
 }
@@ -174,14 +173,14 @@ fn gradients_that_are_views_or_constants_reach_the_optimizer() {
     let a = Param::new(&upload(&[1.0; 6], &[2, 3], DType::F32, device())).expect("float");
     let b = Param::new(&upload(&[1.0; 6], &[3, 2], DType::F32, device())).expect("float");
     let mut optimizer = Sgd::new(&[a.clone(), b.clone()], sgd(1.0)).expect("valid");
-    let loss = a.tensor().sum((), false) + (b.tensor().t() * 2.0).sum((), false);
+    let loss = a.tensor().sum() + (b.tensor().t() * 2.0).sum();
     optimizer.step(loss.backward().expect("differentiable")).expect("steps");
     assert_eq!((values(&a.tensor()), values(&b.tensor())), (vec![0.0; 6], vec![-1.0; 6]));
     // One gradient for two parameters of one shape.
     let c = param(&[1.0]);
     let d = param(&[1.0]);
     let mut optimizer = Sgd::new(&[c.clone(), d.clone()], sgd(1.0)).expect("valid");
-    let loss = (c.tensor() + d.tensor()).square().sum((), false);
+    let loss = (c.tensor() + d.tensor()).square().sum();
     optimizer.step(loss.backward().expect("differentiable")).expect("steps");
     assert_eq!((values(&c.tensor()), values(&d.tensor())), (vec![-3.0], vec![-3.0]));
 }

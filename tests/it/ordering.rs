@@ -51,7 +51,7 @@ fn embeddings_of_a_large_vocabulary_have_gradients() {
     let index = Tensor::from_slice(&words, [n], device()).expect("uploads");
     let scale_t = upload(&scale, &[n, cols], DType::F32, device());
     let gradient = || {
-        let loss = (table.embedding(&index, None) * &scale_t).sum((), false);
+        let loss = (table.embedding(&index, None) * &scale_t).sum();
         values(&loss.backward().expect("differentiable").get(&table).expect("a gradient"))
     };
     let mut expected = vec![0.0; rows * cols];
@@ -104,7 +104,7 @@ fn gradients_of_many_scattered_elements_flow_to_the_last_writers() {
     let weights = noise.values(len, -1.0, 1.0);
     let variable = |n| upload(&vec![1.0; n], &[n], DType::F32, device()).variable().expect("float");
     let (x, src) = (variable(len), variable(count));
-    let loss = (x.scatter(0, &index, &src) * upload(&weights, &[len], DType::F32, device())).sum((), false);
+    let loss = (x.scatter(0, &index, &src) * upload(&weights, &[len], DType::F32, device())).sum();
     let g = loss.backward().expect("differentiable");
     let (mut dx, mut dsrc) = (weights.clone(), vec![0.0; count]);
     let mut last = vec![None; len];

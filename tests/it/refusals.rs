@@ -83,7 +83,7 @@ fn elementwise() -> Vec<WrongCall> {
         rows.extend(wrong.iter().map(|x| WrongCall::new(name, Ok(run(x)), says)));
     }
     for x in [i(&[1, 2]), b(&[3]), f(&[2, 2]).cast(DType::U32)] {
-        rows.push(WrongCall::new("mean", Ok(x.mean((), false)), &["floating", "cast"]));
+        rows.push(WrongCall::new("mean", Ok(x.mean()), &["floating", "cast"]));
     }
     for BinaryRow { name, run, pairs, .. } in binary_ops() {
         let make = |shape: &[usize]| match pairs {
@@ -96,13 +96,13 @@ fn elementwise() -> Vec<WrongCall> {
     }
     type Over = (&'static str, fn(&Tensor, &[isize]) -> Tensor);
     let reductions: [Over; 7] = [
-        ("sum", |x, a| x.sum(a, false)),
-        ("prod", |x, a| x.prod(a, false)),
-        ("max", |x, a| x.max(a, false)),
-        ("min", |x, a| x.min(a, false)),
-        ("mean", |x, a| x.mean(a, false)),
-        ("argmax", |x, a| x.argmax(a, false)),
-        ("argmin", |x, a| x.argmin(a, false)),
+        ("sum", |x, a| x.sum_dim(a)),
+        ("prod", |x, a| x.prod_dim(a)),
+        ("max", |x, a| x.max_dim(a)),
+        ("min", |x, a| x.min_dim(a)),
+        ("mean", |x, a| x.mean_dim(a)),
+        ("argmax", |x, a| x.argmax_dim(a)),
+        ("argmin", |x, a| x.argmin_dim(a)),
     ];
     for (op, run) in reductions {
         rows.push(WrongCall::new(op, Ok(run(&f(&[2, 3]), &[2])), &["axis 2", "-2..2"]));
@@ -159,11 +159,11 @@ fn core() -> Vec<WrongCall> {
         ("pad", f(&[4]).pad(&[(usize::MAX, 1)]), &["too large"]),
         ("cat", Tensor::cat(&[&f(&[2, 2]), &f(&[3, 3])], 0), &["differ"]),
         ("cat", Tensor::cat(&[], 0), &["no tensors"]),
-        ("sum", f(&[2, 3]).sum(2, false), &["axis 2", "-2..2"]),
-        ("sum", f(&[2, 3]).sum([0, -2], false), &["twice"]),
-        ("max", f(&[2, 0]).max(1, false), &["no element"]),
-        ("argmax", f(&[0]).argmax(0, false), &["no element"]),
-        ("mean", i(&[1]).mean((), false), &["floating"]),
+        ("sum", f(&[2, 3]).sum_dim(2), &["axis 2", "-2..2"]),
+        ("sum", f(&[2, 3]).sum_dim([0, -2]), &["twice"]),
+        ("max", f(&[2, 0]).max_dim(1), &["no element"]),
+        ("argmax", f(&[0]).argmax_dim(0), &["no element"]),
+        ("mean", i(&[1]).mean(), &["floating"]),
         ("matmul", f(&[2, 3]).matmul(&f(&[4, 5])), &["inner dimensions 3 and 4", "[2, 3]", "[4, 5]"]),
         ("matmul", f(&[2, 3]).matmul(&f(&[4, 3])), &["transpose rhs"]),
         ("matmul", f(&[2, 2, 3]).matmul(&f(&[3, 3, 4])), &["batch"]),
@@ -220,9 +220,9 @@ fn core() -> Vec<WrongCall> {
         ("max_pool2d", i(&[1]).max_pool2d(PoolOptions::square(1)), &["floating"]),
         ("avg_pool2d", f(&[1, 1, 2, 2]).avg_pool2d(PoolOptions::square(3)), &["longer"]),
         ("avg_pool2d", f(&[1, 1, 4, 4]).avg_pool2d(PoolOptions::square(2).padding(2)), &["half"]),
-        ("var", i(&[1]).var((), 1, false), &["floating"]),
-        ("var", f(&[2]).var(1, 1, false), &["axis 1"]),
-        ("var", f(&[2]).var([0, 0], 1, false), &["twice"]),
+        ("var", i(&[1]).var(), &["floating"]),
+        ("var", f(&[2]).var_dim(1), &["axis 1"]),
+        ("var", f(&[2]).var_dim([0, 0]), &["twice"]),
         ("normalize", i(&[1]).normalize(&[0], 1e-5).0, &["floating"]),
         ("normalize", f(&[2]).normalize(&[1], 1e-5).0, &["axis"]),
         ("normalize", f(&[2]).normalize(&[0, 0], 1e-5).0, &["twice"]),
@@ -243,7 +243,7 @@ fn labels_and_indices_out_of_range_are_named() {
 #[test]
 fn an_error_travels_to_whoever_reads() {
     let wrong = f(&[2]).reshape([3]);
-    let later = (wrong.exp() * 2.0 + f(&[3])).sum((), false);
+    let later = (wrong.exp() * 2.0 + f(&[3])).sum();
     for error in [later.check(), later.eval(), later.item().map(|_| ()), later.shape().map(|_| ()), later.backward().map(|_| ())]
     {
         assert!(error.expect_err("carried").to_string().starts_with("[reshape]"));

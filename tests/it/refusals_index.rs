@@ -239,7 +239,7 @@ fn at(points: &[f64], target: &[f64], run: fn(&Tensor, &Tensor) -> Result<Tensor
     let x = upload(points, &[points.len()], DType::F32, device()).variable().expect("float");
     let t = upload(target, &[target.len()], DType::F32, device());
     let losses = run(&x, &t).expect("a loss");
-    let gradient = losses.sum((), false).backward().and_then(|g| g.get(&x)).expect("a gradient");
+    let gradient = losses.sum().backward().and_then(|g| g.get(&x)).expect("a gradient");
     (values(&losses), values(&gradient))
 }
 
@@ -320,5 +320,5 @@ fn nonzero_and_integers() {
     let table = upload(&[1.0, 2.0, 3.0], &[3, 1], DType::F32, device()).variable().expect("float");
     let taken = table.embedding(&i(&[0, 1, 1, 2]), Some(1));
     assert_eq!(values(&taken), [1.0, 2.0, 2.0, 3.0]);
-    assert_eq!(values(&taken.sum((), false).backward().and_then(|g| g.get(&table)).expect("a gradient")), [1.0, 0.0, 1.0]);
+    assert_eq!(values(&taken.sum().backward().and_then(|g| g.get(&table)).expect("a gradient")), [1.0, 0.0, 1.0]);
 }

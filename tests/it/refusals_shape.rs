@@ -65,25 +65,25 @@ pub fn rows() -> Vec<WrongCall> {
         ("masked_fill", f(&[2]).masked_fill(&f(&[2]), 0.0), vec!["mask is f32"]),
         ("masked_fill", f(&[2]).masked_fill(&b(&[3]), 0.0), vec!["[3]", "stretch"]),
         ("masked_fill", f(&[2]).masked_fill(&b(&[2, 2]), 0.0), vec!["[2, 2]"]),
-        ("std", i(&[1]).std((), 1, false), vec!["floating"]),
-        ("std", f(&[2, 3]).std(2, 1, false), vec!["axis 2"]),
-        ("std", f(&[2, 3]).std([0, -2], 1, false), vec!["twice"]),
-        ("any", f(&[2]).any(1, false), vec!["axis 1"]),
-        ("any", f(&[2, 3]).any([1, 1], false), vec!["twice"]),
-        ("any", f(&[]).any(0, false), vec!["scalar"]),
-        ("all", f(&[2]).all(-2, false), vec!["axis -2"]),
-        ("all", f(&[2, 3]).all([0, 0], false), vec!["twice"]),
-        ("all", f(&[]).all(0, false), vec!["scalar"]),
-        ("count_nonzero", f(&[2]).count_nonzero(1, false), vec!["axis 1"]),
-        ("count_nonzero", f(&[2, 3]).count_nonzero([1, -1], false), vec!["twice"]),
-        ("count_nonzero", f(&[]).count_nonzero(0, false), vec!["scalar"]),
-        ("logsumexp", i(&[1]).logsumexp((), false), vec!["floating"]),
-        ("logsumexp", f(&[2]).logsumexp(1, false), vec!["axis 1"]),
-        ("logsumexp", f(&[2]).logsumexp([0, 0], false), vec!["twice"]),
-        ("norm", i(&[1]).norm(2.0, (), false), vec!["floating"]),
-        ("norm", f(&[2]).norm(-1.0, (), false), vec!["p = -1"]),
-        ("norm", f(&[2]).norm(2.0, 1, false), vec!["axis 1"]),
-        ("norm", f(&[2, 0]).norm(inf, 1, false), vec!["no element"]),
+        ("std", i(&[1]).std(), vec!["floating"]),
+        ("std", f(&[2, 3]).std_dim(2), vec!["axis 2"]),
+        ("std", f(&[2, 3]).std_dim([0, -2]), vec!["twice"]),
+        ("any", f(&[2]).any_dim(1), vec!["axis 1"]),
+        ("any", f(&[2, 3]).any_dim([1, 1]), vec!["twice"]),
+        ("any", f(&[]).any_dim(0), vec!["scalar"]),
+        ("all", f(&[2]).all_dim(-2), vec!["axis -2"]),
+        ("all", f(&[2, 3]).all_dim([0, 0]), vec!["twice"]),
+        ("all", f(&[]).all_dim(0), vec!["scalar"]),
+        ("count_nonzero", f(&[2]).count_nonzero_dim(1), vec!["axis 1"]),
+        ("count_nonzero", f(&[2, 3]).count_nonzero_dim([1, -1]), vec!["twice"]),
+        ("count_nonzero", f(&[]).count_nonzero_dim(0), vec!["scalar"]),
+        ("logsumexp", i(&[1]).logsumexp(), vec!["floating"]),
+        ("logsumexp", f(&[2]).logsumexp_dim(1), vec!["axis 1"]),
+        ("logsumexp", f(&[2]).logsumexp_dim([0, 0]), vec!["twice"]),
+        ("norm", i(&[1]).norm(2.0), vec!["floating"]),
+        ("norm", f(&[2]).norm(-1.0), vec!["p = -1"]),
+        ("norm", f(&[2]).norm_dim(2.0, 1), vec!["axis 1"]),
+        ("norm", f(&[2, 0]).norm_dim(inf, 1), vec!["no element"]),
         ("cumsum", b(&[2]).cumsum(0), vec!["bool"]),
         ("cumsum", f(&[2]).cumsum(1), vec!["axis 1"]),
         ("cumsum", f(&[]).cumsum(0), vec!["scalar"]),
@@ -154,7 +154,7 @@ pub fn rows() -> Vec<WrongCall> {
 
 #[test]
 fn refusals_say_where() {
-    for tensor in [f(&[2]).gelu().norm(2.0, 5, false), f(&[2]).roll(1, 3), first(f(&[2]).topk(3, 0)), i(&[1]).silu()] {
+    for tensor in [f(&[2]).gelu().norm_dim(2.0, 5), f(&[2]).roll(1, 3), first(f(&[2]).topk(3, 0)), i(&[1]).silu()] {
         let message = tensor.eval().expect_err("refused").to_string();
         assert!(message.contains("refusals_shape.rs"), "{message}");
     }

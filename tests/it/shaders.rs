@@ -10,7 +10,7 @@ fn emit(device: &Device) {
     for row in crate::rows::ROWS {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device)).expect("float");
         let mut optimizer = (row.make)(std::slice::from_ref(&w)).expect("valid");
-        let gradients = || w.tensor().square().sum((), false).backward().expect("differentiable");
+        let gradients = || w.tensor().square().sum().backward().expect("differentiable");
         optimizer.step(gradients()).expect("steps");
         let mut gated = gradients();
         gated.skip_non_finite().expect("there are gradients");

@@ -61,7 +61,7 @@ fn holds(what: &str, t: &Tensor, len: usize, tolerance: f64, expected: impl Fn(u
 
 /// The gradient of `Σ y` by `x`.
 fn gradient(y: &Tensor, x: &Tensor) -> Tensor {
-    y.sum((), false).backward().and_then(|g| g.get(x)).unwrap_or_else(|e| panic!("{e}"))
+    y.sum().backward().and_then(|g| g.get(x)).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A family at `n`: elements or rows.
@@ -134,26 +134,26 @@ fn reductions_at_the_grid_limit() {
             // Ones and zeros: every partial sum is exact in f32.
             let odd = pattern(&[n]).rem(&Tensor::scalar(2.0, &device()).expect("valid"));
             let expected = (n / 251 * 125 + (n % 251) / 2) as f64;
-            holds("f32", &odd.sum((), false), 1, 0.0, |_| expected);
+            holds("f32", &odd.sum(), 1, 0.0, |_| expected);
             let whole = (n / 251) * (250 * 251 / 2) + (0..n % 251).sum::<usize>();
-            holds("i32", &integers(n, 251).sum((), false), 1, 0.0, |_| whole as f64);
+            holds("i32", &integers(n, 251).sum(), 1, 0.0, |_| whole as f64);
         }),
         ("extremes", |n| {
             let one = Tensor::from_slice(&[300f32], [1], &device()).expect("valid");
             let last = Tensor::cat(&[&pattern(&[n - 1]), &one], 0);
-            holds("max", &last.max((), false), 1, 0.0, |_| 300.0);
-            holds("min", &last.neg().min((), false), 1, 0.0, |_| -300.0);
-            holds("argmax", &last.argmax((), false), 1, 0.0, |_| (n - 1) as f64);
-            holds("argmin", &last.neg().argmin((), false), 1, 0.0, |_| (n - 1) as f64);
+            holds("max", &last.max(), 1, 0.0, |_| 300.0);
+            holds("min", &last.neg().min(), 1, 0.0, |_| -300.0);
+            holds("argmax", &last.argmax(), 1, 0.0, |_| (n - 1) as f64);
+            holds("argmin", &last.neg().argmin(), 1, 0.0, |_| (n - 1) as f64);
         }),
         ("to n, by the last axis", |n| {
             let wide = pattern(&[n]).unsqueeze(1).expand([n, 2]);
-            holds("sum", &wide.sum(1, false), n, 0.0, |i| 2.0 * f64::from(at(i)));
-            holds("argmax", &wide.argmax(1, false), n, 0.0, |_| 0.0);
+            holds("sum", &wide.sum_dim(1), n, 0.0, |i| 2.0 * f64::from(at(i)));
+            holds("argmax", &wide.argmax_dim(1), n, 0.0, |_| 0.0);
         }),
         ("to n, by the first axis", |n| {
             let tall = pattern(&[n]).unsqueeze(0).expand([2, n]);
-            holds("sum", &tall.sum(0, false), n, 0.0, |i| 2.0 * f64::from(at(i)));
+            holds("sum", &tall.sum_dim(0), n, 0.0, |i| 2.0 * f64::from(at(i)));
         }),
         ("cumsum", |n| {
             let odd = Tensor::ones([n], &device()).expect("valid").cumsum(0);
@@ -210,14 +210,14 @@ fn heavy_kernels_at_the_grid_limit() {
         ("optimizer: SGD", |n| {
             let w = Param::new(&Tensor::zeros([n], &device()).expect("valid")).expect("float");
             let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig { lr: 1.0, ..SgdConfig::default() }).expect("valid");
-            let loss = (w.tensor() * pattern(&[n])).sum((), false);
+            let loss = (w.tensor() * pattern(&[n])).sum();
             sgd.step(loss.backward().expect("differentiable")).expect("steps");
             holds("-g", &w.tensor(), n, 0.0, |i| -f64::from(at(i)));
         }),
         ("optimizer: Adam", |n| {
             let w = Param::new(&Tensor::zeros([n], &device()).expect("valid")).expect("float");
             let mut adam = Adam::new(std::slice::from_ref(&w), AdamConfig { lr: 0.5, ..AdamConfig::default() }).expect("valid");
-            let loss = (w.tensor() * pattern(&[n])).sum((), false);
+            let loss = (w.tensor() * pattern(&[n])).sum();
             adam.step(loss.backward().expect("differentiable")).expect("steps");
             holds("-lr · sign(g)", &w.tensor(), n, 1e-5, |i| -0.5 * f64::from(u8::from(at(i) > 0.0)));
         }),
@@ -248,13 +248,13 @@ fn rows_at_the_grid_limit() {
         ("reduce", |r| {
             let x = pattern(&[r, 5]);
             let row = |i: usize| (0..5).map(move |j| f64::from(at(i * 5 + j)));
-            holds("rows", &x.sum(1, false), r, 0.0, |i| row(i).sum());
-            holds("row maxima", &x.max(1, false), r, 0.0, |i| row(i).fold(0.0, f64::max));
+            holds("rows", &x.sum_dim(1), r, 0.0, |i| row(i).sum());
+            holds("row maxima", &x.max_dim(1), r, 0.0, |i| row(i).fold(0.0, f64::max));
             let first = |i: usize| (0..5).rev().max_by(|&a, &b| at(i * 5 + a).total_cmp(&at(i * 5 + b)));
-            holds("argmax", &x.argmax(1, false), r, 0.0, |i| first(i).unwrap_or(9) as f64);
-            holds("columns", &pattern(&[5, r]).sum(0, false), r, 0.0, |i| (0..5).map(|j| f64::from(at(j * r + i))).sum());
+            holds("argmax", &x.argmax_dim(1), r, 0.0, |i| first(i).unwrap_or(9) as f64);
+            holds("columns", &pattern(&[5, r]).sum_dim(0), r, 0.0, |i| (0..5).map(|j| f64::from(at(j * r + i))).sum());
             let long = (0..5).map(|j| (0..r).map(|i| f64::from(at(i * 5 + j))).sum()).collect::<Vec<f64>>();
-            holds("down r rows", &x.sum(0, false), 5, 0.0, |j| long[j]);
+            holds("down r rows", &x.sum_dim(0), 5, 0.0, |j| long[j]);
         }),
         ("softmax and cross entropy", |r| {
             // One logit far above: the others' shares vanish in f32.
@@ -415,15 +415,15 @@ fn what_is_too_large_is_refused_before_any_allocation() {
         ("unary", vast.exp()),
         ("binary", &vast + &vast.neg()),
         ("outer", pattern(&[65_536, 1]) * &x),
-        ("sum of all", vast.sum((), false)),
-        ("sum of rows", vast.exp().sum(1, false)),
-        ("max of columns", vast.max(0, false)),
-        ("argmax", vast.argmax(1, false)),
+        ("sum of all", vast.sum()),
+        ("sum of rows", vast.exp().sum_dim(1)),
+        ("max of columns", vast.max_dim(0)),
+        ("argmax", vast.argmax_dim(1)),
         ("softmax", vast.softmax(1)),
         ("outer product", pattern(&[65_536, 1]).matmul(&x)),
         ("inner product", row.matmul(&row.t())),
         ("boundless", boundless.exp()),
-        ("boundless sum", (boundless.exp() * 2.0).sum(1, false).exp().sum((), false)),
+        ("boundless sum", (boundless.exp() * 2.0).sum_dim(1).exp().sum()),
     ];
     for (name, t) in rows {
         let before = d.counters();
@@ -442,7 +442,7 @@ fn what_is_too_large_is_refused_before_any_allocation() {
             ("full", |n, d| Tensor::full([n], 1.0, d)?.eval()),
             ("expand", |n, d| {
                 let x = pattern_on(&[1], d).expand([n]);
-                (&x * 2.0).sum((), false).eval().and(x.exp().eval())
+                (&x * 2.0).sum().eval().and(x.exp().eval())
             }),
             ("upload", |n, d| Tensor::from_host(HostData::F32(vec![0.0; n]), DType::F32, [n], d).map(|_| ())),
         ];

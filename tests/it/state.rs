@@ -50,7 +50,7 @@ impl Run {
 /// A scalar of `param`'s that no device can evaluate: its sum runs over more elements than kernels count.
 fn impossible(param: &Param) -> Tensor {
     let n = param.shape().numel();
-    param.tensor().reshape([1, n]).expand([1usize << 34, n]).sum((), false)
+    param.tensor().reshape([1, n]).expand([1usize << 34, n]).sum()
 }
 
 type Edit = Box<dyn Fn(&mut StateDict)>;
@@ -255,7 +255,7 @@ fn a_handle_that_cannot_be_computed_stands_in_nobodys_way() {
 fn impossible_average(ema: &Ema) -> Tensor {
     let average = ema.averages().remove(2);
     let n = average.shape().unwrap().numel();
-    average.reshape([1, n]).expand([1usize << 34, n]).sum((), false)
+    average.reshape([1, n]).expand([1usize << 34, n]).sum()
 }
 
 /// Several devices are set one after the other; a failure on the last takes the first ones back.

@@ -173,7 +173,7 @@ fn packed_images_are_unpacked_in_the_kernel_that_reads_them() {
         assert_eq!(device.counters().dispatches - before, 1, "{}", scaled.explain().unwrap());
         let expected: Vec<f32> = bytes(3 * n).iter().map(|&b| f32::from(b) * (1.0 / 255.0)).collect();
         assert_eq!(scaled.to_vec::<f32>().unwrap(), expected);
-        let total = images.cast(DType::F32).sum(1, false);
+        let total = images.cast(DType::F32).sum_dim(1);
         let sums: Vec<f64> = bytes(3 * n).chunks(n).map(|row| row.iter().map(|&b| f64::from(b)).sum()).collect();
         assert_eq!(values(&total), sums, "a reduction reads bytes");
     }
@@ -190,7 +190,7 @@ fn halves_compute_in_f32() {
         ("h - f32", &t - &floats(&x), h.iter().zip(x).map(|(a, b)| a - b).collect()),
         ("abs", t.abs(), h.iter().map(|v| v.abs()).collect()),
         ("clamp", t.clamp(-1.0, 2.0), h.iter().map(|v| v.clamp(-1.0, 2.0)).collect()),
-        ("max", t.max(0, true), vec![60_000.0]),
+        ("max", t.max_keepdim(0), vec![60_000.0]),
     ];
     for (name, got, expected) in rows {
         assert_eq!(got.dtype().unwrap(), DType::F32, "{name}");
@@ -212,13 +212,13 @@ fn gradients_flow_through_casts_with_the_precision_of_halves() {
     for (name, wide) in
         [("explicit", stored.cast(DType::F32)), ("implicit", &stored * 1.0), ("view", stored.flip(0).flip(0) + 0.0)]
     {
-        let loss = (wide * floats(&w)).sum((), false);
+        let loss = (wide * floats(&w)).sum();
         let gradients = loss.backward().unwrap();
         assert_eq!(gradients.get(&x).unwrap().to_vec::<f32>().unwrap(), rounded, "{name}");
         assert_eq!(grad(&loss, &[&stored]).unwrap()[0].dtype().unwrap(), DType::F32);
     }
     let table = stored.reshape([2, 2]).gather_rows(&Tensor::from_slice(&[1i32, 1], [2], device()).unwrap());
-    let gradients = table.cast(DType::F32).sum((), false).backward().unwrap();
+    let gradients = table.cast(DType::F32).sum().backward().unwrap();
     assert_eq!(gradients.get(&x).unwrap().to_vec::<f32>().unwrap(), [0.0, 0.0, 2.0, 2.0]);
 }
 
@@ -245,8 +245,8 @@ fn wrong_uses_name_the_remedy() {
         ("mul", Ok(b() * 2.0), "cast it to f32"),
         ("lt", Ok(b().lt(&b())), "cast it to f32"),
         ("relu", Ok(b().relu()), "cast it to f32"),
-        ("sum", Ok(b().sum((), false)), "cast it to f32"),
-        ("argmax", Ok(b().argmax(1, false)), "cast it to f32"),
+        ("sum", Ok(b().sum()), "cast it to f32"),
+        ("argmax", Ok(b().argmax_dim(1)), "cast it to f32"),
         ("softmax", Ok(b().softmax(1)), "cast it to f32"),
         ("matmul", Ok(b().matmul(&b())), "cast it to f32"),
         ("add", Ok(h() + i()), "cast one"),

@@ -86,11 +86,13 @@ const CREATION: &[&str] = &[
 ];
 
 /// Public functions that return tensors and are not ops, with the test that covers each.
-const NOT_OPS: [(&str, &str); 5] = [
+const NOT_OPS: [(&str, &str); 7] = [
     ("accuracy", "a composition of argmax, eq and mean: fixtures of losses"),
     ("from_host", "every sample uploads by it"),
     ("from_slice", "ops::creation, and every label"),
+    ("std_with", "most samples of std"),
     ("to_device", "refusals::operands_of_two_devices_are_refused"),
+    ("var_with", "most samples of var"),
     ("variable", "every gradient check"),
 ];
 
@@ -165,10 +167,10 @@ pub fn ops() -> BTreeMap<&'static str, Mark> {
 }
 
 /// The ops that a file declares, and whether each is documented with an example: public functions that return tensors, and the
-/// rows of the macros that make elementwise methods, whose examples stand behind `=>`.
+/// rows of the macros that make elementwise methods, whose examples stand behind `=>`, and reductions.
 fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
     let lines: Vec<&str> = text.lines().collect();
-    let mut in_macro = false;
+    let (mut in_macro, mut examples_in_rows) = (false, false);
     // An op of two homes, the losses and `Tensor`, needs an example in both.
     let mut declare = |name, documented| *found.entry(name).or_insert(true) &= documented;
     for (i, line) in lines.iter().enumerate() {
@@ -178,10 +180,10 @@ fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
         let doc: Vec<&str> = above.take_while(|l| l.starts_with("///")).collect();
         let example = doc.contains(&"/// ```") && doc.iter().any(|l| l.contains("assert"));
         match *line {
-            "unary! {" | "binary! {" => in_macro = true,
+            "unary! {" | "binary! {" | "reductions! {" => (in_macro, examples_in_rows) = (true, *line != "reductions! {"),
             "}" => in_macro = false,
             _ if in_macro && line.ends_with(';') && !line.contains("///") => {
-                declare(word, !doc.is_empty() && (example || line.contains("=>")))
+                declare(word, !doc.is_empty() && (example || examples_in_rows && line.contains("=>")))
             }
             _ if line.trim_start().starts_with("pub fn ") && !word.is_empty() => {
                 // A signature ends at its brace, which may lie some lines below.

@@ -57,7 +57,7 @@ fn two_steppers_four_readers_a_saver_and_an_evaluator_share_a_model() {
     struct Row([Param; 4]);
     impl Module for Row {
         fn forward(&self, x: &Tensor) -> Result<Tensor> {
-            let sums = self.0.iter().map(|p| p.tensor().max((), false));
+            let sums = self.0.iter().map(|p| p.tensor().max());
             Ok(sums.fold(x.clone(), |all, largest| all + largest))
         }
         fn fields(&self, fields: &mut wgrad::nn::Fields) {
@@ -66,7 +66,7 @@ fn two_steppers_four_readers_a_saver_and_an_evaluator_share_a_model() {
     }
     let model = Row([filled(5), filled(64), filled(1000), filled(3)]);
     let zero = Tensor::full([], 0.0, &device).unwrap();
-    let sum = |p: &Param| p.tensor().sum((), false);
+    let sum = |p: &Param| p.tensor().sum();
     let optimizers: Vec<Mutex<Sgd>> =
         (0..2).map(|_| Mutex::new(Sgd::new(&model.0, SgdConfig { lr: 1.0, ..SgdConfig::default() }).unwrap())).collect();
     let step = |n: usize, read_first: bool| {
@@ -86,7 +86,7 @@ fn two_steppers_four_readers_a_saver_and_an_evaluator_share_a_model() {
     let forward = || model.forward(&zero)?.item().map(drop);
     let snapshot = || {
         let snapshot = model.snapshot();
-        let largest = || model.0.iter().map(|p| p.tensor().max((), false).item().map(|v| v as f32)).collect::<Result<Vec<f32>>>();
+        let largest = || model.0.iter().map(|p| p.tensor().max().item().map(|v| v as f32)).collect::<Result<Vec<f32>>>();
         same(&snapshot.read(largest)?, "a snapshot")?;
         same(&snapshot.read(largest)?, "the same snapshot, later")
     };

@@ -157,7 +157,7 @@ impl RandomAffine {
         let taps = table.gather_rows(&index).reshape([4, n * pixels, c]);
         let [a, b, d, e] = &self.weights;
         let weights = ((&fx * b + a) * (&fy * e + d)).reshape([4, n * pixels, 1]);
-        Ok((taps * weights).sum(0, false).reshape([n, pixels, c]).permute(&[0, 2, 1]).reshape([n, c, h, w]))
+        Ok((taps * weights).sum_dim(0).reshape([n, pixels, c]).permute(&[0, 2, 1]).reshape([n, c, h, w]))
     }
 }
 

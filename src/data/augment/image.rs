@@ -113,8 +113,8 @@ impl Augment for ColorJitter {
         };
         let x = (x * factor(0)).clamp(0.0, 1.0);
         // As in torchvision, contrast is about the mean of the grey image.
-        let grey = if c == 3 { grey(&x) } else { x.mean(1, true) };
-        let middle = grey.mean([1, 2, 3], true);
+        let grey = if c == 3 { grey(&x) } else { x.mean_keepdim(1) };
+        let middle = grey.mean_keepdim([1, 2, 3]);
         let x = ((&x - &middle) * factor(1) + middle).clamp(0.0, 1.0);
         if self.limits[2] == 0.0 {
             return Ok(x);

@@ -56,6 +56,6 @@ impl Augment for SpectrogramMask {
         shape[self.axis] = len;
         let at = Tensor::iota(len, DType::F32, &x.device()?)?.reshape(shape) - first;
         let hidden = at.ge(&at.full_like(0.0)).logical_and(&at.lt(&width));
-        Ok(hidden.where_(&x.mean([1, 2], true).broadcast_to(x.shape()?), x))
+        Ok(hidden.where_(&x.mean_keepdim([1, 2]).broadcast_to(x.shape()?), x))
     }
 }

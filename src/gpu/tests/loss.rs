@@ -167,7 +167,7 @@ fn a_training_loop_ends_with_the_loss() {
         for _ in 0..10 {
             let mut step = || -> Result<()> {
                 let x = Tensor::from_slice(&[0.5f32; 40], [40], device)?;
-                let loss = (w.tensor() * x).square().sum((), false);
+                let loss = (w.tensor() * x).square().sum();
                 let mut gradients = scaler.scale(&loss).backward()?;
                 scaler.unscale(&mut gradients)?;
                 adam.step(gradients)?;

@@ -109,7 +109,7 @@ fn recurrence(device: &Device) -> Result<()> {
     let (embedding, lstm) = (nn::Embedding::new(50, 12, &init)?, nn::Lstm::new(12, 8, &init)?);
     let tokens = Tensor::from_slice(&[1i32; 15], [3, 5], device)?;
     let y = lstm.forward(&embedding.forward(&tokens)?)?;
-    let gradients = y.square().mean((), false).backward()?;
+    let gradients = y.square().mean().backward()?;
     let mut parameters = embedding.parameters()?;
     parameters.extend(lstm.parameters()?);
     optim::RmsProp::new(&parameters, optim::RmsPropConfig::default())?.step(gradients)?;
@@ -143,11 +143,11 @@ fn rows(device: &Device) -> Result<()> {
         let table = Param::new(&noise(&[rows, cols], device)?)?;
         let x = table.tensor();
         let picked = x.index_select(0, &index(n)?);
-        picked.square().sum((), false).backward()?.get(&table).map_or(Ok(()), |g| g.eval())?;
+        picked.square().sum().backward()?.get(&table).map_or(Ok(()), |g| g.eval())?;
         picked.cast(DType::F16).index_select(0, &index(3)?).eval()?;
         x.softmax(1).eval()?;
         x.log_softmax(0).eval()?;
-        x.argmax(1isize, false).eval()?;
+        x.argmax_dim(1isize).eval()?;
         x.argsort(0, true).eval()?;
         x.sort(1, false).0.eval()?;
         x.cumsum(0).eval()?;
@@ -165,10 +165,10 @@ fn elements(device: &Device) -> Result<()> {
         for dtype in [DType::F16, DType::U8, DType::I32, DType::U32, DType::Bool] {
             y.cast(dtype).eval()?;
         }
-        y.sum((), false).item()?;
-        y.max(-1, true).eval()?;
-        y.prod(0, false).eval()?;
-        y.argmax(-1, false).eval()?;
+        y.sum().item()?;
+        y.max_keepdim(-1).eval()?;
+        y.prod_dim(0).eval()?;
+        y.argmax_dim(-1).eval()?;
     }
     Ok(())
 }

@@ -84,7 +84,7 @@ pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntro
             }
             let spread = self::rows(&target, &n[1].shape) * (1.0 - smoothing) + smoothing / classes as f64;
             let terms = weighted(&(spread * rows.log_softmax(-1)), options.weight.as_ref());
-            let losses = -terms.sum(-1, false);
+            let losses = -terms.sum_dim(-1);
             return Ok(options.reduction.apply(&losses.reshape(without_classes(&n[0].shape))));
         }
         let labels = match Labels::new(NAME, n, &target, classes, options.ignore_index)? {
@@ -95,7 +95,7 @@ pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntro
         let scale = labels.scale(options.weight.as_ref(), &rows);
         let mut losses = rows.cross_entropy(&labels.index) * &scale;
         if smoothing > 0.0 {
-            let all = weighted(&rows.log_softmax(-1), options.weight.as_ref()).sum(-1, false);
+            let all = weighted(&rows.log_softmax(-1), options.weight.as_ref()).sum_dim(-1);
             losses = losses * (1.0 - smoothing) - all * (smoothing / classes as f64);
         }
         Ok(labels.reduce(&losses, &scale, options.reduction))
@@ -158,7 +158,7 @@ pub fn nll(
 /// # Errors
 /// Shapes or dtypes that do not fit.
 pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    checked(logits.detach().argmax(-1, false).eq(labels).cast(DType::F32).mean((), false))
+    checked(logits.detach().argmax_dim(-1).eq(labels).cast(DType::F32).mean())
 }
 
 /// Integer labels as one vector, those to ignore as 0.
@@ -224,8 +224,8 @@ impl Labels {
             None => losses.clone(),
         };
         match reduction {
-            Reduction::Mean => losses.sum((), false) / scale.sum((), false),
-            Reduction::Sum => losses.sum((), false),
+            Reduction::Mean => losses.sum() / scale.sum(),
+            Reduction::Sum => losses.sum(),
             Reduction::None => losses.reshape(self.shape),
         }
     }

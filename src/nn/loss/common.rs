@@ -20,8 +20,8 @@ pub enum Reduction {
 impl Reduction {
     pub(super) fn apply(self, losses: &Tensor) -> Tensor {
         match self {
-            Self::Mean => losses.mean((), false),
-            Self::Sum => losses.sum((), false),
+            Self::Mean => losses.mean(),
+            Self::Sum => losses.sum(),
             Self::None => losses.clone(),
         }
     }

@@ -141,14 +141,14 @@ impl Alignments {
         let end = &counts * 2;
         let ends = state.eq(&end).logical_or(&state.eq(&(&end - 1)));
         let ends = ends.where_(&reached, &never);
-        let top = ends.max(1, true).detach();
-        let losses = -((ends - &top).exp().sum(1, true).log() + top).squeeze(1);
+        let top = ends.max_keepdim(1).detach();
+        let losses = -((ends - &top).exp().sum_keepdim(1).log() + top).squeeze(1);
         let infinite = if options.zero_infinity { 0.0 } else { f64::INFINITY };
         let losses = losses.gt(&losses.scalar_like(-NEVER / 10.0)).where_(&losses.scalar_like(infinite), &losses);
         Ok(match options.reduction {
             Reduction::Mean => {
                 let counts = counts.squeeze(1).cast(losses.dtype()?);
-                (&losses / counts.maximum(&losses.scalar_like(1.0))).mean((), false)
+                (&losses / counts.maximum(&losses.scalar_like(1.0))).mean()
             }
             other => other.apply(&losses),
         })

@@ -96,7 +96,7 @@ pub fn triplet_margin(anchor: &Tensor, positive: &Tensor, negative: &Tensor, opt
         }
         let margin = need_positive("margin", options.margin, false)?;
         let p = need_positive("p", options.p, false)?;
-        let between = |a: &Tensor, b: &Tensor| (a - b + options.eps).norm(p, -1, false);
+        let between = |a: &Tensor, b: &Tensor| (a - b + options.eps).norm_dim(p, -1);
         let far = between(anchor, negative);
         let far = if options.swap { far.minimum(&between(positive, negative)) } else { far };
         Ok(options.reduction.apply(&(between(anchor, positive) - far + margin).relu()))
@@ -130,8 +130,8 @@ pub fn cosine_embedding(a: &Tensor, b: &Tensor, target: &Tensor, margin: f64, re
         if vectors.rank() == 0 || targets.dims() != &vectors[..vectors.rank() - 1] {
             return Err(Fault::shape("the target must have one element a vector", "use [n, d], [n, d] and [n]"));
         }
-        let length = |x: &Tensor| (x.square().sum(-1, false) + 1e-12).sqrt();
-        let cosine = (a * b).sum(-1, false) / (length(a) * length(b));
+        let length = |x: &Tensor| (x.square().sum_dim(-1) + 1e-12).sqrt();
+        let cosine = (a * b).sum_dim(-1) / (length(a) * length(b));
         let zero = target.scalar_like(0.0);
         let together = target.eq(&target.scalar_like(1.0)).where_(&(1.0 - &cosine), &zero);
         let apart = target.eq(&target.scalar_like(-1.0)).where_(&(cosine - margin).relu(), &zero);

@@ -74,7 +74,7 @@ impl M5 {
         let x = stages.into_iter().try_fold(x.clone(), |x, (conv, bn)| {
             Ok::<_, crate::Error>(bn.forward(&conv.forward(&x)?)?.relu().max_pool1d(pool))
         })?;
-        Ok(x.mean(2isize, false))
+        Ok(x.mean_dim(2isize))
     }
 
     /// Puts a new head in the place of `fc1`.

@@ -129,7 +129,7 @@ impl MobileNetV2 {
     /// # Errors
     /// Images that do not fit.
     pub fn features(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(self.features.forward(x)?.mean([2isize, 3], false))
+        Ok(self.features.forward(x)?.mean_dim([2isize, 3]))
     }
 
     /// Puts a new head in place.

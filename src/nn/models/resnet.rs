@@ -161,7 +161,7 @@ impl ResNet {
         for block in self.stages.iter().flatten() {
             x = block.forward(&x)?;
         }
-        Ok(x.mean([2isize, 3], false))
+        Ok(x.mean_dim([2isize, 3]))
     }
 
     /// Puts a new head in the place of `fc`.

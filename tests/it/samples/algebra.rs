@@ -13,7 +13,7 @@ pub fn algebra() -> Vec<Sample> {
         Sample::new("outer", "", ab(&[3], &[4]), |x| x[0].outer(&x[1])).smooth(),
         Sample::new("outer", "with itself", ab(&[3], &[3]), |x| x[0].outer(&x[0]) * &x[1]),
         Sample::new("linear", "plain", ab(&[5, 7], &[4, 7]), |x| x[0].linear(&x[1], None)).smooth(),
-        Sample::new("linear", "with a bias", ab(&[2, 3, 4], &[4, 4]), |x| x[0].linear(&x[1], Some(&x[1].sum(0, false))).tanh()),
+        Sample::new("linear", "with a bias", ab(&[2, 3, 4], &[4, 4]), |x| x[0].linear(&x[1], Some(&x[1].sum_dim(0))).tanh()),
         Sample::new("cosine_similarity", "rows", ab(&[3, 4], &[3, 4]), |x| x[0].cosine_similarity(&x[1], -1, 1e-8)).smooth(),
         Sample::new("cosine_similarity", "broadcast", ab(&[3, 4, 2], &[4, 1]), |x| x[0].cosine_similarity(&x[1], 1, 0.01)),
     ];

@@ -37,7 +37,7 @@ pub fn arrange() -> Vec<Sample> {
         ("select", "the last", &[3, 2], |x| x.select(0, 2) * x.select(0, -3)),
         ("unflatten", "into ones", &[2, 3], |x| x.unflatten(1, &[1, 3, 1]).square()),
         ("unflatten", "as it is", &[2, 3], |x| x.unflatten(0, &[2]).square()),
-        ("unflatten", "", &[2, 6], |x| x.unflatten(-1, &[3, 2]).sum(1, false).square()),
+        ("unflatten", "", &[2, 6], |x| x.unflatten(-1, &[3, 2]).sum_dim(1).square()),
         ("unflatten", "into a scalar's axes", &[3, 1], |x| x.unflatten(1, &[]).square()),
         ("roll", "by nothing", &[4], |x| x.roll(8, 0) * x),
         ("tril", "", &[4, 3], |x| x.square().tril(0)),

@@ -21,7 +21,7 @@ pub fn indexing() -> Vec<Sample> {
             x[0].gather(-2, &index(&x[0], &[0, 3, 3, 3, 1], &[1, 5, 1])).square()
         }),
         Sample::new("gather", "with a computed index", x(&[3, 5]), |x| {
-            x[0].gather(1, &x[0].detach().argmax(1, true).expand([3, 2])).exp()
+            x[0].gather(1, &x[0].detach().argmax_keepdim(1).expand([3, 2])).exp()
         })
         .flat(),
         Sample::new("scatter", "rows", xs(&[3, 4], &[3, 2]), |x| {

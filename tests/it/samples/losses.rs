@@ -17,7 +17,7 @@ fn signs(like: &Tensor, dropped: usize) -> Tensor {
     let shape = &shape.dims()[..shape.rank() - dropped];
     if shape.iter().product::<usize>() > 1 << 20 {
         // Stretched past what memory holds: nothing is computed of it.
-        return like.mean((), false).expand(shape);
+        return like.mean().expand(shape);
     }
     let values: Vec<f32> = (0..shape.iter().product()).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();
     let made = Tensor::from_slice(&values, shape, &like.device().expect("valid")).expect("signs upload");
@@ -105,7 +105,7 @@ fn classes() -> Vec<Sample> {
         }));
         rows.push(Sample::new("cross_entropy_with", format!("images {name}"), logits(&[2, 5, 2]), move |x| {
             let labels = labels(&x[0], &[3, 1, ignored, 1], &[2, 2]);
-            loss::cross_entropy_with(&x[0], &labels, &options(None)).expect("a loss") * x[1].sum((), false)
+            loss::cross_entropy_with(&x[0], &labels, &options(None)).expect("a loss") * x[1].sum()
         }));
         rows.push(Sample::new("nll", &name, logits(&[4, 5]), move |x| {
             let labels = labels(&x[0], &[0, 4, ignored, 2], &[4]);

@@ -13,19 +13,17 @@ pub fn norms() -> Vec<Sample> {
         })
         .smooth(),
         Sample::new("layer_norm", "last two, no bias", affine(&[2, 3, 4], &[3, 4]), move |t| {
-            t[0].layer_norm([3, 4], w(t).as_ref(), None, 1e-3).tanh() + t[2].sum((), false)
+            t[0].layer_norm([3, 4], w(t).as_ref(), None, 1e-3).tanh() + t[2].sum()
         }),
-        Sample::new("rms_norm", "[3, 5]", affine(&[3, 5], &[5]), move |t| {
-            t[0].rms_norm([5], w(t).as_ref(), None) + t[2].sum((), false)
-        })
-        .smooth(),
+        Sample::new("rms_norm", "[3, 5]", affine(&[3, 5], &[5]), move |t| t[0].rms_norm([5], w(t).as_ref(), None) + t[2].sum())
+            .smooth(),
         Sample::new("rms_norm", "last two, eps", vec![x(&[2, 3, 4])], |t| t[0].rms_norm([3, 4], None, Some(0.1)).square()),
         Sample::new("group_norm", "2 of 4", affine(&[2, 4, 3], &[4]), move |t| {
             t[0].group_norm(2, w(t).as_ref(), b(t).as_ref(), 1e-5)
         })
         .smooth(),
         Sample::new("group_norm", "1 of 3", affine(&[2, 3, 2, 2], &[3]), move |t| {
-            t[0].group_norm(1, None, b(t).as_ref(), 1e-2).tanh() * t[1].sum((), false)
+            t[0].group_norm(1, None, b(t).as_ref(), 1e-2).tanh() * t[1].sum()
         }),
         Sample::new("instance_norm", "images", affine(&[2, 3, 3, 2], &[3]), move |t| {
             t[0].instance_norm(w(t).as_ref(), b(t).as_ref(), 1e-5)

@@ -1,17 +1,17 @@
 //! Reductions and normalisation.
 
 use super::{Sample, operand};
-use wgrad::Tensor;
+use wgrad::{Tensor, VarOptions};
 
 pub fn reductions() -> Vec<Sample> {
     type Row = (&'static str, &'static str, fn(&Tensor, &[isize], bool) -> Tensor);
     let ops: [Row; 6] = [
-        ("sum", "", |x, a, k| x.sum(a, k)),
-        ("mean", "", |x, a, k| x.mean(a, k)),
-        ("prod", "", |x, a, k| x.prod(a, k)),
-        ("max", "", |x, a, k| x.max(a, k)),
-        ("min", "", |x, a, k| x.min(a, k)),
-        ("var", "", |x, a, k| x.var(a, 1, k)),
+        ("sum", "", |x, a, k| if k { x.sum_keepdim(a) } else { x.sum_dim(a) }),
+        ("mean", "", |x, a, k| if k { x.mean_keepdim(a) } else { x.mean_dim(a) }),
+        ("prod", "", |x, a, k| if k { x.prod_keepdim(a) } else { x.prod_dim(a) }),
+        ("max", "", |x, a, k| if k { x.max_keepdim(a) } else { x.max_dim(a) }),
+        ("min", "", |x, a, k| if k { x.min_keepdim(a) } else { x.min_dim(a) }),
+        ("var", "", |x, a, k| x.var_with(a, VarOptions { correction: 1, keepdim: k })),
     ];
     let mut rows = Vec::new();
     for (op, _, f) in ops {
@@ -24,25 +24,27 @@ pub fn reductions() -> Vec<Sample> {
         "sum",
         "of a product, transposed",
         vec![operand(&[3, 4], -1.0, 1.0), operand(&[4, 3], -1.0, 1.0)],
-        |x| (&x[0] * x[1].t()).sum(0, false) * 2.0,
+        |x| (&x[0] * x[1].t()).sum_dim(0) * 2.0,
     ));
-    rows.push(Sample::new("sum", "of nothing", vec![operand(&[3, 0], 0.0, 1.0)], |x| x[0].sum(1, false) + 1.0).flat());
+    rows.push(Sample::new("sum", "of nothing", vec![operand(&[3, 0], 0.0, 1.0)], |x| x[0].sum_dim(1) + 1.0).flat());
     rows.push(
         Sample::new("prod", "with zeros", vec![operand(&[2, 3], 0.5, 1.0)], |x| {
-            (&x[0] * x[0].gt(&x[0].full_like(0.6)).cast(x[0].dtype().expect("valid"))).prod(1, false)
+            (&x[0] * x[0].gt(&x[0].full_like(0.6)).cast(x[0].dtype().expect("valid"))).prod_dim(1)
         })
         .flat(),
     );
-    rows.push(Sample::new("argmax", "", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmax(1, false)).flat());
+    rows.push(Sample::new("argmax", "", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmax_dim(1)).flat());
     rows.push(
         Sample::new("normalize", "the last axis", vec![operand(&[3, 5], -1.0, 1.0)], |x| x[0].normalize(&[1], 1e-5).0 * 2.0)
             .within(2e-5, 2e-5),
     );
-    rows.push(Sample::new("argmax", "over two axes", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmax([0, 2], true)).flat());
-    rows.push(Sample::new("argmin", "over all", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmin((), false)).flat());
-    rows.push(Sample::new("argmin", "of equals", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].round().argmin(1, false)).flat());
-    rows.push(Sample::new("argmin", "", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmin(0, true)).flat());
-    rows.push(Sample::new("argmax", "of equals", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].round().argmax(1, false)).flat());
+    rows.push(
+        Sample::new("argmax", "over two axes", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmax_keepdim([0, 2])).flat(),
+    );
+    rows.push(Sample::new("argmin", "over all", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmin()).flat());
+    rows.push(Sample::new("argmin", "of equals", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].round().argmin_dim(1)).flat());
+    rows.push(Sample::new("argmin", "", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmin_keepdim(0)).flat());
+    rows.push(Sample::new("argmax", "of equals", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].round().argmax_dim(1)).flat());
     rows.push(
         Sample::new("normalize", "", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].normalize(&[0, 2], 1e-5).0)
             .within(2e-5, 2e-5)
@@ -79,21 +81,21 @@ pub const OVER: [(&[usize], &[isize], bool); 8] = [
 pub fn more() -> Vec<Sample> {
     type Row = (&'static str, bool, fn(&Tensor, &[isize], bool) -> Tensor);
     let ops: [Row; 15] = [
-        ("sum", true, |x, a, k| x.sum(a, k)),
-        ("mean", true, |x, a, k| x.mean(a, k)),
-        ("prod", true, |x, a, k| x.prod(a, k)),
-        ("max", true, |x, a, k| x.max(a, k)),
-        ("min", true, |x, a, k| x.min(a, k)),
-        ("var", true, |x, a, k| x.var(a, 0, k)),
+        ("sum", true, |x, a, k| if k { x.sum_keepdim(a) } else { x.sum_dim(a) }),
+        ("mean", true, |x, a, k| if k { x.mean_keepdim(a) } else { x.mean_dim(a) }),
+        ("prod", true, |x, a, k| if k { x.prod_keepdim(a) } else { x.prod_dim(a) }),
+        ("max", true, |x, a, k| if k { x.max_keepdim(a) } else { x.max_dim(a) }),
+        ("min", true, |x, a, k| if k { x.min_keepdim(a) } else { x.min_dim(a) }),
+        ("var", true, |x, a, k| x.var_with(a, VarOptions { correction: 0, keepdim: k })),
         // One element has no deviation, and the root of 0 no slope.
-        ("std", true, |x, a, k| (x + x.sin()).std(a, 0, k)),
-        ("logsumexp", true, |x, a, k| x.logsumexp(a, k)),
-        ("norm", true, |x, a, k| x.norm(2.0, a, k)),
-        ("argmax", false, |x, a, k| x.argmax(a, k)),
-        ("argmin", false, |x, a, k| x.argmin(a, k)),
-        ("any", false, |x, a, k| x.gt(&x.full_like(1.0)).any(a, k)),
-        ("all", false, |x, a, k| x.gt(&x.full_like(0.6)).all(a, k)),
-        ("count_nonzero", false, |x, a, k| x.round().count_nonzero(a, k)),
+        ("std", true, |x, a, k| (x + x.sin()).std_with(a, VarOptions { correction: 0, keepdim: k })),
+        ("logsumexp", true, |x, a, k| if k { x.logsumexp_keepdim(a) } else { x.logsumexp_dim(a) }),
+        ("norm", true, |x, a, k| if k { x.norm_keepdim(2.0, a) } else { x.norm_dim(2.0, a) }),
+        ("argmax", false, |x, a, k| if k { x.argmax_keepdim(a) } else { x.argmax_dim(a) }),
+        ("argmin", false, |x, a, k| if k { x.argmin_keepdim(a) } else { x.argmin_dim(a) }),
+        ("any", false, |x, a, k| if k { x.gt(&x.full_like(1.0)).any_keepdim(a) } else { x.gt(&x.full_like(1.0)).any_dim(a) }),
+        ("all", false, |x, a, k| if k { x.gt(&x.full_like(0.6)).all_keepdim(a) } else { x.gt(&x.full_like(0.6)).all_dim(a) }),
+        ("count_nonzero", false, |x, a, k| if k { x.round().count_nonzero_keepdim(a) } else { x.round().count_nonzero_dim(a) }),
         ("normalize", true, |x, a, _| {
             let rank = x.shape().expect("valid").rank() as isize;
             let axes: Vec<usize> = a.iter().map(|&a| a.rem_euclid(rank) as usize).collect();

@@ -10,9 +10,7 @@ pub fn rows() -> Vec<Sample> {
     vec![
         Sample::new("cross_entropy", "", x(&[4, 5]), move |x| x[0].cross_entropy(&labels(&x[0], &[0, 4, 2, 2]))).smooth(),
         Sample::new("cross_entropy", "one class", x(&[3, 1]), move |x| x[0].cross_entropy(&labels(&x[0], &[0, 0, 0]))),
-        Sample::new("cross_entropy", "mean", x(&[4, 5]), move |x| {
-            x[0].cross_entropy(&labels(&x[0], &[1, 4, 0, 2])).mean((), false)
-        }),
+        Sample::new("cross_entropy", "mean", x(&[4, 5]), move |x| x[0].cross_entropy(&labels(&x[0], &[1, 4, 0, 2])).mean()),
         Sample::new("gather_rows", "", x(&[4, 3]), move |x| x[0].gather_rows(&labels(&x[0], &[3, 0, 3, 1, 3])).square()).smooth(),
         Sample::new("scatter_add_rows", "", x(&[4, 3]), move |x| {
             x[0].scatter_add_rows(6, &labels(&x[0], &[5, 0, 5, 2])).square()

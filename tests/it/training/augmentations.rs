@@ -109,18 +109,18 @@ fn mixtures_keep_the_mass_of_targets() {
     let x = ramp(&[N, 2, 5, 4], device());
     let labels: Vec<i32> = (0..N as i32).map(|i| i % 4).collect();
     let targets = Tensor::from_slice(&labels, [N], device()).unwrap().one_hot(4).cast(wgrad::DType::F32);
-    let mean = |t: &Tensor| values(&t.mean((), false))[0];
+    let mean = |t: &Tensor| values(&t.mean())[0];
     for offset in 0..4 {
         let generator = || Generator::at(2, offset);
         let (mixed, mixed_targets) = Mixup::new(0.4).unwrap().apply(&x, &targets, &generator()).unwrap();
         near("mixup keeps the batch's mean", &[mean(&mixed)], &[mean(&x)], 1e-5);
         let (cut, cut_targets) = CutMix::new(1.0).unwrap().apply(&x, &targets, &generator()).unwrap();
         for t in [&mixed_targets, &cut_targets] {
-            near("a target's sum", &values(&t.sum(1, false)), &[1.0; N], 1e-5);
+            near("a target's sum", &values(&t.sum_dim(1)), &[1.0; N], 1e-5);
         }
         // The share of pixels that changed is at most what the targets say was replaced.
         let changed = values(&cut.ne(&x)).iter().filter(|&&c| c != 0.0).count() as f64 / (N * 40) as f64;
-        let replaced = 1.0 - values(&cut_targets.max(1, false)).iter().copied().fold(1.0, f64::min);
+        let replaced = 1.0 - values(&cut_targets.max_dim(1)).iter().copied().fold(1.0, f64::min);
         assert!(changed <= replaced.max(1.0 - replaced) + 1e-6, "{changed} {replaced}");
         let again = Mixup::new(0.4).unwrap().apply(&x, &targets, &generator()).unwrap().0;
         assert_eq!(values(&again), values(&mixed));

@@ -24,7 +24,7 @@ fn check(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tensor)
     assert_eq!(y.shape().unwrap(), expected.shape, "{name}");
     near(name, &values(&y), &expected.data.to_f64(), 1e-5);
     let ct = floats("ct", &y.shape().unwrap());
-    let gradients = (y * ct).sum((), false).backward().unwrap();
+    let gradients = (y * ct).sum().backward().unwrap();
     near(
         &format!("{name}, x"),
         &values(&gradients.get(&x).unwrap()),
@@ -219,7 +219,7 @@ fn a_long_sequence_unrolls_at_bearable_cost() {
     let x = Tensor::from_host(floats("x", &[64, 8, 16]).to_host().unwrap(), DType::F32, [64, 8, 16], &device).unwrap();
     let step = || {
         let start = std::time::Instant::now();
-        let gradients = lstm.forward(&x).unwrap().square().mean((), false).backward().unwrap();
+        let gradients = lstm.forward(&x).unwrap().square().mean().backward().unwrap();
         let all: Vec<Tensor> = lstm.parameters().unwrap().iter().map(|p| gradients.get(p).unwrap()).collect();
         Tensor::eval_all(&all.iter().collect::<Vec<_>>()).unwrap();
         let finite = all.iter().all(|g| values(g).iter().all(|v| v.is_finite()));

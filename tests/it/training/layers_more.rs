@@ -274,7 +274,7 @@ fn compare(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tenso
     assert_eq!(y.shape().unwrap(), expected.shape, "{name}");
     near(name, &values(&y), &expected.data.to_f64(), 1e-5);
     let ct = floats("ct", &y.shape().unwrap());
-    let gradients = (y * ct).sum((), false).backward().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let gradients = (y * ct).sum().backward().unwrap_or_else(|e| panic!("{name}: {e}"));
     let mut found: Vec<(String, Tensor)> = Vec::new();
     if !tokens {
         found.push(("x".into(), gradients.get(&x).unwrap_or_else(|e| panic!("{name}, x: {e}"))));

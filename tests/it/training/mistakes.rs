@@ -49,13 +49,13 @@ fn mistakes() -> [Mistake; 14] {
             &["error[E0308]: mismatched types", "expected `&Tensor`, found `&Result<Tensor, Error>`"]),
         statement("a method of an output without ?", "fc.forward(x).relu();",
             &["error[E0599]: no method named `relu` found", "use the `?` operator to extract the `Tensor` value"]),
-        statement("a step without gradients", "x.sum((), false).backward()?; adam.step()?;",
+        statement("a step without gradients", "x.sum().backward()?; adam.step()?;",
             &["error[E0061]: this method takes 1 argument but 0 arguments were supplied", "argument #1 of type `Gradients` is missing"]),
         statement("labels of 64 bits", "Tensor::from_slice(&[1i64, 2], [2], fc.weight.device())?;",
             &["error[E0277]: tensors have no elements of type `i64`", "such as i64 labels or usize indices to i32"]),
         statement("a shape in parentheses", "let _ = x.reshape((2, 3));",
             &["error[E0277]: `({integer}, {integer})` is not a shape", "a shape is an array, slice or Vec of usize"]),
-        statement("an axis of type usize", "let _ = x.sum(1usize, false);",
+        statement("an axis of type usize", "let _ = x.sum_dim(1usize);",
             &["error[E0277]: `usize` names no axes", "axes are an isize such as 1 or -1"]),
     ]
 }

@@ -62,7 +62,7 @@ fn norms_agree_with_pytorch() {
             let x = (floats(&format!("x{t}"), &shape) * (t as f64 + 1.0) + t as f64).variable().unwrap();
             let y = layer.forward(&x).unwrap_or_else(|e| panic!("{case}: {e}"));
             near(&format!("{case}, {key}"), &values(&y), &host(&dict, &format!("{case}.{key}")).data.to_f64(), 2e-5);
-            (x, (y * &ct).sum((), false).backward().unwrap())
+            (x, (y * &ct).sum().backward().unwrap())
         };
         let compare = |(x, gradients): &(Tensor, Gradients), prefix: &str| {
             let mut found = vec![("x".to_owned(), gradients.get(x).unwrap())];
@@ -103,7 +103,7 @@ fn a_cumulative_average_resumes_where_it_was() {
     (3..5).for_each(|t| run(&second, t));
     assert_eq!(second.state_dict().unwrap(), whole.state_dict().unwrap());
     let mean = whole.running_mean.as_ref().unwrap();
-    let batches = (0..5).map(|t| floats(&format!("x{t}"), &[4, 3]).mean(0, false)).reduce(|a, b| a + b).unwrap();
+    let batches = (0..5).map(|t| floats(&format!("x{t}"), &[4, 3]).mean_dim(0)).reduce(|a, b| a + b).unwrap();
     near("the mean of all batches' means", &values(&mean.tensor()), &values(&(batches / 5.0)), 1e-6);
 }
 

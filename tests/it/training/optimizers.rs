@@ -15,7 +15,7 @@ pub fn params(dict: &StateDict) -> Vec<Param> {
 
 /// The fixture's gradients times a factor: those of Σ w · g · factor.
 pub fn gradients(params: &[Param], dict: &StateDict, t: usize, factor: f64) -> Gradients {
-    let term = |(i, p): (usize, &Param)| (p.tensor() * upload(host(dict, &format!("grad.{t}.{i}"))) * factor).sum((), false);
+    let term = |(i, p): (usize, &Param)| (p.tensor() * upload(host(dict, &format!("grad.{t}.{i}"))) * factor).sum();
     params.iter().enumerate().map(term).reduce(|a, b| a + b).unwrap().backward().unwrap()
 }
 
@@ -142,7 +142,7 @@ fn a_constant_gradient_keeps_centred_steps_finite() {
         let config = RmsPropConfig { centered: true, alpha: 0.5, momentum, lr: 1e-6, ..RmsPropConfig::default() };
         let mut optimizer = RmsProp::new(std::slice::from_ref(&w), config).unwrap();
         for _ in 0..60 {
-            optimizer.step((w.tensor() * &gradient).sum((), false).backward().unwrap()).unwrap();
+            optimizer.step((w.tensor() * &gradient).sum().backward().unwrap()).unwrap();
         }
         let after = values(&w.tensor());
         assert!(after.iter().all(|x| x.is_finite() && *x < 1.0), "momentum {momentum}: {after:?}");
@@ -168,9 +168,9 @@ fn frozen_and_unused_parameters_are_left_alone() {
     let config = SgdConfig { lr: 0.1, momentum: 0.9, weight_decay: 0.1, ..SgdConfig::default() };
     let mut optimizer = Sgd::new(&[a.clone(), b.clone()], config).unwrap();
     let mut go = |use_b: bool| {
-        let mut loss = a.tensor().sum((), false);
+        let mut loss = a.tensor().sum();
         if use_b {
-            loss = loss + b.tensor().sum((), false);
+            loss = loss + b.tensor().sum();
         }
         optimizer.step(loss.backward().unwrap()).unwrap();
         (first(&a), first(&b))
@@ -189,10 +189,10 @@ fn step_counts_are_kept_per_parameter() {
     let (a, b) = (ones(2), ones(2));
     let mut optimizer = Adam::new(&[a.clone(), b.clone()], AdamConfig { lr: 0.1, ..AdamConfig::default() }).unwrap();
     for _ in 0..5 {
-        optimizer.step(a.tensor().sum((), false).backward().unwrap()).unwrap();
+        optimizer.step(a.tensor().sum().backward().unwrap()).unwrap();
     }
     // b's first step must have the bias correction of a first step: it moves by lr.
-    optimizer.step((a.tensor() + b.tensor()).sum((), false).backward().unwrap()).unwrap();
+    optimizer.step((a.tensor() + b.tensor()).sum().backward().unwrap()).unwrap();
     close("first step", &[first(&b)], &[0.9], 1e-5);
 }
 
@@ -201,7 +201,7 @@ fn groups_have_their_own_settings() {
     let (a, b) = (ones(2), ones(2));
     let group = |p: &Param, lr| ParamGroup::new([p.clone()], SgdConfig { lr, ..SgdConfig::default() });
     let mut optimizer = Sgd::with_groups(vec![group(&a, 0.1), group(&b, 0.01)]).unwrap();
-    let loss = || (a.tensor() + b.tensor()).sum((), false).backward().unwrap();
+    let loss = || (a.tensor() + b.tensor()).sum().backward().unwrap();
     optimizer.step(loss()).unwrap();
     close("group 0", &[first(&a)], &[0.9], 1e-6);
     close("group 1", &[first(&b)], &[0.99], 1e-6);
@@ -222,7 +222,7 @@ fn groups_have_their_own_settings() {
 fn a_tied_parameter_is_updated_once() {
     let a = ones(2);
     let mut optimizer = Sgd::new(&[a.clone(), a.clone()], SgdConfig { lr: 0.1, ..SgdConfig::default() }).unwrap();
-    optimizer.step((a.tensor() * a.tensor()).sum((), false).backward().unwrap()).unwrap();
+    optimizer.step((a.tensor() * a.tensor()).sum().backward().unwrap()).unwrap();
     close("tied", &[first(&a)], &[0.8], 1e-6);
 }
 
@@ -231,7 +231,7 @@ fn decoupled_decay_shrinks_the_weight() {
     let a = ones(2);
     let config = SgdConfig { lr: 0.1, weight_decay: 0.5, decay_mode: DecayMode::Decoupled, ..SgdConfig::default() };
     let mut optimizer = Sgd::new(std::slice::from_ref(&a), config).unwrap();
-    optimizer.step((a.tensor() * 0.0).sum((), false).backward().unwrap()).unwrap();
+    optimizer.step((a.tensor() * 0.0).sum().backward().unwrap()).unwrap();
     close("decay", &[first(&a)], &[0.95], 1e-6);
 }
 

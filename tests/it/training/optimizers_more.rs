@@ -36,7 +36,7 @@ fn settings_out_of_range_are_named() {
     let mut none = Gradients::default();
     assert!(none.clip_by_norm(1.0).is_err() && none.skip_non_finite().is_err());
     for limit in [0.0, -1.0, f64::NAN] {
-        let mut some = p[0].tensor().sum((), false).backward().unwrap();
+        let mut some = p[0].tensor().sum().backward().unwrap();
         assert!(some.clip_by_norm(limit).is_err() && some.clip_by_value(limit).is_err(), "{limit}");
     }
 }
@@ -45,7 +45,7 @@ fn settings_out_of_range_are_named() {
 fn gradients_are_clipped_by_value_and_by_their_common_norm() {
     let param = |v: &[f32]| Param::new(&Tensor::from_slice(v, v.len(), device()).unwrap()).unwrap();
     let (a, b) = (param(&[3.0, -4.0]), param(&[12.0]));
-    let fresh = || ((a.tensor().square().sum((), false) + b.tensor().square().sum((), false)) * 0.5).backward().unwrap();
+    let fresh = || ((a.tensor().square().sum() + b.tensor().square().sum()) * 0.5).backward().unwrap();
     let of = |g: &Gradients| [values(&g.get(&a).unwrap()), values(&g.get(&b).unwrap())].concat();
     let mut g = fresh();
     assert_eq!(g.clip_by_norm(6.5).unwrap().item().unwrap(), 13.0);
@@ -129,7 +129,7 @@ fn a_step_that_clips_by_itself_agrees_with_clipped_gradients() {
     let param = |v: f64| Param::new(&Tensor::full(2, v, device()).unwrap()).unwrap();
     let (a, b) = (param(3.0), param(4.0));
     let mut sgd = Sgd::new(std::slice::from_ref(&a), SgdConfig { lr: 1.0, ..SgdConfig::default() }).unwrap();
-    let mut g = ((a.tensor().square() + b.tensor().square()).sum((), false) * 0.5).backward().unwrap();
+    let mut g = ((a.tensor().square() + b.tensor().square()).sum() * 0.5).backward().unwrap();
     let norm = g.clip_by_norm(1.0).unwrap();
     sgd.step(g).unwrap();
     close("norm", &values(&norm), &[50f64.sqrt()], 1e-6);
@@ -148,7 +148,7 @@ fn clipping_by_norm_takes_two_launches() {
         let mut counts = Vec::new();
         for _ in 0..3 {
             let before = device.counters().dispatches;
-            let mut g = model.forward(&x).unwrap().square().mean((), false).backward().unwrap();
+            let mut g = model.forward(&x).unwrap().square().mean().backward().unwrap();
             if clip {
                 g.clip_by_norm(0.1).unwrap();
             }
@@ -175,7 +175,7 @@ fn the_loss_scale_adapts_and_skips() {
     // Per step: the loss's factor, the weight and the scale afterwards.
     let rows = [(1.0, 0.875, 8.0), (1.0, 0.75, 16.0), (f64::INFINITY, 0.75, 8.0), (1.0, 0.625, 8.0), (1.0, 0.5, 16.0)];
     for (i, (factor, weight, scale)) in rows.into_iter().enumerate() {
-        let mut gradients = scaler.scale(&(w.tensor() * factor).sum((), false)).backward().unwrap();
+        let mut gradients = scaler.scale(&(w.tensor() * factor).sum()).backward().unwrap();
         scaler.unscale(&mut gradients).unwrap();
         sgd.step(gradients).unwrap();
         scaler.update().unwrap();

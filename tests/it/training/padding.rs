@@ -30,7 +30,7 @@ fn filled(shape: &[usize], junk: f32, padding: impl Fn(&[usize]) -> bool) -> Ten
 
 /// The bits of results, then of the gradients of `inputs` and of a module's weights, under a fixed cotangent.
 fn all(results: &[Tensor], inputs: &[&Tensor], module: Option<&dyn Module>) -> Vec<Vec<u32>> {
-    let loss = results.iter().map(|y| (y * filled(y.shape().unwrap().dims(), 0.0, |_| false).detach()).sum((), false));
+    let loss = results.iter().map(|y| (y * filled(y.shape().unwrap().dims(), 0.0, |_| false).detach()).sum());
     let gradients = loss.reduce(|a, b| a + b).unwrap().backward().unwrap();
     let parameters = module.map_or(Vec::new(), |m| m.parameters().expect("names are distinct"));
     let mut tensors = results.to_vec();
@@ -204,7 +204,7 @@ fn selections() -> Vec<Case> {
             "a masked mean",
             Box::new(move |junk| {
                 let x = x(junk);
-                all(&[x.masked_fill(&mask().logical_not(), 0.0).sum(1, false) / 2.0], &[&x], None)
+                all(&[x.masked_fill(&mask().logical_not(), 0.0).sum_dim(1) / 2.0], &[&x], None)
             }),
         ),
         (

@@ -95,7 +95,7 @@ fn accumulated_batches_give_the_whole_batchs_gradient() {
     let mut sum = GradientAccumulator::new();
     assert!(sum.mean().is_err());
     for factor in [1.0, 2.0, 6.0] {
-        sum.add(&(w.tensor() * factor).sum((), false).backward().unwrap()).unwrap();
+        sum.add(&(w.tensor() * factor).sum().backward().unwrap()).unwrap();
     }
     assert_eq!(sum.batches(), 3);
     assert_eq!(values(&sum.mean().unwrap().get(&w).unwrap()), [3.0; 3]);

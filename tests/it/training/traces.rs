@@ -47,7 +47,7 @@ struct Mean;
 
 impl Module for Mean {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.mean(1, false))
+        Ok(x.mean_dim(1))
     }
     fields!();
 }
