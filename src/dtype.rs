@@ -31,7 +31,7 @@
 //! | F16 with F32 | the same, where the operands broadcast, in `where_`, `matmul` and `conv2d`; elsewhere an error: cast one |
 //! | U8 | an error: cast to F32, or to I32 or U32 |
 //! | any other two dtypes that differ | an error: cast one |
-//! | a tensor and a number | the number takes the tensor's dtype (F32 beside F16) |
+//! | a tensor and a number | the number takes the tensor's dtype (F32 beside F16), of which it must be one: no fraction beside integers |
 //!
 //! Parameters and optimizer states are F32 (F64 on the CPU device). Gradients are F32 throughout: a cast from F16 passes on
 //! its gradient rounded to F16's values, as PyTorch's does, and the gradient by an F16 tensor has dtype F32.
@@ -74,6 +74,18 @@ impl DType {
             Self::F16 => 2,
             Self::U8 => 1,
             _ => 4,
+        }
+    }
+
+    /// Whether a number is one of this type's; every number is rounded to a float.
+    pub(crate) fn holds(self, value: f64) -> bool {
+        let within = |low: f64, high: f64| value.fract() == 0.0 && (low..=high).contains(&value);
+        match self {
+            Self::Bool => within(0.0, 1.0),
+            Self::U8 => within(0.0, f64::from(u8::MAX)),
+            Self::U32 => within(0.0, f64::from(u32::MAX)),
+            Self::I32 => within(f64::from(i32::MIN), f64::from(i32::MAX)),
+            Self::F16 | Self::F32 | Self::F64 => true,
         }
     }
 

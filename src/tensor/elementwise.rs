@@ -224,25 +224,30 @@ impl Tensor {
         })
     }
 
-    /// With a tensor or a number. An integer cannot stand for a fraction, which would make a comparison wrong.
+    /// With a tensor or a number.
     fn beside(&self, name: &'static str, op: BinaryOp, other: Operand<'_>, at: super::At) -> Self {
         match other {
             Operand::Tensor(other) => self.binary(name, op, other, at),
-            Operand::Number(value) if op.is_comparison() && value.fract() != 0.0 => Self::guard(name, &[self], at, |n| {
-                if n[0].dtype.is_int() {
-                    let reason = format!("{value} is no number of dtype {}", n[0].dtype);
-                    return Err(Fault::attribute(reason, "compare with a whole number, or cast the tensor to f32 first"));
-                }
-                Ok(self.binary_scalar(name, op, value, false, at))
-            }),
             Operand::Number(value) => self.binary_scalar(name, op, value, false, at),
         }
     }
 
-    /// With a number, which takes this tensor's dtype.
+    /// With a number, which takes this tensor's dtype, and must be one of it: an integer cannot stand for a fraction.
     pub(super) fn binary_scalar(&self, name: &'static str, op: BinaryOp, value: f64, swapped: bool, at: super::At) -> Self {
-        let scalar = self.scalar_like(value);
-        if swapped { scalar.binary(name, op, self, at) } else { self.binary(name, op, &scalar, at) }
+        Self::guard(name, &[self], at, |n| {
+            let dtype = n[0].dtype;
+            if dtype != DType::U8 && !dtype.holds(value) {
+                let reason = format!("{value} is not a number of dtype {dtype}");
+                let help = if value.fract() == 0.0 {
+                    format!("use a number that {dtype} has, or cast the tensor to f32 first")
+                } else {
+                    "use a whole number, or cast the tensor to f32 first".into()
+                };
+                return Err(Fault::attribute(reason, help));
+            }
+            let scalar = self.scalar_like(value);
+            Ok(if swapped { scalar.binary(name, op, self, at) } else { self.binary(name, op, &scalar, at) })
+        })
     }
 
     /// `xᵉ` for a number e: [`Tensor::pow`] with one exponent for all.

@@ -1,8 +1,16 @@
-//! `+ - * / %` and unary `-`, on references and values, with tensors and numbers.
+//! `+ - * / %`, unary `-` and `+= -= *= /= %=`, on references and values, with tensors and numbers; sums and products of iterators.
 
-use super::Tensor;
+#![allow(
+    clippy::cast_lossless,
+    clippy::cast_precision_loss,
+    reason = "numbers of any type stand for f64s, the nearest where none is equal"
+)]
+
+use super::{At, Tensor};
+use crate::error::Error;
 use crate::graph::op::BinaryOp;
-use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
+use std::iter::{Product, Sum};
+use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Rem, RemAssign, Sub, SubAssign};
 use std::panic::Location;
 
 /// What a method like [`Tensor::gt`] or [`Tensor::maximum`] takes beside a tensor: another tensor, or a number, which takes the
@@ -31,69 +39,140 @@ impl<'t> From<&'t Tensor> for Operand<'t> {
     }
 }
 
-impl From<f64> for Operand<'_> {
-    fn from(number: f64) -> Self {
-        Self::Number(number)
+/// Runs a macro once per type of numbers that stand beside tensors.
+macro_rules! for_numbers {
+    ($run:ident) => {
+        $run!(f32 f64 i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
+    };
+}
+
+macro_rules! from_numbers {
+    ($($number:ty)*) => {$(
+        impl From<$number> for Operand<'_> {
+            fn from(number: $number) -> Self {
+                Self::Number(number as f64)
+            }
+        }
+    )*};
+}
+for_numbers!(from_numbers);
+
+/// What stands to the right of an operator: a tensor, owned or borrowed, or a number of any type, which takes the left side's dtype.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot stand beside a tensor",
+    label = "neither a tensor nor a number",
+    note = "tensors are combined with tensors and numbers; a layer's output is a Result: write `?` behind the call"
+)]
+pub trait RightSide: sealed::Sealed {
+    #[doc(hidden)]
+    fn beside(self, left: &Tensor, name: &'static str, op: sealed::Op, at: At) -> Tensor;
+}
+
+mod sealed {
+    /// The operator, which only this crate can name.
+    #[derive(Debug)]
+    pub struct Op(pub(super) crate::graph::op::BinaryOp);
+
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for Tensor {}
+impl RightSide for Tensor {
+    fn beside(self, left: &Tensor, name: &'static str, op: sealed::Op, at: At) -> Tensor {
+        left.binary(name, op.0, &self, at)
     }
 }
 
-impl From<f32> for Operand<'_> {
-    fn from(number: f32) -> Self {
-        Self::Number(f64::from(number))
+impl sealed::Sealed for &Tensor {}
+impl RightSide for &Tensor {
+    fn beside(self, left: &Tensor, name: &'static str, op: sealed::Op, at: At) -> Tensor {
+        left.binary(name, op.0, self, at)
     }
 }
 
-impl From<i32> for Operand<'_> {
-    fn from(number: i32) -> Self {
-        Self::Number(f64::from(number))
-    }
+macro_rules! numbers_on_the_right {
+    ($($number:ty)*) => {$(
+        impl sealed::Sealed for $number {}
+        impl RightSide for $number {
+            fn beside(self, left: &Tensor, name: &'static str, op: sealed::Op, at: At) -> Tensor {
+                left.binary_scalar(name, op.0, self as f64, false, at)
+            }
+        }
+    )*};
 }
+for_numbers!(numbers_on_the_right);
 
+// One implementation for all right sides: the result is known to be a tensor before the type of a literal is. On the left that
+// cannot be written, so only the types that literals fall back to stand there.
 macro_rules! operator {
-    ($trait:ident, $method:ident, $op:ident) => {
-        operator!(@tensors $trait $method $op, Tensor, Tensor);
-        operator!(@tensors $trait $method $op, Tensor, &Tensor);
-        operator!(@tensors $trait $method $op, &Tensor, Tensor);
-        operator!(@tensors $trait $method $op, &Tensor, &Tensor);
-        operator!(@numbers $trait $method $op, f64);
-        operator!(@numbers $trait $method $op, i32);
-    };
-    (@tensors $trait:ident $method:ident $op:ident, $lhs:ty, $rhs:ty) => {
-        impl $trait<$rhs> for $lhs {
-            type Output = Tensor;
+    ($trait:ident $method:ident, $assign_trait:ident $assign:ident) => {
+        operator!(@right $trait $method, Tensor);
+        operator!(@right $trait $method, &Tensor);
+        operator!(@left $trait $method, f64, Tensor);
+        operator!(@left $trait $method, f64, &Tensor);
+        operator!(@left $trait $method, i32, Tensor);
+        operator!(@left $trait $method, i32, &Tensor);
+
+        /// Makes the left side name the result. Tensors do not change: other handles on the old value keep it.
+        impl<R: RightSide> $assign_trait<R> for Tensor {
             #[track_caller]
-            fn $method(self, rhs: $rhs) -> Tensor {
-                self.binary(stringify!($method), BinaryOp::$op, &rhs, Location::caller())
+            fn $assign(&mut self, right: R) {
+                *self = right.beside(self, stringify!($method), sealed::Op(BinaryOp::$trait), Location::caller());
             }
         }
     };
-    (@numbers $trait:ident $method:ident $op:ident, $number:ty) => {
-        operator!(@number $trait $method $op, Tensor, $number);
-        operator!(@number $trait $method $op, &Tensor, $number);
-    };
-    (@number $trait:ident $method:ident $op:ident, $tensor:ty, $number:ty) => {
-        impl $trait<$number> for $tensor {
+    (@right $trait:ident $method:ident, $left:ty) => {
+        impl<R: RightSide> $trait<R> for $left {
             type Output = Tensor;
             #[track_caller]
-            fn $method(self, rhs: $number) -> Tensor {
-                self.binary_scalar(stringify!($method), BinaryOp::$op, f64::from(rhs), false, Location::caller())
+            fn $method(self, right: R) -> Tensor {
+                right.beside(&self, stringify!($method), sealed::Op(BinaryOp::$trait), Location::caller())
             }
         }
-        impl $trait<$tensor> for $number {
+    };
+    (@left $trait:ident $method:ident, $number:ty, $right:ty) => {
+        impl $trait<$right> for $number {
             type Output = Tensor;
             #[track_caller]
-            fn $method(self, rhs: $tensor) -> Tensor {
-                rhs.binary_scalar(stringify!($method), BinaryOp::$op, f64::from(self), true, Location::caller())
+            fn $method(self, right: $right) -> Tensor {
+                right.binary_scalar(stringify!($method), BinaryOp::$trait, f64::from(self), true, Location::caller())
             }
         }
     };
 }
 
-operator!(Add, add, Add);
-operator!(Sub, sub, Sub);
-operator!(Mul, mul, Mul);
-operator!(Div, div, Div);
-operator!(Rem, rem, Rem);
+operator!(Add add, AddAssign add_assign);
+operator!(Sub sub, SubAssign sub_assign);
+operator!(Mul mul, MulAssign mul_assign);
+operator!(Div div, DivAssign div_assign);
+operator!(Rem rem, RemAssign rem_assign);
+
+macro_rules! folds {
+    ($($trait:ident $method:ident, $operator:ident, $what:literal;)*) => {$(
+        #[doc = concat!("The ", $what, " of the tensors, broadcast; of none an error, since nothing says what device and dtype it would have.")]
+        impl $trait for Tensor {
+            fn $method<I: Iterator<Item = Self>>(tensors: I) -> Self {
+                tensors.reduce(|a, b| a.$operator(&b)).unwrap_or_else(|| of_none(stringify!($method)))
+            }
+        }
+
+        #[doc = concat!("The ", $what, " of the tensors, broadcast; of none an error, since nothing says what device and dtype it would have.")]
+        impl<'t> $trait<&'t Tensor> for Tensor {
+            fn $method<I: Iterator<Item = &'t Tensor>>(tensors: I) -> Self {
+                tensors.cloned().$method()
+            }
+        }
+    )*};
+}
+folds! {
+    Sum sum, add, "sum";
+    Product product, mul, "product";
+}
+
+fn of_none(op: &'static str) -> Tensor {
+    let help = "begin with a tensor of zeros or ones: iter.fold(start, |a, b| a + b)";
+    Tensor::from_error(Error::argument(op, "there are no tensors, of which device and dtype would be known", help))
+}
 
 impl Neg for Tensor {
     type Output = Self;

@@ -37,6 +37,7 @@ mod names;
 mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]
 mod numerics;
+mod operators;
 mod ops;
 mod optim;
 mod ordering;
