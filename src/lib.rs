@@ -164,7 +164,7 @@ pub(crate) mod sync;
 pub mod tensor;
 pub mod train;
 
-pub use autodiff::{Differentiable, Gradients, grad};
+pub use autodiff::{Differentiable, Gradients, Measured, grad};
 pub use device::{CacheLimits, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions};
 pub use dtype::{DType, Element, HostData};
 pub use error::{Error, Result};

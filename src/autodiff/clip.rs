@@ -11,6 +11,24 @@ const SMALL: usize = 4096;
 /// The most buffers that a kernel reads.
 const TOGETHER: usize = 7;
 
+/// A scalar tensor that a call leaves beside its work: read it, or do without. It is computed when it is read.
+#[derive(Debug, Clone)]
+pub struct Measured(Tensor);
+
+impl std::ops::Deref for Measured {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        &self.0
+    }
+}
+
+impl From<Measured> for Tensor {
+    fn from(measured: Measured) -> Self {
+        measured.0
+    }
+}
+
 impl Gradients {
     /// The gradients in an order that does not vary, so that sums and plans do not either.
     fn ordered(&self) -> Vec<Tensor> {
@@ -98,13 +116,13 @@ impl Gradients {
     ///
     /// # Errors
     /// There are no gradients; a limit that is not above 0.
-    pub fn clip_by_norm(&mut self, limit: f64) -> Result<Tensor> {
+    pub fn clip_by_norm(&mut self, limit: f64) -> Result<Measured> {
         positive("clip_by_norm", "limit", limit)?;
         let norm = self.global_norm()?;
         self.apply_clip();
         let factor = no_grad(|| (limit / (&norm + 1e-6)).minimum(&norm.full_like(1.0)));
         self.clip = Some(Clip { limit, factor });
-        Ok(norm)
+        Ok(Measured(norm))
     }
 
     /// Multiplies all gradients by a scalar tensor.
@@ -120,13 +138,13 @@ impl Gradients {
     ///
     /// # Errors
     /// There are no gradients.
-    pub fn skip_non_finite(&mut self) -> Result<Tensor> {
+    pub fn skip_non_finite(&mut self) -> Result<Measured> {
         let finite = no_grad(|| self.fold("skip_non_finite", |g| g.is_finite().cast(DType::F32).min(), |a, b| a * b))?;
         self.gate = Some(match self.gate.take() {
             Some(gate) => gate * &finite,
             None => finite.clone(),
         });
-        Ok(finite)
+        Ok(Measured(finite))
     }
 
     /// The scalar that decides whether the step is taken.

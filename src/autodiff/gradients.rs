@@ -56,6 +56,7 @@ impl Differentiable for Tensor {
 
 /// The gradients of one loss: lazy tensors by parameter or variable.
 #[derive(Debug, Clone, Default)]
+#[must_use = "gradients change nothing until an optimizer steps with them"]
 pub struct Gradients {
     pub(super) by_key: FxHashMap<Key, Tensor>,
     /// f32, 0 if the optimizer's step is to be skipped.

@@ -8,6 +8,7 @@ mod gradients;
 mod propagate;
 mod rules;
 
+pub use clip::Measured;
 pub use gradients::{Differentiable, Gradients};
 
 use crate::error::{Error, Result};

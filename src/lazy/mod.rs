@@ -127,6 +127,7 @@ struct Registry {
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
+#[must_use = "an op changes no tensor: it gives a new one, which is computed when it is read"]
 pub struct Tensor(Outcome);
 
 /// The outcome of an op: a node, or the first error on the way to it.

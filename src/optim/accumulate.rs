@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, Default)]
+#[must_use = "gradients are added up for an optimizer to step with"]
 pub struct GradientAccumulator {
     sum: Option<Gradients>,
     batches: usize,

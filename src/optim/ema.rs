@@ -13,6 +13,7 @@ use crate::tensor::Tensor;
 /// Source: B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992;
 /// [PyTorch](https://pytorch.org/docs/stable/generated/torch.optim.swa_utils.AveragedModel.html) with `get_ema_multi_avg_fn`.
 #[derive(Debug)]
+#[must_use = "averages move only when they are updated"]
 pub struct Ema {
     decay: f64,
     params: Vec<Param>,

@@ -52,6 +52,7 @@ pub(super) fn moments(lr: f64, betas: (f64, f64), eps: f64, decay: (f64, f64)) -
 /// An optimizer that updates all parameters in one fused pass. Used through its names: [`Sgd`](super::Sgd),
 /// [`Adam`](super::Adam) and the others.
 #[derive(Debug)]
+#[must_use = "an optimizer changes nothing until it steps"]
 pub struct Fused<C: Formula> {
     stepper: Stepper,
     /// The settings of each group.

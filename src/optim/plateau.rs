@@ -89,6 +89,7 @@ impl Default for PlateauConfig {
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[must_use = "a schedule changes nothing until it is asked for a rate"]
 pub struct ReduceOnPlateau {
     config: PlateauConfig,
     lr: f64,

@@ -52,6 +52,7 @@ impl Default for LossScalerConfig {
 /// Source: P. Micikevicius et al., "Mixed precision training", 2018;
 /// [PyTorch](https://pytorch.org/docs/stable/amp.html#gradient-scaling), `GradScaler`.
 #[derive(Debug)]
+#[must_use = "a scaler changes nothing until a loss is scaled"]
 pub struct LossScaler {
     config: LossScalerConfig,
     scale: Param,
@@ -94,7 +95,7 @@ impl LossScaler {
     pub fn unscale(&mut self, gradients: &mut Gradients) -> Result<()> {
         no_grad(|| {
             gradients.scale(&(1.0 / self.scale.tensor().detach()));
-            let finite = gradients.skip_non_finite()?;
+            let finite: Tensor = gradients.skip_non_finite()?.into();
             self.finite = Some(match self.finite.take() {
                 Some(before) => before * &finite,
                 None => finite,
@@ -121,8 +122,8 @@ impl LossScaler {
             let next = finite.gt(&finite.full_like(0.5)).where_(&grown, &(&scale * self.config.backoff_factor));
             let next = next.clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));
             let count = full.where_(&counted.zeros_like(), &counted);
-            self.scale.assign_with(&next, &next)?;
-            self.good.assign_with(&count, &count)?;
+            let _ = self.scale.assign_with(&next, &next)?;
+            let _ = self.good.assign_with(&count, &count)?;
             Ok(())
         })
     }

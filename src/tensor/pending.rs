@@ -8,6 +8,7 @@ use crate::executor::Transfer;
 
 /// A value on its way to the host, from [`Tensor::read_later`].
 #[derive(Debug)]
+#[must_use = "the value is on its way: wait for it"]
 pub struct PendingValue {
     device: Device,
     dtype: DType,

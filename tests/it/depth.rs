@@ -225,13 +225,13 @@ fn assignments_that_wait_for_each_other() {
         let p = Param::buffer(&upload(&[0.0], &[1], DType::F32, device())).expect("valid");
         let anchor = upload(&[0.0], &[1], DType::F32, device()) * 1.0;
         for _ in 0..MANY {
-            p.assign_with(&(p.tensor() + 1.0), &anchor).expect("assigns");
+            let _ = p.assign_with(&(p.tensor() + 1.0), &anchor).expect("assigns");
         }
         timed("assignments", || anchor.eval().expect("evaluates"));
         assert_eq!(values(&p.tensor()), [MANY as f64]);
         // Never run.
         for _ in 0..MANY {
-            p.assign_with(&(p.tensor() + 1.0), &(&anchor * 1.0)).expect("assigns");
+            let _ = p.assign_with(&(p.tensor() + 1.0), &(&anchor * 1.0)).expect("assigns");
         }
         timed("assignments, dropped", || drop((p, anchor)));
     });

@@ -52,12 +52,12 @@ impl Loop {
 fn after_the_second_step_nothing_is_compiled_or_created() {
     let mut run = Loop::new();
     for _ in 0..2 {
-        run.step();
+        let _ = run.step();
     }
     run.device.flush().expect("idle");
     let before = run.device.counters();
     for _ in 0..8 {
-        run.step();
+        let _ = run.step();
     }
     let after = run.device.counters();
     assert_eq!(after.plans, before.plans, "plans");
@@ -74,7 +74,7 @@ fn live_bytes_are_flat_from_step_3_to_step_1000() {
     let mut run = Loop::new();
     let mut at_3 = 0;
     for step in 1..=1000 {
-        run.step();
+        let _ = run.step();
         if step == 3 {
             at_3 = run.device.counters().bytes_live;
         }
@@ -101,7 +101,7 @@ fn a_held_loss_and_logits_keep_their_values_across_steps() {
     let first = run.step();
     let value = first.item().expect("a scalar");
     for _ in 0..3 {
-        run.step();
+        let _ = run.step();
     }
     assert_eq!(first.item().expect("a scalar"), value);
 }

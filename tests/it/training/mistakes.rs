@@ -25,7 +25,7 @@ fn statement(name: &'static str, line: &str, says: &'static [&'static str]) -> M
 }
 
 #[rustfmt::skip]
-fn mistakes() -> [Mistake; 14] {
+fn mistakes() -> [Mistake; 19] {
     let forward = "self.fc1.forward(x)";
     [
         model("a field is forgotten", "fc1: Linear, fc2: Linear", forward, "fields!(fc1); // here",
@@ -57,6 +57,16 @@ fn mistakes() -> [Mistake; 14] {
             &["error[E0277]: `({integer}, {integer})` is not a shape", "a shape is an array, slice or Vec of usize"]),
         statement("an axis of type usize", "let _ = x.sum_dim(1usize);",
             &["error[E0277]: `usize` names no axes", "axes are an isize such as 1 or -1"]),
+        statement("an op whose result is dropped", "x.relu();",
+            &["error: unused `Tensor` that must be used", "an op changes no tensor: it gives a new one"]),
+        statement("a detached tensor that is dropped", "x.detach();",
+            &["error: unused `Tensor` that must be used", "an op changes no tensor: it gives a new one"]),
+        statement("gradients without a step", "x.sum().backward()?;",
+            &["error: unused `Gradients` that must be used", "gradients change nothing until an optimizer steps with them"]),
+        statement("an optimizer that is dropped", "Adam::new(&fc.parameters()?, AdamConfig::default())?;",
+            &["that must be used", "an optimizer changes nothing until it steps"]),
+        statement("a layer's output beside a tensor, without ?", "let _ = x + fc.forward(x);",
+            &["error[E0277]: `Result<Tensor, Error>` cannot stand beside a tensor", "write `?` behind the call"]),
     ]
 }
 
@@ -74,7 +84,21 @@ fn library() -> (PathBuf, PathBuf) {
 /// What the compiler says about a program.
 fn compile(program: &Path, library: &Path, dependencies: &Path) -> (bool, String) {
     let output = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
-        .args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "--color", "never", "-A", "unused", "-o"])
+        .args([
+            "--edition",
+            "2024",
+            "--crate-type",
+            "lib",
+            "--emit",
+            "metadata",
+            "--color",
+            "never",
+            "-A",
+            "unused",
+            "-D",
+            "unused_must_use",
+            "-o",
+        ])
         .arg(program.with_extension("rmeta"))
         .arg("--extern")
         .arg(format!("wgrad={}", library.display()))

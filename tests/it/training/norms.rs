@@ -73,7 +73,7 @@ fn norms_agree_with_pytorch() {
             }
         };
         for t in 0..2 {
-            run(t, &format!("out.{t}"));
+            let _ = run(t, &format!("out.{t}"));
         }
         compare(&run(2, "out.2"), "grad");
         layer.eval();
