@@ -141,7 +141,7 @@ fn optimizer(name: &'static str, make: fn(&[Param]) -> Result<Box<dyn Optimizer>
         let mut loss = Tensor::scalar(0.0, device)?;
         for seed in 0..TENSORS {
             let param = Param::new(&noise(&[LENGTH], seed, device)?)?;
-            loss = loss + (param.tensor() * noise(&[LENGTH], TENSORS + seed, device)?).sum();
+            loss += (param.tensor() * noise(&[LENGTH], TENSORS + seed, device)?).sum();
             params.push(param);
         }
         let gradients = loss.backward()?;

@@ -271,9 +271,9 @@ impl Recurrent {
         let mut projected = input.reshape([t * n, width]).matmul(&pass.weight_ih.tensor().t());
         let mut bias_hh = None;
         if let Some([ih, hh]) = &pass.bias {
-            projected = projected + ih.tensor();
+            projected += ih.tensor();
             // GRU's reset gate reaches into the hidden part, so its bias stays there.
-            if self.kind == Kind::Gru { bias_hh = Some(hh.tensor()) } else { projected = projected + hh.tensor() }
+            if self.kind == Kind::Gru { bias_hh = Some(hh.tensor()) } else { projected += hh.tensor() }
         }
         let projected = unstack(&projected.reshape([t, n, rows]), t);
         let (mut state, mut steps) = (first, Vec::with_capacity(t));

@@ -166,7 +166,7 @@ fn views_that_are_all_read() {
             let mut sum = view.sum();
             for i in 1..KERNELS {
                 view = view.flip((i % 2) as isize);
-                sum = sum + view.sum();
+                sum += view.sum();
             }
             let gradients = sum.backward().expect("differentiable");
             let gradient = gradients.get(&w).expect("a gradient flows");

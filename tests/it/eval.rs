@@ -45,12 +45,12 @@ fn long_chains_neither_overflow_nor_stall() {
     let d = device();
     let mut x = upload(&[1.0], &[1], DType::F32, d);
     for _ in 0..100_000 {
-        x = x + 1.0;
+        x += 1.0;
     }
     drop(x);
     let mut y = upload(&[1.0, 2.0], &[2], DType::F32, d);
     for _ in 0..300 {
-        y = y + 1.0;
+        y += 1.0;
     }
     assert_eq!(values(&y), [301.0, 302.0]);
 }

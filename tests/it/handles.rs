@@ -246,7 +246,7 @@ fn statistics_go_with_the_step_or_not_at_all() {
         let mut loss = cross_entropy(&logits, &run.labels, Reduction::Mean).unwrap();
         if fail {
             let w = run.model.parameters().unwrap()[1].tensor();
-            loss = loss + w.reshape([1, 64]).expand([1usize << 34, 64]).sum();
+            loss += w.reshape([1, 64]).expand([1usize << 34, 64]).sum();
         }
         if read {
             let _ = loss.item();

@@ -170,7 +170,7 @@ fn frozen_and_unused_parameters_are_left_alone() {
     let mut go = |use_b: bool| {
         let mut loss = a.tensor().sum();
         if use_b {
-            loss = loss + b.tensor().sum();
+            loss += b.tensor().sum();
         }
         optimizer.step(loss.backward().unwrap()).unwrap();
         (first(&a), first(&b))

@@ -179,7 +179,7 @@ impl<'r> Run<'r> {
         };
         let mut x = Tensor::from_slice(&columns(0..3), [batch.len(), 3], device())?;
         if self.row.has(Part::Random) {
-            x = x + Tensor::rand([batch.len(), 3], &self.init.generator, device())? * 0.2;
+            x += Tensor::rand([batch.len(), 3], &self.init.generator, device())? * 0.2;
         }
         let y = Tensor::from_slice(&columns(3..5), [batch.len(), 2], device())?;
         mse(&self.model.forward(&x)?, &y, Reduction::Mean)
@@ -189,7 +189,7 @@ impl<'r> Run<'r> {
         let (row, t) = (self.row, self.steps);
         let mut loss = loss.clone();
         if row.has(Part::Skips) && [2, 6, 7].contains(&t) {
-            loss = loss * if t == 6 { f64::NAN } else { f64::INFINITY };
+            loss *= if t == 6 { f64::NAN } else { f64::INFINITY };
         }
         if !row.has(Part::Scaler) {
             return loss.backward();
