@@ -27,7 +27,7 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
             DType::F16 => vec![Some(ct.cast(DType::F16).cast(DType::F32))],
             dtype => vec![dtype.is_float().then_some(ct.cast(dtype))],
         },
-        Op::Normalize { axes } => {
+        Op::Standardize { axes } => {
             let axes: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
             let scale = (&inputs[2] + &inputs[3]).rsqrt();
             let centred = ct - ct.mean_keepdim(&axes) - out * (ct * out).mean_keepdim(&axes);

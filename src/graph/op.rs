@@ -125,7 +125,7 @@ pub enum Op {
     Cast,
     /// `(x, mean, variance, eps)`, all of x's shape: `(x - mean) / √(variance + eps)`, where mean and (population)
     /// variance are x's own over `axes`. The gradient with respect to x is the whole one; none flows to mean or variance.
-    Normalize {
+    Standardize {
         /// The axes that mean and variance were taken over.
         axes: Vec<usize>,
     },
@@ -212,7 +212,7 @@ impl Op {
 
     /// Whether one output element depends on the same element of each input alone.
     pub const fn is_elementwise(&self) -> bool {
-        matches!(self, Self::Unary(_) | Self::Binary(_) | Self::Where | Self::Cast | Self::Normalize { .. })
+        matches!(self, Self::Unary(_) | Self::Binary(_) | Self::Where | Self::Cast | Self::Standardize { .. })
     }
 
     /// Whether it writes memory that outlives the evaluation.
@@ -248,7 +248,7 @@ impl Op {
             Self::MatMul | Self::Conv2d(_) | Self::Conv2dInputGrad(_) | Self::Conv2dWeightGrad(_) => &[Factor(0), Factor(1)],
             Self::Where => &[Input(0)],
             Self::Row(op) => op.kept(),
-            Self::Normalize { .. } => &[Output, Input(2)],
+            Self::Standardize { .. } => &[Output, Input(2)],
             Self::Recomputed => &[From(1)],
             Self::Reduce { op: ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min, .. } => &[Output, Input(0)],
             Self::Pool(PoolOp::Max | PoolOp::MaxScatter | PoolOp::MaxSelect, _) => &[Input(0)],
@@ -285,7 +285,7 @@ impl Op {
             Self::Binary(_) => "binary",
             Self::Where => "where",
             Self::Cast => "cast",
-            Self::Normalize { .. } => "normalize",
+            Self::Standardize { .. } => "standardize",
             Self::Reshape => "reshape",
             Self::Permute(_) => "permute",
             Self::Expand => "expand",

@@ -65,7 +65,7 @@ macro_rules! instance_norm {
                     return Err(Error::argument(stringify!($name), reason, help));
                 }
                 let positions: Vec<usize> = (2..shape.rank()).collect();
-                let (normal, mean, variance) = x.normalize(&positions, eps);
+                let (normal, mean, variance) = x.standardize(&positions, eps);
                 let unbiased = variance * (count as f64 / (count as f64 - 1.0));
                 let wide = |t: &Tensor| t.reshape([vec![self.channels], vec![1; shape.rank() - 2]].concat());
                 let y = weight.map_or(normal.clone(), |w| normal * wide(w));

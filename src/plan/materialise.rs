@@ -98,7 +98,7 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
     let own = match &node.op {
         Op::Unary(op) => op.cost(),
         Op::Binary(_) | Op::Where | Op::Cast => 1,
-        Op::Normalize { .. } => 3,
+        Op::Standardize { .. } => 3,
         Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } | Op::Recomputed => 0,
         // Sources cost nothing, and what has a kernel of its own is not repeated.
         Op::Data

@@ -29,7 +29,7 @@ impl Tensor {
             need_eps(eps)?;
             let axes = need_trailing(n[0], &wanted)?;
             need_affine(n, &wanted)?;
-            let (normal, _, _) = self.normalize(&axes, eps);
+            let (normal, _, _) = self.standardize(&axes, eps);
             Ok(normal.scale_and_shift(weight, bias, wanted))
         })
     }
@@ -90,7 +90,7 @@ impl Tensor {
             }
             let positions: usize = shape[2..].iter().product();
             let grouped = self.reshape([shape[0], groups, channels / groups * positions]);
-            let (normal, _, _) = grouped.normalize(&[2], eps);
+            let (normal, _, _) = grouped.standardize(&[2], eps);
             Ok(normal.reshape(shape).scale_and_shift(weight, bias, channelwise(channels, shape.rank())))
         })
     }
@@ -121,7 +121,7 @@ impl Tensor {
                 return Err(Fault::shape("there is one value per channel", "give more than one position"));
             }
             let axes: Vec<usize> = (2..shape.rank()).collect();
-            let (normal, _, _) = self.normalize(&axes, eps);
+            let (normal, _, _) = self.standardize(&axes, eps);
             Ok(normal.scale_and_shift(weight, bias, channelwise(channels, shape.rank())))
         })
     }
@@ -155,7 +155,7 @@ impl Tensor {
         });
         let Ok(shape) = checked.shape() else { return (checked.clone(), checked.clone(), checked) };
         let axes: Vec<usize> = (0..shape.rank()).filter(|&a| a != 1).collect();
-        let (normal, mean, variance) = checked.normalize(&axes, eps);
+        let (normal, mean, variance) = checked.standardize(&axes, eps);
         let y = normal.scale_and_shift(weight, bias, channelwise(shape[1], shape.rank()));
         (y, mean.reshape([shape[1]]), variance.reshape([shape[1]]))
     }

@@ -275,7 +275,7 @@ impl Tensor {
         })
     }
 
-    /// `(x - mean) / √(variance + eps)` with mean and population variance over `axes`, and those two (axes kept with
+    /// `(x - mean) / √(variance + eps)`, with mean and population variance over `axes`, and those two (axes kept with
     /// length 1). The gradient with respect to x accounts for mean and variance.
     ///
     /// ```
@@ -283,17 +283,17 @@ impl Tensor {
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 5.0], [1, 2], &device)?;
-    /// let (y, mean, variance) = x.normalize(&[1], 0.0);
+    /// let (y, mean, variance) = x.standardize(&[1], 0.0);
     /// assert_eq!((mean.item()?, variance.item()?), (3.0, 4.0));
     /// assert_eq!(format!("{:.4?}", y.to_vec::<f32>()?), "[-1.0000, 1.0000]");
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn normalize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
+    pub fn standardize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
         let at = Location::caller();
         // What no isize holds is not an axis either.
         let signed: Vec<isize> = axes.iter().map(|&a| isize::try_from(a).unwrap_or(isize::MAX)).collect();
-        let checked = Self::guard("normalize", &[self], at, |n| {
+        let checked = Self::guard("standardize", &[self], at, |n| {
             super::need_float(n[0])?;
             resolve(&n[0].shape, Some(&signed))?;
             Ok(self.clone())
@@ -303,14 +303,14 @@ impl Tensor {
         }
         let mean = self.mean_keepdim(signed.as_slice());
         let variance = (self - &mean).square().mean_keepdim(signed.as_slice());
-        let out = Self::guard("normalize", &[self, &mean, &variance], at, |n| {
+        let out = Self::guard("standardize", &[self, &mean, &variance], at, |n| {
             let (shape, dtype) = (n[0].shape, n[0].dtype);
             let mut sorted = axes.to_vec();
             sorted.sort_unstable();
             sorted.dedup();
             let eps = self.scalar_like(eps).broadcast_to(shape);
             let inputs = [self, &mean.broadcast_to(shape), &variance.broadcast_to(shape), &eps];
-            Ok(Self::build(Op::Normalize { axes: sorted }, &inputs, shape, dtype))
+            Ok(Self::build(Op::Standardize { axes: sorted }, &inputs, shape, dtype))
         });
         (out, mean, variance)
     }

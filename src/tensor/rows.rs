@@ -58,7 +58,7 @@ impl Tensor {
     }
 
     /// The cross-entropy of each row: logits `[n, c]` and integer labels `[n]` give `[n]`,
-    /// `-log_softmax(logits)[i, labels[i]]`. Take `.mean()` of it for the usual loss.
+    /// `-log_softmax(logits)[i, labels[i]]`. [`cross_entropy`](Self::cross_entropy) is the usual loss.
     ///
     /// Labels that were made on the host are checked against `0..c`, whatever views and casts lie between; labels that a device
     /// computed are clamped.
@@ -69,14 +69,18 @@ impl Tensor {
     /// # let device = Device::cpu()?;
     /// let p = Tensor::from_slice(&[0.25f32, 0.75, 0.5, 0.5], [2, 2], &device)?;
     /// let labels = Tensor::from_slice(&[1, 0], [2], &device)?;
-    /// let losses = p.log().cross_entropy(&labels).to_vec::<f32>()?; // -ln 0.75 and -ln 0.5
+    /// let losses = p.log().cross_entropy_rows(&labels).to_vec::<f32>()?; // -ln 0.75 and -ln 0.5
     /// assert_eq!(format!("{losses:.4?}"), "[0.2877, 0.6931]");
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn cross_entropy(&self, labels: &Self) -> Self {
+    pub fn cross_entropy_rows(&self, labels: &Self) -> Self {
+        self.cross_entropy_as("cross_entropy_rows", labels, Location::caller())
+    }
+
+    pub(crate) fn cross_entropy_as(&self, name: &'static str, labels: &Self, at: super::At) -> Self {
         let labels = as_index(labels);
-        Self::guard("cross_entropy", &[self, &labels], Location::caller(), |n| {
+        Self::guard(name, &[self, &labels], at, |n| {
             need_float(n[0])?;
             let (logits, index) = (n[0].shape, n[1].shape);
             if logits.rank() != 2 || index.rank() != 1 || logits[0] != index[0] {
@@ -86,12 +90,9 @@ impl Tensor {
             if logits[1] == 0 && logits[0] > 0 {
                 return Err(Fault::shape("there are no classes", "give logits of at least one class"));
             }
-            if let Some(error) = check_range(
-                "cross_entropy",
-                n[1],
-                logits[1],
-                "labels count classes from 0; the logits' second axis is the class count",
-            ) {
+            if let Some(error) =
+                check_range(name, n[1], logits[1], "labels count classes from 0; the logits' second axis is the class count")
+            {
                 return Ok(Self::from_error(error));
             }
             Ok(Self::build(Op::Row(RowOp::CrossEntropy), &[self, &labels], Shape::of(&[logits[0]]), n[0].dtype))

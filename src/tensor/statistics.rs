@@ -6,6 +6,9 @@ use crate::dtype::DType;
 use crate::shape::{IntoAxes, Shape};
 use std::panic::Location;
 
+/// What shorter vectors are divided by when they are normalised.
+const SHORTEST: f64 = 1e-12;
+
 reductions! {
     /// The standard deviation: `√(Σ(x - mean)² / (count - 1))`. The gradient is 0 where the deviation is 0.
     /// [`std_with`](Self::std_with) divides by another count.
@@ -98,6 +101,29 @@ impl Tensor {
         self.deviation(axes.into_axes(), options, Location::caller())
     }
 
+    /// `x / max(‖x‖ₚ, 1e-12)`, the norm over `axes` (`()` for all): vectors along an axis get the length 1, and those of zeros stay.
+    ///
+    /// Source: [PyTorch](https://pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html).
+    /// [`standardize`](Self::standardize) subtracts a mean and divides by a deviation.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let x = Tensor::from_slice(&[3.0f32, 4.0, 0.0, 0.0], [2, 2], &Device::cpu()?)?;
+    /// assert_eq!(format!("{:.4?}", x.normalize(2.0, 1).to_vec::<f32>()?), "[0.6000, 0.8000, 0.0000, 0.0000]");
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn normalize(&self, p: f64, axes: impl IntoAxes) -> Self {
+        let (at, axes) = (Location::caller(), axes.into_axes());
+        Self::guard("normalize", &[self], at, |n| {
+            need_float(n[0])?;
+            need_order(p)?;
+            resolve(&n[0].shape, axes.as_deref())?;
+            Ok(self / self.norms(p, axes, true, at).maximum(SHORTEST))
+        })
+    }
+
     fn deviations(&self, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Self {
         self.deviation(axes, VarOptions { keepdim, ..VarOptions::default() }, at)
     }
@@ -154,9 +180,7 @@ impl Tensor {
     fn norms(&self, p: f64, axes: Option<Vec<isize>>, keepdim: bool, at: At) -> Self {
         Self::guard("norm", &[self], at, |n| {
             need_float(n[0])?;
-            if p.is_nan() || p < 0.0 {
-                return Err(Fault::attribute(format!("p = {p} is not the order of a norm"), "use p >= 0"));
-            }
+            need_order(p)?;
             let shape = n[0].shape;
             let resolved = resolve(&shape, axes.as_deref())?;
             let empty = resolved.iter().any(|&d| shape[d] == 0);
@@ -208,6 +232,13 @@ impl Tensor {
         let zero = self.eq(&self.scalar_like(0.0));
         zero.where_(&self.scalar_like(0.0), &f(&zero.where_(&self.scalar_like(1.0), self)))
     }
+}
+
+fn need_order(p: f64) -> Result<(), Fault> {
+    if p.is_nan() || p < 0.0 {
+        return Err(Fault::attribute(format!("p = {p} is not the order of a norm"), "use p >= 0"));
+    }
+    Ok(())
 }
 
 /// I32: how many are true.

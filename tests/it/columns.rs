@@ -28,7 +28,7 @@ use Identity::{Never, Tested};
 use Indices::{Checked, None as NoIndex};
 
 /// Every op but those with rows elsewhere: elementwise ones, and kernel ops, which take no indices and make nodes of their own.
-const COLUMNS: [(&str, Identity, Indices); 154] = [
+const COLUMNS: [(&str, Identity, Indices); 155] = [
     ("powf", Tested, NoIndex),
     ("clamp", Tested, NoIndex),
     ("dropout", Tested, NoIndex),
@@ -87,6 +87,7 @@ const COLUMNS: [(&str, Identity, Indices); 154] = [
     ("logsumexp", Tested, NoIndex),
     ("norm", Never, NoIndex),
     ("normalize", Never, NoIndex),
+    ("standardize", Never, NoIndex),
     ("argmax", Never, NoIndex),
     ("argmin", Never, NoIndex),
     ("any", Never, NoIndex),
@@ -97,7 +98,7 @@ const COLUMNS: [(&str, Identity, Indices); 154] = [
     ("sort", Tested, NoIndex),
     ("topk", Tested, NoIndex),
     ("argsort", Never, NoIndex),
-    ("cross_entropy", Never, Checked),
+    ("cross_entropy_rows", Never, Checked),
     ("gather_rows", Tested, Checked),
     ("scatter_add_rows", Tested, Checked),
     ("gather", Tested, Checked),

@@ -180,9 +180,9 @@ fn calls() -> Vec<(&'static str, Call)> {
         }),
         ("max_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).max_pool2d(PoolOptions::square(2).stride(1).padding(1)))),
         ("avg_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).avg_pool2d(PoolOptions::square(2).stride(1).padding(1)))),
-        ("cross_entropy", |d, t| Ok(f(&[0, 3], d, t).cross_entropy(&i(&[0], d)))),
-        ("cross_entropy", |d, t| Ok(f(&[4, 0], d, t).cross_entropy(&i(&[4], d)))),
-        ("cross_entropy", |d, t| Ok(f(&[0, 0], d, t).cross_entropy(&i(&[0], d)))),
+        ("cross_entropy_rows", |d, t| Ok(f(&[0, 3], d, t).cross_entropy_rows(&i(&[0], d)))),
+        ("cross_entropy_rows", |d, t| Ok(f(&[4, 0], d, t).cross_entropy_rows(&i(&[4], d)))),
+        ("cross_entropy_rows", |d, t| Ok(f(&[0, 0], d, t).cross_entropy_rows(&i(&[0], d)))),
         ("cross_entropy_with", |d, t| loss::cross_entropy_with(&f(&[0, 3], d, t), &i(&[0], d), &CrossEntropyOptions::default())),
         ("cross_entropy_with", |d, t| loss::cross_entropy_with(&f(&[2, 0], d, t), &i(&[2], d), &CrossEntropyOptions::default())),
         ("nll", |d, t| loss::nll(&f(&[0, 3], d, t), &i(&[0], d), None, None, Reduction::Sum)),
@@ -219,7 +219,7 @@ fn gradients() -> Vec<(&'static str, Call)> {
         ("add", |d, t| gradient(&f(&[1, 3], d, t), |x| Ok(x + f(&[0, 3], d, t)))),
         ("slice", |d, t| gradient(&f(&[3], d, t), |x| Ok(x.slice(0, 1, 1)))),
         ("layer_norm", |d, t| gradient(&f(&[3], d, t), |w| Ok(f(&[0, 3], d, t).layer_norm([3], Some(w), None, 1e-5)))),
-        ("cross_entropy", |d, t| gradient(&f(&[0, 3], d, t), |x| Ok(x.cross_entropy(&i(&[0], d))))),
+        ("cross_entropy_rows", |d, t| gradient(&f(&[0, 3], d, t), |x| Ok(x.cross_entropy_rows(&i(&[0], d))))),
         ("gather", |d, t| gradient(&f(&[2, 3], d, t), |x| Ok(x.gather(0, &i(&[0, 3], d))))),
         ("grid_sample", |d, t| gradient(&f(&[1, 2, 3, 3], d, t), |x| Ok(x.grid_sample(&f(&[1, 0, 2, 2], d, t), false)))),
         ("scaled_dot_product_attention", |d, t| {
@@ -277,8 +277,8 @@ fn every_op_is_defined_or_refused_on_empty_operands() {
 #[test]
 fn a_loss_without_classes_is_refused() {
     for device in [&devices().fused, &devices().unfused] {
-        let error = f(&[4, 0], device, DType::F32).cross_entropy(&i(&[4], device)).check().expect_err("refused").to_string();
-        assert!(error.contains("[cross_entropy]") && error.contains("no classes") && error.contains("[4, 0]"), "{error}");
+        let error = f(&[4, 0], device, DType::F32).cross_entropy_rows(&i(&[4], device)).check().expect_err("refused").to_string();
+        assert!(error.contains("[cross_entropy_rows]") && error.contains("no classes") && error.contains("[4, 0]"), "{error}");
     }
 }
 

@@ -95,7 +95,7 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
         "matmul" => get("a").matmul(&get("b")),
         "softmax" => x().softmax(number("dim")? as isize),
         "log_softmax" => x().log_softmax(number("dim")? as isize),
-        "cross_entropy" => get("logits").cross_entropy(&get("labels")).mean(),
+        "cross_entropy" => get("logits").cross_entropy_rows(&get("labels")).mean(),
         "softplus" => x().softplus_with(number("beta")?, number("threshold")?),
         "gelu" if arguments.get("approximate").and_then(Value::as_str) == Some("tanh") => x().gelu_tanh(),
         "gelu" => x().gelu(),

@@ -88,7 +88,11 @@ fn derived(op: &str, case: &Case) -> Option<Tensor> {
             case.get("x").pad(&amounts)
         }
         "pad_same" => case.get("x").pad_same(&case.list("kernel"), &case.list("dilation")),
-        "normalize" => case.get("x").normalize(&case.list("dim"), case.number("eps")?).0,
+        "normalize" => {
+            let axes: Vec<isize> = case.list("dim").into_iter().map(usize::cast_signed).collect();
+            case.get("x").normalize(case.number("p")?, &axes)
+        }
+        "standardize" => case.get("x").standardize(&case.list("dim"), case.number("eps")?).0,
         "gather_rows" => case.get("x").gather_rows(&case.get("index")),
         "scatter_add_rows" => case.get("x").scatter_add_rows(case.whole("rows")?.unsigned_abs(), &case.get("index")),
         "masked_select" => case.get("x").masked_select(&case.bits("mask")).ok()?,

@@ -135,7 +135,7 @@ fn elementwise() -> Vec<(&'static str, Call)> {
         ("bmm", |d, t| Ok(t[0].bmm(other(d, t)))),
         ("dot", |d, t| Ok(t[0].dot(other(d, t)))),
         ("outer", |_, t| Ok(t[0].outer(&t[1]))),
-        ("cross_entropy", |d, t| Ok(t[0].cross_entropy(&index(d, &t[1])))),
+        ("cross_entropy_rows", |d, t| Ok(t[0].cross_entropy_rows(&index(d, &t[1])))),
         ("gather_rows", |d, t| Ok(t[0].gather_rows(&index(d, &t[1])))),
         ("where_", |d, t| {
             Ok((if d.coin() { t[0].clone() } else { t[0].cast(DType::Bool) }).where_(&t[1], if d.coin() { &t[1] } else { &t[2] }))
@@ -239,7 +239,8 @@ fn reductions() -> Vec<(&'static str, Call)> {
         ("var", |d, t| Ok(t[0].var_with(d.axis(), VarOptions { correction: d.count(3), keepdim: d.coin() }))),
         ("std", |d, t| Ok(t[0].std_with(d.axis(), VarOptions { correction: d.count(3), keepdim: d.coin() }))),
         ("norm", |d, t| Ok(if d.coin() { t[0].norm_dim(d.number(), d.axis()) } else { t[0].norm_keepdim(d.number(), d.axis()) })),
-        ("normalize", |d, t| Ok(t[0].normalize(&[d.count(3)], d.number()).0)),
+        ("normalize", |d, t| Ok(t[0].normalize(d.number(), d.axis()))),
+        ("standardize", |d, t| Ok(t[0].standardize(&[d.count(3)], d.number()).0)),
         ("cumsum", |d, t| Ok(t[0].cumsum(d.axis()))),
         ("cumprod", |d, t| Ok(t[0].cumprod(d.axis()))),
         ("sort", |d, t| Ok(t[0].sort(d.axis(), d.coin()).0)),

@@ -23,7 +23,7 @@ pub fn indexed() -> Vec<Indexed> {
     vec![
         row("gather_rows", &[6], 4, |i| Ok(f(i, &[4, 2]).gather_rows(i))),
         row("scatter_add_rows", &[6], 4, |i| Ok(f(i, &[6, 2]).scatter_add_rows(4, i))),
-        row("cross_entropy", &[6], 4, |i| Ok(f(i, &[6, 4]).cross_entropy(i))),
+        row("cross_entropy_rows", &[6], 4, |i| Ok(f(i, &[6, 4]).cross_entropy_rows(i))),
         row("cross_entropy_with", &[2, 3], 4, |i| {
             cross_entropy_with(&f(i, &[2, 4, 3]), i, &CrossEntropyOptions { label_smoothing: 0.1, ..Default::default() })
         }),
@@ -222,8 +222,8 @@ fn the_next_token_is_checked() {
     // What was sliced away does not count.
     let rest = tokens.slice(1, 1, 4);
     table.embedding(&rest, None).eval().expect("all of 1..4 are rows");
-    let error = f(&tokens, &[4, 2]).cross_entropy(&target.flatten(0, 1)).eval().expect_err("label 2 of 2");
-    assert!(matches!(error, Error::Index { op: "cross_entropy", index: 2, position: 0, .. }), "{error}");
+    let error = f(&tokens, &[4, 2]).cross_entropy_rows(&target.flatten(0, 1)).eval().expect_err("label 2 of 2");
+    assert!(matches!(error, Error::Index { op: "cross_entropy_rows", index: 2, position: 0, .. }), "{error}");
 }
 
 /// Host integers are checked without waiting for the device, whatever lies between.
@@ -237,7 +237,7 @@ fn checks_of_host_integers_submit_nothing() {
     let logits = Tensor::full([3, 4], 0.5, &device).expect("a constant");
     let ignoring = CrossEntropyOptions { ignore_index: Some(-100), ..Default::default() };
     let _ = cross_entropy_with(&logits, &joined, &ignoring).expect("only the ignored label is out of range");
-    let error = logits.cross_entropy(&joined).check().expect_err("-100 is no class");
+    let error = logits.cross_entropy_rows(&joined).check().expect_err("-100 is no class");
     assert!(matches!(error, Error::Index { index: -100, position: 0, .. }), "{error}");
     let after = device.counters();
     assert_eq!((before.submissions, before.dispatches, before.plans), (after.submissions, after.dispatches, after.plans));

@@ -81,7 +81,7 @@ fn second_derivatives_through_squares() {
     let rows: [Case; 3] = [
         ("conv2d", &[&[1, 2, 4, 4], &[2, 2, 2, 3]], Box::new(move |t| t[0].conv2d(&t[1], None, conv).square().sum())),
         ("max_pool2d", &[&[1, 1, 6, 6]], Box::new(move |t| t[0].max_pool2d(pool).square().sum())),
-        ("cross_entropy", &[&[3, 4]], Box::new(move |t| t[0].cross_entropy(&labels).square().sum())),
+        ("cross_entropy_rows", &[&[3, 4]], Box::new(move |t| t[0].cross_entropy_rows(&labels).square().sum())),
     ];
     for (what, shapes, f) in rows {
         let mut noise = Noise(29);
@@ -238,7 +238,7 @@ fn device_indices_past_the_end_take_the_last() {
     let computed = |v: &[f64]| (upload(v, &[v.len()], DType::F32, device()) * 1.0).cast(DType::I32);
     assert_eq!(values(&table.gather_rows(&computed(&[-5.0, 1.0, 7.0]))), [1.0, 2.0, 3.0]);
     let logits = upload(&[0.0, 1.0, 2.0], &[1, 3], DType::F32, device());
-    assert_eq!(values(&logits.cross_entropy(&computed(&[9.0]))), values(&logits.cross_entropy(&computed(&[2.0]))));
+    assert_eq!(values(&logits.cross_entropy_rows(&computed(&[9.0]))), values(&logits.cross_entropy_rows(&computed(&[2.0]))));
 }
 
 /// The published test vectors of Threefry-2x32-20 (Salmon et al.), through a tensor.
@@ -253,7 +253,7 @@ fn random_bits_are_threefrys() {
 fn cross_entropy_passes_the_gradient_on() {
     let labels = |d: &Device| Tensor::from_slice(&[0, 3, 1], [3], d).expect("valid");
     agrees("cross entropy", &[&[3, 4]], |t| {
-        let losses = t[0].cross_entropy(&labels(&t[0].device().expect("valid")));
+        let losses = t[0].cross_entropy_rows(&labels(&t[0].device().expect("valid")));
         let ct = Tensor::arange(1.0, 4.0, 1.0, &t[0].device().expect("valid")).expect("valid").cast(t[0].dtype().expect("valid"));
         vec![losses.backward_with(&ct).and_then(|g| g.get(&t[0])).expect("a gradient")]
     });

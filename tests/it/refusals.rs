@@ -177,15 +177,15 @@ fn core() -> Vec<WrongCall> {
         ("max_pool2d", f(&[1, 1, 2, 2]).max_pool2d(PoolOptions::square(3)), &["longer"]),
         ("max_pool2d", f(&[1, 1, 4, 4]).max_pool2d(PoolOptions::square(2).padding(2)), &["half"]),
         ("avg_pool2d", f(&[4, 4]).avg_pool2d(PoolOptions::square(2)), &["4 axes"]),
-        ("cross_entropy", f(&[2, 3]).cross_entropy(&i(&[0])), &["[n, classes]"]),
-        ("cross_entropy", f(&[2, 3]).cross_entropy(&f(&[2])), &["i32"]),
+        ("cross_entropy_rows", f(&[2, 3]).cross_entropy_rows(&i(&[0])), &["[n, classes]"]),
+        ("cross_entropy_rows", f(&[2, 3]).cross_entropy_rows(&f(&[2])), &["i32"]),
         ("gather_rows", f(&[2]).gather_rows(&i(&[0])), &["[rows, d]"]),
         ("scatter_add_rows", f(&[2, 3]).scatter_add_rows(4, &i(&[0])), &["[n, d]"]),
         ("scatter_add_rows", f(&[2]).scatter_add_rows(4, &i(&[0, 0])), &["[n, d]"]),
         ("scatter_add_rows", f(&[2, 3]).scatter_add_rows(4, &f(&[2])), &["i32"]),
         ("gather_rows", f(&[2, 3]).gather_rows(&f(&[2])), &["i32"]),
         ("gather_rows", f(&[2, 3, 4]).gather_rows(&i(&[0])), &["[rows, d]"]),
-        ("cross_entropy", f(&[6]).cross_entropy(&i(&[0])), &["[n, classes]"]),
+        ("cross_entropy_rows", f(&[6]).cross_entropy_rows(&i(&[0])), &["[n, classes]"]),
         ("where_", b(&[2]).where_(&f(&[3]), &f(&[3])), &["[2]", "[3]"]),
         ("clamp", b(&[2]).clamp(0.0, 1.0), &["bool"]),
         ("dropout", f(&[2]).dropout(f64::NAN, &Generator::new(0)), &["probability"]),
@@ -223,9 +223,12 @@ fn core() -> Vec<WrongCall> {
         ("var", i(&[1]).var(), &["floating"]),
         ("var", f(&[2]).var_dim(1), &["axis 1"]),
         ("var", f(&[2]).var_dim([0, 0]), &["twice"]),
-        ("normalize", i(&[1]).normalize(&[0], 1e-5).0, &["floating"]),
-        ("normalize", f(&[2]).normalize(&[1], 1e-5).0, &["axis"]),
-        ("normalize", f(&[2]).normalize(&[0, 0], 1e-5).0, &["twice"]),
+        ("normalize", i(&[1]).normalize(2.0, 0), &["floating"]),
+        ("normalize", f(&[2]).normalize(2.0, 1), &["axis"]),
+        ("normalize", f(&[2]).normalize(-1.0, 0), &["order of a norm"]),
+        ("standardize", i(&[1]).standardize(&[0], 1e-5).0, &["floating"]),
+        ("standardize", f(&[2]).standardize(&[1], 1e-5).0, &["axis"]),
+        ("standardize", f(&[2]).standardize(&[0, 0], 1e-5).0, &["twice"]),
     ];
     rows.into_iter().map(|(op, tensor, parts)| WrongCall::new(op, Ok(tensor), parts)).collect()
 }
@@ -233,9 +236,9 @@ fn core() -> Vec<WrongCall> {
 #[test]
 fn labels_and_indices_out_of_range_are_named() {
     let message = |t: Tensor| t.eval().expect_err("out of range").to_string();
-    let text = message(f(&[3, 4]).cross_entropy(&i(&[0, 4, 1])));
+    let text = message(f(&[3, 4]).cross_entropy_rows(&i(&[0, 4, 1])));
     assert!(text.contains("index 4 at position 1 is outside 0..4"), "{text}");
-    assert!(message(f(&[3, 4]).cross_entropy(&i(&[0, 1, -1]))).contains("index -1 at position 2"));
+    assert!(message(f(&[3, 4]).cross_entropy_rows(&i(&[0, 1, -1]))).contains("index -1 at position 2"));
     assert!(message(f(&[3, 4]).gather_rows(&i(&[3]))).contains("outside 0..3"));
     assert!(message(f(&[1, 4]).scatter_add_rows(2, &i(&[2]))).contains("outside 0..2"));
 }

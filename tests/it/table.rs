@@ -28,13 +28,13 @@ const FAMILIES: [Family; 33] = [
     ("movement", Mark::Smooth, &["tril", "triu", "diag", "flip", "stack", "cat", "select", "narrow", "unflatten"]),
     ("movement", Mark::Once, &["flatten", "transpose", "t", "squeeze", "unsqueeze", "slice_step", "pad_same"]),
     ("reduction", Mark::Once, &["sum", "mean", "prod", "max", "min", "var"]),
-    ("reduction", Mark::Smooth, &["std", "logsumexp", "norm", "normalize"]),
+    ("reduction", Mark::Smooth, &["std", "logsumexp", "norm", "normalize", "standardize"]),
     ("reduction", Mark::NoGradient, &["argmax", "argmin", "any", "all", "count_nonzero"]),
     ("scan", Mark::Smooth, &["cumsum"]),
     ("scan", Mark::Once, &["cumprod"]),
     ("order", Mark::Smooth, &["sort", "topk"]),
     ("order", Mark::NoGradient, &["argsort"]),
-    ("row", Mark::Smooth, &["cross_entropy", "gather_rows"]),
+    ("row", Mark::Smooth, &["cross_entropy_rows", "gather_rows"]),
     ("row", Mark::Once, &["scatter_add_rows"]),
     ("index", Mark::Smooth, &["gather", "scatter", "scatter_add", "index_select", "index_add", "embedding"]),
     ("index", Mark::Once, &["masked_select"]),
@@ -86,7 +86,8 @@ const CREATION: &[&str] = &[
 ];
 
 /// Public functions that return tensors and are not ops, with the test that covers each.
-const NOT_OPS: [(&str, &str); 7] = [
+const NOT_OPS: [(&str, &str); 8] = [
+    ("cross_entropy", "the reduced cross_entropy_rows or cross_entropy_with: samples of theirs, fixtures of losses"),
     ("accuracy", "a composition of argmax, eq and mean: fixtures of losses"),
     ("from_host", "every sample uploads by it"),
     ("from_slice", "ops::creation, and every label"),
@@ -110,7 +111,8 @@ const NEVER_REFUSED: [(&str, &str); 9] = [
 ];
 
 /// Ops whose cases in PyTorch's fixtures begin with something else than their name and a dot.
-const IN_FIXTURES_AS: [(&str, &str); 8] = [
+const IN_FIXTURES_AS: [(&str, &str); 9] = [
+    ("cross_entropy_rows", "cross_entropy."),
     ("gelu_tanh", "gelu.random_tanh gelu.wide_tanh"),
     ("log_sigmoid", "logsigmoid."),
     ("pad_with", "shape pad."),

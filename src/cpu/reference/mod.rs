@@ -102,7 +102,7 @@ fn compute(node: &GraphNode, x: &[&Value]) -> Result<Numbers> {
         Op::Binary(op) => elementwise::run_binary(*op, x[0], x[1])?,
         Op::Where => elementwise::run_where(x[0], x[1], x[2])?,
         Op::Cast => elementwise::cast(&x[0].data, node.dtype),
-        Op::Normalize { .. } => elementwise::normalize(x[0], x[1], x[2], x[3])?,
+        Op::Standardize { .. } => elementwise::standardize(x[0], x[1], x[2], x[3])?,
         Op::Reshape | Op::Recomputed => x[0].data.clone(),
         Op::Permute(order) => movement::permute(x[0], order, &node.shape),
         Op::Expand => movement::expand(x[0], &node.shape),

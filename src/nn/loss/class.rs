@@ -5,10 +5,11 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::lazy::Node;
 use crate::shape::Shape;
-use crate::tensor::{Fault, Tensor, as_index, check_range_but, need_float, need_index};
+use crate::tensor::{At, Fault, Tensor, as_index, check_range_but, need_float, need_index};
 use std::panic::Location;
 
-/// `-log_softmax(logits)[i, labels[i]]` for logits `[n, classes]` and I32 labels `[n]`. [`cross_entropy_with`] takes more.
+/// `-log_softmax(logits)[i, labels[i]]` for logits `[n, classes, ..]` and integer labels `[n, ..]`, or `-Σ_c t_c·log_softmax(logits)_c`
+/// for probabilities t of the logits' shape. [`cross_entropy_with`] has options.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, cross_entropy}};
@@ -24,7 +25,37 @@ use std::panic::Location;
 /// Shapes or dtypes that do not fit; labels from the host outside `0..classes`.
 #[track_caller]
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    checked(reduction.apply(&logits.cross_entropy(labels)))
+    let by_rows = logits.shape()?.rank() == 2 && labels.shape()?.rank() == 1;
+    if by_rows || logits.shape()?.rank() < 2 {
+        return checked(reduction.apply(&logits.cross_entropy_as("cross_entropy", labels, Location::caller())));
+    }
+    general(
+        "cross_entropy",
+        logits,
+        labels,
+        &CrossEntropyOptions { reduction, ..CrossEntropyOptions::default() },
+        Location::caller(),
+    )
+}
+
+impl Tensor {
+    /// The mean cross-entropy of logits `[n, classes, ..]` with integer labels `[n, ..]` or probabilities `[n, classes, ..]`, as
+    /// PyTorch's function: `-Σ_c t_c·log_softmax(logits)_c`, averaged over everything else. [`cross_entropy`] reduces otherwise,
+    /// [`cross_entropy_with`] has the options.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let logits = Tensor::zeros([2, 4], &device)?;
+    /// let labels = Tensor::from_slice(&[0, 3], [2], &device)?;
+    /// assert!((logits.cross_entropy(&labels).item()? - 4f64.ln()).abs() < 1e-6);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn cross_entropy(&self, target: &Self) -> Self {
+        cross_entropy(self, target, Reduction::Mean).unwrap_or_else(Self::from_error)
+    }
 }
 
 /// What [`cross_entropy_with`] counts, and how much.
@@ -59,11 +90,14 @@ pub struct CrossEntropyOptions {
 /// `0..classes`; an `ignore_index` with probabilities.
 #[track_caller]
 pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntropyOptions) -> Result<Tensor> {
-    const NAME: &str = "cross_entropy_with";
+    general("cross_entropy_with", logits, target, options, Location::caller())
+}
+
+fn general(name: &'static str, logits: &Tensor, target: &Tensor, options: &CrossEntropyOptions, at: At) -> Result<Tensor> {
     let target = as_index(target);
     let mut operands = vec![logits, &target];
     operands.extend(&options.weight);
-    loss(NAME, &operands, Location::caller(), |n| {
+    loss(name, &operands, at, |n| {
         let smoothing = options.label_smoothing;
         if !(0.0..=1.0).contains(&smoothing) {
             return Err(Fault::attribute(format!("label smoothing {smoothing} is not a share"), "use 0 to 1"));
@@ -87,13 +121,13 @@ pub fn cross_entropy_with(logits: &Tensor, target: &Tensor, options: &CrossEntro
             let losses = -terms.sum_dim(-1);
             return Ok(options.reduction.apply(&losses.reshape(without_classes(&n[0].shape))));
         }
-        let labels = match Labels::new(NAME, n, &target, classes, options.ignore_index)? {
+        let labels = match Labels::new(name, n, &target, classes, options.ignore_index)? {
             Ok(labels) => labels,
             Err(error) => return Ok(Tensor::from_error(error)),
         };
         let rows = labels.counted(&rows);
         let scale = labels.scale(options.weight.as_ref(), &rows);
-        let mut losses = rows.cross_entropy(&labels.index) * &scale;
+        let mut losses = rows.cross_entropy_rows(&labels.index) * &scale;
         if smoothing > 0.0 {
             let all = weighted(&rows.log_softmax(-1), options.weight.as_ref()).sum_dim(-1);
             losses = losses * (1.0 - smoothing) - all * (smoothing / classes as f64);

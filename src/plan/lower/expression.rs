@@ -80,7 +80,7 @@ impl Lowering<'_> {
                 }
                 Term::Cast(a)
             }
-            Op::Normalize { .. } => {
+            Op::Standardize { .. } => {
                 let terms = inputs.iter().map(|&i| self.value(builder, i, chain)).collect::<Attempt<Vec<_>>>()?;
                 let expr = &mut builder.expr;
                 let centred = expr.push(Term::Binary(BinaryOp::Sub, terms[0], terms[1]), dtype);

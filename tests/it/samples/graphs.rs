@@ -21,7 +21,7 @@ fn graphs_of(shape: [usize; 3]) -> Vec<Sample> {
         graph("sum", "of a chain", |a, b| (a * b + a.tanh()).sum()),
         graph("mean", "of rows, taken off", |a, _| a - &a.mean_keepdim(-1)),
         graph("var", "over the batch", |a, _| a.var_with([0, 2], VarOptions { correction: 0, keepdim: false })),
-        graph("normalize", "of channels", |a, _| a.normalize(&[0, 2], 1e-5).0),
+        graph("standardize", "of channels", |a, _| a.standardize(&[0, 2], 1e-5).0),
         graph("transpose", "of both factors", |a, b| &a.transpose(0, 2) * &b.transpose(0, 2).exp()),
         sized(
             "pad",

@@ -35,29 +35,34 @@ pub fn reductions() -> Vec<Sample> {
     );
     rows.push(Sample::new("argmax", "", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmax_dim(1)).flat());
     rows.push(
-        Sample::new("normalize", "the last axis", vec![operand(&[3, 5], -1.0, 1.0)], |x| x[0].normalize(&[1], 1e-5).0 * 2.0)
+        Sample::new("standardize", "the last axis", vec![operand(&[3, 5], -1.0, 1.0)], |x| x[0].standardize(&[1], 1e-5).0 * 2.0)
             .within(2e-5, 2e-5),
     );
     rows.push(
         Sample::new("argmax", "over two axes", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmax_keepdim([0, 2])).flat(),
     );
+    for (p, axes) in [(1.0, &[1isize][..]), (3.0, &[0, 2]), (f64::INFINITY, &[-1])] {
+        let run = move |x: &[Tensor]| x[0].normalize(p, axes).square();
+        let row = Sample::new("normalize", format!("by the {p}-norm over {axes:?}"), vec![operand(&[2, 3, 4], 0.3, 2.0)], run);
+        rows.push(if p.is_finite() { row.smooth() } else { row });
+    }
     rows.push(Sample::new("argmin", "over all", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].argmin()).flat());
     rows.push(Sample::new("argmin", "of equals", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].round().argmin_dim(1)).flat());
     rows.push(Sample::new("argmin", "", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].argmin_keepdim(0)).flat());
     rows.push(Sample::new("argmax", "of equals", vec![operand(&[4, 5], -1.0, 1.0)], |x| x[0].round().argmax_dim(1)).flat());
     rows.push(
-        Sample::new("normalize", "", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].normalize(&[0, 2], 1e-5).0)
+        Sample::new("standardize", "", vec![operand(&[3, 4, 2], -1.0, 1.0)], |x| x[0].standardize(&[0, 2], 1e-5).0)
             .within(2e-5, 2e-5)
             .smooth(),
     );
     rows.push(
         Sample::new(
-            "normalize",
+            "standardize",
             "batch norm",
             vec![operand(&[4, 3, 2, 2], -1.0, 1.0), operand(&[3], 0.5, 1.5), operand(&[3], -1.0, 1.0)],
             |x| {
                 let channel = |t: &Tensor| t.reshape([1, 3, 1, 1]);
-                (x[0].normalize(&[0, 2, 3], 1e-5).0 * channel(&x[1]) + channel(&x[2])).tanh()
+                (x[0].standardize(&[0, 2, 3], 1e-5).0 * channel(&x[1]) + channel(&x[2])).tanh()
             },
         )
         .within(2e-5, 2e-5),
@@ -80,7 +85,7 @@ pub const OVER: [(&[usize], &[isize], bool); 8] = [
 /// The reductions over further shapes and axes.
 pub fn more() -> Vec<Sample> {
     type Row = (&'static str, bool, fn(&Tensor, &[isize], bool) -> Tensor);
-    let ops: [Row; 15] = [
+    let ops: [Row; 16] = [
         ("sum", true, |x, a, k| if k { x.sum_keepdim(a) } else { x.sum_dim(a) }),
         ("mean", true, |x, a, k| if k { x.mean_keepdim(a) } else { x.mean_dim(a) }),
         ("prod", true, |x, a, k| if k { x.prod_keepdim(a) } else { x.prod_dim(a) }),
@@ -96,10 +101,11 @@ pub fn more() -> Vec<Sample> {
         ("any", false, |x, a, k| if k { x.gt(&x.full_like(1.0)).any_keepdim(a) } else { x.gt(&x.full_like(1.0)).any_dim(a) }),
         ("all", false, |x, a, k| if k { x.gt(&x.full_like(0.6)).all_keepdim(a) } else { x.gt(&x.full_like(0.6)).all_dim(a) }),
         ("count_nonzero", false, |x, a, k| if k { x.round().count_nonzero_keepdim(a) } else { x.round().count_nonzero_dim(a) }),
-        ("normalize", true, |x, a, _| {
+        ("normalize", true, |x, a, _| x.normalize(2.0, a)),
+        ("standardize", true, |x, a, _| {
             let rank = x.shape().expect("valid").rank() as isize;
             let axes: Vec<usize> = a.iter().map(|&a| a.rem_euclid(rank) as usize).collect();
-            x.normalize(&axes, 1e-2).0
+            x.standardize(&axes, 1e-2).0
         }),
     ];
     let mut rows = Vec::new();

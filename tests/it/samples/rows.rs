@@ -8,9 +8,12 @@ pub fn rows() -> Vec<Sample> {
     let labels = |t: &Tensor, v: &[i32]| Tensor::from_slice(v, [v.len()], &t.device().expect("valid")).expect("labels upload");
     let x = |shape: &[usize]| vec![operand(shape, -3.0, 3.0)];
     vec![
-        Sample::new("cross_entropy", "", x(&[4, 5]), move |x| x[0].cross_entropy(&labels(&x[0], &[0, 4, 2, 2]))).smooth(),
-        Sample::new("cross_entropy", "one class", x(&[3, 1]), move |x| x[0].cross_entropy(&labels(&x[0], &[0, 0, 0]))),
-        Sample::new("cross_entropy", "mean", x(&[4, 5]), move |x| x[0].cross_entropy(&labels(&x[0], &[1, 4, 0, 2])).mean()),
+        Sample::new("cross_entropy_rows", "", x(&[4, 5]), move |x| x[0].cross_entropy_rows(&labels(&x[0], &[0, 4, 2, 2])))
+            .smooth(),
+        Sample::new("cross_entropy_rows", "one class", x(&[3, 1]), move |x| x[0].cross_entropy_rows(&labels(&x[0], &[0, 0, 0]))),
+        Sample::new("cross_entropy_rows", "mean", x(&[4, 5]), move |x| {
+            x[0].cross_entropy_rows(&labels(&x[0], &[1, 4, 0, 2])).mean()
+        }),
         Sample::new("gather_rows", "", x(&[4, 3]), move |x| x[0].gather_rows(&labels(&x[0], &[3, 0, 3, 1, 3])).square()).smooth(),
         Sample::new("scatter_add_rows", "", x(&[4, 3]), move |x| {
             x[0].scatter_add_rows(6, &labels(&x[0], &[5, 0, 5, 2])).square()
@@ -43,7 +46,7 @@ pub fn more() -> Vec<Sample> {
     };
     for [n, d] in [[1, 1], [1, 5], [5, 1], [2, 3], [3, 2], [7, 4], [5, 3], [4, 9], [9, 2], [0, 3], [8, 8], [3, 33]] {
         let x = || vec![operand(&[n, d], -3.0, 3.0)];
-        rows.push(Sample::new("cross_entropy", "", x(), move |x| x[0].cross_entropy(&labels(&x[0], n, d)).square()));
+        rows.push(Sample::new("cross_entropy_rows", "", x(), move |x| x[0].cross_entropy_rows(&labels(&x[0], n, d)).square()));
         let taken = if n == 0 { 0 } else { n + 2 };
         rows.push(Sample::new("gather_rows", "", x(), move |x| x[0].gather_rows(&labels(&x[0], taken, n.max(1))).square()));
         let run = move |x: &[Tensor]| x[0].scatter_add_rows(n + 1, &labels(&x[0], n, n + 1)).square();
