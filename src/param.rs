@@ -100,7 +100,12 @@ impl Param {
         self.cell().name()
     }
 
-    /// Names the parameter.
+    /// The name, if one was given.
+    pub fn given_name(&self) -> Option<String> {
+        self.cell().given_name()
+    }
+
+    /// Names the parameter. [`Module::parameters`](crate::nn::Module::parameters) does so by its place in the module.
     pub fn set_name(&self, name: impl Into<String>) {
         self.cell().set_name(name.into());
     }

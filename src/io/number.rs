@@ -129,6 +129,8 @@ pub struct StateReport {
     pub changed: Vec<SettingChange>,
     /// Settings that the file does not have, as files of earlier versions; they stay.
     pub kept: Vec<String>,
+    /// Parameters whose state was found by their position, since they or the file's have no names.
+    pub by_position: Vec<String>,
 }
 
 /// A setting that a loaded state has changed.
@@ -150,7 +152,15 @@ impl fmt::Display for StateReport {
         for (i, SettingChange { name, before, after }) in self.changed.iter().enumerate() {
             write!(f, "{}{name} was {before} and is {after}, as in the file", if i > 0 { "\n" } else { "" })?;
         }
-        self.kept.iter().try_for_each(|name| write!(f, "\n{name} is not in the file and stays"))
+        self.kept.iter().try_for_each(|name| write!(f, "\n{name} is not in the file and stays"))?;
+        match &self.by_position[..] {
+            [] => Ok(()),
+            [one] => write!(f, "\nthe state of {one} was found by position, not by name"),
+            [first, ..] => {
+                let n = self.by_position.len();
+                write!(f, "\nthe states of {n} parameters were found by position, not by name, of {first} and others")
+            }
+        }
     }
 }
 

@@ -167,8 +167,12 @@ impl Cell {
 
     /// The name for messages.
     pub fn name(&self) -> String {
-        let name = lock(&self.name).clone();
-        if name.is_empty() { format!("#{}", self.id) } else { name }
+        self.given_name().unwrap_or_else(|| format!("#{}", self.id))
+    }
+
+    /// The name, if it was given one.
+    pub fn given_name(&self) -> Option<String> {
+        Some(lock(&self.name).clone()).filter(|name| !name.is_empty())
     }
 
     /// Names the cell.

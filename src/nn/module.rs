@@ -52,7 +52,10 @@ pub trait Module: Send + Sync {
     /// As [`Module::check`].
     fn named_parameters(&self) -> Result<Vec<(String, Param)>> {
         let fields = self.collect();
-        fields.check().map(|()| fields.parameters)
+        fields.check()?;
+        // A tied parameter keeps its first name.
+        fields.parameters.iter().rev().for_each(|(name, param)| param.set_name(name));
+        Ok(fields.parameters)
     }
 
     /// Each parameter once, for an optimizer.

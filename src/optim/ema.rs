@@ -1,5 +1,6 @@
 //! Running means of weights.
 
+use super::names::Names;
 use crate::error::{Error, Result};
 use crate::io::number::Range;
 use crate::io::{HostTensor, StateDict, StateReport};
@@ -18,6 +19,8 @@ pub struct Ema {
     decay: f64,
     params: Vec<Param>,
     averages: Vec<Param>,
+    /// What files call the parameters.
+    names: Names,
     swapped: bool,
 }
 
@@ -35,7 +38,7 @@ impl Ema {
         }
         let copy = |p: &Param| no_grad(|| Param::buffer(&p.tensor().detach()));
         let averages = params.iter().map(copy).collect::<Result<_>>()?;
-        Ok(Self { decay, params: params.to_vec(), averages, swapped: false })
+        Ok(Self { decay, params: params.to_vec(), averages, names: Names::new(params), swapped: false })
     }
 
     /// Moves the averages towards the parameters, in one submission. Call it after each of the optimizer's steps. Does not wait
@@ -90,7 +93,8 @@ impl Ema {
         let mut dict = StateDict::new();
         for (i, average) in self.averages.iter().enumerate() {
             let tensor = HostTensor::new(average.dtype(), average.shape(), average.tensor().to_host()?)?;
-            dict.insert(format!("ema.{i}"), tensor)?;
+            dict.insert(format!("ema.{}.average", self.names.key(i)), tensor)?;
+            self.names.write_position(i, "ema.", &mut dict)?;
         }
         dict.insert("ema.decay", HostTensor::scalar(self.decay))?;
         Ok(dict)
@@ -111,24 +115,27 @@ impl Ema {
         let bad = |reason| Error::argument(LOAD, reason, "load the averages of the same model");
         let own = dict.under("ema.");
         let decay = own.number(LOAD, "decay", Range::Factor)?;
+        let mut report = StateReport::default();
+        let keys = self.names.find(LOAD, &own, &mut report, bad)?;
         let mut values = Vec::new();
-        for (i, average) in self.averages.iter().enumerate() {
-            let found = own.tensors.get(&i.to_string()).ok_or_else(|| bad(format!("average {i} is missing")))?;
+        for (average, key) in self.averages.iter().zip(&keys) {
+            let found = own.tensors.get(&format!("{key}.average")).or_else(|| own.tensors.get(key));
+            let found = found.ok_or_else(|| bad(format!("the average {key} is missing")))?;
             if found.shape != average.shape() || found.dtype != average.dtype() {
                 let (a, b) = (average.dtype(), average.shape());
-                return Err(bad(format!("average {i} is {} {}, not {a} {b}", found.dtype, found.shape)));
+                return Err(bad(format!("the average {key} is {} {}, not {a} {b}", found.dtype, found.shape)));
             }
-            found.check(LOAD, &format!("average {i}"))?;
+            found.check(LOAD, &format!("the average {key}"))?;
             values.push(found);
         }
-        let known = |name: &str| name == "decay" || (0..values.len()).any(|i| i.to_string() == name);
+        let known =
+            |name: &str| name == "decay" || keys.iter().any(|k| k == name) || Names::knows(&keys, name, |f| f == "average");
         if let Some(name) = own.unknown(known) {
             return Err(bad(format!("the file holds ema.{name}, and there are {} averages", values.len())));
         }
         let upload = |(found, average): (&HostTensor, &Param)| found.clone().into_tensor(average.device());
         let values = values.into_iter().zip(&self.averages).map(upload).collect::<Result<Vec<_>>>()?;
         Param::set_all(&self.averages.iter().zip(&values).collect::<Vec<_>>())?;
-        let mut report = StateReport::default();
         report.note("ema.decay", self.decay, decay);
         self.decay = decay;
         Ok(report)

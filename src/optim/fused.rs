@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use super::engine::Stepper;
+use super::names::Names;
 use super::{Optimizer, PreparedState};
 use crate::autodiff::Gradients;
 use crate::dtype::{DType, HostData};
@@ -61,6 +62,8 @@ pub struct Fused<C: Formula> {
     initial_lrs: Vec<f64>,
     /// The group of each registered parameter.
     group_of: Vec<usize>,
+    /// What files call the parameters.
+    names: Names,
 }
 
 impl<C: Formula> Fused<C> {
@@ -121,7 +124,8 @@ impl<C: Formula> Fused<C> {
             }
         }
         let initial_lrs = configs.iter().map(|c| *c.clone().lr()).collect();
-        Ok(Self { stepper, configs, initial_lrs, group_of })
+        let names = Names::new(&params);
+        Ok(Self { stepper, configs, initial_lrs, group_of, names })
     }
 
     /// The rule's states, under PyTorch's names.
@@ -138,20 +142,16 @@ impl<C: Formula> Fused<C> {
         self.stepper.skipped()
     }
 
-    /// Whether a state of this optimizer has an entry of that name.
-    fn knows(&self, name: &str) -> bool {
-        let place = |text: &str| text.parse().ok().filter(|n: &usize| n.to_string() == text);
-        match name.split('.').collect::<Vec<_>>()[..] {
-            ["group", g, setting] => place(g).and_then(|g| self.configs.get(g)).is_some_and(|config| {
+    /// Whether a state of this optimizer has an entry of that name; `keys` are what the file calls the parameters.
+    fn knows(&self, name: &str, keys: &[String]) -> bool {
+        if let Some((g, setting)) = name.strip_prefix("group.").and_then(|rest| rest.split_once('.')) {
+            let group = g.parse().ok().filter(|n: &usize| n.to_string() == g).and_then(|g| self.configs.get(g));
+            return group.is_some_and(|config| {
                 let mut config = config.clone();
                 flags(&config).iter().any(|f| f.0 == setting) || config.settings().iter().any(|s| s.0 == setting)
-            }),
-            [i, state] => {
-                let here = place(i).is_some_and(|i| i < self.stepper.params().len());
-                here && (state == "step" || self.states().iter().any(|s| s.name == state))
-            }
-            _ => false,
+            });
         }
+        Names::knows(keys, name, |field| field == "step" || self.states().iter().any(|s| s.name == field))
     }
 
     /// The settings of each group.
@@ -225,12 +225,14 @@ impl<C: Formula> Optimizer for Fused<C> {
     fn state_dict(&self) -> Result<StateDict> {
         let mut dict = StateDict::new();
         for (i, param) in self.stepper.params().iter().enumerate() {
+            let key = self.names.key(i);
             for (s, State { name: state, .. }) in self.states().iter().enumerate() {
                 let tensor = HostTensor::new(param.dtype(), param.shape(), self.stepper.state(i, s)?)?;
-                dict.insert(format!("{}.{i}.{state}", C::NAME), tensor)?;
+                dict.insert(format!("{}.{key}.{state}", C::NAME), tensor)?;
             }
             // Exact: 2⁵³ steps take longer than any run.
-            dict.insert(format!("{}.{i}.step", C::NAME), HostTensor::scalar(self.stepper.steps(i)? as f64))?;
+            dict.insert(format!("{}.{key}.step", C::NAME), HostTensor::scalar(self.stepper.steps(i)? as f64))?;
+            self.names.write_position(i, &format!("{}.", C::NAME), &mut dict)?;
         }
         for (g, config) in self.configs.iter().enumerate() {
             for (name, _, value) in config.clone().settings() {
@@ -252,14 +254,15 @@ impl<C: Formula> Optimizer for Fused<C> {
         let mut report = StateReport::default();
         let configs: Vec<C> =
             self.configs.iter().enumerate().map(|(g, c)| config_in(&own, g, c, &mut report)).collect::<Result<_>>()?;
+        let keys = self.names.find(LOAD, &own, &mut report, mismatch)?;
         let (mut states, mut steps) = (Vec::new(), Vec::new());
-        for (i, param) in self.stepper.params().iter().enumerate() {
-            steps.push(own.count(LOAD, &format!("{i}.step"))?);
+        for (i, (param, key)) in self.stepper.params().iter().zip(&keys).enumerate() {
+            steps.push(own.count(LOAD, &format!("{key}.step"))?);
             for (s, &state) in self.states().iter().enumerate() {
-                states.push((i, s, state_in(&own, &format!("{i}.{}", state.name), state, param)?));
+                states.push((i, s, state_in(&own, &format!("{key}.{}", state.name), state, param)?));
             }
         }
-        let known = |name: &str| self.knows(name);
+        let known = |name: &str| self.knows(name, &keys);
         if let Some(name) = own.unknown(known) {
             let (params, groups) = (self.stepper.params().len(), self.configs.len());
             let reason =

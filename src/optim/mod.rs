@@ -36,6 +36,7 @@ mod groups;
 mod lamb;
 mod lion;
 mod nadam;
+mod names;
 mod optimizer;
 mod plateau;
 mod radam;

@@ -141,7 +141,7 @@ pub enum Entry {
 /// The kinds of entries, by the last part of their names.
 pub fn entry(name: &str) -> Entry {
     match name {
-        "step" => Entry::Count,
+        "step" | "position" => Entry::Count,
         "beta1" | "beta2" | "alpha" | "rho" => Entry::Factor,
         "maximize" | "decoupled" | "nesterov" | "amsgrad" | "centered" => Entry::Flag,
         "dampening" => Entry::Signed,

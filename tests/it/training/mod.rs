@@ -3,6 +3,7 @@
 mod atomic;
 mod augment;
 mod augmentations;
+mod by_name;
 mod formula;
 mod half;
 mod layers;
