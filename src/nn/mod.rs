@@ -34,6 +34,7 @@ mod batch_norm;
 mod bilinear;
 mod conv;
 mod conv_nd;
+mod copy;
 mod dropout;
 mod embedding;
 mod encoding;

@@ -1,5 +1,6 @@
 //! The trait of everything that maps a tensor to a tensor and may hold parameters.
 
+use super::copy;
 use super::fields::{Field, Fields, address};
 use super::load::LoadOptions;
 use super::snapshot::Snapshot;
@@ -133,6 +134,48 @@ pub trait Module: Send + Sync {
     /// A rule that matches nothing; names or shapes that the options do not allow. Nothing has changed then.
     fn load_state_dict_with(&self, dict: &StateDict, options: &LoadOptions) -> Result<LoadReport> {
         state::load(&self.collect(), dict, options)
+    }
+
+    /// Takes over another module's parameters, buffers and counters, on the device, whole or not at all: a target network, say. The
+    /// other may be on another device.
+    ///
+    /// ```
+    /// # use wgrad::nn::{Init, Linear, Module};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let init = Init::new(&wgrad::Device::cpu()?, 0);
+    /// let (online, target) = (Linear::new(3, 2, &init)?, Linear::new(3, 2, &init)?);
+    /// target.copy_from(&online)?;
+    /// assert_eq!(target.state_dict()?, online.state_dict()?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Names, shapes or dtypes differ; evaluation errors. Nothing has changed then.
+    fn copy_from(&self, other: &dyn Module) -> Result<()> {
+        copy::blend("copy_from", &self.collect(), &other.collect(), 1.0)
+    }
+
+    /// Moves towards another module, on the device: `w += weight · (other - w)` for parameters and floating-point buffers;
+    /// integers and counters are copied. A weight of 0.005 is the usual soft update of a target network.
+    ///
+    /// ```
+    /// # use wgrad::nn::{Init, Linear, Module};
+    /// # use wgrad::Tensor;
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = wgrad::Device::cpu()?;
+    /// # let init = Init::new(&device, 0);
+    /// let (online, target) = (Linear::new(1, 1, &init)?, Linear::new(1, 1, &init)?);
+    /// online.weight.set(&Tensor::full([1, 1], 2.0, &device)?)?;
+    /// target.weight.set(&Tensor::full([1, 1], 1.0, &device)?)?;
+    /// target.lerp_from(&online, 0.25)?;
+    /// assert_eq!(target.weight.tensor().to_vec::<f32>()?, [1.25]);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Module::copy_from`]; a weight outside 0..=1.
+    fn lerp_from(&self, other: &dyn Module, weight: f64) -> Result<()> {
+        copy::blend("lerp_from", &self.collect(), &other.collect(), weight)
     }
 
     /// Writes parameters and buffers to a safetensors file that PyTorch can read, whole or not at all. For a `dyn Module` it is
