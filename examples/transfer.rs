@@ -306,7 +306,12 @@ fn run(options: &Options) -> Outcome<()> {
             if draw == 0 && augment.is_none() {
                 let images = if options.validate { "training images that were not drawn" } else { "test images" };
                 say!("for 5 to 9: {report}\n");
-                say!("{} labels a class, {} steps; accuracy on {} {images} of 5 to 9", options.labels, options.steps, test.samples());
+                say!(
+                    "{} labels a class, {} steps; accuracy on {} {images} of 5 to 9",
+                    options.labels,
+                    options.steps,
+                    test.samples()
+                );
                 say!("                  without augmentation                   with augmentation");
                 say!("draw   no transfer   transfer  difference     no transfer   transfer  difference");
             }

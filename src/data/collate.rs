@@ -205,3 +205,39 @@ impl<B, C, D> Inputs for (Tensor, B, C, D) {
         Ok((f(&self.0)?, self.1, self.2, self.3))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_of_every_kind_become_tensors_or_name_what_does_not_fit() {
+        fn collated<S: Collate>(samples: Vec<S>) -> Result<S::Batch> {
+            S::collate(samples, &Device::cpu()?)
+        }
+        let tensor = |n: usize| Tensor::ones([n], &Device::cpu().unwrap()).unwrap();
+        let host = |n: usize| HostTensor::from_slice(&vec![1u8; n], [n]).unwrap();
+        let refused = [
+            (collated([2, 2, 3].map(|n| vec![0.5f32; n]).to_vec()).map(drop), "sample 2 of the batch has 3 elements"),
+            (collated([2, 3].map(host).to_vec()).map(drop), "sample 1 of the batch is u8 [3]"),
+            (collated([2, 3].map(tensor).to_vec()).map(drop), "shapes [2] and [3] differ"),
+            (collated(Vec::<Vec<i32>>::new()).map(drop), "there are no samples"),
+            (collated(Vec::<(i32, HostTensor)>::new()).map(drop), "there are no samples"),
+        ];
+        for (outcome, expected) in refused {
+            let message = outcome.unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("help: "), "{message}");
+        }
+        let (numbers, arrays, (vectors, flags, hosts, tensors)) = (
+            collated(vec![1, 2]).unwrap(),
+            collated(vec![[1.0f32, 2.0], [3.0, 4.0]]).unwrap(),
+            collated(vec![(vec![1u8; 3], true, host(2), tensor(1)), (vec![2; 3], false, host(2), tensor(1))]).unwrap(),
+        );
+        assert_eq!(numbers.to_vec::<i32>().unwrap(), [1, 2]);
+        assert_eq!(arrays.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(vectors.to_vec::<u8>().unwrap(), [1, 1, 1, 2, 2, 2]);
+        assert_eq!(flags.to_vec::<bool>().unwrap(), [true, false]);
+        let shapes = [arrays, vectors, hosts, tensors].map(|t| t.shape().unwrap().to_vec());
+        assert_eq!(shapes, [vec![2, 2], vec![2, 3], vec![2, 2], vec![2, 1]]);
+    }
+}

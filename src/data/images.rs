@@ -230,10 +230,13 @@ mod tests {
         let (x, labels) = set.batch(&[1, 0], &device).unwrap();
         assert_eq!(x.shape().unwrap(), [2, 2, 1, 2]);
         assert_eq!(labels.to_vec::<i32>().unwrap(), [-1, 4]);
-        let samples: Vec<f32> = [1, 0].iter().flat_map(|&i| {
-            let HostData::F32(image) = set.get(i).unwrap().0.data else { panic!("images are f32") };
-            image
-        }).collect();
+        let samples: Vec<f32> = [1, 0]
+            .iter()
+            .flat_map(|&i| {
+                let HostData::F32(image) = set.get(i).unwrap().0.data else { panic!("images are f32") };
+                image
+            })
+            .collect();
         assert_eq!(x.to_vec::<f32>().unwrap(), samples);
         assert_eq!(samples[2..4], [0.2, 0.2]);
         assert!(set.normalize(&device).is_ok());

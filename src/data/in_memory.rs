@@ -209,3 +209,46 @@ macro_rules! tuples {
     )*};
 }
 tuples!((A 0, B 1), (A 0, B 1, C 2), (A 0, B 1, C 2, D 3));
+
+#[cfg(test)]
+mod tests {
+    use super::super::dataset::Subset;
+    use super::*;
+
+    /// Rows out of the device's memory, out of the host's, and sample by sample are the same batch.
+    #[test]
+    fn rows_are_the_same_from_wherever_they_come() {
+        let device = Device::cpu().unwrap();
+        let (x, y): (Vec<f32>, [i32; 5]) = ((0..20u8).map(f32::from).collect(), [5, 6, 7, 8, 9]);
+        let host = || (HostTensor::from_slice(&x, [5, 2, 2]).unwrap(), HostTensor::from_slice(&y, [5]).unwrap());
+        let on_host = TensorDataset::new(host()).unwrap();
+        let on_device =
+            TensorDataset::new((host().0.into_tensor(&device).unwrap(), host().1.into_tensor(&device).unwrap())).unwrap();
+        let one_by_one = VecDataset((0..5).map(|i| on_host.get(i).unwrap()).collect());
+        let expected = (vec![2, 2, 2], vec![12.0f32, 13.0, 14.0, 15.0, 0.0, 1.0, 2.0, 3.0], vec![8, 5]);
+        let read = |batch: Result<(Tensor, Tensor)>| {
+            let (x, y) = batch.unwrap();
+            (x.shape().unwrap().to_vec(), x.to_vec::<f32>().unwrap(), y.to_vec::<i32>().unwrap())
+        };
+        assert_eq!(read(on_host.batch(&[3, 0], &device)), expected);
+        assert_eq!(read(on_device.batch(&[3, 0], &device)), expected);
+        // A label is a scalar as a sample, and a row again in a batch.
+        let (x, y) = one_by_one.batch(&[3, 0], &device).unwrap();
+        assert_eq!((x.to_vec::<f32>().unwrap(), y.to_vec::<i32>().unwrap()), (expected.1.clone(), expected.2.clone()));
+        let part = Subset::new(&on_device, vec![1, 3, 0]).unwrap();
+        assert_eq!(read(part.batch(&[1, 2], &device)), expected);
+        assert_eq!(part.get(1).unwrap().1.item().unwrap(), 8.0);
+
+        let messages = [
+            on_host.batch(&[0, 5], &device).map(drop).unwrap_err().to_string(),
+            on_device.batch(&[0, 5], &device).map(drop).unwrap_err().to_string(),
+            Subset::new(&on_host, vec![0, 5]).map(drop).unwrap_err().to_string(),
+        ];
+        assert!(messages.iter().all(|m| m.contains("index 5 at position 1 is outside 0..5")), "{messages:?}");
+        assert!(part.batch(&[3], &device).unwrap_err().to_string().contains("outside 0..3"));
+        assert!(on_device.get(5).is_err() && one_by_one.get(5).is_err());
+        let four = HostTensor::from_slice(&[1f32; 4], [4]).unwrap();
+        assert!(TensorDataset::new((host().0, four)).unwrap_err().to_string().contains("[5, 4]"));
+        assert!(TensorDataset::new(HostTensor::scalar(1.0)).unwrap_err().to_string().contains("a scalar has no rows"));
+    }
+}

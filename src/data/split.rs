@@ -181,3 +181,64 @@ pub fn draw_per_class(labels: &[i32], count: usize, seed: u64) -> Result<Vec<usi
     drawn.sort_unstable();
     Ok(drawn)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::in_memory::VecDataset;
+    use super::*;
+
+    fn all<const N: usize>(parts: &[Vec<usize>; N]) -> Vec<usize> {
+        let mut all = parts.concat();
+        assert!(parts.iter().all(|part| part.is_sorted()), "{parts:?}");
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn parts_are_disjoint_and_as_large_as_asked_for() {
+        let sizes = |len, shares: [f64; 3]| split(len, shares, 1).map(|parts| parts.map(|p| p.len()));
+        assert_eq!(sizes(100, [0.7, 0.2, 0.1]).unwrap(), [70, 20, 10]);
+        assert_eq!(sizes(10, [1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0]).unwrap(), [3, 4, 3]);
+        assert_eq!(sizes(4, [0.5, 0.25, 0.25]).unwrap(), [2, 1, 1]);
+        let parts = split(50, [10, 39, 1], 3).unwrap();
+        assert_eq!((parts.clone().map(|p| p.len()), all(&parts)), ([10, 39, 1], (0..50).collect()));
+        assert_eq!(split(50, [10, 39, 1], 3).unwrap(), parts);
+        assert_ne!(split(50, [10, 39, 1], 4).unwrap(), parts);
+        let rows = [
+            (split(10, [0.5, 0.4], 0).map(drop), "[0.5, 0.4]"),
+            (split(10, [1.5, -0.5], 0).map(drop), "add up to 1"),
+            (split(10, [f64::NAN, 0.5], 0).map(drop), "NaN"),
+            (split(10, [0.99, 0.01], 0).map(drop), "part 1 of 2 gets none of 10"),
+            (split(10, [5, 6], 0).map(drop), "[5, 6] of 10 samples"),
+            (split(10, [usize::MAX, 11], 0).map(drop), "of 10 samples"),
+            (split(10, [10, 0], 0).map(drop), "part 1"),
+            (split::<f64, 0>(10, [], 0).map(drop), "the shares are []"),
+        ];
+        for (outcome, expected) in rows {
+            let message = outcome.unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("help: "), "{message}");
+        }
+        let [a, b] = random_split(VecDataset((0..10).collect::<Vec<i32>>()), [3, 7], 3).unwrap();
+        assert_eq!([a.indices(), b.indices()].concat(), split(10, [3, 7], 3).unwrap().concat());
+    }
+
+    #[test]
+    fn stratified_parts_have_their_share_of_every_class() {
+        // How often each class stands in the labels.
+        for counts in [vec![50, 50], vec![90, 10], vec![7, 1, 30, 4, 4, 4], vec![100]] {
+            let labels: Vec<i32> = counts.iter().zip(0..).flat_map(|(&n, class)| vec![class; n]).collect();
+            let shares = [0.7, 0.2, 0.1];
+            let parts = split_stratified(&labels, shares, 5).unwrap();
+            assert_eq!(all(&parts), (0..labels.len()).collect::<Vec<_>>());
+            assert_eq!(parts.clone().map(|p| p.len()), split(labels.len(), shares, 5).unwrap().map(|p| p.len()));
+            for (class, &n) in counts.iter().enumerate() {
+                for (part, share) in parts.iter().zip(shares) {
+                    let found = part.iter().filter(|&&i| labels[i] == i32::try_from(class).unwrap()).count();
+                    assert!((found as f64 - share * n as f64).abs() < 1.5, "{counts:?}: {found} of {n} at {share}");
+                }
+            }
+            assert_eq!(split_stratified(&labels, shares, 5).unwrap(), parts);
+            assert_ne!(split_stratified(&labels, shares, 6).unwrap(), parts);
+        }
+    }
+}

@@ -28,7 +28,8 @@ mod transform;
 
 pub use affine::{AffineConfig, RandomAffine};
 pub use image::{
-    ColorJitter, Cutout, GaussianBlur, GaussianNoise, RandomCrop, RandomGrayscale, RandomHorizontalFlip, RandomVerticalFlip, Resize,
+    ColorJitter, Cutout, GaussianBlur, GaussianNoise, RandomCrop, RandomGrayscale, RandomHorizontalFlip, RandomVerticalFlip,
+    Resize,
 };
 pub use mix::{CutMix, Mixup};
 pub use normalize::Normalize;
