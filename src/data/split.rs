@@ -105,9 +105,7 @@ pub fn split_stratified<P: Portion, const N: usize>(labels: &[i32], portions: [P
     let counts = P::counts(&portions, len)?;
     let mut parts: Vec<Vec<usize>> = counts.iter().map(|&count| Vec::with_capacity(count)).collect();
     // Class after class, each sample goes to the part that is furthest behind its share of those dealt so far.
-    let mut dealt = 0;
-    for i in by_class(labels, "split stratified", seed)?.into_values().flatten() {
-        dealt += 1;
+    for (dealt, i) in (1..).zip(by_class(labels, "split stratified", seed)?.into_values().flatten()) {
         let behind = |part: usize| counts[part] as i128 * dealt - parts[part].len() as i128 * len as i128;
         // Of several the first.
         let furthest = (0..parts.len()).rev().max_by_key(|&part| behind(part));
