@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
         let device = open_device(options.device.as_deref())?;
         let Mnist { train, test } = Mnist::load(&options.data)?;
         let (images, size) = (train.len(), train.size());
-        let normalize = train.normalize(&device)?;
+        let normalize = train.normalization(&device)?;
         let train = DataLoader::new(train, options.batch, &device)?.shuffle(true).seed(options.seed).drop_last(true);
         let test = DataLoader::new(test, 500, &device)?.with_transform(normalize.clone());
         let steps = train.len();

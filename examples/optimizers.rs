@@ -127,7 +127,7 @@ fn cnn([height, width]: [usize; 2], init: &Init) -> Result<Sequential> {
 fn train(rule: Rule, lr: f64, mnist: &Mnist, device: &Device, options: &Options) -> Result<(History, Sequential)> {
     let net = cnn(mnist.train.size(), &Init::new(device, options.seed))?;
     let mut optimizer = rule.optimizer(lr, &net.parameters()?)?;
-    let normalize = mnist.train.normalize(device)?;
+    let normalize = mnist.train.normalization(device)?;
     let loader = DataLoader::new(&mnist.train, options.batch, device)?.shuffle(true).seed(options.seed).drop_last(true);
     let loader = loader.with_transform(normalize.clone());
     let test = DataLoader::new(&mnist.test, 500, device)?.with_transform(normalize);

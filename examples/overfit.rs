@@ -180,7 +180,7 @@ impl Task {
         let rest: Vec<usize> = (0..both.len()).filter(|i| first.binary_search(i).is_err()).collect();
         let train = both.subset(&first)?;
         Ok(Self {
-            normalize: train.normalize(device)?,
+            normalize: train.normalization(device)?,
             augment: RandomAffine::new(AffineConfig::default(), train.size(), device)?,
             device: device.clone(),
             validation: both.subset(&rest)?,

@@ -281,7 +281,7 @@ fn run(options: &Options) -> Outcome<()> {
             "--labels {labels} takes all {fewest} training images of one of the digits 5 to 9; use fewer"
         )));
     }
-    let normalize = source.normalize(&device)?;
+    let normalize = source.normalization(&device)?;
     let (net, loss) = pretrain(&source, &normalize, &Init::new(&device, options.seed), options)?;
     net.save(&options.save)?;
     let trained = StateDict::load(&options.save)?;

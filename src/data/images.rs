@@ -160,7 +160,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// There are no pixels; the device is out of memory.
-    pub fn normalize(&self, device: &Device) -> Result<Normalize> {
+    pub fn normalization(&self, device: &Device) -> Result<Normalize> {
         let (mean, std) = self.statistics();
         Normalize::new(&mean, &std.into_iter().map(|s| s.max(1e-6)).collect::<Vec<_>>(), device)
     }
@@ -239,7 +239,7 @@ mod tests {
             .collect();
         assert_eq!(x.to_vec::<f32>().unwrap(), samples);
         assert_eq!(samples[2..4], [0.2, 0.2]);
-        assert!(set.normalize(&device).is_ok());
+        assert!(set.normalization(&device).is_ok());
         assert!(LabelledImages::new([3, 1, 2], vec![0; 8], vec![4, -1]).unwrap_err().to_string().contains("8 bytes"));
         assert_eq!(LabelledImages::new([0, 2, 2], vec![], vec![1]).unwrap().statistics(), (vec![], vec![]));
     }

@@ -117,7 +117,7 @@ pub fn split_stratified<P: Portion, const N: usize>(labels: &[i32], portions: [P
     exactly(parts)
 }
 
-/// [`split`] of a data set, which may be a reference: the parts as data sets.
+/// [`split`] of a data set: the parts as data sets. Each has a clone of `dataset`, so give a reference or an `Arc` of a large one.
 ///
 /// ```
 /// # use wgrad::data::{Dataset, VecDataset, random_split};

@@ -1,8 +1,9 @@
 //! Loaders of data sets: what an epoch has, in which order, and where a resumed run goes on.
 
 use crate::common::device;
+use std::sync::Arc;
 use wgrad::data::transforms::{GaussianNoise, Lambda};
-use wgrad::data::{DataLoader, VecDataset};
+use wgrad::data::{DataLoader, Dataset, VecDataset};
 use wgrad::io::StateDict;
 use wgrad::{Error, Generator, Result, Tensor};
 
@@ -119,6 +120,26 @@ fn loops_count_epochs_and_a_state_resumes_them_to_the_bit() {
     let mut other = new(5);
     other.load_state_dict(&with("loader.batch", "0")).unwrap();
     assert_eq!(other.position(), (0, 0));
+}
+
+#[test]
+fn boxed_sets_are_sets_and_threads_share_a_loader() {
+    let numbers = || VecDataset(vec![1, 2, 3]);
+    let sets: [(Box<dyn Dataset<Sample = i32>>, i32); 2] =
+        [(Box::new(numbers()), 6), (Box::new(Arc::new(numbers()).map(|x| Ok(10 * x))), 60)];
+    for (set, expected) in sets {
+        let loader = DataLoader::new(set, 2, device()).unwrap().shuffle(true);
+        let sums = std::thread::scope(|scope| {
+            let threads = [0, 1].map(|epoch| {
+                scope.spawn({
+                    let loader = &loader;
+                    move || loader.epoch(epoch).flat_map(read).sum::<i32>()
+                })
+            });
+            threads.map(|thread| thread.join().unwrap())
+        });
+        assert_eq!(sums, [expected; 2]);
+    }
 }
 
 #[test]
