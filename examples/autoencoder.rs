@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
-use wgrad::data::{LabelledImages, Loader, Mnist};
+use wgrad::data::{DataLoader, Dataset, LabelledImages, Mnist};
 use wgrad::nn::loss::{Reduction, mse};
 use wgrad::nn::{Conv2d, Conv2dConfig, ConvTranspose2d, Init, Linear, Module, fields};
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Schedule};
@@ -244,9 +244,9 @@ fn encode_png([height, width]: [usize; 2], pixels: &[u8]) -> Result<Vec<u8>, png
 /// The mean squared error of the pixels of a set, through `f`.
 fn error_of(set: &LabelledImages, device: &Device, f: impl Fn(&Tensor) -> Result<Tensor, Error>) -> Result<f64, Error> {
     let mut error = Meter::new();
-    for batch in Loader::new(set.len(), 500, 0)?.shuffle(false).epoch(0) {
-        let (x, _) = set.batch(&batch, device)?;
-        error.push(&no_grad(|| mse(&f(&x)?, &x, Reduction::Mean))?, batch.len() as f64)?;
+    for batch in &DataLoader::new(set, 500, device)? {
+        let (x, _) = batch?;
+        error.push(&no_grad(|| mse(&f(&x)?, &x, Reduction::Mean))?, x.dim(0)? as f64)?;
     }
     error.mean()
 }
@@ -268,8 +268,8 @@ fn run(options: &Options) -> Outcome<()> {
     if height % 4 != 0 || width % 4 != 0 {
         return Err(usage(format!("--data: the images are {height}x{width}; use some whose sides are multiples of 4")));
     }
-    let loader = Loader::new(mnist.train.len(), options.batch, options.seed)?.drop_last(true);
-    let steps = loader.batches();
+    let loader = DataLoader::new(&mnist.train, options.batch, &device)?.shuffle(true).seed(options.seed).drop_last(true);
+    let steps = loader.len();
     if steps == 0 {
         let images = mnist.train.len();
         return Err(usage(format!("--batch {} is more than the {images} training images; use a smaller one", options.batch)));
@@ -286,13 +286,14 @@ fn run(options: &Options) -> Outcome<()> {
     for epoch in 0..options.epochs {
         let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, options.epochs), steps).unit("images");
         let mut loss = Meter::new();
-        for (step, batch) in loader.epoch(epoch as u64).enumerate() {
-            let (x, _) = mnist.train.batch(&batch, &device)?;
+        for (step, batch) in loader.epoch(epoch).enumerate() {
+            let (x, _) = batch?;
+            let n = x.dim(0)?;
             let batch_loss = mse(&model.forward(&x)?, &x, Reduction::Mean)?;
-            loss.push(&batch_loss, batch.len() as f64)?;
+            loss.push(&batch_loss, n as f64)?;
             optimizer.set_lr(schedule.lr(epoch * steps + step));
             optimizer.step(batch_loss.backward()?)?;
-            progress.step(batch.len(), loss.recent());
+            progress.step(n, loss.recent());
         }
         progress.finish();
         say!(
@@ -324,9 +325,10 @@ fn run(options: &Options) -> Outcome<()> {
     // A row a pair: the first digit, the way from its code to the other's, the other.
     let mut between = Grid::new(size, STEPS + 2, 1);
     let labels = mnist.test.labels();
-    let differ = |pair: &Vec<usize>| pair.len() == 2 && labels[pair[0]] != labels[pair[1]];
-    for pair in Loader::new(mnist.test.len(), 2, options.seed)?.epoch(0).filter(differ).take(PAIRS) {
-        let (x, _) = mnist.test.batch(&pair, &device)?;
+    let order = Generator::new(options.seed).fork("pairs").permutation(labels.len(), 0)?;
+    let differ = |pair: &&[usize]| labels[pair[0]] != labels[pair[1]];
+    for pair in order.chunks_exact(2).filter(differ).take(PAIRS) {
+        let (x, _) = mnist.test.batch(pair, &device)?;
         let share = Tensor::arange(0.0, STEPS as f64, 1.0, &device)?.unsqueeze(1) / (STEPS - 1) as f64;
         let images = no_grad(|| {
             let codes = model.encode(&x)?;

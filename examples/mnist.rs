@@ -25,7 +25,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use wgrad::data::{AffineConfig, Loader, Mnist, Normalize, RandomAffine};
+use wgrad::data::transforms::{AffineConfig, Compose, RandomAffine, Transform};
+use wgrad::data::{DataLoader, LabelledImages, Mnist};
 use wgrad::nn::loss::{CrossEntropyOptions, Reduction, accuracy, cross_entropy, cross_entropy_with};
 use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, fields, summary};
 use wgrad::optim::{
@@ -143,20 +144,17 @@ fn beside(weights: &Path, extension: &str) -> PathBuf {
 struct Run<'a> {
     options: &'a Options,
     device: Device,
-    mnist: Mnist,
-    loader: Loader,
+    /// Counts epochs and batches.
+    train: DataLoader<LabelledImages>,
+    test: DataLoader<LabelledImages>,
     init: Init,
     model: Cnn,
     optimizer: Box<dyn Optimizer>,
     schedule: Schedule,
-    normalize: Normalize,
-    augment: RandomAffine,
+    augment: Compose,
     /// What must agree for a resumed run to continue as if it had not stopped.
     settings: String,
     history: History,
-    /// The epoch that is next or under way, and the batches of it that are done.
-    epoch: usize,
-    batch: usize,
     loss: Meter,
     hits: Meter,
 }
@@ -165,22 +163,22 @@ impl<'a> Run<'a> {
     /// Data, model and optimizer at their beginning.
     fn new(options: &'a Options) -> Outcome<Self> {
         let device = open_device(options.device.as_deref())?;
-        let mnist = Mnist::load(&options.data)?;
-        let images = mnist.train.len();
-        let loader = Loader::new(images, options.batch, options.seed)?.drop_last(true);
-        let steps = loader.batches();
+        let Mnist { train, test } = Mnist::load(&options.data)?;
+        let (images, size) = (train.len(), train.size());
+        let normalize = train.normalization(&device)?;
+        let train = DataLoader::new(train, options.batch, &device)?.shuffle(true).seed(options.seed).drop_last(true);
+        let test = DataLoader::new(test, 500, &device)?.with_transform(normalize.clone());
+        let steps = train.len();
         if steps == 0 {
             return Err(usage(format!("--batch {} is more than the {images} training images; use a smaller one", options.batch)));
         }
-        say!("data: {images} training and {} test images from {}", mnist.test.len(), options.data.display());
+        say!("data: {images} training and {} test images from {}", test.samples(), options.data.display());
 
         let init = Init::new(&device, options.seed);
-        let model = Cnn::new(mnist.train.size(), &init)?;
-        let [height, width] = mnist.train.size();
-        say!("\n{}\n", summary(&model, [options.batch, 1, height, width])?);
+        let model = Cnn::new(size, &init)?;
+        say!("\n{}\n", summary(&model, [options.batch, 1, size[0], size[1]])?);
         let (optimizer, lr) = optimizer(options.optimizer, options.lr, &model.parameters()?)?;
         let total = options.epochs * steps;
-        let (mean, std) = mnist.train.statistics();
         let settings = format!(
             "--optimizer {:?} --lr {lr} --batch {} --seed {} on {images} images",
             options.optimizer, options.batch, options.seed
@@ -188,17 +186,14 @@ impl<'a> Run<'a> {
         Ok(Self {
             options,
             schedule: Schedule::Cosine { base: lr, warmup: (total / 20).min(2 * steps), total, floor: 0.01 },
-            normalize: Normalize::new(&[mean], &[std.max(1e-6)], &device)?,
-            augment: RandomAffine::new(AffineConfig::default(), mnist.train.size(), &device)?,
+            augment: Compose::new().push(RandomAffine::new(AffineConfig::default(), size, &device)?).push(normalize),
             settings: settings.to_lowercase(),
             history: History::default(),
-            epoch: 0,
-            batch: 0,
             loss: Meter::new(),
             hits: Meter::new(),
             device,
-            mnist,
-            loader,
+            train,
+            test,
             init,
             model,
             optimizer,
@@ -219,13 +214,14 @@ impl<'a> Run<'a> {
         checkpoint.restore(&self.model, &mut *self.optimizer)?;
         self.init.generator.set_offset(checkpoint.note("generator offset")?);
         self.history = History::from_text(&checkpoint.note::<String>("history")?)?;
-        (self.epoch, self.batch) = (checkpoint.note("epoch")?, checkpoint.note("batch")?);
+        self.train.load_state_dict(&checkpoint.state("loader")?)?;
         self.loss = Meter::from_parts(checkpoint.note("loss sum")?, checkpoint.note("samples")?)?;
         self.hits = Meter::from_parts(checkpoint.note("hits")?, checkpoint.note("samples")?)?;
-        if self.epoch >= self.options.epochs {
-            return Err(usage(format!("{} has {} epochs already; use a larger --epochs", path.display(), self.epoch)));
+        let (epoch, batch) = self.train.position();
+        if epoch >= self.options.epochs {
+            return Err(usage(format!("{} has {epoch} epochs already; use a larger --epochs", path.display())));
         }
-        say!("resumed from {} at epoch {}, batch {}", path.display(), self.epoch + 1, self.batch);
+        say!("resumed from {} at epoch {}, batch {batch}", path.display(), epoch + 1);
         Ok(())
     }
 
@@ -235,8 +231,7 @@ impl<'a> Run<'a> {
         let (hit_sum, _) = self.hits.parts()?;
         Checkpoint::capture(&self.model, &*self.optimizer)?
             .with("settings", &self.settings)
-            .with("epoch", self.epoch)
-            .with("batch", self.batch)
+            .with_state("loader", self.train.state_dict())
             .with("generator offset", self.init.generator.offset())
             .with("loss sum", loss_sum)
             .with("hits", hit_sum)
@@ -249,37 +244,39 @@ impl<'a> Run<'a> {
     /// Trains to the end of the epoch, or until `stop` is set.
     fn train_epoch(&mut self, stop: &AtomicBool) -> Outcome<()> {
         let smoothing = CrossEntropyOptions { label_smoothing: 0.1, ..CrossEntropyOptions::default() };
-        let steps = self.loader.batches();
-        let mut progress = Progress::new(format!("epoch {}/{}", self.epoch + 1, self.options.epochs), steps).unit("images");
-        progress.skip(self.batch);
-        for indices in self.loader.epoch(self.epoch as u64).skip(self.batch) {
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            let (images, labels) = self.mnist.train.batch(&indices, &self.device)?;
-            let images = self.normalize.apply(&self.augment.apply(&images, &self.init.generator)?);
+        let (epoch, batch) = self.train.position();
+        let steps = self.train.len();
+        let mut progress = Progress::new(format!("epoch {}/{}", epoch + 1, self.options.epochs), steps).unit("images");
+        progress.skip(batch);
+        for (step, batch) in (epoch * steps + batch..).zip(&self.train) {
+            let (images, labels) = batch?;
+            let n = labels.dim(0)?;
+            let images = self.augment.apply(&images, &self.init.generator)?;
             let logits = self.model.forward(&images)?;
             let smoothed = cross_entropy_with(&logits, &labels, &smoothing)?;
             let batch_hits = accuracy(&logits, &labels)?;
             // Without smoothing, to be compared with the test's.
-            self.loss.push(&cross_entropy(&logits, &labels, Reduction::Mean)?, indices.len() as f64)?;
-            self.hits.push(&batch_hits, indices.len() as f64)?;
-            self.optimizer.set_lr(self.schedule.lr(self.epoch * steps + self.batch));
+            self.loss.push(&cross_entropy(&logits, &labels, Reduction::Mean)?, n as f64)?;
+            self.hits.push(&batch_hits, n as f64)?;
+            self.optimizer.set_lr(self.schedule.lr(step));
             self.optimizer.step(smoothed.backward()?)?;
-            progress.step(indices.len(), self.loss.recent());
-            self.batch += 1;
+            progress.step(n, self.loss.recent());
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
         }
         progress.finish();
         Ok(())
     }
 
-    /// Tests what a whole epoch has come to, and writes it down; the next epoch begins.
+    /// Tests what a whole epoch has come to, and writes it down.
     fn test_epoch(&mut self, seconds: impl FnOnce() -> f64) -> Outcome<Evaluation> {
         let (loss_sum, samples) = self.loss.parts()?;
         let (hit_sum, _) = self.hits.parts()?;
-        let test = evaluate(&self.model, &self.mnist.test, Mnist::CLASSES, 500, &self.device, |x| self.normalize.apply(x))?;
+        let test = evaluate(&self.model, &self.test, Mnist::CLASSES)?;
         let record = EpochRecord {
-            epoch: self.epoch + 1,
+            // The next one's number from 0 is this one's from 1.
+            epoch: self.train.position().0,
             train_loss: loss_sum / samples,
             train_accuracy: hit_sum / samples,
             test_loss: test.loss,
@@ -290,7 +287,6 @@ impl<'a> Run<'a> {
         say!("{}", line(&record, self.options.epochs));
         self.history.records.push(record);
         (self.loss, self.hits) = (Meter::new(), Meter::new());
-        (self.epoch, self.batch) = (self.epoch + 1, 0);
         Ok(test)
     }
 }
@@ -302,16 +298,17 @@ fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
         run.resume(path)?;
     }
     let mut last: Option<Evaluation> = None;
-    while run.epoch < options.epochs {
+    while run.train.position().0 < options.epochs {
         let epoch_start = Instant::now();
         run.train_epoch(stop)?;
-        let whole = run.batch == run.loader.batches();
+        let (epoch, batch) = run.train.position();
+        let whole = batch == 0;
         if whole {
             last = Some(run.test_epoch(|| epoch_start.elapsed().as_secs_f64())?);
         }
         run.save()?;
-        if !whole || (stop.load(Ordering::Relaxed) && run.epoch < options.epochs) {
-            say!("stopped in epoch {}; continue with --resume {}", run.epoch + 1, run.checkpoint_path().display());
+        if !whole || (stop.load(Ordering::Relaxed) && epoch < options.epochs) {
+            say!("stopped in epoch {}; continue with --resume {}", epoch + 1, run.checkpoint_path().display());
             break;
         }
     }

@@ -28,7 +28,7 @@ use common::{Outcome, finish, learning_rate, open_device, positive, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
-use wgrad::data::{Loader, Mnist, Normalize};
+use wgrad::data::{DataLoader, Mnist};
 use wgrad::nn::loss::{Reduction, accuracy, cross_entropy};
 use wgrad::nn::{Conv2d, Conv2dConfig, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
 use wgrad::optim::{AdaGrad, AdaGradConfig, Adam, AdamConfig, Optimizer, RmsProp, RmsPropConfig, Sgd, SgdConfig};
@@ -127,25 +127,27 @@ fn cnn([height, width]: [usize; 2], init: &Init) -> Result<Sequential> {
 fn train(rule: Rule, lr: f64, mnist: &Mnist, device: &Device, options: &Options) -> Result<(History, Sequential)> {
     let net = cnn(mnist.train.size(), &Init::new(device, options.seed))?;
     let mut optimizer = rule.optimizer(lr, &net.parameters()?)?;
-    let loader = Loader::new(mnist.train.len(), options.batch, options.seed)?.drop_last(true);
-    let (mean, std) = mnist.train.statistics();
-    let normalize = Normalize::new(&[mean], &[std.max(1e-6)], device)?;
+    let normalize = mnist.train.normalization(device)?;
+    let loader = DataLoader::new(&mnist.train, options.batch, device)?.shuffle(true).seed(options.seed).drop_last(true);
+    let loader = loader.with_transform(normalize.clone());
+    let test = DataLoader::new(&mnist.test, 500, device)?.with_transform(normalize);
     let mut history = History::default();
     for epoch in 1..=options.epochs {
         let start = Instant::now();
-        let mut progress = Progress::new(format!("{} {epoch}/{}", rule.about().1, options.epochs), loader.batches());
+        let mut progress = Progress::new(format!("{} {epoch}/{}", rule.about().1, options.epochs), loader.len());
         let (mut loss, mut hits) = (Meter::new(), Meter::new());
-        for indices in loader.epoch(epoch as u64) {
-            let (images, labels) = mnist.train.batch(&indices, device)?;
-            let logits = net.forward(&normalize.apply(&images))?;
+        for batch in loader.epoch(epoch) {
+            let (images, labels) = batch?;
+            let n = labels.dim(0)?;
+            let logits = net.forward(&images)?;
             let batch_loss = cross_entropy(&logits, &labels, Reduction::Mean)?;
-            loss.push(&batch_loss, indices.len() as f64)?;
-            hits.push(&accuracy(&logits, &labels)?, indices.len() as f64)?;
+            loss.push(&batch_loss, n as f64)?;
+            hits.push(&accuracy(&logits, &labels)?, n as f64)?;
             optimizer.step(batch_loss.backward()?)?;
-            progress.step(indices.len(), loss.recent());
+            progress.step(n, loss.recent());
         }
         progress.finish();
-        let test = evaluate(&net, &mnist.test, Mnist::CLASSES, 500, device, |x| normalize.apply(x))?;
+        let test = evaluate(&net, &test, Mnist::CLASSES)?;
         history.records.push(EpochRecord {
             epoch,
             train_loss: loss.mean()?,

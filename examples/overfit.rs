@@ -33,7 +33,8 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
-use wgrad::data::{AffineConfig, LabelledImages, Loader, Mnist, Normalize, RandomAffine, draw_per_class};
+use wgrad::data::transforms::{AffineConfig, Normalize, RandomAffine, Transform};
+use wgrad::data::{DataLoader, LabelledImages, Mnist, draw_per_class};
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Init, Linear, Module, fields};
 use wgrad::optim::{AdamW, AdamWConfig, Optimizer, split_decay};
@@ -178,9 +179,8 @@ impl Task {
         let first = draw_per_class(both.labels(), each, options.seed)?;
         let rest: Vec<usize> = (0..both.len()).filter(|i| first.binary_search(i).is_err()).collect();
         let train = both.subset(&first)?;
-        let (mean, std) = train.statistics();
         Ok(Self {
-            normalize: Normalize::new(&[mean], &[std.max(1e-6)], device)?,
+            normalize: train.normalization(device)?,
             augment: RandomAffine::new(AffineConfig::default(), train.size(), device)?,
             device: device.clone(),
             validation: both.subset(&rest)?,
@@ -190,7 +190,8 @@ impl Task {
     }
 
     fn evaluate(&self, net: &Cnn, images: &LabelledImages) -> Result<Evaluation> {
-        evaluate(net, images, Mnist::CLASSES, 500, &self.device, |x| self.normalize.apply(x))
+        let loader = DataLoader::new(images, 500, &self.device)?.with_transform(self.normalize.clone());
+        evaluate(net, &loader, Mnist::CLASSES)
     }
 }
 
@@ -214,19 +215,19 @@ fn train(remedies: Remedies, task: &Task, options: &Options) -> Result<Report> {
     let net = Cnn::new(task.train.size(), dropout, &init)?;
     let config = AdamWConfig { lr: options.lr, weight_decay, ..AdamWConfig::default() };
     let mut optimizer = AdamW::with_groups(split_decay(&net, config, AdamWConfig { weight_decay: 0.0, ..config })?)?;
-    let loader = Loader::new(task.train.len(), options.batch, options.seed)?;
+    let loader = DataLoader::new(&task.train, options.batch, &task.device)?.shuffle(true).seed(options.seed);
     // Never stops by itself: the point is to see what happens if one goes on.
     let mut stopping = EarlyStopping::new(EarlyStoppingConfig { patience: options.epochs, ..EarlyStoppingConfig::default() })?;
     let mut history = History::default();
     let mut progress = Progress::new(remedies.name, options.epochs);
     for epoch in 1..=options.epochs {
         let start = Instant::now();
-        for indices in loader.epoch(epoch as u64) {
-            let (mut images, labels) = task.train.batch(&indices, &task.device)?;
+        for batch in loader.epoch(epoch) {
+            let (mut images, labels) = batch?;
             if remedies.augment {
                 images = task.augment.apply(&images, &init.generator)?;
             }
-            let loss = cross_entropy(&net.forward(&task.normalize.apply(&images))?, &labels, Reduction::Mean)?;
+            let loss = cross_entropy(&net.forward(&task.normalize.apply(&images, &init.generator)?)?, &labels, Reduction::Mean)?;
             optimizer.step(loss.backward()?)?;
         }
         // Both without dropout and augmentation, so that the two can be compared.

@@ -21,13 +21,13 @@ use common::{Outcome, finish, open_device, positive, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
-use wgrad::data::augment::{Augment, Compose, SpectrogramMask, TimeShift};
-use wgrad::data::{AudioClips, Loader, LogMel, MelConfig};
+use wgrad::data::transforms::{Compose, FrequencyMasking, Lambda, TimeMasking, TimeShift, Transform};
+use wgrad::data::{AudioClips, DataLoader, LogMel, MelConfig, Subset, split_stratified};
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Init, Linear, Module, fields};
 use wgrad::optim::{AdamW, AdamWConfig, Optimizer, Schedule};
-use wgrad::train::{ConfusionMatrix, Meter};
-use wgrad::{Error, PoolOptions, Result, Tensor, no_grad};
+use wgrad::train::{Meter, evaluate};
+use wgrad::{Error, Generator, PoolOptions, Result, Tensor};
 
 mod common;
 
@@ -103,18 +103,18 @@ impl Module for Net {
     fields!(conv1, norm1, conv2, norm2, conv3, norm3, dropout, fc);
 }
 
-/// Clips with the indices to use.
-struct Set {
-    clips: AudioClips,
-    indices: Vec<usize>,
-}
-
-fn load(options: &Options) -> Result<(Set, Set)> {
-    let all = |clips: AudioClips| Set { indices: (0..clips.len()).collect(), clips };
+/// Clips to train on and clips to test on, of one length, which is at least `shortest` of a rate.
+fn load(options: &Options, shortest: impl Fn(u32) -> usize) -> Result<(Subset<AudioClips>, Subset<AudioClips>)> {
+    let length = |clips: &AudioClips| clips.longest().max(shortest(clips.rate()));
+    let all = |clips: AudioClips| {
+        let indices = (0..clips.len()).collect();
+        Subset::new(clips, indices)
+    };
     if options.data.join("train").is_dir() && options.data.join("test").is_dir() {
         let train = AudioClips::load(options.data.join("train"))?;
         let test = AudioClips::load_only(options.data.join("test"), train.words())?;
-        return Ok((all(train), all(test)));
+        let length = length(&train);
+        return Ok((all(train.with_length(length))?, all(test.with_length(length))?));
     }
     let clips = AudioClips::load(&options.data)?;
     if clips.len() < 2 {
@@ -124,24 +124,28 @@ fn load(options: &Options) -> Result<(Set, Set)> {
             help: "give at least one clip to train on and one to test on".into(),
         });
     }
-    let order: Vec<usize> = Loader::new(clips.len(), clips.len(), options.seed)?.epoch(0).flatten().collect();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
     let held = ((clips.len() as f64 * options.test_share.clamp(0.0, 1.0)) as usize).clamp(1, clips.len() - 1);
-    let (test, train) = order.split_at(held);
-    Ok((Set { clips: clips.clone(), indices: train.to_vec() }, Set { clips, indices: test.to_vec() }))
+    // Each word has its share of the test.
+    let [train, test] = split_stratified(clips.labels(), [clips.len() - held, held], options.seed)?;
+    let length = length(&clips);
+    let clips = clips.with_length(length);
+    Ok((Subset::new(clips.clone(), train)?, Subset::new(clips, test)?))
 }
 
 fn run(options: &Options) -> Outcome<()> {
     let start = Instant::now();
     let device = open_device(options.device.as_deref())?;
-    let (train, test) = load(options)?;
-    let (words, rate) = (train.clips.words().to_vec(), train.clips.rate());
-    say!("data: {} training and {} test clips of {} words at {rate} Hz", train.indices.len(), test.indices.len(), words.len());
-
     // Windows of 32 ms every 12 ms.
+    let window = |rate: u32| rate as usize * 32 / 1000;
+    let (train, test) = load(options, window)?;
+    let (words, rate) = (train.dataset().words().to_vec(), train.dataset().rate());
+    let (clips, tests) = (train.indices().len(), test.indices().len());
+    say!("data: {clips} training and {tests} test clips of {} words at {rate} Hz", words.len());
+
     let config = MelConfig {
         rate,
-        window: rate as usize * 32 / 1000,
+        window: window(rate),
         hop: rate as usize * 12 / 1000,
         bands: BANDS,
         high: f64::from(rate) / 2.0,
@@ -150,33 +154,32 @@ fn run(options: &Options) -> Outcome<()> {
         ..MelConfig::default()
     };
     let mel = LogMel::new(config, &device)?;
-    let length = train.clips.longest().max(config.window);
     let init = Init::new(&device, options.seed);
     let net = Net::new(words.len(), &init)?;
-    let shift = TimeShift { limit: rate as usize / 20 };
-    let mask = Compose::new().push(SpectrogramMask::time(6)).push(SpectrogramMask::frequency(4));
     // Each spectrogram about its own mean: loudness tells nothing.
-    let features = |sounds: &Tensor| -> Result<Tensor> {
-        let x = mel.apply(sounds)?;
-        Ok((&x - x.mean_keepdim([1, 2])) * 0.4)
-    };
-    let loader = Loader::new(train.indices.len(), options.batch, options.seed)?.drop_last(true);
-    let steps = loader.batches();
+    let centre = Lambda(|x: &Tensor, _: &Generator| Ok((x - x.mean_keepdim([1, 2])) * 0.4));
+    let features = Compose::new().push(mel).push(centre);
+    let augmented = Compose::new()
+        .push(TimeShift { limit: rate as usize / 20 })
+        .push(features.clone())
+        .push(TimeMasking::new(6))
+        .push(FrequencyMasking::new(4));
+    let loader = DataLoader::new(train, options.batch, &device)?.shuffle(true).seed(options.seed).drop_last(true);
+    let test = DataLoader::new(test, 100, &device)?.with_transform(features);
+    let steps = loader.len();
     if steps == 0 {
-        let (batch, len) = (options.batch, train.indices.len());
-        return Err(usage(format!("--batch {batch} is more than the {len} training clips; use a smaller one")));
+        return Err(usage(format!("--batch {} is more than the {clips} training clips; use a smaller one", options.batch)));
     }
     let total = options.epochs * steps;
     let schedule = Schedule::Cosine { base: 4e-3, warmup: steps.min(total / 10), total, floor: 0.01 };
     let mut optimizer = AdamW::new(&net.parameters()?, AdamWConfig { weight_decay: 0.02, ..AdamWConfig::default() })?;
     for epoch in 0..options.epochs {
         let mut loss = Meter::new();
-        for (step, batch) in loader.epoch(epoch as u64).enumerate() {
-            let clips: Vec<usize> = batch.iter().map(|&i| train.indices[i]).collect();
-            let (sounds, labels) = train.clips.batch(&clips, length, &device)?;
-            let x = mask.apply(&features(&shift.apply(&sounds, &init.generator)?)?, &init.generator)?;
+        for (step, batch) in loader.epoch(epoch).enumerate() {
+            let (sounds, labels) = batch?;
+            let x = augmented.apply(&sounds, &init.generator)?;
             let batch_loss = cross_entropy(&net.forward(&x)?, &labels, Reduction::Mean)?;
-            loss.push(&batch_loss, clips.len() as f64)?;
+            loss.push(&batch_loss, options.batch as f64)?;
             optimizer.set_lr(schedule.lr(epoch * steps + step));
             optimizer.step(batch_loss.backward()?)?;
         }
@@ -185,13 +188,7 @@ fn run(options: &Options) -> Outcome<()> {
         }
     }
 
-    net.eval();
-    let mut confusion = ConfusionMatrix::new(words.len())?;
-    for clips in test.indices.chunks(100) {
-        let (sounds, labels) = test.clips.batch(clips, length, &device)?;
-        let predicted = no_grad(|| net.forward(&features(&sounds)?))?.argmax_dim(1);
-        confusion.update(&labels.to_vec::<i32>()?, &predicted.to_vec::<i32>()?)?;
-    }
+    let confusion = evaluate(&net, &test, words.len())?.confusion;
     say!("\n{}\n", words.iter().enumerate().map(|(i, w)| format!("{i} {w}")).collect::<Vec<_>>().join("  "));
     say!("{confusion}");
     say!("test accuracy {:.2} % ({} of {})", 100.0 * confusion.accuracy(), confusion.hits(), confusion.total());

@@ -34,7 +34,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use wgrad::data::{CharTokenizer, Tokenizer, Tokens, read_text};
+use wgrad::data::{CharTokenizer, Dataset, Tokenizer, Tokens, read_text};
 use wgrad::io::StateDict;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::models::{Gpt, GptConfig};
@@ -165,6 +165,7 @@ impl Text {
 /// which overlap, the last `stride` predictions count.
 fn bits_per_character(model: &Gpt, text: &Text, context: usize, device: &Device) -> Result<f64, Error> {
     let stride = context.div_ceil(8);
+    let all = text.test.windows(context)?.stride(1)?;
     let mut windows = Vec::new();
     let mut next = context;
     while next < text.test.len() {
@@ -175,7 +176,7 @@ fn bits_per_character(model: &Gpt, text: &Text, context: usize, device: &Device)
     let mut nats = 0.0;
     for windows in windows.chunks(32) {
         let starts: Vec<usize> = windows.iter().map(|w| w.0).collect();
-        let (x, y) = text.test.batch(&starts, context, device)?;
+        let (x, y) = all.batch(&starts, device)?;
         let last = |t: &Tensor| t.slice(1, -(stride as isize), context as isize).flatten(0, 1);
         let losses = no_grad(|| {
             let logits = model.lm_head.forward(&last(&model.transformer.forward(&x)?))?;
@@ -200,6 +201,7 @@ fn train(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &Atomic
     let (steps, batch, context) = (options.steps, options.batch, options.context);
     let schedule = Schedule::Cosine { base: options.lr, warmup: steps.div_ceil(20), total: steps, floor: 0.02 };
     let report = steps.div_ceil(10);
+    let windows = text.train.windows(context)?.stride(1)?;
     let mut done = 0;
     while done < steps && !stop.load(Ordering::Relaxed) {
         let (first, last) = (done, steps.min(done + report));
@@ -209,8 +211,7 @@ fn train(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &Atomic
             if stop.load(Ordering::Relaxed) {
                 break;
             }
-            let starts = text.train.draw(batch, context, &init.generator, step as u64)?;
-            let (x, y) = text.train.batch(&starts, context, &init.device)?;
+            let (x, y) = windows.batch(&windows.draw(batch, &init.generator, step)?, &init.device)?;
             let logits = model.forward(&x)?.flatten(0, 1);
             let batch_loss = cross_entropy(&logits, &y.flatten(0, 1), Reduction::Mean)?;
             loss.push(&batch_loss, 1.0)?;

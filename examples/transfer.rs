@@ -41,7 +41,8 @@ use common::{Outcome, finish, learning_rate, open_device, positive, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
-use wgrad::data::{AffineConfig, LabelledImages, Loader, Mnist, Normalize, RandomAffine, draw_per_class};
+use wgrad::data::transforms::{AffineConfig, Normalize, RandomAffine, Transform};
+use wgrad::data::{DataLoader, Dataset, LabelledImages, Mnist, draw_per_class};
 use wgrad::io::StateDict;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::transfer::{self, LoadOptions, UnfreezeSchedule};
@@ -159,7 +160,7 @@ impl Few<'_> {
         if let Some(augment) = self.augment {
             x = augment.apply(&x, &init.generator)?;
         }
-        Ok((self.normalize.apply(&x), labels))
+        Ok((self.normalize.apply(&x, &init.generator)?, labels))
     }
 }
 
@@ -183,8 +184,8 @@ fn pretrain(images: &LabelledImages, normalize: &Normalize, init: &Init, options
     let net = Cnn::new(images.size(), SOURCE.len() * FORMS, init)?;
     let strong = AffineConfig { shift: 4.0, rotate: 20.0, scale: 0.2, shear: 20.0 };
     let augment = RandomAffine::new(strong, images.size(), &init.device)?;
-    let loader = Loader::new(images.len(), options.batch, options.seed)?.drop_last(true);
-    let steps = loader.batches();
+    let loader = DataLoader::new(images, options.batch, &init.device)?.shuffle(true).seed(options.seed).drop_last(true);
+    let steps = loader.len();
     let total = options.epochs.saturating_mul(steps);
     let schedule = Schedule::Cosine { base: 6e-3, warmup: total / 20, total, floor: 0.01 };
     let mut optimizer = AdamW::new(&net.parameters()?, AdamWConfig::default())?;
@@ -192,15 +193,17 @@ fn pretrain(images: &LabelledImages, normalize: &Normalize, init: &Init, options
     let mut loss = Meter::new();
     for epoch in 0..options.epochs {
         loss = Meter::new();
-        for (step, indices) in loader.epoch(epoch as u64).enumerate() {
-            let (x, labels) = images.batch(&indices, &init.device)?;
+        for (step, batch) in loader.epoch(epoch).enumerate() {
+            let (x, labels) = batch?;
             let (x, labels) = turn(&x, &labels, init)?;
-            let logits = net.forward(&normalize.apply(&augment.apply(&x, &init.generator)?))?;
+            let n = labels.dim(0)?;
+            let x = normalize.apply(&augment.apply(&x, &init.generator)?, &init.generator)?;
+            let logits = net.forward(&x)?;
             let batch_loss = cross_entropy(&logits, &labels, Reduction::Mean)?;
-            loss.push(&batch_loss, indices.len() as f64)?;
+            loss.push(&batch_loss, n as f64)?;
             optimizer.set_lr(schedule.lr(epoch * steps + step));
             optimizer.step(batch_loss.backward()?)?;
-            progress.step(indices.len(), loss.recent());
+            progress.step(n, loss.recent());
         }
     }
     progress.finish();
@@ -278,8 +281,7 @@ fn run(options: &Options) -> Outcome<()> {
             "--labels {labels} takes all {fewest} training images of one of the digits 5 to 9; use fewer"
         )));
     }
-    let (mean, std) = source.statistics();
-    let normalize = Normalize::new(&[mean], &[std.max(1e-6)], &device)?;
+    let normalize = source.normalization(&device)?;
     let (net, loss) = pretrain(&source, &normalize, &Init::new(&device, options.seed), options)?;
     net.save(&options.save)?;
     let trained = StateDict::load(&options.save)?;
@@ -292,8 +294,9 @@ fn run(options: &Options) -> Outcome<()> {
         let drawn = draw_per_class(target.labels(), options.labels, seed)?;
         let rest: Vec<usize> = (0..target.len()).filter(|i| drawn.binary_search(i).is_err()).collect();
         let test = if options.validate { target.subset(&rest)? } else { mnist.test.of_classes(&TARGET)? };
+        let test = DataLoader::new(test, 500, &device)?.with_transform(normalize.clone());
         let accuracy = |net: &Cnn| -> Result<f64> {
-            let result = evaluate(net, &test, TARGET.len(), 500, &device, |x| normalize.apply(x))?;
+            let result = evaluate(net, &test, TARGET.len())?;
             Ok(100.0 * result.confusion.accuracy())
         };
         let mut row = [0.0; 4];
@@ -303,7 +306,12 @@ fn run(options: &Options) -> Outcome<()> {
             if draw == 0 && augment.is_none() {
                 let images = if options.validate { "training images that were not drawn" } else { "test images" };
                 say!("for 5 to 9: {report}\n");
-                say!("{} labels a class, {} steps; accuracy on {} {images} of 5 to 9", options.labels, options.steps, test.len());
+                say!(
+                    "{} labels a class, {} steps; accuracy on {} {images} of 5 to 9",
+                    options.labels,
+                    options.steps,
+                    test.samples()
+                );
                 say!("                  without augmentation                   with augmentation");
                 say!("draw   no transfer   transfer  difference     no transfer   transfer  difference");
             }

@@ -196,7 +196,7 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// An [`Error::Argument`]: the error for modules, data sets and augmentations of one's own.
+    /// An [`Error::Argument`]: the error for modules, data sets and transforms of one's own.
     ///
     /// ```
     /// let error = wgrad::Error::argument("Table::batch", "there is no row 9", "use rows from 0 to 8");

@@ -179,7 +179,8 @@ pub use tensor::{Operand, PendingValue, PoolNdOptions, PoolOptions, Tensor};
 
 /// What most programs need: `use wgrad::prelude::*;`.
 pub mod prelude {
-    pub use crate::data::Loader;
+    pub use crate::data::transforms::Transform;
+    pub use crate::data::{DataLoader, Dataset};
     pub use crate::nn::loss::{accuracy, cross_entropy};
     pub use crate::nn::{Init, Linear, Module, Reduction, Relu, Sequential, fields};
     pub use crate::optim::{Adam, AdamConfig, Optimizer, Schedule};

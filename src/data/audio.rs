@@ -1,7 +1,9 @@
 //! Spoken words: WAV files in the layout of Google's Speech Commands, one folder per word.
 
+use super::dataset::{Dataset, outside};
 use super::wav::{self, Wav};
 use crate::device::Device;
+use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::host::zeroed;
 use crate::shape::product;
@@ -12,6 +14,9 @@ use std::path::{Path, PathBuf};
 const HELP: &str = "use one folder per word, with mono or stereo PCM or float WAV files of one sample rate in each";
 
 /// Clips with one label each, in host memory.
+///
+/// As a [`Dataset`] it gives clips of one length with their labels, each in the middle: shorter ones with silence around, longer
+/// ones cut on both sides. Batches are F32 `[n, length]` and I32 `[n]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioClips {
     rate: u32,
@@ -19,6 +24,8 @@ pub struct AudioClips {
     clips: Vec<Vec<f32>>,
     labels: Vec<i32>,
     files: Vec<PathBuf>,
+    /// Of clips as samples and in batches.
+    length: usize,
 }
 
 impl AudioClips {
@@ -68,7 +75,8 @@ impl AudioClips {
             }
         }
         let Some(rate) = rate else { return Err(Error::format(dir, "there are no clips in it", HELP)) };
-        Ok(Self { rate, words, clips, labels, files })
+        let length = clips.iter().map(Vec::len).max().unwrap_or(0);
+        Ok(Self { rate, words, clips, labels, files, length })
     }
 
     /// The number of clips.
@@ -111,34 +119,52 @@ impl AudioClips {
         self.clips.iter().map(Vec::len).max().unwrap_or(0)
     }
 
-    /// The clips at `indices` as `[n, length]`, each in the middle: shorter ones with silence around, longer ones cut on both
-    /// sides; and their labels as I32 `[n]`.
-    ///
-    /// # Errors
-    /// An index is out of range; the device is out of memory.
-    pub fn batch(&self, indices: &[usize], length: usize, device: &Device) -> Result<(Tensor, Tensor)> {
-        let mut samples = zeroed::<f32>("a batch of clips", product(&[indices.len(), length]))?;
-        let mut labels = Vec::with_capacity(indices.len());
+    /// How long clips are as samples and in batches. Defaults to [`AudioClips::longest`].
+    #[must_use]
+    pub fn with_length(mut self, length: usize) -> Self {
+        self.length = length;
+        self
+    }
+
+    /// How long clips are as samples and in batches.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Copies clip `i`, which stands at `position` of a list, into the middle of silence; gives its label.
+    fn place(&self, op: &'static str, position: usize, i: usize, row: &mut [f32]) -> Result<i32> {
+        let (Some(clip), Some(&label)) = (self.clips.get(i), self.labels.get(i)) else {
+            return Err(outside(op, i, position, self.clips.len()));
+        };
+        let taken = clip.len().min(row.len());
+        let (from, to) = ((clip.len() - taken) / 2, (row.len() - taken) / 2);
+        row[to..to + taken].copy_from_slice(&clip[from..from + taken]);
+        Ok(label)
+    }
+}
+
+impl Dataset for AudioClips {
+    type Sample = (Vec<f32>, i32);
+
+    fn len(&self) -> usize {
+        self.clips.len()
+    }
+
+    fn get(&self, index: usize) -> Result<(Vec<f32>, i32)> {
+        let mut samples = zeroed::<f32>("a clip", self.length)?;
+        let label = self.place("get", 0, index, &mut samples)?;
+        Ok((samples, label))
+    }
+
+    fn batch(&self, indices: &[usize], device: &Device) -> Result<(Tensor, Tensor)> {
+        let (n, length) = (indices.len(), self.length);
+        let mut samples = zeroed::<f32>("a batch of clips", product(&[n, length]))?;
+        let mut labels = Vec::with_capacity(n);
         for (position, &i) in indices.iter().enumerate() {
-            let (Some(clip), Some(&label)) = (self.clips.get(i), self.labels.get(i)) else {
-                return Err(Error::Index {
-                    op: "batch",
-                    index: i64::try_from(i).unwrap_or(i64::MAX),
-                    position,
-                    len: self.len(),
-                    help: "draw indices from 0..len()".into(),
-                });
-            };
-            let row = &mut samples[position * length..(position + 1) * length];
-            let taken = clip.len().min(length);
-            let (from, to) = ((clip.len() - taken) / 2, (length - taken) / 2);
-            row[to..to + taken].copy_from_slice(&clip[from..from + taken]);
-            labels.push(label);
+            labels.push(self.place("batch", position, i, &mut samples[position * length..(position + 1) * length])?);
         }
-        Ok((
-            Tensor::from_slice(&samples, [indices.len(), length], device)?,
-            Tensor::from_slice(&labels, [indices.len()], device)?,
-        ))
+        let samples = Tensor::from_host(HostData::F32(samples), DType::F32, [n, length], device)?;
+        Ok((samples, Tensor::from_slice(&labels, [n], device)?))
     }
 }
 
@@ -201,12 +227,13 @@ mod tests {
         write(&dir.path().join("_background_noise_/c.wav"), 100, 1, &[1]);
         let clips = AudioClips::load(dir.path()).unwrap();
         assert_eq!((clips.words(), clips.labels()), (&["no".to_owned(), "yes".to_owned()][..], &[0, 1][..]));
-        let (batch, labels) = clips.batch(&[1, 0], 5, &Device::cpu().unwrap()).unwrap();
+        let (batch, labels) = clips.clone().with_length(5).batch(&[1, 0], &Device::cpu().unwrap()).unwrap();
         assert_eq!(batch.to_vec::<f32>().unwrap(), [0.0, 0.5, -1.0, 0.0, 0.0, 0.0, 0.25, 0.25, 0.0, 0.0]);
         assert_eq!(labels.to_vec::<i32>().unwrap(), [1, 0]);
-        let (cut, _) = clips.batch(&[1], 1, &Device::cpu().unwrap()).unwrap();
+        let (cut, _) = clips.clone().with_length(1).batch(&[1], &Device::cpu().unwrap()).unwrap();
         assert_eq!(cut.to_vec::<f32>().unwrap(), [-1.0]);
-        assert!(clips.batch(&[2], 5, &Device::cpu().unwrap()).unwrap_err().to_string().contains("index 2"));
+        assert_eq!(clips.get(0).unwrap(), (vec![0.25, 0.25, 0.0], 0));
+        assert!(clips.batch(&[2], &Device::cpu().unwrap()).unwrap_err().to_string().contains("index 2"));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Log-mel spectrograms, computed on the device.
 
+use super::transforms::Transform;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::host::reserved;
+use crate::rng::Generator;
 use crate::shape::{Shape, product};
 use crate::tensor::{ConvNdOptions, PadMode, Tensor};
 
@@ -87,12 +89,11 @@ impl LogMel {
     pub fn frames(&self, length: usize) -> usize {
         (length.saturating_sub(self.config.window % 2) / self.config.hop).saturating_add(1)
     }
+}
 
-    /// `[n, length]` to `[n, bands, frames]`.
-    ///
-    /// # Errors
-    /// The sounds are not F32 `[n, length]`, or not longer than half a window.
-    pub fn apply(&self, sounds: &Tensor) -> Result<Tensor> {
+impl Transform for LogMel {
+    /// F32 sounds `[n, length]`, longer than half a window, to `[n, bands, frames]`. Nothing about it is random.
+    fn apply(&self, sounds: &Tensor, _: &Generator) -> Result<Tensor> {
         let [n, length] = sounds.dims::<2>()?;
         let half = self.config.window / 2;
         if length <= half {

@@ -1,159 +1,12 @@
 //! MNIST: 28x28 grey-scale handwritten digits, in four IDX files.
 
 use super::idx;
-use crate::device::Device;
+use super::images::LabelledImages;
 use crate::error::{Error, Result};
-use crate::host::reserved;
-use crate::shape::product;
-use crate::tensor::Tensor;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// How many digits there are.
 const CLASSES: usize = 10;
-
-/// Images with one label each, in host memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelledImages {
-    height: usize,
-    width: usize,
-    pixels: Vec<u8>,
-    labels: Vec<i32>,
-}
-
-impl LabelledImages {
-    /// Images `[labels.len(), height, width]` in row-major order, 0 for black and 255 for white.
-    ///
-    /// # Errors
-    /// There are not as many pixels as that takes.
-    pub fn new(height: usize, width: usize, pixels: Vec<u8>, labels: Vec<i32>) -> Result<Self> {
-        let expected = height.checked_mul(width).and_then(|n| n.checked_mul(labels.len()));
-        if expected != Some(pixels.len()) {
-            return Err(Error::argument(
-                "LabelledImages::new",
-                format!("{} pixels were given for {} images of {height}x{width}", pixels.len(), labels.len()),
-                "give height * width pixels for every label",
-            ));
-        }
-        Ok(Self { height, width, pixels, labels })
-    }
-
-    /// The number of images.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there are no images.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// Height and width in pixels.
-    pub fn size(&self) -> [usize; 2] {
-        [self.height, self.width]
-    }
-
-    /// The labels, in the order of the images.
-    pub fn labels(&self) -> &[i32] {
-        &self.labels
-    }
-
-    /// The images at `indices` as `[n, 1, height, width]` in 0..1, and their labels as I32 `[n]`.
-    ///
-    /// # Errors
-    /// An index is out of range; the device is out of memory.
-    pub fn batch(&self, indices: &[usize], device: &Device) -> Result<(Tensor, Tensor)> {
-        let size = product(&[self.height, self.width]);
-        let mut images = reserved("a batch of images", product(&[indices.len(), size]))?;
-        let mut labels = Vec::with_capacity(indices.len());
-        for (position, &i) in indices.iter().enumerate() {
-            let (label, pixels) = self.at("batch", position, i)?;
-            images.extend(pixels.iter().map(|&p| f32::from(p) / 255.0));
-            labels.push(label);
-        }
-        let images = Tensor::from_slice(&images, [indices.len(), 1, self.height, self.width], device)?;
-        let labels = Tensor::from_slice(&labels, [indices.len()], device)?;
-        Ok((images, labels))
-    }
-
-    /// The images at `indices`, in that order, as a set of their own.
-    ///
-    /// # Errors
-    /// An index is out of range.
-    pub fn subset(&self, indices: &[usize]) -> Result<Self> {
-        self.select("subset", indices, |label| label)
-    }
-
-    /// The images whose label is in `classes`, as a set whose labels are positions in `classes`.
-    ///
-    /// ```
-    /// # use wgrad::data::LabelledImages;
-    /// let digits = LabelledImages::new(1, 1, vec![10, 20, 30, 40], vec![5, 9, 1, 5])?;
-    /// assert_eq!(digits.of_classes(&[9, 5])?.labels(), [1, 0, 1]);
-    /// # Ok::<(), wgrad::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// A class is listed twice or has no images.
-    pub fn of_classes(&self, classes: &[i32]) -> Result<Self> {
-        let mut position: BTreeMap<i32, i32> = BTreeMap::new();
-        for (&class, i) in classes.iter().zip(0..) {
-            let repeated = position.insert(class, i).is_some();
-            if repeated || !self.labels.contains(&class) {
-                let what = if repeated { "is listed twice" } else { "has no images" };
-                let help = "list each class once, and only classes that the set has";
-                return Err(Error::argument("LabelledImages::of_classes", format!("class {class} {what}"), help));
-            }
-        }
-        let indices: Vec<usize> = (0..self.len()).filter(|&i| position.contains_key(&self.labels[i])).collect();
-        self.select("of_classes", &indices, |label| position.get(&label).copied().unwrap_or(label))
-    }
-
-    /// The images at `indices` with their labels mapped.
-    fn select(&self, op: &'static str, indices: &[usize], relabel: impl Fn(i32) -> i32) -> Result<Self> {
-        let size = product(&[self.height, self.width]);
-        let mut pixels = reserved("a set of images", product(&[indices.len(), size]))?;
-        let mut labels = Vec::with_capacity(indices.len());
-        for (position, &i) in indices.iter().enumerate() {
-            let (label, image) = self.at(op, position, i)?;
-            pixels.extend_from_slice(image);
-            labels.push(relabel(label));
-        }
-        Ok(Self { height: self.height, width: self.width, pixels, labels })
-    }
-
-    /// The label and the pixels of image `i`, which stands at `position` of a list.
-    fn at(&self, op: &'static str, position: usize, i: usize) -> Result<(i32, &[u8])> {
-        let size = product(&[self.height, self.width]);
-        match self.labels.get(i) {
-            // The constructor has made sure of the pixels.
-            Some(&label) => Ok((label, &self.pixels[i * size..(i + 1) * size])),
-            None => Err(Error::Index {
-                op,
-                index: i64::try_from(i).unwrap_or(i64::MAX),
-                position,
-                len: self.len(),
-                help: "draw indices from 0..len()".into(),
-            }),
-        }
-    }
-
-    /// Mean and (population) standard deviation of all pixels, on the scale 0..1.
-    pub fn statistics(&self) -> (f64, f64) {
-        let mut histogram = [0u64; 256];
-        for &p in &self.pixels {
-            histogram[usize::from(p)] += 1;
-        }
-        let n = (self.pixels.len().max(1)) as f64;
-        let moment = |power: i32| {
-            let sum: f64 =
-                histogram.iter().zip(0u32..).map(|(&count, p)| count as f64 * (f64::from(p) / 255.0).powi(power)).sum();
-            sum / n
-        };
-        let mean = moment(1);
-        (mean, (moment(2) - mean * mean).max(0.0).sqrt())
-    }
-}
 
 /// The training and the test set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,7 +68,7 @@ fn load_set(dir: &Path, prefix: &str) -> Result<LabelledImages> {
         let reason = format!("label {label} at position {position} is outside 0..{CLASSES}");
         return Err(Error::format(label_path, reason, "MNIST's labels are the digits 0 to 9; use another file"));
     }
-    LabelledImages::new(height, width, images.bytes, labels.bytes.into_iter().map(i32::from).collect())
+    LabelledImages::new([1, height, width], images.bytes, labels.bytes.into_iter().map(i32::from).collect())
 }
 
 #[cfg(test)]
@@ -233,27 +86,7 @@ mod tests {
             assert_eq!(mnist.test.labels().iter().filter(|&&l| l == digit).count(), 100);
         }
         let (mean, std) = mnist.train.statistics();
-        assert!((mean - 0.1307).abs() < 0.005 && (std - 0.3081).abs() < 0.005, "{mean} {std}");
-    }
-
-    #[test]
-    fn parts_of_a_set_keep_images_and_labels_together() {
-        let set = LabelledImages::new(1, 2, (0..10).collect(), vec![3, 5, 3, 9, 5]).unwrap();
-        let part = set.subset(&[4, 0]).unwrap();
-        assert_eq!((part.pixels.as_slice(), part.labels()), (&[8, 9, 0, 1][..], &[5, 3][..]));
-        let two = set.of_classes(&[9, 3]).unwrap();
-        assert_eq!((two.pixels.as_slice(), two.labels()), (&[0, 1, 4, 5, 6, 7][..], &[1, 1, 0][..]));
-        assert!(set.subset(&[]).unwrap().is_empty());
-        let device = Device::cpu().unwrap();
-        let rows = [
-            (set.subset(&[0, 5]).unwrap_err(), "[subset] index 5 at position 1"),
-            (set.batch(&[usize::MAX], &device).unwrap_err(), "[batch] index 9223372036854775807 at position 0"),
-            (set.of_classes(&[3, 4]).unwrap_err(), "class 4 has no images"),
-            (set.of_classes(&[3, 3]).unwrap_err(), "class 3 is listed twice"),
-        ];
-        for (error, expected) in rows {
-            assert!(error.to_string().contains(expected), "{error}");
-        }
+        assert!((mean[0] - 0.1307).abs() < 0.005 && (std[0] - 0.3081).abs() < 0.005, "{mean:?} {std:?}");
     }
 
     #[test]

@@ -1,19 +1,31 @@
-//! Data: images in IDX files, text, spoken words, shuffled batches, and augmentation on the device.
+//! Data: what a data set is, batches of one, readers, and transforms on the device.
+//!
+//! A [`Dataset`] gives samples by position, a [`DataLoader`] makes batches of them on a device, and a
+//! [`Transform`](transforms::Transform) changes batches there. Sets come from memory ([`TensorDataset`], [`LabelledImages`],
+//! [`VecDataset`]) or from files ([`Mnist`], [`AudioClips`], text as [`Tokens`]); [`Subset`], [`Dataset::map`] and
+//! [`random_split`] make others of them.
 
 mod audio;
-pub mod augment;
+mod collate;
+mod dataset;
 pub mod idx;
+mod images;
+mod in_memory;
 mod loader;
 mod mel;
 mod mnist;
 mod split;
 mod text;
+pub mod transforms;
 mod wav;
 
 pub use audio::AudioClips;
-pub use augment::{AffineConfig, Normalize, RandomAffine};
-pub use loader::{Epoch, Loader};
+pub use collate::{Collate, Inputs};
+pub use dataset::{Batch, Dataset, Map, Subset};
+pub use images::LabelledImages;
+pub use in_memory::{Rows, TensorDataset, VecDataset};
+pub use loader::{Batches, DataLoader};
 pub use mel::{LogMel, MelConfig};
-pub use mnist::{LabelledImages, Mnist};
-pub use split::{draw_per_class, split};
-pub use text::{ByteTokenizer, CharTokenizer, Tokenizer, Tokens, read_text};
+pub use mnist::Mnist;
+pub use split::{Portion, draw_per_class, random_split, split, split_stratified};
+pub use text::{ByteTokenizer, CharTokenizer, Tokenizer, Tokens, Windows, read_text};

@@ -1,5 +1,7 @@
 //! Text: byte and character tokenisers, and windows of tokens for language models.
 
+use super::dataset::{Dataset, outside};
+use super::split::Portion;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::host::reserved;
@@ -7,6 +9,7 @@ use crate::rng::Generator;
 use crate::tensor::Tensor;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Text to token numbers and back.
 pub trait Tokenizer {
@@ -27,7 +30,7 @@ pub trait Tokenizer {
 }
 
 /// A token that the vocabulary does not have.
-fn outside(position: usize, token: i32, len: usize) -> Error {
+fn unknown(position: usize, token: i32, len: usize) -> Error {
     let help = "use tokens that this tokeniser has made, or a model with its vocabulary".into();
     Error::Index { op: "decode", index: i64::from(token), position, len, help }
 }
@@ -54,7 +57,7 @@ impl Tokenizer for ByteTokenizer {
     }
 
     fn decode(&self, tokens: &[i32]) -> Result<String> {
-        let byte = |(i, &t)| u8::try_from(t).map_err(|_| outside(i, t, 256));
+        let byte = |(i, &t)| u8::try_from(t).map_err(|_| unknown(i, t, 256));
         let bytes: Vec<u8> = tokens.iter().enumerate().map(byte).collect::<Result<_>>()?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -135,22 +138,22 @@ impl Tokenizer for CharTokenizer {
     fn decode(&self, tokens: &[i32]) -> Result<String> {
         let character = |(i, &t): (usize, &i32)| {
             let found = usize::try_from(t).ok().and_then(|t| self.characters.get(t));
-            found.copied().ok_or_else(|| outside(i, t, self.characters.len()))
+            found.copied().ok_or_else(|| unknown(i, t, self.characters.len()))
         };
         tokens.iter().enumerate().map(character).collect()
     }
 }
 
-/// A long sequence of tokens, from which a language model's inputs and targets are cut.
+/// A long sequence of tokens, from which a language model's inputs and targets are cut. Clones share the tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
-    tokens: Vec<i32>,
+    tokens: Arc<[i32]>,
 }
 
 impl Tokens {
     /// A sequence.
     pub fn new(tokens: Vec<i32>) -> Self {
-        Self { tokens }
+        Self { tokens: tokens.into() }
     }
 
     /// The number of tokens.
@@ -163,71 +166,131 @@ impl Tokens {
         self.tokens.is_empty()
     }
 
-    /// The first part, of `share` of the tokens, and the rest: training and held-out text.
+    /// Parts in the order of the text, such as training and held-out text, whose sizes are shares that add up to 1 or counts that
+    /// add up to the number of tokens.
+    ///
+    /// ```
+    /// # use wgrad::data::Tokens;
+    /// let [train, held_out] = Tokens::new((0..10).collect()).split([0.9, 0.1])?;
+    /// assert_eq!((train.len(), held_out.len()), (9, 1));
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// The share is not in 0..=1.
-    pub fn split(&self, share: f64) -> Result<(Self, Self)> {
-        if !(0.0..=1.0).contains(&share) {
-            return Err(Error::argument("Tokens::split", format!("the share is {share}"), "use one in 0..=1, such as 0.9"));
-        }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the length")]
-        let at = ((self.len() as f64 * share) as usize).min(self.len());
-        let (first, rest) = self.tokens.split_at(at);
-        Ok((Self::new(first.to_vec()), Self::new(rest.to_vec())))
+    /// As [`split`](super::split).
+    pub fn split<P: Portion, const N: usize>(&self, portions: [P; N]) -> Result<[Self; N]> {
+        let mut start = 0;
+        let parts = P::counts(&portions, self.len())?.into_iter().map(|count| {
+            start += count;
+            Self { tokens: self.tokens[start - count..start].into() }
+        });
+        let parts: Vec<Self> = parts.collect();
+        parts.try_into().map_err(|_| Error::internal("a split has another number of parts than was asked for"))
     }
 
-    /// How many windows of `length` inputs and as many targets fit without overlap.
-    pub fn windows(&self, length: usize) -> usize {
-        self.len().saturating_sub(1).checked_div(length).unwrap_or(0)
-    }
-
-    /// The windows that start at `starts`: inputs and, one token later, targets, each I32 `[starts.len(), length]`.
+    /// Windows of `length` inputs and, one token later, as many targets, one after the other without overlap; see
+    /// [`Windows::stride`].
     ///
     /// # Errors
-    /// A window reaches past the end; the device is out of memory.
-    pub fn batch(&self, starts: &[usize], length: usize, device: &Device) -> Result<(Tensor, Tensor)> {
-        let (mut inputs, mut targets) = (Vec::new(), Vec::new());
-        for (position, &start) in starts.iter().enumerate() {
-            let end = start.checked_add(length).filter(|&e| e < self.len());
-            let Some(end) = end else {
-                return Err(Error::Index {
-                    op: "batch",
-                    index: i64::try_from(start).unwrap_or(i64::MAX),
-                    position,
-                    len: self.len().saturating_sub(length),
-                    help: format!("a window of {length} needs one more token as its last target: start earlier"),
-                });
-            };
-            inputs.extend_from_slice(&self.tokens[start..end]);
-            targets.extend_from_slice(&self.tokens[start + 1..=end]);
+    /// `length` is 0.
+    pub fn windows(&self, length: usize) -> Result<Windows> {
+        if length == 0 {
+            return Err(Error::argument("Tokens::windows", "windows of 0 tokens were asked for", "use at least 1"));
         }
-        let shape = [starts.len(), length];
-        Ok((Tensor::from_slice(&inputs, shape, device)?, Tensor::from_slice(&targets, shape, device)?))
+        Ok(Windows { tokens: self.clone(), length, stride: length })
+    }
+}
+
+/// Windows of [`Tokens`] as a [`Dataset`] for language models: samples are inputs and targets of `length` tokens, batches two I32
+/// tensors `[n, length]`.
+///
+/// ```
+/// # use wgrad::data::{Dataset, Tokens};
+/// # fn main() -> wgrad::Result<()> {
+/// let windows = Tokens::new((0..10).collect()).windows(3)?;
+/// assert_eq!((windows.len(), windows.get(1)?), (3, (vec![3, 4, 5], vec![4, 5, 6])));
+/// assert_eq!(windows.stride(1)?.len(), 7);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Windows {
+    tokens: Tokens,
+    length: usize,
+    stride: usize,
+}
+
+impl Windows {
+    /// Tokens from the start of one window to that of the next. Defaults to `length`; with 1 a window starts at every token that
+    /// has enough others behind it.
+    ///
+    /// # Errors
+    /// `stride` is 0.
+    pub fn stride(self, stride: usize) -> Result<Self> {
+        if stride == 0 {
+            return Err(Error::argument("Windows::stride", "a stride of 0 tokens was asked for", "use at least 1"));
+        }
+        Ok(Self { stride, ..self })
     }
 
-    /// `n` random starts of windows of `length` tokens; a function of the generator's seed and `step` alone.
+    /// `n` windows at random, each any of them; a function of the generator's seed and `step` alone.
     ///
     /// # Errors
     /// The text is too short for one window.
-    pub fn draw(&self, n: usize, length: usize, generator: &Generator, step: u64) -> Result<Vec<usize>> {
-        let Some(places) = self.len().checked_sub(length).filter(|&p| p > 0) else {
-            let reason = format!("{} tokens are too few for a window of {length} and its last target", self.len());
-            return Err(Error::argument("Tokens::draw", reason, "use a longer text or shorter windows"));
-        };
+    pub fn draw(&self, n: usize, generator: &Generator, step: usize) -> Result<Vec<usize>> {
+        let places = self.len();
+        if places == 0 {
+            let reason = format!("{} tokens are too few for a window of {} and its last target", self.tokens.len(), self.length);
+            return Err(Error::argument("Windows::draw", reason, "use a longer text or shorter windows"));
+        }
         let count = u32::try_from(n).map_err(|_| {
-            Error::argument("Tokens::draw", format!("{n} windows were asked for"), "draw at most 2^32 - 1 at a time")
+            Error::argument("Windows::draw", format!("{n} windows were asked for"), "draw at most 2^32 - 1 at a time")
         })?;
-        let [step, beyond] = crate::rng::key(step);
+        let [step, beyond] = crate::rng::key(step as u64);
         let key = crate::rng::far(crate::rng::key(generator.fork("windows").seed()), beyond);
-        let mut starts = reserved("a draw of windows", n)?;
-        starts.extend((0..count).map(|i| {
+        let mut drawn = reserved("a draw of windows", n)?;
+        drawn.extend((0..count).map(|i| {
             // 64 random bits per window, so that the remainder's bias is below 2⁻³² for any text in memory.
             let [low, high] = crate::rng::threefry2x32(key, [i, step]);
             let word = u64::from(low) | u64::from(high) << 32;
             usize::try_from(word % places as u64).unwrap_or(0)
         }));
-        Ok(starts)
+        Ok(drawn)
+    }
+
+    /// Inputs and targets of window `index`, which stands at `position` of a list.
+    fn at(&self, op: &'static str, position: usize, index: usize) -> Result<(&[i32], &[i32])> {
+        if index >= self.len() {
+            return Err(outside(op, index, position, self.len()));
+        }
+        // Within the text, as the index is.
+        let start = index * self.stride;
+        let window = &self.tokens.tokens[start..=start + self.length];
+        Ok((&window[..self.length], &window[1..]))
+    }
+}
+
+impl Dataset for Windows {
+    type Sample = (Vec<i32>, Vec<i32>);
+
+    /// The number of windows: `(tokens - 1 - length) / stride + 1`, or 0.
+    fn len(&self) -> usize {
+        let last = self.tokens.len().checked_sub(1).and_then(|n| n.checked_sub(self.length));
+        last.map_or(0, |last| last / self.stride + 1)
+    }
+
+    fn get(&self, index: usize) -> Result<(Vec<i32>, Vec<i32>)> {
+        self.at("get", 0, index).map(|(inputs, targets)| (inputs.to_vec(), targets.to_vec()))
+    }
+
+    fn batch(&self, indices: &[usize], device: &Device) -> Result<(Tensor, Tensor)> {
+        let (mut inputs, mut targets) = (Vec::new(), Vec::new());
+        for (position, &index) in indices.iter().enumerate() {
+            let (x, y) = self.at("batch", position, index)?;
+            inputs.extend_from_slice(x);
+            targets.extend_from_slice(y);
+        }
+        let shape = [indices.len(), self.length];
+        Ok((Tensor::from_slice(&inputs, shape, device)?, Tensor::from_slice(&targets, shape, device)?))
     }
 }
 
@@ -278,21 +341,25 @@ mod tests {
     fn targets_are_one_token_later() {
         let device = Device::cpu().unwrap();
         let tokens = Tokens::new((0..10).collect());
-        assert_eq!((tokens.windows(3), tokens.windows(9), tokens.windows(10), tokens.windows(0)), (3, 1, 0, 0));
-        let (x, y) = tokens.batch(&[0, 6], 3, &device).unwrap();
+        let windows = |length| tokens.windows(length).unwrap();
+        assert_eq!((windows(3).len(), windows(9).len(), windows(10).len()), (3, 1, 0));
+        assert!(tokens.windows(0).is_err() && windows(3).stride(0).is_err());
+        let all = |length| windows(length).stride(1).unwrap();
+        let (x, y) = all(3).batch(&[0, 6], &device).unwrap();
         assert_eq!(x.to_vec::<i32>().unwrap(), [0, 1, 2, 6, 7, 8]);
         assert_eq!(y.to_vec::<i32>().unwrap(), [1, 2, 3, 7, 8, 9]);
-        assert!(tokens.batch(&[7], 3, &device).is_err() && tokens.batch(&[usize::MAX], 3, &device).is_err());
+        assert_eq!(windows(3).get(2).unwrap(), (vec![6, 7, 8], vec![7, 8, 9]));
+        assert!(all(3).batch(&[7], &device).is_err() && all(3).batch(&[usize::MAX], &device).is_err());
         let generator = Generator::new(3);
-        let draw = |step| tokens.draw(500, 9, &generator, step).unwrap();
+        let draw = |step| all(9).draw(500, &generator, step).unwrap();
         assert!(draw(0).iter().all(|&s| s == 0), "one window fits");
-        let draw = |step| tokens.draw(500, 4, &generator, step).unwrap();
+        let draw = |step| all(4).draw(500, &generator, step).unwrap();
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
         assert!((0..6).all(|s| draw(1).contains(&s)) && draw(1).iter().all(|&s| s < 6));
-        assert!(tokens.draw(1, 10, &generator, 0).is_err());
-        let (first, rest) = tokens.split(0.7).unwrap();
-        assert_eq!((first.len(), rest.len()), (7, 3));
-        assert!(tokens.split(1.5).is_err());
+        assert!(all(10).draw(1, &generator, 0).is_err());
+        let [first, rest] = tokens.split([0.7, 0.3]).unwrap();
+        assert_eq!((first.len(), &rest.tokens[..]), (7, &[7, 8, 9][..]));
+        assert!(tokens.split([1.5, -0.5]).is_err());
     }
 }

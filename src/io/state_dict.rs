@@ -1,9 +1,9 @@
 //! Named tensors in host memory: what checkpoints hold.
 
 use crate::device::Device;
-use crate::dtype::{DType, HostData};
+use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, Result};
-use crate::shape::Shape;
+use crate::shape::{IntoShape, Shape};
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -29,6 +29,21 @@ impl HostTensor {
         let tensor = Self { dtype, shape, data };
         tensor.check("HostTensor::new", "the tensor")?;
         Ok(tensor)
+    }
+
+    /// A copy of values, in row-major order.
+    ///
+    /// ```
+    /// # use wgrad::io::HostTensor;
+    /// let table = HostTensor::from_slice(&[1f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// assert_eq!(table.dtype, wgrad::DType::F32);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The number of values differs from the shape's.
+    pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape) -> Result<Self> {
+        Self::new(T::DTYPE, shape.into_shape()?, T::pack(values))
     }
 
     /// A 0-d f64 tensor.

@@ -8,7 +8,7 @@ use crate::autodiff::Gradients;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::optim::{Coefficients, DecayMode, OptimRule, State};
-use crate::io::number::Range;
+use crate::io::number::{self, Range};
 use crate::io::{HostTensor, StateDict, StateReport};
 use crate::param::{Param, ParamGroup};
 use std::collections::HashSet;
@@ -138,8 +138,8 @@ impl<C: Formula> Fused<C> {
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
-    pub fn skipped(&self) -> Result<u64> {
-        self.stepper.skipped()
+    pub fn skipped(&self) -> Result<usize> {
+        self.stepper.skipped().map(number::place)
     }
 
     /// Whether a state of this optimizer has an entry of that name; `keys` are what the file calls the parameters.

@@ -20,7 +20,7 @@ pub struct LossScalerConfig {
     /// What the scale is multiplied with after a step that was skipped. Defaults to 0.5.
     pub backoff_factor: f64,
     /// See `growth_factor`. Defaults to 2000.
-    pub growth_interval: u32,
+    pub growth_interval: usize,
 }
 
 impl Default for LossScalerConfig {
@@ -73,7 +73,7 @@ impl LossScaler {
             ("init_scale", init_scale, init_scale > 0.0 && init_scale <= f64::from(f32::MAX), "finite and above 0"),
             ("growth_factor", growth_factor, growth_factor.is_finite() && growth_factor >= 1.0, "finite and at least 1"),
             ("backoff_factor", backoff_factor, backoff_factor > 0.0 && backoff_factor <= 1.0, "above 0 and at most 1"),
-            ("growth_interval", f64::from(growth_interval), growth_interval > 0, "at least 1"),
+            ("growth_interval", growth_interval as f64, growth_interval > 0, "at least 1"),
         ];
         if let Some((name, value, _, range)) = rows.into_iter().find(|row| !row.2) {
             return Err(Error::argument("LossScaler", format!("{name} is {value}"), format!("use a value {range}")));
@@ -117,7 +117,7 @@ impl LossScaler {
         no_grad(|| {
             let (scale, good) = (self.scale.tensor().detach(), self.good.tensor().detach());
             let counted = (good + 1.0) * &finite;
-            let full = counted.ge(&counted.full_like(f64::from(self.config.growth_interval)));
+            let full = counted.ge(&counted.full_like(self.config.growth_interval as f64));
             let grown = full.where_(&(&scale * self.config.growth_factor), &scale);
             let next = finite.gt(&finite.full_like(0.5)).where_(&grown, &(&scale * self.config.backoff_factor));
             let next = next.clamp(f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));

@@ -9,7 +9,7 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
-    counts: Vec<u64>,
+    counts: Vec<usize>,
 }
 
 impl ConfusionMatrix {
@@ -51,17 +51,17 @@ impl ConfusionMatrix {
     }
 
     /// How often `label` was taken for `prediction`; 0 outside the matrix.
-    pub fn count(&self, label: usize, prediction: usize) -> u64 {
+    pub fn count(&self, label: usize, prediction: usize) -> usize {
         if label < self.classes && prediction < self.classes { self.counts[label * self.classes + prediction] } else { 0 }
     }
 
     /// How many samples were counted.
-    pub fn total(&self) -> u64 {
+    pub fn total(&self) -> usize {
         self.counts.iter().sum()
     }
 
     /// How many samples were right.
-    pub fn hits(&self) -> u64 {
+    pub fn hits(&self) -> usize {
         (0..self.classes).map(|c| self.count(c, c)).sum()
     }
 
@@ -73,7 +73,7 @@ impl ConfusionMatrix {
 
 impl fmt::Display for ConfusionMatrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let largest = self.counts.iter().copied().max().unwrap_or(0).max(self.classes as u64);
+        let largest = self.counts.iter().copied().max().unwrap_or(0).max(self.classes);
         let width = largest.to_string().len() + 1;
         write!(f, "label \\ predicted")?;
         for p in 0..self.classes {
@@ -89,7 +89,7 @@ impl fmt::Display for ConfusionMatrix {
                     n => write!(f, " {n:>width$}")?,
                 }
             }
-            let row: u64 = (0..self.classes).map(|p| self.count(l, p)).sum();
+            let row: usize = (0..self.classes).map(|p| self.count(l, p)).sum();
             if row == 0 {
                 writeln!(f, "        -")?;
             } else {

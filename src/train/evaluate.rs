@@ -2,14 +2,12 @@
 
 use super::confusion::ConfusionMatrix;
 use super::meter::Meter;
-use crate::data::{LabelledImages, Loader};
-use crate::device::Device;
 use crate::error::Result;
 use crate::nn::loss::{Reduction, cross_entropy};
 use crate::nn::{Module, evaluating};
 use crate::tensor::Tensor;
 
-/// The outcome of [`evaluate`] and [`evaluate_batches`].
+/// The outcome of [`evaluate`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
     /// Mean cross-entropy.
@@ -18,49 +16,29 @@ pub struct Evaluation {
     pub confusion: ConfusionMatrix,
 }
 
-/// Runs a classifier over images in evaluation mode and without gradients; every layer is back in its own mode afterwards.
-///
-/// `prepare` maps images in 0..1 to the model's input, which usually means to normalise them.
-///
-/// # Errors
-/// The data do not fit the model; evaluation errors.
-pub fn evaluate(
-    model: &dyn Module,
-    data: &LabelledImages,
-    classes: usize,
-    batch: usize,
-    device: &Device,
-    prepare: impl Fn(&Tensor) -> Tensor,
-) -> Result<Evaluation> {
-    let batches = Loader::new(data.len(), batch, 0)?.shuffle(false).epoch(0);
-    let batches = batches.map(|indices| {
-        let (images, labels) = data.batch(&indices, device)?;
-        Ok((prepare(&images), labels))
-    });
-    evaluate_batches(model, classes, batches)
-}
-
-/// As [`evaluate`], over inputs and I32 labels `[n]` of any data set; the model gives logits `[n, classes]`.
+/// Runs a classifier in evaluation mode and without gradients over batches of inputs and I32 labels `[n]`, which a
+/// [`DataLoader`](crate::data::DataLoader) gives; the model gives logits `[n, classes]`. Every layer is back in its own mode
+/// afterwards.
 ///
 /// ```
+/// # use wgrad::data::{DataLoader, VecDataset};
 /// # use wgrad::nn::{Init, Linear};
-/// # use wgrad::train::evaluate_batches;
-/// # use wgrad::{Device, Tensor};
+/// # use wgrad::train::evaluate;
 /// # fn main() -> wgrad::Result<()> {
-/// # let device = Device::cpu()?;
+/// # let device = wgrad::Device::cpu()?;
 /// let model = Linear::new(4, 3, &Init::new(&device, 0))?;
-/// let batch = |n: usize| Ok((Tensor::ones([n, 4], &device)?, Tensor::from_slice(&vec![1; n], [n], &device)?));
-/// let evaluation = evaluate_batches(&model, 3, [5, 2].into_iter().map(batch))?;
+/// let samples = VecDataset(vec![([0.5f32, 1.0, 2.0, 4.0], 1); 7]);
+/// let evaluation = evaluate(&model, &DataLoader::new(samples, 5, &device)?, 3)?;
 /// assert_eq!(evaluation.confusion.total(), 7);
 /// # Ok(()) }
 /// ```
 ///
 /// # Errors
 /// An error of a batch; data that do not fit the model; evaluation errors.
-pub fn evaluate_batches(
+pub fn evaluate(
     model: &dyn Module,
-    classes: usize,
     batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,
+    classes: usize,
 ) -> Result<Evaluation> {
     let mut loss = Meter::new();
     let mut confusion = ConfusionMatrix::new(classes)?;

@@ -4,23 +4,37 @@ use super::chart::{Chart, Panel, Series};
 use crate::error::{Error, Result};
 use std::fmt::Write;
 
-/// The results of one epoch.
+/// The results of one epoch. What a task does not have stays at its default, and reports and charts leave it out.
+///
+/// ```
+/// # use wgrad::train::{EpochRecord, History};
+/// let mut history = History::default();
+/// history.records.push(EpochRecord { epoch: 1, train_loss: 0.7, test_loss: 0.9, ..Default::default() });
+/// assert!(!history.report("validation").contains("accuracy"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochRecord {
-    /// Its number, from 1.
+    /// Its number, from 1. Defaults to 0, which [`History::from_text`] refuses.
     pub epoch: usize,
-    /// Mean training loss.
+    /// Mean training loss. Defaults to NaN.
     pub train_loss: f64,
-    /// Share of training samples predicted rightly, while training, in 0..1; NaN where there is none, as in regression.
+    /// Share of training samples predicted rightly, while training, in 0..1. Defaults to NaN: there is none, as in regression.
     pub train_accuracy: f64,
-    /// Mean loss on the test set.
+    /// Mean loss on the test set. Defaults to NaN.
     pub test_loss: f64,
-    /// Share of test samples predicted rightly, in 0..1; NaN where there is none.
+    /// Share of test samples predicted rightly, in 0..1. Defaults to NaN.
     pub test_accuracy: f64,
-    /// Learning rate at the end of the epoch.
+    /// Learning rate at the end of the epoch. Defaults to 0.
     pub lr: f64,
-    /// Duration in seconds.
+    /// Duration in seconds. Defaults to 0.
     pub seconds: f64,
+}
+
+impl Default for EpochRecord {
+    fn default() -> Self {
+        let none = f64::NAN;
+        Self { epoch: 0, train_loss: none, train_accuracy: none, test_loss: none, test_accuracy: none, lr: 0.0, seconds: 0.0 }
+    }
 }
 
 /// The epochs of a run.
@@ -81,20 +95,31 @@ impl History {
         Ok(Self { records })
     }
 
-    /// A Markdown table with an epoch a line: both losses, how far they are apart, both accuracies if there are any. The epoch with the lowest
-    /// held-out loss is marked: where that rises while the training loss falls, the model overfits.
+    /// A Markdown table with an epoch a line: the training loss; the held-out loss and how far the two are apart, and accuracies,
+    /// if there are any. The epoch with the lowest held-out loss is marked: where that rises while the training loss falls, the
+    /// model overfits.
     pub fn report(&self, held_out: &str) -> String {
         let best = self.records.iter().filter(|r| r.test_loss.is_finite()).min_by(|a, b| a.test_loss.total_cmp(&b.test_loss));
-        let accuracies = self.has_accuracies();
-        let (head, rule) =
-            if accuracies { (format!(" train accuracy | {held_out} accuracy |"), "--:|--:|") } else { (String::new(), "") };
-        let mut text = format!("| epoch | train loss | {held_out} loss | gap |{head}\n|--:|--:|--:|--:|{rule}\n");
+        let (held, accuracies) = (self.has_held_out(), self.has_accuracies());
+        let mut heads = vec!["epoch".to_owned(), "train loss".into()];
+        if held {
+            heads.extend([format!("{held_out} loss"), "gap".into()]);
+        }
+        if accuracies {
+            heads.extend(["train accuracy".into(), format!("{held_out} accuracy")]);
+        }
+        let mut text = format!("| {} |\n|{}\n", heads.join(" | "), "--:|".repeat(heads.len()));
         for r in &self.records {
             let mark = if best.is_some_and(|b| b.epoch == r.epoch) { " best" } else { "" };
-            let (gap, train, test) = (r.test_loss - r.train_loss, 100.0 * r.train_accuracy, 100.0 * r.test_accuracy);
             // Writing to a String cannot fail.
-            let _ = write!(text, "| {}{mark} | {:.4} | {:.4} | {gap:+.4} |", r.epoch, r.train_loss, r.test_loss);
-            let _ = if accuracies { writeln!(text, " {train:.2} % | {test:.2} % |") } else { writeln!(text) };
+            let _ = write!(text, "| {}{mark} | {:.4} |", r.epoch, r.train_loss);
+            if held {
+                let _ = write!(text, " {:.4} | {:+.4} |", r.test_loss, r.test_loss - r.train_loss);
+            }
+            if accuracies {
+                let _ = write!(text, " {:.2} % | {:.2} % |", 100.0 * r.train_accuracy, 100.0 * r.test_accuracy);
+            }
+            text.push('\n');
         }
         text
     }
@@ -102,6 +127,11 @@ impl History {
     /// Whether any epoch has an accuracy.
     fn has_accuracies(&self) -> bool {
         self.records.is_empty() || self.records.iter().any(|r| r.train_accuracy.is_finite() || r.test_accuracy.is_finite())
+    }
+
+    /// Whether any epoch has a loss on data that were held out.
+    fn has_held_out(&self) -> bool {
+        self.records.is_empty() || self.records.iter().any(|r| !r.test_loss.is_nan())
     }
 
     /// Loss and, if there are any, accuracy over the epochs, training and test curves apart.
@@ -115,7 +145,10 @@ impl History {
             name: name.into(),
             points: self.records.iter().map(|r| (r.epoch as f64, value(r))).collect(),
         };
-        let loss = vec![line("train", |r| r.train_loss), line(held_out, |r| r.test_loss)];
+        let mut loss = vec![line("train", |r| r.train_loss)];
+        if self.has_held_out() {
+            loss.push(line(held_out, |r| r.test_loss));
+        }
         let accuracy = vec![line("train", |r| 100.0 * r.train_accuracy), line(held_out, |r| 100.0 * r.test_accuracy)];
         let mut panels = vec![Panel { title: "Loss".into(), series: loss, unit: String::new(), log: false }];
         if self.has_accuracies() {
@@ -138,7 +171,10 @@ impl History {
             }
             Panel { title, series: runs.iter().map(line).collect(), unit: unit.into(), log: what == "loss" }
         };
-        let mut panels = vec![panel("train", "loss", "", |r| r.train_loss), panel(held_out, "loss", "", |r| r.test_loss)];
+        let mut panels = vec![panel("train", "loss", "", |r| r.train_loss)];
+        if runs.iter().any(|(_, run)| run.has_held_out()) {
+            panels.push(panel(held_out, "loss", "", |r| r.test_loss));
+        }
         if runs.iter().any(|(_, run)| run.has_accuracies()) {
             panels.push(panel("train", "accuracy", " %", |r| 100.0 * r.train_accuracy));
             panels.push(panel(held_out, "accuracy", " %", |r| 100.0 * r.test_accuracy));
@@ -157,7 +193,7 @@ mod tests {
             epoch,
             train_loss: 1.0 / 3.0,
             train_accuracy: 0.1 + 0.2,
-            test_loss: f64::NAN,
+            test_loss: if epoch == 1 { f64::NAN } else { 0.75 },
             test_accuracy: 1e-17,
             lr: 1e-3,
             seconds: 2.5,
@@ -197,10 +233,22 @@ mod tests {
         assert!(text.contains("| 2 best | 0.5000 | 0.8000 | +0.3000 | 90.00 % | 80.00 % |"), "{text}");
         assert_eq!((text.lines().count(), text.matches("best").count()), (6, 1));
 
-        let plain = |r: (usize, (f64, f64))| EpochRecord { train_accuracy: f64::NAN, test_accuracy: f64::NAN, ..record(r) };
+        let plain = |(i, (train_loss, test_loss)): (usize, (f64, f64))| EpochRecord {
+            epoch: i + 1,
+            train_loss,
+            test_loss,
+            ..EpochRecord::default()
+        };
         let history = History { records: losses.into_iter().enumerate().map(plain).collect() };
         let text = history.report("validation");
         assert!(text.contains("| 2 best | 0.5000 | 0.8000 | +0.3000 |\n") && !text.contains("accuracy"), "{text}");
         assert_eq!(history.chart("t").panels.len(), 1);
+        assert_eq!(History::from_text(&history.to_text()).unwrap().to_text(), history.to_text());
+
+        let alone = History { records: vec![EpochRecord { epoch: 1, train_loss: 0.5, ..EpochRecord::default() }] };
+        assert_eq!(alone.report("validation"), "| epoch | train loss |\n|--:|--:|\n| 1 | 0.5000 |\n");
+        let chart = alone.chart("t");
+        assert_eq!((chart.panels.len(), chart.panels[0].series.len()), (1, 1));
+        assert_eq!(History::compare("validation", "t", &[("a", &alone)]).panels.len(), 1);
     }
 }

@@ -13,7 +13,7 @@ pub use chart::{Chart, Panel, Series};
 pub use checkpoint::Checkpoint;
 pub use confusion::ConfusionMatrix;
 pub use early_stopping::{EarlyStopping, EarlyStoppingConfig};
-pub use evaluate::{Evaluation, evaluate, evaluate_batches};
+pub use evaluate::{Evaluation, evaluate};
 pub use history::{EpochRecord, History};
 pub use meter::Meter;
 pub use progress::Progress;

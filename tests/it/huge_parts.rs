@@ -3,8 +3,10 @@
 use crate::common::{device, upload};
 use crate::huge::{HUGE, none, untyped};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use wgrad::data::augment::{Augment, Cutout, GaussianBlur, RandomCrop, Resize, SpectrogramMask, TimeShift};
-use wgrad::data::{AffineConfig, LabelledImages, Loader, LogMel, MelConfig, RandomAffine, Tokens, split};
+use wgrad::data::transforms::{
+    AffineConfig, Cutout, GaussianBlur, RandomAffine, RandomCrop, Resize, TimeMasking, TimeShift, Transform,
+};
+use wgrad::data::{DataLoader, Dataset, LabelledImages, LogMel, MelConfig, Tokens, VecDataset, split, split_stratified};
 use wgrad::nn::models::{Gpt, GptConfig, LeNet, LstmTagger, M5, M5Config, Mlp, MobileNetConfig, MobileNetV2};
 use wgrad::nn::models::{ResNet, ResNetConfig, ResNetDepth, TaggerConfig, UNet, UNetConfig};
 use wgrad::nn::{
@@ -19,6 +21,24 @@ use wgrad::{ConvNdOptions, ConvTransposeOptions, DType, Generator, Result, Tenso
 
 type Refused = fn(usize) -> Result<()>;
 
+/// A set that only says how large it is.
+struct Many(usize);
+
+impl Dataset for Many {
+    type Sample = i32;
+    fn len(&self) -> usize {
+        self.0
+    }
+    fn get(&self, _: usize) -> Result<i32> {
+        Ok(0)
+    }
+}
+
+/// A loader of the numbers from 0 to 4.
+fn five(batch_size: usize) -> Result<DataLoader<VecDataset<i32>>> {
+    Ok(DataLoader::new(VecDataset(vec![0, 1, 2, 3, 4]), batch_size, device())?.shuffle(true).seed(1))
+}
+
 fn init() -> Init {
     Init::new(device(), 1)
 }
@@ -32,8 +52,8 @@ fn computed(t: Result<Tensor>) -> Result<()> {
     t.and_then(|t| t.eval())
 }
 
-fn augmented(augment: &dyn Augment, shape: &[usize]) -> Result<()> {
-    computed(augment.apply(&f(shape), &Generator::new(1)))
+fn augmented(transform: &dyn Transform, shape: &[usize]) -> Result<()> {
+    computed(transform.apply(&f(shape), &Generator::new(1)))
 }
 
 fn layers() -> Vec<(&'static str, Refused)> {
@@ -168,28 +188,31 @@ fn data() -> Vec<(&'static str, Refused)> {
         ("LogMel, bands", |n| LogMel::new(MelConfig { bands: n, ..MelConfig::default() }, device()).map(drop)),
         ("LogMel, hop", |n| {
             let mel = LogMel::new(MelConfig { window: 64, hop: n, bands: 4, ..MelConfig::default() }, device())?;
-            computed(mel.apply(&f(&[1, 100])))
+            computed(mel.apply(&f(&[1, 100]), &Generator::new(1)))
         }),
         ("RandomAffine", |n| RandomAffine::new(AffineConfig::default(), [n, n], device()).map(drop)),
         ("RandomAffine, height", |n| RandomAffine::new(AffineConfig::default(), [n, 1], device()).map(drop)),
         ("RandomAffine, width", |n| RandomAffine::new(AffineConfig::default(), [1, n], device()).map(drop)),
-        ("RandomCrop", |n| augmented(&RandomCrop::new(n), &[2, 1, 4, 4])),
+        ("RandomCrop", |n| augmented(&RandomCrop::new([n, 2]), &[2, 1, 4, 4])),
+        ("RandomCrop, padding", |n| augmented(&RandomCrop::new([4, 4]).padding(n), &[2, 1, 4, 4])),
         ("Resize", |n| augmented(&Resize { size: [n, n] }, &[2, 1, 4, 4])),
         ("GaussianBlur", |n| GaussianBlur::new(n, (1.0, 2.0)).map(drop)),
         ("TimeShift", |n| augmented(&TimeShift { limit: n }, &[2, 8])),
-        ("Loader", |n| Loader::new(n, 4, 1).map(drop)),
-        ("split", |n| split(n, 0.5, 1).map(drop)),
+        ("DataLoader", |n| DataLoader::new(Many(n), 4, device()).map(drop)),
+        ("split", |n| split(n, [0.5, 0.5], 1).map(drop)),
+        ("split, counts", |n| split(4, [n, 4], 1).map(drop)),
+        ("split_stratified", |n| split_stratified(&[0, 1, 1, 0], [n, n], 1).map(drop)),
         ("draw_per_class", |n| wgrad::data::draw_per_class(&[0, 1, 1, 0], n, 1).map(drop)),
         ("Generator::permutation", |n| Generator::new(1).permutation(n, 0).map(drop)),
-        ("Tokens::batch, length", |n| Tokens::new(vec![1; 8]).batch(&[0, 1], n, device()).map(drop)),
-        ("Tokens::batch, start", |n| Tokens::new(vec![1; 8]).batch(&[n], 2, device()).map(drop)),
-        ("Tokens::batch of none", |n| Tokens::new(vec![1; 8]).batch(&[], n, device()).map(drop)),
-        ("Tokens::draw, windows", |n| Tokens::new(vec![1; 8]).draw(n, 2, &Generator::new(1), 0).map(drop)),
-        ("Tokens::draw, length", |n| Tokens::new(vec![1; 8]).draw(1, n, &Generator::new(1), 0).map(drop)),
-        ("LabelledImages", |n| LabelledImages::new(n, n, vec![0; 4], vec![0]).map(drop)),
-        ("LabelledImages, none", |n| LabelledImages::new(n, 2, vec![], vec![])?.batch(&[0; 3], device()).map(drop)),
-        ("LabelledImages, a part", |n| LabelledImages::new(n, 2, vec![], vec![])?.subset(&[0; 3]).map(drop)),
-        ("LabelledImages::batch", |n| LabelledImages::new(1, 1, vec![0], vec![0])?.batch(&[n], device()).map(drop)),
+        ("Windows::batch, length", |n| Tokens::new(vec![1; 8]).windows(n)?.batch(&[0, 1], device()).map(drop)),
+        ("Windows::batch, index", |n| Tokens::new(vec![1; 8]).windows(2)?.batch(&[n], device()).map(drop)),
+        ("Windows::batch of none", |n| Tokens::new(vec![1; 8]).windows(n)?.batch(&[], device()).map(drop)),
+        ("Windows::draw", |n| Tokens::new(vec![1; 8]).windows(2)?.draw(n, &Generator::new(1), 0).map(drop)),
+        ("Windows::draw, length", |n| Tokens::new(vec![1; 8]).windows(n)?.draw(1, &Generator::new(1), 0).map(drop)),
+        ("LabelledImages", |n| LabelledImages::new([1, n, n], vec![0; 4], vec![0]).map(drop)),
+        ("LabelledImages, none", |n| LabelledImages::new([n, 2, 2], vec![], vec![])?.batch(&[0; 3], device()).map(drop)),
+        ("LabelledImages, a part", |n| LabelledImages::new([n, 2, 2], vec![], vec![])?.subset(&[0; 3]).map(drop)),
+        ("LabelledImages::batch", |n| LabelledImages::new([1, 1, 1], vec![0], vec![0])?.batch(&[n], device()).map(drop)),
         ("ConfusionMatrix", |n| ConfusionMatrix::new(n).map(drop)),
         ("Schedule, past its end", |n| Schedule::one_cycle(1.0, 7).lr_within(n).map(drop)),
         ("Schedule, warm-up", |n| Schedule::Cosine { base: 1.0, warmup: n, total: 9, floor: 0.0 }.validate().map(drop)),
@@ -228,18 +251,25 @@ fn huge_sizes_that_make_sense_work() {
         ]
     };
     let rows: Vec<(&'static str, Right)> = vec![
-        ("a loader of batches", |n| Ok(Loader::new(5, n, 1)?.epoch(0).map(|b| b.len()).collect::<Vec<_>>() == [5])),
-        ("a loader's epochs", |n| {
-            let mut all: Vec<usize> = Loader::new(5, 2, 1)?.epoch(n as u64).flatten().collect();
-            all.sort_unstable();
-            Ok(all == [0, 1, 2, 3, 4] && Loader::new(5, 2, 1)?.epoch(0).nth(n).is_none())
+        ("a loader of batches", |n| {
+            let loader = five(n)?;
+            Ok(loader.len() == 1 && loader.epoch(0).next().expect("a batch")?.to_vec::<i32>()?.len() == 5)
         }),
-        ("windows of tokens", |n| Ok(Tokens::new(vec![1; 8]).windows(n) == 0)),
+        ("a loader's epochs", |n| {
+            let loader = five(2)?;
+            let batches = loader.epoch(n).map(|batch| batch?.to_vec::<i32>()).collect::<Result<Vec<_>>>()?;
+            let mut all = batches.concat();
+            all.sort_unstable();
+            Ok(all == [0, 1, 2, 3, 4] && loader.epoch(0).nth(n).is_none())
+        }),
+        ("statistics of no images", |n| Ok(LabelledImages::new([n, 2, 2], vec![], vec![])?.statistics().0.is_empty())),
+        ("windows of tokens", |n| Ok(Tokens::new(vec![1; 8]).windows(n)?.is_empty())),
+        ("windows far apart", |n| Ok(Tokens::new(vec![1; 8]).windows(2)?.stride(n)?.len() == 1)),
         ("a draw at a late step", |n| {
-            let (tokens, g) = (Tokens::new(vec![1; 5000]), Generator::new(1));
-            let at = |step| tokens.draw(8, 2, &g, step);
+            let (windows, g) = (Tokens::new(vec![1; 5000]).windows(2)?.stride(1)?, Generator::new(1));
+            let at = |step| windows.draw(8, &g, step);
             // Steps that agree in their lower 32 bits draw apart.
-            Ok(at(n as u64)?.iter().all(|&s| s < 4998) && at(3)? != at(3 + (1 << 32))?)
+            Ok(at(n)?.iter().all(|&s| s < 4998) && at(3)? != at(3 + (1 << 32))?)
         }),
         ("generators at late offsets", |n| {
             let at = |offset| Tensor::random_bits([8], &Generator::at(1, offset), device())?.to_vec::<u32>();
@@ -250,7 +280,7 @@ fn huge_sizes_that_make_sense_work() {
             Ok(mel.frames(n) >= n)
         }),
         ("a mask of sound", |n| {
-            let spectrogram = SpectrogramMask::time(n).apply(&f(&[1, 2, 3]), &Generator::new(1))?;
+            let spectrogram = TimeMasking::new(n).apply(&f(&[1, 2, 3]), &Generator::new(1))?;
             Ok(spectrogram.to_vec::<f32>()? == [0.5; 6])
         }),
         ("a hole in images", |n| {

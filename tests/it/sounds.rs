@@ -2,8 +2,9 @@
 
 use crate::common::{close, device, values};
 use std::path::Path;
+use wgrad::data::transforms::Transform;
 use wgrad::data::{AudioClips, LogMel, MelConfig};
-use wgrad::{Device, Error, Result, Tensor};
+use wgrad::{Device, Error, Generator, Result, Tensor};
 
 /// A chunk with its padding.
 fn chunk(name: &str, content: &[u8]) -> Vec<u8> {
@@ -241,7 +242,7 @@ fn spectrograms_of_every_window_hop_and_length_agree_with_the_definition() {
             for length in lengths {
                 let sound: Vec<f32> = (0..length).map(|i| ((i * 37 % 19) as f32 - 9.0) / 10.0).collect();
                 let what = format!("window {window}, hop {hop}, length {length}");
-                let found = mel.apply(&Tensor::from_slice(&sound, [1, length], device()).unwrap());
+                let found = mel.apply(&Tensor::from_slice(&sound, [1, length], device()).unwrap(), &Generator::new(0));
                 let found = found.unwrap_or_else(|e| panic!("{what}: {e}"));
                 let expected = reference(&sound.iter().map(|&x| f64::from(x)).collect::<Vec<_>>(), config(window, hop, bands));
                 assert_eq!(found.shape().unwrap(), [1, bands, expected.len()], "{what}");
@@ -264,7 +265,7 @@ fn frames_are_as_many_as_windows_fit() {
                 let fit = (0..).step_by(hop).take_while(|start| start + window <= padded).count();
                 assert_eq!(mel.frames(length), fit, "window {window}, hop {hop}, length {length}");
             }
-            assert!(mel.apply(&Tensor::zeros([1, window / 2], &cpu).unwrap()).is_err());
+            assert!(mel.apply(&Tensor::zeros([1, window / 2], &cpu).unwrap(), &Generator::new(0)).is_err());
         }
     }
 }

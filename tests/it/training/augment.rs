@@ -1,7 +1,7 @@
 //! Augmentation on the device against the same sampling on the host; normalisation; averages.
 
 use crate::common::{device, near, values};
-use wgrad::data::{AffineConfig, Normalize, RandomAffine};
+use wgrad::data::transforms::{AffineConfig, Normalize, RandomAffine, Transform};
 use wgrad::train::Meter;
 use wgrad::{Generator, Tensor};
 
@@ -94,7 +94,7 @@ fn bad_settings_and_batches_are_errors() {
 #[test]
 fn normalisation_is_a_channel_at_a_time() {
     let (x, data) = batch(2, 2);
-    let found = values(&Normalize::new(&[0.5, 0.25], &[2.0, 0.5], device()).unwrap().apply(&x));
+    let found = values(&Normalize::new(&[0.5, 0.25], &[2.0, 0.5], device()).unwrap().apply(&x, &Generator::new(0)).unwrap());
     let expected: Vec<f64> = data
         .iter()
         .enumerate()

@@ -1,9 +1,9 @@
 //! Augmentations of images, sounds and targets: reproducible, the same on every device, and what they promise.
 
 use crate::common::{device, fixture, host, near, upload_host, values};
-use wgrad::data::augment::{
-    Augment, ColorJitter, Compose, CutMix, Cutout, GaussianBlur, GaussianNoise, Mixup, RandomCrop, RandomFlip, RandomGreyscale,
-    Resize, SpectrogramMask, TimeShift,
+use wgrad::data::transforms::{
+    ColorJitter, Compose, CutMix, Cutout, FrequencyMasking, GaussianBlur, GaussianNoise, Mixup, RandomCrop, RandomGrayscale,
+    RandomHorizontalFlip, RandomVerticalFlip, Resize, TimeMasking, TimeShift, Transform,
 };
 use wgrad::data::{LogMel, MelConfig};
 use wgrad::{Device, Generator, Tensor};
@@ -17,26 +17,32 @@ fn ramp(shape: &[usize], on: &Device) -> Tensor {
 }
 
 /// Every augmentation with a batch that it takes.
-fn all() -> Vec<(&'static str, Vec<usize>, Box<dyn Augment>)> {
+fn all() -> Vec<(&'static str, Vec<usize>, Box<dyn Transform>)> {
     let colours = || vec![N, 3, 6, 5];
     vec![
-        ("horizontal flip", colours(), Box::new(RandomFlip::horizontal(0.5).unwrap())),
-        ("vertical flip", colours(), Box::new(RandomFlip::vertical(0.5).unwrap())),
-        ("crop", colours(), Box::new(RandomCrop::new(2))),
+        ("horizontal flip", colours(), Box::new(RandomHorizontalFlip::new(0.5).unwrap())),
+        ("vertical flip", colours(), Box::new(RandomVerticalFlip::new(0.5).unwrap())),
+        ("crop", colours(), Box::new(RandomCrop::new([6, 5]).padding(2))),
+        ("crop to a part", colours(), Box::new(RandomCrop::new([4, 2]))),
         ("resize", colours(), Box::new(Resize { size: [4, 9] })),
         ("colour jitter", colours(), Box::new(ColorJitter::new(0.4, 0.3, 0.5).unwrap())),
         ("jitter of grey images", vec![N, 1, 6, 5], Box::new(ColorJitter::new(0.4, 0.3, 0.0).unwrap())),
-        ("greyscale", colours(), Box::new(RandomGreyscale::new(0.5).unwrap())),
+        ("greyscale", colours(), Box::new(RandomGrayscale::new(0.5).unwrap())),
         ("blur", colours(), Box::new(GaussianBlur::new(2, (0.4, 1.5)).unwrap())),
         ("noise", colours(), Box::new(GaussianNoise::new(0.1).unwrap())),
         ("cutout", colours(), Box::new(Cutout { size: 3 })),
         ("time shift", vec![N, 40], Box::new(TimeShift { limit: 7 })),
-        ("time mask", vec![N, 8, 20], Box::new(SpectrogramMask::time(6))),
-        ("frequency mask", vec![N, 8, 20], Box::new(SpectrogramMask::frequency(3))),
+        ("time mask", vec![N, 8, 20], Box::new(TimeMasking::new(6))),
+        ("frequency mask", vec![N, 8, 20], Box::new(FrequencyMasking::new(3))),
         (
             "composed",
             colours(),
-            Box::new(Compose::new().push(RandomCrop::new(1)).push(RandomFlip::horizontal(0.3).unwrap()).push(Cutout { size: 2 })),
+            Box::new(
+                Compose::new()
+                    .push(RandomCrop::new([6, 5]).padding(1))
+                    .push(RandomHorizontalFlip::new(0.3).unwrap())
+                    .push(Cutout { size: 2 }),
+            ),
         ),
     ]
 }
@@ -58,24 +64,34 @@ fn augmentations_do_what_they_say() {
     let x = ramp(&[N, 1, 4, 4], device());
     let before = values(&x);
     let generator = || Generator::at(8, 1);
-    let run = |augment: &dyn Augment| values(&augment.apply(&x, &generator()).unwrap());
+    let run = |augment: &dyn Transform| values(&augment.apply(&x, &generator()).unwrap());
     let rows = |v: &[f64]| v.chunks(16).map(<[f64]>::to_vec).collect::<Vec<_>>();
 
-    assert_eq!(run(&RandomFlip::horizontal(0.0).unwrap()), before);
+    assert_eq!(run(&RandomHorizontalFlip::new(0.0).unwrap()), before);
     let mirrored: Vec<f64> = before.chunks(4).flat_map(|r| r.iter().rev().copied()).collect();
-    assert_eq!(run(&RandomFlip::horizontal(1.0).unwrap()), mirrored);
-    let half = rows(&run(&RandomFlip::vertical(0.5).unwrap()));
+    assert_eq!(run(&RandomHorizontalFlip::new(1.0).unwrap()), mirrored);
+    let half = rows(&run(&RandomVerticalFlip::new(0.5).unwrap()));
     let flipped = half.iter().zip(rows(&before)).filter(|(a, b)| **a != *b).count();
     assert!((1..N).contains(&flipped), "{flipped} of {N} are flipped");
 
     // Every crop is the image shifted by a whole number of pixels, zeros outside.
-    for (image, cropped) in rows(&before).iter().zip(rows(&run(&RandomCrop::new(2)))) {
+    for (image, cropped) in rows(&before).iter().zip(rows(&run(&RandomCrop::new([4, 4]).padding(2)))) {
         let shifted = |dy: i64, dx: i64| -> Vec<f64> {
             let at = |y: i64, x: i64| if (0..4).contains(&y) && (0..4).contains(&x) { image[(y * 4 + x) as usize] } else { 0.0 };
             (0..16).map(|p| at(p / 4 + dy, p % 4 + dx)).collect()
         };
         assert!((-2..=2).any(|dy| (-2..=2).any(|dx| shifted(dy, dx) == cropped)), "{cropped:?}");
     }
+
+    // Every part is in the image, and not all are at one place.
+    let parts = values(&RandomCrop::new([3, 2]).apply(&x, &generator()).unwrap());
+    let part = |image: &[f64], y: usize, x: usize| (0..6).map(|p| image[(y + p / 2) * 4 + x + p % 2]).collect::<Vec<_>>();
+    let places: Vec<usize> = rows(&before)
+        .iter()
+        .zip(parts.chunks(6))
+        .map(|(image, found)| (0..6).find(|at| part(image, at / 3, at % 3) == found).expect("a place"))
+        .collect();
+    assert!(places.iter().any(|at| *at != places[0]), "{places:?}");
 
     // A square of the given side, cut at the edges.
     for image in rows(&run(&Cutout { size: 2 })) {
@@ -95,7 +111,7 @@ fn augmentations_do_what_they_say() {
         assert!((-4..=4).any(|d| shifted(d) == b));
     }
     let spectrogram = ramp(&[N, 3, 25], device());
-    let masked = values(&SpectrogramMask::time(6).apply(&spectrogram, &generator()).unwrap());
+    let masked = values(&TimeMasking::new(6).apply(&spectrogram, &generator()).unwrap());
     for (a, b) in values(&spectrogram).chunks(75).zip(masked.chunks(75)) {
         let hidden = |t: usize| (0..3).all(|m| a[m * 25 + t] != b[m * 25 + t]);
         let kept = |t: usize| (0..3).all(|m| a[m * 25 + t] == b[m * 25 + t]);
@@ -134,20 +150,21 @@ fn bad_augmentations_name_their_argument() {
     let x = ramp(&[2, 1, 4, 4], device());
     let g = Generator::new(0);
     let rows: Vec<(&str, wgrad::Error)> = vec![
-        ("RandomFlip::horizontal", RandomFlip::horizontal(1.5).unwrap_err()),
-        ("RandomFlip::vertical", RandomFlip::vertical(f64::NAN).unwrap_err()),
+        ("RandomHorizontalFlip::new", RandomHorizontalFlip::new(1.5).unwrap_err()),
+        ("RandomVerticalFlip::new", RandomVerticalFlip::new(f64::NAN).unwrap_err()),
         ("ColorJitter::new", ColorJitter::new(0.1, -0.1, 0.0).unwrap_err()),
-        ("RandomGreyscale::new", RandomGreyscale::new(-0.5).unwrap_err()),
+        ("RandomGrayscale::new", RandomGrayscale::new(-0.5).unwrap_err()),
         ("GaussianBlur::new", GaussianBlur::new(1, (0.0, 1.0)).unwrap_err()),
         ("GaussianBlur::new", GaussianBlur::new(1, (2.0, 1.0)).unwrap_err()),
         ("GaussianNoise::new", GaussianNoise::new(-1.0).unwrap_err()),
         ("Mixup::new", Mixup::new(0.0).unwrap_err()),
         ("CutMix::new", CutMix::new(f64::INFINITY).unwrap_err()),
         ("ColorJitter", ColorJitter::new(0.1, 0.1, 0.1).unwrap().apply(&x, &g).unwrap_err()),
-        ("RandomGreyscale", RandomGreyscale::new(0.5).unwrap().apply(&x, &g).unwrap_err()),
-        ("dims", RandomCrop::new(1).apply(&x.reshape([2, 16]), &g).unwrap_err()),
+        ("RandomGrayscale", RandomGrayscale::new(0.5).unwrap().apply(&x, &g).unwrap_err()),
+        ("dims", RandomCrop::new([4, 4]).apply(&x.reshape([2, 16]), &g).unwrap_err()),
+        ("RandomCrop", RandomCrop::new([4, 7]).padding(1).apply(&x, &g).unwrap_err()),
         ("dims", TimeShift { limit: 1 }.apply(&x, &g).unwrap_err()),
-        ("dims", SpectrogramMask::time(1).apply(&x, &g).unwrap_err()),
+        ("dims", TimeMasking::new(1).apply(&x, &g).unwrap_err()),
     ];
     for (what, error) in rows {
         let message = error.to_string();
@@ -162,7 +179,7 @@ fn spectrograms_agree_with_pytorch() {
     let odd = MelConfig { rate: 16000, window: 401, hop: 111, bands: 12, low: 100.0, high: 7000.0, eps: 1e-3 };
     for (case, config) in [("speech", speech), ("odd", odd)] {
         let mel = LogMel::new(config, device()).unwrap();
-        let found = mel.apply(&upload_host(host(&dict, &format!("{case}.sounds")))).unwrap();
+        let found = mel.apply(&upload_host(host(&dict, &format!("{case}.sounds"))), &Generator::new(0)).unwrap();
         let expected = host(&dict, &format!("{case}.mel"));
         assert_eq!(found.shape().unwrap(), expected.shape, "{case}");
         near(case, &values(&found), &expected.data.to_f64(), 2e-4);
@@ -177,5 +194,7 @@ fn spectrograms_agree_with_pytorch() {
         assert!(message.contains(reason), "{config:?}: {message}");
     }
     let short = Tensor::zeros([1, 100], device()).unwrap();
-    assert!(LogMel::new(speech, device()).unwrap().apply(&short).unwrap_err().to_string().contains("100 samples"));
+    assert!(
+        LogMel::new(speech, device()).unwrap().apply(&short, &Generator::new(0)).unwrap_err().to_string().contains("100 samples")
+    );
 }

@@ -9,6 +9,7 @@ mod formula;
 mod half;
 mod layers;
 mod layers_more;
+mod loading;
 mod mistakes;
 mod models;
 mod modules;

@@ -151,20 +151,6 @@ fn stopping_keeps_the_best_weights() {
 }
 
 #[test]
-fn splits_are_disjoint_and_reproducible() {
-    let (train, validation) = data::split(100, 0.25, 3).unwrap();
-    let mut all = [train.clone(), validation.clone()].concat();
-    all.sort_unstable();
-    assert_eq!((all, validation.len()), ((0..100).collect(), 25));
-    assert_eq!(data::split(100, 0.25, 3).unwrap(), (train, validation.clone()));
-    assert_ne!(data::split(100, 0.25, 4).unwrap().1, validation);
-    assert_eq!(data::split(2, 0.01, 0).unwrap().1.len(), 1);
-    for (len, share) in [(100, 0.0), (100, 1.0), (100, f64::NAN), (1, 0.5)] {
-        assert!(data::split(len, share, 0).is_err(), "{len} {share}");
-    }
-}
-
-#[test]
 fn few_samples_of_each_class_are_drawn() {
     let labels: Vec<i32> = (0..60).map(|i| [4, -1, 7][i % 3]).collect();
     let drawn = data::draw_per_class(&labels, 5, 3).unwrap();

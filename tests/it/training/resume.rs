@@ -4,7 +4,7 @@
 use crate::common::{Noise, device};
 use crate::rows::{Make, ROWS};
 use std::path::Path;
-use wgrad::data::Loader;
+use wgrad::data::{DataLoader, Dataset};
 use wgrad::nn::loss::{Reduction, mse};
 use wgrad::nn::{BatchNorm1d, Dropout, Init, Linear, Module, Relu, Sequential};
 use wgrad::optim::{Ema, GradientAccumulator, LossScaler, LossScalerConfig, Optimizer, PlateauConfig, ReduceOnPlateau, Schedule};
@@ -127,6 +127,20 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+/// Inputs and targets, at random but the same each time.
+struct Points;
+
+impl Dataset for Points {
+    type Sample = ([f32; 3], [f32; 2]);
+    fn len(&self) -> usize {
+        SAMPLES
+    }
+    fn get(&self, index: usize) -> Result<Self::Sample> {
+        let v: Vec<f32> = Noise(index as u64).values(5, -1.0, 1.0).into_iter().map(|v| v as f32).collect();
+        Ok(([v[0], v[1], v[2]], [v[3], v[4]]))
+    }
+}
+
 /// A run between two steps.
 struct Run<'r> {
     row: &'r Row,
@@ -137,7 +151,7 @@ struct Run<'r> {
     plateau: ReduceOnPlateau,
     stopping: EarlyStopping,
     scaler: LossScaler,
-    loader: Loader,
+    loader: DataLoader<Points>,
     /// Steps taken, from which epoch and batch follow.
     steps: usize,
 }
@@ -162,7 +176,7 @@ impl<'r> Run<'r> {
             plateau: ReduceOnPlateau::new(0.04, plateau)?,
             stopping: EarlyStopping::new(EarlyStoppingConfig::default())?,
             scaler: LossScaler::new(device(), scaler)?,
-            loader: Loader::new(SAMPLES, 4, seed)?,
+            loader: DataLoader::new(Points, 4, device())?.shuffle(true).seed(seed),
             init,
             model,
             steps: 0,
@@ -171,17 +185,11 @@ impl<'r> Run<'r> {
 
     /// The loss of batch `at` of the run.
     fn loss(&self, at: usize) -> Result<Tensor> {
-        let (epoch, batch) = (at / self.loader.batches(), at % self.loader.batches());
-        let batch = self.loader.epoch(epoch as u64).nth(batch).expect("an epoch has so many batches");
-        let sample = |i: usize| Noise(i as u64).values(5, -1.0, 1.0);
-        let columns = |range: std::ops::Range<usize>| -> Vec<f32> {
-            batch.iter().flat_map(|&i| sample(i)[range.clone()].to_vec()).map(|v| v as f32).collect()
-        };
-        let mut x = Tensor::from_slice(&columns(0..3), [batch.len(), 3], device())?;
+        let (epoch, batch) = (at / self.loader.len(), at % self.loader.len());
+        let (mut x, y) = self.loader.epoch(epoch).nth(batch).expect("an epoch has so many batches")?;
         if self.row.has(Part::Random) {
-            x += Tensor::rand([batch.len(), 3], &self.init.generator, device())? * 0.2;
+            x += Tensor::rand(x.shape()?, &self.init.generator, device())? * 0.2;
         }
-        let y = Tensor::from_slice(&columns(3..5), [batch.len(), 2], device())?;
         mse(&self.model.forward(&x)?, &y, Reduction::Mean)
     }
 
@@ -237,7 +245,7 @@ impl<'r> Run<'r> {
             self.ema.update()?;
         }
         self.steps += 1;
-        if self.steps.is_multiple_of(self.loader.batches()) {
+        if self.steps.is_multiple_of(self.loader.len()) {
             let metric = loss.item()?;
             if row.has(Part::Plateau) {
                 self.plateau.step(metric);

@@ -2,7 +2,8 @@
 
 use crate::common::open;
 use wgrad::DeviceKind;
-use wgrad::data::{AffineConfig, LabelledImages, Loader, Normalize, RandomAffine};
+use wgrad::data::transforms::{AffineConfig, Compose, Normalize, RandomAffine, Transform};
+use wgrad::data::{DataLoader, LabelledImages};
 use wgrad::nn::loss::{Reduction, accuracy, cross_entropy};
 use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Schedule};
@@ -12,9 +13,19 @@ const STEPS: u64 = 10;
 
 #[test]
 fn a_step_with_augmentation_and_metrics_is_one_submission() {
+    steady(false);
+}
+
+/// As its draws are data, each batch's generator makes no plan.
+#[test]
+fn a_step_with_augmentation_in_the_loader_is_one_submission() {
+    steady(true);
+}
+
+fn steady(in_loader: bool) {
     let device = open(false);
     let pixels = (0..40 * 64).map(|i| u8::try_from(i * 31 % 251).unwrap()).collect();
-    let data = LabelledImages::new(8, 8, pixels, (0..40).map(|i| i % 3).collect()).unwrap();
+    let data = LabelledImages::new([1, 8, 8], pixels, (0..40).map(|i| i % 3).collect()).unwrap();
     let init = Init::new(&device, 1);
     let model = Sequential::new()
         .push(Conv2d::new(1, 4, [3, 3], Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() }, &init).unwrap())
@@ -26,17 +37,19 @@ fn a_step_with_augmentation_and_metrics_is_one_submission() {
     let mut adam = Adam::new(&model.parameters().unwrap(), AdamConfig::default()).unwrap();
     let normalize = Normalize::new(&[0.5], &[0.3], &device).unwrap();
     let augment = RandomAffine::new(AffineConfig::default(), [8, 8], &device).unwrap();
+    let augment = Compose::new().push(augment).push(normalize);
     let schedule = Schedule::Cosine { base: 1e-2, warmup: 2, total: 20, floor: 0.1 };
-    let loader = Loader::new(data.len(), 8, 3).unwrap().drop_last(true);
+    let loader = DataLoader::new(data, 8, &device).unwrap().shuffle(true).seed(3).drop_last(true);
+    let loader = if in_loader { loader.with_transform(augment.clone()) } else { loader };
     let (mut loss, mut hits) = (Meter::new(), Meter::new());
     let mut before = None;
-    for (step, indices) in (0..4).flat_map(|epoch| loader.epoch(epoch)).take(STEPS as usize + 2).enumerate() {
+    for (step, batch) in (0..4).flat_map(|_| &loader).take(STEPS as usize + 2).enumerate() {
         if step == 2 {
             device.flush().unwrap();
             before = Some(device.counters());
         }
-        let (x, y) = data.batch(&indices, &device).unwrap();
-        let x = normalize.apply(&augment.apply(&x, &init.generator).unwrap());
+        let (x, y) = batch.unwrap();
+        let x = if in_loader { x } else { augment.apply(&x, &init.generator).unwrap() };
         let logits = model.forward(&x).unwrap();
         let batch_loss = cross_entropy(&logits, &y, Reduction::Mean).unwrap();
         loss.push(&batch_loss, 8.0).unwrap();

@@ -1,6 +1,6 @@
 //! Random shifts, rotations, scalings and slants of images.
 
-use super::step::Augment;
+use super::transform::Transform;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -100,25 +100,6 @@ impl RandomAffine {
         })
     }
 
-    /// The batch `[n, c, h, w]`, each image moved in its own way. No gradient flows.
-    ///
-    /// # Errors
-    /// The batch is not of the size that this augmentation was made for, or is not F32.
-    pub fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
-        let [n, _, h, w] = x.dims::<4>()?;
-        if [h, w] != self.size || x.dtype()? != DType::F32 {
-            return Err(Error::argument(
-                "RandomAffine::apply",
-                format!("the batch is {} {} and images of {:?} are expected", x.dtype()?, x.shape()?, self.size),
-                "make a RandomAffine for this size, and use f32",
-            ));
-        }
-        // Uniform in -1..1: rotation, scale, both shifts, and slant of each image.
-        let rows = if self.config.shear > 0.0 { 5 } else { 4 };
-        let random = Tensor::rand([rows, n, 1, 1], generator, &x.device()?)? * 2.0 - 1.0;
-        no_grad(|| self.sample(x, &self.matrices(&random, n)))
-    }
-
     /// Each image's matrix `[n, 2, 3]` from centred pixels to where they come from, given four or five numbers in -1..1 per image.
     fn matrices(&self, random: &Tensor, images: usize) -> Tensor {
         let AffineConfig { shift, rotate, scale, shear } = self.config;
@@ -161,8 +142,20 @@ impl RandomAffine {
     }
 }
 
-impl Augment for RandomAffine {
+impl Transform for RandomAffine {
+    /// F32 `[n, c, h, w]` of the size that this was made for. No gradient flows.
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
-        RandomAffine::apply(self, x, generator)
+        let [n, _, h, w] = x.dims::<4>()?;
+        if [h, w] != self.size || x.dtype()? != DType::F32 {
+            return Err(Error::argument(
+                "RandomAffine::apply",
+                format!("the batch is {} {} and images of {:?} are expected", x.dtype()?, x.shape()?, self.size),
+                "make a RandomAffine for this size, and use f32",
+            ));
+        }
+        // Uniform in -1..1: rotation, scale, both shifts, and slant of each image.
+        let rows = if self.config.shear > 0.0 { 5 } else { 4 };
+        let random = Tensor::rand([rows, n, 1, 1], generator, &x.device()?)? * 2.0 - 1.0;
+        no_grad(|| self.sample(x, &self.matrices(&random, n)))
     }
 }

@@ -1,10 +1,12 @@
 //! Normalisation by the statistics of a data set.
 
+use super::transform::Transform;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::rng::Generator;
 use crate::tensor::Tensor;
 
-/// `(x - mean) / std`, a mean and a standard deviation per channel of `[n, c, h, w]`.
+/// `(x - mean) / std`, a mean and a standard deviation per channel of `[n, c, h, w]` or `[c, h, w]`; nothing about it is random.
 #[derive(Debug, Clone)]
 pub struct Normalize {
     mean: Tensor,
@@ -24,16 +26,19 @@ impl Normalize {
                 "give one mean and one positive standard deviation per channel",
             ));
         }
-        let shape = [1, mean.len(), 1, 1];
+        let shape = [mean.len(), 1, 1];
         #[allow(clippy::cast_possible_truncation, reason = "images are in single precision")]
         let upload = |values: &mut dyn Iterator<Item = f64>| {
             Tensor::from_slice(&values.map(|v| v as f32).collect::<Vec<_>>(), shape, device)
         };
         Ok(Self { mean: upload(&mut mean.iter().copied())?, inverse_std: upload(&mut std.iter().map(|s| 1.0 / s))? })
     }
+}
 
-    /// The normalised batch.
-    pub fn apply(&self, x: &Tensor) -> Tensor {
-        (x - &self.mean) * &self.inverse_std
+impl Transform for Normalize {
+    fn apply(&self, x: &Tensor, _: &Generator) -> Result<Tensor> {
+        let normalized = (x - &self.mean) * &self.inverse_std;
+        normalized.check()?;
+        Ok(normalized)
     }
 }

@@ -1,71 +1,98 @@
 //! Augmentations of image batches `[n, c, h, w]`, each image by its own draw.
 
-use super::step::{Augment, need_probability, per_sample};
+use super::transform::{Transform, need_probability, per_sample};
 use crate::error::{Error, Result};
 use crate::rng::Generator;
 use crate::shape::MAX_PIECES;
 use crate::tensor::{Interpolation, Tensor};
 
-/// Mirrors each image with probability `p`, left to right or, if `vertical`, top to bottom.
+/// Mirrors each image with probability `p`, left to right.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RandomFlip {
+pub struct RandomHorizontalFlip {
     p: f64,
-    axis: isize,
 }
 
-impl RandomFlip {
-    /// Left to right.
+/// Mirrors each image with probability `p`, top to bottom.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RandomVerticalFlip {
+    p: f64,
+}
+
+impl RandomHorizontalFlip {
+    /// With probability `p`.
     ///
     /// # Errors
     /// `p` is not in 0..=1.
-    pub fn horizontal(p: f64) -> Result<Self> {
-        Ok(Self { p: need_probability("RandomFlip::horizontal", p)?, axis: 3 })
-    }
-
-    /// Top to bottom.
-    ///
-    /// # Errors
-    /// `p` is not in 0..=1.
-    pub fn vertical(p: f64) -> Result<Self> {
-        Ok(Self { p: need_probability("RandomFlip::vertical", p)?, axis: 2 })
+    pub fn new(p: f64) -> Result<Self> {
+        Ok(Self { p: need_probability("RandomHorizontalFlip::new", p)? })
     }
 }
 
-impl Augment for RandomFlip {
+impl RandomVerticalFlip {
+    /// With probability `p`.
+    ///
+    /// # Errors
+    /// `p` is not in 0..=1.
+    pub fn new(p: f64) -> Result<Self> {
+        Ok(Self { p: need_probability("RandomVerticalFlip::new", p)? })
+    }
+}
+
+impl Transform for RandomHorizontalFlip {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
-        let chosen = chance(x, self.p, generator)?;
-        Ok(chosen.where_(&x.flip(self.axis), x))
+        Ok(chance(x, self.p, generator)?.where_(&x.flip(3), x))
     }
 }
 
-/// Pads each image with zeros on all sides and cuts the original size out again at a random place.
+impl Transform for RandomVerticalFlip {
+    fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
+        Ok(chance(x, self.p, generator)?.where_(&x.flip(2), x))
+    }
+}
+
+/// Cuts a part of one size out of each image at a random place, after padding the image with zeros on all sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RandomCrop {
+    size: [usize; 2],
     padding: usize,
 }
 
 impl RandomCrop {
-    /// With `padding` pixels on each side.
-    pub fn new(padding: usize) -> Self {
-        Self { padding }
+    /// Parts of `size`, height and width, without padding.
+    pub fn new(size: [usize; 2]) -> Self {
+        Self { size, padding: 0 }
+    }
+
+    /// Pads by `padding` pixels on each side. Defaults to 0.
+    #[must_use]
+    pub fn padding(mut self, padding: usize) -> Self {
+        self.padding = padding;
+        self
     }
 }
 
-impl Augment for RandomCrop {
+impl Transform for RandomCrop {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
-        let [n, c, h, w] = x.dims::<4>()?;
+        x.dims::<4>()?;
         let p = self.padding;
         let padded = x.pad(&[(0, 0), (0, 0), (p, p), (p, p)]);
-        padded.check()?;
-        let corner = Tensor::rand([2, n, 1, 1, 1], generator, &x.device()?)? * (2 * p + 1) as f64;
-        let corner = corner.cast(crate::DType::I32).clamp(0.0, (2 * p) as f64);
-        let place = |k: isize, len: usize| -> Result<Tensor> {
-            let along = Tensor::iota(len, crate::DType::I32, &x.device()?)?;
-            Ok(corner.slice(0, k, k + 1).reshape([n, 1, 1]) + along.reshape([1, 1, len]))
+        let [n, c, h, w] = padded.dims::<4>()?;
+        let [rows, columns] = self.size;
+        let (Some(down), Some(right)) = (h.checked_sub(rows), w.checked_sub(columns)) else {
+            let reason = format!("a part of {rows}x{columns} does not fit into {h}x{w} pixels, padding included");
+            return Err(Error::argument("RandomCrop", reason, "use a smaller size, or more padding"));
         };
-        let (rows, columns) = (place(0, h)?.reshape([n, 1, h, 1]), place(1, w)?.reshape([n, 1, 1, w]));
-        let cut = padded.gather(2, &rows.expand([n, c, h, w + 2 * p]));
-        Ok(cut.gather(3, &columns.expand([n, c, h, w])))
+        let random = Tensor::rand([2, n, 1, 1, 1], generator, &x.device()?)?;
+        // How far each image's part begins from the top and from the left, and its places along that axis.
+        let places = |k: isize, most: usize, len: usize| -> Result<Tensor> {
+            let first = (random.slice(0, k, k + 1) * (most + 1) as f64).cast(crate::DType::I32).clamp(0.0, most as f64);
+            let along = Tensor::iota(len, crate::DType::I32, &x.device()?)?;
+            Ok(first.reshape([n, 1, 1]) + along.reshape([1, 1, len]))
+        };
+        let down = places(0, down, rows)?.reshape([n, 1, rows, 1]);
+        let right = places(1, right, columns)?.reshape([n, 1, 1, columns]);
+        let cut = padded.gather(2, &down.expand([n, c, rows, w]));
+        Ok(cut.gather(3, &right.expand([n, c, rows, columns])))
     }
 }
 
@@ -76,7 +103,7 @@ pub struct Resize {
     pub size: [usize; 2],
 }
 
-impl Augment for Resize {
+impl Transform for Resize {
     fn apply(&self, x: &Tensor, _: &Generator) -> Result<Tensor> {
         Ok(x.interpolate(&self.size, Interpolation::Linear { align_corners: false }))
     }
@@ -103,7 +130,7 @@ impl ColorJitter {
     }
 }
 
-impl Augment for ColorJitter {
+impl Transform for ColorJitter {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         let [n, c, _, _] = x.dims::<4>()?;
         let random = Tensor::rand([3, n, 1, 1, 1], generator, &x.device()?)? * 2.0 - 1.0;
@@ -128,21 +155,21 @@ impl Augment for ColorJitter {
 /// Takes the colour out of each image with probability `p`: `0.299·R + 0.587·G + 0.114·B` in all three channels (ITU-R
 /// BT.601).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RandomGreyscale {
+pub struct RandomGrayscale {
     p: f64,
 }
 
-impl RandomGreyscale {
+impl RandomGrayscale {
     /// # Errors
     /// `p` is not in 0..=1.
     pub fn new(p: f64) -> Result<Self> {
-        Ok(Self { p: need_probability("RandomGreyscale::new", p)? })
+        Ok(Self { p: need_probability("RandomGrayscale::new", p)? })
     }
 }
 
-impl Augment for RandomGreyscale {
+impl Transform for RandomGrayscale {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
-        need_colours("RandomGreyscale", x.dims::<4>()?[1])?;
+        need_colours("RandomGrayscale", x.dims::<4>()?[1])?;
         let chosen = chance(x, self.p, generator)?;
         Ok(chosen.where_(&grey(x).broadcast_to(x.shape()?), x))
     }
@@ -173,7 +200,7 @@ impl GaussianBlur {
     }
 }
 
-impl Augment for GaussianBlur {
+impl Transform for GaussianBlur {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         let [n, _, h, w] = x.dims::<4>()?;
         let sigma = per_sample(x, generator)? * (self.sigma.1 - self.sigma.0) + self.sigma.0;
@@ -212,7 +239,7 @@ impl GaussianNoise {
     }
 }
 
-impl Augment for GaussianNoise {
+impl Transform for GaussianNoise {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         Ok(x + Tensor::randn(x.shape()?, generator, &x.device()?)? * self.std)
     }
@@ -227,7 +254,7 @@ pub struct Cutout {
     pub size: usize,
 }
 
-impl Augment for Cutout {
+impl Transform for Cutout {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         let [n, _, h, w] = x.dims::<4>()?;
         let random = Tensor::rand([2, n, 1, 1, 1], generator, &x.device()?)?;
