@@ -7,17 +7,17 @@ use crate::error::{Error, Result};
 use crate::shape::Shape;
 use std::panic::Location;
 
-/// How [`Tensor::interpolate`] finds values between elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How [`Tensor::interpolate`] and [`nn::Upsample`](crate::nn::Upsample) find values between elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Interpolation {
-    /// The element below `i · length / new length`.
+    /// The element below `i · length / new length`. The default, as in PyTorch.
+    #[default]
     Nearest,
-    /// Straight lines between elements: linear, bilinear, trilinear by the number of axes.
-    Linear {
-        /// Whether the first and last elements stay first and last; else pixels are areas, and the outermost values go on
-        /// to the border. PyTorch's default is false.
-        align_corners: bool,
-    },
+    /// Straight lines between elements: PyTorch's linear, bilinear or trilinear, by the number of axes. Pixels are areas, and the
+    /// outermost values go on to the border.
+    Linear,
+    /// The same with PyTorch's `align_corners=True`: pixels are points, and the first and last of them stay first and last.
+    LinearAligned,
 }
 
 impl Tensor {
@@ -30,7 +30,7 @@ impl Tensor {
     /// # use wgrad::{Device, Interpolation, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let x = Tensor::from_slice(&[0.0f32, 4.0], [1, 1, 2], &Device::cpu()?)?;
-    /// let y = x.interpolate(&[3], Interpolation::Linear { align_corners: true });
+    /// let y = x.interpolate(&[3], Interpolation::LinearAligned);
     /// assert_eq!(y.to_vec::<f32>()?, [0.0, 2.0, 4.0]);
     /// # Ok(()) }
     /// ```
@@ -57,11 +57,11 @@ impl Tensor {
                 if len == new {
                     continue;
                 }
+                let lines = |align_corners| Band { taps: Taps::Linear { align_corners }, len, new }.apply(&out, 2 + d);
                 out = match mode {
                     Interpolation::Nearest => out.repeat_nearest(2 + d, new),
-                    Interpolation::Linear { align_corners } => {
-                        Band { taps: Taps::Linear { align_corners }, len, new }.apply(&out, 2 + d)
-                    }
+                    Interpolation::Linear => lines(false),
+                    Interpolation::LinearAligned => lines(true),
                 }
                 .unwrap_or_else(Self::from_error);
             }

@@ -8,10 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
-use wgrad::{
-    AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, Device, Generator, Param, PoolOptions, Result,
-    Tensor,
-};
+use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Device, Generator, Param, PoolOptions, Result, Tensor};
 
 /// Samples of an op whose operands are emptied, one length after another.
 const SAMPLES_AN_OP: usize = 3;
@@ -173,13 +170,13 @@ fn calls() -> Vec<(&'static str, Call)> {
             Ok(f(&[1, 1, 0, 3], d, t).conv2d(&f(&[2, 1, 2, 2], d, t), None, padded))
         }),
         ("conv2d", |d, t| Ok(f(&[1, 1, 3, 3], d, t).conv2d(&f(&[2, 1, 0, 2], d, t), None, ConvOptions::default()))),
-        ("conv1d", |d, t| Ok(f(&[2, 0, 4], d, t).conv1d(&f(&[3, 0, 2], d, t), None, ConvNdOptions::default()))),
+        ("conv1d", |d, t| Ok(f(&[2, 0, 4], d, t).conv1d(&f(&[3, 0, 2], d, t), None, ConvOptions::default()))),
         ("conv_transpose3d", |d, t| {
             let x = f(&[1, 0, 2, 2, 2], d, t);
             Ok(x.conv_transpose3d(&f(&[0, 2, 1, 2, 2], d, t), None, ConvTransposeOptions::default()))
         }),
-        ("max_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).max_pool2d(PoolOptions::square(2).stride(1).padding(1)))),
-        ("avg_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).avg_pool2d(PoolOptions::square(2).stride(1).padding(1)))),
+        ("max_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).max_pool2d_with(2, PoolOptions::default().stride(1).padding(1)))),
+        ("avg_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).avg_pool2d_with(2, PoolOptions::default().stride(1).padding(1)))),
         ("cross_entropy", |d, t| Ok(f(&[0, 3], d, t).cross_entropy(&i(&[0], d)))),
         ("cross_entropy", |d, t| Ok(f(&[4, 0], d, t).cross_entropy(&i(&[4], d)))),
         ("cross_entropy", |d, t| Ok(f(&[0, 0], d, t).cross_entropy(&i(&[0], d)))),

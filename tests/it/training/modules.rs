@@ -3,8 +3,8 @@
 use crate::common::{device, near, values};
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::nn::{
-    AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential, fields,
-    summary,
+    AvgPool2d, BatchNorm2d, Conv2d, ConvOptions, Dropout, Flatten, Init, Linear, LinearConfig, MaxPool2d, Module, Relu,
+    Sequential, fields, summary,
 };
 use wgrad::{DType, Error, HostData, Result, Shape, Tensor};
 
@@ -34,9 +34,9 @@ impl Module for Net {
 fn net(seed: u64) -> Net {
     let init = Init::new(device(), seed);
     Net {
-        conv1: Conv2d::new(1, 2, [3, 3], Conv2dConfig::default(), &init).unwrap(),
+        conv1: Conv2d::new(1, 2, 3, &init).unwrap(),
         bn1: BatchNorm2d::new(2, &init).unwrap(),
-        heads: vec![Linear::new(8, 8, &init).unwrap(), Linear::without_bias(8, 8, &init).unwrap()],
+        heads: vec![Linear::new(8, 8, &init).unwrap(), Linear::with(8, 8, LinearConfig { bias: false }, &init).unwrap()],
         dropout: Some(Dropout::new(0.5, &init).unwrap()),
         scale: 2.0,
         pause: std::time::Duration::ZERO,
@@ -174,7 +174,7 @@ fn wrong_input_is_an_error_at_the_modules_border() {
     let x = images(2);
     let rows: [(&str, Result<Tensor>); 5] = [
         ("linear", Linear::new(3, 2, &init).unwrap().forward(&x)),
-        ("conv", Conv2d::new(2, 2, [3, 3], Conv2dConfig::default(), &init).unwrap().forward(&x)),
+        ("conv", Conv2d::new(2, 2, 3, &init).unwrap().forward(&x)),
         ("batch norm", BatchNorm2d::new(3, &init).unwrap().forward(&x)),
         ("max pool", MaxPool2d::new(9).forward(&x)),
         ("average pool", AvgPool2d::new(9).forward(&x)),
@@ -183,5 +183,5 @@ fn wrong_input_is_an_error_at_the_modules_border() {
         assert!(result.is_err(), "{name}");
     }
     assert!(Dropout::new(1.5, &init).is_err());
-    assert!(Conv2d::new(3, 4, [1, 1], Conv2dConfig { groups: 2, ..Conv2dConfig::default() }, &init).is_err());
+    assert!(Conv2d::with(3, 4, 1, ConvOptions { groups: 2, ..ConvOptions::default() }, &init).is_err());
 }
