@@ -173,7 +173,8 @@ pub use param::Param;
 pub use rng::Generator;
 pub use shape::{IntoAxes, IntoShape, PerAxis, Shape};
 pub use tensor::{
-    AttentionOptions, ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PadMode, PoolOptions, VarOptions,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, FoldOptions, GridOptions, Interpolation, PadMode, PoolOptions,
+    VarOptions,
 };
 pub use tensor::{Operand, PendingValue, Tensor};
 

@@ -37,7 +37,7 @@ mod window;
 pub use crate::lazy::Tensor;
 pub use arrange::PadMode;
 pub use attention::AttentionOptions;
-pub use image::Interpolation;
+pub use image::{GridOptions, Interpolation};
 pub use operators::Operand;
 pub use options::{ConvOptions, ConvTransposeOptions, FoldOptions, PoolOptions};
 pub use pending::PendingValue;

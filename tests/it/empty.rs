@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
-use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Device, Generator, Param, PoolOptions, Result, Tensor};
+use wgrad::{
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Device, Generator, GridOptions, Param, PoolOptions, Result,
+    Tensor,
+};
 
 /// Samples of an op whose operands are emptied, one length after another.
 const SAMPLES_AN_OP: usize = 3;
@@ -218,7 +221,9 @@ fn gradients() -> Vec<(&'static str, Call)> {
         ("layer_norm", |d, t| gradient(&f(&[3], d, t), |w| Ok(f(&[0, 3], d, t).layer_norm([3], Some(w), None, 1e-5)))),
         ("cross_entropy", |d, t| gradient(&f(&[0, 3], d, t), |x| Ok(x.cross_entropy(&i(&[0], d))))),
         ("gather", |d, t| gradient(&f(&[2, 3], d, t), |x| Ok(x.gather(0, &i(&[0, 3], d))))),
-        ("grid_sample", |d, t| gradient(&f(&[1, 2, 3, 3], d, t), |x| Ok(x.grid_sample(&f(&[1, 0, 2, 2], d, t), false)))),
+        ("grid_sample", |d, t| {
+            gradient(&f(&[1, 2, 3, 3], d, t), |x| Ok(x.grid_sample(&f(&[1, 0, 2, 2], d, t), GridOptions::default())))
+        }),
         ("scaled_dot_product_attention", |d, t| {
             let none = f(&[0, 2], d, t);
             gradient(&f(&[3, 2], d, t), |q| Ok(q.scaled_dot_product_attention(&none, &none, &AttentionOptions::default())))

@@ -4,7 +4,9 @@ use crate::common::{close, device, values};
 use crate::fixtures::{Fixture, agree};
 use serde_json::Value;
 use wgrad::nn::{BatchNorm1d, Init, Module, MultiheadAttention};
-use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Interpolation, PoolOptions, Tensor};
+use wgrad::{
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, GridOptions, Interpolation, PoolOptions, Tensor,
+};
 
 /// An argument that is one number for all axes, a list, or missing.
 fn sizes<const D: usize>(arguments: &Value, key: &str, default: usize) -> [usize; D] {
@@ -112,10 +114,10 @@ fn run(op: &str, a: &Value, get: &dyn Fn(&str) -> Tensor, block: Option<usize>) 
             };
             x.interpolate(&list(a, "size"), mode)
         }
-        "grid_sample" => x.grid_sample(&get("grid"), align),
+        "grid_sample" => x.grid_sample(&get("grid"), GridOptions { align_corners: align }),
         "affine_grid" => {
             let size = list(a, "size");
-            x.affine_grid([size[2], size[3]], align)
+            x.affine_grid([size[2], size[3]], GridOptions { align_corners: align })
         }
         _ => return None,
     })

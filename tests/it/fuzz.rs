@@ -9,8 +9,8 @@ use crate::table::ops;
 use std::collections::BTreeSet;
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction, TripletOptions};
 use wgrad::{
-    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Generator, Interpolation, PadMode, PoolOptions,
-    Result, Tensor, VarOptions,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Generator, GridOptions, Interpolation, PadMode,
+    PoolOptions, Result, Tensor, VarOptions,
 };
 
 const DRAWS: usize = 100_000;
@@ -333,6 +333,10 @@ fn fold(d: &mut Draw) -> FoldOptions {
     FoldOptions { stride: d.many(), padding: d.many(), dilation: d.many() }
 }
 
+fn grid(d: &mut Draw) -> GridOptions {
+    GridOptions { align_corners: d.coin() }
+}
+
 fn windows() -> Vec<(&'static str, Call)> {
     vec![
         ("conv1d", |d, t| Ok(over::<1>(&t[0]).conv1d(&weight(d, &t[1], &[2], false), None, convolution(d)))),
@@ -368,10 +372,10 @@ fn windows() -> Vec<(&'static str, Call)> {
             let mode = [Interpolation::Nearest, Interpolation::Linear, Interpolation::LinearAligned][d.below(3)];
             Ok(t[0].interpolate(&[d.count(5), d.count(5)][..1 + d.below(2)], mode))
         }),
-        ("grid_sample", |d, t| Ok(t[0].grid_sample(&fitting(d, &t[1], &[2, 3, 3, 2]), d.coin()))),
+        ("grid_sample", |d, t| Ok(t[0].grid_sample(&fitting(d, &t[1], &[2, 3, 3, 2]), grid(d)))),
         ("affine_grid", |d, t| {
             let maps = upload(&[0.5; 12], &[2, 2, 3], DType::F32, device());
-            Ok(if d.coin() { maps.affine_grid(d.many(), d.coin()) } else { t[0].affine_grid(d.many(), d.coin()) })
+            Ok(if d.coin() { maps.affine_grid(d.many(), grid(d)) } else { t[0].affine_grid(d.many(), grid(d)) })
         }),
     ]
 }
@@ -409,7 +413,9 @@ fn layers() -> Vec<(&'static str, Call)> {
         ("l1", |d, t| loss::l1(&t[0], other(d, t), reduction(d))),
         ("huber", |d, t| loss::huber(&t[0], other(d, t), d.number(), reduction(d))),
         ("smooth_l1", |d, t| loss::smooth_l1(&t[0], other(d, t), d.number(), reduction(d))),
-        ("kl_div", |d, t| loss::kl_div(&t[0], other(d, t), d.coin(), reduction(d))),
+        ("kl_div", |d, t| {
+            loss::kl_div_with(&t[0], other(d, t), loss::KlDivOptions { log_target: d.coin(), reduction: reduction(d) })
+        }),
         ("hinge", |d, t| loss::hinge(&t[0], other(d, t), reduction(d))),
         ("hinge_embedding", |d, t| loss::hinge_embedding(&t[0], other(d, t), d.number(), reduction(d))),
         ("margin_ranking", |d, t| loss::margin_ranking(&t[0], other(d, t), other(d, t), d.number(), reduction(d))),

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgrad::nn::loss::{self, CtcOptions};
 use wgrad::{
-    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Error, FoldOptions, Generator, Interpolation, PadMode,
-    PoolOptions, Result, Shape, Tensor, VarOptions,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Error, FoldOptions, Generator, GridOptions, Interpolation,
+    PadMode, PoolOptions, Result, Shape, Tensor, VarOptions,
 };
 
 /// Lengths, counts and steps that nothing can have; products and sums of two of them wrap around to small numbers, or to 0.
@@ -328,8 +328,8 @@ fn pools() -> Vec<(&'static str, Call)> {
         ("fold", Size(|n| Ok(f(&[1, 4, 1]).fold([2, n], 2, fold(|o| o.stride[1] = n))))),
         ("interpolate", Size(|n| Ok(f(&[1, 1, 3]).interpolate(&[n], Interpolation::Nearest)))),
         ("interpolate", Size(|n| Ok(f(&[1, 1, 3]).interpolate(&[n], Interpolation::Linear)))),
-        ("affine_grid", Size(|n| Ok(f(&[1, 2, 3]).affine_grid([n, n], false)))),
-        ("affine_grid", Size(|n| Ok(f(&[1, 2, 3]).affine_grid([1, n], true)))),
+        ("affine_grid", Size(|n| Ok(f(&[1, 2, 3]).affine_grid([n, n], GridOptions::default())))),
+        ("affine_grid", Size(|n| Ok(f(&[1, 2, 3]).affine_grid([1, n], GridOptions { align_corners: true })))),
     ];
     rows.extend(x);
     rows

@@ -7,7 +7,8 @@ use wgrad::nn::{
     MultiheadAttentionConfig,
 };
 use wgrad::{
-    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Generator, Interpolation, PoolOptions, Tensor,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Generator, GridOptions, Interpolation, PoolOptions,
+    Tensor,
 };
 
 fn f(shape: &[usize]) -> Tensor {
@@ -139,13 +140,13 @@ fn images() -> Vec<Row> {
         ("interpolate", f(&[1, 2, 4]).interpolate(&[0], linear), vec!["at least 1"]),
         ("interpolate", f(&[1, 2, 4]).interpolate(&[usize::MAX], linear), vec!["too large"]),
         ("interpolate", i(&[1, 2, 4]).interpolate(&[3], Interpolation::Nearest), vec!["floating"]),
-        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&f(&[2, 3, 3, 2]), false), vec!["do not fit"]),
-        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&f(&[1, 3, 3, 3]), false), vec!["do not fit"]),
-        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&i(&[1, 3, 3, 2]), false), vec!["i32"]),
-        ("grid_sample", f(&[1, 2, 0, 4]).grid_sample(&f(&[1, 3, 3, 2]), false), vec!["empty"]),
-        ("affine_grid", f(&[1, 3, 2]).affine_grid([2, 2], false), vec!["[n, 2, 3]"]),
-        ("affine_grid", f(&[1, 2, 3]).affine_grid([2, 0], false), vec!["empty"]),
-        ("affine_grid", i(&[1, 2, 3]).affine_grid([2, 2], false), vec!["floating"]),
+        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&f(&[2, 3, 3, 2]), GridOptions::default()), vec!["do not fit"]),
+        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&f(&[1, 3, 3, 3]), GridOptions::default()), vec!["do not fit"]),
+        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&i(&[1, 3, 3, 2]), GridOptions::default()), vec!["i32"]),
+        ("grid_sample", f(&[1, 2, 0, 4]).grid_sample(&f(&[1, 3, 3, 2]), GridOptions::default()), vec!["empty"]),
+        ("affine_grid", f(&[1, 3, 2]).affine_grid([2, 2], GridOptions::default()), vec!["[n, 2, 3]"]),
+        ("affine_grid", f(&[1, 2, 3]).affine_grid([2, 0], GridOptions::default()), vec!["empty"]),
+        ("affine_grid", i(&[1, 2, 3]).affine_grid([2, 2], GridOptions::default()), vec!["floating"]),
     ];
     type Pool1 = (&'static str, fn(&Tensor, usize, PoolOptions<1>) -> Tensor);
     let ones: [Pool1; 2] = [("max_pool1d", |x, k, o| x.max_pool1d_with(k, o)), ("avg_pool1d", |x, k, o| x.avg_pool1d_with(k, o))];

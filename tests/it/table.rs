@@ -86,13 +86,14 @@ const CREATION: &[&str] = &[
 ];
 
 /// Public functions that return tensors and are not ops, with the test that covers each.
-const NOT_OPS: [(&str, &str); 13] = [
+const NOT_OPS: [(&str, &str); 14] = [
     ("accuracy", "a composition of argmax, eq and mean: fixtures of losses"),
     ("avg_pool1d_with", "most samples of avg_pool1d"),
     ("avg_pool2d_with", "most samples of avg_pool2d"),
     ("avg_pool3d_with", "most samples of avg_pool3d"),
     ("from_host", "every sample uploads by it"),
     ("from_slice", "ops::creation, and every label"),
+    ("kl_div_with", "the samples of kl_div of logarithms"),
     ("max_pool1d_with", "most samples of max_pool1d"),
     ("max_pool2d_with", "most samples of max_pool2d"),
     ("max_pool3d_with", "most samples of max_pool3d"),

@@ -75,7 +75,7 @@ pub fn losses() -> Vec<Case> {
         ("l1", wide, wide, loss::l1),
         ("huber", wide, wide, |x, t, r| loss::huber(x, t, 1.0, r)),
         ("smooth_l1", wide, wide, |x, t, r| loss::smooth_l1(x, t, 1.0, r)),
-        ("kl_div", wide, part, |x, t, r| loss::kl_div(x, t, false, r)),
+        ("kl_div", wide, part, |x, t, r| loss::kl_div(x, t, r)),
         ("binary_cross_entropy", part, part, loss::binary_cross_entropy),
         ("binary_cross_entropy_with_logits", wide, part, |x, t, r| loss::binary_cross_entropy_with_logits(x, t, None, r)),
         ("focal", wide, part, |x, t, r| loss::focal(x, t, Some(0.25), 2.0, r)),

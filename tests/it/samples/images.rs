@@ -1,7 +1,7 @@
 //! Convolutions over one and three axes, transposed ones, pooling, folding, resizing.
 
 use super::{Sample, operand};
-use wgrad::{ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PoolOptions, Tensor};
+use wgrad::{ConvOptions, ConvTransposeOptions, FoldOptions, GridOptions, Interpolation, PoolOptions, Tensor};
 
 pub fn images() -> Vec<Sample> {
     let mut rows = convolutions();
@@ -190,11 +190,17 @@ fn resampling() -> Vec<Sample> {
     for align in [false, true] {
         let operands = vec![operand(&[2, 2, 3, 4], -1.0, 1.0), operand(&[2, 2, 3, 2], -1.4, 1.4)];
         rows.push(
-            Sample::new("grid_sample", format!("{align}"), operands, move |t| t[0].grid_sample(&t[1], align)).within(2e-5, 2e-5),
+            Sample::new("grid_sample", format!("{align}"), operands, move |t| {
+                t[0].grid_sample(&t[1], GridOptions { align_corners: align })
+            })
+            .within(2e-5, 2e-5),
         );
         let maps = vec![operand(&[2, 2, 3], -1.0, 1.0)];
         rows.push(
-            Sample::new("affine_grid", format!("{align}"), maps, move |t| t[0].affine_grid([3, 2], align).square()).smooth(),
+            Sample::new("affine_grid", format!("{align}"), maps, move |t| {
+                t[0].affine_grid([3, 2], GridOptions { align_corners: align }).square()
+            })
+            .smooth(),
         );
     }
     rows.push(
@@ -202,7 +208,7 @@ fn resampling() -> Vec<Sample> {
             "grid_sample",
             "of an affine_grid",
             vec![operand(&[1, 1, 4, 4], -1.0, 1.0), operand(&[1, 2, 3], -0.7, 0.7)],
-            |t| t[0].grid_sample(&t[1].affine_grid([3, 3], false), false).square(),
+            |t| t[0].grid_sample(&t[1].affine_grid([3, 3], GridOptions::default()), GridOptions::default()).square(),
         )
         .within(2e-5, 2e-5),
     );
@@ -353,10 +359,12 @@ fn grids_and_sizes() -> Vec<Sample> {
         for align in [false, true] {
             let maps = vec![operand(&[shape[0], 2, 3], -1.0, 1.0)];
             rows.push(Sample::new("affine_grid", format!("{size:?} {align}"), maps, move |t| {
-                t[0].affine_grid(size, align).square()
+                t[0].affine_grid(size, GridOptions { align_corners: align }).square()
             }));
             let operands = vec![operand(&shape, -1.0, 1.0), operand(&[shape[0], size[0], size[1], 2], -1.2, 1.2)];
-            rows.push(Sample::new("grid_sample", format!("{align}"), operands, move |t| t[0].grid_sample(&t[1], align)));
+            rows.push(Sample::new("grid_sample", format!("{align}"), operands, move |t| {
+                t[0].grid_sample(&t[1], GridOptions { align_corners: align })
+            }));
         }
     }
     rows
