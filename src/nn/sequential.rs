@@ -149,7 +149,7 @@ impl Module for Sequential {
         let caller = Location::caller();
         let mut y = self.input(x)?;
         for (name, layer) in &self.layers {
-            y = output(name, layer.forward(&y), caller)?;
+            y = output(name, (**layer).forward(&y), caller)?;
         }
         Ok(y.returned())
     }
