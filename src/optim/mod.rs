@@ -43,6 +43,7 @@ mod rmsprop;
 mod scaler;
 pub mod schedule;
 mod sgd;
+mod usual;
 
 pub use crate::graph::optim::DecayMode;
 pub use crate::param::ParamGroup;
