@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use wgrad::data::{DataLoader, Dataset, LabelledImages, Mnist};
 use wgrad::nn::loss::{Reduction, mse};
-use wgrad::nn::{Conv2d, Conv2dConfig, ConvTranspose2d, Init, Linear, Module, fields};
+use wgrad::nn::{Conv2d, ConvOptions, ConvTranspose2d, Init, Linear, Module, fields};
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Schedule};
 use wgrad::train::{Meter, Progress};
 use wgrad::{ConvTransposeOptions, Device, Error, Generator, Tensor, no_grad};
@@ -88,17 +88,17 @@ struct Autoencoder {
 impl Autoencoder {
     /// For images whose height and width are multiples of 4.
     fn new([height, width]: [usize; 2], latent: usize, init: &Init) -> Result<Self, Error> {
-        let halve = Conv2dConfig { stride: [2, 2], padding: [1, 1], ..Conv2dConfig::default() };
-        let double = ConvTransposeOptions { stride: [2, 2], padding: [1, 1], ..ConvTransposeOptions::default() };
+        let halve = ConvOptions::default().stride(2).padding(1);
+        let double = ConvTransposeOptions::default().stride(2).padding(1);
         let inner = [32, height / 4, width / 4];
         let features = inner.iter().product();
         Ok(Self {
-            conv1: Conv2d::new(1, 16, [3, 3], halve, init)?,
-            conv2: Conv2d::new(16, 32, [3, 3], halve, init)?,
+            conv1: Conv2d::with(1, 16, 3, halve, init)?,
+            conv2: Conv2d::with(16, 32, 3, halve, init)?,
             to_code: Linear::new(features, latent, init)?,
             from_code: Linear::new(latent, features, init)?,
-            up1: ConvTranspose2d::new(32, 16, [4, 4], double, init)?,
-            up2: ConvTranspose2d::new(16, 1, [4, 4], double, init)?,
+            up1: ConvTranspose2d::with(32, 16, 4, double, init)?,
+            up2: ConvTranspose2d::with(16, 1, 4, double, init)?,
             inner,
         })
     }

@@ -28,7 +28,7 @@ use std::time::Instant;
 use wgrad::data::transforms::{AffineConfig, Compose, RandomAffine, Transform};
 use wgrad::data::{DataLoader, LabelledImages, Mnist};
 use wgrad::nn::loss::{CrossEntropyOptions, Reduction, accuracy, cross_entropy, cross_entropy_with};
-use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, fields, summary};
+use wgrad::nn::{Conv2d, ConvOptions, Dropout, Flatten, Init, Linear, MaxPool2d, Module, fields, summary};
 use wgrad::optim::{
     AdaGrad, AdaGradConfig, Adam, AdamConfig, AdamW, AdamWConfig, Optimizer, RmsProp, RmsPropConfig, Schedule, Sgd, SgdConfig,
 };
@@ -93,11 +93,11 @@ struct Cnn {
 impl Cnn {
     /// The network for grey images of a size (height, width).
     fn new([height, width]: [usize; 2], init: &Init) -> Result<Self> {
-        let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+        let same = ConvOptions::default().padding(1);
         Ok(Self {
-            conv1: Conv2d::new(1, 16, [3, 3], same, init)?,
+            conv1: Conv2d::with(1, 16, 3, same, init)?,
             pool1: MaxPool2d::new(2),
-            conv2: Conv2d::new(16, 32, [3, 3], same, init)?,
+            conv2: Conv2d::with(16, 32, 3, same, init)?,
             pool2: MaxPool2d::new(2),
             flatten: Flatten,
             fc1: Linear::new(32 * (height / 4) * (width / 4), 128, init)?,

@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use wgrad::data::{DataLoader, Mnist};
 use wgrad::nn::loss::{Reduction, accuracy, cross_entropy};
-use wgrad::nn::{Conv2d, Conv2dConfig, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
+use wgrad::nn::{Conv2d, ConvOptions, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
 use wgrad::optim::{AdaGrad, AdaGradConfig, Adam, AdamConfig, Optimizer, RmsProp, RmsPropConfig, Sgd, SgdConfig};
 use wgrad::train::{EpochRecord, History, Meter, Progress, evaluate};
 use wgrad::{Device, Param, Result};
@@ -109,12 +109,12 @@ fn named_rate(text: &str) -> std::result::Result<(Rule, f64), String> {
 
 /// Two convolutions with pooling, two linear layers; nothing in it is random, so that only the optimizers differ.
 fn cnn([height, width]: [usize; 2], init: &Init) -> Result<Sequential> {
-    let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+    let same = ConvOptions::default().padding(1);
     Ok(Sequential::new()
-        .push_named("conv1", Conv2d::new(1, 16, [3, 3], same, init)?)
+        .push_named("conv1", Conv2d::with(1, 16, 3, same, init)?)
         .push(Relu)
         .push(MaxPool2d::new(2))
-        .push_named("conv2", Conv2d::new(16, 32, [3, 3], same, init)?)
+        .push_named("conv2", Conv2d::with(16, 32, 3, same, init)?)
         .push(Relu)
         .push(MaxPool2d::new(2))
         .push(Flatten)

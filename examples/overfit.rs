@@ -36,10 +36,10 @@ use std::time::Instant;
 use wgrad::data::transforms::{AffineConfig, Normalize, RandomAffine, Transform};
 use wgrad::data::{DataLoader, LabelledImages, Mnist, draw_per_class};
 use wgrad::nn::loss::{Reduction, cross_entropy};
-use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Init, Linear, Module, fields};
+use wgrad::nn::{Conv2d, ConvOptions, Dropout, Init, Linear, Module, fields};
 use wgrad::optim::{AdamW, AdamWConfig, Optimizer, split_decay};
 use wgrad::train::{EarlyStopping, EarlyStoppingConfig, EpochRecord, Evaluation, History, Progress, evaluate};
-use wgrad::{Device, PoolOptions, Result, Tensor};
+use wgrad::{Device, Result, Tensor};
 
 mod common;
 
@@ -125,10 +125,10 @@ struct Cnn {
 
 impl Cnn {
     fn new([height, width]: [usize; 2], dropout: f64, init: &Init) -> Result<Self> {
-        let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+        let same = ConvOptions::default().padding(1);
         Ok(Self {
-            conv1: Conv2d::new(1, 16, [3, 3], same, init)?,
-            conv2: Conv2d::new(16, 32, [3, 3], same, init)?,
+            conv1: Conv2d::with(1, 16, 3, same, init)?,
+            conv2: Conv2d::with(16, 32, 3, same, init)?,
             dropout1: Dropout::new(dropout / 2.0, init)?,
             fc1: Linear::new(32 * (height / 4) * (width / 4), 256, init)?,
             dropout2: Dropout::new(dropout, init)?,
@@ -139,9 +139,8 @@ impl Cnn {
 
 impl Module for Cnn {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let pool = PoolOptions::square(2);
-        let x = self.conv1.forward(x)?.relu().max_pool2d(pool);
-        let x = self.conv2.forward(&x)?.relu().max_pool2d(pool);
+        let x = self.conv1.forward(x)?.relu().max_pool2d(2);
+        let x = self.conv2.forward(&x)?.relu().max_pool2d(2);
         let x = self.fc1.forward(&self.dropout1.forward(&x.flatten(1, -1))?)?.relu();
         self.fc2.forward(&self.dropout2.forward(&x)?)
     }

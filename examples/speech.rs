@@ -24,10 +24,10 @@ use std::time::Instant;
 use wgrad::data::transforms::{Compose, FrequencyMasking, Lambda, TimeMasking, TimeShift, Transform};
 use wgrad::data::{AudioClips, DataLoader, LogMel, MelConfig, Subset, split_stratified};
 use wgrad::nn::loss::{Reduction, cross_entropy};
-use wgrad::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Init, Linear, Module, fields};
+use wgrad::nn::{BatchNorm2d, Conv2d, ConvOptions, Dropout, Init, Linear, Module, fields};
 use wgrad::optim::{AdamW, AdamWConfig, Optimizer, Schedule};
 use wgrad::train::{Meter, evaluate};
-use wgrad::{Error, Generator, PoolOptions, Result, Tensor};
+use wgrad::{Error, Generator, Result, Tensor};
 
 mod common;
 
@@ -74,13 +74,13 @@ struct Net {
 
 impl Net {
     fn new(words: usize, init: &Init) -> Result<Self> {
-        let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+        let same = ConvOptions::default().padding(1);
         Ok(Self {
-            conv1: Conv2d::new(1, 16, [3, 3], same, init)?,
+            conv1: Conv2d::with(1, 16, 3, same, init)?,
             norm1: BatchNorm2d::new(16, init)?,
-            conv2: Conv2d::new(16, 32, [3, 3], same, init)?,
+            conv2: Conv2d::with(16, 32, 3, same, init)?,
             norm2: BatchNorm2d::new(32, init)?,
-            conv3: Conv2d::new(32, 64, [3, 3], same, init)?,
+            conv3: Conv2d::with(32, 64, 3, same, init)?,
             norm3: BatchNorm2d::new(64, init)?,
             dropout: Dropout::new(0.3, init)?,
             fc: Linear::new(64 * (BANDS / 4), words, init)?,
@@ -91,10 +91,9 @@ impl Net {
 impl Module for Net {
     /// `[n, bands, frames]` to `[n, words]`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let pool = PoolOptions::square(2);
         let x = x.unsqueeze(1);
-        let x = self.norm1.forward(&self.conv1.forward(&x)?)?.relu().max_pool2d(pool);
-        let x = self.norm2.forward(&self.conv2.forward(&x)?)?.relu().max_pool2d(pool);
+        let x = self.norm1.forward(&self.conv1.forward(&x)?)?.relu().max_pool2d(2);
+        let x = self.norm2.forward(&self.conv2.forward(&x)?)?.relu().max_pool2d(2);
         let x = self.norm3.forward(&self.conv3.forward(&x)?)?.relu();
         // The mean over time; where in the spectrum a channel is active tells vowels apart.
         let x = x.mean_dim(3).flatten(1, -1);

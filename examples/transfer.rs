@@ -46,10 +46,10 @@ use wgrad::data::{DataLoader, Dataset, LabelledImages, Mnist, draw_per_class};
 use wgrad::io::StateDict;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::transfer::{self, LoadOptions, UnfreezeSchedule};
-use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Init, Linear, LoadReport, Module, fields};
+use wgrad::nn::{Conv2d, ConvOptions, Dropout, Init, Linear, LoadReport, Module, fields};
 use wgrad::optim::{AdamW, AdamWConfig, Optimizer, Schedule};
 use wgrad::train::{Meter, Progress, evaluate};
-use wgrad::{DType, Device, PoolOptions, Result, Tensor};
+use wgrad::{DType, Device, Result, Tensor};
 
 mod common;
 
@@ -113,10 +113,10 @@ struct Cnn {
 
 impl Cnn {
     fn new([height, width]: [usize; 2], classes: usize, init: &Init) -> Result<Self> {
-        let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+        let same = ConvOptions::default().padding(1);
         Ok(Self {
-            conv1: Conv2d::new(1, 16, [3, 3], same, init)?,
-            conv2: Conv2d::new(16, 32, [3, 3], same, init)?,
+            conv1: Conv2d::with(1, 16, 3, same, init)?,
+            conv2: Conv2d::with(16, 32, 3, same, init)?,
             fc: Linear::new(32 * (height / 4) * (width / 4), FEATURES, init)?,
             dropout: Dropout::new(0.3, init)?,
             head: Linear::new(FEATURES, classes, init)?,
@@ -125,9 +125,8 @@ impl Cnn {
 
     /// What the head reads, `[n, FEATURES]`.
     fn features(&self, x: &Tensor) -> Result<Tensor> {
-        let pool = PoolOptions::square(2);
-        let x = self.conv1.forward(x)?.relu().max_pool2d(pool);
-        let x = self.conv2.forward(&x)?.relu().max_pool2d(pool);
+        let x = self.conv1.forward(x)?.relu().max_pool2d(2);
+        let x = self.conv2.forward(&x)?.relu().max_pool2d(2);
         Ok(self.fc.forward(&x.flatten(1, -1))?.relu())
     }
 

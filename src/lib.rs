@@ -171,11 +171,12 @@ pub use error::{Error, Result};
 pub use lazy::no_grad;
 pub use param::Param;
 pub use rng::Generator;
-pub use shape::{IntoAxes, IntoShape, Shape};
+pub use shape::{IntoAxes, IntoShape, PerAxis, Shape};
 pub use tensor::{
-    AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, FoldOptions, Interpolation, PadMode, VarOptions,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, FoldOptions, GridOptions, Interpolation, PadMode, PoolOptions,
+    VarOptions,
 };
-pub use tensor::{Operand, PendingValue, PoolNdOptions, PoolOptions, Tensor};
+pub use tensor::{Operand, PendingValue, Tensor};
 
 /// What most programs need: `use wgrad::prelude::*;`.
 pub mod prelude {

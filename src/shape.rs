@@ -137,3 +137,24 @@ impl IntoAxes for &Vec<isize> {
         Some(self.clone())
     }
 }
+
+/// One number for each of `D` axes, as kernels, strides and sizes are given: `[3, 5]`, or `3` for all of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not one number per axis, for {D} axes",
+    label = "not a usize or an array of {D}",
+    note = "give one number for all axes, as in 3, or an array of one for each, as in [3; {D}]"
+)]
+pub trait PerAxis<const D: usize> {
+    /// The number of each axis.
+    fn per_axis(self) -> [usize; D];
+}
+impl<const D: usize> PerAxis<D> for usize {
+    fn per_axis(self) -> [usize; D] {
+        [self; D]
+    }
+}
+impl<const D: usize> PerAxis<D> for [usize; D] {
+    fn per_axis(self) -> [usize; D] {
+        self
+    }
+}

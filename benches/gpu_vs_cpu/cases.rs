@@ -101,7 +101,7 @@ enum Role {
 fn conv2d(shape: ConvShape, role: Role) -> Case {
     let ConvShape { batch, inputs, outputs, side } = shape;
     let prepare = move |device: &Device| -> Result<Job> {
-        let options = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
+        let options = ConvOptions::default().padding(1);
         let images = noise(&[batch, inputs, side, side], 1, device)?;
         let weight = noise(&[outputs, inputs, 3, 3], 2, device)?;
         if let Role::Forward = role {

@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use std::fmt;
 use wgrad::nn::loss::{Reduction, cross_entropy};
-use wgrad::nn::{Conv2d, Conv2dConfig, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
+use wgrad::nn::{Conv2d, ConvOptions, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
 use wgrad::{Device, Result, Tensor};
 
@@ -60,7 +60,7 @@ impl Network {
     }
 
     fn layers(self, init: &Init) -> Result<Sequential> {
-        let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+        let same = ConvOptions::default().padding(1);
         Ok(match self {
             Self::Mlp => Sequential::new()
                 .push(Linear::new(784, 512, init)?)
@@ -69,10 +69,10 @@ impl Network {
                 .push(Relu)
                 .push(Linear::new(512, CLASSES, init)?),
             Self::Cnn => Sequential::new()
-                .push(Conv2d::new(1, 16, [3, 3], same, init)?)
+                .push(Conv2d::with(1, 16, 3, same, init)?)
                 .push(Relu)
                 .push(MaxPool2d::new(2))
-                .push(Conv2d::new(16, 32, [3, 3], same, init)?)
+                .push(Conv2d::with(16, 32, 3, same, init)?)
                 .push(Relu)
                 .push(MaxPool2d::new(2))
                 .push(Flatten)

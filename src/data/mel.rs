@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::host::reserved;
 use crate::rng::Generator;
 use crate::shape::{Shape, product};
-use crate::tensor::{ConvNdOptions, PadMode, Tensor};
+use crate::tensor::{ConvOptions, PadMode, Tensor};
 
 /// Settings of [`LogMel`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,7 +101,7 @@ impl Transform for LogMel {
             return Err(Error::argument("LogMel::apply", reason, "pad the sounds, or use shorter windows"));
         }
         let padded = sounds.pad_with(&[(0, 0), (half, half)], PadMode::Reflect).reshape([n, 1, length + 2 * half]);
-        let options = ConvNdOptions { stride: [self.config.hop], ..ConvNdOptions::default() };
+        let options = ConvOptions::default().stride(self.config.hop);
         let waves = padded.conv1d(&self.fourier, None, options);
         let bins = (self.config.window / 2 + 1) as isize;
         let power = waves.slice(1, 0, bins).square() + waves.slice(1, bins, 2 * bins).square();

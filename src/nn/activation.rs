@@ -32,6 +32,13 @@ macro_rules! activation {
             $($(#[$field_doc])* pub $field: $type),+
         }
 
+        impl $name {
+            /// With these settings; `default()` has the usual ones.
+            pub fn new($($field: $type),+) -> Self {
+                Self { $($field),+ }
+            }
+        }
+
         impl Default for $name {
             fn default() -> Self {
                 Self { $($field: $default),+ }
@@ -127,12 +134,21 @@ activation! {
         /// The axis. Defaults to the last.
         dim: isize = -1
     } => |x| glu(x, dim)?;
-    /// `eˣ / Σ eˣ` over the last axis; [`Tensor::softmax`] takes another.
-    Softmax => |x| x.softmax(-1);
-    /// `ln softmax(x)` over the last axis; [`Tensor::log_softmax`] takes another.
-    LogSoftmax => |x| x.log_softmax(-1);
-    /// `softmax(-x)` over the last axis.
-    Softmin => |x| (-x).softmax(-1);
+    /// `eˣ / Σ eˣ` along `dim`.
+    Softmax {
+        /// The axis. Defaults to the last.
+        dim: isize = -1
+    } => |x| x.softmax(dim);
+    /// `ln softmax(x)` along `dim`.
+    LogSoftmax {
+        /// The axis. Defaults to the last.
+        dim: isize = -1
+    } => |x| x.log_softmax(dim);
+    /// `softmax(-x)` along `dim`.
+    Softmin {
+        /// The axis. Defaults to the last.
+        dim: isize = -1
+    } => |x| (-x).softmax(dim);
 }
 
 fn celu(x: &Tensor, alpha: f64) -> Result<Tensor> {
@@ -162,12 +178,27 @@ fn glu(x: &Tensor, dim: isize) -> Result<Tensor> {
     Ok(x.slice(dim, 0, half) * x.slice(dim, half, 2 * half).sigmoid())
 }
 
+/// Settings of a [`PRelu`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PReluConfig {
+    /// One slope for all, or one per channel. Defaults to 1.
+    pub num_parameters: usize,
+    /// Where the slopes start. Defaults to 0.25.
+    pub slope: f64,
+}
+
+impl Default for PReluConfig {
+    fn default() -> Self {
+        Self { num_parameters: 1, slope: 0.25 }
+    }
+}
+
 /// `x` above 0, else `weight · x` with a learned slope, common or one per channel of `[n, c, ..]`.
 ///
 /// Source: K. He et al., "Delving deep into rectifiers", 2015.
 #[derive(Debug)]
 pub struct PRelu {
-    /// `[1]` or `[c]`; starts at 0.25.
+    /// `[1]` or `[c]`.
     pub weight: Param,
 }
 
@@ -177,15 +208,15 @@ impl PRelu {
     /// # Errors
     /// The device is out of memory.
     pub fn new(init: &Init) -> Result<Self> {
-        Self::with(1, 0.25, init)
+        Self::with(PReluConfig::default(), init)
     }
 
-    /// A layer with `channels` slopes that start at `slope`.
+    /// A layer with its own settings.
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn with(channels: usize, slope: f64, init: &Init) -> Result<Self> {
-        Ok(Self { weight: filled("weight", channels, slope, init)? })
+    pub fn with(config: PReluConfig, init: &Init) -> Result<Self> {
+        Ok(Self { weight: filled("weight", config.num_parameters, config.slope, init)? })
     }
 }
 

@@ -1,8 +1,9 @@
 //! Multi-head attention.
 
+use super::dropout::probability;
 use super::fields::Mode;
 use super::init::{Init, filled, xavier_uniform};
-use super::linear::Linear;
+use super::linear::{Linear, LinearConfig};
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result};
@@ -11,6 +12,21 @@ use crate::param::Param;
 use crate::rng::Generator;
 use crate::shape::product;
 use crate::tensor::{AttentionOptions, Tensor, reaching, zeroed};
+
+/// Settings of a [`MultiheadAttention`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MultiheadAttentionConfig {
+    /// In training, drops attention weights with this probability. Defaults to 0.
+    pub dropout: f64,
+    /// Whether the projections have biases. Defaults to true.
+    pub bias: bool,
+}
+
+impl Default for MultiheadAttentionConfig {
+    fn default() -> Self {
+        Self { dropout: 0.0, bias: true }
+    }
+}
 
 /// Attention of several heads, with learned projections of queries, keys, values and the result:
 /// `out_proj(concat over heads of softmax(q·kᵀ/√d)·v)`.
@@ -45,30 +61,28 @@ pub struct MultiheadAttention {
 }
 
 impl MultiheadAttention {
-    /// A layer for vectors of `embed` elements in `heads` heads, with biases and without dropout, as is PyTorch's default.
+    /// A layer for vectors of `embed` elements in `heads` heads with PyTorch's settings.
     ///
     /// # Errors
     /// The heads do not divide the elements; the device is out of memory.
     pub fn new(embed: usize, heads: usize, init: &Init) -> Result<Self> {
-        Self::with(embed, heads, 0.0, true, init)
+        Self::with(embed, heads, MultiheadAttentionConfig::default(), init)
     }
 
-    /// A layer that drops attention weights with probability `dropout` in training, with or without biases.
+    /// A layer with its own settings.
     ///
     /// # Errors
-    /// As [`MultiheadAttention::new`]; `dropout` outside `0..=1`.
-    pub fn with(embed: usize, heads: usize, dropout: f64, bias: bool, init: &Init) -> Result<Self> {
+    /// As [`MultiheadAttention::new`]; a dropout outside `0..=1`.
+    pub fn with(embed: usize, heads: usize, config: MultiheadAttentionConfig, init: &Init) -> Result<Self> {
+        let MultiheadAttentionConfig { dropout, bias } = config;
         if heads == 0 || embed == 0 || !embed.is_multiple_of(heads) {
             let reason = format!("{heads} heads do not divide {embed} elements");
             return Err(Error::argument("MultiheadAttention::new", reason, "use a number of heads that divides the elements"));
         }
-        if !(0.0..=1.0).contains(&dropout) {
-            let reason = format!("a probability of {dropout} was given");
-            return Err(Error::argument("MultiheadAttention::new", reason, "use one in 0..=1"));
-        }
+        probability("MultiheadAttention::with", dropout)?;
         let in_proj_weight = Param::new(&xavier_uniform([product(&[3, embed]), embed], 1.0, init)?)?;
         in_proj_weight.set_name("in_proj_weight");
-        let mut out_proj = Linear::without_bias(embed, embed, init)?;
+        let mut out_proj = Linear::with(embed, embed, LinearConfig { bias: false }, init)?;
         let mut in_proj_bias = None;
         if bias {
             in_proj_bias = Some(filled("in_proj_bias", product(&[3, embed]), 0.0, init)?);

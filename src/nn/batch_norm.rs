@@ -1,31 +1,16 @@
 //! Batch normalisation of vectors, sequences, images and volumes.
 
 use super::module::Module;
-use super::running::{norm_layer, track};
+use super::running::{norm_config, norm_layer, track};
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
 
-/// Settings of a [`BatchNorm1d`], [`BatchNorm2d`] or [`BatchNorm3d`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BatchNormConfig {
-    /// Added to the variance. Defaults to 1e-5.
-    pub eps: f64,
-    /// Weight of the newest batch in the running statistics; `None` averages over all batches alike. Defaults to 0.1.
-    pub momentum: Option<f64>,
-    /// Whether a scale and a shift per channel are learned. Defaults to true.
-    pub affine: bool,
-    /// Whether running statistics are kept, and used in evaluation; without them, each batch is normalised by its own
-    /// statistics in evaluation too. Defaults to true.
-    pub track_running_stats: bool,
-}
-
-impl Default for BatchNormConfig {
-    fn default() -> Self {
-        Self { eps: 1e-5, momentum: Some(0.1), affine: true, track_running_stats: true }
-    }
+norm_config! {
+    /// Settings of a [`BatchNorm1d`], [`BatchNorm2d`] or [`BatchNorm3d`].
+    BatchNormConfig, "`None` averages over all batches alike.", true, true, "batch"
 }
 
 macro_rules! batch_norm {

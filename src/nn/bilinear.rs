@@ -8,6 +8,19 @@ use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
 
+/// Settings of a [`Bilinear`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BilinearConfig {
+    /// Whether a bias is added. Defaults to true.
+    pub bias: bool,
+}
+
+impl Default for BilinearConfig {
+    fn default() -> Self {
+        Self { bias: true }
+    }
+}
+
 /// `y_o = aᵀ · weight_o · b + bias_o`: `[.., i]` and `[.., j]` to `[.., o]`. [`Module::forward`] takes x for both.
 #[derive(Debug)]
 pub struct Bilinear {
@@ -18,16 +31,24 @@ pub struct Bilinear {
 }
 
 impl Bilinear {
-    /// A layer, with or without bias (PyTorch's default is with), initialised as PyTorch's.
+    /// A layer with bias, initialised as PyTorch's.
     ///
     /// # Errors
     /// An impossible shape; the device is out of memory.
-    pub fn new(first: usize, second: usize, outputs: usize, bias: bool, init: &Init) -> Result<Self> {
+    pub fn new(first: usize, second: usize, outputs: usize, init: &Init) -> Result<Self> {
+        Self::with(first, second, outputs, BilinearConfig::default(), init)
+    }
+
+    /// A layer with its own settings.
+    ///
+    /// # Errors
+    /// As [`Bilinear::new`].
+    pub fn with(first: usize, second: usize, outputs: usize, config: BilinearConfig, init: &Init) -> Result<Self> {
         let bound = 1.0 / (first.max(1) as f64).sqrt();
         let weight = Param::new(&init.uniform([outputs, first, second], bound)?)?;
         weight.set_name("weight");
         let mut layer = Self { weight, bias: None };
-        if bias {
+        if config.bias {
             let bias = Param::new(&init.uniform(outputs, bound)?)?;
             bias.set_name("bias");
             layer.bias = Some(bias);

@@ -1,4 +1,4 @@
-//! 2-D convolution.
+//! Convolution layers over one, two and three axes, and transposed ones.
 
 use super::init::{self, Init};
 use super::module::Module;
@@ -6,67 +6,116 @@ use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
-use crate::shape::Shape;
-use crate::tensor::{ConvOptions, Tensor};
+use crate::shape::{PerAxis, Shape};
+use crate::tensor::{ConvOptions, ConvTransposeOptions, Tensor};
 
-/// How a [`Conv2d`] moves over its input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Conv2dConfig {
-    /// Step of the window, vertical and horizontal. Defaults to 1.
-    pub stride: [usize; 2],
-    /// Zeros on both sides, vertical and horizontal. Defaults to 0.
-    pub padding: [usize; 2],
-    /// Distance between the window's taps. Defaults to 1.
-    pub dilation: [usize; 2],
-    /// Channel groups that do not see each other. Defaults to 1.
-    pub groups: usize,
-    /// Whether a bias is added. Defaults to true.
-    pub bias: bool,
-}
-
-impl Default for Conv2dConfig {
-    fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, bias: true }
-    }
-}
-
-/// Cross-correlation of `[n, ci, h, w]` with a weight `[co, ci/groups, kh, kw]`, plus a bias per channel, to `[n, co, oh, ow]`.
-#[derive(Debug)]
-pub struct Conv2d {
-    /// `[co, ci/groups, kh, kw]`.
-    pub weight: Param,
-    /// `[co]`.
-    pub bias: Option<Param>,
-    config: Conv2dConfig,
-}
-
-impl Conv2d {
-    /// A layer with a window of `kernel` (height, width), initialised as PyTorch's.
-    ///
-    /// # Errors
-    /// The groups do not divide the channels; the device is out of memory.
-    pub fn new(inputs: usize, outputs: usize, kernel: [usize; 2], config: Conv2dConfig, init: &Init) -> Result<Self> {
-        let groups = config.groups;
-        if groups == 0 || !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
-            return Err(Error::argument(
-                "Conv2d::new",
-                format!("{groups} groups do not divide {inputs} input and {outputs} output channels"),
-                "use a number of groups that divides both",
-            ));
+macro_rules! layer {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $axes:literal, $options:ident, $method:ident,
+        $weight_layout:literal, $weight_shape:expr
+    ) => {
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name {
+            #[doc = $weight_layout]
+            pub weight: Param,
+            /// `[co]`.
+            pub bias: Option<Param>,
+            options: $options<$axes>,
         }
-        let shape = Shape::new(&[outputs, inputs / groups, kernel[0], kernel[1]])?;
-        let (weight, bias) = init::weight_and_bias(shape, config.bias, init)?;
-        Ok(Self { weight, bias, config })
-    }
+
+        impl $name {
+            /// A layer from `inputs` to `outputs` channels with a window of `kernel`, one number or one per axis, initialised as
+            /// PyTorch's: stride 1, no padding, with bias.
+            ///
+            /// # Errors
+            /// The device is out of memory.
+            pub fn new(inputs: usize, outputs: usize, kernel: impl PerAxis<$axes>, init: &Init) -> Result<Self> {
+                Self::with(inputs, outputs, kernel, $options::default(), init)
+            }
+
+            /// A layer with its own settings.
+            ///
+            /// # Errors
+            /// The groups do not divide the channels; the device is out of memory.
+            pub fn with(
+                inputs: usize,
+                outputs: usize,
+                kernel: impl PerAxis<$axes>,
+                options: $options<$axes>,
+                init: &Init,
+            ) -> Result<Self> {
+                let groups = options.groups;
+                need_groups(concat!(stringify!($name), "::with"), groups, inputs, outputs)?;
+                let shape: fn(usize, usize, usize) -> [usize; 2] = $weight_shape;
+                let shape = Shape::new(&[&shape(inputs, outputs, groups)[..], &kernel.per_axis()].concat())?;
+                let (weight, bias) = init::weight_and_bias(shape, options.bias.then_some(outputs), init)?;
+                Ok(Self { weight, bias, options })
+            }
+        }
+
+        impl Module for $name {
+            #[track_caller]
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                let bias = self.bias.as_ref().map(Param::tensor);
+                // Whoever gives or takes the bias field has the last word.
+                let options = $options { bias: bias.is_some(), ..self.options };
+                observe(self, stringify!($name), x.$method(&self.weight.tensor(), bias.as_ref(), options))
+            }
+            fields!(weight, bias; skip options);
+        }
+    };
 }
 
-impl Module for Conv2d {
-    #[track_caller]
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let Conv2dConfig { stride, padding, dilation, groups, .. } = self.config;
-        let bias = self.bias.as_ref().map(Param::tensor);
-        let options = ConvOptions { stride, padding, dilation, groups };
-        observe(self, "Conv2d", x.conv2d(&self.weight.tensor(), bias.as_ref(), options))
+layer! {
+    /// [`Tensor::conv1d`] of `[n, ci, l]` with a learned weight and bias.
+    Conv1d, 1, ConvOptions, conv1d,
+    "`[co, ci/groups, k]`.", |inputs, outputs, groups| [outputs, inputs / groups]
+}
+layer! {
+    /// [`Tensor::conv2d`] of `[n, ci, h, w]` with a learned weight and bias: `[n, co, oh, ow]`.
+    ///
+    /// ```
+    /// # use wgrad::nn::{Conv2d, ConvOptions, Init, Module};
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let device = Device::cpu()?;
+    /// let init = Init::new(&device, 0);
+    /// let halve = ConvOptions { stride: [2, 2], padding: [1, 1], bias: false, ..Default::default() };
+    /// let conv = Conv2d::with(3, 8, 3, halve, &init)?;
+    /// assert_eq!(conv.forward(&Tensor::ones([1, 3, 6, 6], &device)?)?.shape()?, [1, 8, 3, 3]);
+    /// assert_eq!(Conv2d::new(3, 8, [1, 5], &init)?.weight.shape(), [8, 3, 1, 5]);
+    /// # Ok(()) }
+    /// ```
+    Conv2d, 2, ConvOptions, conv2d,
+    "`[co, ci/groups, kh, kw]`.", |inputs, outputs, groups| [outputs, inputs / groups]
+}
+layer! {
+    /// [`Tensor::conv3d`] of `[n, ci, d, h, w]` with a learned weight and bias.
+    Conv3d, 3, ConvOptions, conv3d,
+    "`[co, ci/groups, kd, kh, kw]`.", |inputs, outputs, groups| [outputs, inputs / groups]
+}
+layer! {
+    /// [`Tensor::conv_transpose1d`] of `[n, ci, l]` with a learned weight and bias.
+    ConvTranspose1d, 1, ConvTransposeOptions, conv_transpose1d,
+    "`[ci, co/groups, k]`.", |inputs, outputs, groups| [inputs, outputs / groups]
+}
+layer! {
+    /// [`Tensor::conv_transpose2d`] of `[n, ci, h, w]` with a learned weight and bias.
+    ConvTranspose2d, 2, ConvTransposeOptions, conv_transpose2d,
+    "`[ci, co/groups, kh, kw]`.", |inputs, outputs, groups| [inputs, outputs / groups]
+}
+layer! {
+    /// [`Tensor::conv_transpose3d`] of `[n, ci, d, h, w]` with a learned weight and bias.
+    ConvTranspose3d, 3, ConvTransposeOptions, conv_transpose3d,
+    "`[ci, co/groups, kd, kh, kw]`.", |inputs, outputs, groups| [inputs, outputs / groups]
+}
+
+fn need_groups(kind: &'static str, groups: usize, inputs: usize, outputs: usize) -> Result<()> {
+    if groups > 0 && inputs.is_multiple_of(groups) && outputs.is_multiple_of(groups) {
+        return Ok(());
     }
-    fields!(weight, bias; skip config);
+    let reason = format!("{groups} groups do not divide {inputs} input and {outputs} output channels");
+    Err(Error::argument(kind, reason, "use a number of groups that divides both"))
 }

@@ -9,9 +9,14 @@ use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
 
+/// Settings of an [`Embedding`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct EmbeddingConfig {
+    /// The row for padding: it starts at 0 and gets no gradient. Defaults to `None`.
+    pub padding_idx: Option<usize>,
+}
+
 /// Rows of a learned table by an i32 or u32 index of any shape: `[..]` to `[.., d]`.
-///
-/// The row `padding_idx` starts at 0 and gets no gradient.
 ///
 /// ```
 /// # use wgrad::nn::{Embedding, Init, Module};
@@ -36,14 +41,15 @@ impl Embedding {
     /// # Errors
     /// An impossible shape; the device is out of memory.
     pub fn new(rows: usize, d: usize, init: &Init) -> Result<Self> {
-        Self::with(rows, d, None, init)
+        Self::with(rows, d, EmbeddingConfig::default(), init)
     }
 
-    /// A table with a row for padding.
+    /// A table with its own settings.
     ///
     /// # Errors
     /// As [`Embedding::new`]; `padding_idx` is not a row.
-    pub fn with(rows: usize, d: usize, padding_idx: Option<usize>, init: &Init) -> Result<Self> {
+    pub fn with(rows: usize, d: usize, config: EmbeddingConfig, init: &Init) -> Result<Self> {
+        let EmbeddingConfig { padding_idx } = config;
         let mut table = init.normal([rows, d], 1.0)?;
         if let Some(row) = padding_idx {
             if row >= rows {
@@ -62,7 +68,8 @@ impl Embedding {
     ///
     /// # Errors
     /// The weight is not a matrix; `padding_idx` is not a row.
-    pub fn tied(weight: &Param, padding_idx: Option<usize>) -> Result<Self> {
+    pub fn tied(weight: &Param, config: EmbeddingConfig) -> Result<Self> {
+        let EmbeddingConfig { padding_idx } = config;
         let shape = weight.shape();
         if shape.rank() != 2 || padding_idx.is_some_and(|row| row >= shape[0]) {
             let reason = format!("a weight of shape {shape} was given, and padding_idx {padding_idx:?}");

@@ -72,6 +72,21 @@ impl Module for SinusoidalEncoding {
     fn fields(&self, _: &mut super::Fields) {}
 }
 
+/// Settings of a [`RotaryEncoding`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RotaryConfig {
+    /// Angles are `position / base^(2i/d)`. Defaults to 10000.
+    pub base: f64,
+    /// Whether neighbouring elements turn together, rather than those that are `d/2` apart. Defaults to false.
+    pub interleaved: bool,
+}
+
+impl Default for RotaryConfig {
+    fn default() -> Self {
+        Self { base: 10_000.0, interleaved: false }
+    }
+}
+
 /// Rotates pairs of elements of queries and keys `[.., l, d]` by angles that grow with their position.
 ///
 /// By default element i turns with element `i + d/2`, as in Hugging Face's LLaMA and GPT-NeoX; interleaved, element 2i turns
@@ -86,19 +101,20 @@ pub struct RotaryEncoding {
 }
 
 impl RotaryEncoding {
-    /// An encoding of up to `max_len` positions for heads of `d` elements, with base 10000.
+    /// An encoding of up to `max_len` positions for heads of `d` elements.
     ///
     /// # Errors
     /// As [`RotaryEncoding::with`].
     pub fn new(d: usize, max_len: usize, init: &Init) -> Result<Self> {
-        Self::with(d, max_len, 10_000.0, false, init)
+        Self::with(d, max_len, RotaryConfig::default(), init)
     }
 
-    /// An encoding with another base, or of neighbouring elements.
+    /// An encoding with its own settings.
     ///
     /// # Errors
     /// An odd `d`; a base that is not positive; an impossible shape; the device is out of memory.
-    pub fn with(d: usize, max_len: usize, base: f64, interleaved: bool, init: &Init) -> Result<Self> {
+    pub fn with(d: usize, max_len: usize, config: RotaryConfig, init: &Init) -> Result<Self> {
+        let RotaryConfig { base, interleaved } = config;
         if d == 0 || !d.is_multiple_of(2) || !base.is_finite() || base <= 0.0 {
             let reason = format!("{d} elements and base {base} were given");
             return Err(Error::argument("RotaryEncoding", reason, "use an even number of elements and a positive base"));

@@ -220,11 +220,13 @@ pub(super) fn address<M: ?Sized>(module: &M) -> usize {
     std::ptr::from_ref(module).cast::<()>().addr()
 }
 
-/// What may be a field of a module: a module, a [`Param`], a [`Counter`], a [`Mode`], options and lists of these, and plain settings.
+/// What may be a field of a module: a module, a [`Param`], a [`Counter`], a [`Mode`]; an `Option`, a `Vec`, an array, a tuple or a
+/// `Box` of these, of any depth; and plain settings. Elements of lists, arrays and tuples are named by their place: `blocks.0.weight`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be listed by fields!",
     label = "not a module, a parameter or a plain setting",
-    note = "a field may be a Module, a Param, a Mode, an Option or a Vec of these, a number, a string, a Device or a Generator",
+    note = "a field may be a Module, a Param, a Mode, a number, a string, a Device or a Generator, or an Option, a Vec, an array, a tuple or a Box of these",
+    note = "what makes a layer gives a Result: add `?` behind the call, as in Linear::new(4, 2, &init)?",
     note = "leave other settings out: fields!(fc1, fc2; skip config)"
 )]
 pub trait Field {
@@ -259,13 +261,44 @@ impl<F: Field> Field for Option<F> {
     }
 }
 
-impl<F: Field> Field for Vec<F> {
+impl<F: Field> Field for [F] {
     /// The elements are named by their index, as in PyTorch's `ModuleList`.
     fn list(&self, fields: &mut Fields) {
         for (i, field) in self.iter().enumerate() {
             fields.add(&i.to_string(), field);
         }
     }
+}
+
+impl<F: Field> Field for Vec<F> {
+    fn list(&self, fields: &mut Fields) {
+        self.as_slice().list(fields);
+    }
+}
+
+impl<F: Field, const N: usize> Field for [F; N] {
+    fn list(&self, fields: &mut Fields) {
+        self.as_slice().list(fields);
+    }
+}
+
+/// The elements are named by their index.
+macro_rules! tuples {
+    ($($($element:ident $i:tt),+;)+) => {$(
+        impl<$($element: Field),+> Field for ($($element,)+) {
+            fn list(&self, fields: &mut Fields) {
+                $(fields.add(stringify!($i), &self.$i);)+
+            }
+        }
+    )+};
+}
+tuples! {
+    A 0;
+    A 0, B 1;
+    A 0, B 1, C 2;
+    A 0, B 1, C 2, D 3;
+    A 0, B 1, C 2, D 3, E 4;
+    A 0, B 1, C 2, D 3, E 4, F 5;
 }
 
 /// Settings hold no state.

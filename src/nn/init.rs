@@ -133,16 +133,15 @@ pub fn xavier_normal(shape: impl IntoShape, gain: f64, init: &Init) -> Result<Te
     init.normal(shape, gain * (2.0 / (fan_in + fan_out).max(1) as f64).sqrt())
 }
 
-/// PyTorch's default for a layer: a Kaiming-uniform weight with `a = √5`, and a bias uniform in ±`1/√fan_in`.
-pub(super) fn weight_and_bias(shape: Shape, bias: bool, init: &Init) -> Result<(Param, Option<Param>)> {
+/// PyTorch's default for a layer: a Kaiming-uniform weight with `a = √5`, and a bias of that many elements, if any, uniform in
+/// ±`1/√fan_in`.
+pub(super) fn weight_and_bias(shape: Shape, bias: Option<usize>, init: &Init) -> Result<(Param, Option<Param>)> {
     let (fan_in, _) = fans(&shape)?;
     let weight = Param::new(&kaiming_uniform(shape, 5f64.sqrt(), init)?)?;
     weight.set_name("weight");
-    if !bias {
-        return Ok((weight, None));
-    }
+    let Some(outputs) = bias else { return Ok((weight, None)) };
     let bound = if fan_in == 0 { 0.0 } else { 1.0 / (fan_in as f64).sqrt() };
-    let bias = Param::new(&init.uniform(shape[0], bound)?)?;
+    let bias = Param::new(&init.uniform(outputs, bound)?)?;
     bias.set_name("bias");
     Ok((weight, Some(bias)))
 }

@@ -1,32 +1,16 @@
 //! Instance normalisation of sequences, images and volumes.
 
 use super::module::Module;
-use super::running::{norm_layer, track};
+use super::running::{norm_config, norm_layer, track};
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
 
-/// Settings of an [`InstanceNorm1d`], [`InstanceNorm2d`] or [`InstanceNorm3d`].
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct InstanceNormConfig {
-    /// Added to the variance. Defaults to 1e-5.
-    pub eps: f64,
-    /// Weight of the newest batch in the running statistics; with `None` they keep their first values, as in PyTorch.
-    /// Defaults to 0.1.
-    pub momentum: Option<f64>,
-    /// Whether a scale and a shift per channel are learned. Defaults to false.
-    pub affine: bool,
-    /// Whether running statistics are kept, and used in evaluation. Defaults to false: each example is normalised by its
-    /// own statistics in evaluation too.
-    pub track_running_stats: bool,
-}
-
-impl Default for InstanceNormConfig {
-    fn default() -> Self {
-        Self { eps: 1e-5, momentum: Some(0.1), affine: false, track_running_stats: false }
-    }
+norm_config! {
+    /// Settings of an [`InstanceNorm1d`], [`InstanceNorm2d`] or [`InstanceNorm3d`].
+    InstanceNormConfig, "with `None` they keep their first values, as in PyTorch.", false, false, "example"
 }
 
 macro_rules! instance_norm {

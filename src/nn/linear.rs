@@ -10,6 +10,19 @@ use crate::shape::Shape;
 use crate::tensor::{Fault, Tensor};
 use std::panic::Location;
 
+/// Settings of a [`Linear`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinearConfig {
+    /// Whether a bias is added. Defaults to true.
+    pub bias: bool,
+}
+
+impl Default for LinearConfig {
+    fn default() -> Self {
+        Self { bias: true }
+    }
+}
+
 /// `y = x · weightᵀ + bias` over the last axis: `[..., in]` to `[..., out]`, weight `[out, in]`.
 #[derive(Debug)]
 pub struct Linear {
@@ -25,16 +38,25 @@ impl Linear {
     /// # Errors
     /// The device is out of memory.
     pub fn new(inputs: usize, outputs: usize, init: &Init) -> Result<Self> {
-        let (weight, bias) = init::weight_and_bias(Shape::new(&[outputs, inputs])?, true, init)?;
-        Ok(Self { weight, bias })
+        Self::with(inputs, outputs, LinearConfig::default(), init)
     }
 
-    /// A layer without bias.
+    /// A layer with its own settings.
+    ///
+    /// ```
+    /// # use wgrad::Device;
+    /// # use wgrad::nn::{Init, Linear, LinearConfig};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let layer = Linear::with(4, 8, LinearConfig { bias: false }, &Init::new(&Device::cpu()?, 0))?;
+    /// assert!(layer.bias.is_none());
+    /// # Ok(()) }
+    /// ```
     ///
     /// # Errors
     /// The device is out of memory.
-    pub fn without_bias(inputs: usize, outputs: usize, init: &Init) -> Result<Self> {
-        let (weight, bias) = init::weight_and_bias(Shape::new(&[outputs, inputs])?, false, init)?;
+    pub fn with(inputs: usize, outputs: usize, config: LinearConfig, init: &Init) -> Result<Self> {
+        let shape = Shape::new(&[outputs, inputs])?;
+        let (weight, bias) = init::weight_and_bias(shape, config.bias.then_some(outputs), init)?;
         Ok(Self { weight, bias })
     }
 }

@@ -15,4 +15,4 @@ pub use class::{CrossEntropyOptions, accuracy, cross_entropy, cross_entropy_with
 pub use common::Reduction;
 pub use ctc::{CtcOptions, ctc};
 pub use distance::{TripletOptions, cosine_embedding, hinge_embedding, margin_ranking, triplet_margin};
-pub use regression::{huber, kl_div, l1, mse, smooth_l1};
+pub use regression::{KlDivOptions, huber, kl_div, kl_div_with, l1, mse, smooth_l1};

@@ -33,7 +33,6 @@ mod attention;
 mod batch_norm;
 mod bilinear;
 mod conv;
-mod conv_nd;
 mod copy;
 mod dropout;
 mod embedding;
@@ -60,28 +59,29 @@ mod transformer;
 mod upsample;
 
 pub use crate::fields;
+pub use crate::tensor::{ConvOptions, ConvTransposeOptions, Interpolation, PoolOptions};
 pub use activation::{
     Celu, Elu, Gelu, GeluTanh, Glu, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Identity, LeakyRelu, LogSigmoid, LogSoftmax,
-    Mish, PRelu, Relu, Relu6, Selu, Sigmoid, Silu, Softmax, Softmin, Softplus, Softshrink, Softsign, Tanh, Tanhshrink, Threshold,
+    Mish, PRelu, PReluConfig, Relu, Relu6, Selu, Sigmoid, Silu, Softmax, Softmin, Softplus, Softshrink, Softsign, Tanh,
+    Tanhshrink, Threshold,
 };
-pub use attention::MultiheadAttention;
+pub use attention::{MultiheadAttention, MultiheadAttentionConfig};
 pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormConfig};
-pub use bilinear::Bilinear;
-pub use conv::{Conv2d, Conv2dConfig};
-pub use conv_nd::{Conv1d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
+pub use bilinear::{Bilinear, BilinearConfig};
+pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{DropPath, Dropout, Dropout1d, Dropout2d, Dropout3d};
-pub use embedding::Embedding;
-pub use encoding::{RotaryEncoding, SinusoidalEncoding};
+pub use embedding::{Embedding, EmbeddingConfig};
+pub use encoding::{RotaryConfig, RotaryEncoding, SinusoidalEncoding};
 #[doc(hidden)]
 pub use fields::field_name;
 pub use fields::{Counter, Field, Fields, Mode};
 pub use init::Init;
 pub use instance_norm::{InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig};
-pub use linear::Linear;
+pub use linear::{Linear, LinearConfig};
 pub use load::LoadOptions;
 pub use loss::Reduction;
 pub use module::{Module, evaluating};
-pub use norm::{GroupNorm, LayerNorm, LayerNormConfig, RmsNorm};
+pub use norm::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig};
 pub use pool::{
     AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d, AdaptiveMaxPool3d, AvgPool1d,
     AvgPool2d, AvgPool3d, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d, MaxPool3d, Unflatten,

@@ -17,8 +17,8 @@ use std::path::Path;
 /// Implement `forward`, and `fields` by the macro [`fields!`](crate::fields); the rest follows. Several threads may run one model.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a Module",
-    label = "not a layer or a model",
-    note = "what makes a layer gives a Result: write `?` behind the call, as in Linear::new(4, 2, &init)?",
+    label = "not a layer or a model: add `?` if it is a Result",
+    note = "what makes a layer gives a Result: add `?` behind the call, as in Linear::new(4, 2, &init)?",
     note = "a struct of layers becomes a Module by `impl Module`, with forward and fields!; a row of layers is a Sequential"
 )]
 pub trait Module: Send + Sync {
@@ -30,6 +30,12 @@ pub trait Module: Send + Sync {
 
     /// Lists the module's fields; written by [`fields!`](crate::fields).
     fn fields(&self, fields: &mut Fields);
+
+    /// What a summary knows the module by while it is not moved. A box has its content's.
+    #[doc(hidden)]
+    fn identity(&self) -> usize {
+        address(self)
+    }
 
     /// Parameters, buffers and modes of the module and all below it.
     fn collect(&self) -> Fields {
@@ -205,15 +211,27 @@ pub trait Module: Send + Sync {
 
 impl<M: Module> Field for M {
     fn list(&self, fields: &mut Fields) {
-        fields.module(address(self));
+        fields.module(self.identity());
         self.fields(fields);
     }
 }
 
-impl Field for Box<dyn Module> {
-    fn list(&self, fields: &mut Fields) {
-        fields.module(address(&**self));
+/// A module in a box is that module.
+impl<M: Module + ?Sized> Module for Box<M> {
+    #[inline]
+    #[track_caller]
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        (**self).forward(x)
+    }
+
+    #[inline]
+    fn fields(&self, fields: &mut Fields) {
         (**self).fields(fields);
+    }
+
+    #[inline]
+    fn identity(&self) -> usize {
+        (**self).identity()
     }
 }
 

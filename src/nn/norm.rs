@@ -15,14 +15,14 @@ pub struct LayerNormConfig {
     /// Added to the variance. Defaults to 1e-5.
     pub eps: f64,
     /// Whether a scale is learned. Defaults to true.
-    pub affine: bool,
+    pub elementwise_affine: bool,
     /// Whether, with a scale, a shift is learned. Defaults to true.
     pub bias: bool,
 }
 
 impl Default for LayerNormConfig {
     fn default() -> Self {
-        Self { eps: 1e-5, affine: true, bias: true }
+        Self { eps: 1e-5, elementwise_affine: true, bias: true }
     }
 }
 
@@ -52,7 +52,7 @@ impl LayerNorm {
     /// As [`LayerNorm::new`].
     pub fn with(normalized: impl IntoShape, config: LayerNormConfig, init: &Init) -> Result<Self> {
         let normalized = normalized.into_shape()?;
-        let (weight, bias) = affine(normalized, config.affine, init)?;
+        let (weight, bias) = affine(normalized, config.elementwise_affine, init)?;
         Ok(Self { weight, bias: bias.filter(|_| config.bias), normalized, config })
     }
 }
@@ -66,32 +66,47 @@ impl Module for LayerNorm {
     fields!(weight, bias; skip normalized, config);
 }
 
+/// Settings of an [`RmsNorm`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RmsNormConfig {
+    /// Added to the mean square. Defaults to `None`: the machine epsilon of the input's dtype, as in PyTorch.
+    pub eps: Option<f64>,
+    /// Whether a scale is learned. Defaults to true.
+    pub elementwise_affine: bool,
+}
+
+impl Default for RmsNormConfig {
+    fn default() -> Self {
+        Self { eps: None, elementwise_affine: true }
+    }
+}
+
 /// [`Tensor::rms_norm`] over the last axes, with a learned scale of their shape.
 #[derive(Debug)]
 pub struct RmsNorm {
     /// Scale, of the normalised shape; starts at 1.
     pub weight: Option<Param>,
     normalized: Shape,
-    eps: Option<f64>,
+    config: RmsNormConfig,
 }
 
 impl RmsNorm {
-    /// A layer over the last axes, of shape `normalized`; eps is the dtype's machine epsilon, as in PyTorch.
+    /// A layer over the last axes, of shape `normalized`, with PyTorch's settings.
     ///
     /// # Errors
     /// An impossible shape; the device is out of memory.
     pub fn new(normalized: impl IntoShape, init: &Init) -> Result<Self> {
-        Self::with(normalized, None, true, init)
+        Self::with(normalized, RmsNormConfig::default(), init)
     }
 
-    /// A layer with its own eps (`None`: the dtype's machine epsilon), with or without a scale.
+    /// A layer with its own settings.
     ///
     /// # Errors
     /// As [`RmsNorm::new`].
-    pub fn with(normalized: impl IntoShape, eps: Option<f64>, affine: bool, init: &Init) -> Result<Self> {
+    pub fn with(normalized: impl IntoShape, config: RmsNormConfig, init: &Init) -> Result<Self> {
         let normalized = normalized.into_shape()?;
-        let weight = if affine { Some(filled("weight", normalized, 1.0, init)?) } else { None };
-        Ok(Self { weight, normalized, eps })
+        let weight = if config.elementwise_affine { Some(filled("weight", normalized, 1.0, init)?) } else { None };
+        Ok(Self { weight, normalized, config })
     }
 }
 
@@ -99,9 +114,24 @@ impl Module for RmsNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let weight = self.weight.as_ref().map(Param::tensor);
-        observe(self, "RmsNorm", x.rms_norm(self.normalized, weight.as_ref(), self.eps))
+        observe(self, "RmsNorm", x.rms_norm(self.normalized, weight.as_ref(), self.config.eps))
     }
-    fields!(weight; skip normalized, eps);
+    fields!(weight; skip normalized, config);
+}
+
+/// Settings of a [`GroupNorm`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GroupNormConfig {
+    /// Added to the variance. Defaults to 1e-5.
+    pub eps: f64,
+    /// Whether a scale and a shift per channel are learned. Defaults to true.
+    pub affine: bool,
+}
+
+impl Default for GroupNormConfig {
+    fn default() -> Self {
+        Self { eps: 1e-5, affine: true }
+    }
 }
 
 /// [`Tensor::group_norm`] of `[n, c, ..]`, with a learned scale and shift per channel.
@@ -112,29 +142,29 @@ pub struct GroupNorm {
     /// Shift, `[c]`; starts at 0.
     pub bias: Option<Param>,
     groups: usize,
-    eps: f64,
+    config: GroupNormConfig,
 }
 
 impl GroupNorm {
-    /// A layer of `groups` groups of `channels` in all, with PyTorch's settings: eps 1e-5, with scale and shift.
+    /// A layer of `groups` groups of `channels` in all, with PyTorch's settings.
     ///
     /// # Errors
     /// The groups do not divide the channels; the device is out of memory.
     pub fn new(groups: usize, channels: usize, init: &Init) -> Result<Self> {
-        Self::with(groups, channels, 1e-5, true, init)
+        Self::with(groups, channels, GroupNormConfig::default(), init)
     }
 
-    /// A layer with its own eps, with or without scale and shift.
+    /// A layer with its own settings.
     ///
     /// # Errors
     /// As [`GroupNorm::new`].
-    pub fn with(groups: usize, channels: usize, eps: f64, learned: bool, init: &Init) -> Result<Self> {
+    pub fn with(groups: usize, channels: usize, config: GroupNormConfig, init: &Init) -> Result<Self> {
         if groups == 0 || !channels.is_multiple_of(groups) {
             let reason = format!("{groups} groups do not divide {channels} channels");
             return Err(Error::argument("GroupNorm::new", reason, "use a number of groups that divides the channels"));
         }
-        let (weight, bias) = affine(channels, learned, init)?;
-        Ok(Self { weight, bias, groups, eps })
+        let (weight, bias) = affine(channels, config.affine, init)?;
+        Ok(Self { weight, bias, groups, config })
     }
 }
 
@@ -142,7 +172,7 @@ impl Module for GroupNorm {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
-        observe(self, "GroupNorm", x.group_norm(self.groups, weight.as_ref(), bias.as_ref(), self.eps))
+        observe(self, "GroupNorm", x.group_norm(self.groups, weight.as_ref(), bias.as_ref(), self.config.eps))
     }
-    fields!(weight, bias; skip groups, eps);
+    fields!(weight, bias; skip groups, config);
 }

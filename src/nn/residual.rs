@@ -43,9 +43,9 @@ impl std::fmt::Debug for Residual {
 impl Module for Residual {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = self.body.forward(x);
+        let y = (*self.body).forward(x);
         let skipped = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(x),
+            Some(shortcut) => (**shortcut).forward(x),
             None => Ok(x.clone()),
         };
         self.sum(y, skipped, Location::caller())

@@ -60,6 +60,32 @@ macro_rules! norm_layer {
 }
 pub(super) use norm_layer;
 
+/// The settings of such layers: what is the default of each, and what a momentum of `None` means, differ.
+macro_rules! norm_config {
+    ($(#[$doc:meta])* $name:ident, $momentum:literal, $affine:literal, $track:literal, $without:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        pub struct $name {
+            /// Added to the variance. Defaults to 1e-5.
+            pub eps: f64,
+            #[doc = concat!("Weight of the newest batch in the running statistics; ", $momentum, " Defaults to 0.1.")]
+            pub momentum: Option<f64>,
+            #[doc = concat!("Whether a scale and a shift per channel are learned. Defaults to ", $affine, ".")]
+            pub affine: bool,
+            #[doc = concat!("Whether running statistics are kept, and used in evaluation; without them, each ", $without)]
+            #[doc = concat!("is normalised by its own statistics in evaluation too. Defaults to ", $track, ".")]
+            pub track_running_stats: bool,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { eps: 1e-5, momentum: Some(0.1), affine: $affine, track_running_stats: $track }
+            }
+        }
+    };
+}
+pub(super) use norm_config;
+
 /// `running_mean`, `running_var` and `num_batches_tracked`, or none of them.
 pub(super) type Running = (Option<Param>, Option<Param>, Option<Counter>);
 

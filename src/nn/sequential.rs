@@ -149,7 +149,7 @@ impl Module for Sequential {
         let caller = Location::caller();
         let mut y = self.input(x)?;
         for (name, layer) in &self.layers {
-            y = output(name, layer.forward(&y), caller)?;
+            y = output(name, (**layer).forward(&y), caller)?;
         }
         Ok(y.returned())
     }
@@ -168,7 +168,7 @@ impl Module for Sequential {
 mod tests {
     use super::*;
     use crate::device::Device;
-    use crate::nn::{Conv2d, Conv2dConfig, Flatten, Init, Linear, Residual};
+    use crate::nn::{Conv2d, Flatten, Init, Linear, Residual};
 
     #[test]
     fn errors_name_the_layer() {
@@ -183,7 +183,7 @@ mod tests {
         }
         let device = Device::cpu().unwrap();
         let init = Init::new(&device, 0);
-        let conv = |inputs| Conv2d::new(inputs, 4, [3, 3], Conv2dConfig::default(), &init).unwrap();
+        let conv = |inputs| Conv2d::new(inputs, 4, 3, &init).unwrap();
         let inner = Sequential::new().push(Flatten).push_named("fc", Linear::new(9, 2, &init).unwrap());
         let rows: [(Sequential, &str); 3] = [
             (Sequential::new().push(conv(1)).push_named("second", conv(3)), "in layer second: "),
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn errors_name_the_line_outside_of_this_crate() {
         let device = Device::cpu().unwrap();
-        let conv = Conv2d::new(1, 4, [3, 3], Conv2dConfig::default(), &Init::new(&device, 0)).unwrap();
+        let conv = Conv2d::new(1, 4, 3, &Init::new(&device, 0)).unwrap();
         let model = Sequential::new().push(Sequential::new().push(Residual::new(conv)));
         let (error, line) = (model.forward(&Tensor::ones([2, 3, 8, 8], &device).unwrap()).unwrap_err(), line!());
         assert!(error.to_string().ends_with(&format!("(at {}:{line})", file!())), "{error}");
@@ -214,7 +214,7 @@ mod tests {
         let init = Init::new(&device, 0);
         let wrong = [
             Linear::new(3, 2, &init).unwrap().forward(&Tensor::ones([4, 5], &device).unwrap()),
-            Conv2d::new(1, 2, [3, 3], Conv2dConfig::default(), &init).unwrap().forward(&Tensor::ones([4, 5], &device).unwrap()),
+            Conv2d::new(1, 2, 3, &init).unwrap().forward(&Tensor::ones([4, 5], &device).unwrap()),
         ];
         for result in wrong {
             let message = result.unwrap_err().to_string();

@@ -1,10 +1,10 @@
 //! Transformer layers and stacks of them, batch-first: `[n, l, e]`.
 
-use super::attention::{MultiheadAttention, without_padding};
+use super::attention::{MultiheadAttention, MultiheadAttentionConfig, without_padding};
 use super::dropout::Dropout;
 use super::fields::Fields;
 use super::init::Init;
-use super::linear::Linear;
+use super::linear::{Linear, LinearConfig};
 use super::module::Module;
 use super::norm::{LayerNorm, LayerNormConfig};
 use super::summary::observe;
@@ -69,15 +69,19 @@ impl Default for TransformerConfig {
 
 impl TransformerConfig {
     fn norm(&self, d_model: usize, init: &Init) -> Result<LayerNorm> {
-        LayerNorm::with([d_model], LayerNormConfig { eps: self.layer_norm_eps, affine: true, bias: self.bias }, init)
+        LayerNorm::with(
+            [d_model],
+            LayerNormConfig { eps: self.layer_norm_eps, bias: self.bias, ..LayerNormConfig::default() },
+            init,
+        )
     }
 
     fn attention(&self, d_model: usize, heads: usize, init: &Init) -> Result<MultiheadAttention> {
-        MultiheadAttention::with(d_model, heads, self.dropout, self.bias, init)
+        MultiheadAttention::with(d_model, heads, MultiheadAttentionConfig { dropout: self.dropout, bias: self.bias }, init)
     }
 
     fn linear(&self, inputs: usize, outputs: usize, init: &Init) -> Result<Linear> {
-        if self.bias { Linear::new(inputs, outputs, init) } else { Linear::without_bias(inputs, outputs, init) }
+        Linear::with(inputs, outputs, LinearConfig { bias: self.bias }, init)
     }
 
     /// `x + branch(norm(x))`, or `norm(x + branch(x))`.
@@ -97,7 +101,7 @@ impl TransformerConfig {
 /// # fn main() -> wgrad::Result<()> {
 /// let device = Device::cpu()?;
 /// let config = TransformerConfig { dim_feedforward: 16, ..TransformerConfig::default() };
-/// let layer = TransformerEncoderLayer::new(8, 2, config, &Init::new(&device, 0))?;
+/// let layer = TransformerEncoderLayer::with(8, 2, config, &Init::new(&device, 0))?;
 /// assert_eq!(layer.forward(&Tensor::ones([3, 5, 8], &device)?)?.shape()?, [3, 5, 8]);
 /// # Ok(()) }
 /// ```
@@ -120,11 +124,19 @@ pub struct TransformerEncoderLayer {
 }
 
 impl TransformerEncoderLayer {
-    /// A layer for vectors of `d_model` elements in `heads` heads.
+    /// A layer for vectors of `d_model` elements in `heads` heads with PyTorch's settings.
+    ///
+    /// # Errors
+    /// The heads do not divide the elements; the device is out of memory.
+    pub fn new(d_model: usize, heads: usize, init: &Init) -> Result<Self> {
+        Self::with(d_model, heads, TransformerConfig::default(), init)
+    }
+
+    /// A layer with its own settings.
     ///
     /// # Errors
     /// The heads do not divide the elements; a dropout outside `0..=1`; the device is out of memory.
-    pub fn new(d_model: usize, heads: usize, config: TransformerConfig, init: &Init) -> Result<Self> {
+    pub fn with(d_model: usize, heads: usize, config: TransformerConfig, init: &Init) -> Result<Self> {
         Ok(Self {
             self_attn: config.attention(d_model, heads, init)?,
             linear1: config.linear(d_model, config.dim_feedforward, init)?,
@@ -188,11 +200,19 @@ pub struct TransformerDecoderLayer {
 }
 
 impl TransformerDecoderLayer {
-    /// A layer for vectors of `d_model` elements in `heads` heads.
+    /// A layer for vectors of `d_model` elements in `heads` heads with PyTorch's settings.
+    ///
+    /// # Errors
+    /// The heads do not divide the elements; the device is out of memory.
+    pub fn new(d_model: usize, heads: usize, init: &Init) -> Result<Self> {
+        Self::with(d_model, heads, TransformerConfig::default(), init)
+    }
+
+    /// A layer with its own settings.
     ///
     /// # Errors
     /// The heads do not divide the elements; a dropout outside `0..=1`; the device is out of memory.
-    pub fn new(d_model: usize, heads: usize, config: TransformerConfig, init: &Init) -> Result<Self> {
+    pub fn with(d_model: usize, heads: usize, config: TransformerConfig, init: &Init) -> Result<Self> {
         Ok(Self {
             self_attn: config.attention(d_model, heads, init)?,
             multihead_attn: config.attention(d_model, heads, init)?,

@@ -23,19 +23,17 @@ enum Target {
 impl Upsample {
     /// Multiplies every length after the first two by `factor`, by nearest neighbours.
     pub fn new(factor: usize) -> Self {
-        Self { target: Target::Factor(factor), mode: Interpolation::Nearest }
+        Self::with(factor, Interpolation::Nearest)
     }
 
-    /// Resizes to `size`, one length per axis after the first two, by nearest neighbours.
-    pub fn to(size: &[usize]) -> Self {
-        Self { target: Target::Size(size.to_vec()), mode: Interpolation::Nearest }
+    /// Multiplies every length after the first two by `factor`, with another interpolation.
+    pub fn with(factor: usize, mode: Interpolation) -> Self {
+        Self { target: Target::Factor(factor), mode }
     }
 
-    /// With another interpolation.
-    #[must_use]
-    pub fn mode(mut self, mode: Interpolation) -> Self {
-        self.mode = mode;
-        self
+    /// Resizes to `size`, one length per axis after the first two.
+    pub fn to(size: &[usize], mode: Interpolation) -> Self {
+        Self { target: Target::Size(size.to_vec()), mode }
     }
 }
 
@@ -55,16 +53,34 @@ impl Module for Upsample {
 ///
 /// Source: W. Shi et al., "Real-time single image and video super-resolution", 2016.
 #[derive(Debug, Clone, Copy)]
-pub struct PixelShuffle(pub usize);
+pub struct PixelShuffle {
+    factor: usize,
+}
+
+impl PixelShuffle {
+    /// By this factor along both axes.
+    pub fn new(factor: usize) -> Self {
+        Self { factor }
+    }
+}
 
 /// Pixels to channels, the inverse of [`PixelShuffle`]: `[n, c, h·r, w·r]` to `[n, c·r², h, w]`.
 #[derive(Debug, Clone, Copy)]
-pub struct PixelUnshuffle(pub usize);
+pub struct PixelUnshuffle {
+    factor: usize,
+}
+
+impl PixelUnshuffle {
+    /// By this factor along both axes.
+    pub fn new(factor: usize) -> Self {
+        Self { factor }
+    }
+}
 
 impl Module for PixelShuffle {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (r, [n, c, h, w]) = (self.0, x.dims::<4>()?);
+        let (r, [n, c, h, w]) = (self.factor, x.dims::<4>()?);
         let squared = r.saturating_mul(r);
         if r == 0 || !c.is_multiple_of(squared) {
             let reason = format!("{c} channels of {} do not divide by {r}²", x.shape()?);
@@ -73,13 +89,13 @@ impl Module for PixelShuffle {
         let split = x.reshape([n, c / squared, r, r, h, w]).permute(&[0, 1, 4, 2, 5, 3]);
         observe(self, "PixelShuffle", split.reshape([n, c / squared, product(&[h, r]), product(&[w, r])]))
     }
-    fn fields(&self, _: &mut super::Fields) {}
+    fields!(; skip factor);
 }
 
 impl Module for PixelUnshuffle {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (r, [n, c, h, w]) = (self.0, x.dims::<4>()?);
+        let (r, [n, c, h, w]) = (self.factor, x.dims::<4>()?);
         if r == 0 || !h.is_multiple_of(r) || !w.is_multiple_of(r) {
             let reason = format!("images of {h} x {w} do not divide by {r}");
             return Err(Error::argument("PixelUnshuffle", reason, "give [n, c, h·r, w·r]"));
@@ -87,5 +103,5 @@ impl Module for PixelUnshuffle {
         let split = x.reshape([n, c, h / r, r, w / r, r]).permute(&[0, 1, 3, 5, 2, 4]);
         observe(self, "PixelUnshuffle", split.reshape([n, product(&[c, r, r]), h / r, w / r]))
     }
-    fn fields(&self, _: &mut super::Fields) {}
+    fields!(; skip factor);
 }

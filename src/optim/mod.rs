@@ -44,6 +44,7 @@ mod rmsprop;
 mod scaler;
 pub mod schedule;
 mod sgd;
+mod usual;
 
 pub use crate::graph::optim::DecayMode;
 pub use crate::param::ParamGroup;

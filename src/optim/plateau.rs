@@ -23,6 +23,13 @@ pub enum Threshold {
     Absolute(f64),
 }
 
+impl Default for Threshold {
+    /// `Relative(1e-4)`, as in PyTorch.
+    fn default() -> Self {
+        Self::Relative(1e-4)
+    }
+}
+
 impl PlateauMode {
     /// Whether `value` is better than `best` by a threshold. NaN is never better.
     pub(crate) fn better(self, value: f64, best: f64, threshold: Threshold) -> bool {

@@ -138,16 +138,6 @@ fn half_cosine(from: f64, to: f64, x: f64) -> f64 {
 }
 
 impl Schedule {
-    /// [`Schedule::OneCycle`] with PyTorch's defaults: a rise over 0.3 of the run, `div` 25, `final_div` 1e4, cosines, two phases.
-    ///
-    /// ```
-    /// let schedule = wgrad::optim::Schedule::one_cycle(0.1, 100);
-    /// assert_eq!(schedule.lr(29), 0.1); // the top, after 0.3 of the run
-    /// ```
-    pub fn one_cycle(max: f64, total: usize) -> Self {
-        Self::OneCycle { max, total, rise: 0.3, div: 25.0, final_div: 1e4, cosine: true, three_phase: false }
-    }
-
     /// The learning rate of step `step`, counted from 0.
     pub fn lr(&self, step: usize) -> f64 {
         let (mut schedule, mut step) = (self, step);

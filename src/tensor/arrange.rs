@@ -19,6 +19,13 @@ pub enum PadMode {
     Replicate,
 }
 
+impl Default for PadMode {
+    /// Zeros, as in PyTorch.
+    fn default() -> Self {
+        Self::Constant(0.0)
+    }
+}
+
 impl Tensor {
     /// Neighbouring pieces of these sizes along an axis; the sizes add up to its length.
     ///

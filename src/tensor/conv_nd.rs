@@ -6,49 +6,9 @@ use crate::graph::Op;
 use crate::graph::op::ConvSpec;
 use crate::lazy::Node;
 use crate::shape::{Shape, product};
-use crate::tensor::{At, ConvOptions};
+use crate::tensor::{At, ConvOptions, ConvTransposeOptions};
 use std::panic::Location;
 use std::sync::Arc;
-
-/// Geometry of a convolution over `D` axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConvNdOptions<const D: usize> {
-    /// Step of the window. Defaults to 1.
-    pub stride: [usize; D],
-    /// Zeros on both sides. Defaults to 0.
-    pub padding: [usize; D],
-    /// Distance between taps. Defaults to 1.
-    pub dilation: [usize; D],
-    /// Groups of channels that do not see each other. Defaults to 1.
-    pub groups: usize,
-}
-
-impl<const D: usize> Default for ConvNdOptions<D> {
-    fn default() -> Self {
-        Self { stride: [1; D], padding: [0; D], dilation: [1; D], groups: 1 }
-    }
-}
-
-/// Geometry of a transposed convolution over `D` axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConvTransposeOptions<const D: usize> {
-    /// Distance between the windows that are added up. Defaults to 1.
-    pub stride: [usize; D],
-    /// Elements cut from both sides of the result. Defaults to 0.
-    pub padding: [usize; D],
-    /// Elements added at the end of the result; less than the stride or the dilation. Defaults to 0.
-    pub output_padding: [usize; D],
-    /// Distance between taps. Defaults to 1.
-    pub dilation: [usize; D],
-    /// Groups of channels that do not see each other. Defaults to 1.
-    pub groups: usize,
-}
-
-impl<const D: usize> Default for ConvTransposeOptions<D> {
-    fn default() -> Self {
-        Self { stride: [1; D], padding: [0; D], output_padding: [0; D], dilation: [1; D], groups: 1 }
-    }
-}
 
 impl Tensor {
     /// 1-D cross-correlation: `[n, ci, l]` with weights `[co, ci/groups, k]` give `[n, co, ol]`,
@@ -56,24 +16,24 @@ impl Tensor {
     /// `out[o, i] = bias[o] + Σ weight[o, c, p] · x[c, i·stride - padding + p·dilation]` over the channels c and the taps p.
     ///
     /// ```
-    /// # use wgrad::{ConvNdOptions, Device, Tensor};
+    /// # use wgrad::{ConvOptions, Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 2.0, 4.0, 8.0], [1, 1, 4], &device)?;
     /// let w = Tensor::from_slice(&[-1.0f32, 1.0], [1, 1, 2], &device)?;
-    /// assert_eq!(x.conv1d(&w, None, ConvNdOptions::default()).to_vec::<f32>()?, [1.0, 2.0, 4.0]);
+    /// assert_eq!(x.conv1d(&w, None, ConvOptions::default()).to_vec::<f32>()?, [1.0, 2.0, 4.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn conv1d(&self, weight: &Self, bias: Option<&Self>, options: ConvNdOptions<1>) -> Self {
+    pub fn conv1d(&self, weight: &Self, bias: Option<&Self>, options: ConvOptions<1>) -> Self {
         let at = Location::caller();
         let out = Self::guard("conv1d", &[self, weight], at, |n| {
             check_conv(n, &options)?;
-            let ConvNdOptions { stride: [s], padding: [p], dilation: [d], groups } = options;
-            let flat = ConvOptions { stride: [1, s], padding: [0, p], dilation: [1, d], groups };
+            let ConvOptions { stride: [s], padding: [p], dilation: [d], groups, .. } = options;
+            let flat = ConvOptions { stride: [1, s], padding: [0, p], dilation: [1, d], groups, bias: true };
             Ok(self.unsqueeze(2).conv2d(&weight.unsqueeze(2), None, flat).squeeze(2))
         });
-        out.with_bias("conv1d", &[self, weight], bias, at)
+        out.with_bias("conv1d", &[self, weight], bias, options.bias, at)
     }
 
     /// 3-D cross-correlation: `[n, ci, d, h, w]` with weights `[co, ci/groups, kd, kh, kw]` give `[n, co, od, oh, ow]`, each
@@ -82,22 +42,22 @@ impl Tensor {
     /// The windows along d become channels of one 2-D convolution: `kd` copies of the input in memory.
     ///
     /// ```
-    /// # use wgrad::{ConvNdOptions, Device, Tensor};
+    /// # use wgrad::{ConvOptions, Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::arange(0.0, 8.0, 1.0, &device)?.reshape([1, 1, 2, 2, 2]);
     /// let w = Tensor::ones([1, 1, 2, 1, 1], &device)?;
-    /// let y = x.conv3d(&w, None, ConvNdOptions::default());
+    /// let y = x.conv3d(&w, None, ConvOptions::default());
     /// assert_eq!(y.to_vec::<f32>()?, [0.0 + 4.0, 1.0 + 5.0, 2.0 + 6.0, 3.0 + 7.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn conv3d(&self, weight: &Self, bias: Option<&Self>, options: ConvNdOptions<3>) -> Self {
+    pub fn conv3d(&self, weight: &Self, bias: Option<&Self>, options: ConvOptions<3>) -> Self {
         let at = Location::caller();
         let out = Self::guard("conv3d", &[self, weight], at, |n| {
             let [od, oh, ow] = check_conv(n, &options)?;
             need_few("taps of a window", n[1].shape[2])?;
-            let ConvNdOptions { stride, padding, dilation, groups } = options;
+            let ConvOptions { stride, padding, dilation, groups, .. } = options;
             let (x, w) = (n[0].shape, n[1].shape);
             let mut around = [(0, 0); 5];
             around[2] = (padding[0], padding[0]);
@@ -109,11 +69,12 @@ impl Tensor {
                 padding: [padding[1], padding[2]],
                 dilation: [dilation[1], dilation[2]],
                 groups,
+                bias: true,
             };
             let y = images.conv2d(&weight.reshape([w[0], w[1] * w[2], w[3], w[4]]), None, flat);
             Ok(y.reshape([x[0], od, w[0], oh, ow]).permute(&[0, 2, 1, 3, 4]))
         });
-        out.with_bias("conv3d", &[self, weight], bias, at)
+        out.with_bias("conv3d", &[self, weight], bias, options.bias, at)
     }
 
     /// The transpose of a 1-D convolution: `[n, ci, l]` with weights `[ci, co/groups, k]` give `[n, co, ol]`,
@@ -126,7 +87,7 @@ impl Tensor {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 2.0], [1, 1, 2], &device)?;
     /// let w = Tensor::from_slice(&[1.0f32, 10.0], [1, 1, 2], &device)?;
-    /// let y = x.conv_transpose1d(&w, None, ConvTransposeOptions { stride: [2], ..Default::default() });
+    /// let y = x.conv_transpose1d(&w, None, ConvTransposeOptions::default().stride(2));
     /// assert_eq!(y.to_vec::<f32>()?, [1.0, 10.0, 2.0, 20.0]);
     /// # Ok(()) }
     /// ```
@@ -141,10 +102,11 @@ impl Tensor {
                 output_padding: [0, options.output_padding[0]],
                 dilation: [1, options.dilation[0]],
                 groups: options.groups,
+                bias: true,
             };
             Ok(self.unsqueeze(2).conv_transpose2d(&weight.unsqueeze(2), None, flat).squeeze(2))
         });
-        out.with_bias("conv_transpose1d", &[self, weight], bias, at)
+        out.with_bias("conv_transpose1d", &[self, weight], bias, options.bias, at)
     }
 
     /// The transpose of a 2-D convolution, which is its gradient with respect to the input: `[n, ci, h, w]` with weights
@@ -168,7 +130,7 @@ impl Tensor {
         let at = Location::caller();
         let out = Self::guard("conv_transpose2d", &[self, weight], at, |n| {
             let size = check_transpose(n, &options)?;
-            let ConvTransposeOptions { stride, padding, output_padding, dilation, groups } = options;
+            let ConvTransposeOptions { stride, padding, output_padding, dilation, groups, .. } = options;
             let channels = product(&[n[1].shape[1], groups]);
             let build = |padding, [h, w]: [usize; 2]| {
                 let spec = ConvSpec { stride, padding, dilation, groups };
@@ -185,7 +147,7 @@ impl Tensor {
             };
             Ok(build([0, 0], [full(0)?, full(1)?])?.crop(2, padding[0], size[0]).crop(3, padding[1], size[1]))
         });
-        out.with_bias("conv_transpose2d", &[self, weight], bias, at)
+        out.with_bias("conv_transpose2d", &[self, weight], bias, options.bias, at)
     }
 
     /// The transpose of a 3-D convolution: `[n, ci, d, h, w]` with weights `[ci, co/groups, kd, kh, kw]` give
@@ -197,7 +159,7 @@ impl Tensor {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::ones([1, 1, 2, 2, 2], &device)?;
     /// let w = Tensor::ones([1, 5, 3, 3, 3], &device)?;
-    /// let y = x.conv_transpose3d(&w, None, ConvTransposeOptions { stride: [2; 3], padding: [1; 3], ..Default::default() });
+    /// let y = x.conv_transpose3d(&w, None, ConvTransposeOptions::default().stride(2).padding(1));
     /// assert_eq!(y.shape()?, [1, 5, 3, 3, 3]);
     /// # Ok(()) }
     /// ```
@@ -207,7 +169,7 @@ impl Tensor {
         let out = Self::guard("conv_transpose3d", &[self, weight], at, |n| {
             let [od, oh, ow] = check_transpose(n, &options)?;
             need_few("taps of a window", n[1].shape[2])?;
-            let ConvTransposeOptions { stride, padding, output_padding, dilation, groups } = options;
+            let ConvTransposeOptions { stride, padding, output_padding, dilation, groups, .. } = options;
             let (x, w) = (n[0].shape, n[1].shape);
             let images = self.permute(&[0, 2, 1, 3, 4]).reshape([x[0] * x[2], x[1], x[3], x[4]]);
             let flat = ConvTransposeOptions {
@@ -216,6 +178,7 @@ impl Tensor {
                 output_padding: [output_padding[1], output_padding[2]],
                 dilation: [dilation[1], dilation[2]],
                 groups,
+                bias: true,
             };
             // Every tap along d is a channel, then added up where it belongs.
             let y = images.conv_transpose2d(&weight.reshape([x[1], w[1] * w[2], w[3], w[4]]), None, flat);
@@ -224,7 +187,7 @@ impl Tensor {
             let full = window.spread(x[2])?;
             Ok(taps.add_windows(2, stride[0], dilation[0], full)?.crop(2, padding[0], od))
         });
-        out.with_bias("conv_transpose3d", &[self, weight], bias, at)
+        out.with_bias("conv_transpose3d", &[self, weight], bias, options.bias, at)
     }
 
     /// Zeros around the last axes so that a convolution of stride 1 with this kernel keeps their lengths:
@@ -302,9 +265,14 @@ impl Tensor {
         self.pad(&behind).slice(axis as isize, start as isize, (start + len) as isize)
     }
 
-    /// Adds one value per output channel (axis 1).
-    fn with_bias(self, op: &'static str, operands: &[&Self], bias: Option<&Self>, at: At) -> Self {
+    /// Adds one value per output channel (axis 1), if `wanted`.
+    pub(super) fn with_bias(self, op: &'static str, operands: &[&Self], bias: Option<&Self>, wanted: bool, at: At) -> Self {
         let Some(bias) = bias else { return self };
+        if !wanted {
+            let fault =
+                Fault::attribute("a bias was given, and the options have none", "give None, or options whose bias is true");
+            return Self::refuse(op, &[operands, &[bias]].concat(), at, fault);
+        }
         let Ok(shape) = self.shape() else { return self };
         let channels = shape[1];
         if bias.shape().is_ok_and(|b| b != [channels]) {
@@ -340,8 +308,8 @@ fn check_operands<const D: usize>(n: &[&Arc<Node>], positive: &[(&str, &[usize])
 }
 
 /// The output's lengths.
-fn check_conv<const D: usize>(n: &[&Arc<Node>], options: &ConvNdOptions<D>) -> Result<[usize; D], Fault> {
-    let ConvNdOptions { stride, padding, dilation, groups } = options;
+fn check_conv<const D: usize>(n: &[&Arc<Node>], options: &ConvOptions<D>) -> Result<[usize; D], Fault> {
+    let ConvOptions { stride, padding, dilation, groups, .. } = options;
     check_operands::<D>(n, &[("stride", stride), ("dilation", dilation), ("groups", &[*groups])], "[co, ci/groups, ..]")?;
     let (x, w) = (n[0].shape, n[1].shape);
     if x[1] != product(&[w[1], *groups]) || !w[0].is_multiple_of(*groups) {
@@ -363,7 +331,7 @@ fn check_conv<const D: usize>(n: &[&Arc<Node>], options: &ConvNdOptions<D>) -> R
 
 /// The output's lengths.
 fn check_transpose<const D: usize>(n: &[&Arc<Node>], options: &ConvTransposeOptions<D>) -> Result<[usize; D], Fault> {
-    let ConvTransposeOptions { stride, padding, output_padding, dilation, groups } = options;
+    let ConvTransposeOptions { stride, padding, output_padding, dilation, groups, .. } = options;
     check_operands::<D>(n, &[("stride", stride), ("dilation", dilation), ("groups", &[*groups])], "[ci, co/groups, ..]")?;
     let (x, w) = (n[0].shape, n[1].shape);
     if x[1] != w[0] || !x[1].is_multiple_of(*groups) {

@@ -4,20 +4,27 @@ use super::band::{Band, Taps};
 use super::{Fault, Tensor, need_float};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::shape::Shape;
+use crate::shape::{PerAxis, Shape};
 use std::panic::Location;
 
-/// How [`Tensor::interpolate`] finds values between elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How [`Tensor::interpolate`] and [`nn::Upsample`](crate::nn::Upsample) find values between elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Interpolation {
-    /// The element below `i · length / new length`.
+    /// The element below `i · length / new length`. The default, as in PyTorch.
+    #[default]
     Nearest,
-    /// Straight lines between elements: linear, bilinear, trilinear by the number of axes.
-    Linear {
-        /// Whether the first and last elements stay first and last; else pixels are areas, and the outermost values go on
-        /// to the border. PyTorch's default is false.
-        align_corners: bool,
-    },
+    /// Straight lines between elements: PyTorch's linear, bilinear or trilinear, by the number of axes. Pixels are areas, and the
+    /// outermost values go on to the border.
+    Linear,
+    /// The same with PyTorch's `align_corners=True`: pixels are points, and the first and last of them stay first and last.
+    LinearAligned,
+}
+
+/// What -1 and 1 mean in the grids of [`Tensor::grid_sample`] and [`Tensor::affine_grid`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GridOptions {
+    /// The centres of the outermost pixels, rather than their outer edges. Defaults to false.
+    pub align_corners: bool,
 }
 
 impl Tensor {
@@ -30,7 +37,7 @@ impl Tensor {
     /// # use wgrad::{Device, Interpolation, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// let x = Tensor::from_slice(&[0.0f32, 4.0], [1, 1, 2], &Device::cpu()?)?;
-    /// let y = x.interpolate(&[3], Interpolation::Linear { align_corners: true });
+    /// let y = x.interpolate(&[3], Interpolation::LinearAligned);
     /// assert_eq!(y.to_vec::<f32>()?, [0.0, 2.0, 4.0]);
     /// # Ok(()) }
     /// ```
@@ -57,11 +64,11 @@ impl Tensor {
                 if len == new {
                     continue;
                 }
+                let lines = |align_corners| Band { taps: Taps::Linear { align_corners }, len, new }.apply(&out, 2 + d);
                 out = match mode {
                     Interpolation::Nearest => out.repeat_nearest(2 + d, new),
-                    Interpolation::Linear { align_corners } => {
-                        Band { taps: Taps::Linear { align_corners }, len, new }.apply(&out, 2 + d)
-                    }
+                    Interpolation::Linear => lines(false),
+                    Interpolation::LinearAligned => lines(true),
                 }
                 .unwrap_or_else(Self::from_error);
             }
@@ -89,22 +96,22 @@ impl Tensor {
     }
 
     /// Reads images `[n, c, h, w]` at the points of a grid `[n, oh, ow, 2]` of (x, y): `[n, c, oh, ow]`, bilinear, zeros
-    /// outside, as `torch.nn.functional.grid_sample`. -1 and 1 are the outer edges of the outermost pixels; with
-    /// `align_corners` (PyTorch's default is false) their centres. Gradients flow to images and grid.
+    /// outside, as `torch.nn.functional.grid_sample`. -1 and 1 are the outer edges of the outermost pixels, or what
+    /// [`GridOptions`] says. Gradients flow to images and grid.
     ///
     /// Source: M. Jaderberg et al., "Spatial transformer networks", 2015.
     ///
     /// ```
-    /// # use wgrad::{Device, Tensor};
+    /// # use wgrad::{Device, GridOptions, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[0.0f32, 4.0], [1, 1, 1, 2], &device)?;
     /// let grid = Tensor::from_slice(&[-0.5f32, 0.0, 0.0, 0.0], [1, 1, 2, 2], &device)?; // the left pixel, and the middle
-    /// assert_eq!(x.grid_sample(&grid, false).to_vec::<f32>()?, [0.0, 2.0]);
+    /// assert_eq!(x.grid_sample(&grid, GridOptions::default()).to_vec::<f32>()?, [0.0, 2.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn grid_sample(&self, grid: &Self, align_corners: bool) -> Self {
+    pub fn grid_sample(&self, grid: &Self, options: GridOptions) -> Self {
         Self::guard("grid_sample", &[self, grid], Location::caller(), |n| {
             need_float(n[0])?;
             let (x, g) = (n[0].shape, n[1].shape);
@@ -120,7 +127,7 @@ impl Tensor {
             if x[0].saturating_mul(x[2]).saturating_mul(x[3]) > 1 << 30 {
                 return Err(Fault::shape("the images have too many pixels", "use smaller batches"));
             }
-            Ok(self.sample(grid, align_corners).unwrap_or_else(Self::from_error))
+            Ok(self.sample(grid, options.align_corners).unwrap_or_else(Self::from_error))
         })
     }
 
@@ -162,20 +169,22 @@ impl Tensor {
     }
 
     /// The grid `[n, h, w, 2]` of the points `θ · (x, y, 1)` for affine maps θ (self) `[n, 2, 3]`, for
-    /// [`Tensor::grid_sample`] with the same `align_corners`, as `torch.nn.functional.affine_grid`.
+    /// [`Tensor::grid_sample`] with the same options, as `torch.nn.functional.affine_grid`.
     ///
     /// ```
-    /// # use wgrad::{Device, Tensor};
+    /// # use wgrad::{Device, GridOptions, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
+    /// let plain = GridOptions::default();
     /// let mirror = Tensor::from_slice(&[-1.0f32, 0.0, 0.0, 0.0, 1.0, 0.0], [1, 2, 3], &device)?;
     /// let x = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0], [1, 1, 2, 2], &device)?;
-    /// let y = x.grid_sample(&mirror.affine_grid([2, 2], false), false);
+    /// let y = x.grid_sample(&mirror.affine_grid(2, plain), plain);
     /// assert_eq!(y.to_vec::<f32>()?, [2.0, 1.0, 4.0, 3.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn affine_grid(&self, size: [usize; 2], align_corners: bool) -> Self {
+    pub fn affine_grid(&self, size: impl PerAxis<2>, options: GridOptions) -> Self {
+        let size = size.per_axis();
         Self::guard("affine_grid", &[self], Location::caller(), |node| {
             need_float(node[0])?;
             let shape = node[0].shape;
@@ -188,7 +197,7 @@ impl Tensor {
             }
             let axis = |len: usize| {
                 let index = Self::iota(len, node[0].dtype, &node[0].device).unwrap_or_else(Self::from_error);
-                match (align_corners, len) {
+                match (options.align_corners, len) {
                     (true, 1) => index,
                     (true, _) => index * (2.0 / (len as f64 - 1.0)) - 1.0,
                     (false, _) => (index * 2.0 + (1.0 - len as f64)) / len as f64,

@@ -1,7 +1,8 @@
 //! Pooling over one and three axes to a given size.
 
 use super::pool_nd::check_adaptive;
-use super::{PoolOptions, Tensor, need_few};
+use super::{Tensor, need_few};
+use crate::shape::PerAxis;
 use std::panic::Location;
 
 impl Tensor {
@@ -16,7 +17,8 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn adaptive_avg_pool1d(&self, size: usize) -> Self {
+    pub fn adaptive_avg_pool1d(&self, size: impl PerAxis<1>) -> Self {
+        let [size] = size.per_axis();
         Self::guard("adaptive_avg_pool1d", &[self], Location::caller(), |n| {
             check_adaptive(n[0], [size])?;
             Ok(self.unsqueeze(2).adaptive_avg_pool2d([1, size]).squeeze(2))
@@ -34,7 +36,8 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn adaptive_max_pool1d(&self, size: usize) -> Self {
+    pub fn adaptive_max_pool1d(&self, size: impl PerAxis<1>) -> Self {
+        let [size] = size.per_axis();
         Self::guard("adaptive_max_pool1d", &[self], Location::caller(), |n| {
             check_adaptive(n[0], [size])?;
             Ok(self.unsqueeze(2).adaptive_max_pool2d([1, size]).squeeze(2))
@@ -53,17 +56,14 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn adaptive_avg_pool3d(&self, size: [usize; 3]) -> Self {
+    pub fn adaptive_avg_pool3d(&self, size: impl PerAxis<3>) -> Self {
+        let size = size.per_axis();
         Self::guard("adaptive_avg_pool3d", &[self], Location::caller(), |n| {
             let [d, h, w] = check_adaptive(n[0], size)?;
             let (batch, c, [od, oh, ow]) = (n[0].shape[0], n[0].shape[1], size);
             let images = self.reshape([batch, c * d, h, w]).adaptive_avg_pool2d([oh, ow]);
             let columns = images.reshape([batch, c, d, oh * ow]);
-            let means = if d.is_multiple_of(od) {
-                columns.avg_pool2d(PoolOptions { kernel: [d / od, 1], ..PoolOptions::square(1) })
-            } else {
-                columns.averages(2, d, od)
-            };
+            let means = if d.is_multiple_of(od) { columns.avg_pool2d([d / od, 1]) } else { columns.averages(2, d, od) };
             Ok(means.reshape([batch, c, od, oh, ow]))
         })
     }
@@ -80,7 +80,8 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn adaptive_max_pool3d(&self, size: [usize; 3]) -> Self {
+    pub fn adaptive_max_pool3d(&self, size: impl PerAxis<3>) -> Self {
+        let size = size.per_axis();
         Self::guard("adaptive_max_pool3d", &[self], Location::caller(), |n| {
             let [d, h, w] = check_adaptive(n[0], size)?;
             let (batch, c, [od, oh, ow]) = (n[0].shape[0], n[0].shape[1], size);

@@ -2,176 +2,191 @@
 
 use super::band::{Band, Taps};
 use super::geometry::Window;
-use super::{At, Fault, PoolOptions, Tensor, need_few, need_float, need_possible};
+use super::{At, Fault, FoldOptions, PoolOptions, Tensor, need_few, need_float, need_possible};
 use crate::dtype::DType;
 use crate::graph::op::PoolOp;
 use crate::lazy::Node;
-use crate::shape::product;
+use crate::shape::{PerAxis, product};
 use std::panic::Location;
 
-/// Geometry of a pooling window over `D` axes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolNdOptions<const D: usize> {
-    /// The window's lengths.
-    pub kernel: [usize; D],
-    /// Step of the window. Defaults to the window's size.
-    pub stride: Option<[usize; D]>,
-    /// Padding on both sides, at most half the window: -∞ for max, 0 for average. Defaults to 0.
-    pub padding: [usize; D],
-    /// Distance between taps; max pooling only. Defaults to 1.
-    pub dilation: [usize; D],
-    /// Average only: padding counts in the divisor. Defaults to true.
-    pub count_include_pad: bool,
+/// A window and how it moves over two of the axes; `None` stands for an axis without window.
+fn over<const D: usize>(axes: [Option<usize>; 2], kernel: [usize; D], options: &PoolOptions<D>) -> ([usize; 2], PoolOptions<2>) {
+    let of = |values: [usize; D], none: usize| axes.map(|a| a.map_or(none, |a| values[a]));
+    let flat = PoolOptions {
+        stride: Some(of(options.stride.unwrap_or(kernel), 1)),
+        padding: of(options.padding, 0),
+        dilation: of(options.dilation, 1),
+        count_include_pad: options.count_include_pad,
+    };
+    (of(kernel, 1), flat)
 }
 
-impl<const D: usize> PoolNdOptions<D> {
-    /// Windows of `kernel` taps along every axis, side by side.
-    pub fn cube(kernel: usize) -> Self {
-        Self { kernel: [kernel; D], stride: None, padding: [0; D], dilation: [1; D], count_include_pad: true }
-    }
-
-    /// The same over two of the axes; `None` stands for an axis without window.
-    fn over(&self, axes: [Option<usize>; 2]) -> PoolOptions {
-        let of = |values: [usize; D], none: usize| axes.map(|a| a.map_or(none, |a| values[a]));
-        let stride = self.stride.unwrap_or(self.kernel);
-        PoolOptions {
-            kernel: of(self.kernel, 1),
-            stride: Some(of(stride, 1)),
-            padding: of(self.padding, 0),
-            dilation: of(self.dilation, 1),
-            count_include_pad: self.count_include_pad,
-        }
-    }
+/// The window of a fold along axis `d`.
+fn fold_window(kernel: [usize; 2], options: &FoldOptions, d: usize) -> Window {
+    Window { kernel: kernel[d], dilation: options.dilation[d], stride: options.stride[d], padding: options.padding[d] }
 }
 
-/// Geometry of [`Tensor::unfold`] and [`Tensor::fold`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FoldOptions {
-    /// The window's height and width.
-    pub kernel: [usize; 2],
-    /// Step of the window. Defaults to 1.
-    pub stride: [usize; 2],
-    /// Zeros on both sides. Defaults to 0.
-    pub padding: [usize; 2],
-    /// Distance between taps. Defaults to 1.
-    pub dilation: [usize; 2],
-}
-
-impl FoldOptions {
-    /// A square window that moves by 1.
-    pub fn square(kernel: usize) -> Self {
-        Self { kernel: [kernel; 2], stride: [1; 2], padding: [0; 2], dilation: [1; 2] }
+/// How many windows there are along each axis.
+fn fold_counts(kernel: [usize; 2], options: &FoldOptions, size: [usize; 2]) -> Result<[usize; 2], Fault> {
+    if kernel.contains(&0) {
+        return Err(Fault::attribute(format!("kernel {kernel:?} must be at least 1"), "use positive values"));
     }
-
-    fn window(&self, d: usize) -> Window {
-        Window { kernel: self.kernel[d], dilation: self.dilation[d], stride: self.stride[d], padding: self.padding[d] }
+    let mut counts = [0; 2];
+    for d in 0..2 {
+        need_few("taps of a window", kernel[d])?;
+        counts[d] = fold_window(kernel, options, d).places(size[d])?;
     }
-
-    /// How many windows there are along each axis.
-    fn counts(&self, size: [usize; 2]) -> Result<[usize; 2], Fault> {
-        let kernel = self.kernel;
-        if kernel.contains(&0) {
-            return Err(Fault::attribute(format!("kernel {kernel:?} must be at least 1"), "use positive values"));
-        }
-        let mut counts = [0; 2];
-        for d in 0..2 {
-            need_few("taps of a window", kernel[d])?;
-            counts[d] = self.window(d).places(size[d])?;
-        }
-        Ok(counts)
-    }
+    Ok(counts)
 }
 
 impl Tensor {
-    /// The largest value of each window of `[n, c, l]`: `out[i] = max_k x[i·stride - padding + k·dilation]`,
-    /// `(l + 2·padding - dilation·(kernel - 1) - 1) / stride + 1` of them. Of equal ones the first takes the gradient. NaN
-    /// wins.
+    /// The largest value of each window of `[n, c, l]`, windows of `kernel` side by side: `out[i] = max_k x[i·kernel + k]`. Of equal
+    /// ones the first takes the gradient. NaN wins.
     ///
     /// ```
-    /// # use wgrad::{Device, PoolNdOptions, Tensor};
+    /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 3.0, 2.0, 5.0], [1, 1, 4], &device)?;
-    /// assert_eq!(x.max_pool1d(PoolNdOptions::cube(2)).to_vec::<f32>()?, [3.0, 5.0]);
+    /// assert_eq!(x.max_pool1d(2).to_vec::<f32>()?, [3.0, 5.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn max_pool1d(&self, options: PoolNdOptions<1>) -> Self {
-        self.pool1d("max_pool1d", PoolOp::Max, options, Location::caller())
+    pub fn max_pool1d(&self, kernel: impl PerAxis<1>) -> Self {
+        self.pool1d("max_pool1d", PoolOp::Max, kernel.per_axis(), PoolOptions::default(), Location::caller())
     }
 
-    /// The mean of each window of `[n, c, l]`: `out[i] = Σ_k x[i·stride - padding + k] / kernel`,
+    /// [`Tensor::max_pool1d`] with a stride, padding or dilation of its own: `out[i] = max_k x[i·stride - padding + k·dilation]`,
+    /// `(l + 2·padding - dilation·(kernel - 1) - 1) / stride + 1` of them.
+    ///
+    /// ```
+    /// # use wgrad::{Device, PoolOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0, 2.0, 5.0], [1, 1, 4], &device)?;
+    /// assert_eq!(x.max_pool1d_with(2, PoolOptions::default().stride(1)).to_vec::<f32>()?, [3.0, 3.0, 5.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn max_pool1d_with(&self, kernel: impl PerAxis<1>, options: PoolOptions<1>) -> Self {
+        self.pool1d("max_pool1d", PoolOp::Max, kernel.per_axis(), options, Location::caller())
+    }
+
+    /// The mean of each window of `[n, c, l]`, windows of `kernel` side by side: `out[i] = Σ_k x[i·kernel + k] / kernel`.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 3.0, 2.0, 5.0], [1, 1, 4], &device)?;
+    /// assert_eq!(x.avg_pool1d(2).to_vec::<f32>()?, [2.0, 3.5]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn avg_pool1d(&self, kernel: impl PerAxis<1>) -> Self {
+        self.pool1d("avg_pool1d", PoolOp::Avg, kernel.per_axis(), PoolOptions::default(), Location::caller())
+    }
+
+    /// [`Tensor::avg_pool1d`] with a stride or padding of its own: `out[i] = Σ_k x[i·stride - padding + k] / kernel`,
     /// `(l + 2·padding - kernel) / stride + 1` of them. Without `count_include_pad` the divisor is the number of elements of x in
     /// the window.
     ///
     /// ```
-    /// # use wgrad::{Device, PoolNdOptions, Tensor};
+    /// # use wgrad::{Device, PoolOptions, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::from_slice(&[1.0f32, 3.0, 2.0, 5.0], [1, 1, 4], &device)?;
-    /// let options = PoolNdOptions { stride: Some([1]), ..PoolNdOptions::cube(2) };
-    /// assert_eq!(x.avg_pool1d(options).to_vec::<f32>()?, [2.0, 2.5, 3.5]);
+    /// assert_eq!(x.avg_pool1d_with(2, PoolOptions::default().stride(1)).to_vec::<f32>()?, [2.0, 2.5, 3.5]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn avg_pool1d(&self, options: PoolNdOptions<1>) -> Self {
-        self.pool1d("avg_pool1d", PoolOp::Avg, options, Location::caller())
+    pub fn avg_pool1d_with(&self, kernel: impl PerAxis<1>, options: PoolOptions<1>) -> Self {
+        self.pool1d("avg_pool1d", PoolOp::Avg, kernel.per_axis(), options, Location::caller())
     }
 
-    /// The largest value of each window of `[n, c, d, h, w]`, each axis as in [`Tensor::max_pool1d`]; of equal ones the first
-    /// takes the gradient. NaN wins.
+    /// The largest value of each window of `[n, c, d, h, w]`, windows of `kernel` side by side, each axis as in
+    /// [`Tensor::max_pool1d`]; of equal ones the first takes the gradient. NaN wins.
     ///
     /// ```
-    /// # use wgrad::{Device, PoolNdOptions, Tensor};
+    /// # use wgrad::{Device, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::arange(0.0, 8.0, 1.0, &device)?.reshape([1, 1, 2, 2, 2]);
-    /// let options = PoolNdOptions { kernel: [2, 1, 2], ..PoolNdOptions::cube(2) };
-    /// assert_eq!(x.max_pool3d(options).to_vec::<f32>()?, [5.0, 7.0]);
+    /// assert_eq!(x.max_pool3d([2, 1, 2]).to_vec::<f32>()?, [5.0, 7.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn max_pool3d(&self, options: PoolNdOptions<3>) -> Self {
-        self.pool3d("max_pool3d", PoolOp::Max, options, Location::caller())
+    pub fn max_pool3d(&self, kernel: impl PerAxis<3>) -> Self {
+        self.pool3d("max_pool3d", PoolOp::Max, kernel.per_axis(), PoolOptions::default(), Location::caller())
     }
 
-    /// The mean of each window of `[n, c, d, h, w]`, each axis as in [`Tensor::avg_pool1d`].
+    /// [`Tensor::max_pool3d`] with a stride, padding or dilation of its own, each axis as in [`Tensor::max_pool1d_with`].
     ///
     /// ```
-    /// # use wgrad::{Device, PoolNdOptions, Tensor};
+    /// # use wgrad::{Device, PoolOptions, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 8.0, 1.0, &device)?.reshape([1, 1, 2, 2, 2]);
+    /// assert_eq!(x.max_pool3d_with([2, 1, 1], PoolOptions { stride: Some([1, 1, 2]), ..Default::default() }).to_vec::<f32>()?, [4.0, 6.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn max_pool3d_with(&self, kernel: impl PerAxis<3>, options: PoolOptions<3>) -> Self {
+        self.pool3d("max_pool3d", PoolOp::Max, kernel.per_axis(), options, Location::caller())
+    }
+
+    /// The mean of each window of `[n, c, d, h, w]`, windows of `kernel` side by side, each axis as in [`Tensor::avg_pool1d`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 8.0, 1.0, &device)?.reshape([1, 1, 2, 2, 2]);
+    /// assert_eq!(x.avg_pool3d(2).item()?, 3.5);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn avg_pool3d(&self, kernel: impl PerAxis<3>) -> Self {
+        self.pool3d("avg_pool3d", PoolOp::Avg, kernel.per_axis(), PoolOptions::default(), Location::caller())
+    }
+
+    /// [`Tensor::avg_pool3d`] with a stride or padding of its own, each axis as in [`Tensor::avg_pool1d_with`].
+    ///
+    /// ```
+    /// # use wgrad::{Device, PoolOptions, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::full([1, 1, 1, 1, 1], 8.0, &device)?;
-    /// let padded = PoolNdOptions { padding: [1; 3], ..PoolNdOptions::cube(2) };
-    /// assert_eq!(x.avg_pool3d(padded).item()?, 1.0);
-    /// assert_eq!(x.avg_pool3d(PoolNdOptions { count_include_pad: false, ..padded }).item()?, 8.0);
+    /// let padded = PoolOptions::default().padding(1);
+    /// assert_eq!(x.avg_pool3d_with(2, padded).item()?, 1.0);
+    /// assert_eq!(x.avg_pool3d_with(2, padded.count_include_pad(false)).item()?, 8.0);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn avg_pool3d(&self, options: PoolNdOptions<3>) -> Self {
-        self.pool3d("avg_pool3d", PoolOp::Avg, options, Location::caller())
+    pub fn avg_pool3d_with(&self, kernel: impl PerAxis<3>, options: PoolOptions<3>) -> Self {
+        self.pool3d("avg_pool3d", PoolOp::Avg, kernel.per_axis(), options, Location::caller())
     }
 
-    fn pool1d(&self, name: &'static str, op: PoolOp, options: PoolNdOptions<1>, at: At) -> Self {
+    fn pool1d(&self, name: &'static str, op: PoolOp, kernel: [usize; 1], options: PoolOptions<1>, at: At) -> Self {
         Self::guard(name, &[self], at, |n| {
-            check_pool(n[0], op, &options)?;
-            Ok(self.unsqueeze(2).pool2d(op, options.over([None, Some(0)])).squeeze(2))
+            check_pool(n[0], op, kernel, &options)?;
+            let (kernel, options) = over([None, Some(0)], kernel, &options);
+            Ok(self.unsqueeze(2).pool2d(name, op, kernel, options, at).squeeze(2))
         })
     }
 
-    fn pool3d(&self, name: &'static str, op: PoolOp, options: PoolNdOptions<3>, at: At) -> Self {
+    fn pool3d(&self, name: &'static str, op: PoolOp, kernel: [usize; 3], options: PoolOptions<3>, at: At) -> Self {
         Self::guard(name, &[self], at, |n| {
-            let [od, oh, ow] = check_pool(n[0], op, &options)?;
+            let [od, oh, ow] = check_pool(n[0], op, kernel, &options)?;
             let x = n[0].shape;
             // Images first, then depth: of equal maxima the first in row-major order stays the first.
-            let images = self.reshape([x[0], x[1] * x[2], x[3], x[4]]).pool2d(op, options.over([Some(1), Some(2)]));
-            let columns = images.reshape([x[0], x[1], x[2], oh * ow]).pool2d(op, options.over([Some(0), None]));
+            let images = self.reshape([x[0], x[1] * x[2], x[3], x[4]]);
+            let (across, of_images) = over([Some(1), Some(2)], kernel, &options);
+            let images = images.pool2d(name, op, across, of_images, at);
+            let (deep, of_columns) = over([Some(0), None], kernel, &options);
+            let columns = images.reshape([x[0], x[1], x[2], oh * ow]).pool2d(name, op, deep, of_columns, at);
             Ok(columns.reshape([x[0], x[1], od, oh, ow]))
         })
-    }
-
-    fn pool2d(&self, op: PoolOp, options: PoolOptions) -> Self {
-        if op == PoolOp::Max { self.max_pool2d(options) } else { self.avg_pool2d(options) }
     }
 
     /// The means of `[n, c, h, w]` over a grid of `size` windows that cover the image: window i of `o` along an axis of
@@ -187,12 +202,12 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn adaptive_avg_pool2d(&self, size: [usize; 2]) -> Self {
+    pub fn adaptive_avg_pool2d(&self, size: impl PerAxis<2>) -> Self {
+        let size = size.per_axis();
         Self::guard("adaptive_avg_pool2d", &[self], Location::caller(), |n| {
             let [h, w] = check_adaptive(n[0], size)?;
             if h.is_multiple_of(size[0]) && w.is_multiple_of(size[1]) {
-                let kernel = [h / size[0], w / size[1]];
-                return Ok(self.avg_pool2d(PoolOptions { kernel, ..PoolOptions::square(1) }));
+                return Ok(self.avg_pool2d([h / size[0], w / size[1]]));
             }
             Ok(self.averages(3, w, size[1]).averages(2, h, size[0]))
         })
@@ -210,12 +225,12 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn adaptive_max_pool2d(&self, size: [usize; 2]) -> Self {
+    pub fn adaptive_max_pool2d(&self, size: impl PerAxis<2>) -> Self {
+        let size = size.per_axis();
         Self::guard("adaptive_max_pool2d", &[self], Location::caller(), |n| {
             let [h, w] = check_adaptive(n[0], size)?;
             if h.is_multiple_of(size[0]) && w.is_multiple_of(size[1]) {
-                let kernel = [h / size[0], w / size[1]];
-                return Ok(self.max_pool2d(PoolOptions { kernel, ..PoolOptions::square(1) }));
+                return Ok(self.max_pool2d([h / size[0], w / size[1]]));
             }
             size.iter().try_for_each(|&s| need_few("windows", s))?;
             Ok(self.largest_of(1, w, size[1]).largest_of(0, h, size[0]))
@@ -247,8 +262,7 @@ impl Tensor {
                 let (start, stop) = (i * len / out, ((i + 1) * len).div_ceil(out));
                 let mut kernel = [1, 1];
                 kernel[axis] = stop - start;
-                let options = PoolOptions { kernel, ..PoolOptions::square(1) };
-                self.slice(axis as isize + 2, start as isize, stop as isize).max_pool2d(options)
+                self.slice(axis as isize + 2, start as isize, stop as isize).max_pool2d(kernel)
             })
             .collect();
         Self::cat(&windows.iter().collect::<Vec<_>>(), axis as isize + 2)
@@ -292,18 +306,19 @@ impl Tensor {
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::arange(0.0, 6.0, 1.0, &device)?.reshape([1, 1, 2, 3]);
-    /// let columns = x.unfold(FoldOptions::square(2));
+    /// let columns = x.unfold(2, FoldOptions::default());
     /// assert_eq!(columns.shape()?, [1, 4, 2]);
     /// assert_eq!(columns.t().to_vec::<f32>()?, [0.0, 1.0, 3.0, 4.0, 1.0, 2.0, 4.0, 5.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn unfold(&self, options: FoldOptions) -> Self {
+    pub fn unfold(&self, kernel: impl PerAxis<2>, options: FoldOptions) -> Self {
+        let kernel @ [kh, kw] = kernel.per_axis();
         Self::guard("unfold", &[self], Location::caller(), |n| {
             need_image(n[0])?;
             let [batch, c, h, w] = [n[0].shape[0], n[0].shape[1], n[0].shape[2], n[0].shape[3]];
-            let [oh, ow] = options.counts([h, w])?;
-            let FoldOptions { kernel: [kh, kw], stride, padding, dilation } = options;
+            let [oh, ow] = fold_counts(kernel, &options, [h, w])?;
+            let FoldOptions { stride, padding, dilation } = options;
             let columns = [batch, product(&[c, kh, kw]), product(&[oh, ow])];
             need_possible(&columns)?;
             let padded = self.pad(&[(0, 0), (0, 0), (padding[0], padding[0]), (padding[1], padding[1])]);
@@ -321,16 +336,17 @@ impl Tensor {
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let columns = Tensor::ones([1, 4, 2], &device)?;
-    /// let y = columns.fold([2, 3], FoldOptions::square(2));
+    /// let y = columns.fold([2, 3], 2, FoldOptions::default());
     /// assert_eq!(y.to_vec::<f32>()?, [1.0, 2.0, 1.0, 1.0, 2.0, 1.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn fold(&self, size: [usize; 2], options: FoldOptions) -> Self {
+    pub fn fold(&self, size: impl PerAxis<2>, kernel: impl PerAxis<2>, options: FoldOptions) -> Self {
+        let (size, kernel @ [kh, kw]) = (size.per_axis(), kernel.per_axis());
         Self::guard("fold", &[self], Location::caller(), |n| {
             need_float(n[0])?;
-            let [oh, ow] = options.counts(size)?;
-            let FoldOptions { kernel: [kh, kw], stride, padding, dilation } = options;
+            let [oh, ow] = fold_counts(kernel, &options, size)?;
+            let FoldOptions { stride, padding, dilation } = options;
             let (x, taps) = (n[0].shape, product(&[kh, kw]));
             if x.rank() != 3 || !x[1].is_multiple_of(taps) || x[2] != product(&[oh, ow]) {
                 let reason = format!("images of {size:?} have {oh} x {ow} windows of {kh} x {kw}, which {x} does not hold");
@@ -338,8 +354,8 @@ impl Tensor {
             }
             let c = x[1] / taps;
             let windows = self.reshape([x[0], c, kh, kw, oh, ow]).permute(&[0, 1, 2, 4, 3, 5]);
-            let rows = windows.add_windows(2, stride[0], dilation[0], options.window(0).spread(oh)?)?;
-            let images = rows.add_windows(3, stride[1], dilation[1], options.window(1).spread(ow)?)?;
+            let rows = windows.add_windows(2, stride[0], dilation[0], fold_window(kernel, &options, 0).spread(oh)?)?;
+            let images = rows.add_windows(3, stride[1], dilation[1], fold_window(kernel, &options, 1).spread(ow)?)?;
             Ok(images.crop(2, padding[0], size[0]).crop(3, padding[1], size[1]))
         })
     }
@@ -388,8 +404,13 @@ fn positions(x: &Node) -> Result<Vec<isize>, Fault> {
 }
 
 /// The output's lengths.
-fn check_pool<const D: usize>(x: &Node, op: PoolOp, options: &PoolNdOptions<D>) -> Result<[usize; D], Fault> {
-    let PoolNdOptions { kernel, stride, padding, dilation, .. } = *options;
+pub(super) fn check_pool<const D: usize>(
+    x: &Node,
+    op: PoolOp,
+    kernel: [usize; D],
+    options: &PoolOptions<D>,
+) -> Result<[usize; D], Fault> {
+    let PoolOptions { stride, padding, dilation, .. } = *options;
     let stride = stride.unwrap_or(kernel);
     need_float(x)?;
     if x.shape.rank() != D + 2 {

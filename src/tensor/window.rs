@@ -1,66 +1,12 @@
 //! Convolution and pooling over the last two axes of `[n, c, h, w]` images.
 
 use super::geometry::Window;
-use super::{Fault, Tensor, need_float, need_possible};
+use super::pool_nd::check_pool;
+use super::{ConvOptions, Fault, PoolOptions, Tensor, need_float, need_possible};
 use crate::graph::Op;
 use crate::graph::op::{ConvSpec, PoolOp, PoolSpec};
-use crate::shape::product;
+use crate::shape::{PerAxis, product};
 use std::panic::Location;
-
-/// Geometry of a convolution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConvOptions {
-    /// Step of the window, vertical and horizontal. Defaults to 1.
-    pub stride: [usize; 2],
-    /// Zeros on both sides, vertical and horizontal. Defaults to 0.
-    pub padding: [usize; 2],
-    /// Distance between taps. Defaults to 1.
-    pub dilation: [usize; 2],
-    /// Groups of channels that do not see each other. Defaults to 1.
-    pub groups: usize,
-}
-
-impl Default for ConvOptions {
-    fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
-    }
-}
-
-/// Geometry of a pooling window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolOptions {
-    /// The window's height and width.
-    pub kernel: [usize; 2],
-    /// Step of the window. Defaults to the window's size.
-    pub stride: Option<[usize; 2]>,
-    /// Padding on both sides, at most half the window: -∞ for max, 0 for average. Defaults to 0.
-    pub padding: [usize; 2],
-    /// Distance between taps; max pooling only. Defaults to 1.
-    pub dilation: [usize; 2],
-    /// Average only: padding counts in the divisor. Defaults to true.
-    pub count_include_pad: bool,
-}
-
-impl PoolOptions {
-    /// A square window that moves by its own size.
-    pub fn square(kernel: usize) -> Self {
-        Self { kernel: [kernel, kernel], stride: None, padding: [0, 0], dilation: [1, 1], count_include_pad: true }
-    }
-
-    /// With another stride.
-    #[must_use]
-    pub fn stride(mut self, stride: usize) -> Self {
-        self.stride = Some([stride, stride]);
-        self
-    }
-
-    /// With padding on all sides.
-    #[must_use]
-    pub fn padding(mut self, padding: usize) -> Self {
-        self.padding = [padding, padding];
-        self
-    }
-}
 
 impl Tensor {
     /// 2-D cross-correlation: images `[n, ci, h, w]` with weights `[co, ci/groups, kh, kw]` give `[n, co, oh, ow]`,
@@ -79,7 +25,7 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn conv2d(&self, weight: &Self, bias: Option<&Self>, options: ConvOptions) -> Self {
+    pub fn conv2d(&self, weight: &Self, bias: Option<&Self>, options: ConvOptions<2>) -> Self {
         let at = Location::caller();
         let out = Self::guard("conv2d", &[self, weight], at, |n| {
             let (x, w) = (n[0], n[1]);
@@ -93,7 +39,7 @@ impl Tensor {
                     "use [n, c, h, w] images and [co, ci/groups, kh, kw] weights",
                 ));
             }
-            let ConvOptions { stride, padding, dilation, groups } = options;
+            let ConvOptions { stride, padding, dilation, groups, .. } = options;
             if groups == 0 {
                 return Err(Fault::attribute("there are no groups", "use at least 1"));
             }
@@ -116,72 +62,87 @@ impl Tensor {
             let spec = ConvSpec { stride, padding, dilation, groups };
             Ok(Self::build(Op::Conv2d(spec), &[self, weight], shape, x.dtype))
         });
-        let Some(bias) = bias else { return out };
-        let channels = weight.node().map_or(0, |w| w.shape.first().copied().unwrap_or(0));
-        let fits = bias.node().map_or(true, |b| b.shape == [channels]);
-        if !fits {
-            let fault = Fault::shape(format!("the bias must have shape [{channels}]"), "give one value per output channel");
-            return Self::refuse("conv2d", &[self, weight, bias], at, fault);
-        }
-        out + bias.reshape([1, channels, 1, 1])
+        out.with_bias("conv2d", &[self, weight], bias, options.bias, at)
     }
 
-    /// The largest value of each window of `[n, c, h, w]`, each axis as in [`Tensor::max_pool1d`]; of equal ones the first
-    /// takes the gradient. NaN wins.
+    /// The largest value of each window of `[n, c, h, w]`, windows of `kernel` side by side, each axis as in
+    /// [`Tensor::max_pool1d`]; of equal ones the first takes the gradient. NaN wins. [`Tensor::max_pool2d_with`] has other
+    /// strides, and padding.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 16.0, 1.0, &device)?.reshape([1, 1, 4, 4]);
+    /// assert_eq!(x.max_pool2d(2).to_vec::<f32>()?, [5.0, 7.0, 13.0, 15.0]);
+    /// assert_eq!(x.max_pool2d([4, 2]).to_vec::<f32>()?, [13.0, 15.0]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn max_pool2d(&self, kernel: impl PerAxis<2>) -> Self {
+        self.pool2d("max_pool2d", PoolOp::Max, kernel.per_axis(), PoolOptions::default(), Location::caller())
+    }
+
+    /// [`Tensor::max_pool2d`] with a stride, padding or dilation of its own, as `torch.nn.functional.max_pool2d`.
     ///
     /// ```
     /// # use wgrad::{Device, PoolOptions, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::arange(0.0, 16.0, 1.0, &device)?.reshape([1, 1, 4, 4]);
-    /// assert_eq!(x.max_pool2d(PoolOptions::square(2)).to_vec::<f32>()?, [5.0, 7.0, 13.0, 15.0]);
+    /// let y = x.max_pool2d_with(3, PoolOptions::default().stride(2).padding(1));
+    /// assert_eq!(y.to_vec::<f32>()?, [5.0, 7.0, 13.0, 15.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn max_pool2d(&self, options: PoolOptions) -> Self {
-        self.pool("max_pool2d", PoolOp::Max, options, Location::caller())
+    pub fn max_pool2d_with(&self, kernel: impl PerAxis<2>, options: PoolOptions<2>) -> Self {
+        self.pool2d("max_pool2d", PoolOp::Max, kernel.per_axis(), options, Location::caller())
     }
 
-    /// The mean of each window of `[n, c, h, w]`, each axis as in [`Tensor::avg_pool1d`].
+    /// The mean of each window of `[n, c, h, w]`, windows of `kernel` side by side, each axis as in [`Tensor::avg_pool1d`].
+    /// [`Tensor::avg_pool2d_with`] has other strides, and padding.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::arange(0.0, 16.0, 1.0, &device)?.reshape([1, 1, 4, 4]);
+    /// assert_eq!(x.avg_pool2d(2).to_vec::<f32>()?, [2.5, 4.5, 10.5, 12.5]);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn avg_pool2d(&self, kernel: impl PerAxis<2>) -> Self {
+        self.pool2d("avg_pool2d", PoolOp::Avg, kernel.per_axis(), PoolOptions::default(), Location::caller())
+    }
+
+    /// [`Tensor::avg_pool2d`] with a stride or padding of its own, as `torch.nn.functional.avg_pool2d`.
     ///
     /// ```
     /// # use wgrad::{Device, PoolOptions, Tensor};
     /// # fn main() -> wgrad::Result<()> {
     /// # let device = Device::cpu()?;
     /// let x = Tensor::arange(0.0, 16.0, 1.0, &device)?.reshape([1, 1, 4, 4]);
-    /// assert_eq!(x.avg_pool2d(PoolOptions::square(2)).to_vec::<f32>()?, [2.5, 4.5, 10.5, 12.5]);
-    /// assert_eq!(x.avg_pool2d(PoolOptions::square(3).stride(1)).shape()?, [1, 1, 2, 2]);
+    /// assert_eq!(x.avg_pool2d_with(3, PoolOptions::default().stride(1)).to_vec::<f32>()?, [5.0, 6.0, 9.0, 10.0]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn avg_pool2d(&self, options: PoolOptions) -> Self {
-        self.pool("avg_pool2d", PoolOp::Avg, options, Location::caller())
+    pub fn avg_pool2d_with(&self, kernel: impl PerAxis<2>, options: PoolOptions<2>) -> Self {
+        self.pool2d("avg_pool2d", PoolOp::Avg, kernel.per_axis(), options, Location::caller())
     }
 
-    fn pool(&self, name: &'static str, op: PoolOp, options: PoolOptions, at: super::At) -> Self {
+    pub(super) fn pool2d(
+        &self,
+        name: &'static str,
+        op: PoolOp,
+        kernel: [usize; 2],
+        options: PoolOptions<2>,
+        at: super::At,
+    ) -> Self {
         Self::guard(name, &[self], at, |n| {
-            let PoolOptions { kernel, stride, padding, dilation, count_include_pad } = options;
-            let stride = stride.unwrap_or(kernel);
-            need_float(n[0])?;
-            if n[0].shape.rank() != 4 {
-                return Err(Fault::shape("images must have 4 axes", "use [n, c, h, w]"));
-            }
-            if kernel.contains(&0) {
-                return Err(Fault::attribute(format!("kernel {kernel:?} must be at least 1"), "use positive values"));
-            }
-            if op == PoolOp::Avg && dilation != [1, 1] {
-                return Err(Fault::attribute("average pooling has no dilation", "use dilation 1"));
-            }
-            if (0..2).any(|d| padding[d] > kernel[d] / 2) {
-                let reason = format!("padding {padding:?} is more than half the window {kernel:?}");
-                return Err(Fault::attribute(reason, "use at most half the window"));
-            }
-            let size = |d: usize| {
-                Window { kernel: kernel[d], dilation: dilation[d], stride: stride[d], padding: padding[d] }
-                    .places(n[0].shape[2 + d])
-            };
-            let shape = need_possible(&[n[0].shape[0], n[0].shape[1], size(0)?, size(1)?])?;
-            let spec = PoolSpec { kernel, stride, padding, dilation, count_include_pad };
+            let [h, w] = check_pool(n[0], op, kernel, &options)?;
+            let shape = need_possible(&[n[0].shape[0], n[0].shape[1], h, w])?;
+            let PoolOptions { stride, padding, dilation, count_include_pad } = options;
+            let spec = PoolSpec { kernel, stride: stride.unwrap_or(kernel), padding, dilation, count_include_pad };
             Ok(Self::build(Op::Pool(op, spec), &[self], shape, n[0].dtype))
         })
     }

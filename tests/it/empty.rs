@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
 use wgrad::{
-    AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, Device, Generator, Param, PoolOptions, Result,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Device, Generator, GridOptions, Param, PoolOptions, Result,
     Tensor,
 };
 
@@ -173,13 +173,13 @@ fn calls() -> Vec<(&'static str, Call)> {
             Ok(f(&[1, 1, 0, 3], d, t).conv2d(&f(&[2, 1, 2, 2], d, t), None, padded))
         }),
         ("conv2d", |d, t| Ok(f(&[1, 1, 3, 3], d, t).conv2d(&f(&[2, 1, 0, 2], d, t), None, ConvOptions::default()))),
-        ("conv1d", |d, t| Ok(f(&[2, 0, 4], d, t).conv1d(&f(&[3, 0, 2], d, t), None, ConvNdOptions::default()))),
+        ("conv1d", |d, t| Ok(f(&[2, 0, 4], d, t).conv1d(&f(&[3, 0, 2], d, t), None, ConvOptions::default()))),
         ("conv_transpose3d", |d, t| {
             let x = f(&[1, 0, 2, 2, 2], d, t);
             Ok(x.conv_transpose3d(&f(&[0, 2, 1, 2, 2], d, t), None, ConvTransposeOptions::default()))
         }),
-        ("max_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).max_pool2d(PoolOptions::square(2).stride(1).padding(1)))),
-        ("avg_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).avg_pool2d(PoolOptions::square(2).stride(1).padding(1)))),
+        ("max_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).max_pool2d_with(2, PoolOptions::default().stride(1).padding(1)))),
+        ("avg_pool2d", |d, t| Ok(f(&[1, 2, 0, 3], d, t).avg_pool2d_with(2, PoolOptions::default().stride(1).padding(1)))),
         ("cross_entropy_rows", |d, t| Ok(f(&[0, 3], d, t).cross_entropy_rows(&i(&[0], d)))),
         ("cross_entropy_rows", |d, t| Ok(f(&[4, 0], d, t).cross_entropy_rows(&i(&[4], d)))),
         ("cross_entropy_rows", |d, t| Ok(f(&[0, 0], d, t).cross_entropy_rows(&i(&[0], d)))),
@@ -221,7 +221,9 @@ fn gradients() -> Vec<(&'static str, Call)> {
         ("layer_norm", |d, t| gradient(&f(&[3], d, t), |w| Ok(f(&[0, 3], d, t).layer_norm([3], Some(w), None, 1e-5)))),
         ("cross_entropy_rows", |d, t| gradient(&f(&[0, 3], d, t), |x| Ok(x.cross_entropy_rows(&i(&[0], d))))),
         ("gather", |d, t| gradient(&f(&[2, 3], d, t), |x| Ok(x.gather(0, &i(&[0, 3], d))))),
-        ("grid_sample", |d, t| gradient(&f(&[1, 2, 3, 3], d, t), |x| Ok(x.grid_sample(&f(&[1, 0, 2, 2], d, t), false)))),
+        ("grid_sample", |d, t| {
+            gradient(&f(&[1, 2, 3, 3], d, t), |x| Ok(x.grid_sample(&f(&[1, 0, 2, 2], d, t), GridOptions::default())))
+        }),
         ("scaled_dot_product_attention", |d, t| {
             let none = f(&[0, 2], d, t);
             gradient(&f(&[3, 2], d, t), |q| Ok(q.scaled_dot_product_attention(&none, &none, &AttentionOptions::default())))

@@ -82,6 +82,7 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
                 padding: pair(&of("padding"), 0),
                 dilation: pair(&of("dilation"), 1),
                 groups: pair(&of("groups"), 1)[0],
+                ..Default::default()
             };
             x().conv2d(&get("weight"), Some(&get("bias")), options)
         }
@@ -89,8 +90,8 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
             let kernel = pair(&of("kernel_size"), 1);
             let stride = if of("stride").is_null() { None } else { Some(pair(&of("stride"), 1)) };
             let count_include_pad = arguments.get("count_include_pad").and_then(Value::as_bool).unwrap_or(true);
-            let options = PoolOptions { kernel, stride, padding: pair(&of("padding"), 0), dilation: [1, 1], count_include_pad };
-            if op == "max_pool2d" { x().max_pool2d(options) } else { x().avg_pool2d(options) }
+            let options = PoolOptions { stride, padding: pair(&of("padding"), 0), dilation: [1, 1], count_include_pad };
+            if op == "max_pool2d" { x().max_pool2d_with(kernel, options) } else { x().avg_pool2d_with(kernel, options) }
         }
         "matmul" => get("a").matmul(&get("b")),
         "softmax" => x().softmax(number("dim")? as isize),

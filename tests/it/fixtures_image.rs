@@ -4,7 +4,9 @@ use crate::common::{close, device, values};
 use crate::fixtures::{Fixture, agree};
 use serde_json::Value;
 use wgrad::nn::{BatchNorm1d, Init, Module, MultiheadAttention};
-use wgrad::{AttentionOptions, ConvNdOptions, ConvTransposeOptions, DType, FoldOptions, Interpolation, PoolNdOptions, Tensor};
+use wgrad::{
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, GridOptions, Interpolation, PoolOptions, Tensor,
+};
 
 /// An argument that is one number for all axes, a list, or missing.
 fn sizes<const D: usize>(arguments: &Value, key: &str, default: usize) -> [usize; D] {
@@ -25,23 +27,30 @@ fn flag(arguments: &Value, key: &str, default: bool) -> bool {
     arguments.get(key).and_then(Value::as_bool).unwrap_or(default)
 }
 
-fn conv<const D: usize>(a: &Value) -> ConvNdOptions<D> {
-    ConvNdOptions {
+fn conv<const D: usize>(a: &Value) -> ConvOptions<D> {
+    ConvOptions {
         stride: sizes(a, "stride", 1),
         padding: sizes(a, "padding", 0),
         dilation: sizes(a, "dilation", 1),
         groups: sizes::<1>(a, "groups", 1)[0],
+        ..Default::default()
     }
 }
 
 fn transposed<const D: usize>(a: &Value) -> ConvTransposeOptions<D> {
-    let ConvNdOptions { stride, padding, dilation, groups } = conv(a);
-    ConvTransposeOptions { stride, padding, output_padding: sizes(a, "output_padding", 0), dilation, groups }
+    let ConvOptions { stride, padding, dilation, groups, .. } = conv(a);
+    ConvTransposeOptions {
+        stride,
+        padding,
+        output_padding: sizes(a, "output_padding", 0),
+        dilation,
+        groups,
+        ..Default::default()
+    }
 }
 
-fn pool<const D: usize>(a: &Value) -> PoolNdOptions<D> {
-    PoolNdOptions {
-        kernel: sizes(a, "kernel_size", 1),
+fn pool<const D: usize>(a: &Value) -> PoolOptions<D> {
+    PoolOptions {
         stride: a.get("stride").map(|_| sizes(a, "stride", 1)),
         padding: sizes(a, "padding", 0),
         dilation: sizes(a, "dilation", 1),
@@ -50,8 +59,8 @@ fn pool<const D: usize>(a: &Value) -> PoolNdOptions<D> {
 }
 
 fn fold(a: &Value) -> FoldOptions {
-    let ConvNdOptions { stride, padding, dilation, .. } = conv(a);
-    FoldOptions { kernel: sizes(a, "kernel_size", 1), stride, padding, dilation }
+    let ConvOptions { stride, padding, dilation, .. } = conv(a);
+    FoldOptions { stride, padding, dilation }
 }
 
 /// What our op computes for a case; attention in blocks of `block` queries.
@@ -81,7 +90,7 @@ fn run(op: &str, a: &Value, get: &dyn Fn(&str) -> Tensor, block: Option<usize>) 
         "batch_norm" if flag(a, "training", true) => x.batch_norm(w, b, eps).0,
         "batch_norm" => x.batch_norm_with(&get("running_mean"), &get("running_var"), w, b, eps),
         "conv1d" if a.get("padding").is_some_and(Value::is_string) => {
-            let options = ConvNdOptions { padding: [0], ..conv(&serde_json::json!({"dilation": a["dilation"]})) };
+            let options = ConvOptions { padding: [0], ..conv(&serde_json::json!({"dilation": a["dilation"]})) };
             x.pad_same(&[w?.dim(2).expect("a kernel")], &options.dilation).conv1d(w?, b, options)
         }
         "conv1d" => x.conv1d(w?, b, conv(a)),
@@ -89,23 +98,26 @@ fn run(op: &str, a: &Value, get: &dyn Fn(&str) -> Tensor, block: Option<usize>) 
         "conv_transpose1d" => x.conv_transpose1d(w?, b, transposed(a)),
         "conv_transpose2d" => x.conv_transpose2d(w?, b, transposed(a)),
         "conv_transpose3d" => x.conv_transpose3d(w?, b, transposed(a)),
-        "max_pool1d" => x.max_pool1d(pool(a)),
-        "avg_pool1d" => x.avg_pool1d(pool(a)),
-        "max_pool3d" => x.max_pool3d(pool(a)),
-        "avg_pool3d" => x.avg_pool3d(pool(a)),
+        "max_pool1d" => x.max_pool1d_with(sizes(a, "kernel_size", 1), pool(a)),
+        "avg_pool1d" => x.avg_pool1d_with(sizes(a, "kernel_size", 1), pool(a)),
+        "max_pool3d" => x.max_pool3d_with(sizes(a, "kernel_size", 1), pool(a)),
+        "avg_pool3d" => x.avg_pool3d_with(sizes(a, "kernel_size", 1), pool(a)),
         "adaptive_avg_pool2d" => x.adaptive_avg_pool2d(sizes(a, "output_size", 1)),
         "adaptive_max_pool2d" => x.adaptive_max_pool2d(sizes(a, "output_size", 1)),
-        "unfold" => x.unfold(fold(a)),
-        "fold" => x.fold(sizes(a, "output_size", 1), fold(a)),
+        "unfold" => x.unfold(sizes(a, "kernel_size", 1), fold(a)),
+        "fold" => x.fold(sizes(a, "output_size", 1), sizes(a, "kernel_size", 1), fold(a)),
         "interpolate" => {
-            let nearest = a.get("mode").is_some_and(|m| m == "nearest");
-            let mode = if nearest { Interpolation::Nearest } else { Interpolation::Linear { align_corners: align } };
+            let mode = match (a.get("mode").is_some_and(|m| m == "nearest"), align) {
+                (true, _) => Interpolation::Nearest,
+                (false, false) => Interpolation::Linear,
+                (false, true) => Interpolation::LinearAligned,
+            };
             x.interpolate(&list(a, "size"), mode)
         }
-        "grid_sample" => x.grid_sample(&get("grid"), align),
+        "grid_sample" => x.grid_sample(&get("grid"), GridOptions { align_corners: align }),
         "affine_grid" => {
             let size = list(a, "size");
-            x.affine_grid([size[2], size[3]], align)
+            x.affine_grid([size[2], size[3]], GridOptions { align_corners: align })
         }
         _ => return None,
     })

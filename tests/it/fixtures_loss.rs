@@ -70,7 +70,10 @@ fn run_loss(op: &str, args: &Arguments, get: &dyn Fn(&str) -> Tensor) -> Option<
         "l1" => loss::l1(&get("x"), &get("target"), reduction),
         "huber" => loss::huber(&get("x"), &get("target"), args.number("delta", 1.0), reduction),
         "smooth_l1" => loss::smooth_l1(&get("x"), &get("target"), args.number("beta", 1.0), reduction),
-        "kl_div" => loss::kl_div(&get("x"), &get("target"), args.flag("log_target"), reduction),
+        "kl_div" => {
+            let options = loss::KlDivOptions { log_target: args.flag("log_target"), reduction };
+            loss::kl_div_with(&get("x"), &get("target"), options)
+        }
         "hinge" => loss::hinge(&get("x"), &get("target"), reduction),
         "hinge_embedding" => loss::hinge_embedding(&get("x"), &get("target"), args.number("margin", 1.0), reduction),
         "margin_ranking" => loss::margin_ranking(&get("a"), &get("b"), &get("target"), args.number("margin", 0.0), reduction),

@@ -9,8 +9,8 @@ use crate::table::ops;
 use std::collections::BTreeSet;
 use wgrad::nn::loss::{self, CrossEntropyOptions, CtcOptions, Reduction, TripletOptions};
 use wgrad::{
-    AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Generator, Interpolation, PadMode,
-    PoolNdOptions, PoolOptions, Result, Tensor, VarOptions,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Generator, GridOptions, Interpolation, PadMode,
+    PoolOptions, Result, Tensor, VarOptions,
 };
 
 const DRAWS: usize = 100_000;
@@ -308,8 +308,8 @@ fn over<const D: usize>(t: &Tensor) -> Tensor {
     }
 }
 
-fn convolution<const D: usize>(d: &mut Draw) -> ConvNdOptions<D> {
-    ConvNdOptions { stride: d.many(), padding: d.many(), dilation: d.many(), groups: d.count(4) }
+fn convolution<const D: usize>(d: &mut Draw) -> ConvOptions<D> {
+    ConvOptions { stride: d.many(), padding: d.many(), dilation: d.many(), groups: d.count(4), bias: d.below(4) > 0 }
 }
 
 fn transposed<const D: usize>(d: &mut Draw) -> ConvTransposeOptions<D> {
@@ -319,39 +319,31 @@ fn transposed<const D: usize>(d: &mut Draw) -> ConvTransposeOptions<D> {
         output_padding: if d.coin() { [0; D] } else { d.many() },
         dilation: d.many(),
         groups: d.count(4),
+        bias: d.below(4) > 0,
     }
 }
 
-fn pool<const D: usize>(d: &mut Draw) -> PoolNdOptions<D> {
+fn pool<const D: usize>(d: &mut Draw) -> PoolOptions<D> {
     let stride = if d.coin() { None } else { Some(d.many()) };
     // A dilation of 1 half of the time: averages take no other.
     let dilation = if d.coin() { [1; D] } else { d.many() };
-    PoolNdOptions { kernel: d.many(), stride, padding: d.many(), count_include_pad: d.coin(), dilation }
-}
-
-fn pool2(d: &mut Draw) -> PoolOptions {
-    let o = pool::<2>(d);
-    PoolOptions {
-        kernel: o.kernel,
-        stride: o.stride,
-        padding: o.padding,
-        count_include_pad: o.count_include_pad,
-        dilation: o.dilation,
-    }
+    PoolOptions { stride, padding: d.many(), count_include_pad: d.coin(), dilation }
 }
 
 fn fold(d: &mut Draw) -> FoldOptions {
-    FoldOptions { kernel: d.many(), stride: d.many(), padding: d.many(), dilation: d.many() }
+    FoldOptions { stride: d.many(), padding: d.many(), dilation: d.many() }
+}
+
+fn grid(d: &mut Draw) -> GridOptions {
+    GridOptions { align_corners: d.coin() }
 }
 
 fn windows() -> Vec<(&'static str, Call)> {
     vec![
         ("conv1d", |d, t| Ok(over::<1>(&t[0]).conv1d(&weight(d, &t[1], &[2], false), None, convolution(d)))),
         ("conv2d", |d, t| {
-            let o = convolution::<2>(d);
-            let o = ConvOptions { stride: o.stride, padding: o.padding, dilation: o.dilation, groups: o.groups };
             let bias = if d.coin() { None } else { Some(&t[2]) };
-            Ok(t[0].conv2d(&weight(d, &t[1], &[3, 3], false), bias, o))
+            Ok(t[0].conv2d(&weight(d, &t[1], &[3, 3], false), bias, convolution(d)))
         }),
         ("conv3d", |d, t| Ok(over::<3>(&t[0]).conv3d(&weight(d, &t[1], &[2, 3, 1], false), None, convolution(d)))),
         ("conv_transpose1d", |d, t| Ok(over::<1>(&t[0]).conv_transpose1d(&weight(d, &t[1], &[2], true), None, transposed(d)))),
@@ -363,28 +355,28 @@ fn windows() -> Vec<(&'static str, Call)> {
                 transposed(d),
             ))
         }),
-        ("max_pool1d", |d, t| Ok(over::<1>(&t[0]).max_pool1d(pool(d)))),
-        ("avg_pool1d", |d, t| Ok(over::<1>(&t[0]).avg_pool1d(pool(d)))),
-        ("max_pool2d", |d, t| Ok(t[0].max_pool2d(pool2(d)))),
-        ("avg_pool2d", |d, t| Ok(t[0].avg_pool2d(pool2(d)))),
-        ("max_pool3d", |d, t| Ok(over::<3>(&t[0]).max_pool3d(pool(d)))),
-        ("avg_pool3d", |d, t| Ok(over::<3>(&t[0]).avg_pool3d(pool(d)))),
+        ("max_pool1d", |d, t| Ok(over::<1>(&t[0]).max_pool1d_with(d.many(), pool(d)))),
+        ("avg_pool1d", |d, t| Ok(over::<1>(&t[0]).avg_pool1d_with(d.many(), pool(d)))),
+        ("max_pool2d", |d, t| Ok(t[0].max_pool2d_with(d.many(), pool(d)))),
+        ("avg_pool2d", |d, t| Ok(t[0].avg_pool2d_with(d.many(), pool(d)))),
+        ("max_pool3d", |d, t| Ok(over::<3>(&t[0]).max_pool3d_with(d.many(), pool(d)))),
+        ("avg_pool3d", |d, t| Ok(over::<3>(&t[0]).avg_pool3d_with(d.many(), pool(d)))),
         ("adaptive_avg_pool2d", |d, t| Ok(t[0].adaptive_avg_pool2d(d.many()))),
         ("adaptive_max_pool2d", |d, t| Ok(t[0].adaptive_max_pool2d(d.many()))),
         ("adaptive_avg_pool1d", |d, t| Ok(over::<1>(&t[0]).adaptive_avg_pool1d(d.count(4)))),
         ("adaptive_max_pool1d", |d, t| Ok(over::<1>(&t[0]).adaptive_max_pool1d(d.count(4)))),
         ("adaptive_avg_pool3d", |d, t| Ok(over::<3>(&t[0]).adaptive_avg_pool3d(d.many()))),
         ("adaptive_max_pool3d", |d, t| Ok(over::<3>(&t[0]).adaptive_max_pool3d(d.many()))),
-        ("unfold", |d, t| Ok(t[0].unfold(fold(d)))),
-        ("fold", |d, t| Ok(over::<1>(&t[0]).fold(d.many(), fold(d)))),
+        ("unfold", |d, t| Ok(t[0].unfold(d.many(), fold(d)))),
+        ("fold", |d, t| Ok(over::<1>(&t[0]).fold(d.many(), d.many(), fold(d)))),
         ("interpolate", |d, t| {
-            let mode = [Interpolation::Nearest, Interpolation::Linear { align_corners: d.coin() }][d.below(2)];
+            let mode = [Interpolation::Nearest, Interpolation::Linear, Interpolation::LinearAligned][d.below(3)];
             Ok(t[0].interpolate(&[d.count(5), d.count(5)][..1 + d.below(2)], mode))
         }),
-        ("grid_sample", |d, t| Ok(t[0].grid_sample(&fitting(d, &t[1], &[2, 3, 3, 2]), d.coin()))),
+        ("grid_sample", |d, t| Ok(t[0].grid_sample(&fitting(d, &t[1], &[2, 3, 3, 2]), grid(d)))),
         ("affine_grid", |d, t| {
             let maps = upload(&[0.5; 12], &[2, 2, 3], DType::F32, device());
-            Ok(if d.coin() { maps.affine_grid(d.many(), d.coin()) } else { t[0].affine_grid(d.many(), d.coin()) })
+            Ok(if d.coin() { maps.affine_grid(d.many(), grid(d)) } else { t[0].affine_grid(d.many(), grid(d)) })
         }),
     ]
 }
@@ -422,7 +414,9 @@ fn layers() -> Vec<(&'static str, Call)> {
         ("l1", |d, t| loss::l1(&t[0], other(d, t), reduction(d))),
         ("huber", |d, t| loss::huber(&t[0], other(d, t), d.number(), reduction(d))),
         ("smooth_l1", |d, t| loss::smooth_l1(&t[0], other(d, t), d.number(), reduction(d))),
-        ("kl_div", |d, t| loss::kl_div(&t[0], other(d, t), d.coin(), reduction(d))),
+        ("kl_div", |d, t| {
+            loss::kl_div_with(&t[0], other(d, t), loss::KlDivOptions { log_target: d.coin(), reduction: reduction(d) })
+        }),
         ("hinge", |d, t| loss::hinge(&t[0], other(d, t), reduction(d))),
         ("hinge_embedding", |d, t| loss::hinge_embedding(&t[0], other(d, t), d.number(), reduction(d))),
         ("margin_ranking", |d, t| loss::margin_ranking(&t[0], other(d, t), other(d, t), d.number(), reduction(d))),

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wgrad::nn::loss::{self, CtcOptions};
 use wgrad::{
-    AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, Error, FoldOptions, Generator, Interpolation,
-    PadMode, PoolNdOptions, PoolOptions, Result, Shape, Tensor, VarOptions,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Error, FoldOptions, Generator, GridOptions, Interpolation,
+    PadMode, PoolOptions, Result, Shape, Tensor, VarOptions,
 };
 
 /// Lengths, counts and steps that nothing can have; products and sums of two of them wrap around to small numbers, or to 0.
@@ -73,14 +73,10 @@ fn g() -> Generator {
 }
 
 /// The options of windows with one of them huge along the last axis.
-fn conv<const D: usize>(change: impl FnOnce(&mut ConvNdOptions<D>)) -> ConvNdOptions<D> {
-    let mut options = ConvNdOptions::default();
+fn conv<const D: usize>(change: impl FnOnce(&mut ConvOptions<D>)) -> ConvOptions<D> {
+    let mut options = ConvOptions::default();
     change(&mut options);
     options
-}
-
-fn conv2(o: ConvNdOptions<2>) -> ConvOptions {
-    ConvOptions { stride: o.stride, padding: o.padding, dilation: o.dilation, groups: o.groups }
 }
 
 fn back<const D: usize>(change: impl FnOnce(&mut ConvTransposeOptions<D>)) -> ConvTransposeOptions<D> {
@@ -89,24 +85,14 @@ fn back<const D: usize>(change: impl FnOnce(&mut ConvTransposeOptions<D>)) -> Co
     options
 }
 
-fn pool<const D: usize>(change: impl FnOnce(&mut PoolNdOptions<D>)) -> PoolNdOptions<D> {
-    let mut options = PoolNdOptions::cube(2);
+fn pool<const D: usize>(change: impl FnOnce(&mut PoolOptions<D>)) -> PoolOptions<D> {
+    let mut options = PoolOptions::default();
     change(&mut options);
     options
 }
 
-fn pool2(o: PoolNdOptions<2>) -> PoolOptions {
-    PoolOptions {
-        kernel: o.kernel,
-        stride: o.stride,
-        padding: o.padding,
-        dilation: o.dilation,
-        count_include_pad: o.count_include_pad,
-    }
-}
-
 fn fold(change: impl FnOnce(&mut FoldOptions)) -> FoldOptions {
-    let mut options = FoldOptions::square(2);
+    let mut options = FoldOptions::default();
     change(&mut options);
     options
 }
@@ -233,25 +219,25 @@ fn convolutions() -> Vec<(&'static str, Call)> {
     use Call::Size;
     let mut rows: Vec<(&'static str, Call)> = Vec::new();
     macro_rules! forward {
-        ($op:ident, $d:literal, $x:expr, $w:expr, $with:expr) => {
+        ($op:ident, $d:literal, $x:expr, $w:expr) => {
             rows.extend([
-                (stringify!($op), Size(|n| Ok(f(&$x).$op(&f(&$w), None, $with(conv::<$d>(|o| o.stride[$d - 1] = n)))))),
-                (stringify!($op), Size(|n| Ok(f(&$x).$op(&f(&$w), None, $with(conv::<$d>(|o| o.padding[$d - 1] = n)))))),
-                (stringify!($op), Size(|n| Ok(f(&$x).$op(&f(&$w), None, $with(conv::<$d>(|o| o.dilation[0] = n)))))),
-                (stringify!($op), Size(|n| Ok(f(&$x).$op(&f(&$w), None, $with(conv::<$d>(|o| o.groups = n)))))),
+                (stringify!($op), Size(|n| Ok(f(&$x).$op(&f(&$w), None, conv::<$d>(|o| o.stride[$d - 1] = n))))),
+                (stringify!($op), Size(|n| Ok(f(&$x).$op(&f(&$w), None, conv::<$d>(|o| o.padding[$d - 1] = n))))),
+                (stringify!($op), Size(|n| Ok(f(&$x).$op(&f(&$w), None, conv::<$d>(|o| o.dilation[0] = n))))),
+                (stringify!($op), Size(|n| Ok(f(&$x).$op(&f(&$w), None, conv::<$d>(|o| o.groups = n))))),
                 (
                     stringify!($op),
                     Size(|n| {
                         let all = conv::<$d>(|o| (o.stride, o.padding, o.dilation) = ([n; $d], [n; $d], [n; $d]));
-                        Ok(f(&$x).$op(&f(&$w), None, $with(all)))
+                        Ok(f(&$x).$op(&f(&$w), None, all))
                     }),
                 ),
             ]);
         };
     }
-    forward!(conv1d, 1, [1, 2, 5], [2, 2, 3], |o| o);
-    forward!(conv2d, 2, [1, 2, 5, 5], [2, 2, 3, 3], conv2);
-    forward!(conv3d, 3, [1, 2, 5, 5, 5], [2, 2, 3, 3, 3], |o| o);
+    forward!(conv1d, 1, [1, 2, 5], [2, 2, 3]);
+    forward!(conv2d, 2, [1, 2, 5, 5], [2, 2, 3, 3]);
+    forward!(conv3d, 3, [1, 2, 5, 5, 5], [2, 2, 3, 3, 3]);
     macro_rules! backward {
         ($op:ident, $d:literal, $x:expr, $w:expr) => {
             rows.extend([
@@ -276,7 +262,7 @@ fn convolutions() -> Vec<(&'static str, Call)> {
     backward!(conv_transpose2d, 2, [1, 2, 5, 5], [2, 2, 3, 3]);
     backward!(conv_transpose3d, 3, [1, 2, 5, 5, 5], [2, 2, 3, 3, 3]);
     // Without channels every number of groups divides them.
-    rows.push(("conv2d", Size(|n| Ok(f(&[1, 0, 3, 3]).conv2d(&f(&[0, 2, 1, 1]), None, conv2(conv(|o| o.groups = n)))))));
+    rows.push(("conv2d", Size(|n| Ok(f(&[1, 0, 3, 3]).conv2d(&f(&[0, 2, 1, 1]), None, conv(|o| o.groups = n))))));
     rows.push((
         "conv_transpose2d",
         Size(|n| Ok(f(&[1, 0, 3, 3]).conv_transpose2d(&f(&[0, 2, 1, 1]), None, back(|o| o.groups = n)))),
@@ -288,26 +274,33 @@ fn pools() -> Vec<(&'static str, Call)> {
     use Call::Size;
     let mut rows: Vec<(&'static str, Call)> = Vec::new();
     macro_rules! pools {
-        ($($op:ident, $d:literal, $x:expr, $with:expr;)*) => {$(
+        ($($op:ident, $plain:ident, $d:literal, $x:expr;)*) => {$(
             rows.extend([
-                (stringify!($op), Size(|n| Ok(f(&$x).$op($with(pool::<$d>(|o| o.kernel[$d - 1] = n)))))),
-                (stringify!($op), Size(|n| Ok(f(&$x).$op($with(pool::<$d>(|o| o.stride = Some([n; $d]))))))),
-                (stringify!($op), Size(|n| Ok(f(&$x).$op($with(pool::<$d>(|o| o.padding[0] = n)))))),
-                (stringify!($op), Size(|n| Ok(f(&$x).$op($with(pool::<$d>(|o| o.dilation[0] = n)))))),
                 (
-                    stringify!($op),
-                    Size(|n| Ok(f(&$x).$op($with(pool::<$d>(|o| (o.kernel, o.padding) = ([n; $d], [n / 2; $d])))))),
+                    stringify!($plain),
+                    Size(|n| {
+                        let mut kernel = [2; $d];
+                        kernel[$d - 1] = n;
+                        Ok(f(&$x).$plain(kernel))
+                    }),
+                ),
+                (stringify!($plain), Size(|n| Ok(f(&$x).$op(2, pool(|o| o.stride = Some([n; $d])))))),
+                (stringify!($plain), Size(|n| Ok(f(&$x).$op(2, pool(|o| o.padding[0] = n))))),
+                (stringify!($plain), Size(|n| Ok(f(&$x).$op(2, pool(|o| o.dilation[0] = n))))),
+                (
+                    stringify!($plain),
+                    Size(|n| Ok(f(&$x).$op(n, pool(|o| o.padding = [n / 2; $d])))),
                 ),
             ]);
         )*};
     }
     pools! {
-        max_pool1d, 1, [1, 2, 5], |o| o;
-        avg_pool1d, 1, [1, 2, 5], |o| o;
-        max_pool2d, 2, [1, 2, 5, 5], pool2;
-        avg_pool2d, 2, [1, 2, 5, 5], pool2;
-        max_pool3d, 3, [1, 2, 5, 5, 5], |o| o;
-        avg_pool3d, 3, [1, 2, 5, 5, 5], |o| o;
+        max_pool1d_with, max_pool1d, 1, [1, 2, 5];
+        avg_pool1d_with, avg_pool1d, 1, [1, 2, 5];
+        max_pool2d_with, max_pool2d, 2, [1, 2, 5, 5];
+        avg_pool2d_with, avg_pool2d, 2, [1, 2, 5, 5];
+        max_pool3d_with, max_pool3d, 3, [1, 2, 5, 5, 5];
+        avg_pool3d_with, avg_pool3d, 3, [1, 2, 5, 5, 5];
     }
     macro_rules! adaptive {
         ($($op:ident, $x:expr, $size:expr;)*) => {$(
@@ -323,21 +316,21 @@ fn pools() -> Vec<(&'static str, Call)> {
         adaptive_max_pool3d, [1, 2, 5, 5, 5], |n| [2, n, n];
     }
     let x = [
-        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(fold(|o| o.kernel[1] = n))))),
-        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(fold(|o| o.stride[1] = n))))),
-        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(fold(|o| o.padding[1] = n))))),
-        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(fold(|o| o.dilation[1] = n))))),
-        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(fold(|o| (o.kernel, o.padding) = ([n; 2], [n; 2])))))),
-        ("fold", Size(|n| Ok(f(&[1, 4, 9]).fold([n, 4], FoldOptions::square(2))))),
-        ("fold", Size(|n| Ok(f(&[1, 0, 9]).fold([4, 4], fold(|o| (o.kernel, o.padding) = ([n; 2], [n; 2])))))),
-        ("fold", Size(|n| Ok(f(&[1, 4, 9]).fold([4, 4], fold(|o| o.stride[0] = n))))),
-        ("fold", Size(|n| Ok(f(&[1, 4, 9]).fold([4, 4], fold(|o| o.padding[0] = n))))),
-        ("fold", Size(|n| Ok(f(&[1, 4, 9]).fold([4, 4], fold(|o| o.dilation[0] = n))))),
-        ("fold", Size(|n| Ok(f(&[1, 4, 1]).fold([2, n], fold(|o| o.stride[1] = n))))),
+        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold([2, n], FoldOptions::default())))),
+        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(2, fold(|o| o.stride[1] = n))))),
+        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(2, fold(|o| o.padding[1] = n))))),
+        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(2, fold(|o| o.dilation[1] = n))))),
+        ("unfold", Size(|n| Ok(f(&[1, 1, 4, 4]).unfold(n, fold(|o| o.padding = [n; 2]))))),
+        ("fold", Size(|n| Ok(f(&[1, 4, 9]).fold([n, 4], 2, FoldOptions::default())))),
+        ("fold", Size(|n| Ok(f(&[1, 0, 9]).fold([4, 4], n, fold(|o| o.padding = [n; 2]))))),
+        ("fold", Size(|n| Ok(f(&[1, 4, 9]).fold([4, 4], 2, fold(|o| o.stride[0] = n))))),
+        ("fold", Size(|n| Ok(f(&[1, 4, 9]).fold([4, 4], 2, fold(|o| o.padding[0] = n))))),
+        ("fold", Size(|n| Ok(f(&[1, 4, 9]).fold([4, 4], 2, fold(|o| o.dilation[0] = n))))),
+        ("fold", Size(|n| Ok(f(&[1, 4, 1]).fold([2, n], 2, fold(|o| o.stride[1] = n))))),
         ("interpolate", Size(|n| Ok(f(&[1, 1, 3]).interpolate(&[n], Interpolation::Nearest)))),
-        ("interpolate", Size(|n| Ok(f(&[1, 1, 3]).interpolate(&[n], Interpolation::Linear { align_corners: false })))),
-        ("affine_grid", Size(|n| Ok(f(&[1, 2, 3]).affine_grid([n, n], false)))),
-        ("affine_grid", Size(|n| Ok(f(&[1, 2, 3]).affine_grid([1, n], true)))),
+        ("interpolate", Size(|n| Ok(f(&[1, 1, 3]).interpolate(&[n], Interpolation::Linear)))),
+        ("affine_grid", Size(|n| Ok(f(&[1, 2, 3]).affine_grid([n, n], GridOptions::default())))),
+        ("affine_grid", Size(|n| Ok(f(&[1, 2, 3]).affine_grid([1, n], GridOptions { align_corners: true })))),
     ];
     rows.extend(x);
     rows

@@ -10,14 +10,15 @@ use wgrad::data::{DataLoader, Dataset, LabelledImages, LogMel, MelConfig, Tokens
 use wgrad::nn::models::{Gpt, GptConfig, LeNet, LstmTagger, M5, M5Config, Mlp, MobileNetConfig, MobileNetV2};
 use wgrad::nn::models::{ResNet, ResNetConfig, ResNetDepth, TaggerConfig, UNet, UNetConfig};
 use wgrad::nn::{
-    AdaptiveAvgPool2d, AdaptiveMaxPool1d, AvgPool2d, BatchNorm1d, BatchNorm2d, Bilinear, Conv1d, Conv2d, Conv2dConfig, Conv3d,
-    ConvTranspose1d, ConvTranspose2d, Embedding, GroupNorm, Gru, Init, InstanceNorm2d, InstanceNormConfig, LayerNorm, Linear,
-    Lstm, MaxPool1d, MaxPool2d, Module, MultiheadAttention, PRelu, PixelShuffle, PixelUnshuffle, RecurrentConfig, RmsNorm, Rnn,
-    RotaryEncoding, SinusoidalEncoding, TransformerConfig, TransformerDecoderLayer, TransformerEncoderLayer, Unflatten, Upsample,
+    AdaptiveAvgPool2d, AdaptiveMaxPool1d, AvgPool2d, BatchNorm1d, BatchNorm2d, Bilinear, Conv1d, Conv2d, Conv3d, ConvOptions,
+    ConvTranspose1d, ConvTranspose2d, Embedding, EmbeddingConfig, GroupNorm, Gru, Init, InstanceNorm2d, InstanceNormConfig,
+    LayerNorm, Linear, LinearConfig, Lstm, MaxPool1d, MaxPool2d, Module, MultiheadAttention, PRelu, PReluConfig, PixelShuffle,
+    PixelUnshuffle, RecurrentConfig, RmsNorm, Rnn, RotaryEncoding, SinusoidalEncoding, TransformerConfig,
+    TransformerDecoderLayer, TransformerEncoderLayer, Unflatten, Upsample,
 };
 use wgrad::optim::Schedule;
 use wgrad::train::ConfusionMatrix;
-use wgrad::{ConvNdOptions, ConvTransposeOptions, DType, Generator, Result, Tensor};
+use wgrad::{ConvTransposeOptions, DType, Generator, Interpolation, Result, Tensor};
 
 type Refused = fn(usize) -> Result<()>;
 
@@ -60,11 +61,11 @@ fn layers() -> Vec<(&'static str, Refused)> {
     let plain = [
         ("Linear, inputs", (|n| Linear::new(n, 2, &init()).map(drop)) as Refused),
         ("Linear, both", |n| Linear::new(n, n, &init()).map(drop)),
-        ("Linear without bias", |n| Linear::without_bias(2, n, &init()).map(drop)),
-        ("Bilinear", |n| Bilinear::new(n, n, n, true, &init()).map(drop)),
+        ("Linear without bias", |n| Linear::with(2, n, LinearConfig { bias: false }, &init()).map(drop)),
+        ("Bilinear", |n| Bilinear::new(n, n, n, &init()).map(drop)),
         ("Embedding", |n| Embedding::new(n, n, &init()).map(drop)),
-        ("Embedding, padding", |n| Embedding::with(2, 2, Some(n), &init()).map(drop)),
-        ("PRelu", |n| PRelu::with(n, 0.2, &init()).map(drop)),
+        ("Embedding, padding", |n| Embedding::with(2, 2, EmbeddingConfig { padding_idx: Some(n) }, &init()).map(drop)),
+        ("PRelu", |n| PRelu::with(PReluConfig { num_parameters: n, slope: 0.2 }, &init()).map(drop)),
         ("BatchNorm1d", |n| BatchNorm1d::new(n, &init()).map(drop)),
         ("BatchNorm2d", |n| BatchNorm2d::new(n, &init()).map(drop)),
         ("InstanceNorm2d", |n| {
@@ -84,9 +85,9 @@ fn layers() -> Vec<(&'static str, Refused)> {
         ("RotaryEncoding, offset", |n| computed(RotaryEncoding::new(2, 4, &init())?.rotate(&f(&[2, 2]), n))),
         ("TransformerEncoderLayer", |n| {
             let config = TransformerConfig { dim_feedforward: n, ..TransformerConfig::default() };
-            TransformerEncoderLayer::new(4, 2, config, &init()).map(drop)
+            TransformerEncoderLayer::with(4, 2, config, &init()).map(drop)
         }),
-        ("TransformerDecoderLayer", |n| TransformerDecoderLayer::new(n, 1, TransformerConfig::default(), &init()).map(drop)),
+        ("TransformerDecoderLayer", |n| TransformerDecoderLayer::new(n, 1, &init()).map(drop)),
     ];
     let recurrent: [(&'static str, Refused); 6] = [
         ("Rnn, inputs", |n| Rnn::new(n, 2, &init()).map(drop)),
@@ -105,43 +106,41 @@ fn layers() -> Vec<(&'static str, Refused)> {
         }),
     ];
     let windows: [(&'static str, Refused); 20] = [
-        ("Conv2d, channels", |n| Conv2d::new(n, n, [1, 1], Conv2dConfig::default(), &init()).map(drop)),
-        ("Conv2d, kernel", |n| Conv2d::new(1, 1, [n, n], Conv2dConfig::default(), &init()).map(drop)),
-        ("Conv2d, groups", |n| {
-            Conv2d::new(4, 4, [1, 1], Conv2dConfig { groups: n, ..Conv2dConfig::default() }, &init()).map(drop)
-        }),
+        ("Conv2d, channels", |n| Conv2d::new(n, n, 1, &init()).map(drop)),
+        ("Conv2d, kernel", |n| Conv2d::new(1, 1, n, &init()).map(drop)),
+        ("Conv2d, groups", |n| Conv2d::with(4, 4, 1, ConvOptions { groups: n, ..ConvOptions::default() }, &init()).map(drop)),
         ("Conv2d, padding", |n| {
-            let config = Conv2dConfig { padding: [n, n], ..Conv2dConfig::default() };
-            computed(Conv2d::new(1, 1, [3, 3], config, &init())?.forward(&f(&[1, 1, 4, 4])))
+            let config = ConvOptions { padding: [n, n], ..ConvOptions::default() };
+            computed(Conv2d::with(1, 1, 3, config, &init())?.forward(&f(&[1, 1, 4, 4])))
         }),
         ("Conv2d, dilation", |n| {
-            let config = Conv2dConfig { dilation: [n, 1], ..Conv2dConfig::default() };
-            computed(Conv2d::new(1, 1, [3, 3], config, &init())?.forward(&f(&[1, 1, 4, 4])))
+            let config = ConvOptions { dilation: [n, 1], ..ConvOptions::default() };
+            computed(Conv2d::with(1, 1, 3, config, &init())?.forward(&f(&[1, 1, 4, 4])))
         }),
-        ("Conv1d, kernel", |n| Conv1d::new(1, 1, [n], ConvNdOptions::default(), &init()).map(drop)),
+        ("Conv1d, kernel", |n| Conv1d::new(1, 1, n, &init()).map(drop)),
         ("Conv1d, padding", |n| {
-            let options = ConvNdOptions { padding: [n], ..ConvNdOptions::default() };
-            computed(Conv1d::new(1, 1, [3], options, &init())?.forward(&f(&[1, 1, 4])))
+            let options = ConvOptions { padding: [n], ..ConvOptions::default() };
+            computed(Conv1d::with(1, 1, 3, options, &init())?.forward(&f(&[1, 1, 4])))
         }),
-        ("Conv3d, channels", |n| Conv3d::new(n, 1, [1, 1, 1], ConvNdOptions::default(), &init()).map(drop)),
+        ("Conv3d, channels", |n| Conv3d::new(n, 1, 1, &init()).map(drop)),
         ("ConvTranspose1d, groups", |n| {
-            ConvTranspose1d::new(4, 4, [1], ConvTransposeOptions { groups: n, ..ConvTransposeOptions::default() }, &init())
+            ConvTranspose1d::with(4, 4, 1, ConvTransposeOptions { groups: n, ..ConvTransposeOptions::default() }, &init())
                 .map(drop)
         }),
         ("ConvTranspose2d, stride", |n| {
             let options = ConvTransposeOptions { stride: [n, n], ..ConvTransposeOptions::default() };
-            computed(ConvTranspose2d::new(1, 1, [3, 3], options, &init())?.forward(&f(&[1, 1, 4, 4])))
+            computed(ConvTranspose2d::with(1, 1, 3, options, &init())?.forward(&f(&[1, 1, 4, 4])))
         }),
         ("MaxPool2d", |n| computed(MaxPool2d::new(n).forward(&f(&[1, 1, 4, 4])))),
         ("AvgPool2d", |n| computed(AvgPool2d::new(n).forward(&f(&[1, 1, 4, 4])))),
         ("MaxPool1d", |n| computed(MaxPool1d::new(n).forward(&f(&[1, 1, 4])))),
-        ("AdaptiveAvgPool2d", |n| computed(AdaptiveAvgPool2d([n, n]).forward(&f(&[1, 1, 4, 4])))),
-        ("AdaptiveMaxPool1d", |n| computed(AdaptiveMaxPool1d(n).forward(&f(&[1, 1, 4])))),
-        ("Unflatten", |n| computed(Unflatten(1, vec![n, n]).forward(&f(&[1, 4])))),
+        ("AdaptiveAvgPool2d", |n| computed(AdaptiveAvgPool2d::new([n, n]).forward(&f(&[1, 1, 4, 4])))),
+        ("AdaptiveMaxPool1d", |n| computed(AdaptiveMaxPool1d::new(n).forward(&f(&[1, 1, 4])))),
+        ("Unflatten", |n| computed(Unflatten::new(1, [n, n]).forward(&f(&[1, 4])))),
         ("Upsample", |n| computed(Upsample::new(n).forward(&f(&[1, 1, 4])))),
-        ("Upsample, to", |n| computed(Upsample::to(&[n]).forward(&f(&[1, 1, 4])))),
-        ("PixelShuffle", |n| computed(PixelShuffle(n).forward(&f(&[1, 0, 4, 4])))),
-        ("PixelUnshuffle", |n| computed(PixelUnshuffle(n).forward(&f(&[1, 1, 0, 0])))),
+        ("Upsample, to", |n| computed(Upsample::to(&[n], Interpolation::Nearest).forward(&f(&[1, 1, 4])))),
+        ("PixelShuffle", |n| computed(PixelShuffle::new(n).forward(&f(&[1, 0, 4, 4])))),
+        ("PixelUnshuffle", |n| computed(PixelUnshuffle::new(n).forward(&f(&[1, 1, 0, 0])))),
     ];
     plain.into_iter().chain(recurrent).chain(windows).collect()
 }

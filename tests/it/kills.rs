@@ -20,7 +20,7 @@ fn agrees(what: &str, operands: &[&[usize]], f: impl Fn(&[Tensor]) -> Vec<Tensor
 /// Some images a thread, and more weights than one piece of the sum over threads.
 #[test]
 fn weight_gradients_of_many_images_and_channels() {
-    let options = ConvOptions { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+    let options = ConvOptions { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1, ..Default::default() };
     agrees("dw", &[&[40, 40, 3, 3], &[56, 40, 3, 3]], |t| {
         let y = t[0].conv2d(&t[1], None, options);
         let g = y.backward_with(&(&y * 0.5).detach()).expect("differentiable");
@@ -74,13 +74,13 @@ fn slope(f: &dyn Fn(&[Tensor]) -> Tensor, x: &[Tensor]) -> Tensor {
 #[test]
 fn second_derivatives_through_squares() {
     type Case = (&'static str, &'static [&'static [usize]], Box<dyn Fn(&[Tensor]) -> Tensor>);
-    let conv = ConvOptions { stride: [2, 1], padding: [1, 0], dilation: [1; 2], groups: 1 };
-    let pool = PoolOptions::square(3).stride(2).padding(1);
+    let conv = ConvOptions { stride: [2, 1], padding: [1, 0], dilation: [1; 2], groups: 1, ..Default::default() };
+    let pool = PoolOptions::default().stride(2).padding(1);
     let cpu = oracle();
     let labels = Tensor::from_slice(&[0, 3, 1], [3], &cpu).expect("valid");
     let rows: [Case; 3] = [
         ("conv2d", &[&[1, 2, 4, 4], &[2, 2, 2, 3]], Box::new(move |t| t[0].conv2d(&t[1], None, conv).square().sum())),
-        ("max_pool2d", &[&[1, 1, 6, 6]], Box::new(move |t| t[0].max_pool2d(pool).square().sum())),
+        ("max_pool2d", &[&[1, 1, 6, 6]], Box::new(move |t| t[0].max_pool2d_with(3, pool).square().sum())),
         ("cross_entropy_rows", &[&[3, 4]], Box::new(move |t| t[0].cross_entropy_rows(&labels).square().sum())),
     ];
     for (what, shapes, f) in rows {
@@ -111,28 +111,29 @@ fn second_derivatives_through_squares() {
 #[test]
 fn pools_of_equals() {
     let same = upload(&[1.0; 36], &[1, 1, 6, 6], DType::F32, device()).variable().expect("float");
-    for (options, taken) in [
-        (PoolOptions::square(2), vec![0, 2, 4, 12, 14, 16, 24, 26, 28]),
-        (PoolOptions::square(3), vec![0, 3, 18, 21]),
-        (PoolOptions::square(2).stride(4), vec![0, 4, 24, 28]),
+    let plain = PoolOptions::default();
+    for (kernel, options, taken) in [
+        (2, plain, vec![0, 2, 4, 12, 14, 16, 24, 26, 28]),
+        (3, plain, vec![0, 3, 18, 21]),
+        (2, plain.stride(4), vec![0, 4, 24, 28]),
     ] {
-        let g = same.max_pool2d(options).sum().backward().and_then(|g| g.get(&same)).expect("a gradient");
+        let g = same.max_pool2d_with(kernel, options).sum().backward().and_then(|g| g.get(&same)).expect("a gradient");
         let expected: Vec<f64> = (0..36).map(|i| f64::from(u8::from(taken.contains(&i)))).collect();
-        close(&format!("{options:?}"), &values(&g), &expected, 0.0, 0.0);
+        close(&format!("{kernel} {options:?}"), &values(&g), &expected, 0.0, 0.0);
     }
 }
 
 /// Strides, padding and dilation that differ along the two axes.
 #[test]
 fn windows_are_not_square() {
-    let conv = ConvOptions { stride: [3, 1], padding: [2, 1], dilation: [1, 2], groups: 1 };
+    let conv = ConvOptions { stride: [3, 1], padding: [2, 1], dilation: [1, 2], groups: 1, ..Default::default() };
     agrees("conv2d", &[&[2, 3, 9, 7], &[4, 3, 3, 2]], |t| {
         let y = t[0].conv2d(&t[1], None, conv);
         let g = y.backward_with(&(&y * 0.5).detach()).expect("differentiable");
         vec![y, g.get(&t[0]).expect("dx"), g.get(&t[1]).expect("dw")]
     });
-    let pool = PoolOptions { kernel: [3, 4], stride: Some([2, 1]), padding: [0, 2], count_include_pad: false, dilation: [1, 1] };
-    agrees("pools", &[&[2, 3, 9, 7]], |t| vec![t[0].max_pool2d(pool), t[0].avg_pool2d(pool)]);
+    let pool = PoolOptions { stride: Some([2, 1]), padding: [0, 2], count_include_pad: false, dilation: [1, 1] };
+    agrees("pools", &[&[2, 3, 9, 7]], |t| vec![t[0].max_pool2d_with([3, 4], pool), t[0].avg_pool2d_with([3, 4], pool)]);
 }
 
 #[test]
@@ -269,7 +270,7 @@ fn batches_are_stretched_on_either_side() {
 #[test]
 fn overlapping_windows_add_up() {
     agrees("max pool", &[&[1, 2, 6, 6]], |t| {
-        let y = t[0].max_pool2d(PoolOptions::square(3).stride(1)).square().sum();
+        let y = t[0].max_pool2d_with(3, PoolOptions::default().stride(1)).square().sum();
         vec![y.backward().and_then(|g| g.get(&t[0])).expect("a gradient")]
     });
 }

@@ -5,7 +5,7 @@ use wgrad::nn::{
     BatchNorm1d, BatchNorm3d, Conv1d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, GroupNorm, Init, InstanceNorm2d,
     LayerNorm, LayerNormConfig, Module, MultiheadAttention, RmsNorm,
 };
-use wgrad::{AttentionOptions, ConvNdOptions, ConvTransposeOptions, DType, Result, Tensor};
+use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Result, Tensor};
 
 type Made = Result<Box<dyn Module>>;
 
@@ -29,26 +29,16 @@ fn state_names_and_shapes_are_those_of_pytorch() {
         (boxed(BatchNorm1d::new(3, &init)), &[2, 3, 4], &[2, 3, 4], statistics),
         (boxed(BatchNorm3d::new(3, &init)), &[2, 3, 2, 2, 2], &[2, 3, 2, 2, 2], statistics),
         (
-            boxed(Conv1d::new(2, 4, [3], ConvNdOptions { groups: 2, ..ConvNdOptions::default() }, &init)),
+            boxed(Conv1d::with(2, 4, 3, ConvOptions { groups: 2, ..ConvOptions::default() }, &init)),
             &[1, 2, 5],
             &[1, 4, 3],
             "weight [4, 1, 3], bias [4]",
         ),
+        (boxed(Conv3d::new(2, 3, [1, 2, 3], &init)), &[1, 2, 3, 3, 3], &[1, 3, 3, 2, 1], "weight [3, 2, 1, 2, 3], bias [3]"),
+        (boxed(ConvTranspose1d::new(2, 3, 3, &init)), &[1, 2, 5], &[1, 3, 7], "weight [2, 3, 3], bias [3]"),
+        (boxed(ConvTranspose2d::with(2, 4, [2, 3], up, &init)), &[1, 2, 3, 3], &[1, 4, 4, 5], "weight [2, 2, 2, 3], bias [4]"),
         (
-            boxed(Conv3d::new(2, 3, [1, 2, 3], ConvNdOptions::default(), &init)),
-            &[1, 2, 3, 3, 3],
-            &[1, 3, 3, 2, 1],
-            "weight [3, 2, 1, 2, 3], bias [3]",
-        ),
-        (
-            boxed(ConvTranspose1d::new(2, 3, [3], ConvTransposeOptions::default(), &init)),
-            &[1, 2, 5],
-            &[1, 3, 7],
-            "weight [2, 3, 3], bias [3]",
-        ),
-        (boxed(ConvTranspose2d::new(2, 4, [2, 3], up, &init)), &[1, 2, 3, 3], &[1, 4, 4, 5], "weight [2, 2, 2, 3], bias [4]"),
-        (
-            boxed(ConvTranspose3d::new(2, 3, [1, 1, 1], ConvTransposeOptions::default(), &init).map(|l| l.without_bias())),
+            boxed(ConvTranspose3d::with(2, 3, 1, ConvTransposeOptions::default().bias(false), &init)),
             &[1, 2, 2, 2, 2],
             &[1, 3, 2, 2, 2],
             "weight [2, 3, 1, 1, 1]",
@@ -74,7 +64,7 @@ fn state_names_and_shapes_are_those_of_pytorch() {
 
 #[test]
 fn transposed_convolutions_start_within_the_bound_of_their_second_axis() {
-    let layer = ConvTranspose2d::new(64, 8, [3, 3], ConvTransposeOptions::default(), &Init::new(device(), 1)).expect("valid");
+    let layer = ConvTranspose2d::new(64, 8, 3, &Init::new(device(), 1)).expect("valid");
     let bound = (1.0 / (8.0 * 9.0f64)).sqrt();
     let weight = values(&layer.weight.tensor());
     let largest = weight.iter().fold(0f64, |m, v| m.max(v.abs()));

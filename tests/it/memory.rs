@@ -4,7 +4,7 @@ use crate::common::{Noise, open, upload, values};
 use crate::sweep::in_part;
 use std::process::Command;
 use wgrad::nn::loss::{Reduction, cross_entropy};
-use wgrad::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Flatten, GlobalAvgPool, Init, Linear, Module, Relu, Sequential};
+use wgrad::nn::{BatchNorm2d, Conv2d, ConvOptions, Flatten, GlobalAvgPool, Init, Linear, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
 use wgrad::{CacheLimits, DType, Device, DeviceKind, Param, Tensor};
 
@@ -147,12 +147,12 @@ fn a_step_that_is_read_takes_little_more_memory() {
     let peak = |read: &str| {
         let device = open(false);
         let init = Init::new(&device, 0);
-        let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+        let same = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
         let mut model = Sequential::new();
         for n in 0..6 {
             let channels = if n == 0 { 3 } else { 32 };
             model = model
-                .push(Conv2d::new(channels, 32, [3, 3], same, &init).unwrap())
+                .push(Conv2d::with(channels, 32, 3, same, &init).unwrap())
                 .push(BatchNorm2d::new(32, &init).unwrap())
                 .push(Relu);
         }
@@ -244,11 +244,11 @@ fn a_loop_in_a_process_of_its_own() {
     // As many plans as the warm-up fills, twice over on a device where reading a loss takes none.
     device.set_cache_limits(CacheLimits { plans: 64, ..CacheLimits::default() });
     let init = Init::new(&device, 1);
-    let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+    let same = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
     let model = Sequential::new()
-        .push(Conv2d::new(1, 8, [3, 3], same, &init).expect("valid"))
+        .push(Conv2d::with(1, 8, 3, same, &init).expect("valid"))
         .push(Relu)
-        .push(Conv2d::new(8, 8, [3, 3], same, &init).expect("valid"))
+        .push(Conv2d::with(8, 8, 3, same, &init).expect("valid"))
         .push(Relu)
         .push(GlobalAvgPool)
         .push(Flatten)

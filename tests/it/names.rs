@@ -9,7 +9,7 @@ use wgrad::nn::{
 use wgrad::nn::{Counter, Linear};
 use wgrad::optim::{AdamConfig, Sgd, SgdConfig, split_decay};
 use wgrad::train::Checkpoint;
-use wgrad::{ConvNdOptions, Param, Result, Tensor};
+use wgrad::{Param, Result, Tensor};
 
 fn linear() -> Linear {
     Linear::new(3, 3, &Init::new(device(), 0)).unwrap()
@@ -143,7 +143,7 @@ fn names_in_files_are_the_layers_not_the_parameters() {
         Box::new(Lstm::with(2, 3, config, &init).unwrap()),
         Box::new(Gru::new(2, 3, &init).unwrap()),
         Box::new(linear()),
-        Box::new(Conv1d::new(2, 3, [3], ConvNdOptions::default(), &init).unwrap()),
+        Box::new(Conv1d::new(2, 3, 3, &init).unwrap()),
     ];
     for layer in layers {
         let names = || layer.named_parameters().unwrap().into_iter().map(|e| e.0).collect::<Vec<_>>();

@@ -4,10 +4,7 @@ use crate::common::{device, upload};
 use crate::samples::samples;
 use wgrad::nn::loss::Reduction;
 use wgrad::nn::{Dropout, Identity as Same, Init, Module, Sequential};
-use wgrad::{
-    ConvNdOptions, ConvOptions, DType, Generator, Interpolation, PadMode, Param, PoolNdOptions, PoolOptions, Tensor, grad,
-    no_grad,
-};
+use wgrad::{ConvOptions, DType, Generator, Interpolation, PadMode, Param, Tensor, grad, no_grad};
 
 /// An op on a tensor of ones of a shape on which it changes nothing.
 pub struct Identity {
@@ -97,14 +94,14 @@ pub fn identities() -> Vec<Identity> {
         row("einsum", &[1, 3], |p| Tensor::einsum("ij", &[p])),
         row("diag", &[1], |p| p.diag(0).reshape([1])),
         row("matmul", &[1, 3], |p| p.ones_like().slice(1, 0, 1).matmul(p)),
-        row("conv1d", &[1, 1, 3], |p| p.conv1d(&p.ones_like().slice(2, 0, 1), None, ConvNdOptions::default())),
+        row("conv1d", &[1, 1, 3], |p| p.conv1d(&p.ones_like().slice(2, 0, 1), None, ConvOptions::default())),
         row("conv2d", &[1, 1, 1, 3], |p| p.conv2d(&p.ones_like().slice(3, 0, 1), None, ConvOptions::default())),
-        row("max_pool1d", &[1, 1, 3], |p| p.max_pool1d(PoolNdOptions::cube(1))),
-        row("avg_pool1d", &[1, 1, 3], |p| p.avg_pool1d(PoolNdOptions::cube(1))),
-        row("max_pool2d", &[1, 1, 1, 3], |p| p.max_pool2d(PoolOptions::square(1))),
-        row("avg_pool2d", &[1, 1, 1, 3], |p| p.avg_pool2d(PoolOptions::square(1))),
-        row("max_pool3d", &[1, 1, 1, 1, 3], |p| p.max_pool3d(PoolNdOptions::cube(1))),
-        row("avg_pool3d", &[1, 1, 1, 1, 3], |p| p.avg_pool3d(PoolNdOptions::cube(1))),
+        row("max_pool1d", &[1, 1, 3], |p| p.max_pool1d(1)),
+        row("avg_pool1d", &[1, 1, 3], |p| p.avg_pool1d(1)),
+        row("max_pool2d", &[1, 1, 1, 3], |p| p.max_pool2d(1)),
+        row("avg_pool2d", &[1, 1, 1, 3], |p| p.avg_pool2d(1)),
+        row("max_pool3d", &[1, 1, 1, 1, 3], |p| p.max_pool3d(1)),
+        row("avg_pool3d", &[1, 1, 1, 1, 3], |p| p.avg_pool3d(1)),
         row("adaptive_avg_pool1d", &[1, 1, 3], |p| p.adaptive_avg_pool1d(3)),
         row("adaptive_max_pool1d", &[1, 1, 3], |p| p.adaptive_max_pool1d(3)),
         row("adaptive_avg_pool2d", &[1, 1, 1, 3], |p| p.adaptive_avg_pool2d([1, 3])),
@@ -114,7 +111,7 @@ pub fn identities() -> Vec<Identity> {
         row("global_avg_pool", &[1, 1, 1, 1], |p| p.global_avg_pool().reshape([1, 1, 1, 1])),
         row("global_max_pool", &[1, 1, 1, 1], |p| p.global_max_pool().reshape([1, 1, 1, 1])),
         row("interpolate", &[1, 1, 3], |p| p.interpolate(&[3], Interpolation::Nearest)),
-        row("interpolate", &[1, 1, 3], |p| p.interpolate(&[3], Interpolation::Linear { align_corners: false })),
+        row("interpolate", &[1, 1, 3], |p| p.interpolate(&[3], Interpolation::Linear)),
         row("batch_norm_with", &[2, 3], |p| {
             let one = p.ones_like().slice(0, 0, 1).reshape([3]);
             p.batch_norm_with(&one.zeros_like(), &one, None, None, 0.0)

@@ -102,7 +102,8 @@ fn larger_convolutions_agree() {
         ([2, 32, 17, 17], [32, 1, 3, 3], 1, 1, 32),
         ([2, 3, 33, 33], [8, 3, 7, 7], 3, 2, 1),
     ] {
-        let options = wgrad::ConvOptions { stride: [stride; 2], padding: [padding; 2], dilation: [1, 1], groups };
+        let options =
+            wgrad::ConvOptions { stride: [stride; 2], padding: [padding; 2], dilation: [1, 1], groups, ..Default::default() };
         let mut noise = Noise(13);
         let (xs, ws) = (noise.values(x.iter().product(), -1.0, 1.0), noise.values(w.iter().product(), -1.0, 1.0));
         let of = |dtype, device: &Device| {

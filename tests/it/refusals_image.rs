@@ -2,9 +2,13 @@
 
 use crate::common::{device, upload};
 use crate::refusals::WrongCall;
-use wgrad::nn::{BatchNorm1d, BatchNorm3d, ConvTranspose2d, GroupNorm, Init, InstanceNorm2d, Module, MultiheadAttention};
+use wgrad::nn::{
+    BatchNorm1d, BatchNorm3d, ConvTranspose2d, GroupNorm, Init, InstanceNorm2d, Module, MultiheadAttention,
+    MultiheadAttentionConfig,
+};
 use wgrad::{
-    AttentionOptions, ConvNdOptions, ConvTransposeOptions, DType, FoldOptions, Generator, Interpolation, PoolNdOptions, Tensor,
+    AttentionOptions, ConvOptions, ConvTransposeOptions, DType, FoldOptions, Generator, GridOptions, Interpolation, PoolOptions,
+    Tensor,
 };
 
 fn f(shape: &[usize]) -> Tensor {
@@ -65,7 +69,7 @@ fn attention() -> Vec<Row> {
 }
 
 fn convolutions() -> Vec<Row> {
-    let (line, cube) = (ConvNdOptions::<1>::default, ConvNdOptions::<3>::default);
+    let (line, cube) = (ConvOptions::<1>::default, ConvOptions::<3>::default);
     let (line_t, flat_t, cube_t) =
         (ConvTransposeOptions::<1>::default, ConvTransposeOptions::<2>::default, ConvTransposeOptions::<3>::default);
     let conv1 = |x: &[usize], w: &[usize], o| f(x).conv1d(&f(w), None, o);
@@ -78,13 +82,14 @@ fn convolutions() -> Vec<Row> {
         ("conv1d", conv1(&[1, 2, 4], &[3, 3, 2], line()), vec!["2 input channels"]),
         ("conv1d", conv1(&[1, 2, 4], &[3, 2, 5], line()), vec!["longer than 4"]),
         ("conv1d", conv1(&[1, 2, 4], &[3, 2, 0], line()), vec!["no taps"]),
-        ("conv1d", conv1(&[1, 2, 4], &[3, 2, 2], ConvNdOptions { stride: [0], ..line() }), vec!["stride"]),
+        ("conv1d", conv1(&[1, 2, 4], &[3, 2, 2], ConvOptions { stride: [0], ..line() }), vec!["stride"]),
         ("conv1d", f(&[1, 2, 4]).conv1d(&f(&[3, 2, 2]), Some(&f(&[2])), line()), vec!["[3]"]),
         ("conv1d", f(&[1, 2, 4]).conv1d(&i(&[3, 2, 2]), None, line()), vec!["i32"]),
-        ("conv1d", conv1(&[1, 2, 4], &[3, 2, 2], ConvNdOptions { dilation: [usize::MAX], ..line() }), vec!["longer than 4"]),
+        ("conv1d", conv1(&[1, 2, 4], &[3, 2, 2], ConvOptions { dilation: [usize::MAX], ..line() }), vec!["longer than 4"]),
+        ("conv1d", f(&[1, 2, 4]).conv1d(&f(&[3, 2, 2]), Some(&f(&[3])), line().bias(false)), vec!["bias", "None"]),
         ("conv3d", conv3(&[1, 2, 4, 4], &[3, 2, 2, 2], cube()), vec!["5 axes"]),
         ("conv3d", conv3(&[1, 2, 4, 4, 4], &[3, 2, 5, 1, 1], cube()), vec!["5 taps"]),
-        ("conv3d", conv3(&[1, 2, 4, 4, 4], &[3, 2, 1, 1, 1], ConvNdOptions { groups: 0, ..cube() }), vec!["groups"]),
+        ("conv3d", conv3(&[1, 2, 4, 4, 4], &[3, 2, 1, 1, 1], ConvOptions { groups: 0, ..cube() }), vec!["groups"]),
         ("conv_transpose1d", up1(&[1, 2], &[2, 3, 2], line_t()), vec!["3 axes"]),
         ("conv_transpose1d", up1(&[1, 2, 4], &[3, 3, 2], line_t()), vec!["2 input channels"]),
         (
@@ -114,49 +119,49 @@ fn convolutions() -> Vec<Row> {
 }
 
 fn images() -> Vec<Row> {
-    let (line, cube) = (PoolNdOptions::<1>::cube, PoolNdOptions::<3>::cube);
-    let linear = Interpolation::Linear { align_corners: false };
+    let plain = PoolOptions::default;
+    let linear = Interpolation::Linear;
     let mut rows: Vec<Row> = vec![
-        ("avg_pool1d", f(&[1, 2, 4]).avg_pool1d(PoolNdOptions { dilation: [2], ..line(2) }), vec!["dilation"]),
-        ("avg_pool3d", f(&[1, 2, 4, 4, 4]).avg_pool3d(PoolNdOptions { dilation: [2; 3], ..cube(2) }), vec!["dilation"]),
+        ("avg_pool1d", f(&[1, 2, 4]).avg_pool1d_with(2, PoolOptions::default().dilation(2)), vec!["dilation"]),
+        ("avg_pool3d", f(&[1, 2, 4, 4, 4]).avg_pool3d_with(2, PoolOptions::default().dilation(2)), vec!["dilation"]),
         ("global_avg_pool", f(&[1, 2]).global_avg_pool(), vec!["no axis"]),
         ("global_avg_pool", f(&[1, 2, 0]).global_avg_pool(), vec!["length 0"]),
         ("global_avg_pool", i(&[1, 2, 3]).global_avg_pool(), vec!["floating"]),
         ("global_max_pool", f(&[1, 2]).global_max_pool(), vec!["no axis"]),
         ("global_max_pool", f(&[1, 2, 0]).global_max_pool(), vec!["length 0"]),
         ("global_max_pool", i(&[1, 2, 3]).global_max_pool(), vec!["floating"]),
-        ("unfold", f(&[2, 4, 4]).unfold(FoldOptions::square(2)), vec!["4 axes"]),
-        ("unfold", f(&[1, 2, 4, 4]).unfold(FoldOptions::square(5)), vec!["longer than 4"]),
-        ("unfold", f(&[1, 2, 4, 4]).unfold(FoldOptions::square(0)), vec!["at least 1"]),
-        ("fold", f(&[1, 8, 9]).fold([4, 5], FoldOptions::square(2)), vec!["3 x 4 windows"]),
-        ("fold", f(&[1, 7, 9]).fold([4, 4], FoldOptions::square(2)), vec!["unfold"]),
-        ("fold", f(&[1, 8, 9]).fold([1, 4], FoldOptions::square(2)), vec!["longer than 1"]),
+        ("unfold", f(&[2, 4, 4]).unfold(2, FoldOptions::default()), vec!["4 axes"]),
+        ("unfold", f(&[1, 2, 4, 4]).unfold(5, FoldOptions::default()), vec!["longer than 4"]),
+        ("unfold", f(&[1, 2, 4, 4]).unfold(0, FoldOptions::default()), vec!["at least 1"]),
+        ("fold", f(&[1, 8, 9]).fold([4, 5], 2, FoldOptions::default()), vec!["3 x 4 windows"]),
+        ("fold", f(&[1, 7, 9]).fold([4, 4], 2, FoldOptions::default()), vec!["unfold"]),
+        ("fold", f(&[1, 8, 9]).fold([1, 4], 2, FoldOptions::default()), vec!["longer than 1"]),
         ("interpolate", f(&[1, 2, 4]).interpolate(&[2, 2], linear), vec!["2 lengths"]),
         ("interpolate", f(&[1, 2, 4]).interpolate(&[0], linear), vec!["at least 1"]),
         ("interpolate", f(&[1, 2, 4]).interpolate(&[usize::MAX], linear), vec!["too large"]),
         ("interpolate", i(&[1, 2, 4]).interpolate(&[3], Interpolation::Nearest), vec!["floating"]),
-        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&f(&[2, 3, 3, 2]), false), vec!["do not fit"]),
-        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&f(&[1, 3, 3, 3]), false), vec!["do not fit"]),
-        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&i(&[1, 3, 3, 2]), false), vec!["i32"]),
-        ("grid_sample", f(&[1, 2, 0, 4]).grid_sample(&f(&[1, 3, 3, 2]), false), vec!["empty"]),
-        ("affine_grid", f(&[1, 3, 2]).affine_grid([2, 2], false), vec!["[n, 2, 3]"]),
-        ("affine_grid", f(&[1, 2, 3]).affine_grid([2, 0], false), vec!["empty"]),
-        ("affine_grid", i(&[1, 2, 3]).affine_grid([2, 2], false), vec!["floating"]),
+        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&f(&[2, 3, 3, 2]), GridOptions::default()), vec!["do not fit"]),
+        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&f(&[1, 3, 3, 3]), GridOptions::default()), vec!["do not fit"]),
+        ("grid_sample", f(&[1, 2, 4, 4]).grid_sample(&i(&[1, 3, 3, 2]), GridOptions::default()), vec!["i32"]),
+        ("grid_sample", f(&[1, 2, 0, 4]).grid_sample(&f(&[1, 3, 3, 2]), GridOptions::default()), vec!["empty"]),
+        ("affine_grid", f(&[1, 3, 2]).affine_grid([2, 2], GridOptions::default()), vec!["[n, 2, 3]"]),
+        ("affine_grid", f(&[1, 2, 3]).affine_grid([2, 0], GridOptions::default()), vec!["empty"]),
+        ("affine_grid", i(&[1, 2, 3]).affine_grid([2, 2], GridOptions::default()), vec!["floating"]),
     ];
-    type Pool1 = (&'static str, fn(&Tensor, PoolNdOptions<1>) -> Tensor);
-    let ones: [Pool1; 2] = [("max_pool1d", |x, o| x.max_pool1d(o)), ("avg_pool1d", |x, o| x.avg_pool1d(o))];
+    type Pool1 = (&'static str, fn(&Tensor, usize, PoolOptions<1>) -> Tensor);
+    let ones: [Pool1; 2] = [("max_pool1d", |x, k, o| x.max_pool1d_with(k, o)), ("avg_pool1d", |x, k, o| x.avg_pool1d_with(k, o))];
     for (name, pool) in ones {
-        rows.push((name, pool(&f(&[2, 4]), line(2)), vec!["3 axes"]));
-        rows.push((name, pool(&f(&[1, 2, 4]), line(5)), vec!["longer than 4"]));
-        rows.push((name, pool(&f(&[1, 2, 4]), PoolNdOptions { padding: [2], ..line(3) }), vec!["half"]));
-        rows.push((name, pool(&f(&[1, 2, 4]), line(0)), vec!["at least 1"]));
+        rows.push((name, pool(&f(&[2, 4]), 2, plain()), vec!["3 axes"]));
+        rows.push((name, pool(&f(&[1, 2, 4]), 5, plain()), vec!["longer than 4"]));
+        rows.push((name, pool(&f(&[1, 2, 4]), 3, plain().padding(2)), vec!["half"]));
+        rows.push((name, pool(&f(&[1, 2, 4]), 0, plain()), vec!["at least 1"]));
     }
-    type Pool3 = (&'static str, fn(&Tensor, PoolNdOptions<3>) -> Tensor);
-    let threes: [Pool3; 2] = [("max_pool3d", |x, o| x.max_pool3d(o)), ("avg_pool3d", |x, o| x.avg_pool3d(o))];
+    type Pool3 = (&'static str, fn(&Tensor, usize) -> Tensor);
+    let threes: [Pool3; 2] = [("max_pool3d", |x, k| x.max_pool3d(k)), ("avg_pool3d", |x, k| x.avg_pool3d(k))];
     for (name, pool) in threes {
-        rows.push((name, pool(&f(&[1, 2, 4, 4]), cube(2)), vec!["5 axes"]));
-        rows.push((name, pool(&f(&[1, 2, 4, 4, 4]), cube(5)), vec!["longer than 4"]));
-        rows.push((name, pool(&i(&[1, 2, 4, 4, 4]), cube(2)), vec!["floating"]));
+        rows.push((name, pool(&f(&[1, 2, 4, 4]), 2), vec!["5 axes"]));
+        rows.push((name, pool(&f(&[1, 2, 4, 4, 4]), 5), vec!["longer than 4"]));
+        rows.push((name, pool(&i(&[1, 2, 4, 4, 4]), 2), vec!["floating"]));
     }
     type Adaptive = (&'static str, fn(&Tensor, [usize; 2]) -> Tensor);
     let adaptive: [Adaptive; 2] =
@@ -201,7 +206,7 @@ fn layers_refuse_what_does_not_fit() {
     assert!(text(MultiheadAttention::new(4, 2, &init).and_then(|l| l.forward(&f(&[2, 3])))).contains("4 elements"));
     assert!(GroupNorm::new(2, 3, &init).is_err());
     assert!(MultiheadAttention::new(4, 3, &init).is_err());
-    assert!(MultiheadAttention::with(4, 2, 1.5, true, &init).is_err());
+    assert!(MultiheadAttention::with(4, 2, MultiheadAttentionConfig { dropout: 1.5, ..Default::default() }, &init).is_err());
     let options = ConvTransposeOptions { groups: 2, ..ConvTransposeOptions::default() };
-    assert!(ConvTranspose2d::new(3, 4, [2, 2], options, &init).is_err());
+    assert!(ConvTranspose2d::with(3, 4, 2, options, &init).is_err());
 }

@@ -109,7 +109,7 @@ fn losses() -> Vec<WrongCall> {
         ("l1", |x, t| loss::l1(x, t, Reduction::Mean)),
         ("huber", |x, t| loss::huber(x, t, 1.0, Reduction::Mean)),
         ("smooth_l1", |x, t| loss::smooth_l1(x, t, 1.0, Reduction::Mean)),
-        ("kl_div", |x, t| loss::kl_div(x, t, false, Reduction::Mean)),
+        ("kl_div", |x, t| loss::kl_div(x, t, Reduction::Mean)),
         ("hinge", |x, t| loss::hinge(x, t, Reduction::Mean)),
         ("hinge_embedding", |x, t| loss::hinge_embedding(x, t, 1.0, Reduction::Mean)),
         ("binary_cross_entropy", |x, t| loss::binary_cross_entropy(x, t, Reduction::Mean)),
@@ -283,7 +283,7 @@ fn losses_at_extremes() {
         ),
         (
             "kl_div",
-            |x, t| loss::kl_div(x, t, false, Reduction::None),
+            |x, t| loss::kl_div(x, t, Reduction::None),
             &[-1.0, 0.0, -50.0],
             &[0.0, 1.0, 0.0],
             &[0.0, 0.0, 0.0],

@@ -199,8 +199,7 @@ fn heavy_kernels_at_the_grid_limit() {
             holds("width n", &y, n, 0.0, |i| 2.0 * f64::from(at(i)));
         }),
         ("pool", |n| {
-            let options = PoolOptions { kernel: [1, 2], stride: Some([1, 1]), ..PoolOptions::square(1) };
-            let y = pattern(&[1, 1, 1, n + 1]).max_pool2d(options);
+            let y = pattern(&[1, 1, 1, n + 1]).max_pool2d_with([1, 2], PoolOptions::default().stride(1));
             holds("width n", &y, n, 0.0, |i| f64::from(at(i).max(at(i + 1))));
         }),
         ("gather", |n| {
@@ -359,11 +358,11 @@ fn images_and_channels_at_the_grid_limit() {
         ("pool", |n| {
             for shape in [[n, 1, 2, 2], [1, n, 2, 2]] {
                 let x = pattern(&shape).variable().expect("float");
-                let y = x.max_pool2d(PoolOptions::square(2));
+                let y = x.max_pool2d(2);
                 let top = |i: usize| (0..4).map(|k| at(i * 4 + k)).fold(0.0, f32::max);
                 holds("max", &y, n, 0.0, |i| f64::from(top(i)));
                 holds("max, dx", &gradient(&y, &x), 4 * n, 0.0, |i| f64::from(u8::from(at(i) == top(i / 4))));
-                let y = x.avg_pool2d(PoolOptions::square(2));
+                let y = x.avg_pool2d(2);
                 holds("avg", &y, n, 0.0, |i| window(i, |_| 0.25));
                 holds("avg, dx", &gradient(&y, &x), 4 * n, 0.0, |_| 0.25);
             }

@@ -2,19 +2,19 @@
 
 use crate::common::{Noise, open, upload, values};
 use wgrad::nn::loss::{Reduction, cross_entropy};
-use wgrad::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
+use wgrad::nn::{BatchNorm2d, Conv2d, ConvOptions, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
 use wgrad::{DType, Device, DeviceKind, Tensor};
 
 fn model(device: &Device) -> Sequential {
     let init = Init::new(device, 1);
-    let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+    let same = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
     Sequential::new()
-        .push(Conv2d::new(1, 4, [3, 3], same, &init).expect("valid"))
+        .push(Conv2d::with(1, 4, 3, same, &init).expect("valid"))
         .push(BatchNorm2d::new(4, &init).expect("valid"))
         .push(Relu)
         .push(MaxPool2d::new(2))
-        .push(Conv2d::new(4, 8, [3, 3], same, &init).expect("valid"))
+        .push(Conv2d::with(4, 8, 3, same, &init).expect("valid"))
         .push(Relu)
         .push(MaxPool2d::new(2))
         .push(Flatten)

@@ -86,11 +86,18 @@ const CREATION: &[&str] = &[
 ];
 
 /// Public functions that return tensors and are not ops, with the test that covers each.
-const NOT_OPS: [(&str, &str); 8] = [
+const NOT_OPS: [(&str, &str); 15] = [
     ("cross_entropy", "the reduced cross_entropy_rows or cross_entropy_with: samples of theirs, fixtures of losses"),
     ("accuracy", "a composition of argmax, eq and mean: fixtures of losses"),
+    ("avg_pool1d_with", "most samples of avg_pool1d"),
+    ("avg_pool2d_with", "most samples of avg_pool2d"),
+    ("avg_pool3d_with", "most samples of avg_pool3d"),
     ("from_host", "every sample uploads by it"),
     ("from_slice", "ops::creation, and every label"),
+    ("kl_div_with", "the samples of kl_div of logarithms"),
+    ("max_pool1d_with", "most samples of max_pool1d"),
+    ("max_pool2d_with", "most samples of max_pool2d"),
+    ("max_pool3d_with", "most samples of max_pool3d"),
     ("std_with", "most samples of std"),
     ("to_device", "refusals::operands_of_two_devices_are_refused"),
     ("var_with", "most samples of var"),

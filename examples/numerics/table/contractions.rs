@@ -1,7 +1,7 @@
 //! Matrix products, convolutions and attention, and what a case is.
 
 use super::error::{Bits, normalised};
-use wgrad::{AttentionOptions, ConvNdOptions, ConvOptions, ConvTransposeOptions, DType, Device, HostData, Result, Tensor};
+use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Device, HostData, Result, Tensor};
 
 /// What the contract allows: the normalised squared error.
 pub const LIMIT: f64 = 1e-7;
@@ -75,6 +75,7 @@ pub fn contractions() -> Vec<Case> {
         padding: [padding; 2],
         dilation: [1; 2],
         groups,
+        ..Default::default()
     };
     vec![
         Case::new("matmul", &[(&[64, 64], part), (&[64, 64], part)], |x| x[0].matmul(&x[1])),
@@ -97,9 +98,9 @@ pub fn contractions() -> Vec<Case> {
         Case::new("conv2d, depthwise", &[(&[2, 16, 15, 15], part), (&[16, 1, 3, 3], part)], move |x| {
             x[0].conv2d(&x[1], None, conv(1, 1, 16))
         }),
-        Case::new("conv1d", &[(&[2, 4, 100], part), (&[8, 4, 5], part)], |x| x[0].conv1d(&x[1], None, ConvNdOptions::default())),
+        Case::new("conv1d", &[(&[2, 4, 100], part), (&[8, 4, 5], part)], |x| x[0].conv1d(&x[1], None, ConvOptions::default())),
         Case::new("conv3d", &[(&[1, 3, 8, 8, 8], part), (&[4, 3, 3, 3, 3], part)], |x| {
-            x[0].conv3d(&x[1], None, ConvNdOptions::default())
+            x[0].conv3d(&x[1], None, ConvOptions::default())
         }),
         Case::new("conv_transpose2d", &[(&[2, 8, 7, 7], part), (&[8, 4, 4, 4], part)], |x| {
             x[0].conv_transpose2d(&x[1], None, ConvTransposeOptions { stride: [2; 2], padding: [1; 2], ..Default::default() })

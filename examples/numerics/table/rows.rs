@@ -43,8 +43,8 @@ pub fn reductions() -> Vec<Case> {
         ("softmax", &[64, 1000], [-50.0, 50.0], |x| x.softmax(1)),
         ("softmax, columns", &[300, 64], [-5.0, 5.0], |x| x.softmax(0)),
         ("log_softmax", &[64, 1000], [-50.0, 50.0], |x| x.log_softmax(1)),
-        ("avg_pool2d 3", &[2, 4, 32, 32], part, |x| x.avg_pool2d(wgrad::PoolOptions::square(3).stride(2))),
-        ("max_pool2d 3", &[2, 4, 32, 32], part, |x| x.max_pool2d(wgrad::PoolOptions::square(3).stride(2))),
+        ("avg_pool2d 3", &[2, 4, 32, 32], part, |x| x.avg_pool2d_with(3, wgrad::PoolOptions::default().stride(2))),
+        ("max_pool2d 3", &[2, 4, 32, 32], part, |x| x.max_pool2d_with(3, wgrad::PoolOptions::default().stride(2))),
     ];
     rows.into_iter().map(|(name, shape, range, run)| Case::new(name, &[(shape, range)], move |x| run(&x[0]))).collect()
 }
@@ -75,7 +75,7 @@ pub fn losses() -> Vec<Case> {
         ("l1", wide, wide, loss::l1),
         ("huber", wide, wide, |x, t, r| loss::huber(x, t, 1.0, r)),
         ("smooth_l1", wide, wide, |x, t, r| loss::smooth_l1(x, t, 1.0, r)),
-        ("kl_div", wide, part, |x, t, r| loss::kl_div(x, t, false, r)),
+        ("kl_div", wide, part, |x, t, r| loss::kl_div(x, t, r)),
         ("binary_cross_entropy", part, part, loss::binary_cross_entropy),
         ("binary_cross_entropy_with_logits", wide, part, |x, t, r| loss::binary_cross_entropy_with_logits(x, t, None, r)),
         ("focal", wide, part, |x, t, r| loss::focal(x, t, Some(0.25), 2.0, r)),

@@ -105,7 +105,7 @@ pub struct Resize {
 
 impl Transform for Resize {
     fn apply(&self, x: &Tensor, _: &Generator) -> Result<Tensor> {
-        Ok(x.interpolate(&self.size, Interpolation::Linear { align_corners: false }))
+        Ok(x.interpolate(&self.size, Interpolation::Linear))
     }
 }
 

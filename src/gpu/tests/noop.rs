@@ -79,9 +79,9 @@ fn perceptron(device: &Device) -> Result<()> {
 fn convolutions(device: &Device) -> Result<()> {
     let init = Init::new(device, 2);
     for (stride, groups, len, kernel) in [(1, 1, 28, 3), (2, 2, 15, 3), (1, 4, 16, 9)] {
-        let config = nn::Conv2dConfig { stride: [stride; 2], padding: [1; 2], groups, ..Default::default() };
+        let config = nn::ConvOptions { stride: [stride; 2], padding: [1; 2], groups, ..Default::default() };
         let model = Sequential::new()
-            .push(nn::Conv2d::new(4, 8, [kernel; 2], config, &init)?)
+            .push(nn::Conv2d::with(4, 8, kernel, config, &init)?)
             .push(nn::BatchNorm2d::new(8, &init)?)
             .push(nn::Silu)
             .push(nn::MaxPool2d::new(2))
@@ -98,7 +98,7 @@ fn convolutions(device: &Device) -> Result<()> {
 
 fn transformer(device: &Device) -> Result<()> {
     let init = Init::new(device, 3);
-    let layer = || nn::TransformerEncoderLayer::new(16, 4, nn::TransformerConfig::default(), &init);
+    let layer = || nn::TransformerEncoderLayer::new(16, 4, &init);
     let model = nn::TransformerEncoder::new(vec![layer()?, layer()?], Some(nn::LayerNorm::new([16], &init)?));
     let mut adamw = optim::AdamW::new(&model.parameters()?, optim::AdamWConfig::default())?;
     train(&model, &mut adamw, &noise(&[2, 7, 16], device)?, &noise(&[2, 7, 16], device)?)

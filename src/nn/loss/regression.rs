@@ -95,9 +95,18 @@ pub fn smooth_l1(prediction: &Tensor, target: &Tensor, beta: f64, reduction: Red
     })
 }
 
-/// The Kullback-Leibler divergence's terms `t·(ln t - log_prediction)`, where `t` is `target`, or `exp(target)` with
-/// `log_target`; a `t` of 0 contributes 0. The usual divergence is the sum, divided by the number of distributions
-/// (PyTorch's `batchmean`); `Reduction::Mean` divides by the number of elements.
+/// What [`kl_div_with`] compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KlDivOptions {
+    /// Whether the target is given by its logarithms. Defaults to false.
+    pub log_target: bool,
+    /// Defaults to the mean.
+    pub reduction: Reduction,
+}
+
+/// The Kullback-Leibler divergence's terms `target·(ln target - log_prediction)`; a target of 0 contributes 0. The usual
+/// divergence is the sum, divided by the number of distributions (PyTorch's `batchmean`); `Reduction::Mean` divides by the number
+/// of elements.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, kl_div}};
@@ -105,7 +114,7 @@ pub fn smooth_l1(prediction: &Tensor, target: &Tensor, beta: f64, reduction: Red
 /// # let device = Device::cpu()?;
 /// let q = Tensor::full([1, 2], 0.5, &device)?;
 /// let p = Tensor::from_slice(&[1.0f32, 0.0], [1, 2], &device)?;
-/// let divergence = kl_div(&q.log(), &p, false, Reduction::Sum)?; // 1·ln(1 / 0.5) + 0
+/// let divergence = kl_div(&q.log(), &p, Reduction::Sum)?; // 1·ln(1 / 0.5) + 0
 /// assert!((divergence.item()? - 2f64.ln()).abs() < 1e-6);
 /// # Ok(()) }
 /// ```
@@ -113,9 +122,29 @@ pub fn smooth_l1(prediction: &Tensor, target: &Tensor, beta: f64, reduction: Red
 /// # Errors
 /// The shapes or dtypes differ.
 #[track_caller]
-pub fn kl_div(log_prediction: &Tensor, target: &Tensor, log_target: bool, reduction: Reduction) -> Result<Tensor> {
-    elementwise("kl_div", [log_prediction, target], reduction, Location::caller(), || {
-        if log_target {
+pub fn kl_div(log_prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
+    kl_div_with(log_prediction, target, KlDivOptions { reduction, ..KlDivOptions::default() })
+}
+
+/// [`kl_div`] of a target that may be given by its logarithms: the terms are `exp(target)·(target - log_prediction)` then.
+///
+/// ```
+/// # use wgrad::{Device, Tensor, nn::loss::{KlDivOptions, Reduction, kl_div_with}};
+/// # fn main() -> wgrad::Result<()> {
+/// # let device = Device::cpu()?;
+/// let (q, p) = (Tensor::full([1, 2], 0.5, &device)?, Tensor::from_slice(&[1.0f32, 0.5], [1, 2], &device)?);
+/// let options = KlDivOptions { log_target: true, reduction: Reduction::Sum };
+/// let divergence = kl_div_with(&q.log(), &p.log(), options)?; // 1·ln(1 / 0.5) + 0.5·ln(0.5 / 0.5)
+/// assert!((divergence.item()? - 2f64.ln()).abs() < 1e-6);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// As [`kl_div`].
+#[track_caller]
+pub fn kl_div_with(log_prediction: &Tensor, target: &Tensor, options: KlDivOptions) -> Result<Tensor> {
+    elementwise("kl_div", [log_prediction, target], options.reduction, Location::caller(), || {
+        if options.log_target {
             return Ok(target.exp() * (target - log_prediction));
         }
         let zero = target.scalar_like(0.0);

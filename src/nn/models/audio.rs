@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::nn::transfer::replace_head;
 use crate::nn::{BatchNorm1d, Conv1d, Init, Linear, Module, fields};
 use crate::shape::product;
-use crate::tensor::{ConvNdOptions, PoolNdOptions, Tensor};
+use crate::tensor::{ConvOptions, Tensor};
 
 /// Settings of an [`M5`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,16 +49,16 @@ impl M5 {
     /// # Errors
     /// The device is out of memory.
     pub fn new(config: M5Config, init: &Init) -> Result<Self> {
-        let (w, plain) = (config.width, ConvNdOptions::default());
+        let w = config.width;
         let twice = product(&[2, w]);
         Ok(Self {
-            conv1: Conv1d::new(config.channels, w, [80], ConvNdOptions { stride: [config.stride], ..plain }, init)?,
+            conv1: Conv1d::with(config.channels, w, 80, ConvOptions::default().stride(config.stride), init)?,
             bn1: BatchNorm1d::new(w, init)?,
-            conv2: Conv1d::new(w, w, [3], plain, init)?,
+            conv2: Conv1d::new(w, w, 3, init)?,
             bn2: BatchNorm1d::new(w, init)?,
-            conv3: Conv1d::new(w, twice, [3], plain, init)?,
+            conv3: Conv1d::new(w, twice, 3, init)?,
             bn3: BatchNorm1d::new(twice, init)?,
-            conv4: Conv1d::new(twice, twice, [3], plain, init)?,
+            conv4: Conv1d::new(twice, twice, 3, init)?,
             bn4: BatchNorm1d::new(twice, init)?,
             fc1: Linear::new(twice, config.classes, init)?,
         })
@@ -70,10 +70,9 @@ impl M5 {
     /// Samples that do not fit, or too few of them.
     pub fn features(&self, x: &Tensor) -> Result<Tensor> {
         let stages = [(&self.conv1, &self.bn1), (&self.conv2, &self.bn2), (&self.conv3, &self.bn3), (&self.conv4, &self.bn4)];
-        let pool = PoolNdOptions::cube(4);
-        let x = stages.into_iter().try_fold(x.clone(), |x, (conv, bn)| {
-            Ok::<_, crate::Error>(bn.forward(&conv.forward(&x)?)?.relu().max_pool1d(pool))
-        })?;
+        let x = stages
+            .into_iter()
+            .try_fold(x.clone(), |x, (conv, bn)| Ok::<_, crate::Error>(bn.forward(&conv.forward(&x)?)?.relu().max_pool1d(4)))?;
         Ok(x.mean_dim(2isize))
     }
 

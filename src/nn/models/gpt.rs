@@ -2,7 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::nn::init::need_few;
-use crate::nn::{Dropout, Embedding, FeedForward, Init, LayerNorm, LayerNormConfig, Linear, Module, fields};
+use crate::nn::{
+    Dropout, Embedding, EmbeddingConfig, FeedForward, Init, LayerNorm, LayerNormConfig, Linear, LinearConfig, Module, fields,
+};
 use crate::param::Param;
 use crate::shape::product;
 use crate::tensor::{AttentionOptions, Tensor};
@@ -46,7 +48,7 @@ impl Default for GptConfig {
 impl GptConfig {
     /// GPT-2's initial values: normal weights and no shift.
     fn linear(&self, inputs: usize, outputs: usize, std: f64, init: &Init) -> Result<Linear> {
-        let layer = if self.bias { Linear::new(inputs, outputs, init)? } else { Linear::without_bias(inputs, outputs, init)? };
+        let layer = Linear::with(inputs, outputs, LinearConfig { bias: self.bias }, init)?;
         layer.weight.set(&init.normal([outputs, inputs], std)?)?;
         if let Some(bias) = &layer.bias {
             bias.set(&init.constant(outputs, 0.0)?)?;
@@ -217,8 +219,8 @@ impl Gpt {
         };
         let (tokens, positions) = (table(c.vocab_size)?, table(c.block_size)?);
         let transformer = Transformer {
-            wte: Embedding::tied(&tokens, None)?,
-            wpe: Embedding::tied(&positions, None)?,
+            wte: Embedding::tied(&tokens, EmbeddingConfig::default())?,
+            wpe: Embedding::tied(&positions, EmbeddingConfig::default())?,
             drop: Dropout::new(c.dropout, init)?,
             h: (0..c.n_layer).map(|_| Block::new(c, init)).collect::<Result<_>>()?,
             ln_f: c.norm(init)?,

@@ -1,8 +1,8 @@
 //! LeNet-5.
 
 use crate::error::Result;
-use crate::nn::{Conv2d, Conv2dConfig, Flatten, Init, Linear, Module, fields};
-use crate::tensor::{PoolOptions, Tensor};
+use crate::nn::{Conv2d, ConvOptions, Flatten, Init, Linear, Module, fields};
+use crate::tensor::Tensor;
 
 /// LeNet-5 with ReLU and max pooling: images `[n, c, 28, 28]`, padded to 32, to logits `[n, classes]`.
 ///
@@ -27,10 +27,9 @@ impl LeNet {
     /// # Errors
     /// The device is out of memory.
     pub fn new(channels: usize, classes: usize, init: &Init) -> Result<Self> {
-        let padded = Conv2dConfig { padding: [2, 2], ..Conv2dConfig::default() };
         Ok(Self {
-            conv1: Conv2d::new(channels, 6, [5, 5], padded, init)?,
-            conv2: Conv2d::new(6, 16, [5, 5], Conv2dConfig::default(), init)?,
+            conv1: Conv2d::with(channels, 6, 5, ConvOptions::default().padding(2), init)?,
+            conv2: Conv2d::new(6, 16, 5, init)?,
             fc1: Linear::new(400, 120, init)?,
             fc2: Linear::new(120, 84, init)?,
             fc3: Linear::new(84, classes, init)?,
@@ -41,8 +40,8 @@ impl LeNet {
 impl Module for LeNet {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.conv1.forward(x)?.relu().max_pool2d(PoolOptions::square(2));
-        let x = self.conv2.forward(&x)?.relu().max_pool2d(PoolOptions::square(2));
+        let x = self.conv1.forward(x)?.relu().max_pool2d(2);
+        let x = self.conv2.forward(&x)?.relu().max_pool2d(2);
         let x = self.fc1.forward(&Flatten.forward(&x)?)?.relu();
         self.fc3.forward(&self.fc2.forward(&x)?.relu())
     }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::nn::init::kaiming_normal;
 use crate::nn::transfer::replace_head;
-use crate::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Fields, Init, Linear, Module, Sequential, fields};
+use crate::nn::{BatchNorm2d, Conv2d, ConvOptions, Fields, Init, Linear, Module, Sequential, fields};
 use crate::param::Param;
 use crate::shape::product;
 use crate::tensor::{PoolOptions, Tensor};
@@ -42,9 +42,8 @@ impl Default for ResNetConfig {
 
 /// A convolution without bias, Kaiming-normal by its fan-out, as in torchvision.
 pub(super) fn conv(sizes: [usize; 2], kernel: usize, stride: usize, groups: usize, init: &Init) -> Result<Conv2d> {
-    let padding = [(kernel - 1) / 2; 2];
-    let config = Conv2dConfig { stride: [stride; 2], padding, groups, bias: false, ..Conv2dConfig::default() };
-    let mut conv = Conv2d::new(sizes[0], sizes[1], [kernel; 2], config, init)?;
+    let options = ConvOptions::default().stride(stride).padding((kernel - 1) / 2).groups(groups).bias(false);
+    let mut conv = Conv2d::with(sizes[0], sizes[1], kernel, options, init)?;
     // The fan-in of the weight with its first two axes swapped is this one's fan-out.
     let turned = kaiming_normal([sizes[0] / groups.max(1), sizes[1], kernel, kernel], 0.0, init)?;
     conv.weight = Param::new(&turned.transpose(0, 1))?;
@@ -156,7 +155,7 @@ impl ResNet {
     pub fn features(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = self.bn1.forward(&self.conv1.forward(x)?)?.relu();
         if !self.small_images {
-            x = x.max_pool2d(PoolOptions::square(3).stride(2).padding(1));
+            x = x.max_pool2d_with(3, PoolOptions::default().stride(2).padding(1));
         }
         for block in self.stages.iter().flatten() {
             x = block.forward(&x)?;

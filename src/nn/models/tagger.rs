@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::nn::transfer::replace_head;
-use crate::nn::{Embedding, Init, Linear, Lstm, Module, RecurrentConfig, SequenceOptions, fields};
+use crate::nn::{Embedding, EmbeddingConfig, Init, Linear, Lstm, Module, RecurrentConfig, SequenceOptions, fields};
 use crate::shape::product;
 use crate::tensor::Tensor;
 
@@ -67,8 +67,9 @@ impl LstmTagger {
             ..RecurrentConfig::default()
         };
         let width = product(&[config.hidden_dim, 1 + usize::from(config.bidirectional)]);
+        let padding = EmbeddingConfig { padding_idx: config.padding_idx };
         Ok(Self {
-            word_embeddings: Embedding::with(config.vocab_size, config.embedding_dim, config.padding_idx, init)?,
+            word_embeddings: Embedding::with(config.vocab_size, config.embedding_dim, padding, init)?,
             lstm: Lstm::with(config.embedding_dim, config.hidden_dim, recurrent, init)?,
             hidden2tag: Linear::new(width, config.tags, init)?,
         })

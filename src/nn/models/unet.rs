@@ -1,9 +1,9 @@
 //! A U-Net.
 
 use crate::error::{Error, Result};
-use crate::nn::{BatchNorm2d, Conv2d, Conv2dConfig, ConvTranspose2d, Fields, Init, Module, Relu, Sequential, fields};
+use crate::nn::{BatchNorm2d, Conv2d, ConvOptions, ConvTranspose2d, Fields, Init, Module, Relu, Sequential, fields};
 use crate::shape::product;
-use crate::tensor::{ConvTransposeOptions, PoolOptions, Tensor};
+use crate::tensor::{ConvTransposeOptions, Tensor};
 
 /// Settings of a [`UNet`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +32,10 @@ struct DoubleConv {
 
 impl DoubleConv {
     fn new(inputs: usize, outputs: usize, init: &Init) -> Result<Self> {
-        let same = Conv2dConfig { padding: [1, 1], bias: false, ..Conv2dConfig::default() };
+        let same = ConvOptions::default().padding(1).bias(false);
         let mut layers = Sequential::new();
         for inputs in [inputs, outputs] {
-            layers = layers.push(Conv2d::new(inputs, outputs, [3, 3], same, init)?);
+            layers = layers.push(Conv2d::with(inputs, outputs, 3, same, init)?);
             layers = layers.push(BatchNorm2d::new(outputs, init)?).push(Relu);
         }
         Ok(Self { double_conv: layers })
@@ -81,12 +81,12 @@ impl UNet {
             return Err(Error::argument("UNet", reason, "use fewer than 32"));
         }
         let width = |level: usize| product(&[config.width, 1 << level]);
-        let twice = ConvTransposeOptions { stride: [2, 2], ..ConvTransposeOptions::default() };
+        let twice = ConvTransposeOptions::default().stride(2);
         let down = (0..config.levels).map(|l| DoubleConv::new(width(l), width(l + 1), init)).collect::<Result<_>>()?;
         let up = (0..config.levels)
             .rev()
             .map(|l| {
-                let up = ConvTranspose2d::new(width(l + 1), width(l), [2, 2], twice, init)?;
+                let up = ConvTranspose2d::with(width(l + 1), width(l), 2, twice, init)?;
                 Ok(Up { up, conv: DoubleConv::new(width(l + 1), width(l), init)? })
             })
             .collect::<Result<_>>()?;
@@ -94,7 +94,7 @@ impl UNet {
             inc: DoubleConv::new(config.channels, config.width, init)?,
             down,
             up,
-            head: Conv2d::new(config.width, config.classes, [1, 1], Conv2dConfig::default(), init)?,
+            head: Conv2d::new(config.width, config.classes, 1, init)?,
         })
     }
 }
@@ -110,7 +110,7 @@ impl Module for UNet {
         let mut skips = vec![self.inc.forward(x)?];
         for down in &self.down {
             let last = &skips[skips.len() - 1];
-            skips.push(down.forward(&last.max_pool2d(PoolOptions::square(2)))?);
+            skips.push(down.forward(&last.max_pool2d(2))?);
         }
         let Some(mut x) = skips.pop() else { return Err(Error::Internal("a U-Net without levels".into())) };
         for (up, skip) in self.up.iter().zip(skips.iter().rev()) {

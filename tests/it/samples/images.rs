@@ -1,7 +1,7 @@
 //! Convolutions over one and three axes, transposed ones, pooling, folding, resizing.
 
 use super::{Sample, operand};
-use wgrad::{ConvNdOptions, ConvTransposeOptions, FoldOptions, Interpolation, PoolNdOptions, Tensor};
+use wgrad::{ConvOptions, ConvTransposeOptions, FoldOptions, GridOptions, Interpolation, PoolOptions, Tensor};
 
 pub fn images() -> Vec<Sample> {
     let mut rows = convolutions();
@@ -23,17 +23,17 @@ fn conv(
 }
 
 fn convolutions() -> Vec<Sample> {
-    let plain = ConvNdOptions::<1>::default;
+    let plain = ConvOptions::<1>::default;
     let one = [
         ([2, 3, 6], [4, 3, 3], plain()),
-        ([1, 4, 7], [6, 2, 2], ConvNdOptions { stride: [2], padding: [1], groups: 2, ..plain() }),
-        ([2, 2, 8], [3, 2, 3], ConvNdOptions { dilation: [2], padding: [2], ..plain() }),
+        ([1, 4, 7], [6, 2, 2], ConvOptions { stride: [2], padding: [1], groups: 2, ..plain() }),
+        ([2, 2, 8], [3, 2, 3], ConvOptions { dilation: [2], padding: [2], ..plain() }),
     ];
-    let cube = ConvNdOptions::<3>::default;
+    let cube = ConvOptions::<3>::default;
     let three = [
         ([1, 2, 3, 3, 3], [2, 2, 2, 2, 2], cube()),
-        ([2, 2, 4, 3, 3], [2, 1, 3, 2, 1], ConvNdOptions { stride: [2, 1, 2], padding: [1, 0, 1], groups: 2, ..cube() }),
-        ([1, 1, 5, 3, 3], [2, 1, 2, 1, 3], ConvNdOptions { dilation: [3, 1, 1], padding: [0, 0, 1], ..cube() }),
+        ([2, 2, 4, 3, 3], [2, 1, 3, 2, 1], ConvOptions { stride: [2, 1, 2], padding: [1, 0, 1], groups: 2, ..cube() }),
+        ([1, 1, 5, 3, 3], [2, 1, 2, 1, 3], ConvOptions { dilation: [3, 1, 1], padding: [0, 0, 1], ..cube() }),
         ([2, 3, 2, 2, 2], [2, 3, 1, 1, 1], cube()),
     ];
     let mut rows = Vec::new();
@@ -45,7 +45,7 @@ fn convolutions() -> Vec<Sample> {
     }
     let same = vec![operand(&[1, 2, 5], -1.0, 1.0), operand(&[2, 2, 4], -1.0, 1.0)];
     rows.push(Sample::new("pad_same", "conv1d", same, |t| {
-        t[0].pad_same(&[4], &[2]).conv1d(&t[1], None, ConvNdOptions { dilation: [2], ..ConvNdOptions::default() })
+        t[0].pad_same(&[4], &[2]).conv1d(&t[1], None, ConvOptions { dilation: [2], ..ConvOptions::default() })
     }));
     rows.push(Sample::new("pad_same", "of two axes", vec![operand(&[2, 3, 2], -1.0, 1.0)], |t| {
         (t[0].pad_same(&[2, 3], &[1, 1]) + 0.5).square()
@@ -102,30 +102,43 @@ fn transposed() -> Vec<Sample> {
 
 fn pools() -> Vec<Sample> {
     let mut rows = Vec::new();
-    let line = PoolNdOptions::<1>::cube;
-    for (shape, options) in [
-        ([2, 3, 6], line(2)),
-        ([1, 2, 7], PoolNdOptions { stride: Some([2]), padding: [1], count_include_pad: false, ..line(3) }),
+    for (shape, kernel, options) in [
+        ([2, 3, 6], 2, PoolOptions::default()),
+        ([1, 2, 7], 3, PoolOptions { stride: Some([2]), padding: [1], count_include_pad: false, ..Default::default() }),
     ] {
         let x = vec![operand(&shape, -1.0, 1.0)];
-        rows.push(Sample::new("max_pool1d", format!("{options:?}"), x.clone(), move |t| t[0].max_pool1d(options).square()));
-        rows.push(Sample::new("avg_pool1d", format!("{options:?}"), x, move |t| t[0].avg_pool1d(options).square()).smooth());
+        rows.push(Sample::new("max_pool1d", format!("{kernel:?} {options:?}"), x.clone(), move |t| {
+            t[0].max_pool1d_with(kernel, options).square()
+        }));
+        rows.push(
+            Sample::new("avg_pool1d", format!("{kernel:?} {options:?}"), x, move |t| {
+                t[0].avg_pool1d_with(kernel, options).square()
+            })
+            .smooth(),
+        );
     }
-    let cube = PoolNdOptions::<3>::cube;
-    for (shape, options) in [
-        ([1, 2, 2, 4, 4], cube(2)),
+    for (shape, kernel, options) in [
+        ([1, 2, 2, 4, 4], [2; 3], PoolOptions::default()),
         (
             [2, 1, 4, 3, 5],
-            PoolNdOptions { kernel: [3, 2, 3], stride: Some([1, 1, 2]), padding: [1, 0, 1], count_include_pad: false, ..cube(1) },
+            [3, 2, 3],
+            PoolOptions { stride: Some([1, 1, 2]), padding: [1, 0, 1], count_include_pad: false, ..Default::default() },
         ),
     ] {
         let x = vec![operand(&shape, -1.0, 1.0)];
-        rows.push(Sample::new("max_pool3d", format!("{options:?}"), x.clone(), move |t| t[0].max_pool3d(options).square()));
-        rows.push(Sample::new("avg_pool3d", format!("{options:?}"), x, move |t| t[0].avg_pool3d(options).square()).smooth());
+        rows.push(Sample::new("max_pool3d", format!("{kernel:?} {options:?}"), x.clone(), move |t| {
+            t[0].max_pool3d_with(kernel, options).square()
+        }));
+        rows.push(
+            Sample::new("avg_pool3d", format!("{kernel:?} {options:?}"), x, move |t| {
+                t[0].avg_pool3d_with(kernel, options).square()
+            })
+            .smooth(),
+        );
     }
-    let dilated = PoolNdOptions { dilation: [2], stride: Some([1]), ..line(2) };
+    let dilated = PoolOptions::default().stride(1).dilation(2);
     rows.push(Sample::new("max_pool1d", "dilated", vec![operand(&[1, 2, 6], -1.0, 1.0)], move |t| {
-        t[0].max_pool1d(dilated).square()
+        t[0].max_pool1d_with(2, dilated).square()
     }));
     for (shape, size) in [([2, 2, 4, 6], [2, 3]), ([1, 2, 5, 7], [3, 2]), ([1, 1, 2, 3], [3, 5]), ([2, 3, 3, 4], [1, 1])] {
         let x = vec![operand(&shape, -1.0, 1.0)];
@@ -145,26 +158,27 @@ fn pools() -> Vec<Sample> {
 
 fn resampling() -> Vec<Sample> {
     let mut rows = Vec::new();
-    let odd = FoldOptions { kernel: [2, 3], stride: [2, 1], padding: [1, 1], dilation: [1, 2] };
-    for (x, columns, options) in [
-        ([2, 2, 4, 3], [2, 8, 6], FoldOptions::square(2)),
-        ([1, 2, 3, 5], [1, 12, 6], odd),
-        ([1, 1, 5, 4], [1, 4, 6], FoldOptions { stride: [2, 1], ..FoldOptions::square(2) }),
+    let odd = FoldOptions { stride: [2, 1], padding: [1, 1], dilation: [1, 2] };
+    for (x, columns, kernel, options) in [
+        ([2, 2, 4, 3], [2, 8, 6], [2, 2], FoldOptions::default()),
+        ([1, 2, 3, 5], [1, 12, 6], [2, 3], odd),
+        ([1, 1, 5, 4], [1, 4, 6], [2, 2], FoldOptions::default().stride([2, 1])),
     ] {
         let size = [x[2], x[3]];
         rows.push(
-            Sample::new("unfold", format!("{options:?}"), vec![operand(&x, -1.0, 1.0)], move |t| t[0].unfold(options).square())
-                .smooth(),
+            Sample::new("unfold", format!("{kernel:?} {options:?}"), vec![operand(&x, -1.0, 1.0)], move |t| {
+                t[0].unfold(kernel, options).square()
+            })
+            .smooth(),
         );
         rows.push(
-            Sample::new("fold", format!("{options:?}"), vec![operand(&columns, -1.0, 1.0)], move |t| {
-                t[0].fold(size, options).square()
+            Sample::new("fold", format!("{kernel:?} {options:?}"), vec![operand(&columns, -1.0, 1.0)], move |t| {
+                t[0].fold(size, kernel, options).square()
             })
             .smooth(),
         );
     }
-    let modes =
-        [Interpolation::Nearest, Interpolation::Linear { align_corners: false }, Interpolation::Linear { align_corners: true }];
+    let modes = [Interpolation::Nearest, Interpolation::Linear, Interpolation::LinearAligned];
     for mode in modes {
         for (x, size) in
             [(&[2, 2, 3][..], &[5][..]), (&[1, 2, 3, 4], &[6, 2]), (&[1, 2, 4, 3], &[3, 7]), (&[1, 1, 2, 3, 2], &[3, 1, 4])]
@@ -176,11 +190,17 @@ fn resampling() -> Vec<Sample> {
     for align in [false, true] {
         let operands = vec![operand(&[2, 2, 3, 4], -1.0, 1.0), operand(&[2, 2, 3, 2], -1.4, 1.4)];
         rows.push(
-            Sample::new("grid_sample", format!("{align}"), operands, move |t| t[0].grid_sample(&t[1], align)).within(2e-5, 2e-5),
+            Sample::new("grid_sample", format!("{align}"), operands, move |t| {
+                t[0].grid_sample(&t[1], GridOptions { align_corners: align })
+            })
+            .within(2e-5, 2e-5),
         );
         let maps = vec![operand(&[2, 2, 3], -1.0, 1.0)];
         rows.push(
-            Sample::new("affine_grid", format!("{align}"), maps, move |t| t[0].affine_grid([3, 2], align).square()).smooth(),
+            Sample::new("affine_grid", format!("{align}"), maps, move |t| {
+                t[0].affine_grid([3, 2], GridOptions { align_corners: align }).square()
+            })
+            .smooth(),
         );
     }
     rows.push(
@@ -188,7 +208,7 @@ fn resampling() -> Vec<Sample> {
             "grid_sample",
             "of an affine_grid",
             vec![operand(&[1, 1, 4, 4], -1.0, 1.0), operand(&[1, 2, 3], -0.7, 0.7)],
-            |t| t[0].grid_sample(&t[1].affine_grid([3, 3], false), false).square(),
+            |t| t[0].grid_sample(&t[1].affine_grid([3, 3], GridOptions::default()), GridOptions::default()).square(),
         )
         .within(2e-5, 2e-5),
     );
@@ -222,9 +242,9 @@ fn further_convolutions() -> Vec<Sample> {
         let add = |rows: &mut Vec<Sample>, op, x: &[usize], w: &[usize], run: super::Run| {
             rows.push(Sample::new(op, &what, vec![operand(x, -1.0, 1.0), operand(w, -1.0, 1.0)], run));
         };
-        let o = ConvNdOptions { stride: [stride], padding: [padding], dilation: [dilation], groups };
+        let o = ConvOptions { stride: [stride], padding: [padding], dilation: [dilation], groups, ..Default::default() };
         add(&mut rows, "conv1d", &[2, 2, 7], &[4, 2 / groups, 3], Box::new(move |t| t[0].conv1d(&t[1], None, o).square()));
-        let o = ConvNdOptions { stride: [stride; 3], padding: [padding; 3], dilation: [dilation; 3], groups };
+        let o = ConvOptions { stride: [stride; 3], padding: [padding; 3], dilation: [dilation; 3], groups, ..Default::default() };
         add(
             &mut rows,
             "conv3d",
@@ -234,8 +254,14 @@ fn further_convolutions() -> Vec<Sample> {
         );
         // A transposed convolution takes the padding off again: less of it.
         let p = padding.min(1);
-        let o =
-            ConvTransposeOptions { stride: [stride], padding: [p], dilation: [dilation], groups, output_padding: [stride - 1] };
+        let o = ConvTransposeOptions {
+            stride: [stride],
+            padding: [p],
+            dilation: [dilation],
+            groups,
+            output_padding: [stride - 1],
+            ..Default::default()
+        };
         add(
             &mut rows,
             "conv_transpose1d",
@@ -249,6 +275,7 @@ fn further_convolutions() -> Vec<Sample> {
             dilation: [dilation; 2],
             groups,
             output_padding: [stride - 1, 0],
+            ..Default::default()
         };
         add(
             &mut rows,
@@ -263,6 +290,7 @@ fn further_convolutions() -> Vec<Sample> {
             dilation: [dilation; 3],
             groups,
             output_padding: [stride - 1, 0, 0],
+            ..Default::default()
         };
         add(
             &mut rows,
@@ -291,36 +319,21 @@ fn further_pools() -> Vec<Sample> {
         (3, 2, 1, false),
     ] {
         let what = format!("kernel {kernel} stride {stride} padding {padding} {include}");
-        let line = PoolNdOptions {
-            stride: Some([stride]),
-            padding: [padding],
-            count_include_pad: include,
-            ..PoolNdOptions::cube(kernel)
-        };
-        let cube = PoolNdOptions {
-            stride: Some([stride; 3]),
-            padding: [padding; 3],
-            count_include_pad: include,
-            ..PoolNdOptions::cube(kernel)
-        };
+        let line = PoolOptions { stride: Some([stride]), padding: [padding], count_include_pad: include, ..Default::default() };
+        let cube =
+            PoolOptions { stride: Some([stride; 3]), padding: [padding; 3], count_include_pad: include, ..Default::default() };
         let (x1, x3) = (|| vec![operand(&[2, 3, 7], -1.0, 1.0)], || vec![operand(&[1, 2, 4, 3, 5], -1.0, 1.0)]);
-        rows.push(Sample::new("max_pool1d", &what, x1(), move |t| t[0].max_pool1d(line).square()));
-        rows.push(Sample::new("avg_pool1d", &what, x1(), move |t| t[0].avg_pool1d(line).square()));
-        rows.push(Sample::new("max_pool3d", &what, x3(), move |t| t[0].max_pool3d(cube).square()));
-        rows.push(Sample::new("avg_pool3d", &what, x3(), move |t| t[0].avg_pool3d(cube).square()));
-        let flat = wgrad::PoolOptions {
-            kernel: [kernel; 2],
-            stride: Some([stride; 2]),
-            padding: [padding; 2],
-            ..wgrad::PoolOptions::square(1)
-        };
-        let flat = wgrad::PoolOptions { count_include_pad: include, ..flat };
+        rows.push(Sample::new("max_pool1d", &what, x1(), move |t| t[0].max_pool1d_with(kernel, line).square()));
+        rows.push(Sample::new("avg_pool1d", &what, x1(), move |t| t[0].avg_pool1d_with(kernel, line).square()));
+        rows.push(Sample::new("max_pool3d", &what, x3(), move |t| t[0].max_pool3d_with(kernel, cube).square()));
+        rows.push(Sample::new("avg_pool3d", &what, x3(), move |t| t[0].avg_pool3d_with(kernel, cube).square()));
+        let flat = PoolOptions::default().stride(stride).padding(padding).count_include_pad(include);
         let x2 = || vec![operand(&[2, 2, 5, 4], -1.0, 1.0)];
-        rows.push(Sample::new("max_pool2d", &what, x2(), move |t| t[0].max_pool2d(flat).square()));
-        rows.push(Sample::new("avg_pool2d", &what, x2(), move |t| t[0].avg_pool2d(flat).square()));
-        let fold = FoldOptions { kernel: [kernel, 2], stride: [stride, 1], padding: [padding, 0], dilation: [1, 1] };
-        rows.push(Sample::new("unfold", &what, x2(), move |t| t[0].unfold(fold).square()));
-        let run = move |t: &[Tensor]| t[0].unfold(fold).fold([5, 4], fold).square();
+        rows.push(Sample::new("max_pool2d", &what, x2(), move |t| t[0].max_pool2d_with(kernel, flat).square()));
+        rows.push(Sample::new("avg_pool2d", &what, x2(), move |t| t[0].avg_pool2d_with(kernel, flat).square()));
+        let fold = FoldOptions::default().stride([stride, 1]).padding([padding, 0]);
+        rows.push(Sample::new("unfold", &what, x2(), move |t| t[0].unfold([kernel, 2], fold).square()));
+        let run = move |t: &[Tensor]| t[0].unfold([kernel, 2], fold).fold([5, 4], [kernel, 2], fold).square();
         rows.push(Sample::new("fold", &what, x2(), run));
     }
     rows
@@ -346,10 +359,12 @@ fn grids_and_sizes() -> Vec<Sample> {
         for align in [false, true] {
             let maps = vec![operand(&[shape[0], 2, 3], -1.0, 1.0)];
             rows.push(Sample::new("affine_grid", format!("{size:?} {align}"), maps, move |t| {
-                t[0].affine_grid(size, align).square()
+                t[0].affine_grid(size, GridOptions { align_corners: align }).square()
             }));
             let operands = vec![operand(&shape, -1.0, 1.0), operand(&[shape[0], size[0], size[1], 2], -1.2, 1.2)];
-            rows.push(Sample::new("grid_sample", format!("{align}"), operands, move |t| t[0].grid_sample(&t[1], align)));
+            rows.push(Sample::new("grid_sample", format!("{align}"), operands, move |t| {
+                t[0].grid_sample(&t[1], GridOptions { align_corners: align })
+            }));
         }
     }
     rows

@@ -37,8 +37,10 @@ fn pairs() -> Vec<Sample> {
         ("smooth_l1", "1", wide, wide, false, |x, t, r| loss::smooth_l1(x, t, 1.0, r)),
         ("smooth_l1", "2", wide, wide, false, |x, t, r| loss::smooth_l1(x, t, 2.0, r)),
         ("smooth_l1", "0", wide, wide, false, |x, t, r| loss::smooth_l1(x, t, 0.0, r)),
-        ("kl_div", "", wide, part, true, |x, t, r| loss::kl_div(x, t, false, r)),
-        ("kl_div", "of logarithms", wide, wide, true, |x, t, r| loss::kl_div(x, t, true, r)),
+        ("kl_div", "", wide, part, true, |x, t, r| loss::kl_div(x, t, r)),
+        ("kl_div", "of logarithms", wide, wide, true, |x, t, r| {
+            loss::kl_div_with(x, t, loss::KlDivOptions { log_target: true, reduction: r })
+        }),
         ("binary_cross_entropy", "", part, part, true, loss::binary_cross_entropy),
         ("binary_cross_entropy_with_logits", "", wide, part, true, |x, t, r| {
             loss::binary_cross_entropy_with_logits(x, t, None, r)
@@ -181,7 +183,7 @@ pub fn more() -> Vec<Sample> {
             ("l1", wide, wide, loss::l1),
             ("huber", wide, wide, |x, t, r| loss::huber(x, t, 0.6, r)),
             ("smooth_l1", wide, wide, |x, t, r| loss::smooth_l1(x, t, 0.7, r)),
-            ("kl_div", wide, part, |x, t, r| loss::kl_div(x, t, false, r)),
+            ("kl_div", wide, part, |x, t, r| loss::kl_div(x, t, r)),
             ("binary_cross_entropy", part, part, loss::binary_cross_entropy),
             ("binary_cross_entropy_with_logits", wide, part, |x, t, r| loss::binary_cross_entropy_with_logits(x, t, None, r)),
             ("focal", wide, part, |x, t, r| loss::focal(x, t, Some(0.75), 1.5, r)),

@@ -7,7 +7,7 @@ pub fn windows() -> Vec<Sample> {
     struct Conv {
         x: [usize; 4],
         w: [usize; 4],
-        options: ConvOptions,
+        options: ConvOptions<2>,
     }
     let plain = ConvOptions::default();
     let rows = [
@@ -39,22 +39,30 @@ pub fn windows() -> Vec<Sample> {
                 .within(4e-6, 4e-6),
         );
     }
+    let plain = PoolOptions::default();
     let pools = [
-        PoolOptions::square(2),
-        PoolOptions::square(3).stride(2).padding(1),
-        PoolOptions::square(3).stride(1),
-        PoolOptions { kernel: [2, 3], stride: Some([1, 2]), padding: [1, 1], count_include_pad: false, dilation: [1, 1] },
+        ([2, 2], plain),
+        ([3, 3], plain.stride(2).padding(1)),
+        ([3, 3], plain.stride(1)),
+        ([2, 3], PoolOptions { stride: Some([1, 2]), padding: [1, 1], count_include_pad: false, dilation: [1, 1] }),
     ];
-    for options in pools {
+    for (kernel, options) in pools {
         for shape in [[2, 3, 6, 6], [1, 2, 7, 5]] {
             let x = vec![operand(&shape, -1.0, 1.0)];
-            out.push(Sample::new("max_pool2d", format!("{options:?}"), x.clone(), move |t| t[0].max_pool2d(options).square()));
-            out.push(Sample::new("avg_pool2d", format!("{options:?}"), x, move |t| t[0].avg_pool2d(options).square()).smooth());
+            out.push(Sample::new("max_pool2d", format!("{kernel:?} {options:?}"), x.clone(), move |t| {
+                t[0].max_pool2d_with(kernel, options).square()
+            }));
+            out.push(
+                Sample::new("avg_pool2d", format!("{kernel:?} {options:?}"), x, move |t| {
+                    t[0].avg_pool2d_with(kernel, options).square()
+                })
+                .smooth(),
+            );
         }
     }
-    let dilated = PoolOptions { dilation: [2, 1], ..PoolOptions::square(2).stride(1) };
+    let dilated = plain.stride(1).dilation([2, 1]);
     out.push(Sample::new("max_pool2d", "dilated", vec![operand(&[1, 2, 5, 5], -1.0, 1.0)], move |t| {
-        t[0].max_pool2d(dilated).square()
+        t[0].max_pool2d_with(2, dilated).square()
     }));
     out
 }

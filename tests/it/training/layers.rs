@@ -5,9 +5,10 @@ use crate::common::{device, fixture, host, near, values};
 use wgrad::nn::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, Bilinear, Celu, DropPath, Dropout, Dropout2d, Elu, FeedForward, Gelu, GeluTanh, Glu,
     Gru, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Init, LayerNorm, LeakyRelu, Linear, LogSigmoid, LogSoftmax, Lstm, Mish,
-    Module, PRelu, PixelShuffle, PixelUnshuffle, RecurrentConfig, Relu, Relu6, Residual, Rnn, RnnNonlinearity, RotaryEncoding,
-    Selu, Sequence, SequenceOptions, Sigmoid, Silu, SinusoidalEncoding, Softmax, Softmin, Softplus, Softshrink, Softsign, Tanh,
-    Tanhshrink, Threshold, TransformerConfig, TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer, Upsample,
+    Module, PRelu, PReluConfig, PixelShuffle, PixelUnshuffle, RecurrentConfig, Relu, Relu6, Residual, Rnn, RnnNonlinearity,
+    RotaryConfig, RotaryEncoding, Selu, Sequence, SequenceOptions, Sigmoid, Silu, SinusoidalEncoding, Softmax, Softmin, Softplus,
+    Softshrink, Softsign, Tanh, Tanhshrink, Threshold, TransformerConfig, TransformerDecoderLayer, TransformerEncoder,
+    TransformerEncoderLayer, Upsample,
 };
 use wgrad::{AttentionOptions, DType, Interpolation, Result, Tensor};
 
@@ -39,14 +40,14 @@ fn check(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tensor)
 
 #[test]
 fn layers_without_state_agree_with_pytorch() {
-    let linear = Interpolation::Linear { align_corners: false };
+    let linear = Interpolation::Linear;
     let rows: Vec<(&str, Box<dyn Module>)> = vec![
         ("ReLU", Box::new(Relu)),
         ("ReLU6", Box::new(Relu6)),
         ("LeakyReLU", Box::new(LeakyRelu::default())),
-        ("LeakyReLU.2", Box::new(LeakyRelu { negative_slope: 0.2 })),
+        ("LeakyReLU.2", Box::new(LeakyRelu::new(0.2))),
         ("ELU", Box::new(Elu::default())),
-        ("ELU.2", Box::new(Elu { alpha: 0.5 })),
+        ("ELU.2", Box::new(Elu::new(0.5))),
         ("CELU", Box::new(Celu::default())),
         ("CELU.2", Box::new(Celu { alpha: 0.5 })),
         ("SELU", Box::new(Selu)),
@@ -57,29 +58,32 @@ fn layers_without_state_agree_with_pytorch() {
         ("Hardsigmoid", Box::new(Hardsigmoid)),
         ("Hardswish", Box::new(Hardswish)),
         ("Hardtanh", Box::new(Hardtanh::default())),
-        ("Hardtanh.2", Box::new(Hardtanh { min_val: -0.2, max_val: 0.7 })),
+        ("Hardtanh.2", Box::new(Hardtanh::new(-0.2, 0.7))),
         ("Hardshrink", Box::new(Hardshrink::default())),
-        ("Hardshrink.2", Box::new(Hardshrink { lambda: 0.2 })),
+        ("Hardshrink.2", Box::new(Hardshrink::new(0.2))),
         ("Softshrink", Box::new(Softshrink::default())),
-        ("Softshrink.2", Box::new(Softshrink { lambda: 0.2 })),
+        ("Softshrink.2", Box::new(Softshrink::new(0.2))),
         ("Tanhshrink", Box::new(Tanhshrink)),
         ("Softplus", Box::new(Softplus::default())),
-        ("Softplus.2", Box::new(Softplus { beta: 2.0, threshold: 1.0 })),
+        ("Softplus.2", Box::new(Softplus::new(2.0, 1.0))),
         ("Softsign", Box::new(Softsign)),
         ("Sigmoid", Box::new(Sigmoid)),
         ("LogSigmoid", Box::new(LogSigmoid)),
         ("Tanh", Box::new(Tanh)),
-        ("Threshold", Box::new(Threshold { threshold: 0.1, value: 2.0 })),
-        ("GLU", Box::new(Glu { dim: 1 })),
-        ("Softmax", Box::new(Softmax)),
-        ("LogSoftmax", Box::new(LogSoftmax)),
-        ("Softmin", Box::new(Softmin)),
-        ("PixelShuffle", Box::new(PixelShuffle(2))),
+        ("Threshold", Box::new(Threshold::new(0.1, 2.0))),
+        ("GLU", Box::new(Glu::new(1))),
+        ("Softmax", Box::new(Softmax::default())),
+        ("LogSoftmax", Box::new(LogSoftmax::default())),
+        ("Softmin", Box::new(Softmin::default())),
+        ("PixelShuffle", Box::new(PixelShuffle::new(2))),
         ("Upsample", Box::new(Upsample::new(2))),
-        ("Upsample.linear", Box::new(Upsample::to(&[5, 4]).mode(linear))),
-        ("AdaptiveAvgPool2d", Box::new(AdaptiveAvgPool2d([2, 1]))),
-        ("AdaptiveMaxPool2d", Box::new(AdaptiveMaxPool2d([2, 2]))),
-        ("PReLU", Box::new(PRelu::with(4, 0.25, &Init::new(device(), 0)).unwrap())),
+        ("Upsample.linear", Box::new(Upsample::to(&[5, 4], linear))),
+        ("AdaptiveAvgPool2d", Box::new(AdaptiveAvgPool2d::new([2, 1]))),
+        ("AdaptiveMaxPool2d", Box::new(AdaptiveMaxPool2d::new([2, 2]))),
+        (
+            "PReLU",
+            Box::new(PRelu::with(PReluConfig { num_parameters: 4, ..Default::default() }, &Init::new(device(), 0)).unwrap()),
+        ),
     ];
     for (name, module) in rows {
         check(name, IMAGE, module.as_ref(), &|x| module.forward(x));
@@ -123,19 +127,19 @@ fn other_layers_agree_with_pytorch() {
     let relu = RecurrentConfig { nonlinearity: RnnNonlinearity::Relu, bias: false, ..RecurrentConfig::default() };
     let rnn = Rnn::with(4, 3, relu, &init).unwrap();
     check("RNN.relu", SEQUENCE, &rnn, &|x| Ok(joined(&rnn.run(x, &SequenceOptions::default())?)));
-    let bilinear = Bilinear::new(4, 4, 3, true, &init).unwrap();
+    let bilinear = Bilinear::new(4, 4, 3, &init).unwrap();
     check("Bilinear", SEQUENCE, &bilinear, &|x| bilinear.forward(x));
     let post = TransformerConfig { dim_feedforward: 6, dropout: 0.0, ..TransformerConfig::default() };
     let pre = TransformerConfig { norm_first: true, activation: FeedForward::Gelu, ..post };
     let plain = AttentionOptions::default();
     for (name, config) in [("post", post), ("pre", pre)] {
-        let encoder = TransformerEncoderLayer::new(4, 2, config, &init).unwrap();
+        let encoder = TransformerEncoderLayer::with(4, 2, config, &init).unwrap();
         check(&format!("encoder.{name}"), SEQUENCE, &encoder, &|x| encoder.forward(x));
-        let decoder = TransformerDecoderLayer::new(4, 2, config, &init).unwrap();
+        let decoder = TransformerDecoderLayer::with(4, 2, config, &init).unwrap();
         let memory = floats("memory", &[5, 2, 4]);
         check(&format!("decoder.{name}"), SEQUENCE, &decoder, &|x| decoder.decode(x, &memory, &plain, &plain));
     }
-    let layers = (0..2).map(|_| TransformerEncoderLayer::new(4, 2, post, &init).unwrap()).collect();
+    let layers = (0..2).map(|_| TransformerEncoderLayer::with(4, 2, post, &init).unwrap()).collect();
     let stack = TransformerEncoder::new(layers, Some(LayerNorm::new([4], &init).unwrap()));
     let causal = AttentionOptions { causal: true, ..AttentionOptions::default() };
     check("encoder.stack", SEQUENCE, &stack, &|x| stack.encode(x, &causal));
@@ -168,7 +172,7 @@ fn encodings_and_rearrangements_keep_their_promises() {
     let x = floats("x", &[2, 6, 4]);
     for interleaved in [false, true] {
         // Scores of rotated vectors depend on the distance of their positions alone, and lengths stay.
-        let rotary = RotaryEncoding::with(4, 16, 100.0, interleaved, &init).unwrap();
+        let rotary = RotaryEncoding::with(4, 16, RotaryConfig { base: 100.0, interleaved }, &init).unwrap();
         let scores = |offset| {
             let r = rotary.rotate(&x, offset).unwrap();
             values(&r.matmul(&r.transpose(-1, -2)))
@@ -181,7 +185,7 @@ fn encodings_and_rearrangements_keep_their_promises() {
         assert!(rotary.rotate(&x, 11).unwrap_err().to_string().contains("max_len"));
     }
     let image = floats("x", IMAGE);
-    let back = PixelUnshuffle(2).forward(&PixelShuffle(2).forward(&image).unwrap()).unwrap();
+    let back = PixelUnshuffle::new(2).forward(&PixelShuffle::new(2).forward(&image).unwrap()).unwrap();
     assert_eq!(values(&back), values(&image));
     let block = Residual::new(Linear::new(3, 5, &init).unwrap());
     assert!(block.forward(&Tensor::ones([2, 3], device()).unwrap()).unwrap_err().to_string().contains("shortcut"));
@@ -204,8 +208,8 @@ fn impossible_settings_and_inputs_are_refused() {
         (lstm.forward(&floats("x", &[5, 3, 2])).unwrap_err().to_string(), "a layer of 4 inputs"),
         (Dropout::new(-0.1, &init).unwrap_err().to_string(), "probability of -0.1"),
         (DropPath::new(f64::NAN, &init).unwrap_err().to_string(), "probability of NaN"),
-        (TransformerEncoderLayer::new(4, 2, bad, &init).unwrap_err().to_string(), "probability of 1.5"),
-        (PixelShuffle(3).forward(&floats("x", IMAGE)).unwrap_err().to_string(), "do not divide by 3"),
+        (TransformerEncoderLayer::with(4, 2, bad, &init).unwrap_err().to_string(), "probability of 1.5"),
+        (PixelShuffle::new(3).forward(&floats("x", IMAGE)).unwrap_err().to_string(), "do not divide by 3"),
     ];
     for (message, expected) in rows {
         assert!(message.contains(expected) && message.contains("help: "), "{message}");

@@ -25,7 +25,7 @@ fn statement(name: &'static str, line: &str, says: &'static [&'static str]) -> M
 }
 
 #[rustfmt::skip]
-fn mistakes() -> [Mistake; 19] {
+fn mistakes() -> [Mistake; 24] {
     let forward = "self.fc1.forward(x)";
     [
         model("a field is forgotten", "fc1: Linear, fc2: Linear", forward, "fields!(fc1); // here",
@@ -44,7 +44,18 @@ fn mistakes() -> [Mistake; 19] {
         model("a layer is called as a function", "fc1: Linear", "self.fc1(x) // here\n", "fields!(fc1);",
             &["error[E0599]: no method named `fc1` found", "field, not a method"]),
         statement("a layer without ?", "let _ = Sequential::new().push(Linear::new(2, 3, init));",
-            &["error[E0277]: `Result<Linear, Error>` is not a Module", "not a layer or a model", "write `?` behind the call"]),
+            &["error[E0277]: `Result<Linear, Error>` is not a Module", "not a layer or a model: add `?` if it is a Result",
+              "add `?` behind the call, as in Linear::new(4, 2, &init)?"]),
+        statement("layers of one name without ?", "let _ = Sequential::new().push_named(\"fc\", Linear::new(2, 3, init));",
+            &["error[E0277]: `Result<Linear, Error>` is not a Module", "add `?` if it is a Result"]),
+        statement("a block without ?", "let _ = wgrad::nn::Residual::new(wgrad::nn::Conv2d::new(2, 2, 1, init));",
+            &["error[E0277]: `Result<Conv2d, Error>` is not a Module", "add `?` if it is a Result"]),
+        model("layers that are Results", "fc: Result<Linear>", "Ok(x.clone())", "fields!(fc); // here",
+            &["error[E0277]: `Result<Linear, Error>` cannot be listed by fields!", "add `?` behind the call"]),
+        model("settings in an array", "settings: [Settings; 2]", "Ok(x.clone())", "fields!(settings); // here",
+            &["error[E0277]: `[Settings; 2]` cannot be listed by fields!", "an array, a tuple or a Box of these"]),
+        statement("a kernel of the wrong number of axes", "wgrad::nn::Conv2d::new(1, 2, [3, 3, 3], init)?;",
+            &["error[E0277]: `[{integer}; 3]` is not one number per axis, for 2 axes", "an array of one for each, as in [3; 2]"]),
         statement("an output without ?", "fc.forward(&fc.forward(x))?;",
             &["error[E0308]: mismatched types", "expected `&Tensor`, found `&Result<Tensor, Error>`"]),
         statement("a method of an output without ?", "fc.forward(x).relu();",

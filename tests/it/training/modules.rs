@@ -3,10 +3,10 @@
 use crate::common::{device, near, values};
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::nn::{
-    AvgPool2d, BatchNorm2d, Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential, fields,
-    summary,
+    AvgPool2d, BatchNorm2d, Conv2d, ConvOptions, Dropout, Flatten, Init, Linear, LinearConfig, MaxPool2d, Module, Relu,
+    Sequential, fields, summary,
 };
-use wgrad::{DType, Error, HostData, Result, Shape, Tensor};
+use wgrad::{DType, Error, HostData, Param, Result, Shape, Tensor};
 
 /// Two layers that share a weight, a list of layers, and settings that are no fields.
 struct Net {
@@ -34,9 +34,9 @@ impl Module for Net {
 fn net(seed: u64) -> Net {
     let init = Init::new(device(), seed);
     Net {
-        conv1: Conv2d::new(1, 2, [3, 3], Conv2dConfig::default(), &init).unwrap(),
+        conv1: Conv2d::new(1, 2, 3, &init).unwrap(),
         bn1: BatchNorm2d::new(2, &init).unwrap(),
-        heads: vec![Linear::new(8, 8, &init).unwrap(), Linear::without_bias(8, 8, &init).unwrap()],
+        heads: vec![Linear::new(8, 8, &init).unwrap(), Linear::with(8, 8, LinearConfig { bias: false }, &init).unwrap()],
         dropout: Some(Dropout::new(0.5, &init).unwrap()),
         scale: 2.0,
         pause: std::time::Duration::ZERO,
@@ -60,6 +60,70 @@ fn names_are_pytorchs() {
     assert!(net.parameters().unwrap().iter().all(|p| !p.is_trainable()));
     net.unfreeze();
     assert!(net.named_buffers().unwrap().iter().all(|(_, b)| !b.is_trainable()), "buffers never train");
+}
+
+/// A layer that holds itself, in a box.
+struct Chain {
+    fc: Linear,
+    rest: Option<Box<Chain>>,
+}
+
+impl Module for Chain {
+    fn forward(&self, x: &Tensor) -> wgrad::Result<Tensor> {
+        let y = self.fc.forward(x)?;
+        self.rest.as_ref().map_or(Ok(y.clone()), |rest| rest.forward(&y))
+    }
+    fields!(fc, rest);
+}
+
+/// Fields of fields.
+struct Nested {
+    row: [Linear; 2],
+    pair: (Linear, Dropout),
+    grid: [[Option<Param>; 2]; 1],
+    named: Vec<(Linear, f64)>,
+    boxed: Box<Linear>,
+    any: (Box<dyn Module>, [Box<dyn Module>; 1]),
+    chain: Chain,
+}
+
+impl Module for Nested {
+    fn forward(&self, x: &Tensor) -> wgrad::Result<Tensor> {
+        let [first, second] = &self.row;
+        let x = self.pair.1.forward(&self.pair.0.forward(&second.forward(&first.forward(x)?)?)?)?;
+        let x = self.named.iter().try_fold(x, |x, (fc, by)| Ok::<_, wgrad::Error>(fc.forward(&x)? * *by))?;
+        self.chain.forward(&self.any.1[0].forward(&self.any.0.forward(&self.boxed.forward(&x)?)?)?)
+    }
+    fields!(row, pair, grid, named, boxed, any, chain);
+}
+
+#[test]
+fn fields_are_arrays_tuples_and_boxes() {
+    let init = Init::new(device(), 5);
+    let fc = || Linear::with(3, 3, LinearConfig { bias: false }, &init).unwrap();
+    let param = || Some(Param::new(&init.constant(2, 1.0).unwrap()).unwrap());
+    let model = Nested {
+        row: [fc(), fc()],
+        pair: (fc(), Dropout::new(0.5, &init).unwrap()),
+        grid: [[param(), None]],
+        named: vec![(fc(), 2.0)],
+        boxed: Box::new(fc()),
+        any: (Box::new(fc()), [Box::new(Relu)]),
+        chain: Chain { fc: fc(), rest: Some(Box::new(Chain { fc: fc(), rest: None })) },
+    };
+    let names: Vec<String> = model.named_parameters().unwrap().into_iter().map(|(name, _)| name).collect();
+    let expected = "row.0.weight row.1.weight pair.0.weight grid.0.0 named.0.0.weight boxed.weight any.0.weight chain.fc.weight \
+        chain.rest.fc.weight";
+    assert_eq!(names, expected.split(' ').collect::<Vec<_>>());
+    // Modes are reached, and a summary names each layer by its place.
+    model.eval();
+    assert!(!model.pair.1.forward(&Tensor::ones([64], device()).unwrap()).unwrap().eq(0.0).any().to_vec::<bool>().unwrap()[0]);
+    let rows = wgrad::nn::summary(&model, [1, 3]).unwrap().rows;
+    let labels: Vec<&str> = rows[..8].iter().map(|row| row.name.as_str()).collect();
+    assert_eq!(labels, ["row.0", "row.1", "pair.0", "pair.1", "named.0.0", "boxed", "any.0", "any.1.0"]);
+    // A box is a layer of a row, too.
+    let model = Sequential::new().push(Box::new(fc())).push(Box::new(Relu) as Box<dyn Module>);
+    assert_eq!(model.named_parameters().unwrap()[0].0, "0.weight");
 }
 
 #[test]
@@ -174,7 +238,7 @@ fn wrong_input_is_an_error_at_the_modules_border() {
     let x = images(2);
     let rows: [(&str, Result<Tensor>); 5] = [
         ("linear", Linear::new(3, 2, &init).unwrap().forward(&x)),
-        ("conv", Conv2d::new(2, 2, [3, 3], Conv2dConfig::default(), &init).unwrap().forward(&x)),
+        ("conv", Conv2d::new(2, 2, 3, &init).unwrap().forward(&x)),
         ("batch norm", BatchNorm2d::new(3, &init).unwrap().forward(&x)),
         ("max pool", MaxPool2d::new(9).forward(&x)),
         ("average pool", AvgPool2d::new(9).forward(&x)),
@@ -183,5 +247,5 @@ fn wrong_input_is_an_error_at_the_modules_border() {
         assert!(result.is_err(), "{name}");
     }
     assert!(Dropout::new(1.5, &init).is_err());
-    assert!(Conv2d::new(3, 4, [1, 1], Conv2dConfig { groups: 2, ..Conv2dConfig::default() }, &init).is_err());
+    assert!(Conv2d::with(3, 4, 1, ConvOptions { groups: 2, ..ConvOptions::default() }, &init).is_err());
 }

@@ -3,7 +3,7 @@
 use crate::common::device;
 use wgrad::nn::loss::{CrossEntropyOptions, CtcOptions, Reduction, cross_entropy_with, ctc, nll};
 use wgrad::nn::{
-    Embedding, FeedForward, Gru, Init, Lstm, Module, MultiheadAttention, RecurrentConfig, Rnn, SequenceOptions,
+    Embedding, EmbeddingConfig, FeedForward, Gru, Init, Lstm, Module, MultiheadAttention, RecurrentConfig, Rnn, SequenceOptions,
     TransformerConfig, TransformerEncoder, TransformerEncoderLayer,
 };
 use wgrad::{AttentionOptions, Tensor};
@@ -185,7 +185,7 @@ fn attention() -> Vec<Case> {
                     norm_first,
                     ..Default::default()
                 };
-                let layer = || TransformerEncoderLayer::new(2, 1, config, &init()).unwrap();
+                let layer = || TransformerEncoderLayer::with(2, 1, config, &init()).unwrap();
                 let encoder = TransformerEncoder::new(vec![layer(), layer()], None);
                 let x = padded(junk);
                 let options = AttentionOptions { mask: Some(square(3, 4, false).unsqueeze(1)), ..Default::default() };
@@ -217,7 +217,7 @@ fn selections() -> Vec<Case> {
         (
             "embedding",
             Box::new(move |junk| {
-                let layer = Embedding::with(4, 3, Some(1), &init()).unwrap();
+                let layer = Embedding::with(4, 3, EmbeddingConfig { padding_idx: Some(1) }, &init()).unwrap();
                 let index = Tensor::from_slice(&[0, 1, 3, 1, 1, 2], [2, 3], device()).unwrap();
                 let y = layer.forward(&index).unwrap() + x(junk).detach().unsqueeze(2);
                 all(&[mask().unsqueeze(2).where_(&y, &y.zeros_like())], &[], Some(&layer))

@@ -5,7 +5,7 @@ use wgrad::DeviceKind;
 use wgrad::data::transforms::{AffineConfig, Compose, Normalize, RandomAffine, Transform};
 use wgrad::data::{DataLoader, LabelledImages};
 use wgrad::nn::loss::{Reduction, accuracy, cross_entropy};
-use wgrad::nn::{Conv2d, Conv2dConfig, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
+use wgrad::nn::{Conv2d, ConvOptions, Dropout, Flatten, Init, Linear, MaxPool2d, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Schedule};
 use wgrad::train::Meter;
 
@@ -28,7 +28,7 @@ fn steady(in_loader: bool) {
     let data = LabelledImages::new([1, 8, 8], pixels, (0..40).map(|i| i % 3).collect()).unwrap();
     let init = Init::new(&device, 1);
     let model = Sequential::new()
-        .push(Conv2d::new(1, 4, [3, 3], Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() }, &init).unwrap())
+        .push(Conv2d::with(1, 4, 3, ConvOptions { padding: [1, 1], ..ConvOptions::default() }, &init).unwrap())
         .push(Relu)
         .push(MaxPool2d::new(2))
         .push(Flatten)

@@ -4,7 +4,7 @@ use crate::common::{device, fixture, host, near as close, upload_host as upload,
 use wgrad::io::StateDict;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::{
-    BatchNorm2d, Conv2d, Conv2dConfig, Flatten, Init, LayerNorm, Linear, Lstm, MaxPool2d, Module, RecurrentConfig, Relu,
+    BatchNorm2d, Conv2d, ConvOptions, Flatten, Init, LayerNorm, Linear, Lstm, MaxPool2d, Module, RecurrentConfig, Relu,
     Sequential, TransformerConfig, TransformerEncoder, TransformerEncoderLayer,
 };
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
@@ -18,13 +18,13 @@ fn mlp(init: &Init) -> Sequential {
 }
 
 fn cnn(init: &Init) -> Sequential {
-    let same = Conv2dConfig { padding: [1, 1], ..Conv2dConfig::default() };
+    let same = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
     Sequential::new()
-        .push_named("conv1", Conv2d::new(1, 4, [3, 3], same, init).unwrap())
+        .push_named("conv1", Conv2d::with(1, 4, 3, same, init).unwrap())
         .push_named("bn1", BatchNorm2d::new(4, init).unwrap())
         .push_named("relu1", Relu)
         .push_named("pool1", MaxPool2d::new(2))
-        .push_named("conv2", Conv2d::new(4, 6, [3, 3], same, init).unwrap())
+        .push_named("conv2", Conv2d::with(4, 6, 3, same, init).unwrap())
         .push_named("bn2", BatchNorm2d::new(6, init).unwrap())
         .push_named("relu2", Relu)
         .push_named("flatten", Flatten)
@@ -62,7 +62,7 @@ fn lstm(init: &Init) -> Sequential {
 
 fn transformer(init: &Init) -> Sequential {
     let config = TransformerConfig { dim_feedforward: 16, dropout: 0.0, norm_first: true, ..TransformerConfig::default() };
-    let layers = (0..2).map(|_| TransformerEncoderLayer::new(8, 2, config, init).unwrap()).collect();
+    let layers = (0..2).map(|_| TransformerEncoderLayer::with(8, 2, config, init).unwrap()).collect();
     Sequential::new()
         .push_named("embed", Linear::new(5, 8, init).unwrap())
         .push_named("encoder", TransformerEncoder::new(layers, Some(LayerNorm::new([8], init).unwrap())))
