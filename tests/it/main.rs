@@ -41,6 +41,8 @@ mod ops;
 mod optim;
 mod ordering;
 mod params;
+mod printing;
+mod profile;
 mod random;
 mod refusals;
 mod refusals_image;
