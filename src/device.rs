@@ -1,6 +1,6 @@
 //! Devices: where tensors live and graphs run.
 
-pub use crate::executor::{CacheLimits, Counters};
+pub use crate::executor::{CacheLimits, Counters, Launch, Profile, ProfileRow};
 pub use crate::lazy::{Device, DeviceKind};
 
 use crate::error::{Error, Result};
@@ -223,6 +223,34 @@ impl Device {
     /// ```
     pub fn set_cache_limits(&self, limits: CacheLimits) {
         self.executor().set_cache_limits(limits);
+    }
+
+    /// Runs `work`, such as a training step, and gives what it returns with every launch of every plan that ran on the device
+    /// meanwhile, by whichever thread. The results are those of an unprofiled run, bit for bit.
+    ///
+    /// On a GPU each launch is a pass between two timestamps, and each plan is waited for; without timestamps there are counts
+    /// alone. What nobody evaluates does not run: let `work` end with a step, [`Tensor::eval`](crate::Tensor::eval) or a read.
+    /// The first step of its kind compiles plans, so profile a later one.
+    ///
+    /// ```
+    /// use wgrad::{Device, Tensor};
+    ///
+    /// let device = Device::cpu()?;
+    /// let a = Tensor::ones([64, 64], &device)?;
+    /// let (sum, profile) = device.profile(|| a.matmul(&a).relu().sum().item())?;
+    /// assert_eq!(sum, 64.0 * 64.0 * 64.0);
+    /// assert!(profile.flops() >= 2 * 64 * 64 * 64);
+    /// let slowest = &profile.rows()[0];
+    /// println!("{} took {:?}\n\n{profile}", slowest.kernel, slowest.time);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// That of `work`; the device is being profiled already; it is lost.
+    pub fn profile<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Profile)> {
+        let recording = self.executor().record()?;
+        let value = work()?;
+        Ok((value, recording.finish(self.name())))
     }
 
     /// The WGSL text of every pipeline that a cached plan uses, sorted; none on the CPU device. For inspection.

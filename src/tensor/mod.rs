@@ -295,20 +295,12 @@ impl Tensor {
         self.to_host()?.to_f64().first().copied().ok_or_else(|| Error::internal("an empty read"))
     }
 
-    /// The plan that would compute this tensor, as a table of kernels. Computes nothing.
+    /// The plan that would compute this tensor, as a table of kernels. Computes nothing; [`Device::profile`] measures what runs.
     ///
     /// # Errors
     /// The error that the tensor carries; whatever planning reports.
     pub fn explain(&self) -> Result<String> {
-        crate::eval::explain(self.node()?, false)
-    }
-
-    /// As [`Tensor::explain`], with the time of every launch by the device's timestamps. Runs the plan, drops the result.
-    ///
-    /// # Errors
-    /// The error that the tensor carries; a device without timestamps; whatever the device reports.
-    pub fn profile(&self) -> Result<String> {
-        crate::eval::explain(self.node()?, true)
+        crate::eval::explain(self.node()?)
     }
 
     // ---- gradients ----
