@@ -38,8 +38,9 @@ pub struct DeviceOptions {
     pub hardware_kernels: bool,
 }
 
-const GET_A_DRIVER: &str = "install a Vulkan driver: for a GPU the vendor's, for a software adapter `apt-get install libvulkan1 \
-                            mesa-vulkan-drivers` (Debian, Ubuntu) or your system's Mesa Vulkan package";
+const GET_A_GPU: &str = "install the GPU vendor's Vulkan driver, or use `software` or `cpu`";
+
+const GET_SOFTWARE: &str = "install Mesa's Vulkan drivers (Debian, Ubuntu: `apt-get install mesa-vulkan-drivers`), or use `cpu`";
 
 const NAME_ONE: &str =
     "use best, gpu, software or cpu, an index, or part of a name from the list (`cargo run --example devices`)";
@@ -274,15 +275,19 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// The most devices that an error lists.
+const SHOWN: usize = 5;
+
 fn no_device(wanted: &str, list: &[DeviceInfo]) -> Error {
-    let found: Vec<String> = list.iter().map(|d| format!("{}: {} ({})", d.index, d.name, d.kind)).collect();
+    let found = list.iter().take(SHOWN).map(|d| format!("{}: {} ({})", d.index, d.name, d.kind));
+    let mut found = found.collect::<Vec<_>>().join("; ");
+    if list.len() > SHOWN {
+        found += &format!("; and {} more", list.len() - SHOWN);
+    }
     let help = match wanted.trim().to_lowercase().as_str() {
-        "gpu" | "software" => GET_A_DRIVER,
+        "gpu" => GET_A_GPU,
+        "software" => GET_SOFTWARE,
         _ => NAME_ONE,
     };
-    Error::NoDevice {
-        wanted: wanted.into(),
-        reason: format!("looked for Vulkan, Metal and DX12 adapters and found [{}]", found.join("; ")),
-        help: help.into(),
-    }
+    Error::NoDevice { wanted: wanted.into(), reason: format!("there is {found}"), help: help.into() }
 }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::host::zeroed;
 use crate::shape::product;
 use crate::tensor::Tensor;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 /// What to do when a folder of clips does not fit.
@@ -116,6 +117,7 @@ impl AudioClips {
     ///
     /// # Errors
     /// An index is out of range; the device is out of memory.
+    #[track_caller]
     pub fn batch(&self, indices: &[usize], length: usize, device: &Device) -> Result<(Tensor, Tensor)> {
         let mut samples = zeroed::<f32>("a batch of clips", product(&[indices.len(), length]))?;
         let mut labels = Vec::with_capacity(indices.len());
@@ -127,6 +129,7 @@ impl AudioClips {
                     position,
                     len: self.len(),
                     help: "draw indices from 0..len()".into(),
+                    at: Location::caller(),
                 });
             };
             let row = &mut samples[position * length..(position + 1) * length];

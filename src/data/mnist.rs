@@ -7,6 +7,7 @@ use crate::host::reserved;
 use crate::shape::product;
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 /// How many digits there are.
@@ -62,6 +63,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// An index is out of range; the device is out of memory.
+    #[track_caller]
     pub fn batch(&self, indices: &[usize], device: &Device) -> Result<(Tensor, Tensor)> {
         let size = product(&[self.height, self.width]);
         let mut images = reserved("a batch of images", product(&[indices.len(), size]))?;
@@ -80,6 +82,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// An index is out of range.
+    #[track_caller]
     pub fn subset(&self, indices: &[usize]) -> Result<Self> {
         self.select("subset", indices, |label| label)
     }
@@ -95,6 +98,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// A class is listed twice or has no images.
+    #[track_caller]
     pub fn of_classes(&self, classes: &[i32]) -> Result<Self> {
         let mut position: BTreeMap<i32, i32> = BTreeMap::new();
         for (&class, i) in classes.iter().zip(0..) {
@@ -110,6 +114,7 @@ impl LabelledImages {
     }
 
     /// The images at `indices` with their labels mapped.
+    #[track_caller]
     fn select(&self, op: &'static str, indices: &[usize], relabel: impl Fn(i32) -> i32) -> Result<Self> {
         let size = product(&[self.height, self.width]);
         let mut pixels = reserved("a set of images", product(&[indices.len(), size]))?;
@@ -123,6 +128,7 @@ impl LabelledImages {
     }
 
     /// The label and the pixels of image `i`, which stands at `position` of a list.
+    #[track_caller]
     fn at(&self, op: &'static str, position: usize, i: usize) -> Result<(i32, &[u8])> {
         let size = product(&[self.height, self.width]);
         match self.labels.get(i) {
@@ -134,6 +140,7 @@ impl LabelledImages {
                 position,
                 len: self.len(),
                 help: "draw indices from 0..len()".into(),
+                at: Location::caller(),
             }),
         }
     }

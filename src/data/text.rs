@@ -6,6 +6,7 @@ use crate::host::reserved;
 use crate::rng::Generator;
 use crate::tensor::Tensor;
 use std::collections::{BTreeSet, HashMap};
+use std::panic::Location;
 use std::path::Path;
 
 /// Text to token numbers and back.
@@ -23,13 +24,14 @@ pub trait Tokenizer {
     ///
     /// # Errors
     /// A token is outside the vocabulary.
+    #[track_caller]
     fn decode(&self, tokens: &[i32]) -> Result<String>;
 }
 
 /// A token that the vocabulary does not have.
-fn outside(position: usize, token: i32, len: usize) -> Error {
+fn outside(position: usize, token: i32, len: usize, at: &'static Location<'static>) -> Error {
     let help = "use tokens that this tokeniser has made, or a model with its vocabulary".into();
-    Error::Index { op: "decode", index: i64::from(token), position, len, help }
+    Error::Index { op: "decode", index: i64::from(token), position, len, help, at }
 }
 
 /// One token per byte of UTF-8: 256 tokens, and any text can be encoded. What is no UTF-8 decodes to `�`.
@@ -53,8 +55,10 @@ impl Tokenizer for ByteTokenizer {
         Ok(text.bytes().map(i32::from).collect())
     }
 
+    #[track_caller]
     fn decode(&self, tokens: &[i32]) -> Result<String> {
-        let byte = |(i, &t)| u8::try_from(t).map_err(|_| outside(i, t, 256));
+        let at = Location::caller();
+        let byte = |(i, &t)| u8::try_from(t).map_err(|_| outside(i, t, 256, at));
         let bytes: Vec<u8> = tokens.iter().enumerate().map(byte).collect::<Result<_>>()?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -132,10 +136,12 @@ impl Tokenizer for CharTokenizer {
         text.chars().enumerate().map(number).collect()
     }
 
+    #[track_caller]
     fn decode(&self, tokens: &[i32]) -> Result<String> {
+        let at = Location::caller();
         let character = |(i, &t): (usize, &i32)| {
             let found = usize::try_from(t).ok().and_then(|t| self.characters.get(t));
-            found.copied().ok_or_else(|| outside(i, t, self.characters.len()))
+            found.copied().ok_or_else(|| outside(i, t, self.characters.len(), at))
         };
         tokens.iter().enumerate().map(character).collect()
     }
@@ -186,6 +192,7 @@ impl Tokens {
     ///
     /// # Errors
     /// A window reaches past the end; the device is out of memory.
+    #[track_caller]
     pub fn batch(&self, starts: &[usize], length: usize, device: &Device) -> Result<(Tensor, Tensor)> {
         let (mut inputs, mut targets) = (Vec::new(), Vec::new());
         for (position, &start) in starts.iter().enumerate() {
@@ -197,6 +204,7 @@ impl Tokens {
                     position,
                     len: self.len().saturating_sub(length),
                     help: format!("a window of {length} needs one more token as its last target: start earlier"),
+                    at: Location::caller(),
                 });
             };
             inputs.extend_from_slice(&self.tokens[start..end]);

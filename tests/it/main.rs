@@ -33,6 +33,7 @@ mod layers_image;
 mod magnitudes;
 mod manifest;
 mod memory;
+mod messages;
 mod names;
 mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]
