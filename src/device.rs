@@ -1,6 +1,6 @@
 //! Devices: where tensors live and graphs run.
 
-pub use crate::executor::{CacheLimits, Counters};
+pub use crate::executor::{CacheLimits, Counters, Launch, Profile, ProfileRow};
 pub use crate::lazy::{Device, DeviceKind};
 
 use crate::error::{Error, Result};
@@ -38,8 +38,9 @@ pub struct DeviceOptions {
     pub hardware_kernels: bool,
 }
 
-const GET_A_DRIVER: &str = "install a Vulkan driver: for a GPU the vendor's, for a software adapter `apt-get install libvulkan1 \
-                            mesa-vulkan-drivers` (Debian, Ubuntu) or your system's Mesa Vulkan package";
+const GET_A_GPU: &str = "install the GPU vendor's Vulkan driver, or use `software` or `cpu`";
+
+const GET_SOFTWARE: &str = "install Mesa's Vulkan drivers (Debian, Ubuntu: `apt-get install mesa-vulkan-drivers`), or use `cpu`";
 
 const NAME_ONE: &str =
     "use best, gpu, software or cpu, an index, or part of a name from the list (`cargo run --example devices`)";
@@ -225,6 +226,34 @@ impl Device {
         self.executor().set_cache_limits(limits);
     }
 
+    /// Runs `work`, such as a training step, and gives what it returns with every launch of every plan that ran on the device
+    /// meanwhile, by whichever thread. The results are those of an unprofiled run, bit for bit.
+    ///
+    /// On a GPU each launch is a pass between two timestamps, and each plan is waited for; without timestamps there are counts
+    /// alone. What nobody evaluates does not run: let `work` end with a step, [`Tensor::eval`](crate::Tensor::eval) or a read.
+    /// The first step of its kind compiles plans, so profile a later one.
+    ///
+    /// ```
+    /// use wgrad::{Device, Tensor};
+    ///
+    /// let device = Device::cpu()?;
+    /// let a = Tensor::ones([64, 64], &device)?;
+    /// let (sum, profile) = device.profile(|| a.matmul(&a).relu().sum().item())?;
+    /// assert_eq!(sum, 64.0 * 64.0 * 64.0);
+    /// assert!(profile.flops() >= 2 * 64 * 64 * 64);
+    /// let slowest = &profile.rows()[0];
+    /// println!("{} took {:?}\n\n{profile}", slowest.kernel, slowest.time);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// That of `work`; the device is being profiled already; it is lost.
+    pub fn profile<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Profile)> {
+        let recording = self.executor().record()?;
+        let value = work()?;
+        Ok((value, recording.finish(self.name())))
+    }
+
     /// The WGSL text of every pipeline that a cached plan uses, sorted; none on the CPU device. For inspection.
     pub fn shader_sources(&self) -> Vec<String> {
         self.executor().shader_sources()
@@ -246,15 +275,19 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
+/// The most devices that an error lists.
+const SHOWN: usize = 5;
+
 fn no_device(wanted: &str, list: &[DeviceInfo]) -> Error {
-    let found: Vec<String> = list.iter().map(|d| format!("{}: {} ({})", d.index, d.name, d.kind)).collect();
+    let found = list.iter().take(SHOWN).map(|d| format!("{}: {} ({})", d.index, d.name, d.kind));
+    let mut found = found.collect::<Vec<_>>().join("; ");
+    if list.len() > SHOWN {
+        found += &format!("; and {} more", list.len() - SHOWN);
+    }
     let help = match wanted.trim().to_lowercase().as_str() {
-        "gpu" | "software" => GET_A_DRIVER,
+        "gpu" => GET_A_GPU,
+        "software" => GET_SOFTWARE,
         _ => NAME_ONE,
     };
-    Error::NoDevice {
-        wanted: wanted.into(),
-        reason: format!("looked for Vulkan, Metal and DX12 adapters and found [{}]", found.join("; ")),
-        help: help.into(),
-    }
+    Error::NoDevice { wanted: wanted.into(), reason: format!("there is {found}"), help: help.into() }
 }

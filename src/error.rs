@@ -78,7 +78,7 @@ pub enum Error {
         help: String,
     },
     /// A value was read as another dtype, or as a scalar when it is none.
-    #[error("[{op}] the tensor is {dtype} {shape}; help: {help}")]
+    #[error("[{op}] the tensor is {dtype} {shape}; help: {help} (at {}:{})", .at.file(), .at.line())]
     Read {
         /// The reading function.
         op: &'static str,
@@ -88,9 +88,11 @@ pub enum Error {
         dtype: DType,
         /// What to do about it.
         help: String,
+        /// The caller's file and line.
+        at: &'static Location<'static>,
     },
     /// A label or index lies outside its range.
-    #[error("[{op}] index {index} at position {position} is outside 0..{len}; help: {help}")]
+    #[error("[{op}] index {index} at position {position} is outside 0..{len}; help: {help} (at {}:{})", .at.file(), .at.line())]
     Index {
         /// The op that uses the index.
         op: &'static str,
@@ -102,9 +104,11 @@ pub enum Error {
         len: usize,
         /// What to do about it.
         help: String,
+        /// The caller's file and line.
+        at: &'static Location<'static>,
     },
     /// A gradient was asked for where none flows.
-    #[error("[{op}] {reason}; help: {help}")]
+    #[error("[{op}] {reason}; help: {help} (at {}:{})", .at.file(), .at.line())]
     Gradient {
         /// `backward`, `grad` or `get`.
         op: &'static str,
@@ -112,6 +116,8 @@ pub enum Error {
         reason: String,
         /// What to do about it.
         help: String,
+        /// The caller's file and line.
+        at: &'static Location<'static>,
     },
     /// A graph needs a parameter's old value, which a later step has overwritten.
     #[error(
@@ -226,12 +232,29 @@ impl Error {
 
     /// The same, with the line of a caller in place of one of this crate, which a layer behind a pointer has reported.
     pub(crate) fn seen_from(mut self, caller: &'static Location<'static>) -> Self {
-        if let (Self::Op(error), Some(here)) = (&mut self, file!().strip_suffix("error.rs"))
-            && error.at.file().starts_with(here)
+        if let (Some(at), Some(here)) = (self.place(), file!().strip_suffix("error.rs"))
+            && at.file().starts_with(here)
         {
-            error.at = caller;
+            *at = caller;
         }
         self
+    }
+
+    /// The same, as met by the caller of an op: a part of the op found it.
+    pub(crate) fn met_at(mut self, caller: &'static Location<'static>) -> Self {
+        if let Some(at) = self.place() {
+            *at = caller;
+        }
+        self
+    }
+
+    /// Where the wrong call stands.
+    fn place(&mut self) -> Option<&mut &'static Location<'static>> {
+        match self {
+            Self::Op(error) => Some(&mut error.at),
+            Self::Read { at, .. } | Self::Index { at, .. } | Self::Gradient { at, .. } => Some(at),
+            _ => None,
+        }
     }
 
     /// An [`Error::Format`], for readers of files.
@@ -248,4 +271,9 @@ impl Error {
     pub(crate) fn internal(reason: impl Into<String>) -> Self {
         Self::Internal(reason.into())
     }
+}
+
+/// A number of things: `1 channel`, `3 channels`.
+pub(crate) fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }

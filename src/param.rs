@@ -38,6 +38,7 @@ impl Param {
     ///
     /// # Errors
     /// `init`'s own error; a dtype other than F32 and F64.
+    #[track_caller]
     pub fn new(init: &Tensor) -> Result<Self> {
         if init.dtype()? == DType::F16 || !init.dtype()?.is_float() {
             return Err(Error::Read {
@@ -45,6 +46,7 @@ impl Param {
                 shape: init.shape()?,
                 dtype: init.dtype()?,
                 help: "parameters are f32 (f64 on the CPU device): cast it, or use Param::buffer for other state".into(),
+                at: std::panic::Location::caller(),
             });
         }
         Self::make(init, true)

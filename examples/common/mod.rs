@@ -97,8 +97,8 @@ pub fn open_device(wanted: Option<&str>) -> Outcome<Device> {
     };
     let asked = wanted.map(Into::into).or_else(|| std::env::var_os("WGRAD_DEVICE")).unwrap_or_default();
     let chosen = !["", "best"].contains(&&*asked.to_string_lossy().trim().to_lowercase());
-    if let (DeviceKind::Cpu, false, Err(Error::NoDevice { reason, help, .. })) = (device.kind(), chosen, Device::gpu()) {
-        say!("no GPU: {reason}; using the CPU device; to get an adapter, {help}");
+    if device.kind() == DeviceKind::Cpu && !chosen {
+        eprintln!("no GPU found: using the CPU device (`cargo run --example devices` lists what there is)");
     }
     say!("device: {device}");
     Ok(device)

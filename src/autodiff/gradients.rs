@@ -7,6 +7,7 @@ use crate::lazy::{Node, Payload, Siblings, no_grad};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use rustc_hash::FxHashMap;
+use std::panic::Location;
 use std::sync::Arc;
 
 /// What a gradient belongs to: a parameter whatever its version, or a variable.
@@ -30,20 +31,20 @@ pub(super) const NO_VARIABLE: &str = "it is not a variable; x.variable() leaves 
 /// Something that [`Gradients::get`] can look up: a [`Param`] or a variable [`Tensor`].
 pub trait Differentiable {
     #[doc(hidden)]
-    fn lookup(&self, gradients: &Gradients) -> Result<Tensor>;
+    fn lookup(&self, gradients: &Gradients, at: &'static Location<'static>) -> Result<Tensor>;
 }
 
 impl Differentiable for Param {
-    fn lookup(&self, gradients: &Gradients) -> Result<Tensor> {
+    fn lookup(&self, gradients: &Gradients, at: &'static Location<'static>) -> Result<Tensor> {
         let why = if self.is_trainable() { "the loss does not depend on it" } else { "it is frozen" };
-        gradients.find(Key::Cell(self.id()), || format!("parameter {} has no gradient: {why}", self.name()))
+        gradients.find(Key::Cell(self.id()), at, || format!("parameter {} has no gradient: {why}", self.name()))
     }
 }
 
 impl Differentiable for Tensor {
-    fn lookup(&self, gradients: &Gradients) -> Result<Tensor> {
+    fn lookup(&self, gradients: &Gradients, at: &'static Location<'static>) -> Result<Tensor> {
         let node = self.node()?;
-        gradients.find(key(node), || {
+        gradients.find(key(node), at, || {
             let why = match (node.requires_grad, node.op.is_source()) {
                 (true, true) => "the loss does not depend on it",
                 (true, false) => "it is the result of an op; ask wgrad::grad for the derivative by it",
@@ -95,8 +96,9 @@ impl Gradients {
     ///
     /// # Errors
     /// None flows there.
+    #[track_caller]
     pub fn get(&self, of: &impl Differentiable) -> Result<Tensor> {
-        of.lookup(self)
+        of.lookup(self, Location::caller())
     }
 
     /// Adds another loss's gradients, to accumulate over several batches.
@@ -157,11 +159,12 @@ impl Gradients {
         self.clip.as_ref().filter(|_| all).map(|clip| clip.limit)
     }
 
-    fn find(&self, key: Key, reason: impl FnOnce() -> String) -> Result<Tensor> {
+    fn find(&self, key: Key, at: &'static Location<'static>, reason: impl FnOnce() -> String) -> Result<Tensor> {
         self.by_key.get(&key).map(|g| self.clipped(g)).ok_or_else(|| Error::Gradient {
             op: "get",
             reason: reason(),
             help: "make the loss depend on it, unfreeze it, or mark a tensor with variable()".into(),
+            at,
         })
     }
 }

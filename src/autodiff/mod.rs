@@ -16,6 +16,7 @@ use crate::lazy::{Node, no_grad, with_grad_mode};
 use crate::tensor::Tensor;
 use gradients::{NO_VARIABLE, key};
 use propagate::propagate;
+use std::panic::Location;
 
 impl Tensor {
     /// The gradients of this scalar with respect to every parameter and variable it depends on. Lazy: nothing runs yet.
@@ -32,6 +33,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries; more than one element; no parameter or variable upstream.
+    #[track_caller]
     pub fn backward(&self) -> Result<Gradients> {
         let node = self.node()?;
         if node.shape.numel() != 1 {
@@ -39,6 +41,7 @@ impl Tensor {
                 op: "backward",
                 reason: format!("the tensor has shape {}, and a loss has one element", node.shape),
                 help: "reduce it, say with .mean(), or give a cotangent with backward_with".into(),
+                at: Location::caller(),
             });
         }
         self.backward_with(&self.ones_like())
@@ -48,6 +51,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::backward`]; a cotangent of another shape.
+    #[track_caller]
     pub fn backward_with(&self, cotangent: &Self) -> Result<Gradients> {
         let node = self.node()?;
         if !node.requires_grad {
@@ -55,9 +59,11 @@ impl Tensor {
                 op: "backward",
                 reason: "the tensor depends on no trainable parameter or variable".into(),
                 help: "build it outside no_grad, from a Param that is not frozen or a tensor marked with variable()".into(),
+                at: Location::caller(),
             });
         }
-        let found = no_grad(|| propagate(self, cotangent, &[]))?;
+        let at = Location::caller();
+        let found = no_grad(|| propagate(self, cotangent, &[])).map_err(|error| error.seen_from(at))?;
         Ok(Gradients::together(found.by_source()))
     }
 }
@@ -78,7 +84,9 @@ impl Tensor {
 ///
 /// # Errors
 /// The error that a tensor carries; a tensor of `wrt` that requires no gradient.
+#[track_caller]
 pub fn grad(output: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let at = Location::caller();
     for (i, t) in wrt.iter().enumerate() {
         let node = t.node()?;
         if !node.requires_grad {
@@ -86,6 +94,7 @@ pub fn grad(output: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
                 op: "grad",
                 reason: format!("tensor {i} of `wrt`, of shape {}, requires no gradient: {NO_VARIABLE}", node.shape),
                 help: "mark a tensor with variable(), or unfreeze the parameter, before the output is built from it".into(),
+                at,
             });
         }
     }
@@ -93,6 +102,7 @@ pub fn grad(output: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
         let found = propagate(output, &output.ones_like(), &[])?;
         let sources = found.by_source();
         let of = |node: &Node| if node.op.is_source() { sources.get(&key(node)) } else { found.cotangents.get(&node.id) };
-        wrt.iter().map(|t| Ok(of(t.node()?).cloned().unwrap_or_else(|| t.zeros_like()))).collect()
+        wrt.iter().map(|t| Ok(of(t.node()?).cloned().unwrap_or_else(|| t.zeros_like()))).collect::<Result<_>>()
     })
+    .map_err(|error| error.seen_from(at))
 }

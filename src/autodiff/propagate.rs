@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::lazy::{Inputs, Node, Payload};
 use crate::tensor::Tensor;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::panic::Location;
 use std::sync::Arc;
 
 pub(super) struct Propagated {
@@ -28,6 +29,7 @@ impl Propagated {
 }
 
 /// Cotangents of all differentiable nodes from `output` up to and with the nodes `ends` (by id), or the sources.
+#[track_caller]
 pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Result<Propagated> {
     let root = output.node()?;
     if cotangent.shape()? != root.shape || cotangent.dtype()?.arithmetic() != root.dtype.arithmetic() {
@@ -38,7 +40,12 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
             root.dtype,
             root.shape
         );
-        return Err(Error::Gradient { op: "backward", reason, help: "give a cotangent of the tensor's shape and dtype".into() });
+        return Err(Error::Gradient {
+            op: "backward",
+            reason,
+            help: "give a cotangent of the tensor's shape and dtype".into(),
+            at: Location::caller(),
+        });
     }
     // Ids grow with creation, so users always have larger ones than their operands.
     let mut order = Vec::new();

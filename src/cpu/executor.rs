@@ -9,7 +9,7 @@ use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::host::zeroed;
-use crate::plan::{BufferInfo, Kernel, Place, Plan, Step};
+use crate::plan::{BufferInfo, Kernel, Launched, Place, Plan, Step};
 use crate::storage::Storage;
 use crate::storage::bindings::{Bindings, Leaf};
 use crate::storage::cpu::{Buffer, Words, words, words_mut};
@@ -18,6 +18,7 @@ use crate::sync::lock;
 use rustc_hash::FxHashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 /// The CPU device's executor: a thread pool, the memory that results come from and return to, and the slots that all plans
 /// share.
@@ -157,20 +158,38 @@ impl CpuExecutor {
         Ok(Room { slots, outputs })
     }
 
-    /// Runs a compiled plan and returns the storage of each output.
-    pub fn run(&self, compiled: &Compiled, bindings: &Bindings, room: Room<'_>) -> Result<Vec<Storage>> {
+    /// Runs a compiled plan and returns the storage of each output. `launched` takes what ran, and for how long.
+    pub fn run(
+        &self,
+        compiled: &Compiled,
+        bindings: &Bindings,
+        room: Room<'_>,
+        mut launched: Option<&mut Vec<Launched>>,
+    ) -> Result<Vec<Storage>> {
         let Room { mut slots, outputs } = room;
         match &compiled.code {
             Code::Graph(graph) => {
                 self.kernels.fetch_add(graph.nodes.len() as u64, Ordering::Relaxed);
+                let since = Instant::now();
                 let outputs = f64_graph::run(graph, bindings)?;
+                if let Some(launched) = launched {
+                    // The reference walks the whole graph at once.
+                    launched.push(Launched { step: 0, name: "f64 graph".into(), time: Some(since.elapsed()) });
+                }
                 Ok(outputs.into_iter().map(|data| Storage::Cpu(self.upload(data))).collect())
             }
             Code::Plan { plan, kernels } => {
                 check_leaves(plan, bindings)?;
                 let mut memory = Memory { plan, slots: &mut slots, outputs: &outputs, bindings };
-                self.threads
-                    .install(|| plan.steps.iter().zip(kernels).try_for_each(|(step, kernel)| memory.run(step, kernel)))?;
+                self.threads.install(|| {
+                    plan.steps.iter().zip(kernels).enumerate().try_for_each(|(n, (step, kernel))| {
+                        let Some(launched) = launched.as_deref_mut() else { return memory.run(step, kernel) };
+                        let since = Instant::now();
+                        memory.run(step, kernel)?;
+                        launched.push(Launched { step: n, name: step.kernel.name().into(), time: Some(since.elapsed()) });
+                        Ok(())
+                    })
+                })?;
                 self.kernels.fetch_add(plan.steps.len() as u64, Ordering::Relaxed);
                 plan.outputs.iter().map(|&id| output(plan, id, &outputs, bindings)).collect()
             }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Runs a plan in memory taken for it.
 pub(super) fn run(cpu: &CpuExecutor, compiled: &Compiled, bindings: &Bindings) -> crate::error::Result<Vec<Storage>> {
-    cpu.run(compiled, bindings, cpu.room(compiled)?)
+    cpu.run(compiled, bindings, cpu.room(compiled)?, None)
 }
 
 /// Floats in -2..2, in steps of 2^-10 so that ties and zeros occur.

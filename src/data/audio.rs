@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::host::zeroed;
 use crate::shape::product;
 use crate::tensor::Tensor;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 
 /// What to do when a folder of clips does not fit.
@@ -132,9 +133,11 @@ impl AudioClips {
     }
 
     /// Copies clip `i`, which stands at `position` of a list, into the middle of silence; gives its label.
+    #[track_caller]
     fn place(&self, op: &'static str, position: usize, i: usize, row: &mut [f32]) -> Result<i32> {
+        let at = Location::caller();
         let (Some(clip), Some(&label)) = (self.clips.get(i), self.labels.get(i)) else {
-            return Err(outside(op, i, position, self.clips.len()));
+            return Err(outside(op, i, position, self.clips.len(), at));
         };
         let taken = clip.len().min(row.len());
         let (from, to) = ((clip.len() - taken) / 2, (row.len() - taken) / 2);

@@ -5,6 +5,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::host::reserved;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 /// Samples by position: what a [`DataLoader`](super::DataLoader) makes batches of.
@@ -52,6 +53,7 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     /// `index` is out of range; the sample cannot be read.
+    #[track_caller]
     fn get(&self, index: usize) -> Result<Self::Sample>;
 
     /// The samples at `indices` as one batch on a device. Defaults to [`Dataset::get`] for each and [`Collate::collate`]; sets
@@ -92,9 +94,9 @@ pub trait Dataset: Send + Sync {
 pub type Batch<D> = <<D as Dataset>::Sample as Collate>::Batch;
 
 /// The error of a position that a set does not have; `position` is where it stands in a list of them.
-pub(super) fn outside(op: &'static str, index: usize, position: usize, len: usize) -> Error {
+pub(super) fn outside(op: &'static str, index: usize, position: usize, len: usize, at: &'static Location<'static>) -> Error {
     let index = i64::try_from(index).unwrap_or(i64::MAX);
-    Error::Index { op, index, position, len, help: "draw indices from 0..len()".into() }
+    Error::Index { op, index, position, len, help: "draw indices from 0..len()".into(), at }
 }
 
 macro_rules! forward {
@@ -138,10 +140,12 @@ impl<D: Dataset> Subset<D> {
     ///
     /// # Errors
     /// An index is out of range.
+    #[track_caller]
     pub fn new(dataset: D, indices: Vec<usize>) -> Result<Self> {
+        let at = Location::caller();
         let len = dataset.len();
         match indices.iter().position(|&i| i >= len) {
-            Some(position) => Err(outside("Subset::new", indices[position], position, len)),
+            Some(position) => Err(outside("Subset::new", indices[position], position, len, at)),
             None => Ok(Self { dataset, indices }),
         }
     }
@@ -164,14 +168,18 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.indices.len()
     }
 
+    #[track_caller]
     fn get(&self, index: usize) -> Result<D::Sample> {
-        let &at = self.indices.get(index).ok_or_else(|| outside("get", index, 0, self.indices.len()))?;
+        let at = Location::caller();
+        let &at = self.indices.get(index).ok_or_else(|| outside("get", index, 0, self.indices.len(), at))?;
         self.dataset.get(at)
     }
 
+    #[track_caller]
     fn batch(&self, indices: &[usize], device: &Device) -> Result<Batch<D>> {
+        let at = Location::caller();
         let whole = |(position, &i): (usize, &usize)| {
-            self.indices.get(i).copied().ok_or_else(|| outside("batch", i, position, self.indices.len()))
+            self.indices.get(i).copied().ok_or_else(|| outside("batch", i, position, self.indices.len(), at))
         };
         self.dataset.batch(&indices.iter().enumerate().map(whole).collect::<Result<Vec<_>>>()?, device)
     }

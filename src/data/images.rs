@@ -11,6 +11,7 @@ use crate::io::HostTensor;
 use crate::shape::{Shape, product};
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
+use std::panic::Location;
 
 /// Images `[channels, height, width]` of bytes with one label each, in host memory.
 ///
@@ -123,12 +124,14 @@ impl LabelledImages {
     }
 
     /// The label and the pixels of image `i`, which stands at `position` of a list.
+    #[track_caller]
     fn at(&self, op: &'static str, position: usize, i: usize) -> Result<(i32, &[u8])> {
+        let at = Location::caller();
         let size = product(&self.shape);
         match self.labels.get(i) {
             // The constructor has made sure of the pixels.
             Some(&label) => Ok((label, &self.pixels[i * size..(i + 1) * size])),
-            None => Err(outside(op, i, position, self.labels.len())),
+            None => Err(outside(op, i, position, self.labels.len(), at)),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::io::HostTensor;
 use crate::shape::{Shape, product};
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// Tensors whose first axis counts the samples: sample `i` is row `i` of each.
 ///
@@ -56,16 +57,20 @@ impl<T: Rows + Send + Sync> Dataset for TensorDataset<T> {
         self.len
     }
 
+    #[track_caller]
     fn get(&self, index: usize) -> Result<T::Row> {
+        let at = Location::caller();
         if index >= self.len {
-            return Err(outside("get", index, 0, self.len));
+            return Err(outside("get", index, 0, self.len, at));
         }
         self.parts.row(index)
     }
 
+    #[track_caller]
     fn batch(&self, indices: &[usize], device: &Device) -> Result<<T::Row as Collate>::Batch> {
+        let at = Location::caller();
         if let Some(position) = indices.iter().position(|&i| i >= self.len) {
-            return Err(outside("batch", indices[position], position, self.len));
+            return Err(outside("batch", indices[position], position, self.len, at));
         }
         self.parts.rows(indices, device)
     }
@@ -95,8 +100,10 @@ impl<S: Collate + Clone + Sync> Dataset for VecDataset<S> {
         self.0.len()
     }
 
+    #[track_caller]
     fn get(&self, index: usize) -> Result<S> {
-        self.0.get(index).cloned().ok_or_else(|| outside("get", index, 0, self.0.len()))
+        let at = Location::caller();
+        self.0.get(index).cloned().ok_or_else(|| outside("get", index, 0, self.0.len(), at))
     }
 }
 
@@ -144,9 +151,11 @@ impl Rows for Tensor {
         row.check().map(|()| row)
     }
 
+    #[track_caller]
     fn rows(&self, indices: &[usize], device: &Device) -> Result<Tensor> {
+        let at = Location::caller();
         let len = self.count()?;
-        let number = |(position, &i): (usize, &usize)| i32::try_from(i).map_err(|_| outside("batch", i, position, len));
+        let number = |(position, &i): (usize, &usize)| i32::try_from(i).map_err(|_| outside("batch", i, position, len, at));
         let index = indices.iter().enumerate().map(number).collect::<Result<Vec<i32>>>()?;
         let rows = self.index_select(0, &Tensor::from_slice(&index, [index.len()], &self.device()?)?);
         rows.check()?;
@@ -162,20 +171,24 @@ impl Rows for HostTensor {
         Ok(split_first(&self.shape)?.0)
     }
 
+    #[track_caller]
     fn row(&self, index: usize) -> Result<HostTensor> {
+        let at = Location::caller();
         let (len, row) = split_first(&self.shape)?;
         if index >= len {
-            return Err(outside("get", index, 0, len));
+            return Err(outside("get", index, 0, len, at));
         }
         let shape = Shape::new(row)?;
         HostTensor::new(self.dtype, shape, gather(&[(&self.data, index * shape.numel())], shape.numel())?)
     }
 
+    #[track_caller]
     fn rows(&self, indices: &[usize], device: &Device) -> Result<Tensor> {
+        let at = Location::caller();
         let (len, row) = split_first(&self.shape)?;
         let size = product(row);
         let piece = |(position, &i): (usize, &usize)| {
-            if i < len { Ok((&self.data, i * size)) } else { Err(outside("batch", i, position, len)) }
+            if i < len { Ok((&self.data, i * size)) } else { Err(outside("batch", i, position, len, at)) }
         };
         let pieces = indices.iter().enumerate().map(piece).collect::<Result<Vec<_>>>()?;
         Tensor::from_host(gather(&pieces, size)?, self.dtype, with_rows(indices.len(), row)?, device)

@@ -8,6 +8,7 @@ use crate::host::reserved;
 use crate::rng::Generator;
 use crate::tensor::Tensor;
 use std::collections::{BTreeSet, HashMap};
+use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,13 +27,14 @@ pub trait Tokenizer {
     ///
     /// # Errors
     /// A token is outside the vocabulary.
+    #[track_caller]
     fn decode(&self, tokens: &[i32]) -> Result<String>;
 }
 
 /// A token that the vocabulary does not have.
-fn unknown(position: usize, token: i32, len: usize) -> Error {
+fn unknown(position: usize, token: i32, len: usize, at: &'static Location<'static>) -> Error {
     let help = "use tokens that this tokeniser has made, or a model with its vocabulary".into();
-    Error::Index { op: "decode", index: i64::from(token), position, len, help }
+    Error::Index { op: "decode", index: i64::from(token), position, len, help, at }
 }
 
 /// One token per byte of UTF-8: 256 tokens, and any text can be encoded. What is no UTF-8 decodes to `�`.
@@ -56,8 +58,10 @@ impl Tokenizer for ByteTokenizer {
         Ok(text.bytes().map(i32::from).collect())
     }
 
+    #[track_caller]
     fn decode(&self, tokens: &[i32]) -> Result<String> {
-        let byte = |(i, &t)| u8::try_from(t).map_err(|_| unknown(i, t, 256));
+        let at = Location::caller();
+        let byte = |(i, &t)| u8::try_from(t).map_err(|_| unknown(i, t, 256, at));
         let bytes: Vec<u8> = tokens.iter().enumerate().map(byte).collect::<Result<_>>()?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -135,10 +139,12 @@ impl Tokenizer for CharTokenizer {
         text.chars().enumerate().map(number).collect()
     }
 
+    #[track_caller]
     fn decode(&self, tokens: &[i32]) -> Result<String> {
+        let at = Location::caller();
         let character = |(i, &t): (usize, &i32)| {
             let found = usize::try_from(t).ok().and_then(|t| self.characters.get(t));
-            found.copied().ok_or_else(|| unknown(i, t, self.characters.len()))
+            found.copied().ok_or_else(|| unknown(i, t, self.characters.len(), at))
         };
         tokens.iter().enumerate().map(character).collect()
     }
@@ -258,9 +264,11 @@ impl Windows {
     }
 
     /// Inputs and targets of window `index`, which stands at `position` of a list.
+    #[track_caller]
     fn at(&self, op: &'static str, position: usize, index: usize) -> Result<(&[i32], &[i32])> {
+        let at = Location::caller();
         if index >= self.len() {
-            return Err(outside(op, index, position, self.len()));
+            return Err(outside(op, index, position, self.len(), at));
         }
         // Within the text, as the index is.
         let start = index * self.stride;

@@ -9,7 +9,7 @@ mod phase;
 mod tests;
 
 use crate::dtype::{DType, HostData};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::executor::Transfer;
 use crate::lazy::{Cell, Device, Node, Verdict, grad_enabled, snapshot};
 use crate::storage::Storage;
@@ -57,8 +57,8 @@ pub(crate) fn duplicate(node: &Arc<Node>) -> Result<Storage> {
     node.device.executor().duplicate(&node.memory()?, node.dtype, node.shape.numel())
 }
 
-/// The plan that would realise a node, as a table; with `timed`, every launch is run and timed as well (GPU only).
-pub(crate) fn explain(root: &Arc<Node>, timed: bool) -> Result<String> {
+/// The plan that would realise a node, as a table.
+pub(crate) fn explain(root: &Arc<Node>) -> Result<String> {
     let device = root.device.clone();
     let mut session = Session::new(&device);
     if !needs_work(root) {
@@ -68,20 +68,7 @@ pub(crate) fn explain(root: &Arc<Node>, timed: bool) -> Result<String> {
         numbering.add([root.clone()])?;
         numbering.finish()
     })?;
-    let compiled = device.executor().plan(&gathered.out.graph)?;
-    let mut text = compiled.plan.explain();
-    if timed {
-        if !gathered.out.assigned.is_empty() {
-            let help = "evaluate the tensor once, or profile in evaluation mode".into();
-            return Err(Error::Unsupported {
-                op: "profile",
-                reason: "a timed run would repeat waiting assignments".into(),
-                help,
-            });
-        }
-        text += &device.executor().profile(&compiled, &gathered.out.bindings)?;
-    }
-    Ok(text)
+    Ok(device.executor().plan(&gathered.out.graph)?.plan.explain())
 }
 
 /// The right to read and change contents on a device, as long as it lives.
@@ -216,6 +203,11 @@ fn verdict(device: &Device, numbering: &Numbering) -> Result<Option<Arc<Verdict>
 
 fn needs_work(node: &Node) -> bool {
     !node.is_realised() && node.cell_read().is_none()
+}
+
+/// Whether a node's value is in memory, so that a read computes nothing.
+pub(crate) fn is_computed(node: &Node) -> bool {
+    !needs_work(node)
 }
 
 /// Hands a node its value.

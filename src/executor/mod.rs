@@ -3,11 +3,14 @@
 
 pub(crate) mod arena;
 mod cache;
+mod profile;
+mod record;
 mod settle;
 #[cfg(test)]
 mod tests;
 
 pub use cache::CacheLimits;
+pub use profile::{Launch, Profile, ProfileRow};
 
 use crate::cpu::{self, CpuExecutor};
 use crate::dtype::{DType, HostData};
@@ -22,6 +25,7 @@ use crate::storage::bindings::Bindings;
 use crate::storage::pool::Counted;
 use crate::sync::lock;
 use cache::PlanCache;
+use profile::Record;
 use std::sync::{Arc, Mutex};
 
 /// The most buffers that one fused kernel reads: with its output and its table of numbers it stays within WebGPU's default
@@ -99,6 +103,8 @@ pub(crate) struct Executor {
     /// Whether elementwise work joins the kernels that it feeds or follows.
     fuse: bool,
     plans: Mutex<PlanCache<Compiled>>,
+    /// What runs while somebody profiles.
+    record: Mutex<Option<Record<Compiled>>>,
 }
 
 fn mixed() -> Error {
@@ -123,7 +129,7 @@ impl Executor {
     }
 
     fn over(backend: Backend, fuse: bool) -> Self {
-        let executor = Self { backend, fuse, plans: Mutex::default() };
+        let executor = Self { backend, fuse, plans: Mutex::default(), record: Mutex::default() };
         executor.set_cache_limits(CacheLimits::default());
         executor
     }
@@ -315,39 +321,33 @@ impl Executor {
     }
 
     /// Carries a plan out; the values of its outputs, in order.
-    pub fn run(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Storage>> {
+    pub fn run(&self, compiled: &Arc<Compiled>, bindings: &Bindings) -> Result<Vec<Storage>> {
+        let recorded = lock(&self.record).is_some();
+        let mut launched = Vec::new();
         let outputs = match (&self.backend, &compiled.code) {
             (Backend::Cpu(cpu), Code::Cpu(code)) => {
                 let room = self.with_room(Some(compiled), || cpu.room(code))?;
-                cpu.run(code, bindings, room)
+                cpu.run(code, bindings, room, recorded.then_some(&mut launched))
             }
             (Backend::Gpu(gpu), Code::Gpu(code)) => {
                 // Everything is allocated before the first submission.
-                let values = self.with_room(Some(compiled), || gpu.run(code, bindings))?;
+                let (values, launches) = self.with_room(Some(compiled), || match recorded {
+                    false => Ok((gpu.run(code, bindings)?, Vec::new())),
+                    true => gpu.run_timed(code, bindings),
+                })?;
+                launched = launches;
                 let missing = || Error::internal("an output has no buffer");
                 values.into_iter().map(|v| v.map(Storage::Gpu).ok_or_else(missing)).collect()
             }
             _ => Err(mixed()),
         };
+        if recorded
+            && outputs.is_ok()
+            && let Some(record) = &mut *lock(&self.record)
+        {
+            record.add(compiled, &compiled.plan, launched);
+        }
         self.settle();
         outputs
-    }
-
-    /// Runs a plan with every launch timed, and drops the results; the times as text.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] where the device has no timestamps; whatever the device reports.
-    pub fn profile(&self, compiled: &Compiled, bindings: &Bindings) -> Result<String> {
-        match (&self.backend, &compiled.code) {
-            (Backend::Gpu(gpu), Code::Gpu(code)) => {
-                Ok(crate::plan::explain::times(&compiled.plan, &gpu.profile(code, bindings)?))
-            }
-            (Backend::Cpu(_), Code::Cpu(_)) => Err(Error::Unsupported {
-                op: "profile",
-                reason: "the CPU device has no timestamps".into(),
-                help: "profile on a GPU or a software adapter".into(),
-            }),
-            _ => Err(mixed()),
-        }
     }
 }

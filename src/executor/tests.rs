@@ -127,7 +127,7 @@ fn working(m: usize) -> (Graph, Vec<HostData>) {
 fn run(executor: &Executor, (graph, data): &(Graph, Vec<HostData>)) -> Result<(Vec<Storage>, Vec<Storage>)> {
     let leaves = data.iter().map(|d| executor.upload(d.clone())).collect::<Result<Vec<_>>>()?;
     let bindings = Bindings { leaves: leaves.iter().cloned().map(Leaf::Data).collect(), ..Bindings::default() };
-    let outputs = executor.run(&*executor.plan(graph)?, &bindings)?;
+    let outputs = executor.run(&executor.plan(graph)?, &bindings)?;
     Ok((leaves, outputs))
 }
 

@@ -1,74 +1,83 @@
-//! Times of single launches, by timestamps around one pass each.
+//! Runs with the time of each launch, by timestamps around one pass each.
 
-use super::compiled::Compiled;
+use super::compiled::{Compiled, Dispatch};
 use super::executor::GpuExecutor;
 use super::queue::Queue;
 use super::readback::read_mapped;
 use super::run::{Ready, with_launches};
 use super::staging::Mappable;
-use super::timestamps::{Timestamps, seconds};
-use crate::error::{Error, Result};
-use crate::plan::explain::LaunchTime;
+use super::timestamps::{MAX_PASSES, Timestamps, seconds};
+use crate::error::Result;
+use crate::plan::Launched;
 use crate::storage::bindings::Bindings;
+use crate::storage::gpu::Buffer;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Launches of one submission, and where their times go.
+struct Part {
+    launches: Range<usize>,
+    timestamps: Timestamps,
+    target: Arc<Mappable>,
+    submission: Option<wgpu::SubmissionIndex>,
+}
 
 impl GpuExecutor {
-    /// Runs a plan with every launch timed; slower than [`GpuExecutor::run`], and the outputs are dropped.
-    ///
-    /// # Errors
-    /// As for a run; the device cannot take timestamps.
-    pub fn profile(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<LaunchTime>> {
+    /// As [`GpuExecutor::run`], and tells what was launched: with times, for which it waits, where the device takes timestamps.
+    pub fn run_timed(&self, compiled: &Compiled, bindings: &Bindings) -> Result<(Vec<Option<Buffer>>, Vec<Launched>)> {
+        let launched = |d: &Dispatch, time| Launched { step: d.step, name: d.name.clone(), time };
+        if !self.context.timestamps || compiled.dispatches.is_empty() {
+            let outputs = self.run(compiled, bindings)?;
+            return Ok((outputs, compiled.dispatches.iter().map(|d| launched(d, None)).collect()));
+        }
         self.context.unless_lost(|| {
-            let timestamps = Timestamps::new(&self.context, compiled.dispatches.len())?;
-            let (target, submission) = encode(self, &mut self.queue(), compiled, bindings, &timestamps)?;
-            let times = read_mapped(&self.context, &target.buffer, timestamps.bytes(), submission, |bytes| {
-                seconds(&self.context, bytes)
+            let mut queue = self.queue();
+            let mut parts = parts(self, &mut queue, compiled)?;
+            let outputs = with_launches(self, &mut queue, compiled, bindings, |queue, ready| {
+                self.context.scoped("run", || parts.iter_mut().for_each(|part| part.submit(self, queue, compiled, ready)))
             })?;
-            let launch = |(d, seconds): (&super::compiled::Dispatch, f64)| LaunchTime {
-                step: d.step,
-                name: d.name.clone(),
-                grid: d.grid,
-                seconds,
-            };
-            Ok(compiled.dispatches.iter().zip(times).map(launch).collect())
+            drop(queue);
+            let mut times = Vec::with_capacity(compiled.dispatches.len());
+            for part in parts {
+                let Some(submission) = part.submission else { continue };
+                let bytes = part.timestamps.bytes();
+                times.extend(read_mapped(&self.context, &part.target.buffer, bytes, submission, |b| seconds(&self.context, b))?);
+                self.queue().readback.give_back(part.target);
+            }
+            let timed = compiled.dispatches.iter().zip(times);
+            Ok((outputs, timed.map(|(d, s)| launched(d, Some(Duration::from_secs_f64(s)))).collect()))
         })
     }
 }
 
-/// Runs a plan with timestamps: where they go, and the submission that writes them.
-fn encode(
-    gpu: &GpuExecutor,
-    queue: &mut Queue,
-    compiled: &Compiled,
-    bindings: &Bindings,
-    timestamps: &Timestamps,
-) -> Result<(Arc<Mappable>, wgpu::SubmissionIndex)> {
-    let target = queue.readback.take(&gpu.context, timestamps.bytes())?;
-    let mut submission = None;
-    with_launches(gpu, queue, compiled, bindings, |queue, ready| {
-        let submit = || submit(gpu, queue, compiled, ready, timestamps, &target.buffer);
-        submission = Some(gpu.context.scoped("profile", submit)?);
-        Ok(())
-    })?;
-    let submission = submission.ok_or_else(|| Error::internal("a profile was not submitted"))?;
-    Ok((target, submission))
+/// The submissions of a run: a new one begins where [`GpuExecutor::run`] begins one, and where timestamps run out.
+fn parts(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled) -> Result<Vec<Part>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    for (n, dispatch) in compiled.dispatches.iter().enumerate() {
+        match ranges.last_mut() {
+            Some(range) if !dispatch.cut && range.len() < MAX_PASSES => range.end = n + 1,
+            _ => ranges.push(n..n + 1),
+        }
+    }
+    let part = |launches: Range<usize>| {
+        let timestamps = Timestamps::new(&gpu.context, launches.len())?;
+        let target = queue.readback.take(&gpu.context, timestamps.bytes())?;
+        Ok(Part { launches, timestamps, target, submission: None })
+    };
+    ranges.into_iter().map(part).collect()
 }
 
-fn submit(
-    gpu: &GpuExecutor,
-    queue: &mut Queue,
-    compiled: &Compiled,
-    ready: &[Ready],
-    timestamps: &Timestamps,
-    target: &wgpu::Buffer,
-) -> wgpu::SubmissionIndex {
-    let mut encoder = gpu.context.encoder();
-    queue.encode_pending(&mut encoder);
-    for (n, (launch, dispatch)) in ready.iter().zip(&compiled.dispatches).enumerate() {
-        launch.copy_first(&mut encoder);
-        launch.launch(dispatch, &mut timestamps.pass(&mut encoder, n));
+impl Part {
+    fn submit(&mut self, gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) {
+        let mut encoder = gpu.context.encoder();
+        queue.encode_pending(&mut encoder);
+        for (n, launch) in self.launches.clone().enumerate() {
+            ready[launch].copy_first(&mut encoder);
+            ready[launch].launch(&compiled.dispatches[launch], &mut self.timestamps.pass(&mut encoder, n));
+        }
+        self.timestamps.resolve(&mut encoder, &self.target.buffer);
+        queue.dispatches += self.launches.len() as u64;
+        self.submission = Some(queue.submit(&gpu.context, encoder));
     }
-    timestamps.resolve(&mut encoder, target);
-    queue.dispatches += ready.len() as u64;
-    queue.submit(&gpu.context, encoder)
 }

@@ -13,7 +13,27 @@ use std::path::Path;
 const NOTES: &str = "__metadata__";
 /// The most bytes of a header that readers take.
 const MAX_HEADER: usize = 100_000_000;
-const DAMAGED: &str = "the file is damaged or no safetensors file; save or download it again";
+const DAMAGED: &str = "save or download it again";
+const FROM_TORCH: &str =
+    "convert it in Python: safetensors.torch.save_file(torch.load(path, map_location=\"cpu\"), \"model.safetensors\")";
+const FROM_PAGE: &str = "download the file itself";
+/// What other files begin with, what they are, and what to do with them.
+const FOREIGN: [(&[u8], &str, &str); 10] = [
+    (b"PK\x03\x04", "a zip file, as torch.save writes", FROM_TORCH),
+    (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46", "a PyTorch pickle", FROM_TORCH),
+    (b"\x80\x02}", "a Python pickle", FROM_TORCH),
+    (b"\x80\x04\x95", "a Python pickle", FROM_TORCH),
+    (
+        b"\x93NUMPY",
+        "a NumPy array",
+        "convert it in Python: safetensors.numpy.save_file({\"x\": numpy.load(path)}, \"x.safetensors\")",
+    ),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes", "save the weights by safetensors in Python"),
+    (b"GGUF", "a GGUF file", "download the model's *.safetensors"),
+    (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself: git lfs pull"),
+    (b"<!DOCTYPE", "a web page", FROM_PAGE),
+    (b"<html", "a web page", FROM_PAGE),
+];
 
 impl StateDict {
     /// Writes a `.safetensors` file, whole or not at all.
@@ -59,7 +79,10 @@ impl StateDict {
 
     /// Parses a file's bytes; `path` is for messages.
     fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
-        let malformed = |e: safetensors::SafeTensorError| Error::format(path, e.to_string(), DAMAGED);
+        let malformed = |e: safetensors::SafeTensorError| match FOREIGN.iter().find(|f| bytes.starts_with(f.0)) {
+            Some((_, what, help)) => Error::format(path, format!("this is {what}, not a safetensors file"), *help),
+            None => Error::format(path, format!("this is not a whole safetensors file ({e})"), DAMAGED),
+        };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
         let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
         let mut dict = Self::new();

@@ -139,10 +139,21 @@ impl StateDict {
     /// The note is missing or does not parse.
     pub fn note<T: std::str::FromStr>(&self, key: &str) -> Result<T> {
         let Some(text) = self.metadata.get(key) else {
-            return Err(Error::argument("checkpoint", format!("there is no note \"{key}\""), "resume from a checkpoint file"));
+            let known: Vec<String> = self.metadata.keys().take(5).map(|known| format!("\"{known}\"")).collect();
+            let known = if known.is_empty() { "has no notes".into() } else { format!("has {}", known.join(", ")) };
+            let reason = format!("the note \"{key}\" is missing: the file {known}");
+            return Err(Error::argument(
+                "note",
+                reason,
+                "resume from a file of the same program, which wrote it by Checkpoint::with",
+            ));
         };
         text.parse().map_err(|_| {
-            Error::argument("checkpoint", format!("note \"{key}\" is \"{text}\""), "the file is damaged; use another checkpoint")
+            Error::argument(
+                "note",
+                format!("the note \"{key}\" is \"{text}\", which does not parse"),
+                "read it as the type it was written as",
+            )
         })
     }
 }

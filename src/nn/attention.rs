@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
 use crate::rng::Generator;
-use crate::shape::product;
-use crate::tensor::{AttentionOptions, Tensor, reaching, zeroed};
+use crate::shape::{Shape, product};
+use crate::tensor::{AttentionOptions, Tensor, mask_help, reaching, zeroed};
 
 /// Settings of a [`MultiheadAttention`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -107,10 +107,18 @@ impl MultiheadAttention {
         let shape = query.shape()?;
         for x in [query, key, value] {
             let given = x.shape()?;
-            if !(2..=3).contains(&given.rank()) || given.rank() != shape.rank() || given[given.rank() - 1] != embed {
-                let reason = format!("an input of shape {given} does not fit a layer of {embed} elements");
-                return Err(Error::argument("MultiheadAttention", reason, "give [n, l, e], or [l, e], for each"));
-            }
+            let reason = match given.last() {
+                _ if !(2..=3).contains(&given.rank()) => format!("the input {given} has {} axes, not 2 or 3", given.rank()),
+                _ if given.rank() != shape.rank() => format!("the query {shape} and the input {given} differ in their axes"),
+                Some(&width) if width != embed => {
+                    format!("the input {given} has {width} in its last axis, and the layer takes {embed}")
+                }
+                _ => continue,
+            };
+            return Err(Error::argument("MultiheadAttention", reason, "give [n, l, e], or [l, e], for each"));
+        }
+        if let Some(mask) = &options.mask {
+            self.check_mask(&mask.shape()?, &shape, &key.shape()?)?;
         }
         // Before the projections, whose weights' gradients multiply what is hidden with 0.
         let [query, key, value] = &match &options.mask {
@@ -134,6 +142,22 @@ impl MultiheadAttention {
         let heads = project(query, 0)?.scaled_dot_product_attention(&project(key, 1)?, &project(value, 2)?, &options);
         let joined = heads.transpose(-3, -2).reshape(shape);
         self.out_proj.forward(&joined)
+    }
+}
+
+impl MultiheadAttention {
+    /// Refuses a mask that does not stretch to the scores.
+    fn check_mask(&self, mask: &Shape, query: &Shape, key: &Shape) -> Result<()> {
+        let (l, s) = (query[query.rank() - 2], key[key.rank() - 2]);
+        let scores = match query.rank() {
+            3 => Shape::of(&[query[0], self.heads, l, s]),
+            _ => Shape::of(&[self.heads, l, s]),
+        };
+        if mask.broadcast(&scores) == Some(scores) {
+            return Ok(());
+        }
+        let reason = format!("the mask {mask} does not stretch to the scores [n, heads, l, s], {scores}");
+        Err(Error::argument("MultiheadAttention", reason, mask_help(mask, &scores)))
     }
 }
 

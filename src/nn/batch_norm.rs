@@ -3,7 +3,7 @@
 use super::module::Module;
 use super::running::{norm_config, norm_layer, track};
 use super::summary::observe;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -85,6 +85,11 @@ fn check(kind: &'static str, x: &Tensor, ranks: &[usize], layout: &str, channels
     if ranks.contains(&shape.rank()) && shape[1] == channels {
         return Ok(());
     }
-    let reason = format!("the input {shape} does not fit a layer of {channels} channels");
+    let reason = if ranks.contains(&shape.rank()) {
+        format!("the input {shape} has {}, and the layer takes {channels}", counted(shape[1], "channel"))
+    } else {
+        let ranks: Vec<String> = ranks.iter().map(ToString::to_string).collect();
+        format!("the input {shape} has {} axes, not {}", shape.rank(), ranks.join(" or "))
+    };
     Err(Error::argument(kind, reason, format!("give {layout}")))
 }

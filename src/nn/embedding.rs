@@ -85,7 +85,8 @@ impl Module for Embedding {
         let rows = self.weight.shape()[0];
         let y = observe(self, "Embedding", self.weight.tensor().embedding(index, self.padding_idx));
         y.map_err(|error| match error {
-            Error::Index { index, position, len, .. } => Error::Index {
+            Error::Index { index, position, len, at, .. } => Error::Index {
+                at,
                 op: "Embedding",
                 index,
                 position,

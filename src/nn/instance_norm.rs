@@ -3,7 +3,7 @@
 use super::module::Module;
 use super::running::{norm_config, norm_layer, track};
 use super::summary::observe;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -70,8 +70,11 @@ macro_rules! instance_norm {
                 let batch = if single { x.unsqueeze(0) } else { x.clone() };
                 let given = batch.shape()?;
                 if given.rank() != $rank || given[1] != self.channels {
-                    let found = if given.rank() == $rank { given[1].to_string() } else { format!("{} axes and not", shape.rank()) };
-                    let reason = format!("the input {shape} has {found} channels and the layer {}", self.channels);
+                    let reason = if given.rank() == $rank {
+                        format!("the input {shape} has {}, and the layer takes {}", counted(given[1], "channel"), self.channels)
+                    } else {
+                        format!("the input {shape} has {} axes, not {} or {}", shape.rank(), $rank - 1, $rank)
+                    };
                     return Err(Error::argument(kind, reason, concat!("give ", $layout)));
                 }
                 let y = self.normalise(&batch)?;

@@ -66,7 +66,10 @@ impl Module for Linear {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let (shape, inputs) = (x.shape()?, self.weight.shape()[1]);
         if shape.last() != Some(&inputs) {
-            let reason = format!("the input {shape} does not fit a layer of {inputs} inputs (weight {})", self.weight.shape());
+            let reason = match shape.last() {
+                Some(width) => format!("the input {shape} has {width} in its last axis, and the layer takes {inputs}"),
+                None => format!("the input is a scalar, and the layer takes [.., {inputs}]"),
+            };
             let fault = Fault::shape(reason, format!("give [.., {inputs}], or make the layer for this width"));
             return observe(self, "Linear", Tensor::refuse("Linear", &[x], Location::caller(), fault));
         }

@@ -43,6 +43,7 @@ mod instance_norm;
 mod linear;
 mod load;
 pub mod loss;
+mod misfit;
 pub mod models;
 mod module;
 mod norm;

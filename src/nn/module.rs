@@ -121,7 +121,8 @@ pub trait Module: Send + Sync {
     /// changes. Counters (`num_batches_tracked`) may be missing, as they are in files of PyTorch before 0.4.1.
     ///
     /// # Errors
-    /// A tensor is missing, unknown, or of another shape or dtype; the message lists them all.
+    /// A tensor is missing, unknown, or of another shape or dtype; the message counts them, names a few, and gives
+    /// the rules of [`LoadOptions::rename`] that would fit.
     fn load_state_dict(&self, dict: &StateDict) -> Result<()> {
         state::load(&self.collect(), dict, &LoadOptions::strict()).map(|_| ())
     }

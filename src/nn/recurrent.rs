@@ -214,10 +214,20 @@ impl Recurrent {
     #[track_caller]
     fn run(&self, x: &Tensor, options: &SequenceOptions) -> Result<Sequence> {
         let shape = x.shape()?;
-        if shape.rank() != 3 || shape[2] != self.inputs || shape[0] == 0 || shape[1] == 0 {
-            let layout = if self.config.batch_first { "[n, t, inputs]" } else { "[t, n, inputs]" };
-            let reason = format!("the input {shape} does not fit a layer of {} inputs", self.inputs);
-            return self.refuse(reason, &format!("give {layout}, at least one step and one sequence"));
+        let (layout, batch) = if self.config.batch_first { ("[n, t, inputs]", 0) } else { ("[t, n, inputs]", 1) };
+        if shape.rank() == 2 {
+            let reason = format!("the input {shape} has 2 axes, not 3");
+            return self.refuse(reason, &format!("give {layout}: x.unsqueeze({batch}) is a batch of one sequence"));
+        }
+        if shape.rank() != 3 {
+            return self.refuse(format!("the input {shape} has {} axes, not 3", shape.rank()), &format!("give {layout}"));
+        }
+        if shape[2] != self.inputs {
+            let reason = format!("the input {shape} has {} in its last axis, and the layer takes {}", shape[2], self.inputs);
+            return self.refuse(reason, &format!("give {layout}, or make the layer for this width"));
+        }
+        if shape[0] == 0 || shape[1] == 0 {
+            return self.refuse(format!("the input {shape} is empty"), "give at least one step and one sequence");
         }
         if options.cell.is_some() && self.kind != Kind::Lstm {
             return self.refuse("cell states were given".into(), "give hidden states alone; only LSTM has cells");

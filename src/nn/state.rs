@@ -2,8 +2,9 @@
 
 use super::fields::{Counter, Fields};
 use super::load::LoadOptions;
+use super::misfit::Misfit;
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::io::number::{self, Range};
 use crate::io::{HostTensor, StateDict};
 use crate::param::Param;
@@ -12,7 +13,10 @@ use crate::tensor::Tensor;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// What a load has done and what it left alone. `Display` prints it for people.
+/// The most names of a kind that a printed report lists.
+const LISTED: usize = 5;
+
+/// What a load has done and what it left alone. `Display` gives the counts and a few names of each kind.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LoadReport {
     /// Parameters and buffers that have a new value, by the module's names.
@@ -33,7 +37,10 @@ impl fmt::Display for LoadReport {
         let rows = [("missing", &self.missing), ("unexpected", &self.unexpected), ("of another shape", &mismatched)];
         for (what, names) in rows.into_iter().filter(|(_, names)| !names.is_empty()) {
             write!(f, "\n{} {what}:", names.len())?;
-            names.iter().try_for_each(|name| write!(f, "\n  {name}"))?;
+            names.iter().take(LISTED).try_for_each(|name| write!(f, "\n  {name}"))?;
+            if names.len() > LISTED {
+                write!(f, "\n  and {} more", names.len() - LISTED)?;
+            }
         }
         Ok(())
     }
@@ -87,7 +94,7 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
         unexpected: tensors.keys().filter(|k| !known.contains(k.as_str())).cloned().collect(),
         ..LoadReport::default()
     };
-    let mut problems = Vec::new();
+    let mut misfit = Misfit { file: tensors.len(), module: known.len(), ..Misfit::default() };
     let mut values: Vec<(&'f Param, HostTensor)> = Vec::new();
     // A tied parameter has several names, and a file may know it under one alone.
     let mut given: HashMap<u64, (&str, &HostTensor)> = HashMap::new();
@@ -95,13 +102,15 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
         let Some(tensor) = tensors.get(name) else { continue };
         let first = given.entry(param.id()).or_insert((name.as_str(), tensor));
         if first.0 != name && first.1.data != tensor.data {
-            problems.push(format!("{} and {name} are one parameter of the module, and their values differ in the file", first.0));
+            let reason = format!("{} and {name} are one parameter of the module, and their values differ in the file", first.0);
+            misfit.differing.push(reason);
         }
     }
     for (name, param) in &entries {
         let Some(tensor) = tensors.get(name) else {
             if !given.contains_key(&param.id()) {
                 report.missing.push(name.clone());
+                misfit.missing.push((name, param.shape()));
             }
             continue;
         };
@@ -111,7 +120,7 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
                 values.push((param, value));
             }
             Some(_) if options.skip_mismatched => report.mismatched.push((name.clone(), tensor.shape, param.shape())),
-            _ => problems.push(mismatch(name, tensor, param)),
+            _ => misfit.differing.push(mismatch(name, tensor, param)),
         }
     }
     let mut counts = Vec::new();
@@ -125,20 +134,21 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
             }
             None => {
                 let (dtype, shape) = (tensor.dtype, tensor.shape);
-                problems.push(format!("{name} is {dtype} {shape} in the file and no whole number from 0 to 2^53"));
+                misfit.differing.push(format!("{name} is {dtype} {shape} in the file and not a whole number from 0 to 2^53"));
             }
         }
     }
     if options.strict {
-        problems.extend(report.missing.iter().map(|name| format!("{name} is missing")));
-        problems.extend(report.unexpected.iter().map(|name| format!("{name} is unknown to the module")));
+        let unknown = tensors.iter().filter(|(name, _)| !known.contains(name.as_str()));
+        misfit.unexpected = unknown.map(|(name, tensor)| (name.as_str(), tensor.shape)).collect();
+    } else {
+        misfit.missing.clear();
     }
-    if !problems.is_empty() {
-        let help =
-            "load the file that belongs to this model; LoadOptions rename and transpose tensors, or pass over what differs";
-        return Err(Error::argument("load_state_dict", problems.join("; "), help));
+    misfit.fitting = report.loaded.iter().map(String::as_str).collect();
+    match misfit.error() {
+        Some(error) => Err(error),
+        None => Ok(Prepared { values, counts, report }),
     }
-    Ok(Prepared { values, counts, report })
 }
 
 /// The number that a tensor of one element holds.

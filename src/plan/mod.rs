@@ -13,6 +13,7 @@ use crate::graph::op::{ConvSpec, PoolOp, PoolSpec, ReduceOp, RowOp};
 use crate::graph::optim::OptimRule;
 use crate::shape::Shape;
 pub use expr::{Expr, Term};
+use std::time::Duration;
 
 /// The index of a buffer within its [`Plan`].
 pub type BufferId = usize;
@@ -208,6 +209,15 @@ impl Kernel {
         }
     }
 
+    /// The name with the sizes that tell one kernel of a table from another.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Elementwise(e) => format!("elementwise[{}]", e.terms.len()),
+            Self::MatMul(m) => format!("matmul {}x{}x{}", m.m, m.n, m.k),
+            other => other.name().to_owned(),
+        }
+    }
+
     /// Every expression in the kernel.
     pub fn exprs(&self) -> Vec<&Expr> {
         match self {
@@ -235,6 +245,17 @@ pub struct Step {
     pub flops: u64,
     /// Bytes read and written, at least.
     pub bytes: u64,
+}
+
+/// A launch that a device has carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Launched {
+    /// The plan's step that it belongs to.
+    pub step: usize,
+    /// The kernel variant's name.
+    pub name: String,
+    /// Its time on the device; `None` where nothing measures it.
+    pub time: Option<Duration>,
 }
 
 /// A compiled graph.

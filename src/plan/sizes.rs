@@ -62,7 +62,7 @@ fn need_countable(name: &str, elements: u64, dtype: DType) -> Result<()> {
     }
     Err(Error::OutOfMemory {
         bytes: elements.saturating_mul(dtype.size() as u64),
-        reason: format!("{name} runs over {elements} elements, stretched ones included, and kernels count to {MAX_ELEMENTS}"),
+        reason: format!("{name} would run over {elements} elements, and a kernel runs over {MAX_ELEMENTS} (2^32 - 1) at most"),
         help: "reduce before you expand, or use smaller batches or tensors".into(),
     })
 }

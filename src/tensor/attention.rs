@@ -180,10 +180,22 @@ fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
         let scores = ending(last(q, 2), last(k, 2))?;
         if mask.shape.broadcast(&scores) != Some(scores) {
             let reason = format!("the mask {} does not stretch to the scores' {scores}", mask.shape);
-            return Err(Fault::shape(reason, "use a mask [l, s], or with leading axes that agree or are 1"));
+            return Err(Fault::shape(reason, mask_help(&mask.shape, &scores)));
         }
     }
     ending(last(q, 2), last(v, 1))
+}
+
+/// How to make a mask fit scores `[n, .., l, s]`.
+pub(crate) fn mask_help(mask: &Shape, scores: &Shape) -> String {
+    match (mask.dims(), scores.dims()) {
+        (&[n, s], &[batch, .., _, keys]) if scores.rank() > 2 && (n, s) == (batch, keys) => {
+            let mut dims = vec![1; scores.rank()];
+            (dims[0], dims[scores.rank() - 1]) = (n, s);
+            format!("a padding mask [n, s] needs axes for what lies between: mask.reshape({dims:?})")
+        }
+        _ => "use a mask [l, s], or with leading axes that agree or are 1".to_owned(),
+    }
 }
 
 /// Queries per block where each has this many scores: a power of two.

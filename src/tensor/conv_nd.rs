@@ -1,7 +1,9 @@
 //! Convolutions over one and three axes, and transposed ones, by the 2-D kernels.
 
+use super::fault::need_channels;
 use super::geometry::Window;
 use super::{Fault, Tensor, need_few, need_float, need_possible};
+use crate::error::counted;
 use crate::graph::Op;
 use crate::graph::op::ConvSpec;
 use crate::lazy::Node;
@@ -312,14 +314,7 @@ fn check_conv<const D: usize>(n: &[&Arc<Node>], options: &ConvOptions<D>) -> Res
     let ConvOptions { stride, padding, dilation, groups, .. } = options;
     check_operands::<D>(n, &[("stride", stride), ("dilation", dilation), ("groups", &[*groups])], "[co, ci/groups, ..]")?;
     let (x, w) = (n[0].shape, n[1].shape);
-    if x[1] != product(&[w[1], *groups]) || !w[0].is_multiple_of(*groups) {
-        let reason = format!(
-            "{} input channels and {} output channels do not fit {groups} groups of weights with {} input channels",
-            x[1], w[0], w[1]
-        );
-        let help = "input channels must be groups times the weight's second axis; output channels a multiple of groups";
-        return Err(Fault::shape(reason, help));
-    }
+    need_channels(x[1], &w, *groups)?;
     let mut size = [0; D];
     for d in 0..D {
         let (len, k) = (x[2 + d], w[2 + d]);
@@ -334,9 +329,13 @@ fn check_transpose<const D: usize>(n: &[&Arc<Node>], options: &ConvTransposeOpti
     let ConvTransposeOptions { stride, padding, output_padding, dilation, groups, .. } = options;
     check_operands::<D>(n, &[("stride", stride), ("dilation", dilation), ("groups", &[*groups])], "[ci, co/groups, ..]")?;
     let (x, w) = (n[0].shape, n[1].shape);
-    if x[1] != w[0] || !x[1].is_multiple_of(*groups) {
-        let reason = format!("{} input channels do not fit weights {w} in {groups} groups", x[1]);
-        return Err(Fault::shape(reason, "the weight's first axis is the input's channels, a multiple of groups"));
+    if x[1] != w[0] {
+        let reason = format!("the input has {}, and the weight {w} takes {}", counted(x[1], "channel"), w[0]);
+        return Err(Fault::shape(reason, "the weight's first axis is the input's channels"));
+    }
+    if !x[1].is_multiple_of(*groups) {
+        let reason = format!("{} cannot be split into {groups} groups", counted(x[1], "input channel"));
+        return Err(Fault::shape(reason, "use a number of groups that divides the channels"));
     }
     let mut size = [0; D];
     for d in 0..D {

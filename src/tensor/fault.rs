@@ -1,9 +1,9 @@
 //! What can be wrong with a call of an op, and the checks that many ops share.
 
 use crate::dtype::DType;
-use crate::error::OpErrorKind;
+use crate::error::{OpErrorKind, counted};
 use crate::lazy::Node;
-use crate::shape::{MAX_PIECES, MAX_RANK, Shape};
+use crate::shape::{MAX_PIECES, MAX_RANK, Shape, product};
 use std::panic::Location;
 
 /// Where an op was called: carried to errors.
@@ -84,6 +84,21 @@ pub(crate) fn need_number(node: &Node) -> Result<(), Fault> {
         DType::U8 => Err(Fault::dtype("u8 is a storage type without arithmetic", CAST_U8)),
         _ => Ok(()),
     }
+}
+
+/// Checks the channels of a convolution with weights `[co, ci/groups, ..]`.
+pub(super) fn need_channels(ci: usize, weight: &Shape, groups: usize) -> Result<(), Fault> {
+    let taken = product(&[weight[1], groups]);
+    if ci != taken {
+        let split = if groups == 1 { String::new() } else { format!(" ({groups} groups of {})", weight[1]) };
+        let reason = format!("the input has {}, and the weight {weight} takes {taken}{split}", counted(ci, "channel"));
+        return Err(Fault::shape(reason, "the weight's second axis is the input's channels divided by groups"));
+    }
+    if !weight[0].is_multiple_of(groups) {
+        let reason = format!("{} cannot be split into {groups} groups", counted(weight[0], "output channel"));
+        return Err(Fault::shape(reason, "use a number of groups that divides both channels"));
+    }
+    Ok(())
 }
 
 /// Resolves an axis, or faults with the valid range.

@@ -50,10 +50,10 @@ use crate::graph::Op;
 use crate::graph::row::RowOp;
 use crate::lazy::{Node, Origin, Payload, grad_enabled, no_grad};
 use crate::shape::Shape;
-pub(crate) use attention::{reaching, zeroed};
+pub(crate) use attention::{mask_help, reaching, zeroed};
 use fault::CAST_U8;
 pub(crate) use fault::{At, Fault, need_axis, need_few, need_float, need_number, need_possible};
-pub(crate) use rows::{as_index, check_range, check_range_but, need_index};
+pub(crate) use rows::{as_index, check_range, check_range_but, ignorable, need_index};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -152,6 +152,11 @@ impl Tensor {
             // Found where a part of the op was built: the caller knows the whole.
             let fault = Fault { kind: part.kind, reason: part.reason.clone(), help: part.help.clone() };
             return Self::refuse(op, operands, at, fault);
+        }
+        if let Err(error) = out.outcome()
+            && let Error::Index { .. } = &**error
+        {
+            return Self::from_error(Error::clone(error).met_at(at));
         }
         out.returned()
     }
@@ -272,11 +277,12 @@ impl Tensor {
     ///
     /// # Errors
     /// `T` is not the tensor's dtype; as [`Tensor::to_host`].
+    #[track_caller]
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         let node = self.node()?;
         if T::DTYPE != node.dtype {
             let help = format!("read it as {}, or cast it first: .cast(DType::{:?})", node.dtype, T::DTYPE);
-            return Err(Error::Read { op: "to_vec", shape: node.shape, dtype: node.dtype, help });
+            return Err(Error::Read { op: "to_vec", shape: node.shape, dtype: node.dtype, help, at: Location::caller() });
         }
         T::unpack(self.to_host()?).ok_or_else(|| Error::internal("host data of another dtype than its tensor"))
     }
@@ -285,29 +291,22 @@ impl Tensor {
     ///
     /// # Errors
     /// Another number of elements; as [`Tensor::to_host`].
+    #[track_caller]
     pub fn item(&self) -> Result<f64> {
         let node = self.node()?;
         if node.shape.numel() != 1 {
             let help = "reduce it to one element, or read it with to_vec".to_owned();
-            return Err(Error::Read { op: "item", shape: node.shape, dtype: node.dtype, help });
+            return Err(Error::Read { op: "item", shape: node.shape, dtype: node.dtype, help, at: Location::caller() });
         }
         self.to_host()?.to_f64().first().copied().ok_or_else(|| Error::internal("an empty read"))
     }
 
-    /// The plan that would compute this tensor, as a table of kernels. Computes nothing.
+    /// The plan that would compute this tensor, as a table of kernels. Computes nothing; [`Device::profile`] measures what runs.
     ///
     /// # Errors
     /// The error that the tensor carries; whatever planning reports.
     pub fn explain(&self) -> Result<String> {
-        crate::eval::explain(self.node()?, false)
-    }
-
-    /// As [`Tensor::explain`], with the time of every launch by the device's timestamps. Runs the plan, drops the result.
-    ///
-    /// # Errors
-    /// The error that the tensor carries; a device without timestamps; whatever the device reports.
-    pub fn profile(&self) -> Result<String> {
-        crate::eval::explain(self.node()?, true)
+        crate::eval::explain(self.node()?)
     }
 
     // ---- gradients ----
@@ -346,11 +345,12 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries; a dtype that is not floating-point; evaluation errors.
+    #[track_caller]
     pub fn variable(&self) -> Result<Self> {
         let node = self.node()?;
         if !node.dtype.is_float() {
             let help = "cast it to f32 first".to_owned();
-            return Err(Error::Read { op: "variable", shape: node.shape, dtype: node.dtype, help });
+            return Err(Error::Read { op: "variable", shape: node.shape, dtype: node.dtype, help, at: Location::caller() });
         }
         // A cell's memory changes; a variable must not.
         let storage = crate::eval::fixed(node)?;

@@ -90,10 +90,9 @@ impl Tensor {
             if logits[1] == 0 && logits[0] > 0 {
                 return Err(Fault::shape("there are no classes", "give logits of at least one class"));
             }
-            if let Some(error) =
-                check_range(name, n[1], logits[1], "labels count classes from 0; the logits' second axis is the class count")
-            {
-                return Ok(Self::from_error(error));
+            let help = "labels count classes from 0; the logits' second axis is the class count";
+            if let Some(error) = check_range(name, n[1], logits[1], help) {
+                return Ok(Self::from_error(ignorable(error, "use cross_entropy_with and set")));
             }
             Ok(Self::build(Op::Row(RowOp::CrossEntropy), &[self, &labels], Shape::of(&[logits[0]]), n[0].dtype))
         })
@@ -182,15 +181,28 @@ pub(crate) fn need_index(node: &Node) -> Result<(), Fault> {
     Err(Fault::dtype(format!("indices are {}, not i32", node.dtype), "cast them: .cast(DType::I32)"))
 }
 
+/// The error of a label that is below 0, with the way to leave out its samples; `how` begins it.
+pub(crate) fn ignorable(mut error: Error, how: &str) -> Error {
+    if let Error::Index { index, help, .. } = &mut error
+        && *index < 0
+    {
+        *help = format!("to leave out the samples of label {index}, {how} ignore_index: Some({index})");
+    }
+    error
+}
+
 /// Checks indices that came from the host, whatever views and casts lie between.
+#[track_caller]
 pub(crate) fn check_range(op: &'static str, index: &Arc<Node>, len: usize, help: &str) -> Option<Error> {
     check_range_but(op, index, len, None, help)
 }
 
 /// As [`check_range`], but one index may stand outside.
+#[track_caller]
 pub(crate) fn check_range_but(op: &'static str, index: &Arc<Node>, len: usize, but: Option<i32>, help: &str) -> Option<Error> {
+    let at = Location::caller();
     match outside(index, len, but) {
-        Ok(found) => found.map(|(position, index)| Error::Index { op, index, position, len, help: help.into() }),
+        Ok(found) => found.map(|(position, index)| Error::Index { op, index, position, len, help: help.into(), at }),
         Err(error) => Some(error),
     }
 }

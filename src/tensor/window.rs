@@ -1,11 +1,12 @@
 //! Convolution and pooling over the last two axes of `[n, c, h, w]` images.
 
+use super::fault::need_channels;
 use super::geometry::Window;
 use super::pool_nd::check_pool;
 use super::{ConvOptions, Fault, PoolOptions, Tensor, need_float, need_possible};
 use crate::graph::Op;
 use crate::graph::op::{ConvSpec, PoolOp, PoolSpec};
-use crate::shape::{PerAxis, product};
+use crate::shape::PerAxis;
 use std::panic::Location;
 
 impl Tensor {
@@ -44,16 +45,7 @@ impl Tensor {
                 return Err(Fault::attribute("there are no groups", "use at least 1"));
             }
             let (ci, co) = (x.shape[1], w.shape[0]);
-            if ci != product(&[w.shape[1], groups]) || co % groups != 0 {
-                let reason = format!(
-                    "{ci} input channels and {co} output channels do not fit {groups} groups of weights with {} input channels",
-                    w.shape[1]
-                );
-                return Err(Fault::shape(
-                    reason,
-                    "input channels must be groups times the weight's second axis; output channels a multiple of groups",
-                ));
-            }
+            need_channels(ci, &w.shape, groups)?;
             let size = |d: usize| {
                 let window = Window { kernel: w.shape[2 + d], dilation: dilation[d], stride: stride[d], padding: padding[d] };
                 window.places(x.shape[2 + d])

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::host::zeroed;
 use crate::shape::product;
 use std::fmt;
+use std::panic::Location;
 
 /// Counts of (label, prediction) pairs. `Display` prints the table with each class's recall.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,7 @@ impl ConfusionMatrix {
     ///
     /// # Errors
     /// The slices differ in length, or hold a class outside `0..classes`; nothing is counted then.
+    #[track_caller]
     pub fn update(&mut self, labels: &[i32], predictions: &[i32]) -> Result<()> {
         if labels.len() != predictions.len() {
             return Err(Error::argument(
@@ -33,6 +35,7 @@ impl ConfusionMatrix {
                 "give one prediction for every label",
             ));
         }
+        let at = Location::caller();
         let class = |value: i32, position: usize| {
             usize::try_from(value).ok().filter(|&c| c < self.classes).ok_or_else(|| Error::Index {
                 op: "ConfusionMatrix::update",
@@ -40,6 +43,7 @@ impl ConfusionMatrix {
                 position,
                 len: self.classes,
                 help: "make the matrix with as many classes as the data have".into(),
+                at,
             })
         };
         let pairs = labels.iter().zip(predictions).enumerate();

@@ -77,25 +77,6 @@ fn no_grad_frees_and_detaches() {
 }
 
 #[test]
-fn display_looks_like_numpy() {
-    let d = device();
-    let t = |v: &[f32], s: &[usize]| Tensor::from_slice(v, s, d).expect("valid");
-    let rows = [
-        (t(&[1.0, 2.0, 3.0, 4.0], &[2, 2]), "[[1. 2.]\n [3. 4.]]\nf32 [2, 2]"),
-        (t(&[0.5, -1.25], &[2]), "[ 0.50 -1.25]\nf32 [2]"),
-        (t(&[3.0], &[]), "3.\nf32 []"),
-        (t(&[], &[0]), "[]\nf32 [0]"),
-        (Tensor::arange(0.0, 2000.0, 1.0, d).expect("valid"), "[   0.    1.    2. ... 1997. 1998. 1999.]\nf32 [2000]"),
-        (Tensor::from_slice(&[true, false], [2], d).expect("valid"), "[ true false]\nbool [2]"),
-    ];
-    for (tensor, text) in rows {
-        assert_eq!(tensor.to_string(), text);
-    }
-    let wrong = t(&[1.0], &[1]).reshape([2]);
-    assert!(wrong.to_string().starts_with("<[reshape] f32 [1]: 1 elements cannot fill"), "{wrong}");
-}
-
-#[test]
 fn views_of_views_do_not_multiply_expressions() {
     let d = device();
     let mut x = upload(&[1.0; 64], &[64], DType::F32, d);

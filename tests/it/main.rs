@@ -34,6 +34,7 @@ mod layers_image;
 mod magnitudes;
 mod manifest;
 mod memory;
+mod messages;
 mod names;
 mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]
@@ -43,6 +44,8 @@ mod ops;
 mod optim;
 mod ordering;
 mod params;
+mod printing;
+mod profile;
 mod random;
 mod refusals;
 mod refusals_image;

@@ -79,7 +79,7 @@ fn convolutions() -> Vec<Row> {
     let up3 = |x: &[usize], w: &[usize], o| f(x).conv_transpose3d(&f(w), None, o);
     vec![
         ("conv1d", conv1(&[1, 2, 4, 4], &[3, 2, 2], line()), vec!["3 axes"]),
-        ("conv1d", conv1(&[1, 2, 4], &[3, 3, 2], line()), vec!["2 input channels"]),
+        ("conv1d", conv1(&[1, 2, 4], &[3, 3, 2], line()), vec!["2 channels"]),
         ("conv1d", conv1(&[1, 2, 4], &[3, 2, 5], line()), vec!["longer than 4"]),
         ("conv1d", conv1(&[1, 2, 4], &[3, 2, 0], line()), vec!["no taps"]),
         ("conv1d", conv1(&[1, 2, 4], &[3, 2, 2], ConvOptions { stride: [0], ..line() }), vec!["stride"]),
@@ -91,7 +91,7 @@ fn convolutions() -> Vec<Row> {
         ("conv3d", conv3(&[1, 2, 4, 4, 4], &[3, 2, 5, 1, 1], cube()), vec!["5 taps"]),
         ("conv3d", conv3(&[1, 2, 4, 4, 4], &[3, 2, 1, 1, 1], ConvOptions { groups: 0, ..cube() }), vec!["groups"]),
         ("conv_transpose1d", up1(&[1, 2], &[2, 3, 2], line_t()), vec!["3 axes"]),
-        ("conv_transpose1d", up1(&[1, 2, 4], &[3, 3, 2], line_t()), vec!["2 input channels"]),
+        ("conv_transpose1d", up1(&[1, 2, 4], &[3, 3, 2], line_t()), vec!["2 channels"]),
         (
             "conv_transpose1d",
             up1(&[1, 2, 4], &[2, 3, 2], ConvTransposeOptions { output_padding: [1], ..line_t() }),
@@ -198,12 +198,12 @@ pub fn rows() -> Vec<WrongCall> {
 fn layers_refuse_what_does_not_fit() {
     let init = Init::new(device(), 0);
     let text = |r: wgrad::Result<Tensor>| r.expect_err("refused").to_string();
-    assert!(text(BatchNorm1d::new(3, &init).and_then(|l| l.forward(&f(&[2, 4])))).contains("3 channels"));
+    assert!(text(BatchNorm1d::new(3, &init).and_then(|l| l.forward(&f(&[2, 4])))).contains("4 channels, and the layer takes 3"));
     assert!(text(BatchNorm1d::new(3, &init).and_then(|l| l.forward(&f(&[2, 3, 2, 2])))).contains("[n, channels, l]"));
     assert!(text(BatchNorm1d::new(3, &init).and_then(|l| l.forward(&f(&[1, 3])))).contains("at least 2 values"));
     assert!(text(BatchNorm3d::new(3, &init).and_then(|l| l.forward(&f(&[2, 3])))).contains("[n, channels, d, h, w]"));
     assert!(text(InstanceNorm2d::new(3, &init).and_then(|l| l.forward(&f(&[2, 2, 4, 4])))).contains("2 channels"));
-    assert!(text(MultiheadAttention::new(4, 2, &init).and_then(|l| l.forward(&f(&[2, 3])))).contains("4 elements"));
+    assert!(text(MultiheadAttention::new(4, 2, &init).and_then(|l| l.forward(&f(&[2, 3])))).contains("the layer takes 4"));
     assert!(GroupNorm::new(2, 3, &init).is_err());
     assert!(MultiheadAttention::new(4, 3, &init).is_err());
     assert!(MultiheadAttention::with(4, 2, MultiheadAttentionConfig { dropout: 1.5, ..Default::default() }, &init).is_err());

@@ -58,10 +58,7 @@ impl Work {
             ("run again", gpu.run(compiled, &bindings(4.0)).map(drop)),
             ("wait", gpu.wait()),
         ];
-        match gpu.profile(compiled, &bindings(5.0)) {
-            Err(Error::Unsupported { .. }) => {}
-            other => calls.push(("profile", other.map(drop))),
-        }
+        calls.push(("run timed", gpu.run_timed(compiled, &bindings(5.0)).map(drop)));
         // More submissions than may be under way.
         for _ in 0..12 {
             calls.push(("run on", gpu.run(compiled, &bindings(6.0)).map(drop)));

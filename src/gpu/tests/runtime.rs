@@ -109,8 +109,18 @@ fn launches_are_timed() {
     let kernel = Kernel::Reduce { op: ReduceOp::Sum, value: value.finish(root), kept: 0, epilogue };
     let compiled = gpu.compile(Arc::new(one_step(kernel, &[(DType::F32, 1 << 18)], (DType::F32, 1)))).expect("compiles");
     let x = gpu.upload(&HostData::F32(floats(1 << 18))).expect("uploads");
-    match gpu.profile(&compiled, &Bindings { leaves: vec![leaf(&x)], ..Default::default() }) {
-        Ok(times) => assert!(times.len() == 2 && times[0].seconds > 0.0 && times[0].seconds < 10.0, "{times:?}"),
-        Err(e) => assert!(matches!(e, crate::error::Error::Unsupported { .. }), "{e}"),
+    let bindings = Bindings { leaves: vec![leaf(&x)], ..Default::default() };
+    let read = |outputs: Vec<Option<Buffer>>| {
+        let sum = outputs.into_iter().next().flatten().expect("an output");
+        gpu.read(&sum, DType::F32, 1).expect("reads")
+    };
+    let plain = read(gpu.run(&compiled, &bindings).expect("runs"));
+    let (outputs, launched) = gpu.run_timed(&compiled, &bindings).expect("runs");
+    assert_eq!(read(outputs), plain);
+    assert_eq!(launched.len(), 2, "{launched:?}");
+    for launch in launched {
+        let taken = launch.time.map(|t| t.as_secs_f64());
+        assert_eq!(taken.is_some(), gpu.context.timestamps);
+        assert!(taken.is_none_or(|t| t > 0.0 && t < 10.0), "{} took {taken:?}", launch.name);
     }
 }

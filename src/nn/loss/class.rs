@@ -5,7 +5,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::lazy::Node;
 use crate::shape::Shape;
-use crate::tensor::{At, Fault, Tensor, as_index, check_range_but, need_float, need_index};
+use crate::tensor::{At, Fault, Tensor, as_index, check_range_but, ignorable, need_float, need_index};
 use std::panic::Location;
 
 /// `-log_softmax(logits)[i, labels[i]]` for logits `[n, classes, ..]` and integer labels `[n, ..]`, or `-Σ_c t_c·log_softmax(logits)_c`
@@ -220,7 +220,7 @@ impl Labels {
         }
         let help = "labels count classes from 0; the second axis has the classes";
         if let Some(error) = check_range_but(name, n[1], classes, ignore, help) {
-            return Ok(Err(error));
+            return Ok(Err(ignorable(error, "set")));
         }
         let flat = labels.reshape([shape.numel()]);
         let counts = ignore.map(|ignore| flat.ne(&flat.scalar_like(f64::from(ignore))));

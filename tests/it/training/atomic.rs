@@ -80,7 +80,7 @@ fn a_wrong_tensor_late_in_the_file_leaves_every_bit() {
         (|d| set(d, "fc2.zzz", d.tensors["fc1.weight"].clone()), "fc2.zzz is unknown"),
         (
             |d| set(d, "bn.num_batches_tracked", wgrad::io::HostTensor::scalar(0.5)),
-            "bn.num_batches_tracked is f64 [] in the file and no whole number",
+            "bn.num_batches_tracked is f64 [] in the file and not a whole number",
         ),
     ];
     for (edit, expected) in edits {

@@ -125,7 +125,11 @@ fn wrong_settings_and_inputs_name_the_layer_and_a_remedy() {
             "eps is -1",
         ),
         (error(bare.forward(&x(&[1, 3, 1, 1]))), "BatchNorm2d", "track running statistics"),
-        (error(InstanceNorm1d::new(3, &init).unwrap().forward(&x(&[2, 4, 5]))), "InstanceNorm1d", "4 channels and the layer 3"),
+        (
+            error(InstanceNorm1d::new(3, &init).unwrap().forward(&x(&[2, 4, 5]))),
+            "InstanceNorm1d",
+            "4 channels, and the layer takes 3",
+        ),
         (error(InstanceNorm1d::new(3, &init).unwrap().forward(&x(&[2, 3, 4, 5]))), "InstanceNorm1d", "[n, channels, l]"),
         (error(InstanceNorm3d::with(3, tracked, &init).unwrap().forward(&x(&[2, 3, 1, 1, 1]))), "InstanceNorm3d", "call eval()"),
         (error(InstanceNorm3d::new(3, &init).unwrap().forward(&x(&[2, 3, 1, 1, 1]))), "instance_norm", "more than one position"),

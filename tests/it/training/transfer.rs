@@ -57,7 +57,7 @@ fn what_is_refused_changes_nothing() {
     type Edit = fn(&mut StateDict);
     let rows: Vec<(Edit, LoadOptions, &str)> = vec![
         (|d| drop(d.tensors.remove("head.bias")), strict(), "head.bias is missing"),
-        (|d| d.insert_all("x.", d.under("head.")).unwrap(), strict(), "x.weight is unknown"),
+        (|d| d.insert_all("x.", d.under("head.")).unwrap(), strict(), "x.bias and x.weight are unknown to the module"),
         (wide, LoadOptions::lenient(), "head.weight is f32 [3, 4] in the file and f32 [2, 4]"),
         (|_| (), strict().rename("body.*", "trunk.*"), "\"body.*\" matches no name"),
         (|_| (), strict().rename("head.*", "trunk.*"), "come to be named trunk."),

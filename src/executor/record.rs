@@ -1,0 +1,63 @@
+//! Recording what a stretch of work launches.
+
+use super::profile::{Profile, Record};
+use super::{Compiled, Executor};
+use crate::error::{Error, Result};
+use crate::sync::lock;
+use std::time::Instant;
+
+/// A record that is being made, until it is finished or dropped.
+#[derive(Debug)]
+pub(crate) struct Recording<'e> {
+    executor: &'e Executor,
+    since: Instant,
+    plans: u64,
+    pipelines: u64,
+    finished: bool,
+}
+
+impl Executor {
+    /// Begins to record what plans launch. Waits for what is queued, which is not part of it.
+    ///
+    /// # Errors
+    /// The device is being recorded already; it is lost.
+    pub fn record(&self) -> Result<Recording<'_>> {
+        self.wait()?;
+        let mut record = lock(&self.record);
+        if record.is_some() {
+            let reason = "the device is being profiled already";
+            return Err(Error::argument("profile", reason, "end one profile before the next begins"));
+        }
+        *record = Some(Record::<Compiled>::default());
+        drop(record);
+        let before = self.counters();
+        Ok(Recording { executor: self, since: Instant::now(), plans: before.plans, pipelines: before.pipelines, finished: false })
+    }
+}
+
+impl Recording<'_> {
+    /// What was launched on the device of this name.
+    pub fn finish(mut self, device: &str) -> Profile {
+        let wall = self.since.elapsed();
+        let record = lock(&self.executor.record).take().unwrap_or_default();
+        self.finished = true;
+        let after = self.executor.counters();
+        Profile {
+            device: device.to_owned(),
+            wall,
+            runs: record.runs,
+            plans: record.plans.len(),
+            compiled: after.plans - self.plans,
+            pipelines: after.pipelines - self.pipelines,
+            launches: record.launches,
+        }
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        // Once finished, the record in place may be somebody else's. Plans drop outside the lock.
+        let record = if self.finished { None } else { lock(&self.executor.record).take() };
+        drop(record);
+    }
+}
