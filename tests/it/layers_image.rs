@@ -2,8 +2,8 @@
 
 use crate::common::{Noise, close, device, upload, values};
 use wgrad::nn::{
-    BatchNorm1d, BatchNorm3d, Conv1d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, GroupNorm, Init, InstanceNorm2d,
-    LayerNorm, LayerNormConfig, Module, MultiheadAttention, RmsNorm,
+    BatchNorm1d, BatchNorm3d, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, GroupNorm, Init,
+    InstanceNorm2d, LayerNorm, LayerNormConfig, Module, MultiheadAttention, RmsNorm,
 };
 use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Result, Tensor};
 
@@ -123,4 +123,20 @@ fn long_attention_in_blocks_agrees_and_never_holds_all_scores() {
         assert!(slots(&whole) >= 2 * 4 * heads * l * l, "{whole}");
         assert!(slots(&blocked) < 4 * heads * l * l / 2, "{blocked}");
     }
+}
+
+#[test]
+fn a_bias_may_be_taken_or_given_later() {
+    let init = Init::new(device(), 3);
+    let x = Tensor::ones([1, 2, 4, 4], device()).unwrap();
+    let mut conv = Conv2d::new(2, 3, 3, &init).unwrap();
+    let with = values(&conv.forward(&x).unwrap());
+    let bias = conv.bias.take().unwrap();
+    let without = values(&conv.forward(&x).unwrap());
+    let mut bare = Conv2d::with(2, 3, 3, ConvOptions::default().bias(false), &init).unwrap();
+    assert!(bare.bias.is_none());
+    bare.weight = conv.weight.clone();
+    assert_eq!(values(&bare.forward(&x).unwrap()), without);
+    bare.bias = Some(bias);
+    assert_eq!(values(&bare.forward(&x).unwrap()), with);
 }
