@@ -77,20 +77,6 @@ pub enum Error {
         /// What to do about it.
         help: String,
     },
-    /// A value was read as another dtype, or as a scalar when it is none.
-    #[error("[{op}] the tensor is {dtype} {shape}; help: {help} (at {}:{})", .at.file(), .at.line())]
-    Read {
-        /// The reading function.
-        op: &'static str,
-        /// The tensor's shape.
-        shape: Shape,
-        /// The tensor's dtype.
-        dtype: DType,
-        /// What to do about it.
-        help: String,
-        /// The caller's file and line.
-        at: &'static Location<'static>,
-    },
     /// A label or index lies outside its range.
     #[error("[{op}] index {index} at position {position} is outside 0..{len}; help: {help} (at {}:{})", .at.file(), .at.line())]
     Index {
@@ -252,7 +238,7 @@ impl Error {
     fn place(&mut self) -> Option<&mut &'static Location<'static>> {
         match self {
             Self::Op(error) => Some(&mut error.at),
-            Self::Read { at, .. } | Self::Index { at, .. } | Self::Gradient { at, .. } => Some(at),
+            Self::Index { at, .. } | Self::Gradient { at, .. } => Some(at),
             _ => None,
         }
     }
@@ -273,7 +259,11 @@ impl Error {
     }
 }
 
-/// A number of things: `1 channel`, `3 channels`.
+/// A number of things: `1 channel`, `3 channels`, `2 axes`.
 pub(crate) fn counted(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+    match noun.strip_suffix("is") {
+        _ if n == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{n} {stem}es"),
+        None => format!("{n} {noun}s"),
+    }
 }

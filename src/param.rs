@@ -5,7 +5,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::lazy::{Cell, Node, Tally};
 use crate::shape::Shape;
-use crate::tensor::Tensor;
+use crate::tensor::{Fault, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,13 +41,9 @@ impl Param {
     #[track_caller]
     pub fn new(init: &Tensor) -> Result<Self> {
         if init.dtype()? == DType::F16 || !init.dtype()?.is_float() {
-            return Err(Error::Read {
-                op: "Param::new",
-                shape: init.shape()?,
-                dtype: init.dtype()?,
-                help: "parameters are f32 (f64 on the CPU device): cast it, or use Param::buffer for other state".into(),
-                at: std::panic::Location::caller(),
-            });
+            let help = "parameters are f32 (f64 on the CPU device): cast it, or use Param::buffer for other state";
+            let fault = Fault::dtype(format!("{} cannot be trained", init.dtype()?), help);
+            return Err(fault.of("Param::new", vec![(init.shape()?, init.dtype()?)], std::panic::Location::caller()));
         }
         Self::make(init, true)
     }

@@ -3,7 +3,7 @@
 pub(crate) use crate::dims::{MAX_PIECES, product};
 pub use crate::dims::{MAX_RANK, Shape};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 
 impl Shape {
     /// A shape from its dimensions.
@@ -35,7 +35,7 @@ impl Shape {
         }
         Err(Error::argument(
             what,
-            format!("{len} elements were given for shape {self}, which holds {}", self.numel()),
+            format!("the data have {}, and shape {self} holds {}", counted(len, "element"), self.numel()),
             "give as many elements as the product of the dimensions",
         ))
     }

@@ -4,7 +4,7 @@
 pub(crate) mod arena;
 mod cache;
 mod profile;
-mod record;
+mod recording;
 mod settle;
 #[cfg(test)]
 mod tests;

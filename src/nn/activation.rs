@@ -3,7 +3,7 @@
 use super::init::{Init, filled};
 use super::module::Module;
 use super::summary::observe;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
@@ -226,7 +226,7 @@ impl Module for PRelu {
         let (shape, slopes) = (x.shape()?, self.weight.shape().numel());
         let channels = if shape.rank() > 1 { shape[1] } else { 1 };
         if slopes != 1 && slopes != channels {
-            let reason = format!("the input {shape} has {channels} channels and the layer {slopes} slopes");
+            let reason = format!("the input {shape} has {}, and the layer has {slopes} slopes", counted(channels, "channel"));
             return Err(Error::argument("PRelu", reason, "make the layer with one slope, or one per channel"));
         }
         let mut dims = vec![1; shape.rank()];

@@ -6,7 +6,7 @@ use super::init::{Init, filled, xavier_uniform};
 use super::linear::{Linear, LinearConfig};
 use super::module::Module;
 use super::summary::observe;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::fields;
 use crate::param::Param;
 use crate::rng::Generator;
@@ -108,7 +108,9 @@ impl MultiheadAttention {
         for x in [query, key, value] {
             let given = x.shape()?;
             let reason = match given.last() {
-                _ if !(2..=3).contains(&given.rank()) => format!("the input {given} has {} axes, not 2 or 3", given.rank()),
+                _ if !(2..=3).contains(&given.rank()) => {
+                    format!("the input {given} has {}, not 2 or 3", counted(given.rank(), "axis"))
+                }
                 _ if given.rank() != shape.rank() => format!("the query {shape} and the input {given} differ in their axes"),
                 Some(&width) if width != embed => {
                     format!("the input {given} has {width} in its last axis, and the layer takes {embed}")

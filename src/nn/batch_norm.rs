@@ -49,7 +49,7 @@ macro_rules! batch_norm {
                     } else {
                         "give at least 2 values per channel, or track running statistics and call eval()"
                     };
-                    return Err(Error::argument(kind, format!("the input {} has {count} values per channel", x.shape()?), help));
+                    return Err(Error::argument(kind, format!("the input {} has {} per channel", x.shape()?, counted(count, "value")), help));
                 }
                 let (mut y, mean, variance) = x.batch_norm(weight, bias, eps);
                 y.check()?;
@@ -89,7 +89,7 @@ fn check(kind: &'static str, x: &Tensor, ranks: &[usize], layout: &str, channels
         format!("the input {shape} has {}, and the layer takes {channels}", counted(shape[1], "channel"))
     } else {
         let ranks: Vec<String> = ranks.iter().map(ToString::to_string).collect();
-        format!("the input {shape} has {} axes, not {}", shape.rank(), ranks.join(" or "))
+        format!("the input {shape} has {}, not {}", counted(shape.rank(), "axis"), ranks.join(" or "))
     };
     Err(Error::argument(kind, reason, format!("give {layout}")))
 }

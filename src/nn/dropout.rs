@@ -4,7 +4,7 @@ use super::fields::Mode;
 use super::init::Init;
 use super::module::Module;
 use super::summary::observe;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::fields;
 use crate::rng::Generator;
 use crate::tensor::Tensor;
@@ -44,7 +44,7 @@ macro_rules! dropout {
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 let rank = x.shape()?.rank();
                 if $rank > 0 && rank != $rank {
-                    let reason = format!("the input {} has {rank} axes", x.shape()?);
+                    let reason = format!("the input {} has {}, not {}", x.shape()?, counted(rank, "axis"), $rank);
                     return Err(Error::argument(stringify!($name), reason, concat!("give ", $layout)));
                 }
                 let active = self.mode.is_training() && self.p > 0.0;

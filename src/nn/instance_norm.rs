@@ -44,7 +44,7 @@ macro_rules! instance_norm {
                 let shape = x.shape()?;
                 let count = shape[2..].iter().product::<usize>();
                 if count < 2 {
-                    let reason = format!("the input {shape} has {count} values per channel of an example");
+                    let reason = format!("the input {shape} has {} per channel of an example", counted(count, "value"));
                     let help = "train on at least 2 positions, or call eval()";
                     return Err(Error::argument(stringify!($name), reason, help));
                 }
@@ -73,7 +73,7 @@ macro_rules! instance_norm {
                     let reason = if given.rank() == $rank {
                         format!("the input {shape} has {}, and the layer takes {}", counted(given[1], "channel"), self.channels)
                     } else {
-                        format!("the input {shape} has {} axes, not {} or {}", shape.rank(), $rank - 1, $rank)
+                        format!("the input {shape} has {}, not {} or {}", counted(shape.rank(), "axis"), $rank - 1, $rank)
                     };
                     return Err(Error::argument(kind, reason, concat!("give ", $layout)));
                 }

@@ -127,9 +127,9 @@ fn proposed(from: &Named<'_>, wanted: &HashMap<&str, Shape>) -> Vec<Rule> {
         let same = name.bytes().rev().zip(other.bytes().rev()).take_while(|(a, b)| a == b).count();
         let whole = same == name.len() || same == other.len();
         let tail = name.get(name.len() - same..)?;
-        // The ending begins after a dot, or where one of the names begins.
+        // The ending begins after a dot, or is the whole of one name.
         let begins = |n: &str| same == n.len() || n.as_bytes().get(n.len() - same - 1) == Some(&b'.');
-        let cut = if whole && begins(name) && begins(other) { 0 } else { tail.find('.')? };
+        let cut = if whole && begins(name) && begins(other) { 0 } else { tail.find('.')? + 1 };
         let length = tail.len() - cut;
         Some(Rule { from: name.get(..name.len() - length)?.into(), to: other.get(..other.len() - length)?.into() })
     };

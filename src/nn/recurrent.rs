@@ -8,7 +8,7 @@ use super::fields::{Fields, Mode};
 use super::init::{Init, need_few};
 use super::module::Module;
 use super::summary::observe;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::param::Param;
 use crate::rng::Generator;
 use crate::shape::product;
@@ -220,7 +220,8 @@ impl Recurrent {
             return self.refuse(reason, &format!("give {layout}: x.unsqueeze({batch}) is a batch of one sequence"));
         }
         if shape.rank() != 3 {
-            return self.refuse(format!("the input {shape} has {} axes, not 3", shape.rank()), &format!("give {layout}"));
+            return self
+                .refuse(format!("the input {shape} has {}, not 3", counted(shape.rank(), "axis")), &format!("give {layout}"));
         }
         if shape[2] != self.inputs {
             let reason = format!("the input {shape} has {} in its last axis, and the layer takes {}", shape[2], self.inputs);

@@ -4,7 +4,7 @@ use super::fields::{Counter, Fields};
 use super::load::LoadOptions;
 use super::misfit::Misfit;
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Result, counted};
 use crate::io::number::{self, Range};
 use crate::io::{HostTensor, StateDict};
 use crate::param::Param;
@@ -33,7 +33,7 @@ impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mismatched: Vec<String> =
             self.mismatched.iter().map(|(name, file, own)| format!("{name} (file {file}, module {own})")).collect();
-        write!(f, "loaded {} tensors", self.loaded.len())?;
+        write!(f, "loaded {}", counted(self.loaded.len(), "tensor"))?;
         let rows = [("missing", &self.missing), ("unexpected", &self.unexpected), ("of another shape", &mismatched)];
         for (what, names) in rows.into_iter().filter(|(_, names)| !names.is_empty()) {
             write!(f, "\n{} {what}:", names.len())?;

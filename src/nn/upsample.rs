@@ -2,7 +2,7 @@
 
 use super::module::Module;
 use super::summary::observe;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::fields;
 use crate::shape::product;
 use crate::tensor::{Interpolation, Tensor};
@@ -83,7 +83,7 @@ impl Module for PixelShuffle {
         let (r, [n, c, h, w]) = (self.factor, x.dims::<4>()?);
         let squared = r.saturating_mul(r);
         if r == 0 || !c.is_multiple_of(squared) {
-            let reason = format!("{c} channels of {} do not divide by {r}²", x.shape()?);
+            let reason = format!("the input {} has {}, not a multiple of {r}²", x.shape()?, counted(c, "channel"));
             return Err(Error::argument("PixelShuffle", reason, "give [n, c·r², h, w]"));
         }
         let split = x.reshape([n, c / squared, r, r, h, w]).permute(&[0, 1, 4, 2, 5, 3]);

@@ -2,7 +2,7 @@
 
 use super::{Fault, Tensor, need_few, need_float, need_possible};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Result, counted};
 use crate::graph::Op;
 use crate::lazy::{GradientRule, Node, Payload, VjpAt, grad_enabled, no_grad, with_grad_mode};
 use crate::rng::Generator;
@@ -160,11 +160,11 @@ fn check(n: &[&Arc<Node>]) -> Result<Shape, Fault> {
     }
     let last = |t: &Node, from_end: usize| t.shape[t.shape.rank() - from_end];
     if last(q, 1) != last(k, 1) {
-        let reason = format!("queries have {} channels and keys {}", last(q, 1), last(k, 1));
+        let reason = format!("queries have {}, and keys have {}", counted(last(q, 1), "channel"), last(k, 1));
         return Err(Fault::shape(reason, "the last axes of queries and keys must agree"));
     }
     if last(k, 2) != last(v, 2) {
-        let reason = format!("there are {} keys and {} values", last(k, 2), last(v, 2));
+        let reason = format!("there are {} and {}", counted(last(k, 2), "key"), counted(last(v, 2), "value"));
         return Err(Fault::shape(reason, "give one value per key"));
     }
     let batch = |t: &Node| Shape::of(&t.shape[..t.shape.rank() - 2]);

@@ -2,6 +2,7 @@
 
 use super::{Fault, Tensor};
 use crate::dtype::DType;
+use crate::error::counted;
 use crate::shape::{MAX_RANK, Shape};
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -86,7 +87,7 @@ fn parse(spec: &str, ranks: &[usize]) -> Result<(Vec<Vec<Label>>, Vec<Label>), F
         let last = letters(after.unwrap_or_default())?;
         let named = labels.len() + last.len();
         if named > rank || (after.is_none() && named < rank) {
-            let reason = format!("\"{term}\" names {named} axes of an operand with {rank}");
+            let reason = format!("\"{term}\" names {} of an operand with {rank}", counted(named, "axis"));
             return Err(Fault::attribute(reason, "use one letter per axis, or ..."));
         }
         let unnamed = rank - named;

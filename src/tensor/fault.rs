@@ -1,7 +1,7 @@
 //! What can be wrong with a call of an op, and the checks that many ops share.
 
 use crate::dtype::DType;
-use crate::error::{OpErrorKind, counted};
+use crate::error::{Error, OpError, OpErrorKind, counted};
 use crate::lazy::Node;
 use crate::shape::{MAX_PIECES, MAX_RANK, Shape, product};
 use std::panic::Location;
@@ -36,6 +36,12 @@ impl Fault {
 
     pub fn attribute(reason: impl Into<String>, help: impl Into<String>) -> Self {
         Self::new(OpErrorKind::Attribute, reason, help)
+    }
+
+    /// The error of a call of `op` on these operands.
+    pub fn of(self, op: &'static str, operands: Vec<(Shape, DType)>, at: At) -> Error {
+        let Self { kind, reason, help } = self;
+        Error::Op(Box::new(OpError { kind, op, operands, reason, help, at }))
     }
 
     /// A result of an impossible shape.

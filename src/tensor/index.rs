@@ -12,7 +12,7 @@ use super::index_rows::{added, last_writers, picked};
 use super::rows::{as_index, check_range, need_index};
 use super::{Fault, Tensor, need_axis, need_float};
 use crate::dtype::DType;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::shape::{MAX_RANK, Shape};
 use std::panic::Location;
 
@@ -400,7 +400,7 @@ fn swapped(rank: usize, axis: usize) -> Vec<usize> {
 /// Faults unless an index has the rank of a shape and is nowhere longer, one axis aside.
 fn covers(what: &str, shape: &Shape, index: &Shape, except: Option<usize>) -> Result<(), Fault> {
     if shape.rank() != index.rank() {
-        let reason = format!("the index has {} axes and the {what} {}", index.rank(), shape.rank());
+        let reason = format!("the index has {}, and the {what} has {}", counted(index.rank(), "axis"), shape.rank());
         return Err(Fault::shape(reason, "reshape or expand the index; index_select takes whole slices"));
     }
     match (0..shape.rank()).find(|&d| Some(d) != except && index[d] > shape[d]) {

@@ -45,7 +45,7 @@ pub use reduce::VarOptions;
 
 use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
-use crate::error::{Error, OpError, OpErrorKind, Result};
+use crate::error::{Error, OpErrorKind, Result, counted};
 use crate::graph::Op;
 use crate::graph::row::RowOp;
 use crate::lazy::{Node, Origin, Payload, grad_enabled, no_grad};
@@ -119,8 +119,7 @@ impl Tensor {
                 Err(error) => return Self::from_error(error.clone()),
             }
         }
-        let Fault { kind, reason, help } = fault;
-        Self::from_error(Error::Op(Box::new(OpError { kind, op, operands: listed, reason, help, at })))
+        Self::from_error(fault.of(op, listed, at))
     }
 
     /// Runs a rule over the operands' nodes; its fault becomes an error that names the op and the operands. Under `no_grad` a
@@ -282,7 +281,8 @@ impl Tensor {
         let node = self.node()?;
         if T::DTYPE != node.dtype {
             let help = format!("read it as {}, or cast it first: .cast(DType::{:?})", node.dtype, T::DTYPE);
-            return Err(Error::Read { op: "to_vec", shape: node.shape, dtype: node.dtype, help, at: Location::caller() });
+            let fault = Fault::dtype(format!("the elements are {}, not {}", node.dtype, T::DTYPE), help);
+            return Err(fault.of("to_vec", vec![(node.shape, node.dtype)], Location::caller()));
         }
         T::unpack(self.to_host()?).ok_or_else(|| Error::internal("host data of another dtype than its tensor"))
     }
@@ -295,8 +295,9 @@ impl Tensor {
     pub fn item(&self) -> Result<f64> {
         let node = self.node()?;
         if node.shape.numel() != 1 {
-            let help = "reduce it to one element, or read it with to_vec".to_owned();
-            return Err(Error::Read { op: "item", shape: node.shape, dtype: node.dtype, help, at: Location::caller() });
+            let reason = format!("the tensor has {}, not 1", counted(node.shape.numel(), "element"));
+            let fault = Fault::shape(reason, "reduce it to one element, or read it with to_vec");
+            return Err(fault.of("item", vec![(node.shape, node.dtype)], Location::caller()));
         }
         self.to_host()?.to_f64().first().copied().ok_or_else(|| Error::internal("an empty read"))
     }
@@ -349,8 +350,8 @@ impl Tensor {
     pub fn variable(&self) -> Result<Self> {
         let node = self.node()?;
         if !node.dtype.is_float() {
-            let help = "cast it to f32 first".to_owned();
-            return Err(Error::Read { op: "variable", shape: node.shape, dtype: node.dtype, help, at: Location::caller() });
+            let fault = Fault::dtype(format!("{} is not a floating-point dtype", node.dtype), "cast it to f32 first");
+            return Err(fault.of("variable", vec![(node.shape, node.dtype)], Location::caller()));
         }
         // A cell's memory changes; a variable must not.
         let storage = crate::eval::fixed(node)?;

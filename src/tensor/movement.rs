@@ -1,6 +1,7 @@
 //! Methods that rename coordinates: views, which cost nothing by themselves.
 
 use super::{Fault, Tensor, need_axis, need_possible};
+use crate::error::counted;
 use crate::graph::Op;
 use crate::shape::{IntoShape, Shape};
 use std::panic::Location;
@@ -21,7 +22,8 @@ impl Tensor {
         Self::guard("reshape", &[self], Location::caller(), |n| {
             let to = wanted.map_err(|e| Fault::shape(e.to_string(), "use a possible shape"))?;
             if to.numel() != n[0].shape.numel() {
-                let reason = format!("{} elements cannot fill shape {to}, which holds {}", n[0].shape.numel(), to.numel());
+                let reason =
+                    format!("{} cannot fill shape {to}, which holds {}", counted(n[0].shape.numel(), "element"), to.numel());
                 return Err(Fault::shape(reason, "use a shape with as many elements"));
             }
             if to == n[0].shape {

@@ -43,15 +43,15 @@ fn what_is_read_wrongly_names_file_and_line() {
                    that is not frozen or a tensor marked with variable()";
     let flows = "help: make the loss depend on it, unfreeze it, or mark a tensor with variable()";
     let rows = [
-        (message, "[item] the tensor is f32 [2]; help: reduce it to one element, or read it with to_vec".into()),
+        (message, "[item] f32 [2]: the tensor has 2 elements, not 1; help: reduce it to one element, or read it with to_vec".into()),
         (
             text(x.to_vec::<i32>()),
-            "[to_vec] the tensor is f32 [2]; help: read it as f32, or cast it first: .cast(DType::I32)".into(),
+            "[to_vec] f32 [2]: the elements are f32, not i32; help: read it as f32, or cast it first: .cast(DType::I32)".into(),
         ),
-        (text(whole.variable()), "[variable] the tensor is i32 [2]; help: cast it to f32 first".to_owned()),
+        (text(whole.variable()), "[variable] i32 [2]: i32 is not a floating-point dtype; help: cast it to f32 first".to_owned()),
         (
             text(Param::new(&whole)),
-            "[Param::new] the tensor is i32 [2]; help: parameters are f32 (f64 on the CPU device): cast it, or use \
+            "[Param::new] i32 [2]: i32 cannot be trained; help: parameters are f32 (f64 on the CPU device): cast it, or use \
              Param::buffer for other state"
                 .into(),
         ),
@@ -132,7 +132,7 @@ fn layers_say_what_does_not_fit() {
         (lstm(plain, &[0, 1, 3]), "[Lstm] the input [0, 1, 3] is empty; help: give at least one step and one sequence"),
         (
             text(Gru::with(3, 5, plain, &init).unwrap().forward(&f(&[3]))),
-            "[Gru] the input [3] has 1 axes, not 3; help: give [t, n, inputs]",
+            "[Gru] the input [3] has 1 axis, not 3; help: give [t, n, inputs]",
         ),
         (
             text(Linear::new(3, 2, &init).unwrap().forward(&f(&[4, 5]))),

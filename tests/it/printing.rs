@@ -54,7 +54,7 @@ fn elements_that_are_shown_have_one_format() {
         assert_eq!(tensor.to_string(), text);
     }
     let wrong = t(&[1.0], &[1]).reshape([2]);
-    assert!(wrong.to_string().starts_with("<[reshape] f32 [1]: 1 elements cannot fill"), "{wrong}");
+    assert!(wrong.to_string().starts_with("<[reshape] f32 [1]: 1 element cannot fill"), "{wrong}");
 }
 
 #[test]

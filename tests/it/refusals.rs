@@ -260,7 +260,7 @@ fn wrong_reads_and_creations() {
     assert!(text(f(&[2]).to_vec::<i32>().map(|_| ())).contains("cast it first"));
     assert!(text(f(&[2]).item().map(|_| ())).contains("[2]"));
     assert!(text(f(&[2]).dims::<3>().map(|_| ())).contains("rank"));
-    assert!(text(Tensor::from_slice(&[1.0f32], [2], d).map(|_| ())).contains("1 elements"));
+    assert!(text(Tensor::from_slice(&[1.0f32], [2], d).map(|_| ())).contains("the data have 1 element, and shape [2] holds 2"));
     assert!(text(Tensor::zeros([1; 9], d).map(|_| ())).contains("at most 8"));
     assert!(text(Tensor::arange(0.0, 1.0, 0.0, d).map(|_| ())).contains("step"));
     assert!(text(f(&[2]).backward().map(|_| ())).contains("one element"));

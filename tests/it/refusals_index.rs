@@ -34,7 +34,7 @@ fn indexing() -> Vec<WrongCall> {
     calls(vec![
         ("gather", Ok(m().gather(2, &at())), &["axis 2"]),
         ("gather", Ok(m().gather(1, &f(&[1, 2]))), &["i32"]),
-        ("gather", Ok(m().gather(1, &i(&[0]))), &["1 axes", "2"]),
+        ("gather", Ok(m().gather(1, &i(&[0]))), &["1 axis", "2"]),
         ("gather", Ok(m().gather(1, &ii(&[0; 4], [4, 1]))), &["longer along axis 0"]),
         ("gather", Ok(f(&[3, 0]).gather(1, &at())), &["no elements"]),
         ("scatter", Ok(m().scatter(2, &at(), &f(&[1, 2]))), &["axis 2"]),
@@ -87,7 +87,7 @@ fn products() -> Vec<WrongCall> {
         ("cosine_similarity", Ok(m().cosine_similarity(&m(), 0, -1.0)), &["eps"]),
         ("einsum", e("ij,jk->ik", &[&m()]), &["names 2 operands"]),
         ("einsum", e("ijk->i", &[&m()]), &["names 3 axes"]),
-        ("einsum", e("i->i", &[&m()]), &["names 1 axes"]),
+        ("einsum", e("i->i", &[&m()]), &["names 1 axis"]),
         ("einsum", e("ij,jk->ik", &[&m(), &m()]), &["axis j", "4 and 3"]),
         ("einsum", e("ij->ik", &[&m()]), &["axis k"]),
         ("einsum", e("ij->ii", &[&m()]), &["axis i"]),

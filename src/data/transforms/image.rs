@@ -1,7 +1,7 @@
 //! Augmentations of image batches `[n, c, h, w]`, each image by its own draw.
 
 use super::transform::{Transform, need_probability, per_sample};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::rng::Generator;
 use crate::shape::MAX_PIECES;
 use crate::tensor::{Interpolation, Tensor};
@@ -283,5 +283,9 @@ fn need_colours(what: &str, channels: usize) -> Result<()> {
     if channels == 3 {
         return Ok(());
     }
-    Err(Error::argument(what, format!("the images have {channels} channels"), "use images with red, green and blue"))
+    Err(Error::argument(
+        what,
+        format!("the images have {}, not 3", counted(channels, "channel")),
+        "use images with red, green and blue",
+    ))
 }

@@ -205,11 +205,11 @@ fn impossible_settings_and_inputs_are_refused() {
         (run(Some(vec![5, 6, 1]), None), "length 6 of sequence 1"),
         (run(Some(vec![5, 0, 1]), None), "length 0 of sequence 1"),
         (run(None, Some(floats("x", &[1, 3, 4]))), "[1, 3, 3]"),
-        (lstm.forward(&floats("x", &[5, 3, 2])).unwrap_err().to_string(), "a layer of 4 inputs"),
+        (lstm.forward(&floats("x", &[5, 3, 2])).unwrap_err().to_string(), "the layer takes 4"),
         (Dropout::new(-0.1, &init).unwrap_err().to_string(), "probability of -0.1"),
         (DropPath::new(f64::NAN, &init).unwrap_err().to_string(), "probability of NaN"),
         (TransformerEncoderLayer::with(4, 2, bad, &init).unwrap_err().to_string(), "probability of 1.5"),
-        (PixelShuffle::new(3).forward(&floats("x", IMAGE)).unwrap_err().to_string(), "do not divide by 3"),
+        (PixelShuffle::new(3).forward(&floats("x", IMAGE)).unwrap_err().to_string(), "not a multiple of 3²"),
     ];
     for (message, expected) in rows {
         assert!(message.contains(expected) && message.contains("help: "), "{message}");

@@ -111,5 +111,5 @@ fn heads_must_fit_and_features_are_computed_once() {
     let whole = net.features(&images).unwrap();
     crate::common::near("features", &features.data.to_f64(), &values(&whole), 1e-5);
     let message = Linear::new(4, 2, &init).unwrap().forward(&whole).unwrap_err().to_string();
-    assert!(message.contains("Linear") && message.contains("a layer of 4 inputs"), "{message}");
+    assert!(message.contains("Linear") && message.contains("the layer takes 4"), "{message}");
 }
