@@ -17,6 +17,7 @@ use crate::tensor::Tensor;
 use gradients::{NO_VARIABLE, key};
 use propagate::propagate;
 
+/// # Backward passes
 impl Tensor {
     /// The gradients of this scalar with respect to every parameter and variable it depends on. Lazy: nothing runs yet.
     ///

@@ -1,4 +1,13 @@
 //! Data: images in IDX files, text, spoken words, shuffled batches, and augmentation on the device.
+//!
+//! | subject | |
+//! |---|---|
+//! | batches | [`Loader`] [`Epoch`] |
+//! | parts of a data set | [`split`] [`draw_per_class`] |
+//! | images | [`Mnist`] [`LabelledImages`] [`idx`] |
+//! | augmentation, normalisation | [`augment`] [`RandomAffine`] [`AffineConfig`] [`Normalize`] |
+//! | text | [`Tokenizer`] [`ByteTokenizer`] [`CharTokenizer`] [`Tokens`] [`read_text`] |
+//! | sound | [`AudioClips`] [`LogMel`] [`MelConfig`] |
 
 mod audio;
 pub mod augment;

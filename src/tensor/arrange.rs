@@ -19,6 +19,7 @@ pub enum PadMode {
     Replicate,
 }
 
+/// # Splitting, repeating, triangles, padding modes
 impl Tensor {
     /// Neighbouring pieces of these sizes along an axis; the sizes add up to its length.
     ///

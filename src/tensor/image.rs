@@ -20,6 +20,7 @@ pub enum Interpolation {
     },
 }
 
+/// # Images: resizing and sampling
 impl Tensor {
     /// Resizes the axes after the first two of `[n, c, ..]` to `size`, as `torch.nn.functional.interpolate`.
     ///

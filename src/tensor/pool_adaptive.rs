@@ -4,6 +4,7 @@ use super::pool_nd::check_adaptive;
 use super::{PoolOptions, Tensor, need_few};
 use std::panic::Location;
 
+/// # Adaptive pooling over one and three axes
 impl Tensor {
     /// The means of `[n, c, l]` over `size` windows that cover the axis, as in [`Tensor::adaptive_avg_pool2d`].
     ///

@@ -82,6 +82,7 @@ impl FoldOptions {
     }
 }
 
+/// # Pooling over one and three axes, adaptive and global pooling, unfolding
 impl Tensor {
     /// The largest value of each window of `[n, c, l]`: `out[i] = max_k x[i·stride - padding + k·dilation]`,
     /// `(l + 2·padding - dilation·(kernel - 1) - 1) / stride + 1` of them. Of equal ones the first takes the gradient. NaN

@@ -41,6 +41,7 @@ mod operators;
 mod ops;
 mod optim;
 mod ordering;
+mod pages;
 mod params;
 mod random;
 mod refusals;
