@@ -18,6 +18,7 @@ use gradients::{NO_VARIABLE, key};
 use propagate::propagate;
 use std::panic::Location;
 
+/// # Backward passes
 impl Tensor {
     /// The gradients of this scalar with respect to every parameter and variable it depends on. Lazy: nothing runs yet.
     ///

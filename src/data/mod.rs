@@ -4,6 +4,16 @@
 //! [`Transform`](transforms::Transform) changes batches there. Sets come from memory ([`TensorDataset`], [`LabelledImages`],
 //! [`VecDataset`]) or from files ([`Mnist`], [`AudioClips`], text as [`Tokens`]); [`Subset`], [`Dataset::map`] and
 //! [`random_split`] make others of them.
+//!
+//! | subject | |
+//! |---|---|
+//! | sets | [`Dataset`] [`TensorDataset`] [`VecDataset`] [`Subset`] [`Map`] |
+//! | batches | [`DataLoader`] [`Batches`] [`Collate`] |
+//! | parts of a set | [`split`] [`split_stratified`] [`random_split`] [`draw_per_class`] |
+//! | images | [`Mnist`] [`LabelledImages`] [`idx`] |
+//! | augmentation, normalisation | [`transforms`] |
+//! | text | [`Tokenizer`] [`ByteTokenizer`] [`CharTokenizer`] [`Tokens`] [`read_text`] |
+//! | sound | [`AudioClips`] [`LogMel`] [`MelConfig`] |
 
 mod audio;
 mod collate;

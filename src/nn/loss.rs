@@ -2,6 +2,16 @@
 //!
 //! The two sides of a loss must have one shape: broadcasting them is nearly always a mistake, `[n]` against `[n, 1]` above
 //! all. Every loss is a composition of tensor ops, which the planner fuses; all have second derivatives.
+//!
+//! | for | |
+//! |---|---|
+//! | classes | [`cross_entropy`] [`cross_entropy_with`] [`CrossEntropyOptions`] [`nll`] [`accuracy`] |
+//! | yes or no | [`binary_cross_entropy`] [`binary_cross_entropy_with_logits`] [`focal`] [`hinge`] |
+//! | numbers | [`mse`] [`l1`] [`huber`] [`smooth_l1`] |
+//! | distributions | [`kl_div`] |
+//! | embeddings, ranking | [`triplet_margin`] [`TripletOptions`] [`cosine_embedding`] [`hinge_embedding`] [`margin_ranking`] |
+//! | sequences without alignment | [`ctc`] [`CtcOptions`] |
+//! | how losses of a batch become one number | [`Reduction`] |
 
 mod binary;
 mod class;

@@ -27,6 +27,33 @@
 //! assert_eq!(names, ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
 //! # Ok(()) }
 //! ```
+//!
+//! # Layers
+//!
+//! | subject | |
+//! |---|---|
+//! | linear | [`Linear`] [`Bilinear`] [`Identity`] |
+//! | embedding, positions | [`Embedding`] [`SinusoidalEncoding`] [`RotaryEncoding`] |
+//! | convolution | [`Conv1d`] [`Conv2d`] [`Conv2dConfig`] [`Conv3d`] [`ConvTranspose1d`] [`ConvTranspose2d`] [`ConvTranspose3d`] |
+//! | pooling | [`MaxPool1d`] [`MaxPool2d`] [`MaxPool3d`] [`AvgPool1d`] [`AvgPool2d`] [`AvgPool3d`] [`AdaptiveMaxPool1d`] [`AdaptiveMaxPool2d`] [`AdaptiveMaxPool3d`] [`AdaptiveAvgPool1d`] [`AdaptiveAvgPool2d`] [`AdaptiveAvgPool3d`] [`GlobalMaxPool`] [`GlobalAvgPool`] |
+//! | shapes, images | [`Flatten`] [`Unflatten`] [`Upsample`] [`PixelShuffle`] [`PixelUnshuffle`] |
+//! | normalisation | [`BatchNorm1d`] [`BatchNorm2d`] [`BatchNorm3d`] [`BatchNormConfig`] [`InstanceNorm1d`] [`InstanceNorm2d`] [`InstanceNorm3d`] [`InstanceNormConfig`] [`LayerNorm`] [`LayerNormConfig`] [`RmsNorm`] [`GroupNorm`] |
+//! | dropout | [`Dropout`] [`Dropout1d`] [`Dropout2d`] [`Dropout3d`] [`DropPath`] |
+//! | activation | [`Relu`] [`Relu6`] [`LeakyRelu`] [`PRelu`] [`Elu`] [`Celu`] [`Selu`] [`Gelu`] [`GeluTanh`] [`Silu`] [`Mish`] [`Sigmoid`] [`LogSigmoid`] [`Tanh`] [`Hardtanh`] [`Hardsigmoid`] [`Hardswish`] [`Hardshrink`] [`Softshrink`] [`Tanhshrink`] [`Threshold`] [`Softplus`] [`Softsign`] [`Softmax`] [`Softmin`] [`LogSoftmax`] [`Glu`] |
+//! | recurrent | [`Lstm`] [`Gru`] [`Rnn`] [`RnnNonlinearity`] [`RecurrentConfig`] [`Sequence`] [`SequenceOptions`] |
+//! | attention, transformers | [`MultiheadAttention`] [`TransformerEncoder`] [`TransformerEncoderLayer`] [`TransformerDecoder`] [`TransformerDecoderLayer`] [`FeedForward`] [`TransformerConfig`] |
+//! | containers | [`Sequential`] [`ModuleList`] [`Residual`] |
+//!
+//! # Around layers
+//!
+//! | subject | |
+//! |---|---|
+//! | losses | [`loss`] [`Reduction`] |
+//! | initial values | [`Init`] [`init`] |
+//! | writing a module | [`Module`] [`fields!`] [`Fields`] [`Field`] [`Mode`] [`Counter`] |
+//! | looking at a model | [`summary`] [`summary_with`] [`Summary`] [`SummaryRow`] |
+//! | evaluation, snapshots | [`evaluating`] [`Snapshot`] |
+//! | weights of others | [`transfer`] [`models`] [`LoadOptions`] [`LoadReport`] |
 
 mod activation;
 mod attention;

@@ -20,6 +20,15 @@
 //! assert!(w.tensor().to_vec::<f32>()?.iter().all(|&x| (x - 0.9).abs() < 1e-4));
 //! # Ok(()) }
 //! ```
+//!
+//! | subject | |
+//! |---|---|
+//! | optimizers | [`Sgd`] [`Adam`] [`AdamW`] [`RmsProp`] [`AdaGrad`] [`AdaDelta`] [`Adamax`] [`NAdam`] [`RAdam`] [`Lion`] [`Lamb`] |
+//! | their settings | [`SgdConfig`] [`AdamConfig`] [`AdamWConfig`] [`RmsPropConfig`] [`AdaGradConfig`] [`AdaDeltaConfig`] [`AdamaxConfig`] [`NAdamConfig`] [`RAdamConfig`] [`LionConfig`] [`LambConfig`] [`DecayMode`] |
+//! | what all can do | [`Optimizer`] [`Fused`] [`PreparedState`] |
+//! | parameter groups | [`ParamGroup`] [`split_decay`] [`decays`] |
+//! | learning rates | [`Schedule`] [`schedule`] [`ReduceOnPlateau`] [`PlateauConfig`] [`PlateauMode`] [`Threshold`] |
+//! | accumulation, loss scaling, averages | [`GradientAccumulator`] [`LossScaler`] [`LossScalerConfig`] [`Ema`] |
 
 mod accumulate;
 mod adadelta;

@@ -12,6 +12,7 @@ const SQRT_2_OVER_PI: f64 = 0.797_884_560_802_865_4;
 const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 
+/// # Activations
 impl Tensor {
     /// `min(max(x, 0), 6)`. The gradient is 0 at 0 and at 6.
     ///

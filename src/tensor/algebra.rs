@@ -4,6 +4,7 @@ use super::{Fault, Tensor, need_axis, need_float};
 use crate::lazy::Node;
 use std::panic::Location;
 
+/// # Products of vectors and batches
 impl Tensor {
     /// The products of two batches of matrices: `[b, m, k] · [b, k, n]` gives `[b, m, n]`. [`Tensor::matmul`] takes any
     /// leading axes, and broadcasts them.

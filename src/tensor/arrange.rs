@@ -26,6 +26,7 @@ impl Default for PadMode {
     }
 }
 
+/// # Splitting, repeating, triangles, padding modes
 impl Tensor {
     /// Neighbouring pieces of these sizes along an axis; the sizes add up to its length.
     ///

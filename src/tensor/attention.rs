@@ -30,6 +30,7 @@ pub struct AttentionOptions {
     pub block: Option<usize>,
 }
 
+/// # Attention
 impl Tensor {
     /// `softmax(q · kᵀ · scale + mask) · v`: queries (self) `[.., l, d]`, keys `[.., s, d]` and values `[.., s, e]` give
     /// `[.., l, e]`; leading axes broadcast. A query that may see no key gives zeros.

@@ -5,6 +5,7 @@ use crate::graph::Op;
 use crate::shape::Shape;
 use std::panic::Location;
 
+/// # Matrix products
 impl Tensor {
     /// The matrix product over the last two axes, `out[i][j] = Σ_k a[i][k]·b[k][j]`; leading axes broadcast. A vector on the
     /// left is a row, on the right a column, and loses that axis again, as in NumPy.

@@ -12,6 +12,7 @@ use crate::tensor::{At, ConvOptions, ConvTransposeOptions};
 use std::panic::Location;
 use std::sync::Arc;
 
+/// # Convolution over one and three axes, transposed convolution
 impl Tensor {
     /// 1-D cross-correlation: `[n, ci, l]` with weights `[co, ci/groups, k]` give `[n, co, ol]`,
     /// `ol = (l + 2·padding - dilation·(k - 1) - 1) / stride + 1`. `bias` is `[co]`. For one group, with zeros outside x,

@@ -13,6 +13,7 @@ use crate::rng::RandomKey;
 use crate::shape::{IntoShape, Shape};
 use std::sync::Arc;
 
+/// # Creation
 impl Tensor {
     /// A tensor from host elements in row-major order.
     ///

@@ -21,6 +21,7 @@ struct Part {
 /// Axis lengths by label.
 type Sizes = BTreeMap<Label, usize>;
 
+/// # Products by a formula
 impl Tensor {
     /// The sum of products that `spec` names: one letter per axis, `,` between operands, `->` before the result's axes.
     /// Letters that the result lacks are summed over; a letter twice in one operand takes the diagonal; `...` stands for any

@@ -12,6 +12,28 @@ use crate::rng::Generator;
 use crate::shape::Shape;
 use std::panic::Location;
 
+/// The rows of [`Tensor`]'s table for the methods of this file, to which an op adds its name.
+macro_rules! subjects {
+    () => {
+        concat!(
+            subject!("powers, exponentials, logarithms": square sqrt rsqrt reciprocal pow powf exp expm1 log log1p),
+            "\n",
+            subject!("trigonometry and special functions": sin cos tan asin acos atan atan2 sinh cosh tanh erf),
+            "\n",
+            subject!(
+                "arithmetic and rounding":
+                add sub mul div rem neg abs sign floor ceil round trunc minimum maximum clamp lerp
+            ),
+            "\n",
+            subject!(
+                "comparison, truth values, choice":
+                eq ne lt le gt ge is_nan is_finite logical_not logical_and logical_or logical_xor where_
+            ),
+        )
+    };
+}
+pub(super) use subjects;
+
 /// The doctest of an op whose operands are three numbers each: what comes out is written as it is, or, after `about`, as text
 /// of four decimals.
 macro_rules! example {
@@ -42,6 +64,7 @@ macro_rules! example {
 
 macro_rules! unary {
     ($($(#[$doc:meta])* $name:ident: $op:ident, $x:tt => $kind:ident $result:tt;)*) => {
+        /// # Functions of each element
         impl Tensor {$(
             $(#[$doc])*
             #[doc = example!($name($x) => $kind $result)]
@@ -120,6 +143,7 @@ unary! {
 
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident: $op:ident, $a:tt, $b:tt => $kind:ident $result:tt;)*) => {
+        /// # Functions of pairs of elements, comparisons
         impl Tensor {$(
             $(#[$doc])*
             #[doc = example!($name($a, $b) => $kind $result)]
@@ -181,6 +205,7 @@ binary! {
     logical_xor: Xor, [true, true, false], [true, false, false] => bool [false, true, false];
 }
 
+/// # Choice, casts, tensors like another
 impl Tensor {
     fn unary(&self, name: &'static str, op: UnaryOp, at: super::At) -> Self {
         Self::guard(name, &[self], at, |n| {

@@ -27,6 +27,7 @@ pub struct GridOptions {
     pub align_corners: bool,
 }
 
+/// # Images: resizing and sampling
 impl Tensor {
     /// Resizes the axes after the first two of `[n, c, ..]` to `size`, as `torch.nn.functional.interpolate`.
     ///

@@ -19,6 +19,7 @@ use std::panic::Location;
 /// What an index out of range is told.
 const FROM_ZERO: &str = "indices count positions along the axis from 0";
 
+/// # Indexing by tensors and masks
 impl Tensor {
     /// Elements by index along an axis: `out[.., i, ..] = self[.., index[.., i, ..], ..]`. The index is i32 or u32, has the
     /// tensor's rank, and is at most as long along the other axes; the result has its shape. The gradient adds up elements

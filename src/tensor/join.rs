@@ -9,6 +9,7 @@ use crate::lazy::{Node, Payload};
 use crate::shape::MAX_RANK;
 use std::panic::Location;
 
+/// # Joining
 impl Tensor {
     /// Joins tensors along an axis, whose lengths add up; the other dimensions must agree, and the dtypes.
     ///

@@ -32,8 +32,72 @@ mod scan;
 mod slice;
 mod sort;
 mod statistics;
+mod subject;
 mod window;
 
+/// An n-dimensional array of numbers on a device; its methods are the ops.
+///
+/// # Methods by subject
+///
+/// | subject | methods |
+/// |---|---|
+#[doc = subject!(
+    "creation":
+    from_slice from_host scalar full full_of zeros ones zeros_like ones_like full_like arange iota eye
+)]
+#[doc = subject!("random numbers": rand randn uniform normal randint bernoulli permutation random_bits categorical dropout)]
+#[doc = subject!("shape, dtype, device": shape dim dims dtype device cast to_device)]
+#[doc = subject!("computing, reading": eval eval_all check item to_vec to_host read_later explain profile)]
+#[doc = subject!("gradients": variable requires_grad detach backward backward_with)]
+#[doc = elementwise::subjects!()]
+#[doc = subject!(
+    "sums and products over axes":
+    sum sum_dim sum_keepdim mean mean_dim mean_keepdim prod prod_dim prod_keepdim logsumexp logsumexp_dim logsumexp_keepdim
+    cumsum cumprod
+)]
+#[doc = subject!(
+    "extremes and order":
+    max max_dim max_keepdim min min_dim min_keepdim argmax argmax_dim argmax_keepdim argmin argmin_dim argmin_keepdim sort
+    argsort topk
+)]
+#[doc = subject!(
+    "statistics and norms over axes":
+    var var_dim var_keepdim var_with std std_dim std_keepdim std_with norm norm_dim norm_keepdim normalize standardize
+    cosine_similarity
+)]
+#[doc = subject!(
+    "truth over axes, counts":
+    any any_dim any_keepdim all all_dim all_keepdim count_nonzero count_nonzero_dim count_nonzero_keepdim
+)]
+#[doc = subject!("shapes and axes": reshape flatten unflatten squeeze unsqueeze permute transpose t expand)]
+#[doc = subject!("joining, splitting, repeating": cat stack split chunk repeat roll flip pad pad_with pad_same tril triu diag)]
+#[doc = subject!(
+    "slices and indices":
+    select narrow slice slice_step index_select index_add gather scatter scatter_add masked_select masked_fill nonzero one_hot
+    embedding
+)]
+#[doc = subject!("products": matmul bmm dot outer linear einsum)]
+#[doc = subject!("attention": scaled_dot_product_attention)]
+#[doc = rows::subjects!()]
+#[doc = subject!(
+    "activations":
+    relu sigmoid softplus gelu gelu_tanh silu mish elu selu relu6 leaky_relu hardtanh hardsigmoid hardswish softplus_with
+    softsign log_sigmoid
+)]
+#[doc = subject!("convolution": conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d unfold fold)]
+#[doc = subject!(
+    "pooling":
+    max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+    adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d global_avg_pool global_max_pool
+)]
+#[doc = subject!("images": interpolate grid_sample affine_grid)]
+#[doc = subject!("normalisation": layer_norm rms_norm group_norm instance_norm batch_norm batch_norm_with)]
+#[doc = subject!("losses ([`nn::loss`](crate::nn::loss) has the others)": cross_entropy)]
+///
+/// Operators: `+ - * / %` and unary `-`, `+= -= *= /= %=`, with tensors and numbers on either side ([`Operand`] tells which methods
+/// take numbers, too); `sum` and `product` of iterators of tensors.
+///
+/// # What a tensor is
 pub use crate::lazy::Tensor;
 pub use arrange::PadMode;
 pub use attention::AttentionOptions;
@@ -56,7 +120,9 @@ pub(crate) use fault::{At, Fault, need_axis, need_few, need_float, need_number, 
 pub(crate) use rows::{as_index, check_range, check_range_but, ignorable, need_index};
 use std::panic::Location;
 use std::sync::Arc;
+use subject::subject;
 
+/// # Properties, computing, reading
 impl Tensor {
     // ---- inside the crate ----
 

@@ -6,6 +6,7 @@ use crate::graph::Op;
 use crate::shape::{IntoShape, Shape};
 use std::panic::Location;
 
+/// # Shapes and axes
 impl Tensor {
     /// The same elements in row-major order under another shape.
     ///

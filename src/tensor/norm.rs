@@ -7,6 +7,7 @@ use crate::shape::{IntoShape, Shape};
 use std::panic::Location;
 use std::sync::Arc;
 
+/// # Normalisation
 impl Tensor {
     /// Normalises over the last axes, whose shape is `normalized`: `(x - mean) / √(variance + eps) · weight + bias` with the
     /// population variance. `weight` and `bias` have the shape `normalized`. PyTorch's default eps is 1e-5.

@@ -16,6 +16,7 @@ pub struct PendingValue {
     transfer: Transfer,
 }
 
+/// # Reading without waiting
 impl Tensor {
     /// Computes the value, if that has not been done, and starts to copy it to the host. Waits for nothing: on a GPU the copy
     /// joins the next submission.

@@ -7,6 +7,7 @@ use crate::lazy::Node;
 use crate::shape::PerAxis;
 use std::panic::Location;
 
+/// # Adaptive pooling over one and three axes
 impl Tensor {
     /// The means of `[n, c, h, w]` over a grid of `size` windows that cover the image: window i of `o` along an axis of
     /// length `l` is `⌊i·l/o⌋ .. ⌈(i+1)·l/o⌉`.

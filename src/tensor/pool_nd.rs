@@ -37,6 +37,7 @@ fn fold_counts(kernel: [usize; 2], options: &FoldOptions, size: [usize; 2]) -> R
     Ok(counts)
 }
 
+/// # Pooling over one and three axes, adaptive and global pooling, unfolding
 impl Tensor {
     /// The largest value of each window of `[n, c, l]`, windows of `kernel` side by side: `out[i] = max_k x[i·kernel + k]`. Of equal
     /// ones the first takes the gradient. NaN wins.

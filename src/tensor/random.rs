@@ -11,6 +11,7 @@ use crate::rng::Generator;
 use crate::shape::IntoShape;
 use std::panic::Location;
 
+/// # Random numbers
 impl Tensor {
     /// Uniform on `[low, high)`, f32: `low + (high - low)·u`, with u as in [`Tensor::rand`], and never `high`.
     ///

@@ -27,6 +27,7 @@ impl Default for VarOptions {
 /// Declares the three forms of reductions, each by its name, the two over axes, and the method that computes it.
 macro_rules! reductions {
     ($($(#[$doc:meta])* $name:ident($($arg:ident: $type:ty)?), $dim:ident, $keepdim:ident => $form:ident;)*) => {
+        /// # Reductions
         impl Tensor {$(
             $(#[$doc])*
             #[track_caller]
@@ -160,6 +161,7 @@ reductions! {
     argmin(), argmin_dim, argmin_keepdim => first_minima;
 }
 
+/// # Variance with options, standardising
 impl Tensor {
     /// The variance over `axes` (`()` for all): `Σ(x - mean)² / (count - correction)`.
     ///

@@ -11,6 +11,15 @@ use crate::shape::Shape;
 use std::panic::Location;
 use std::sync::Arc;
 
+/// The rows of [`Tensor`]'s table for the methods of this file, to which an op adds its name.
+macro_rules! subjects {
+    () => {
+        subject!("softmax, and rows by index": softmax log_softmax cross_entropy_rows gather_rows scatter_add_rows)
+    };
+}
+pub(super) use subjects;
+
+/// # Softmax, and rows by index
 impl Tensor {
     /// `eˣ / Σ eˣ` along an axis, stable. A slice of only -∞ gives zeros.
     ///

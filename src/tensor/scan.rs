@@ -15,6 +15,7 @@ enum Scan {
     Prod,
 }
 
+/// # Scans
 impl Tensor {
     /// `out[i] = x[0] + .. + x[i]` along an axis.
     ///

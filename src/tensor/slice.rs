@@ -7,6 +7,7 @@ use crate::graph::Op;
 use crate::shape::{IntoAxes, Shape};
 use std::panic::Location;
 
+/// # Slices
 impl Tensor {
     /// The slice at one position along an axis, which drops out: PyTorch's `x[i]` for axis 0. A negative position counts from
     /// the end.

@@ -8,6 +8,7 @@ use crate::graph::row::RowOp;
 use crate::shape::Shape;
 use std::panic::Location;
 
+/// # Order
 impl Tensor {
     /// The elements along an axis in order, and the i32 indices they come from. Stable: equal elements keep their order. NaN
     /// counts as the largest, and -0 as equal to 0. The gradient follows the values. Axes of any length, of tensors of up to

@@ -86,6 +86,7 @@ reductions! {
     norm(p: f64), norm_dim, norm_keepdim => norms;
 }
 
+/// # Deviation with options, normalising
 impl Tensor {
     /// The standard deviation over `axes` (`()` for all): `√(Σ(x - mean)² / (count - correction))`.
     ///

@@ -9,6 +9,7 @@ use crate::graph::op::{ConvSpec, PoolOp, PoolSpec};
 use crate::shape::PerAxis;
 use std::panic::Location;
 
+/// # Convolution and pooling over two axes
 impl Tensor {
     /// 2-D cross-correlation: images `[n, ci, h, w]` with weights `[co, ci/groups, kh, kw]` give `[n, co, oh, ow]`,
     /// `oh = (h + 2·padding - dilation·(kh - 1) - 1) / stride + 1`. `bias` is `[co]`. For one group, with zeros outside x,

@@ -1,4 +1,11 @@
 //! Parts of a training program: progress, averages, a confusion matrix, curves, checkpoints.
+//!
+//! | subject | |
+//! |---|---|
+//! | averages and metrics | [`Meter`] [`ConfusionMatrix`] [`evaluate`] [`evaluate_batches`] [`Evaluation`] |
+//! | stopping | [`EarlyStopping`] [`EarlyStoppingConfig`] |
+//! | progress, curves | [`Progress`] [`History`] [`EpochRecord`] [`chart`] [`Chart`] [`Panel`] [`Series`] |
+//! | saving and resuming | [`Checkpoint`] |
 
 pub mod chart;
 mod checkpoint;

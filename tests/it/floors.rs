@@ -30,7 +30,7 @@ const FLOORS: [&[&str]; 22] = [
     &["autodiff", "io"],
     &["nn"],
     &["optim", "data"],
-    &["train"],
+    &["train", "guide"],
     &["lib"],
 ];
 

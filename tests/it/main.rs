@@ -43,6 +43,7 @@ mod operators;
 mod ops;
 mod optim;
 mod ordering;
+mod pages;
 mod params;
 mod printing;
 mod profile;

@@ -38,6 +38,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> 
     )
 }
 
+/// # Cross-entropy
 impl Tensor {
     /// The mean cross-entropy of logits `[n, classes, ..]` with integer labels `[n, ..]` or probabilities `[n, classes, ..]`, as
     /// PyTorch's function: `-Σ_c t_c·log_softmax(logits)_c`, averaged over everything else. [`cross_entropy`] reduces otherwise,
