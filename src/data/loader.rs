@@ -39,6 +39,7 @@ type Stage<B> = Arc<dyn Fn(B, &Generator) -> Result<B> + Send + Sync>;
 ///
 /// [`DataLoader::state_dict`] keeps the epoch and the batch that comes next, also within a loop, so that a resumed run goes
 /// on with that batch, to the bit.
+#[must_use = "a loader makes batches only when it is iterated over"]
 pub struct DataLoader<D: Dataset> {
     dataset: D,
     device: Device,
@@ -89,21 +90,18 @@ impl<D: Dataset> DataLoader<D> {
     }
 
     /// Whether to shuffle, in each epoch anew. Defaults to false.
-    #[must_use]
     pub fn shuffle(mut self, shuffle: bool) -> Self {
         self.shuffle = shuffle;
         self
     }
 
     /// The seed of the order and of the transforms' draws. Defaults to 0.
-    #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
         self
     }
 
     /// Whether to leave out a last batch that is not full. Defaults to false.
-    #[must_use]
     pub fn drop_last(mut self, drop_last: bool) -> Self {
         self.drop_last = drop_last;
         self
@@ -111,7 +109,6 @@ impl<D: Dataset> DataLoader<D> {
 
     /// Applies a transform to the inputs of each batch, on the device, after those that were added before. Its draws depend on the
     /// seed, the epoch and the batch alone.
-    #[must_use]
     pub fn with_transform(mut self, transform: impl Transform + 'static) -> Self
     where
         Batch<D>: Inputs,

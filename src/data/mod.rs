@@ -7,12 +7,12 @@
 //!
 //! | subject | |
 //! |---|---|
-//! | sets | [`Dataset`] [`TensorDataset`] [`VecDataset`] [`Subset`] [`Map`] |
-//! | batches | [`DataLoader`] [`Batches`] [`Collate`] |
-//! | parts of a set | [`split`] [`split_stratified`] [`random_split`] [`draw_per_class`] |
+//! | sets | [`Dataset`] [`Batch`] [`TensorDataset`] [`Rows`] [`VecDataset`] [`Subset`] [`Map`] |
+//! | batches | [`DataLoader`] [`Batches`] [`Collate`] [`Inputs`] |
+//! | parts of a set | [`split`] [`split_stratified`] [`random_split`] [`Portion`] [`draw_per_class`] |
 //! | images | [`Mnist`] [`LabelledImages`] [`idx`] |
 //! | augmentation, normalisation | [`transforms`] |
-//! | text | [`Tokenizer`] [`ByteTokenizer`] [`CharTokenizer`] [`Tokens`] [`read_text`] |
+//! | text | [`Tokenizer`] [`ByteTokenizer`] [`CharTokenizer`] [`Tokens`] [`Windows`] [`read_text`] |
 //! | sound | [`AudioClips`] [`LogMel`] [`MelConfig`] |
 
 mod audio;

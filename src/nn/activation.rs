@@ -28,6 +28,7 @@ macro_rules! activation {
     (@type $(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr),+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
+        #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name {
             $($(#[$field_doc])* pub $field: $type),+
         }
@@ -48,6 +49,7 @@ macro_rules! activation {
     (@type $(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, Default)]
+        #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name;
     };
 }
@@ -197,6 +199,7 @@ impl Default for PReluConfig {
 ///
 /// Source: K. He et al., "Delving deep into rectifiers", 2015.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct PRelu {
     /// `[1]` or `[c]`.
     pub weight: Param,

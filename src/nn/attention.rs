@@ -47,6 +47,7 @@ impl Default for MultiheadAttentionConfig {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct MultiheadAttention {
     /// Projections of queries, keys and values, one below the other: `[3·e, e]`. Xavier-uniform.
     pub in_proj_weight: Param,

@@ -23,6 +23,7 @@ impl Default for BilinearConfig {
 
 /// `y_o = aᵀ · weight_o · b + bias_o`: `[.., i]` and `[.., j]` to `[.., o]`. [`Module::forward`] takes x for both.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Bilinear {
     /// `[o, i, j]`; uniform in ±`1/√i`.
     pub weight: Param,

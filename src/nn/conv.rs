@@ -17,6 +17,7 @@ macro_rules! layer {
     ) => {
         $(#[$doc])*
         #[derive(Debug)]
+        #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name {
             #[doc = $weight_layout]
             pub weight: Param,

@@ -22,6 +22,7 @@ macro_rules! dropout {
     ($($(#[$doc:meta])* $name:ident, $axes:expr, $rank:literal, $layout:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
+        #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name {
             p: f64,
             mode: Mode,

@@ -29,6 +29,7 @@ pub struct EmbeddingConfig {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Embedding {
     /// `[rows, d]`; standard normal.
     pub weight: Param,

@@ -13,6 +13,7 @@ use crate::tensor::Tensor;
 ///
 /// Source: A. Vaswani et al., "Attention is all you need", 2017, section 3.5.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct SinusoidalEncoding {
     /// `[max_len, d]`.
     table: Tensor,
@@ -94,6 +95,7 @@ impl Default for RotaryConfig {
 ///
 /// Source: J. Su et al., "RoFormer: enhanced transformer with rotary position embedding", 2021.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct RotaryEncoding {
     cos: Tensor,
     sin: Tensor,

@@ -25,6 +25,7 @@ impl Default for LinearConfig {
 
 /// `y = x · weightᵀ + bias` over the last axis: `[..., in]` to `[..., out]`, weight `[out, in]`.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Linear {
     /// `[out, in]`.
     pub weight: Param,

@@ -8,7 +8,7 @@
 //! | classes | [`cross_entropy`] [`cross_entropy_with`] [`CrossEntropyOptions`] [`nll`] [`accuracy`] |
 //! | yes or no | [`binary_cross_entropy`] [`binary_cross_entropy_with_logits`] [`focal`] [`hinge`] |
 //! | numbers | [`mse`] [`l1`] [`huber`] [`smooth_l1`] |
-//! | distributions | [`kl_div`] |
+//! | distributions | [`kl_div`] [`kl_div_with`] [`KlDivOptions`] |
 //! | embeddings, ranking | [`triplet_margin`] [`TripletOptions`] [`cosine_embedding`] [`hinge_embedding`] [`margin_ranking`] |
 //! | sequences without alignment | [`ctc`] [`CtcOptions`] |
 //! | how losses of a batch become one number | [`Reduction`] |

@@ -32,16 +32,16 @@
 //!
 //! | subject | |
 //! |---|---|
-//! | linear | [`Linear`] [`Bilinear`] [`Identity`] |
-//! | embedding, positions | [`Embedding`] [`SinusoidalEncoding`] [`RotaryEncoding`] |
-//! | convolution | [`Conv1d`] [`Conv2d`] [`Conv2dConfig`] [`Conv3d`] [`ConvTranspose1d`] [`ConvTranspose2d`] [`ConvTranspose3d`] |
-//! | pooling | [`MaxPool1d`] [`MaxPool2d`] [`MaxPool3d`] [`AvgPool1d`] [`AvgPool2d`] [`AvgPool3d`] [`AdaptiveMaxPool1d`] [`AdaptiveMaxPool2d`] [`AdaptiveMaxPool3d`] [`AdaptiveAvgPool1d`] [`AdaptiveAvgPool2d`] [`AdaptiveAvgPool3d`] [`GlobalMaxPool`] [`GlobalAvgPool`] |
-//! | shapes, images | [`Flatten`] [`Unflatten`] [`Upsample`] [`PixelShuffle`] [`PixelUnshuffle`] |
-//! | normalisation | [`BatchNorm1d`] [`BatchNorm2d`] [`BatchNorm3d`] [`BatchNormConfig`] [`InstanceNorm1d`] [`InstanceNorm2d`] [`InstanceNorm3d`] [`InstanceNormConfig`] [`LayerNorm`] [`LayerNormConfig`] [`RmsNorm`] [`GroupNorm`] |
+//! | linear | [`Linear`] [`LinearConfig`] [`Bilinear`] [`BilinearConfig`] [`Identity`] |
+//! | embedding, positions | [`Embedding`] [`EmbeddingConfig`] [`SinusoidalEncoding`] [`RotaryEncoding`] [`RotaryConfig`] |
+//! | convolution | [`Conv1d`] [`Conv2d`] [`Conv3d`] [`ConvTranspose1d`] [`ConvTranspose2d`] [`ConvTranspose3d`] [`ConvOptions`] [`ConvTransposeOptions`] |
+//! | pooling | [`MaxPool1d`] [`MaxPool2d`] [`MaxPool3d`] [`AvgPool1d`] [`AvgPool2d`] [`AvgPool3d`] [`AdaptiveMaxPool1d`] [`AdaptiveMaxPool2d`] [`AdaptiveMaxPool3d`] [`AdaptiveAvgPool1d`] [`AdaptiveAvgPool2d`] [`AdaptiveAvgPool3d`] [`GlobalMaxPool`] [`GlobalAvgPool`] [`PoolOptions`] |
+//! | shapes, images | [`Flatten`] [`Unflatten`] [`Upsample`] [`Interpolation`] [`PixelShuffle`] [`PixelUnshuffle`] |
+//! | normalisation | [`BatchNorm1d`] [`BatchNorm2d`] [`BatchNorm3d`] [`BatchNormConfig`] [`InstanceNorm1d`] [`InstanceNorm2d`] [`InstanceNorm3d`] [`InstanceNormConfig`] [`LayerNorm`] [`LayerNormConfig`] [`RmsNorm`] [`RmsNormConfig`] [`GroupNorm`] [`GroupNormConfig`] |
 //! | dropout | [`Dropout`] [`Dropout1d`] [`Dropout2d`] [`Dropout3d`] [`DropPath`] |
-//! | activation | [`Relu`] [`Relu6`] [`LeakyRelu`] [`PRelu`] [`Elu`] [`Celu`] [`Selu`] [`Gelu`] [`GeluTanh`] [`Silu`] [`Mish`] [`Sigmoid`] [`LogSigmoid`] [`Tanh`] [`Hardtanh`] [`Hardsigmoid`] [`Hardswish`] [`Hardshrink`] [`Softshrink`] [`Tanhshrink`] [`Threshold`] [`Softplus`] [`Softsign`] [`Softmax`] [`Softmin`] [`LogSoftmax`] [`Glu`] |
+//! | activation | [`Relu`] [`Relu6`] [`LeakyRelu`] [`PRelu`] [`PReluConfig`] [`Elu`] [`Celu`] [`Selu`] [`Gelu`] [`GeluTanh`] [`Silu`] [`Mish`] [`Sigmoid`] [`LogSigmoid`] [`Tanh`] [`Hardtanh`] [`Hardsigmoid`] [`Hardswish`] [`Hardshrink`] [`Softshrink`] [`Tanhshrink`] [`Threshold`] [`Softplus`] [`Softsign`] [`Softmax`] [`Softmin`] [`LogSoftmax`] [`Glu`] |
 //! | recurrent | [`Lstm`] [`Gru`] [`Rnn`] [`RnnNonlinearity`] [`RecurrentConfig`] [`Sequence`] [`SequenceOptions`] |
-//! | attention, transformers | [`MultiheadAttention`] [`TransformerEncoder`] [`TransformerEncoderLayer`] [`TransformerDecoder`] [`TransformerDecoderLayer`] [`FeedForward`] [`TransformerConfig`] |
+//! | attention, transformers | [`MultiheadAttention`] [`MultiheadAttentionConfig`] [`TransformerEncoder`] [`TransformerEncoderLayer`] [`TransformerDecoder`] [`TransformerDecoderLayer`] [`FeedForward`] [`TransformerConfig`] |
 //! | containers | [`Sequential`] [`ModuleList`] [`Residual`] |
 //!
 //! # Around layers

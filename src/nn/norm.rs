@@ -28,6 +28,7 @@ impl Default for LayerNormConfig {
 
 /// [`Tensor::layer_norm`] over the last axes, with a learned scale and shift of their shape.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct LayerNorm {
     /// Scale, of the normalised shape; starts at 1.
     pub weight: Option<Param>,
@@ -83,6 +84,7 @@ impl Default for RmsNormConfig {
 
 /// [`Tensor::rms_norm`] over the last axes, with a learned scale of their shape.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct RmsNorm {
     /// Scale, of the normalised shape; starts at 1.
     pub weight: Option<Param>,
@@ -136,6 +138,7 @@ impl Default for GroupNormConfig {
 
 /// [`Tensor::group_norm`] of `[n, c, ..]`, with a learned scale and shift per channel.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct GroupNorm {
     /// Scale, `[c]`; starts at 1.
     pub weight: Option<Param>,

@@ -11,6 +11,7 @@ macro_rules! pool {
     ($($(#[$doc:meta])* $name:ident, $axes:literal, $method:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
+        #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name {
             kernel: [usize; $axes],
             options: PoolOptions<$axes>,
@@ -68,6 +69,7 @@ macro_rules! adaptive {
     ($($(#[$doc:meta])* $name:ident, $axes:literal, $method:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy)]
+        #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name {
             size: [usize; $axes],
         }
@@ -106,6 +108,7 @@ adaptive! {
 
 /// The mean over all positions: `[n, c, ..]` to `[n, c, 1, ..]`.
 #[derive(Debug, Clone, Copy, Default)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct GlobalAvgPool;
 
 impl Module for GlobalAvgPool {
@@ -118,6 +121,7 @@ impl Module for GlobalAvgPool {
 
 /// The largest value over all positions: `[n, c, ..]` to `[n, c, 1, ..]`.
 #[derive(Debug, Clone, Copy, Default)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct GlobalMaxPool;
 
 impl Module for GlobalMaxPool {
@@ -130,6 +134,7 @@ impl Module for GlobalMaxPool {
 
 /// Merges all axes but the first: `[n, ...]` to `[n, product]`.
 #[derive(Debug, Clone, Copy, Default)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Flatten;
 
 impl Module for Flatten {
@@ -145,6 +150,7 @@ impl Module for Flatten {
 
 /// Splits an axis into several: `Unflatten::new(1, [c, h, w])` turns `[n, c·h·w]` into `[n, c, h, w]`.
 #[derive(Debug, Clone)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Unflatten {
     axis: isize,
     lengths: Vec<usize>,

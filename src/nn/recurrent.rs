@@ -356,6 +356,7 @@ macro_rules! recurrent {
         /// Weights, uniform in ±`1/√h`, are `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, then `_reverse` and
         /// the other layers, in PyTorch's layout `[gates · h, inputs]`. [`Module::forward`] gives the output alone.
         #[derive(Debug)]
+        #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name(Recurrent);
 
         impl $name {

@@ -13,6 +13,7 @@ pub type ModuleList = Vec<Box<dyn Module>>;
 /// `body(x) + shortcut(x)`, or `body(x) + x`.
 ///
 /// Source: K. He et al., "Deep residual learning for image recognition", 2015.
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Residual {
     /// The branch that is learned.
     pub body: Box<dyn Module>,
@@ -27,7 +28,6 @@ impl Residual {
     }
 
     /// With a layer in place of the plain connection.
-    #[must_use]
     pub fn with_shortcut(mut self, shortcut: impl Module + 'static) -> Self {
         self.shortcut = Some(Box::new(shortcut));
         self

@@ -17,6 +17,7 @@ macro_rules! norm_layer {
     ) => {
         $(#[$doc])*
         #[derive(Debug)]
+        #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name {
             /// Scale, `[c]`; starts at 1.
             pub weight: Option<$crate::param::Param>,

@@ -26,6 +26,7 @@ use std::panic::Location;
 /// # Ok(()) }
 /// ```
 #[derive(Default)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Sequential {
     layers: Vec<(String, Box<dyn Module>)>,
     names: BTreeSet<String>,
@@ -39,7 +40,6 @@ impl Sequential {
     }
 
     /// Appends a layer, named by its position.
-    #[must_use]
     #[track_caller]
     pub fn push(self, layer: impl Module + 'static) -> Self {
         let name = self.layers.len().to_string();
@@ -47,7 +47,6 @@ impl Sequential {
     }
 
     /// Appends a layer under a name of its own. In a name with dots, such as `body.0`, each part names a level of the model.
-    #[must_use]
     #[track_caller]
     pub fn push_named(self, name: impl Into<String>, layer: impl Module + 'static) -> Self {
         self.append(name.into(), Box::new(layer), "Sequential::push_named", Location::caller())

@@ -31,6 +31,7 @@ const WINDOW: usize = 16;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
+#[must_use = "a snapshot is there to be read"]
 pub struct Snapshot {
     frame: Frame,
     entries: Vec<(String, Param)>,

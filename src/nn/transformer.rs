@@ -106,6 +106,7 @@ impl TransformerConfig {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct TransformerEncoderLayer {
     /// Attention from the input to itself.
     pub self_attn: MultiheadAttention,
@@ -177,6 +178,7 @@ impl Module for TransformerEncoderLayer {
 ///
 /// Source: A. Vaswani et al., "Attention is all you need", 2017.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct TransformerDecoderLayer {
     /// Attention from the target to itself.
     pub self_attn: MultiheadAttention,
@@ -264,6 +266,7 @@ impl Module for TransformerDecoderLayer {
 
 /// Encoder layers one after another, and a last normalisation if wanted: names `layers.0`, `layers.1` ..., `norm`.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct TransformerEncoder {
     /// The layers.
     pub layers: Vec<TransformerEncoderLayer>,
@@ -297,6 +300,7 @@ impl Module for TransformerEncoder {
 
 /// Decoder layers one after another, and a last normalisation if wanted: names `layers.0`, `layers.1` ..., `norm`.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct TransformerDecoder {
     /// The layers.
     pub layers: Vec<TransformerDecoderLayer>,

@@ -9,6 +9,7 @@ use crate::tensor::{Interpolation, Tensor};
 
 /// [`Tensor::interpolate`] of `[n, c, ..]` by a whole factor, or to a size.
 #[derive(Debug, Clone)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Upsample {
     target: Target,
     mode: Interpolation,
@@ -53,6 +54,7 @@ impl Module for Upsample {
 ///
 /// Source: W. Shi et al., "Real-time single image and video super-resolution", 2016.
 #[derive(Debug, Clone, Copy)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct PixelShuffle {
     factor: usize,
 }
@@ -66,6 +68,7 @@ impl PixelShuffle {
 
 /// Pixels to channels, the inverse of [`PixelShuffle`]: `[n, c, h·r, w·r]` to `[n, c·r², h, w]`.
 #[derive(Debug, Clone, Copy)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct PixelUnshuffle {
     factor: usize,
 }

@@ -47,7 +47,7 @@ mod window;
 )]
 #[doc = subject!("random numbers": rand randn uniform normal randint bernoulli permutation random_bits categorical dropout)]
 #[doc = subject!("shape, dtype, device": shape dim dims dtype device cast to_device)]
-#[doc = subject!("computing, reading": eval eval_all check item to_vec to_host read_later explain profile)]
+#[doc = subject!("computing, reading": eval eval_all check item to_vec to_host read_later explain)]
 #[doc = subject!("gradients": variable requires_grad detach backward backward_with)]
 #[doc = elementwise::subjects!()]
 #[doc = subject!(
@@ -87,7 +87,8 @@ mod window;
 #[doc = subject!("convolution": conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d unfold fold)]
 #[doc = subject!(
     "pooling":
-    max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d
+    max_pool1d max_pool2d max_pool3d max_pool1d_with max_pool2d_with max_pool3d_with avg_pool1d avg_pool2d avg_pool3d
+    avg_pool1d_with avg_pool2d_with avg_pool3d_with adaptive_avg_pool1d adaptive_avg_pool2d
     adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d global_avg_pool global_max_pool
 )]
 #[doc = subject!("images": interpolate grid_sample affine_grid)]

@@ -2,7 +2,7 @@
 //!
 //! | subject | |
 //! |---|---|
-//! | averages and metrics | [`Meter`] [`ConfusionMatrix`] [`evaluate`] [`evaluate_batches`] [`Evaluation`] |
+//! | averages and metrics | [`Meter`] [`ConfusionMatrix`] [`evaluate`] [`Evaluation`] |
 //! | stopping | [`EarlyStopping`] [`EarlyStoppingConfig`] |
 //! | progress, curves | [`Progress`] [`History`] [`EpochRecord`] [`chart`] [`Chart`] [`Panel`] [`Series`] |
 //! | saving and resuming | [`Checkpoint`] |

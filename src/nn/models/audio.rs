@@ -30,6 +30,7 @@ impl Default for M5Config {
 ///
 /// Source: W. Dai et al., "Very deep convolutional neural networks for raw waveforms", 2016.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct M5 {
     conv1: Conv1d,
     bn1: BatchNorm1d,

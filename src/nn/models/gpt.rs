@@ -68,6 +68,7 @@ impl GptConfig {
 
 /// Causal attention of several heads.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct CausalSelfAttention {
     /// Queries, keys and values, `[3·e, e]`.
     pub c_attn: Linear,
@@ -95,6 +96,7 @@ impl Module for CausalSelfAttention {
 
 /// Two linear layers.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct GptMlp {
     /// `[4·e, e]`.
     pub c_fc: Linear,
@@ -114,6 +116,7 @@ impl Module for GptMlp {
 
 /// Attention and perceptron, each normalised first and with a skip connection.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Block {
     /// Of the attention.
     pub ln_1: LayerNorm,
@@ -160,6 +163,7 @@ impl Module for Block {
 
 /// The decoder without its head.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Transformer {
     /// Of tokens, `[vocab_size, e]`.
     pub wte: Embedding,
@@ -193,6 +197,7 @@ impl Module for Transformer {
 ///
 /// Source: A. Radford et al., "Language models are unsupervised multitask learners", 2019.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Gpt {
     /// All but the head.
     pub transformer: Transformer,

@@ -8,6 +8,7 @@ use crate::tensor::Tensor;
 ///
 /// Source: Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct LeNet {
     /// `[6, c, 5, 5]`.
     pub conv1: Conv2d,

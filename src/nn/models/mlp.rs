@@ -7,6 +7,7 @@ use crate::tensor::Tensor;
 /// Linear layers with ReLU and dropout between them: `[.., sizes[0]]` to `[.., sizes.last]`. Layers have the names of
 /// `torchvision.ops.MLP`: linear layers are `0`, `3`, `6` ...
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct Mlp {
     layers: Sequential,
 }

@@ -75,6 +75,7 @@ impl Module for InvertedResidual {
 ///
 /// Source: M. Sandler et al., "MobileNetV2: inverted residuals and linear bottlenecks", 2018; torchvision's `mobilenet_v2`.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct MobileNetV2 {
     features: Sequential,
     dropout: Dropout,

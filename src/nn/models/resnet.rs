@@ -109,6 +109,7 @@ impl Module for Block {
 ///
 /// Source: K. He et al., "Deep residual learning for image recognition", 2015; torchvision's `resnet18`, `34` and `50`.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct ResNet {
     conv1: Conv2d,
     bn1: BatchNorm2d,

@@ -44,6 +44,7 @@ impl Default for TaggerConfig {
 
 /// Embedding, LSTM and a linear layer: words `[n, t]` to logits `[n, t, tags]`.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct LstmTagger {
     /// `[vocab_size, embedding_dim]`.
     pub word_embeddings: Embedding,

@@ -61,6 +61,7 @@ struct Up {
 ///
 /// Source: O. Ronneberger et al., "U-Net: convolutional networks for biomedical image segmentation", 2015.
 #[derive(Debug)]
+#[must_use = "a layer computes nothing until its forward is called"]
 pub struct UNet {
     inc: DoubleConv,
     down: Vec<DoubleConv>,

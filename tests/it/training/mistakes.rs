@@ -25,7 +25,7 @@ fn statement(name: &'static str, line: &str, says: &'static [&'static str]) -> M
 }
 
 #[rustfmt::skip]
-fn mistakes() -> [Mistake; 24] {
+fn mistakes() -> [Mistake; 26] {
     let forward = "self.fc1.forward(x)";
     [
         model("a field is forgotten", "fc1: Linear, fc2: Linear", forward, "fields!(fc1); // here",
@@ -76,6 +76,10 @@ fn mistakes() -> [Mistake; 24] {
             &["error: unused `Gradients` that must be used", "gradients change nothing until an optimizer steps with them"]),
         statement("an optimizer that is dropped", "Adam::new(&fc.parameters()?, AdamConfig::default())?;",
             &["that must be used", "an optimizer changes nothing until it steps"]),
+        statement("a layer that is dropped", "Linear::new(2, 3, init)?;",
+            &["that must be used", "a layer computes nothing until its forward is called"]),
+        statement("a loader that is dropped", "DataLoader::new(wgrad::data::VecDataset(vec![1.0f32]), 1, fc.weight.device())?;",
+            &["that must be used", "a loader makes batches only when it is iterated over"]),
         statement("a layer's output beside a tensor, without ?", "let _ = x + fc.forward(x);",
             &["error[E0277]: `Result<Tensor, Error>` cannot stand beside a tensor", "write `?` behind the call"]),
     ]
