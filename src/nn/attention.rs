@@ -1,9 +1,9 @@
 //! Multi-head attention.
 
 use super::dropout::probability;
-use super::fields::Mode;
 use super::init::{Init, filled, xavier_uniform};
 use super::linear::{Linear, LinearConfig};
+use super::mode::Mode;
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result, counted};

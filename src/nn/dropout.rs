@@ -1,7 +1,7 @@
 //! Dropout of elements, of channels and of whole examples.
 
-use super::fields::Mode;
 use super::init::Init;
+use super::mode::Mode;
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result, counted};

@@ -70,7 +70,7 @@ impl Module for SinusoidalEncoding {
         let [_, d] = self.table.dims::<2>()?;
         observe(self, "SinusoidalEncoding", x + rows("SinusoidalEncoding", &self.table, x, d, 0)?)
     }
-    fn fields(&self, _: &mut super::Fields) {}
+    crate::fields!(; skip table);
 }
 
 /// Settings of a [`RotaryEncoding`].
@@ -158,5 +158,5 @@ impl Module for RotaryEncoding {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         observe(self, "RotaryEncoding", self.rotate(x, 0)?)
     }
-    fn fields(&self, _: &mut super::Fields) {}
+    crate::fields!(interleaved; skip cos, sin);
 }

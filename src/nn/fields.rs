@@ -1,83 +1,12 @@
 //! What a module consists of, as plain lists.
 
+use super::mode::{Counter, KeptModes, Mode};
+use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::lazy::Tally;
+use crate::lazy::no_grad;
 use crate::param::Param;
-use std::cell::RefCell;
+use crate::tensor::Tensor;
 use std::collections::HashMap;
-use std::marker::PhantomData;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Whether a layer trains or evaluates; clones share it. Starts in training.
-#[derive(Debug, Clone)]
-pub struct Mode(Arc<AtomicBool>);
-
-impl Default for Mode {
-    fn default() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
-    }
-}
-
-thread_local! {
-    /// Modes that a thread has for itself, by address, innermost last.
-    static OWN: RefCell<Vec<HashMap<usize, bool>>> = const { RefCell::new(Vec::new()) };
-}
-
-impl Mode {
-    /// Whether the layer trains.
-    pub fn is_training(&self) -> bool {
-        let own = OWN.with_borrow(|all| all.iter().rev().find_map(|own| own.get(&self.address()).copied()));
-        own.unwrap_or_else(|| self.0.load(Ordering::Relaxed))
-    }
-
-    /// Switches between training and evaluation. Within [`evaluating`](super::evaluating) it does so for this thread, until
-    /// that ends.
-    pub fn set_training(&self, training: bool) {
-        let own = OWN.with_borrow_mut(|all| {
-            let own = all.iter_mut().rev().find_map(|own| own.get_mut(&self.address()));
-            own.map(|mode| *mode = training)
-        });
-        if own.is_none() {
-            self.0.store(training, Ordering::Relaxed);
-        }
-    }
-
-    fn address(&self) -> usize {
-        Arc::as_ptr(&self.0).addr()
-    }
-}
-
-/// A whole number that a layer keeps on the host and saves with its state, such as the batches that it has seen; clones
-/// share it. In files it is a 0-d i32, where PyTorch has an i64.
-///
-/// One that counts what training passes track counts steps that were taken: this thread sees its passes counted at once, others
-/// when their step is.
-#[derive(Debug, Clone, Default)]
-pub struct Counter(Tally);
-
-impl Counter {
-    /// The number. Waits for the device if that still has to decide about steps.
-    pub fn get(&self) -> u64 {
-        self.0.get()
-    }
-
-    /// Sets the number.
-    pub fn set(&self, value: u64) {
-        self.0.set(value);
-    }
-
-    /// Counts one up, and gives the new number.
-    pub fn increment(&self) -> u64 {
-        self.0.increment();
-        self.0.get()
-    }
-
-    /// What counts up with an assignment.
-    pub(super) fn tally(&self) -> &Tally {
-        &self.0
-    }
-}
 
 /// The parameters, buffers, counters, modes and submodules of a module and all below it, in order, with dotted names.
 ///
@@ -160,7 +89,7 @@ impl Fields {
             Counter(usize),
         }
         let cells = self.parameters.iter().chain(&self.buffers).map(|(name, param)| (name, Value::Cell(param.id())));
-        let counters = self.counters.iter().map(|(name, counter)| (name, Value::Counter(counter.0.address())));
+        let counters = self.counters.iter().map(|(name, counter)| (name, Value::Counter(counter.tally().address())));
         let mut values: HashMap<&str, Value> = HashMap::new();
         cells.chain(counters).find_map(|(name, value)| match values.get(name.as_str()) {
             Some(first) => (*first != value).then_some(name.as_str()),
@@ -190,9 +119,7 @@ impl Fields {
     /// Has this thread, and no other, switch modes for itself until the value is dropped: then each is again what it was.
     #[must_use = "the modes go back when the value is dropped"]
     pub(super) fn keep_modes(&self) -> KeptModes {
-        let own = self.modes.iter().map(|mode| (mode.address(), mode.is_training())).collect();
-        OWN.with_borrow_mut(|all| all.push(own));
-        KeptModes { modes: self.modes.clone(), of_this_thread: PhantomData }
+        KeptModes::of(&self.modes)
     }
 
     /// The dotted name of a field here.
@@ -201,23 +128,86 @@ impl Fields {
     }
 }
 
-/// Modes that this thread switches for itself as long as this lives.
-pub(super) struct KeptModes {
-    /// They live at least as long as their addresses count.
-    modes: Vec<Mode>,
-    of_this_thread: PhantomData<*const ()>,
-}
-
-impl Drop for KeptModes {
-    fn drop(&mut self) {
-        OWN.with_borrow_mut(Vec::pop);
-        self.modes.clear();
-    }
-}
-
 /// A module's identity while it is not moved.
 pub(super) fn address<M: ?Sized>(module: &M) -> usize {
     std::ptr::from_ref(module).cast::<()>().addr()
+}
+
+/// Makes a copy of a module's fields, one by one. What several fields share, such as a tied weight, their copies share.
+///
+/// [`fields!`](crate::fields) writes the calls; [`Module::duplicate`](super::Module::duplicate) and [`Module::to`](super::Module::to)
+/// start them.
+#[derive(Debug, Default)]
+pub struct Copier {
+    /// Where the copy lies; `None` for where each value is.
+    device: Option<Device>,
+    params: HashMap<u64, Param>,
+    counters: HashMap<usize, Counter>,
+    modes: HashMap<usize, Mode>,
+}
+
+impl Copier {
+    pub(super) fn onto(device: Option<&Device>) -> Self {
+        Self { device: device.cloned(), ..Self::default() }
+    }
+
+    /// Copies a field.
+    ///
+    /// # Errors
+    /// The device is out of memory; a module without [`fields!`](crate::fields).
+    pub fn copy<F: Field>(&mut self, field: &F) -> Result<F> {
+        field.copied(self)
+    }
+
+    pub(super) fn param(&mut self, param: &Param) -> Result<Param> {
+        if let Some(copy) = self.params.get(&param.id()) {
+            return Ok(copy.clone());
+        }
+        let value = self.tensor(&no_grad(|| param.tensor().detach()))?;
+        let copy = no_grad(|| if param.is_buffer() { Param::buffer(&value) } else { Param::new(&value) })?;
+        param.given_name().into_iter().for_each(|name| copy.set_name(name));
+        if !param.is_trainable() {
+            copy.freeze();
+        }
+        self.params.insert(param.id(), copy.clone());
+        Ok(copy)
+    }
+
+    pub(super) fn counter(&mut self, counter: &Counter) -> Counter {
+        let copy = || {
+            let copy = Counter::default();
+            copy.set(counter.get());
+            copy
+        };
+        self.counters.entry(counter.tally().address()).or_insert_with(copy).clone()
+    }
+
+    pub(super) fn mode(&mut self, mode: &Mode) -> Mode {
+        let copy = || {
+            let copy = Mode::default();
+            copy.set_training(mode.is_training());
+            copy
+        };
+        self.modes.entry(mode.address()).or_insert_with(copy).clone()
+    }
+
+    pub(super) fn device(&self, device: &Device) -> Device {
+        self.device.as_ref().unwrap_or(device).clone()
+    }
+
+    /// A tensor that a layer holds beside its fields, such as a table.
+    pub(super) fn tensor(&self, tensor: &Tensor) -> Result<Tensor> {
+        tensor.to_device(&self.device(&tensor.device()?))
+    }
+}
+
+/// What a module without `fields!` answers.
+pub(super) fn not_copied() -> Error {
+    Error::Unsupported {
+        op: "duplicate",
+        reason: "a module lists its fields by hand".into(),
+        help: "list them by fields!, or implement copied and boxed_copy as well".into(),
+    }
 }
 
 /// What may be a field of a module: a module, a [`Param`], a [`Counter`], a [`Mode`]; an `Option`, a `Vec`, an array, a tuple or a
@@ -232,6 +222,14 @@ pub(super) fn address<M: ?Sized>(module: &M) -> usize {
 pub trait Field {
     /// Adds the field to the lists, under the name that `fields` is at.
     fn list(&self, fields: &mut Fields);
+
+    /// A deep copy.
+    ///
+    /// # Errors
+    /// The device is out of memory; a module that cannot be copied.
+    fn copied(&self, copier: &mut Copier) -> Result<Self>
+    where
+        Self: Sized;
 }
 
 impl Field for Param {
@@ -239,17 +237,29 @@ impl Field for Param {
         let entry = (fields.prefix.clone(), self.clone());
         if self.is_buffer() { fields.buffers.push(entry) } else { fields.parameters.push(entry) }
     }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        copier.param(self)
+    }
 }
 
 impl Field for Counter {
     fn list(&self, fields: &mut Fields) {
         fields.counters.push((fields.prefix.clone(), self.clone()));
     }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        Ok(copier.counter(self))
+    }
 }
 
 impl Field for Mode {
     fn list(&self, fields: &mut Fields) {
         fields.modes.push(self.clone());
+    }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        Ok(copier.mode(self))
     }
 }
 
@@ -259,26 +269,35 @@ impl<F: Field> Field for Option<F> {
             field.list(fields);
         }
     }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        self.as_ref().map(|field| field.copied(copier)).transpose()
+    }
 }
 
-impl<F: Field> Field for [F] {
-    /// The elements are named by their index, as in PyTorch's `ModuleList`.
-    fn list(&self, fields: &mut Fields) {
-        for (i, field) in self.iter().enumerate() {
-            fields.add(&i.to_string(), field);
-        }
-    }
+/// Elements are named by their index, as in PyTorch's `ModuleList`.
+fn list_all<F: Field>(elements: &[F], fields: &mut Fields) {
+    elements.iter().enumerate().for_each(|(i, element)| fields.add(&i.to_string(), element));
 }
 
 impl<F: Field> Field for Vec<F> {
     fn list(&self, fields: &mut Fields) {
-        self.as_slice().list(fields);
+        list_all(self, fields);
+    }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        self.iter().map(|field| field.copied(copier)).collect()
     }
 }
 
 impl<F: Field, const N: usize> Field for [F; N] {
     fn list(&self, fields: &mut Fields) {
-        self.as_slice().list(fields);
+        list_all(self, fields);
+    }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        let copies: Vec<F> = self.iter().map(|field| field.copied(copier)).collect::<Result<_>>()?;
+        copies.try_into().map_err(|_| Error::internal("an array has another length than its copy"))
     }
 }
 
@@ -288,6 +307,10 @@ macro_rules! tuples {
         impl<$($element: Field),+> Field for ($($element,)+) {
             fn list(&self, fields: &mut Fields) {
                 $(fields.add(stringify!($i), &self.$i);)+
+            }
+
+            fn copied(&self, copier: &mut Copier) -> Result<Self> {
+                Ok(($(self.$i.copied(copier)?,)+))
             }
         }
     )+};
@@ -306,44 +329,25 @@ macro_rules! plain {
     ($($type:ty),*) => {$(
         impl Field for $type {
             fn list(&self, _: &mut Fields) {}
+
+            fn copied(&self, _: &mut Copier) -> Result<Self> {
+                Ok(self.clone())
+            }
         }
     )*};
 }
-plain!(bool, usize, u32, i32, u64, i64, f32, f64, String, &'static str, crate::rng::Generator, crate::device::Device);
+plain!(bool, usize, u32, i32, u64, i64, f32, f64, String, &'static str, crate::rng::Generator);
+
+impl Field for Device {
+    fn list(&self, _: &mut Fields) {}
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        Ok(copier.device(self))
+    }
+}
 
 /// A field's name without the mark of a raw identifier: `r#gen` is `gen`. For [`fields!`](crate::fields).
 #[doc(hidden)]
 pub fn field_name(identifier: &'static str) -> &'static str {
     identifier.strip_prefix("r#").unwrap_or(identifier)
-}
-
-/// Writes [`Module::fields`](crate::nn::Module::fields): lists every field of the struct, so that one that is forgotten does not compile.
-///
-/// Fields after `skip` are left out: settings of a type that is not a [`Field`].
-///
-/// ```compile_fail,E0063
-/// use wgrad::nn::{Linear, Module, fields};
-/// struct Net { fc1: Linear, fc2: Linear }
-/// impl Module for Net {
-///     fn forward(&self, x: &wgrad::Tensor) -> wgrad::Result<wgrad::Tensor> { self.fc2.forward(&self.fc1.forward(x)?) }
-///     fields!(fc1); // error: missing field `fc2` in initializer of `Net`
-/// }
-/// ```
-#[macro_export]
-macro_rules! fields {
-    ($($field:ident),* $(,)? $(; skip $($skipped:ident),+ $(,)?)?) => {
-        fn fields(&self, fields: &mut $crate::nn::Fields) {
-            // Never called. In another crate the compiler names the field that a struct expression lacks, but not one that a
-            // pattern lacks.
-            #[allow(unreachable_code, clippy::diverging_sub_expression, reason = "for the compiler alone")]
-            let _ = || Self { $($field: ::core::unreachable!(),)* $($($skipped: ::core::unreachable!(),)+)? };
-            $(fields.add($crate::nn::field_name(::core::stringify!($field)), &self.$field);)*
-            let _ = fields;
-        }
-    };
-    ($($other:tt)*) => {
-        fn fields(&self, _: &mut $crate::nn::Fields) {
-            ::core::compile_error!("fields! takes the names of the struct's fields: fields!(fc1, fc2; skip config)")
-        }
-    };
 }

@@ -50,7 +50,7 @@
 //! |---|---|
 //! | losses | [`loss`] [`Reduction`] |
 //! | initial values | [`Init`] [`init`] |
-//! | writing a module | [`Module`] [`fields!`] [`Fields`] [`Field`] [`Mode`] [`Counter`] |
+//! | writing a module | [`Module`] [`fields!`] [`Fields`] [`Field`] [`Mode`] [`Counter`] [`Copier`] |
 //! | looking at a model | [`summary`] [`summary_with`] [`Summary`] [`SummaryRow`] |
 //! | evaluation, snapshots | [`evaluating`] [`Snapshot`] |
 //! | weights of others | [`transfer`] [`models`] [`LoadOptions`] [`LoadReport`] |
@@ -59,9 +59,11 @@ mod activation;
 mod attention;
 mod batch_norm;
 mod bilinear;
+mod blend;
 mod conv;
-mod copy;
+
 mod dropout;
+mod duplicate;
 mod embedding;
 mod encoding;
 mod fields;
@@ -70,7 +72,9 @@ mod instance_norm;
 mod linear;
 mod load;
 pub mod loss;
+mod macros;
 mod misfit;
+mod mode;
 pub mod models;
 mod module;
 mod norm;
@@ -98,16 +102,19 @@ pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormConfig};
 pub use bilinear::{Bilinear, BilinearConfig};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{DropPath, Dropout, Dropout1d, Dropout2d, Dropout3d};
+#[doc(hidden)]
+pub use duplicate::{Skipped, SkippedClone, SkippedField, SkippedOther};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use encoding::{RotaryConfig, RotaryEncoding, SinusoidalEncoding};
 #[doc(hidden)]
 pub use fields::field_name;
-pub use fields::{Counter, Field, Fields, Mode};
+pub use fields::{Copier, Field, Fields};
 pub use init::Init;
 pub use instance_norm::{InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig};
 pub use linear::{Linear, LinearConfig};
 pub use load::LoadOptions;
 pub use loss::Reduction;
+pub use mode::{Counter, Mode};
 pub use module::{Module, evaluating};
 pub use norm::{GroupNorm, GroupNormConfig, LayerNorm, LayerNormConfig, RmsNorm, RmsNormConfig};
 pub use pool::{

@@ -1,10 +1,11 @@
 //! The trait of everything that maps a tensor to a tensor and may hold parameters.
 
-use super::copy;
-use super::fields::{Field, Fields, address};
+use super::blend::blend;
+use super::fields::{Copier, Field, Fields, address, not_copied};
 use super::load::LoadOptions;
 use super::snapshot::Snapshot;
 use super::state::{self, LoadReport};
+use crate::device::Device;
 use crate::error::Result;
 use crate::io::StateDict;
 use crate::lazy::no_grad;
@@ -35,6 +36,30 @@ pub trait Module: Send + Sync {
     #[doc(hidden)]
     fn identity(&self) -> usize {
         address(self)
+    }
+
+    /// A deep copy, written by [`fields!`](crate::fields): [`Module::duplicate`] begins it.
+    ///
+    /// # Errors
+    /// The device is out of memory; fields that are listed by hand.
+    #[doc(hidden)]
+    fn copied(&self, _copier: &mut Copier) -> Result<Self>
+    where
+        Self: Sized,
+    {
+        Err(not_copied())
+    }
+
+    /// As `copied`, of a module whose type is not known.
+    ///
+    /// # Errors
+    /// As `copied`.
+    #[doc(hidden)]
+    fn boxed_copy(&self, _copier: &mut Copier) -> Result<Box<dyn Module>>
+    where
+        Self: 'static,
+    {
+        Err(not_copied())
     }
 
     /// Parameters, buffers and modes of the module and all below it.
@@ -143,6 +168,52 @@ pub trait Module: Send + Sync {
         state::load(&self.collect(), dict, options)
     }
 
+    /// A deep copy: parameters, buffers, counters and modes of its own, as they are now. What is tied or frozen is so in the copy.
+    /// Generators are shared.
+    ///
+    /// ```
+    /// # use wgrad::nn::{Init, Linear, Module, Sequential};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let init = Init::new(&wgrad::Device::cpu()?, 0);
+    /// let online = Sequential::new().push(Linear::new(3, 2, &init)?);
+    /// let target = online.duplicate()?;
+    /// target.freeze();
+    /// assert_eq!(target.state_dict()?, online.state_dict()?);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// The device is out of memory; a module within lists its fields by hand, or skips one that is not `Clone`.
+    fn duplicate(&self) -> Result<Self>
+    where
+        Self: Sized,
+    {
+        self.snapshot().read(|| self.copied(&mut Copier::onto(None)))
+    }
+
+    /// A deep copy on another device, as [`Module::duplicate`]; make the optimizer for the copy. Waits for the values.
+    ///
+    /// ```
+    /// # use wgrad::nn::{Init, Linear, Module};
+    /// # use wgrad::Device;
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let init = Init::new(&Device::cpu()?, 0);
+    /// let model = Linear::new(3, 2, &init)?;
+    /// let device = Device::cpu()?; // or Device::best()?
+    /// let model = model.to(&device)?;
+    /// assert_eq!(model.weight.device(), &device);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Module::duplicate`]; a dtype that the device does not have.
+    fn to(&self, device: &Device) -> Result<Self>
+    where
+        Self: Sized,
+    {
+        self.snapshot().read(|| self.copied(&mut Copier::onto(Some(device))))
+    }
+
     /// Takes over another module's parameters, buffers and counters, on the device, whole or not at all: a target network, say. The
     /// other may be on another device.
     ///
@@ -159,7 +230,7 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// Names, shapes or dtypes differ; evaluation errors. Nothing has changed then.
     fn copy_from(&self, other: &dyn Module) -> Result<()> {
-        copy::blend("copy_from", &self.collect(), &other.collect(), 1.0)
+        blend("copy_from", &self.collect(), &other.collect(), 1.0)
     }
 
     /// Moves towards another module, on the device: `w += weight · (other - w)` for parameters and floating-point buffers;
@@ -182,7 +253,7 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// As [`Module::copy_from`]; a weight outside 0..=1.
     fn lerp_from(&self, other: &dyn Module, weight: f64) -> Result<()> {
-        copy::blend("lerp_from", &self.collect(), &other.collect(), weight)
+        blend("lerp_from", &self.collect(), &other.collect(), weight)
     }
 
     /// Writes parameters and buffers to a safetensors file that PyTorch can read, whole or not at all. For a `dyn Module` it is
@@ -215,25 +286,49 @@ impl<M: Module> Field for M {
         fields.module(self.identity());
         self.fields(fields);
     }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        Module::copied(self, copier)
+    }
 }
 
 /// A module in a box is that module.
-impl<M: Module + ?Sized> Module for Box<M> {
-    #[inline]
-    #[track_caller]
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        (**self).forward(x)
-    }
+macro_rules! boxed {
+    ($([$($generic:tt)*] $module:ty, $this:ident, $copier:ident => $copied:expr;)*) => {$(
+        impl<$($generic)*> Module for Box<$module> {
+            #[inline]
+            #[track_caller]
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                (**self).forward(x)
+            }
 
-    #[inline]
-    fn fields(&self, fields: &mut Fields) {
-        (**self).fields(fields);
-    }
+            #[inline]
+            fn fields(&self, fields: &mut Fields) {
+                (**self).fields(fields);
+            }
 
-    #[inline]
-    fn identity(&self) -> usize {
-        (**self).identity()
-    }
+            #[inline]
+            fn identity(&self) -> usize {
+                (**self).identity()
+            }
+
+            fn copied(&self, $copier: &mut Copier) -> Result<Self> {
+                let $this = &**self;
+                $copied
+            }
+
+            fn boxed_copy(&self, copier: &mut Copier) -> Result<Box<dyn Module>>
+            where
+                Self: 'static,
+            {
+                (**self).boxed_copy(copier)
+            }
+        }
+    )*};
+}
+boxed! {
+    [M: Module] M, module, copier => Ok(Self::new(Module::copied(module, copier)?));
+    [] dyn Module, module, copier => module.boxed_copy(copier);
 }
 
 /// Runs `f` without gradients, with a module in evaluation mode and as it is now ([`Module::snapshot`]): for this thread. Other

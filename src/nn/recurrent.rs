@@ -4,8 +4,9 @@
 //! the hidden state and a fused kernel for the gates.
 
 use super::dropout::probability;
-use super::fields::{Fields, Mode};
+use super::fields::{Copier, Fields};
 use super::init::{Init, need_few};
+use super::mode::Mode;
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result, counted};
@@ -172,6 +173,16 @@ impl Recurrent {
             }
         }
         fields.modes.push(self.mode.clone());
+    }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        let mut passes = Vec::with_capacity(self.passes.len());
+        for Pass { weight_ih, weight_hh, bias } in &self.passes {
+            let (weight_ih, weight_hh) = (copier.copy(weight_ih)?, copier.copy(weight_hh)?);
+            passes.push(Pass { weight_ih, weight_hh, bias: copier.copy(bias)? });
+        }
+        let (config, mode, generator) = (self.config, copier.copy(&self.mode)?, self.generator.clone());
+        Ok(Self { name: self.name, kind: self.kind, inputs: self.inputs, hidden: self.hidden, config, passes, mode, generator })
     }
 
     fn directions(&self) -> usize {
@@ -394,6 +405,14 @@ macro_rules! recurrent {
 
             fn fields(&self, fields: &mut Fields) {
                 self.0.list(fields);
+            }
+
+            fn copied(&self, copier: &mut Copier) -> Result<Self> {
+                Ok(Self(self.0.copied(copier)?))
+            }
+
+            fn boxed_copy(&self, copier: &mut Copier) -> Result<Box<dyn Module>> {
+                Ok(Box::new(Module::copied(self, copier)?))
             }
         }
     )*};

@@ -1,7 +1,7 @@
 //! Running statistics, as batch and instance normalisation keep them, and the fields of these layers.
 
-use super::fields::Counter;
 use super::init::Init;
+use super::mode::Counter;
 use crate::error::{Error, Result};
 use crate::lazy::no_grad;
 use crate::param::Param;

@@ -1,6 +1,6 @@
 //! Layers one after another.
 
-use super::fields::{Field, Fields};
+use super::fields::{Copier, Field, Fields};
 use super::module::Module;
 use crate::error::{Error, OpError, OpErrorKind, Result};
 use crate::tensor::Tensor;
@@ -160,6 +160,16 @@ impl Module for Sequential {
         for (name, layer) in &self.layers {
             fields.add(name, layer);
         }
+    }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        let copy = |(name, layer): &(String, Box<dyn Module>)| Ok((name.clone(), (**layer).boxed_copy(copier)?));
+        let layers = self.layers.iter().map(copy).collect::<Result<_>>()?;
+        Ok(Self { layers, names: self.names.clone(), error: self.error.clone() })
+    }
+
+    fn boxed_copy(&self, copier: &mut Copier) -> Result<Box<dyn Module>> {
+        Ok(Box::new(Module::copied(self, copier)?))
     }
 }
 

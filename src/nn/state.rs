@@ -1,8 +1,9 @@
 //! Modules to and from named tensors in host memory.
 
-use super::fields::{Counter, Fields};
+use super::fields::Fields;
 use super::load::LoadOptions;
 use super::misfit::Misfit;
+use super::mode::Counter;
 use crate::dtype::DType;
 use crate::error::{Result, counted};
 use crate::io::number::{self, Range};

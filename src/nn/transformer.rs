@@ -2,7 +2,6 @@
 
 use super::attention::{MultiheadAttention, MultiheadAttentionConfig, without_padding};
 use super::dropout::Dropout;
-use super::fields::Fields;
 use super::init::Init;
 use super::linear::{Linear, LinearConfig};
 use super::module::Module;
@@ -331,8 +330,5 @@ impl Module for TransformerDecoder {
     fn forward(&self, _: &Tensor) -> Result<Tensor> {
         Err(needs_memory("TransformerDecoder"))
     }
-    fn fields(&self, fields: &mut Fields) {
-        fields.add("layers", &self.layers);
-        fields.add("norm", &self.norm);
-    }
+    fields!(layers, norm);
 }

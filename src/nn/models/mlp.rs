@@ -52,4 +52,5 @@ impl Module for Mlp {
     fn fields(&self, fields: &mut Fields) {
         self.layers.fields(fields);
     }
+    crate::copies!(layers);
 }

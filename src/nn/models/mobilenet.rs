@@ -153,4 +153,5 @@ impl Module for MobileNetV2 {
         fields.add("classifier.0", &self.dropout);
         fields.add("classifier.1", &self.head);
     }
+    crate::copies!(features, dropout, head);
 }

@@ -187,4 +187,5 @@ impl Module for ResNet {
         }
         fields.add("fc", &self.fc);
     }
+    crate::copies!(conv1, bn1, stages, fc, small_images);
 }

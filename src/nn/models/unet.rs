@@ -1,7 +1,9 @@
 //! A U-Net.
 
 use crate::error::{Error, Result};
-use crate::nn::{BatchNorm2d, Conv2d, ConvOptions, ConvTranspose2d, Fields, Init, Module, Relu, Sequential, fields};
+use crate::nn::{
+    BatchNorm2d, Conv2d, ConvOptions, ConvTranspose2d, Copier, Field, Fields, Init, Module, Relu, Sequential, fields,
+};
 use crate::shape::product;
 use crate::tensor::{ConvTransposeOptions, Tensor};
 
@@ -54,6 +56,17 @@ impl Module for DoubleConv {
 struct Up {
     up: ConvTranspose2d,
     conv: DoubleConv,
+}
+
+impl Field for Up {
+    fn list(&self, fields: &mut Fields) {
+        fields.add("up", &self.up);
+        fields.add("conv", &self.conv);
+    }
+
+    fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        Ok(Self { up: copier.copy(&self.up)?, conv: copier.copy(&self.conv)? })
+    }
 }
 
 /// A U-Net with padded convolutions, batch normalisation and transposed convolutions: images `[n, c, h, w]` to logits per pixel
@@ -131,9 +144,9 @@ impl Module for UNet {
             fields.add(&format!("down{}.maxpool_conv.1", i + 1), down);
         }
         for (i, up) in self.up.iter().enumerate() {
-            fields.add(&format!("up{}.up", i + 1), &up.up);
-            fields.add(&format!("up{}.conv", i + 1), &up.conv);
+            fields.add(&format!("up{}", i + 1), up);
         }
         fields.add("outc.conv", &self.head);
     }
+    crate::copies!(inc, down, up, head);
 }
