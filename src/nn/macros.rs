@@ -2,7 +2,7 @@
 
 /// Writes [`Module::fields`](crate::nn::Module::fields): lists every field of the struct, so that one that is forgotten does not compile.
 ///
-/// Fields after `skip` are left out: settings of a type that is not a [`Field`].
+/// Fields after `skip` are left out: settings of a type that is not a [`Field`](crate::nn::Field).
 ///
 /// ```compile_fail,E0063
 /// use wgrad::nn::{Linear, Module, fields};
@@ -43,15 +43,15 @@ macro_rules! copies {
             Self: Sized,
         {
             #[allow(unused_imports, reason = "for fields under skip")]
-            use $crate::nn::SkippedClone as _;
+            use $crate::nn::duplicate::SkippedClone as _;
             #[allow(unused_imports, reason = "for fields under skip")]
-            use $crate::nn::SkippedField as _;
+            use $crate::nn::duplicate::SkippedField as _;
             #[allow(unused_imports, reason = "for fields under skip")]
-            use $crate::nn::SkippedOther as _;
+            use $crate::nn::duplicate::SkippedOther as _;
             let _ = &copier;
             Ok(Self {
                 $($field: copier.copy(&self.$field)?,)*
-                $($($skipped: (&&&$crate::nn::Skipped(&self.$skipped)).copied(copier)?,)+)?
+                $($($skipped: (&&&$crate::nn::duplicate::Skipped(&self.$skipped)).copied(copier)?,)+)?
             })
         }
 

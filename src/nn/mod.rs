@@ -63,7 +63,8 @@ mod blend;
 mod conv;
 
 mod dropout;
-mod duplicate;
+#[doc(hidden)]
+pub mod duplicate;
 mod embedding;
 mod encoding;
 mod fields;
@@ -102,8 +103,6 @@ pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormConfig};
 pub use bilinear::{Bilinear, BilinearConfig};
 pub use conv::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d};
 pub use dropout::{DropPath, Dropout, Dropout1d, Dropout2d, Dropout3d};
-#[doc(hidden)]
-pub use duplicate::{Skipped, SkippedClone, SkippedField, SkippedOther};
 pub use embedding::{Embedding, EmbeddingConfig};
 pub use encoding::{RotaryConfig, RotaryEncoding, SinusoidalEncoding};
 #[doc(hidden)]

@@ -156,7 +156,9 @@ fn page(text: &str) -> (Vec<String>, Vec<String>) {
             Item::Use(item) if matches!(item.vis, Visibility::Public(_)) && item.attrs.is_empty() => {
                 leaves(&item.tree, &mut public)
             }
-            Item::Mod(item) if matches!(item.vis, Visibility::Public(_)) => public.push(item.ident.to_string()),
+            Item::Mod(item) if matches!(item.vis, Visibility::Public(_)) && item.attrs.is_empty() => {
+                public.push(item.ident.to_string())
+            }
             _ => {}
         }
     }
@@ -175,7 +177,7 @@ fn pages_of_modules_list_what_they_export() {
         assert!(faults.is_empty(), "the tables at the top of {path}: {faults:#?}");
     }
     let text = "//! | one | [`a`] [`b!`](c) [`A::x`] |\n//! [`d`]\npub use x::{a, y::z as b, d};\npub(crate) use x::e;\n\
-        #[doc(hidden)]\npub use x::f;\npub mod g;\nmod h;\n";
+        #[doc(hidden)]\npub use x::f;\npub mod g;\nmod h;\n#[doc(hidden)]\npub mod i;\n";
     let (public, listed) = page(text);
     assert_eq!(faults(&public, &listed), ["d: 1 there, 0 listed", "g: 1 there, 0 listed"]);
 }

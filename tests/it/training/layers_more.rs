@@ -310,7 +310,8 @@ enum Without {
     MadeOfOthers(&'static str),
 }
 
-const LAYERS_WITHOUT: [(&str, Without); 15] = [
+const LAYERS_WITHOUT: [(&str, Without); 16] = [
+    ("Copier", Without::NotALayer),
     ("Counter", Without::NotALayer),
     ("Field", Without::NotALayer),
     ("Fields", Without::NotALayer),
