@@ -42,7 +42,7 @@ fn column(devices: &[DeviceInfo], cell: impl Fn(&DeviceInfo) -> String) -> Vec<S
     devices.iter().map(cell).map(|text| if text.is_empty() { "-".into() } else { text }).collect()
 }
 
-/// Rows of a label and one cell a device, in columns as wide as they need.
+/// Rows of a label and one cell per device, in columns as wide as they need.
 fn table(rows: &[(String, Vec<String>)]) -> String {
     let count = |text: &String| text.chars().count();
     let label_width = rows.iter().map(|(label, _)| count(label)).max().unwrap_or(0);

@@ -25,7 +25,7 @@
 //!   head.weight
 //!   head.bias
 //!
-//! 10 labels a class, 150 steps; accuracy on 500 test images of 5 to 9
+//! 10 labels per class, 150 steps; accuracy on 500 test images of 5 to 9
 //!                   without augmentation                   with augmentation
 //! draw   no transfer   transfer  difference     no transfer   transfer  difference
 //!    1       87.60 %    96.80 %       +9.20         94.60 %    96.20 %       +1.60
@@ -73,7 +73,7 @@ struct Options {
     /// Passes over the digits 0 to 4
     #[arg(long, default_value_t = 240, value_parser = positive)]
     epochs: usize,
-    /// Images of 0 to 4 a step
+    /// Images of 0 to 4 per step
     #[arg(long, default_value_t = 64, value_parser = positive)]
     batch: usize,
     /// Labelled images of each of the digits 5 to 9
@@ -306,7 +306,7 @@ fn run(options: &Options) -> Outcome<()> {
                 let images = if options.validate { "training images that were not drawn" } else { "test images" };
                 say!("for 5 to 9: {report}\n");
                 say!(
-                    "{} labels a class, {} steps; accuracy on {} {images} of 5 to 9",
+                    "{} labels per class, {} steps; accuracy on {} {images} of 5 to 9",
                     options.labels,
                     options.steps,
                     test.samples()

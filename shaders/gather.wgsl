@@ -1,5 +1,5 @@
 // out[i][c] = table[index[i]][c]; an index out of range is clamped.
-// Launch: one thread per element. Traffic: 8 bytes an element, and an index from cache.
+// Launch: one thread per element. Traffic: 8 bytes per element, and an index from cache.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> table: array<${TYPE}>;
 @group(0) @binding(2) var<storage, read> index: array<i32>;

@@ -1,5 +1,5 @@
 // out[r][c] = e^(x[r][c] - max) / Σ e^(x[r] - max), or its logarithm (LOG). A row of only -∞ gives zeros (logarithm: -∞).
-// Launch: ${LANES} threads per row. Traffic: 12 bytes read (mostly from cache) and 4 written an element.
+// Launch: ${LANES} threads per row. Traffic: 12 bytes read (mostly from cache) and 4 written per element.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;

@@ -1,6 +1,6 @@
 // out[i] = epilogue(i, Σ_s parts[s * len + i]): the second pass of products that split their inner dimension.
 // The order of the sum is fixed, so reruns agree bit for bit.
-// Launch: one thread per element. Traffic: 4 * splits bytes read and 4 written an element.
+// Launch: one thread per element. Traffic: 4 * splits bytes read and 4 written per element.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
 @group(0) @binding(1) var<storage, read> parts: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<${OUT_TYPE}>;

@@ -1,4 +1,4 @@
-//! What is timed: one function a family, one row a case.
+//! What is timed: one function per family, one row per case.
 
 use crate::networks::{Network, Training};
 use std::fmt;

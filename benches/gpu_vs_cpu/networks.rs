@@ -52,7 +52,7 @@ impl Network {
         }
     }
 
-    /// Floating-point operations of a training step: forward and two gradients a layer, but the images need none.
+    /// Floating-point operations of a training step: forward and two gradients per layer, but the images need none.
     pub fn flops(self) -> f64 {
         let products = self.products();
         let batch = self.input()[0];

@@ -1,4 +1,4 @@
-//! Memory that single kernels work in: one piece a thread, which the thread keeps between calls.
+//! Memory that single kernels work in: one piece per thread, which the thread keeps between calls.
 
 use crate::error::Result;
 use crate::host::reserved;

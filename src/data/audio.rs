@@ -36,7 +36,7 @@ impl AudioClips {
     /// whatever chunks around them, and of a stream whose header says no length.
     ///
     /// # Errors
-    /// The directory cannot be read or has no clips; a file is no WAV file that can be read, is truncated, or holds samples that
+    /// The directory cannot be read or has no clips; a file is not a WAV file that can be read, is truncated, or holds samples that
     /// are not finite; sample rates differ. One bad file fails the whole folder, since data that lack clips go unnoticed: the
     /// error names the file, what is wrong with it and what to do.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {

@@ -37,7 +37,7 @@ fn unknown(position: usize, token: i32, len: usize, at: &'static Location<'stati
     Error::Index { op: "decode", index: i64::from(token), position, len, help, at }
 }
 
-/// One token per byte of UTF-8: 256 tokens, and any text can be encoded. What is no UTF-8 decodes to `�`.
+/// One token per byte of UTF-8: 256 tokens, and any text can be encoded. What is not UTF-8 decodes to `�`.
 ///
 /// ```
 /// # use wgrad::data::{ByteTokenizer, Tokenizer};
@@ -305,12 +305,12 @@ impl Dataset for Windows {
 /// Reads a UTF-8 text file.
 ///
 /// # Errors
-/// The file cannot be read, or is no UTF-8.
+/// The file cannot be read, or is not UTF-8.
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     String::from_utf8(bytes).map_err(|e| {
-        let reason = format!("byte {} is no UTF-8", e.utf8_error().valid_up_to());
+        let reason = format!("byte {} is not UTF-8", e.utf8_error().valid_up_to());
         Error::format(path, reason, "convert the file to UTF-8")
     })
 }

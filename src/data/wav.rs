@@ -21,7 +21,7 @@ pub struct Wav {
 /// Reads a file.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read; [`Error::Format`] if it is no WAV file, is truncated, stores other samples than integers
+/// [`Error::Io`] if it cannot be read; [`Error::Format`] if it is not a WAV file, is truncated, stores other samples than integers
 /// of 1 to 4 bytes or floats of 4 or 8, or holds a sample that is not finite.
 pub fn read(path: &Path) -> Result<Wav> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 ///
 /// Each batch's gradients are computed when they are added: nothing of the batch is kept, and the graph does not grow.
 ///
-/// The sum is no part of a checkpoint: one that is to continue bit for bit is taken after a step, when there is no sum.
+/// The sum is not part of a checkpoint: one that is to continue bit for bit is taken after a step, when there is no sum.
 ///
 /// ```
 /// # use wgrad::optim::GradientAccumulator;

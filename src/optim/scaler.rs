@@ -104,7 +104,7 @@ impl LossScaler {
         })
     }
 
-    /// Adapts the scale to the gradients seen since the last update: once a step, after the optimizer's. Lazy.
+    /// Adapts the scale to the gradients seen since the last update: once per step, after the optimizer's. Lazy.
     ///
     /// The scale stays within f32's range of normal numbers.
     ///

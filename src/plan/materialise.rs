@@ -23,7 +23,7 @@ const MAX_FUSED: usize = 48;
 /// The most nodes that are copied into one expression once a view.
 const MAX_COPIED: usize = 8;
 
-/// Per node, the one that it looks at through a chain of movements: itself if it is no movement.
+/// Per node, the one that it looks at through a chain of movements: itself if it is not a movement.
 fn bases(graph: &Graph) -> Vec<NodeId> {
     let mut bases: Vec<NodeId> = Vec::with_capacity(graph.nodes.len());
     for (id, node) in graph.nodes.iter().enumerate() {

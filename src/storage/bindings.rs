@@ -40,7 +40,7 @@ pub(crate) struct Entry {
 
 /// An optimizer's memory on a device.
 ///
-/// State is one array a state value ([`OptimRule::states`](crate::graph::optim::OptimRule::states)); on the CPU a `Storage` an entry, on a GPU one arena for all.
+/// State is one array per state value ([`OptimRule::states`](crate::graph::optim::OptimRule::states)); on the CPU a `Storage` per entry, on a GPU one arena for all.
 #[derive(Debug)]
 pub(crate) struct OptimStore {
     /// The parameters, in registration order.
@@ -51,7 +51,7 @@ pub(crate) struct OptimStore {
     pub parameters: Option<Storage>,
     /// GPU: the arena that gradients are written to.
     pub gradients: Option<Storage>,
-    /// This step's numbers, one an entry; if the step is gated, [`VARIANTS`](crate::graph::optim::VARIANTS) an entry, side by side.
+    /// This step's numbers, one per entry; if the step is gated, [`VARIANTS`](crate::graph::optim::VARIANTS) per entry, side by side.
     pub coefficients: Mutex<Vec<Coefficients>>,
 }
 

@@ -48,7 +48,7 @@ impl EarlyStopping {
         Ok(Self { best: config.mode.worst(), config, best_epoch: 0, epoch: 0, weights: None })
     }
 
-    /// Looks at an epoch's metric and keeps the model's weights if it is the best. Returns whether to stop. NaN is no progress.
+    /// Looks at an epoch's metric and keeps the model's weights if it is the best. Returns whether to stop. NaN is not progress.
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.

@@ -95,7 +95,7 @@ impl History {
         Ok(Self { records })
     }
 
-    /// A Markdown table with an epoch a line: the training loss; the held-out loss and how far the two are apart, and accuracies,
+    /// A Markdown table with one epoch per line: the training loss; the held-out loss and how far the two are apart, and accuracies,
     /// if there are any. The epoch with the lowest held-out loss is marked: where that rises while the training loss falls, the
     /// model overfits.
     pub fn report(&self, held_out: &str) -> String {

@@ -237,7 +237,7 @@ fn checks_of_host_integers_submit_nothing() {
     let logits = Tensor::full([3, 4], 0.5, &device).expect("a constant");
     let ignoring = CrossEntropyOptions { ignore_index: Some(-100), ..Default::default() };
     let _ = cross_entropy_with(&logits, &joined, &ignoring).expect("only the ignored label is out of range");
-    let error = logits.cross_entropy_rows(&joined).check().expect_err("-100 is no class");
+    let error = logits.cross_entropy_rows(&joined).check().expect_err("-100 is not a class");
     assert!(matches!(error, Error::Index { index: -100, position: 0, .. }), "{error}");
     let after = device.counters();
     assert_eq!((before.submissions, before.dispatches, before.plans), (after.submissions, after.dispatches, after.plans));

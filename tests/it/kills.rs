@@ -249,7 +249,7 @@ fn random_bits_are_threefrys() {
     assert_eq!(bits, [0x6B20_0159]);
 }
 
-/// The gradient of cross entropy carries the incoming one, a factor a row.
+/// The gradient of cross entropy carries the incoming one, a factor per row.
 #[test]
 fn cross_entropy_passes_the_gradient_on() {
     let labels = |d: &Device| Tensor::from_slice(&[0, 3, 1], [3], d).expect("valid");

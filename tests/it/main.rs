@@ -10,6 +10,7 @@ mod common;
 mod confined;
 mod depth;
 mod empty;
+mod english;
 mod environment;
 mod eval;
 mod extremes;

@@ -122,7 +122,7 @@ fn dependencies_are_allowed_single_and_old_enough() {
     for skip in &skipped {
         let (name, version) = skip.split_once('@').expect("name@version");
         if versions.get(name).is_none_or(|v| v.len() < 2 || !v.contains(&version)) {
-            faults.push(format!("deny.toml skips {skip}, which is no duplicate"));
+            faults.push(format!("deny.toml skips {skip}, which is not a duplicate"));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));

@@ -188,8 +188,8 @@ fn the_gradient_by_what_is_no_variable_is_an_error() {
         let text = error.to_string();
         assert!(parts.iter().all(|p| text.contains(p)), "{text}");
     };
-    says(grad(&x.square(), &[&x]).expect_err("x is no variable"), &["[grad]", "tensor 0", "[2]", "variable()"]);
-    says(grad(&v.square(), &[&v, &x]).expect_err("x is no variable"), &["tensor 1", "use in its place"]);
+    says(grad(&x.square(), &[&x]).expect_err("x is not a variable"), &["[grad]", "tensor 0", "[2]", "variable()"]);
+    says(grad(&v.square(), &[&v, &x]).expect_err("x is not a variable"), &["tensor 1", "use in its place"]);
     let gradients = v.square().sum().backward().expect("v is a variable");
     says(gradients.get(&x).expect_err("v is"), &["[get]", "not a variable", "x.variable() leaves x as it is"]);
     let inner = v.square();

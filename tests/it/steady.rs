@@ -65,7 +65,7 @@ fn after_the_second_step_nothing_is_compiled_or_created() {
     assert_eq!(after.bind_groups, before.bind_groups, "bind groups");
     assert_eq!(after.buffers, before.buffers, "buffers");
     if run.device.kind() != DeviceKind::Cpu {
-        assert_eq!(after.submissions - before.submissions, 8, "one submission a step");
+        assert_eq!(after.submissions - before.submissions, 8, "one submission per step");
     }
 }
 

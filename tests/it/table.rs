@@ -1,4 +1,4 @@
-//! The table of ops: one entry an op. Its tests hold the table against the ops that the source declares, and count what each op
+//! The table of ops: one entry per op. Its tests hold the table against the ops that the source declares, and count what each op
 //! has: samples, gradient checks, wrong calls, documentation.
 
 use crate::fixtures::Fixture;

@@ -93,7 +93,7 @@ fn flushed(x: f32) -> f32 {
     if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }
 
-/// Errors of a unary op on a device, one an element: (error, got, expected).
+/// Errors of a unary op on a device, one per element: (error, got, expected).
 pub fn unary_errors(op: &Unary, x: &[f32], device: &Device) -> Result<Vec<(f64, f64, f64)>> {
     let cpu = Device::cpu()?;
     let got = read(&(op.run)(&upload(x, DType::F32, device)?))?;

@@ -4,7 +4,7 @@ use super::contractions::Case;
 use wgrad::nn::loss::{self, CrossEntropyOptions, Reduction};
 use wgrad::{DType, Tensor};
 
-/// Labels 0, 1, ... of as many classes as the last axis has, one a row.
+/// Labels 0, 1, ... of as many classes as the last axis has, one per row.
 fn labels(x: &Tensor) -> Tensor {
     let device = x.device().expect("a valid case");
     let [rows, classes] = x.dims().expect("a matrix");

@@ -64,7 +64,7 @@ impl<'a> Lowering<'a> {
             return Err(Error::internal("an elementwise step moves the elements of the buffer that it overwrites"));
         }
         let dtype = plan.buffers[write].dtype;
-        // In place, a load of two halves a word must see words, not pairs of them. Four lanes are four copies to compile.
+        // In place, a load of two halves per word must see words, not pairs of them. Four lanes are four copies to compile.
         let packed_in_place = in_place.is_some() && dtype.per_word() == 2;
         let fits = expr.shape.numel().is_multiple_of(4) && !packed_in_place && 4 * expr.terms.len() <= caps.unrolled;
         let (vectors, lanes) = match if fits { variant } else { Variant::Scalar } {

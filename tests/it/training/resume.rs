@@ -30,7 +30,7 @@ enum Part {
     Skips,
     ClipByNorm,
     ClipByValue,
-    /// Two batches a step.
+    /// Two batches per step.
     Accumulated,
     /// Noise on the inputs and dropout, of one generator.
     Random,

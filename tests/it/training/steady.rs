@@ -1,4 +1,4 @@
-//! The loop of the `mnist` example: augmentation, dropout, metrics and Adam in one plan and one submission a step.
+//! The loop of the `mnist` example: augmentation, dropout, metrics and Adam in one plan and one submission per step.
 
 use crate::common::open;
 use wgrad::DeviceKind;

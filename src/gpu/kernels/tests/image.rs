@@ -214,7 +214,7 @@ fn loops_of_convolutions_and_windows_stay_below_the_limit() {
             for p in launches {
                 let record: Vec<usize> = p.record[..4].iter().map(|&w| word(w)).collect();
                 let loops = if role == ConvRole::WeightGrad {
-                    // At most 7 pixels a step, and one round a row.
+                    // At most 7 pixels per step, and one round per row.
                     record[2] * (1 + x[3].div_ceil(7))
                 } else {
                     assert_eq!(record[1], channels, "channels in order");
