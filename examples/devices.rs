@@ -1,4 +1,4 @@
-//! Prints the devices of this machine, with the limits and features that matter here.
+//! Prints the devices of this machine, with the limits and features that matter here, and which one is chosen by itself, and why.
 //!
 //! ```text
 //! cargo run --example devices
@@ -9,12 +9,14 @@ use std::process::ExitCode;
 use wgrad::{Device, DeviceInfo};
 
 fn main() -> ExitCode {
+    let _ = env_logger::try_init();
     let devices = Device::list();
     let mut rows: Vec<(String, Vec<String>)> = vec![
         ("index".into(), column(&devices, |d| d.index.to_string())),
         ("kind".into(), column(&devices, |d| d.kind.to_string())),
         ("name".into(), column(&devices, |d| d.name.clone())),
         ("backend".into(), column(&devices, |d| d.backend.clone())),
+        ("also by".into(), column(&devices, |d| d.also.join(", "))),
         ("driver".into(), column(&devices, |d| d.driver.clone())),
     ];
     let mut names: Vec<&str> = Vec::new();
@@ -27,7 +29,12 @@ fn main() -> ExitCode {
         let value = |d: &DeviceInfo| d.limits.iter().find(|(n, _)| *n == name).map_or_else(String::new, |(_, v)| v.clone());
         rows.push((name.into(), column(&devices, value)));
     }
-    let text = table(&rows) + "\nchoose one with --device or WGRAD_DEVICE: a kind, an index, or a part of a name\n";
+    let choice = match Device::choice() {
+        Ok(choice) => format!("chosen: {}, {choice}", choice.device.index),
+        Err(error) => format!("chosen: none, {error}"),
+    };
+    let how = "choose another with --device or WGRAD_DEVICE: a kind (gpu), an index, a part of a name, or an API and one of these (dx12:nvidia)";
+    let text = table(&rows) + "\n" + &choice + "\n" + how + "\n";
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             eprintln!("error: {e}");

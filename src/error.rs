@@ -148,6 +148,16 @@ pub enum Error {
         /// How to get one.
         help: String,
     },
+    /// The device is there and does not open.
+    #[error("{device} does not open: {reason}; help: {help}")]
+    DeviceUnavailable {
+        /// Its name and its API.
+        device: String,
+        /// What the driver said.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
     /// The device has not enough memory, or a single buffer is past its limit.
     #[error("[memory] {reason} ({bytes} bytes asked for); help: {help}")]
     OutOfMemory {

@@ -100,7 +100,7 @@ pub mod tensor;
 pub mod train;
 
 pub use autodiff::{Differentiable, Gradients, Measured, grad};
-pub use device::{CacheLimits, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions, Launch, Profile, ProfileRow};
+pub use device::{CacheLimits, Choice, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions, Launch, Profile, ProfileRow};
 pub use dtype::{DType, Element, HostData};
 pub use error::{Error, Result};
 pub use lazy::no_grad;

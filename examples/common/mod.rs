@@ -85,6 +85,8 @@ pub fn above_zero(text: &str) -> Result<f64, String> {
 
 /// The device that was asked for, or the best; prints which, and says so if there is no GPU.
 pub fn open_device(wanted: Option<&str>) -> Outcome<Device> {
+    // RUST_LOG=wgrad=debug shows what the library does. A second call changes nothing.
+    let _ = env_logger::try_init();
     let device = match wanted {
         Some(wanted) => match Device::named(wanted) {
             // A kind that this machine lacks is a failure; a name that nothing has is a mistake.

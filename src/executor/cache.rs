@@ -84,6 +84,7 @@ impl<P> PlanCache<P> {
         }
         let oldest = self.plans.iter().min_by_key(|(_, slot)| slot.used).map(|(graph, _)| graph.clone())?;
         self.evicted += 1;
+        log::debug!(target: "wgrad::cache", "the least recently used of {} plans goes", self.plans.len());
         self.plans.remove(&oldest).map(|slot| slot.plan)
     }
 
@@ -92,6 +93,7 @@ impl<P> PlanCache<P> {
         let is_kept = |slot: &Slot<P>| kept.is_some_and(|kept| std::ptr::eq(Arc::as_ptr(&slot.plan), kept));
         let gone: Vec<Arc<P>> = self.plans.extract_if(|_, slot| !is_kept(slot)).map(|(_, slot)| slot.plan).collect();
         self.evicted += gone.len() as u64;
+        log::debug!(target: "wgrad::cache", "memory is short: {} plans go", gone.len());
         gone
     }
 

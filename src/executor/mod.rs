@@ -27,6 +27,7 @@ use crate::sync::lock;
 use cache::PlanCache;
 use profile::Record;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// The most buffers that one fused kernel reads: with its output and its table of numbers it stays within WebGPU's default
 /// limit on storage buffers.
@@ -120,18 +121,26 @@ impl Executor {
         Ok(Self::over(Backend::Cpu(CpuExecutor::new()?), fuse))
     }
 
-    /// On the adapter of this index.
+    /// On the adapter of this number.
     ///
     /// # Errors
     /// It fails to open.
-    pub fn gpu(index: usize, options: gpu::context::Options, fuse: bool) -> Result<Self> {
-        Ok(Self::over(Backend::Gpu(Box::new(GpuExecutor::open(index, options)?)), fuse))
+    pub fn gpu(adapter: usize, options: gpu::context::Options, fuse: bool) -> Result<Self> {
+        Ok(Self::over(Backend::Gpu(Box::new(GpuExecutor::open(adapter, options)?)), fuse))
     }
 
     fn over(backend: Backend, fuse: bool) -> Self {
         let executor = Self { backend, fuse, plans: Mutex::default(), record: Mutex::default() };
         executor.set_cache_limits(CacheLimits::default());
         executor
+    }
+
+    /// Whether the device is gone for good.
+    pub fn is_lost(&self) -> bool {
+        match &self.backend {
+            Backend::Cpu(_) => false,
+            Backend::Gpu(gpu) => gpu.is_lost(),
+        }
     }
 
     /// Whether values are in host memory, at hand without waiting.
@@ -305,6 +314,7 @@ impl Executor {
         if let Some(found) = lock(&self.plans).get(graph, uses) {
             return Ok(found);
         }
+        let since = Instant::now();
         let (gradient_arena, max_bytes) = (!self.is_cpu(), self.most_bytes());
         let options = Options { fuse: self.fuse, gradient_arena, max_operands: MAX_OPERANDS, max_bytes };
         let granted = crate::plan::compile::granted(graph, options);
@@ -314,6 +324,8 @@ impl Executor {
             Backend::Gpu(gpu) => Code::Gpu(self.with_room(None, || gpu.compile(plan.clone()))?),
         };
         let compiled = Arc::new(Compiled { plan, outputs: granted.outputs.clone(), code });
+        let (nodes, steps, ms) = (graph.nodes.len(), compiled.plan.steps.len(), since.elapsed().as_secs_f64() * 1e3);
+        log::debug!(target: "wgrad::compile", "a plan of {steps} steps for a graph of {nodes} nodes in {ms:.1} ms");
         let counted = Counted::new(compiled.weight(graph), &self.aside());
         lock(&self.plans).insert(Arc::new(graph.clone()), compiled.clone(), counted, uses);
         self.settle();

@@ -30,7 +30,7 @@ fn network(m: usize, k: usize, n: usize) -> (Graph, Vec<HostData>) {
 
 /// Every executor that this machine has: both devices, fused and not.
 fn executors() -> Vec<Executor> {
-    let software = gpu::context::list().into_iter().find(|a| a.is_software()).map(|a| a.index);
+    let software = gpu::adapters::list().into_iter().find(|a| a.is_software()).map(|a| a.id);
     assert!(software.is_some() || std::env::var_os("WGRAD_TEST_ADAPTER").is_none(), "there is no software adapter to test on");
     let mut found = Vec::new();
     for fuse in [true, false] {
@@ -102,7 +102,7 @@ fn what_belongs_to_another_kind_of_device_is_refused() {
 /// The two kinds of executors; the GPU's computes nothing, and needs no adapter.
 fn both() -> [Executor; 2] {
     let options = gpu::context::Options::default();
-    let noop = gpu::context::with_noop(|| Executor::gpu(0, options, true)).expect("opens");
+    let noop = gpu::adapters::with_noop(|| Executor::gpu(0, options, true)).expect("opens");
     [Executor::cpu(true).expect("opens"), noop]
 }
 

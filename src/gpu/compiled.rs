@@ -2,11 +2,12 @@
 
 use super::executor::GpuExecutor;
 use super::kernels;
+use super::pace::{Pace, Work};
 use super::pipeline::Pipeline;
 use super::program::{Operand, Program, Word};
 use crate::dtype::{DType, F16};
 use crate::error::{Error, Result};
-use crate::plan::{Plan, Step};
+use crate::plan::Plan;
 use crate::storage::bindings::Bindings;
 use crate::storage::bindings::OptimStore;
 use crate::storage::gpu::Buffer;
@@ -14,14 +15,13 @@ use crate::storage::pool::{Holder, Workspace};
 use crate::sync::lock;
 use std::sync::{Arc, Mutex, Weak};
 
-/// A submission is cut where its estimate passes this, in seconds; Windows ends jobs at 2 s.
-const SUBMISSION_SECONDS: f64 = 0.2;
-
 /// A plan for one device.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(super) plan: Arc<Plan>,
     pub(super) dispatches: Vec<Dispatch>,
+    /// All of it.
+    pub(super) work: Work,
     /// The slots, and of each scratch buffer the most bytes that any step wants.
     pub(super) workspace: Workspace,
     pub(super) state: Mutex<State>,
@@ -37,8 +37,8 @@ pub(super) struct Dispatch {
     pub grid: [u32; 3],
     /// Its record's place in the plan's uniform buffer.
     pub record: std::ops::Range<u64>,
-    /// Whether a new submission begins here.
-    pub cut: bool,
+    /// What the device has to do.
+    pub work: Work,
 }
 
 /// What a plan keeps between evaluations.
@@ -86,7 +86,7 @@ impl Compiled {
             });
         }
         let caps = gpu.caps();
-        let mut programs: Vec<(usize, Program)> = Vec::new();
+        let mut programs: Vec<(usize, Work, Program)> = Vec::new();
         let mut scratch: Vec<u64> = Vec::new();
         for (s, step) in plan.steps.iter().enumerate() {
             let lowered = kernels::lower(step, &plan, &caps)?;
@@ -96,15 +96,20 @@ impl Compiled {
                 }
                 scratch[n] = scratch[n].max(bytes);
             }
-            programs.extend(lowered.programs.into_iter().map(|p| (s, p)));
+            // A step's first launches may be as long as the last: which does the work is not known here.
+            let work = gpu.pace.work(step.flops, step.bytes);
+            let parts = gpu.pace.launches(work);
+            for program in lowered.programs {
+                let pieces = program.pieces(parts, &caps);
+                let share = work.over(pieces.len());
+                programs.extend(pieces.into_iter().map(|piece| (s, share, piece)));
+            }
         }
-        let layout = Layout::of(programs.iter().map(|(_, p)| p), &gpu.context.limits);
+        let layout = Layout::of(programs.iter().map(|(_, _, p)| p), &gpu.context.limits);
         let pipelines = compile_all(gpu, &programs)?;
         let record = gpu.memory.take(&gpu.context, layout.template.len() as u64, Holder::Plan, "a plan's records")?;
-        let cuts = cuts(&plan.steps, gpu.is_software());
         let mut dispatches = Vec::with_capacity(programs.len());
-        for (((step, program), pipeline), place) in programs.into_iter().zip(pipelines).zip(&layout.places) {
-            let first = dispatches.last().is_none_or(|d: &Dispatch| d.step != step);
+        for (((step, work, program), pipeline), place) in programs.into_iter().zip(pipelines).zip(&layout.places) {
             dispatches.push(Dispatch {
                 name: program.name,
                 step,
@@ -112,7 +117,7 @@ impl Compiled {
                 operands: program.operands,
                 grid: program.grid,
                 record: place.clone(),
-                cut: first && cuts[step],
+                work,
             });
         }
         let state = State {
@@ -125,7 +130,24 @@ impl Compiled {
             optimizers: Vec::new(),
         };
         let workspace = Workspace { slots: plan.slots.iter().map(|&bytes| bytes as u64).collect(), scratch };
-        Ok(Self { plan, dispatches, workspace, state: Mutex::new(state) })
+        let work = dispatches.iter().fold(Work::default(), |sum, d| sum.and(d.work));
+        let compiled = Self { plan, dispatches, work, workspace, state: Mutex::new(state) };
+        let submissions = compiled.cuts(&gpu.pace).into_iter().filter(|&cut| cut).count() + 1;
+        if submissions > 1 {
+            let launches = compiled.launches();
+            log::debug!(target: "wgrad::submit", "a plan of {launches} launches goes in {submissions} submissions");
+        }
+        Ok(compiled)
+    }
+
+    /// For each launch, whether a new submission begins with it.
+    pub(super) fn cuts(&self, pace: &Pace) -> Vec<bool> {
+        pace.cuts(self.dispatches.iter().map(|d| d.work))
+    }
+
+    /// Whether it has been carried out, and so whether the driver has compiled it for good.
+    pub(super) fn has_run(&self) -> bool {
+        lock(&self.state).uploaded
     }
 
     /// The memory that it works in.
@@ -232,22 +254,7 @@ impl Layout {
     }
 }
 
-/// Per step, whether a new submission begins with it.
-fn cuts(steps: &[Step], software: bool) -> Vec<bool> {
-    let (flops, bytes) = if software { (5e9, 2e9) } else { (1e12, 5e10) };
-    let mut elapsed = 0.0;
-    steps
-        .iter()
-        .map(|step| {
-            let seconds = (step.flops as f64 / flops).max(step.bytes as f64 / bytes);
-            let cut = elapsed > 0.0 && elapsed + seconds > SUBMISSION_SECONDS;
-            elapsed = if cut { seconds } else { elapsed + seconds };
-            cut
-        })
-        .collect()
-}
-
-fn compile_all(gpu: &GpuExecutor, programs: &[(usize, Program)]) -> Result<Vec<Arc<Pipeline>>> {
+fn compile_all(gpu: &GpuExecutor, programs: &[(usize, Work, Program)]) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = lock(&gpu.pipelines);
-    pipelines.all(&gpu.context, programs.iter().map(|(_, p)| p))
+    pipelines.all(&gpu.context, programs.iter().map(|(_, _, p)| p))
 }

@@ -1,48 +1,11 @@
-//! Adapters and devices: what is there, and one of it opened.
+//! Devices: an adapter, opened.
 
+use super::adapters::{self, AdapterSummary, Found};
 use super::failure::{Failure, Point, record};
 use super::program::{Caps, UNROLLED};
 use crate::error::{Error, Result};
 use std::sync::{Arc, Mutex};
-
-/// What an adapter says about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct AdapterSummary {
-    /// Position in [`list`]; opens it through [`open`].
-    pub index: usize,
-    /// The adapter's name.
-    pub name: String,
-    /// `vulkan`, `metal`, `dx12` ...
-    pub backend: String,
-    /// What sort of device it is.
-    pub kind: AdapterKind,
-    /// The driver's name and version.
-    pub driver: String,
-    /// Limits and features that matter here, as (name, value).
-    pub limits: Vec<(&'static str, String)>,
-}
-
-impl AdapterSummary {
-    /// Whether it computes on the host's cores.
-    pub fn is_software(&self) -> bool {
-        self.kind == AdapterKind::Software
-    }
-}
-
-/// Sorts of adapters, the fastest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum AdapterKind {
-    /// A card with memory of its own.
-    Discrete,
-    /// Shares the host's memory.
-    Integrated,
-    /// Lent by a virtual machine's host.
-    Virtual,
-    /// Unknown.
-    Other,
-    /// Runs on the host's cores (lavapipe, SwiftShader, WARP).
-    Software,
-}
+use std::time::Duration;
 
 /// How a device is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +16,8 @@ pub(crate) struct Options {
     pub checks: bool,
     /// The kernels for hardware GPUs, on whatever adapter, for tests.
     pub hardware_kernels: bool,
+    /// What one submission may take, unless it is the usual.
+    pub submission: Option<Duration>,
 }
 
 /// An open device.
@@ -76,29 +41,47 @@ pub(crate) struct Context {
     /// At which point of loss, counted from 1, a test has the device lost; see `loss.rs`.
     #[cfg(test)]
     pub(super) until_loss: std::sync::atomic::AtomicUsize,
+    /// Which submission, counted from 1, a test has killed without a word.
+    #[cfg(test)]
+    pub(super) until_kill: std::sync::atomic::AtomicUsize,
 }
 
-/// The adapters of this machine, in the driver's order.
-pub(crate) fn list() -> Vec<AdapterSummary> {
-    adapters().iter().enumerate().map(|(i, a)| describe(i, a)).collect()
-}
-
-/// Opens adapter number `index` of [`list`].
+/// Opens an adapter of [`adapters::list`]. One that refuses is looked up once more first: after a loss or a driver's update
+/// an adapter may be stale.
 ///
 /// # Errors
-/// No such adapter, or the driver refuses.
-pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
-    let adapters = adapters();
-    let Some(adapter) = adapters.get(index) else {
-        return Err(Error::NoDevice {
-            wanted: format!("adapter {index}"),
-            reason: format!("{} adapters were found", adapters.len()),
-            help: "install a Vulkan, Metal or DX12 driver (lavapipe works without a GPU), or use the CPU device".into(),
-        });
-    };
-    let info = describe(index, adapter);
+/// [`Error::DeviceUnavailable`] if the driver refuses; there is no such adapter.
+pub(crate) fn open(id: usize, options: Options) -> Result<Context> {
+    let found = adapters::get(id)?;
+    request(&found, options)
+        .or_else(|reason| {
+            log::warn!(target: "wgrad::device", "{} does not open, once more: {reason}", found.summary.name);
+            let again = adapters::refresh(id).ok_or(reason)?;
+            request(&again, options)
+        })
+        .map_err(|reason| unavailable(&found.summary, &reason))
+}
+
+fn unavailable(summary: &AdapterSummary, reason: &str) -> Error {
+    let software = summary.is_software();
+    let other = if software { "`cpu`" } else { "WGRAD_DEVICE=cpu" };
+    Error::DeviceUnavailable {
+        device: format!("{} ({})", summary.name, summary.backend),
+        reason: reason.to_owned(),
+        help: format!("close programs that fill its memory, update or reinstall its driver ({}), or use {other}", summary.driver),
+    }
+}
+
+/// Asks the driver for a device; gives its reason where it refuses.
+fn request(found: &Found, options: Options) -> std::result::Result<Context, String> {
+    let (adapter, info) = (&found.adapter, found.summary.clone());
+    #[cfg(test)]
+    if adapters::refuses() {
+        return Err("the test refuses".into());
+    }
     let limits = wanted_limits(&adapter.limits(), options);
-    let timestamps = adapter.features().contains(wgpu::Features::TIMESTAMP_QUERY);
+    let features = adapter.features();
+    let timestamps = features.contains(wgpu::Features::TIMESTAMP_QUERY);
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("wgrad"),
         required_features: if timestamps { wgpu::Features::TIMESTAMP_QUERY } else { wgpu::Features::empty() },
@@ -106,11 +89,7 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
         memory_hints: wgpu::MemoryHints::Performance,
         ..Default::default()
     };
-    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| Error::NoDevice {
-        wanted: info.name.clone(),
-        reason: e.to_string(),
-        help: "update the driver, or choose another adapter".into(),
-    })?;
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| e.to_string())?;
     let failure = Arc::new(Mutex::new(None));
     let (lost, uncaught) = (failure.clone(), failure.clone());
     device.set_device_lost_callback(move |reason, message| {
@@ -119,6 +98,7 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
         }
     });
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| record(&uncaught, Failure::Uncaught(error.to_string()))));
+    log::info!(target: "wgrad::device", "opened {} ({}, {}, {})", info.name, info.kind, info.backend, info.driver);
     let mut caps = caps(&limits, info.is_software() && !options.hardware_kernels);
     if info.name.contains("SwiftShader") {
         caps.unrolled = 32;
@@ -134,6 +114,8 @@ pub(crate) fn open(index: usize, options: Options) -> Result<Context> {
         failure,
         #[cfg(test)]
         until_loss: std::sync::atomic::AtomicUsize::new(usize::MAX),
+        #[cfg(test)]
+        until_kill: std::sync::atomic::AtomicUsize::new(usize::MAX),
     })
 }
 
@@ -149,6 +131,7 @@ impl Context {
             options: Options { checks: false, ..self.options },
             failure: self.failure.clone(),
             until_loss: std::sync::atomic::AtomicUsize::new(usize::MAX),
+            until_kill: std::sync::atomic::AtomicUsize::new(usize::MAX),
             ..*self
         }
     }
@@ -188,92 +171,6 @@ impl Context {
     /// Blocks until the queue has done everything, or one submission.
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
         self.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
-    }
-}
-
-/// The number of the adapter that a text names: `best` (the first hardware GPU, else the first software adapter), `gpu`,
-/// `software`, a number of [`list`], or part of a name, in any case.
-///
-/// # Errors
-/// Nothing matches.
-#[cfg(feature = "lab")]
-pub(crate) fn find(wanted: &str) -> Result<usize> {
-    let lower = wanted.trim().to_lowercase();
-    let list = list();
-    let of = |software: bool| list.iter().find(|a| a.is_software() == software);
-    let found = match lower.as_str() {
-        "best" => of(false).or(of(true)),
-        "gpu" => of(false),
-        "software" => of(true),
-        text => match text.parse::<usize>() {
-            Ok(index) => list.get(index),
-            Err(_) => list.iter().find(|a| !text.is_empty() && a.name.to_lowercase().contains(text)),
-        },
-    };
-    found.map(|a| a.index).ok_or_else(|| Error::NoDevice {
-        wanted: wanted.into(),
-        reason: format!("the adapters are {:?}", list.iter().map(|a| &a.name).collect::<Vec<_>>()),
-        help: "use best, gpu, software, a number, or part of a name".into(),
-    })
-}
-
-#[cfg(test)]
-thread_local! {
-    /// Whether this thread's only adapter is wgpu's `noop` backend, which validates everything and computes nothing.
-    static NOOP: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-/// What `open` gives where the `noop` backend, with WebGPU's default limits, is the only adapter. It counts as a software adapter.
-#[cfg(test)]
-pub(crate) fn with_noop<T>(open: impl FnOnce() -> T) -> T {
-    NOOP.set(true);
-    let opened = open();
-    NOOP.set(false);
-    opened
-}
-
-fn adapters() -> Vec<wgpu::Adapter> {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    descriptor.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    #[cfg(test)]
-    if NOOP.get() {
-        descriptor.backends = wgpu::Backends::NOOP;
-        descriptor.backend_options.noop.enable = true;
-        descriptor.backend_options.noop.limits = Some(wgpu::Limits::default());
-    }
-    let instance = wgpu::Instance::new(descriptor);
-    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
-}
-
-fn describe(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
-    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-    let has = |f: wgpu::Features| if features.contains(f) { "yes" } else { "no" }.to_owned();
-    let limits = vec![
-        ("storage buffers per kernel", limits.max_storage_buffers_per_shader_stage.to_string()),
-        ("bytes per binding", limits.max_storage_buffer_binding_size.to_string()),
-        ("bytes per buffer", limits.max_buffer_size.to_string()),
-        ("invocations per workgroup", limits.max_compute_invocations_per_workgroup.to_string()),
-        ("workgroup memory, bytes", limits.max_compute_workgroup_storage_size.to_string()),
-        ("workgroups per dimension", limits.max_compute_workgroups_per_dimension.to_string()),
-        ("binding alignment, bytes", limits.min_storage_buffer_offset_alignment.to_string()),
-        ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
-        ("timestamps", has(wgpu::Features::TIMESTAMP_QUERY)),
-        ("f16 arithmetic", has(wgpu::Features::SHADER_F16)),
-    ];
-    let kind = match info.device_type {
-        wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
-        wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
-        wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
-        wgpu::DeviceType::Other => AdapterKind::Other,
-        wgpu::DeviceType::Cpu => AdapterKind::Software,
-    };
-    AdapterSummary {
-        index,
-        name: info.name.clone(),
-        backend: info.backend.to_string(),
-        kind,
-        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
-        limits,
     }
 }
 

@@ -1,12 +1,13 @@
 //! Downloads without a wait: the copy rides along with the next submission, and the caller looks in later.
 
 use super::executor::GpuExecutor;
-use super::queue::{FAILED, MAPPED, Mapping, Pending, QUEUED, SUBMITTED};
+use super::proof::{PROOF, checked};
+use super::queue::{FAILED, MAPPED, Mapping, Pending, Progress, QUEUED, SUBMITTED};
 use super::staging::Mappable;
 use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// How long a thread may take from hearing that a copy has arrived to telling so.
@@ -17,7 +18,7 @@ const TOLD: Duration = Duration::from_secs(10);
 pub(crate) struct Download {
     target: Arc<Mappable>,
     bytes: u64,
-    state: Arc<AtomicU8>,
+    progress: Arc<Progress>,
 }
 
 impl GpuExecutor {
@@ -28,21 +29,21 @@ impl GpuExecutor {
                 return Err(Error::internal(format!("a read of {bytes} bytes from {}", from.bytes)));
             }
             let mut queue = self.queue();
-            let target = queue.readback.take(&self.context, bytes)?;
-            let state = Arc::new(AtomicU8::new(QUEUED));
-            let mapping = Mapping { target: target.clone(), bytes, state: state.clone() };
+            let target = queue.readback.take(&self.context, bytes + PROOF)?;
+            let progress = Arc::new(Progress::default());
+            let mapping = Mapping { target: target.clone(), bytes, progress: progress.clone() };
             queue.pending.push(Pending::Read { from: from.clone(), mapping });
-            Ok(Download { target, bytes, state })
+            Ok(Download { target, bytes, progress })
         })
     }
 
     /// The bytes, if they have arrived. Does not wait.
     pub fn try_download<T>(&self, download: &Download, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
         self.context.unless_lost(|| {
-            if download.state.load(Ordering::Acquire) == SUBMITTED {
+            if download.progress.state.load(Ordering::Acquire) == SUBMITTED {
                 self.context.poll(wgpu::PollType::Poll)?;
             }
-            match download.state.load(Ordering::Acquire) {
+            match download.progress.state.load(Ordering::Acquire) {
                 MAPPED => {}
                 FAILED => {
                     return Err(Error::internal("a read buffer could not be mapped"));
@@ -50,8 +51,9 @@ impl GpuExecutor {
                 _ => return Ok(None),
             }
             let value = {
-                let view = download.target.buffer.slice(..download.bytes).get_mapped_range();
-                read(&view.map_err(|e| Error::internal(format!("a read buffer is not mapped: {e}")))?)
+                let view = download.target.buffer.slice(..download.bytes + PROOF).get_mapped_range();
+                let view = view.map_err(|e| Error::internal(format!("a read buffer is not mapped: {e}")))?;
+                read(checked(&self.context, &view, download.progress.proof.load(Ordering::Acquire))?)
             };
             download.target.buffer.unmap();
             self.queue().readback.give_back(download.target.clone());
@@ -62,15 +64,15 @@ impl GpuExecutor {
     /// The bytes; submits the copy if nothing has yet, and waits.
     pub fn finish_download<T>(&self, download: &Download, read: impl FnOnce(&[u8]) -> T) -> Result<T> {
         self.context.unless_lost(|| {
-            if download.state.load(Ordering::Acquire) == QUEUED {
+            if download.progress.state.load(Ordering::Acquire) == QUEUED {
                 self.submit()?;
             }
-            if download.state.load(Ordering::Acquire) == SUBMITTED {
+            if download.progress.state.load(Ordering::Acquire) == SUBMITTED {
                 self.context.wait(None)?;
             }
             // The thread that hears of it first tells: it may be another one, which has not come to it yet.
             let since = Instant::now();
-            while download.state.load(Ordering::Acquire) == SUBMITTED && since.elapsed() < TOLD {
+            while download.progress.state.load(Ordering::Acquire) == SUBMITTED && since.elapsed() < TOLD {
                 std::thread::yield_now();
             }
             self.try_download(download, read)?.ok_or_else(|| Error::internal("a download did not arrive"))

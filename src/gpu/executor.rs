@@ -3,8 +3,10 @@
 
 use super::context::{self, Context, Options};
 use super::memory::Memory;
+use super::pace::Pace;
 use super::pipeline::Pipelines;
 use super::program::Caps;
+use super::proof::{PROOF, Proof, checked};
 use super::queue::{Pending, Queue};
 use super::readback::read_mapped;
 use crate::dtype::{DType, HostData};
@@ -21,6 +23,7 @@ pub(crate) struct GpuExecutor {
     pub(super) context: Context,
     pub(super) memory: Memory,
     pub pipelines: Mutex<Pipelines>,
+    pub(super) pace: Pace,
     /// One lock over encoding and submission.
     queue: Mutex<Queue>,
 }
@@ -41,13 +44,20 @@ pub(crate) struct Counters {
 }
 
 impl GpuExecutor {
-    /// Opens adapter number `index` of [`context::list`].
-    pub fn open(index: usize, options: Options) -> Result<Self> {
-        let context = context::open(index, options)?;
+    /// Opens an adapter of [`list`](super::adapters::list), by its number.
+    pub fn open(adapter: usize, options: Options) -> Result<Self> {
+        let context = context::open(adapter, options)?;
         let memory = Memory::default();
         let aside = memory.pool().aside().clone();
-        let (pipelines, queue) = (Pipelines::new(context.info.is_software(), aside.clone()).into(), Queue::new(&aside).into());
-        Ok(Self { context, memory, pipelines, queue })
+        let pipelines = Pipelines::new(context.info.is_software(), aside.clone()).into();
+        let queue = Queue::new(Proof::new(&context)?, &aside).into();
+        let pace = Pace::of(&context);
+        Ok(Self { context, memory, pipelines, pace, queue })
+    }
+
+    /// Whether the device is gone for good.
+    pub fn is_lost(&self) -> bool {
+        self.context.check_lost().is_err()
     }
 
     /// What kernel choice may depend on.
@@ -57,13 +67,8 @@ impl GpuExecutor {
 
     /// The most bytes of one buffer.
     pub fn max_bytes(&self) -> u64 {
-        // Memory is taken in grains of 16 bytes.
-        self.context.caps.max_binding.min(self.context.limits.max_buffer_size) / 16 * 16
-    }
-
-    /// Whether it computes on the host's cores.
-    pub fn is_software(&self) -> bool {
-        self.context.info.is_software()
+        // Memory is taken in grains of 16 bytes; what is read has its proof behind it.
+        self.context.caps.max_binding.min(self.context.limits.max_buffer_size.saturating_sub(PROOF)) / 16 * 16
     }
 
     /// New memory that holds `data`. The bytes are staged now and copied by the next submission.
@@ -133,18 +138,24 @@ impl GpuExecutor {
             if bytes == 0 {
                 return Ok(HostData::from_bytes(dtype, &[]));
             }
-            let (target, submission) = {
+            let (target, proof, submission) = {
                 let mut queue = self.queue();
-                let target = queue.readback.take(&self.context, bytes)?;
-                let submission = self.context.scoped("read", || {
+                let target = queue.readback.take(&self.context, bytes + PROOF)?;
+                let (proof, submission) = self.context.scoped("read", || {
                     let mut encoder = self.context.encoder();
-                    queue.encode_pending(&mut encoder);
+                    if !queue.pending.is_empty() {
+                        queue.encode_pending(&mut encoder);
+                        queue.proof.count_apart(&mut encoder);
+                    }
                     encoder.copy_buffer_to_buffer(buffer.raw(), buffer.offset, &target.buffer, 0, bytes);
-                    queue.submit(&self.context, encoder)
+                    let proof = queue.proof.append(&mut encoder, &target, bytes);
+                    (proof, queue.submit(&self.context, encoder))
                 })?;
-                (target, submission)
+                (target, proof, submission)
             };
-            let data = read_mapped(&self.context, &target.buffer, bytes, submission, |b| HostData::from_padded(dtype, b, len))?;
+            let data = read_mapped(&self.context, &target.buffer, bytes + PROOF, submission, |b| {
+                checked(&self.context, b, proof).map(|b| HostData::from_padded(dtype, b, len))
+            })??;
             self.queue().readback.give_back(target);
             Ok(data)
         })

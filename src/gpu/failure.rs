@@ -16,6 +16,11 @@ pub(super) enum Failure {
 pub(super) fn record(slot: &Mutex<Option<Failure>>, failure: Failure) {
     let mut slot = lock(slot);
     let lost = matches!(*slot, Some(Failure::Lost(_)));
+    match &failure {
+        Failure::Lost(reason) if !lost => log::error!(target: "wgrad::device", "the device is lost: {reason}"),
+        Failure::Lost(_) => {}
+        Failure::Uncaught(reason) => log::warn!(target: "wgrad::device", "outside of any call: {reason}"),
+    }
     if slot.is_none() || (!lost && matches!(failure, Failure::Lost(_))) {
         *slot = Some(failure);
     }

@@ -79,6 +79,24 @@ impl Context {
     }
 }
 
+impl Context {
+    /// What is submitted in place of an encoder: itself.
+    #[cfg(not(test))]
+    pub(super) fn unless_killed(&self, encoder: wgpu::CommandEncoder) -> wgpu::CommandEncoder {
+        encoder
+    }
+
+    /// What is submitted in place of an encoder: nothing, if a test has this submission killed, which Metal does not report.
+    #[cfg(test)]
+    pub(super) fn unless_killed(&self, encoder: wgpu::CommandEncoder) -> wgpu::CommandEncoder {
+        use std::sync::atomic::Ordering;
+        match self.until_kill.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+            Ok(1) => self.encoder(),
+            _ => encoder,
+        }
+    }
+}
+
 thread_local! {
     /// Whether this thread is inside of [`caught`].
     static CATCHING: Cell<bool> = const { Cell::new(false) };

@@ -1,5 +1,6 @@
 //! The GPU executor: carries out plans through wgpu.
 
+pub(crate) mod adapters;
 mod cancel;
 pub(crate) mod compiled;
 pub(crate) mod context;
@@ -11,9 +12,11 @@ pub(crate) mod kernels;
 mod loss;
 pub(crate) mod math;
 pub(crate) mod memory;
+mod pace;
 pub(crate) mod pipeline;
 pub(crate) mod profile;
 pub(crate) mod program;
+mod proof;
 mod queue;
 pub(crate) mod readback;
 pub(crate) mod run;

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 /// What a pipeline takes beside its text: its parsed form and its code. A software adapter's compiler keeps more (lavapipe one
 /// to two MiB), which is counted in part, so that a loop over many shapes keeps its plans.
@@ -165,7 +166,10 @@ fn compile(context: &Context, tasks: &[Task<'_>]) -> Vec<(usize, Result<wgpu::Co
             let n = next.fetch_add(1, Ordering::Relaxed);
             let Some(task) = tasks.get(n) else { return made };
             // Errors are caught by thread.
+            let since = Instant::now();
             let pipeline = context.scoped(&task.program.name, || make_pipeline(context, task.program, &task.pipeline_layout));
+            let ms = since.elapsed().as_secs_f64() * 1e3;
+            log::debug!(target: "wgrad::compile", "{}: a pipeline in {ms:.1} ms", task.program.name);
             made.push((n, pipeline));
         }
     };

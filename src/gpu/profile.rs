@@ -54,9 +54,9 @@ impl GpuExecutor {
 /// The submissions of a run: a new one begins where [`GpuExecutor::run`] begins one, and where timestamps run out.
 fn parts(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled) -> Result<Vec<Part>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
-    for (n, dispatch) in compiled.dispatches.iter().enumerate() {
+    for (n, cut) in compiled.cuts(&gpu.pace).into_iter().enumerate() {
         match ranges.last_mut() {
-            Some(range) if !dispatch.cut && range.len() < MAX_PASSES => range.end = n + 1,
+            Some(range) if !cut && range.len() < MAX_PASSES => range.end = n + 1,
             _ => ranges.push(n..n + 1),
         }
     }
@@ -76,6 +76,7 @@ impl Part {
             ready[launch].copy_first(&mut encoder);
             ready[launch].launch(&compiled.dispatches[launch], &mut self.timestamps.pass(&mut encoder, n));
         }
+        queue.proof.count_apart(&mut encoder);
         self.timestamps.resolve(&mut encoder, &self.target.buffer);
         queue.dispatches += self.launches.len() as u64;
         self.submission = Some(queue.submit(&gpu.context, encoder));

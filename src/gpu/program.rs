@@ -84,6 +84,45 @@ pub(crate) struct Program {
     pub grid: [u32; 3],
 }
 
+impl Program {
+    /// The same work in at least so many launches, one after the other, each over workgroups of its own; as it is where it has
+    /// too few of them. Workgroups do not know of one another, so the results are the same bit for bit.
+    #[allow(clippy::cast_possible_truncation, reason = "at most the limit of a grid, which has 32 bits")]
+    pub fn pieces(self, launches: usize, caps: &Caps) -> Vec<Self> {
+        let [x, y, z] = self.grid.map(|n| n as usize);
+        // Without a second row, no workgroup is in excess.
+        let each = (x * y).div_ceil(launches.max(1)).min(caps.max_grid as usize);
+        if launches < 2 || z != 1 || each >= x * y {
+            return vec![self];
+        }
+        let Some(source) = self.text_with_first() else { return vec![self] };
+        let piece = |first: usize| {
+            let record = self.record.iter().copied().chain([Word::U32(first as u32)]).collect();
+            let grid = [each.min(x * y - first) as u32, 1, 1];
+            Self { name: self.name.clone(), source: source.clone(), operands: self.operands.clone(), record, grid }
+        };
+        (0..x * y).step_by(each).map(piece).collect()
+    }
+
+    /// The text, with a further word in its record that is added to the index of a workgroup.
+    fn text_with_first(&self) -> Option<String> {
+        const RECORD: &str = "params: array<vec4<u32>, ";
+        let word = self.record.len();
+        let first = format!(" + params[{}][{}];", word / 4, word % 4);
+        let (head, rest) = self.source.split_once(RECORD)?;
+        let (vectors, rest) = rest.split_once('>')?;
+        let vectors = vectors.parse::<usize>().ok()?.max(word / 4 + 1);
+        let text = format!("{head}{RECORD}{vectors}>{rest}");
+        LINEAR.iter().find_map(|index| {
+            let (before, after) = text.split_once(index)?;
+            Some(format!("{before}{}{first}{after}", index.trim_end_matches(';')))
+        })
+    }
+}
+
+/// How texts find the linear index of a workgroup: each in one place.
+const LINEAR: [&str; 2] = ["return wid.x + wid.y * groups.x;", "let wg = wid.x + wid.y * nwg.x;"];
+
 /// A step's programs, in order, and the scratch memory they share.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Lowered {

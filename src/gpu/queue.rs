@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::failure::Point;
+use super::proof::{PROOF, Proof};
 use super::readback::Readback;
 use super::staging::{Mappable, Staging};
 use crate::error::{Error, Result};
@@ -9,7 +10,7 @@ use crate::storage::gpu::{Buffer, padded};
 use crate::storage::pool::Workspace;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Queued uploads are submitted once they reach this many bytes.
 const FLUSH_BYTES: u64 = 32 << 20;
@@ -54,6 +55,7 @@ pub(super) enum Pending {
 /// The state behind the executor's lock.
 #[derive(Debug)]
 pub(super) struct Queue {
+    pub proof: Proof,
     pub staging: Staging,
     pub readback: Readback,
     pub pending: Vec<Pending>,
@@ -79,14 +81,24 @@ pub(super) struct Mapping {
     pub target: Arc<Mappable>,
     /// How many they are.
     pub bytes: u64,
-    /// How far it is: [`QUEUED`] and so on.
-    pub state: Arc<AtomicU8>,
+    /// How far it is.
+    pub progress: Arc<Progress>,
+}
+
+/// How far a copy to the host is.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// [`QUEUED`] and so on.
+    pub state: AtomicU8,
+    /// The proof that arrives behind it, known once it is submitted.
+    pub proof: AtomicU32,
 }
 
 impl Queue {
     /// Nothing queued; the bytes of memory for transfers will be in the tally.
-    pub fn new(tally: &Arc<AtomicU64>) -> Self {
+    pub fn new(proof: Proof, tally: &Arc<AtomicU64>) -> Self {
         Self {
+            proof,
             staging: Staging::new(tally.clone()),
             readback: Readback::new(tally.clone()),
             pending: Vec::new(),
@@ -159,6 +171,7 @@ impl Queue {
         context.scoped("upload", || {
             let mut encoder = context.encoder();
             self.encode_pending(&mut encoder);
+            self.proof.count_apart(&mut encoder);
             self.submit(context, encoder);
         })
     }
@@ -178,7 +191,7 @@ impl Queue {
                     self.encoded.extend([from, to]);
                 }
                 Pending::Read { from, mapping } => {
-                    mapping.encode(&from, encoder);
+                    mapping.encode(&from, encoder, &mut self.proof);
                     self.mappings.push(mapping);
                     self.encoded.push(from);
                 }
@@ -190,10 +203,11 @@ impl Queue {
         }
     }
 
-    /// Submits an encoder, after everything that it copies from staging memory was written.
+    /// Submits an encoder, which counts itself at its end, after everything that it copies from staging memory was written.
     pub fn submit(&mut self, context: &Context, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
         self.staging.seal();
         context.at(Point::Submit);
+        let encoder = context.unless_killed(encoder);
         let submission = context.queue.submit([encoder.finish()]);
         self.encoded.clear();
         context.at(Point::Map);
@@ -213,16 +227,17 @@ impl Queue {
 
 impl Mapping {
     /// Encodes the copy.
-    fn encode(&self, from: &Buffer, encoder: &mut wgpu::CommandEncoder) {
+    fn encode(&self, from: &Buffer, encoder: &mut wgpu::CommandEncoder, proof: &mut Proof) {
         encoder.copy_buffer_to_buffer(from.raw(), from.offset, &self.target.buffer, 0, self.bytes);
+        self.progress.proof.store(proof.append(encoder, &self.target, self.bytes), Ordering::Release);
     }
 
     /// Asks for the mapping; its submission is under way.
     fn request(self) {
-        let state = self.state.clone();
-        state.store(SUBMITTED, Ordering::Release);
-        self.target.buffer.slice(..self.bytes).map_async(wgpu::MapMode::Read, move |result| {
-            state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
+        let progress = self.progress.clone();
+        progress.state.store(SUBMITTED, Ordering::Release);
+        self.target.buffer.slice(..self.bytes + PROOF).map_async(wgpu::MapMode::Read, move |result| {
+            progress.state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
         });
     }
 }

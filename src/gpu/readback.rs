@@ -28,7 +28,9 @@ impl Readback {
 
     /// A mappable buffer of at least `size` bytes.
     pub fn take(&mut self, context: &Context, size: u64) -> Result<Arc<Mappable>> {
-        let wanted = size.max(256).next_power_of_two().min(context.limits.max_buffer_size).max(size);
+        // Large ones are not kept, and need no common size.
+        let wanted =
+            if size > KEEP { size } else { size.max(256).next_power_of_two() }.min(context.limits.max_buffer_size).max(size);
         if let Some(i) = self.free.iter().position(|b| b.buffer.size() == wanted) {
             return Ok(self.free.remove(i));
         }

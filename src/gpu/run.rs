@@ -13,6 +13,7 @@ use crate::storage::gpu::Buffer;
 use crate::storage::pool::Holder;
 use crate::sync::lock;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Bind groups that a dispatch keeps for different sets of buffers.
 const GROUPS: usize = 8;
@@ -43,9 +44,21 @@ impl GpuExecutor {
     /// allocated before the first submission.
     pub fn run(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>> {
         self.context.unless_lost(|| {
-            with_launches(self, &mut self.queue(), compiled, bindings, |queue, ready| {
+            let mut queue = self.queue();
+            let timed = compiled.has_run() && self.pace.wants(compiled.work);
+            if timed {
+                queue.flush(&self.context)?;
+                self.context.wait(None)?;
+            }
+            let since = Instant::now();
+            let outputs = with_launches(self, &mut queue, compiled, bindings, |queue, ready| {
                 self.context.scoped("run", || encode(self, queue, compiled, ready))
-            })
+            })?;
+            if timed {
+                self.context.wait(None)?;
+                self.pace.measured(compiled.work, since.elapsed());
+            }
+            Ok(outputs)
         })
     }
 }
@@ -272,20 +285,27 @@ fn separate(gpu: &GpuExecutor, dispatch: &Dispatch, bound: &mut [Buffer]) -> Res
 
 /// Encodes everything that is queued and all launches, one pass per submission.
 fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) {
+    let cuts = compiled.cuts(&gpu.pace);
     let mut encoder = gpu.context.encoder();
     queue.encode_pending(&mut encoder);
+    if ready.is_empty() {
+        queue.proof.count_apart(&mut encoder);
+    }
     let mut n = 0;
     while n < ready.len() {
-        if compiled.dispatches[n].cut && n > 0 {
+        if cuts[n] && n > 0 {
             let full = std::mem::replace(&mut encoder, gpu.context.encoder());
             queue.submit(&gpu.context, full);
         }
         ready[n].copy_first(&mut encoder);
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
         let first = n;
-        while n < ready.len() && (n == first || (!compiled.dispatches[n].cut && ready[n].copies.is_empty())) {
+        while n < ready.len() && (n == first || (!cuts[n] && ready[n].copies.is_empty())) {
             ready[n].launch(&compiled.dispatches[n], &mut pass);
             n += 1;
+        }
+        if cuts.get(n).is_none_or(|&cut| cut) {
+            queue.proof.count(&mut pass);
         }
     }
     queue.dispatches += ready.len() as u64;

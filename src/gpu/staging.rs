@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::storage::pool::Counted;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// The size of an ordinary staging buffer; larger uploads get powers of two.
@@ -23,6 +23,8 @@ const KEEP: u64 = 64 << 20;
 #[derive(Debug)]
 pub(crate) struct Mappable {
     pub buffer: wgpu::Buffer,
+    /// The proof that it held last: see [`super::proof`]. Beyond 32 bits: none.
+    proof: AtomicU64,
     _counted: Counted,
 }
 
@@ -30,7 +32,17 @@ impl Mappable {
     /// Counts a buffer's bytes as long as it lives.
     pub fn new(buffer: wgpu::Buffer, tally: &Arc<AtomicU64>) -> Self {
         let _counted = Counted::new(buffer.size(), tally);
-        Self { buffer, _counted }
+        Self { buffer, proof: AtomicU64::new(u64::MAX), _counted }
+    }
+
+    /// The proof that it held last.
+    pub fn proof(&self) -> Option<u32> {
+        self.proof.load(Ordering::Relaxed).try_into().ok()
+    }
+
+    /// It holds this one, or will.
+    pub fn holds(&self, proof: u32) {
+        self.proof.store(proof.into(), Ordering::Relaxed);
     }
 }
 

@@ -43,6 +43,10 @@ pub mod transfer {}
 pub mod speed {}
 
 #[doc = include_str!("links.md")]
+#[doc = include_str!("../../docs/guide/devices.md")]
+pub mod devices {}
+
+#[doc = include_str!("links.md")]
 #[doc = include_str!("../../docs/guide/pytorch.md")]
 pub mod pytorch {}
 

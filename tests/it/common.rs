@@ -4,6 +4,7 @@ use approx::abs_diff_eq;
 use std::io::Write;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::{CacheLimits, DType, Device, DeviceOptions, Error, HostData, Tensor};
 
@@ -12,6 +13,9 @@ pub struct Devices {
     pub fused: Device,
     pub unfused: Device,
 }
+
+/// What a submission may take on a device that is told to be slow: so little that most kernels are split.
+pub const SLOW: Duration = Duration::from_micros(2);
 
 /// Opens the device once. A device that cannot be had fails every test: nothing is skipped.
 pub fn devices() -> &'static Devices {
@@ -24,15 +28,16 @@ pub fn open(unfused: bool) -> Device {
     let wanted = std::env::var_os("WGRAD_TEST_DEVICE")
         .map_or("cpu".into(), |name| name.into_string().expect("WGRAD_TEST_DEVICE is UTF-8"));
     let (name, suffixes) = wanted.split_once('+').unwrap_or((&wanted, ""));
-    let (mut clamped, mut hardware_kernels) = (false, false);
+    let (mut clamped, mut hardware_kernels, mut submission) = (false, false, None);
     for suffix in suffixes.split('+').filter(|s| !s.is_empty()) {
         match suffix {
             "clamped" => clamped = true,
             "hardware" => hardware_kernels = true,
-            other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware"),
+            "slow" => submission = Some(SLOW),
+            other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware, +slow"),
         }
     }
-    let options = DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels };
+    let options = DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels, submission };
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::process::Command;
 use wgrad::io::{captures, matches};
-use wgrad::{Device, DeviceKind, DeviceOptions, Error};
+use wgrad::{Device, DeviceKind, DeviceOptions, Error, Tensor};
 
 #[test]
 fn a_device_is_named_by_kind_index_or_name() {
@@ -22,10 +22,17 @@ fn a_device_is_named_by_kind_index_or_name() {
         assert!(matches!(&error, Error::NoDevice { wanted: w, .. } if *w == wanted), "{error}");
         assert!(error.to_string().contains(&cpu.name) && error.to_string().contains("help: use best, gpu"), "{error}");
     }
-    // With options of its own, it is not the device that all share.
-    let unfused = DeviceOptions { unfused: true, ..DeviceOptions::default() };
-    let (shared, own) = (Device::named("best").expect("opens"), Device::named_with("best", unfused).expect("opens"));
-    assert!(shared.kind() == own.kind() && shared != own);
+    // All who name a device get the same one; with options, even the usual ones, it is opened anew.
+    for info in list.iter().filter(|d| d.kind != DeviceKind::Gpu) {
+        let shared = Device::named(&info.index.to_string()).expect("opens");
+        assert!(shared == Device::named(&info.name).expect("opens") && shared.name() == info.name, "{info:?}");
+        let (ones, sum) = (Tensor::ones([2], &shared), Tensor::ones([2], &Device::named(&info.name).expect("opens")));
+        assert_eq!((ones.expect("uploads") + sum.expect("uploads")).to_vec::<f32>().expect("mixes"), [2.0; 2]);
+        let own = Device::open(info, DeviceOptions::default()).expect("opens");
+        assert!(own.kind() == info.kind && shared != own);
+    }
+    let (best, choice) = (Device::named("best").expect("opens"), Device::choice().expect("chooses"));
+    assert!(choice.device.kind == best.kind() && choice.to_string().contains(best.name()), "{choice}");
 }
 
 /// Run by the test below in a process of its own: says what [`Device::best`] opens.

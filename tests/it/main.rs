@@ -1,6 +1,6 @@
 //! Integration tests. One process tests one device: `WGRAD_TEST_DEVICE` is `cpu` (the default), `software`, `gpu`, or any
 //! name that `Device::named` takes; suffixes: `+clamped` opens it with WebGPU's default limits, `+hardware` chooses the kernels
-//! for hardware GPUs. `WGRAD_TEST_PART=sample` takes a fixed part of each long sweep.
+//! for hardware GPUs, `+slow` splits long kernels as on a slow GPU. `WGRAD_TEST_PART=sample` takes a fixed part of each long sweep.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail by a panic, and knows its numbers")]
 
@@ -32,6 +32,7 @@ mod huge;
 mod huge_parts;
 mod kills;
 mod layers_image;
+mod logging;
 mod magnitudes;
 mod manifest;
 mod memory;
@@ -46,6 +47,7 @@ mod optim;
 mod ordering;
 mod pages;
 mod params;
+mod pieces;
 mod printing;
 mod profile;
 mod random;

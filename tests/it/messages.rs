@@ -227,7 +227,11 @@ fn a_tensor_past_what_kernels_count_says_the_bound() {
 fn a_device_that_is_not_there_is_told_shortly() {
     let found = Device::list().len();
     let message = text(Device::named("no such device"));
-    assert!(message.contains("help: use best, gpu, software or cpu, an index, or part of a name"), "{message}");
+    assert!(
+        message
+            .contains("help: use best, gpu, software or cpu, an index, part of a name, or an API and one of these (dx12:nvidia)"),
+        "{message}"
+    );
     assert!(message.matches(" (").count() >= found.min(5) && message.len() < 600, "{message}");
     if let Err(error) = Device::gpu() {
         let message = error.to_string();

@@ -5,6 +5,7 @@ use super::lower;
 use super::variants::Variant;
 use crate::dtype::{DType, HostData};
 use crate::error::Result;
+use crate::gpu::adapters;
 use crate::gpu::context::{self, Options};
 use crate::gpu::program::{Lowered, Operand};
 use crate::graph::View;
@@ -46,11 +47,11 @@ struct Case {
 /// There is no such adapter, or it fails.
 pub fn print(wanted: &Wanted) -> Result<()> {
     let hardware_kernels = wanted.hardware_kernels;
-    let index = context::find(&wanted.device)?;
+    let index = adapters::find(&wanted.device)?;
     let lab = Lab::new(context::open(index, Options { hardware_kernels, ..Options::default() })?);
     let info = &lab.context.info;
     let class = if lab.context.caps.software { "software" } else { "hardware" };
-    println!("{}: {} ({}, {}), kernels for {class}, by {:?}", info.index, info.name, info.backend, info.driver, lab.clock());
+    println!("{}: {} ({}, {}), kernels for {class}, by {:?}", info.id, info.name, info.backend, info.driver, lab.clock());
     let cases = products().into_iter().chain(convolutions()).chain(pools()).chain(memory_bound());
     for case in cases.filter(|c| format!("{} {}", c.group, c.label).contains(&wanted.only)) {
         case.print(&lab, wanted)?;

@@ -10,6 +10,7 @@ use super::lab::{Lab, Prepared, Target, one_step};
 use super::lower;
 use super::variants::Variant;
 use crate::dtype::{DType, HostData};
+use crate::gpu::adapters;
 use crate::gpu::context::{self, Options};
 use crate::gpu::program::{Caps, Lowered, Operand};
 use crate::plan::{Kernel, Plan};
@@ -17,9 +18,9 @@ use crate::plan::{Kernel, Plan};
 impl Lab {
     /// On the software adapter; `checks` keeps wgpu's runtime checks in the shaders.
     pub fn open(checks: bool) -> crate::error::Result<Self> {
-        let adapters = context::list();
+        let adapters = adapters::list();
         let found = adapters.iter().find(|a| a.is_software()).expect("a software adapter, such as lavapipe");
-        Ok(Self::new(context::open(found.index, Options { clamped: true, checks, ..Options::default() })?))
+        Ok(Self::new(context::open(found.id, Options { clamped: true, checks, ..Options::default() })?))
     }
 
     /// The same device, without wgpu's runtime checks in the shaders.

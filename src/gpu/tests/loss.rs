@@ -178,6 +178,13 @@ fn a_training_loop_ends_with_the_loss() {
         errors.extend(device.flush().err());
         errors
     };
+    // A device that all share is opened anew after a loss.
+    let shared = || Device::software().expect("opens");
+    let first = shared();
+    assert!(first == shared());
+    first.executor().as_gpu().expect("a GPU").context.until_loss.store(1, std::sync::atomic::Ordering::SeqCst);
+    assert!(matches!(Tensor::ones([3], &first).and_then(|x| x.to_vec::<f32>()), Err(Error::DeviceLost { .. })));
+    assert!(first != shared() && shared() == shared());
     let open = || Device::first(DeviceKind::Software, DeviceOptions::default()).expect("opens");
     for after in (1..80).step_by(13) {
         let errors = train(&open(), after);
@@ -185,4 +192,68 @@ fn a_training_loop_ends_with_the_loss() {
         assert!(lost == errors.len() && lost >= 1, "point {after}: {errors:?}");
     }
     assert!(train(&open(), usize::MAX).is_empty());
+}
+
+fn floats32(data: HostData) -> Vec<f32> {
+    match data {
+        HostData::F32(values) => values,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What a few steps of training read, in order: losses at once and later, a value twice, the weights.
+fn readings(device: &Device) -> Vec<Result<Vec<f32>>> {
+    let mut read = Vec::new();
+    let mut work = || -> Result<()> {
+        let w = Param::new(&Tensor::ones([40], device)?)?;
+        let mut adam = Adam::new(std::slice::from_ref(&w), AdamConfig::default())?;
+        let mut step = |read: &mut Vec<Result<Vec<f32>>>, later: bool| -> Result<()> {
+            let x = Tensor::from_slice(&[0.5f32; 40], [40], device)?;
+            let loss = (w.tensor() * x).square().sum();
+            adam.step(loss.backward()?)?;
+            read.push(if later { loss.read_later()?.wait().map(floats32) } else { loss.to_vec() });
+            Ok(())
+        };
+        for later in [false, true, false, true] {
+            step(&mut read, later)?;
+        }
+        let fixed = Tensor::arange(0.0, 5.0, 1.0, device)?.exp();
+        for _ in 0..3 {
+            read.push(fixed.to_vec());
+        }
+        for _ in 0..2 {
+            read.push(fixed.read_later()?.wait().map(floats32));
+        }
+        read.push(w.tensor().to_vec());
+        Ok(())
+    };
+    let outcome = work();
+    read.extend(outcome.err().map(Err));
+    read
+}
+
+#[test]
+fn a_submission_that_is_killed_without_a_word_is_found_by_the_next_read() {
+    if software().is_none() {
+        return;
+    }
+    let open = || Device::first(DeviceKind::Software, DeviceOptions::default()).expect("opens");
+    let device = open();
+    let expected: Vec<Vec<f32>> = readings(&device).into_iter().map(|r| r.expect("reads")).collect();
+    let submissions = usize::try_from(device.counters().submissions).expect("few");
+    assert!(expected.len() == 10 && submissions >= expected.len());
+    for killed in 1..=submissions {
+        let device = open();
+        device.executor().as_gpu().expect("a GPU").context.until_kill.store(killed, Ordering::SeqCst);
+        let got = readings(&device);
+        let first = got.iter().position(Result::is_err).unwrap_or_else(|| panic!("{killed}: nobody noticed: {got:?}"));
+        for (n, result) in got.iter().enumerate() {
+            match result {
+                Ok(value) => assert!(n < first && *value == expected[n], "{killed}: reading {n} is {value:?}"),
+                Err(Error::DeviceLost { reason, .. }) => assert!(reason.contains("did not run to their end"), "{reason}"),
+                Err(other) => panic!("{killed}: {other}"),
+            }
+        }
+        assert!(device.executor().is_lost());
+    }
 }

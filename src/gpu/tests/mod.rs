@@ -9,7 +9,8 @@ mod reductions;
 mod runtime;
 
 use super::GpuExecutor;
-use super::context::{self, Options};
+use super::adapters;
+use super::context::Options;
 use super::kernels;
 use super::program::Caps;
 use crate::dtype::{DType, HostData};
@@ -25,7 +26,7 @@ use std::sync::{Arc, OnceLock};
 
 /// The software adapter's number.
 fn software() -> Option<usize> {
-    let found = context::list().into_iter().find(|a| a.is_software()).map(|a| a.index);
+    let found = adapters::list().into_iter().find(|a| a.is_software()).map(|a| a.id);
     assert!(found.is_some() || std::env::var_os("WGRAD_TEST_ADAPTER").is_none(), "there is no software adapter to test on");
     found
 }

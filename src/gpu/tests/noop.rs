@@ -4,6 +4,7 @@
 use super::*;
 use crate::device::{CacheLimits, Device, DeviceKind, DeviceOptions};
 use crate::error::{Error, Result};
+use crate::gpu::context;
 use crate::gpu::kernels::lab::{self, Lab, Target};
 use crate::gpu::program::{Lowered, Operand};
 use crate::gpu::{kernels::variants::Variant, shader};
@@ -174,7 +175,7 @@ fn elements(device: &Device) -> Result<()> {
 }
 
 fn open(options: DeviceOptions) -> Device {
-    context::with_noop(|| Device::first(DeviceKind::Software, options)).expect("opens")
+    adapters::with_noop(|| Device::first(DeviceKind::Software, options)).expect("opens")
 }
 
 #[test]
@@ -208,7 +209,7 @@ fn every_plan_of_representative_work_is_valid() {
 
 fn lab() -> Lab {
     let options = Options { checks: true, ..Options::default() };
-    Lab::new(context::with_noop(|| context::open(0, options)).expect("opens"))
+    Lab::new(adapters::with_noop(|| context::open(0, options)).expect("opens"))
 }
 
 /// Runs programs over zeros.

@@ -1,0 +1,231 @@
+//! Devices: where tensors live and graphs run.
+
+mod choice;
+
+pub use crate::executor::{CacheLimits, Counters, Launch, Profile, ProfileRow};
+pub use crate::lazy::{Device, DeviceKind};
+pub use choice::{Choice, DeviceInfo};
+
+use crate::error::Result;
+use crate::executor::Executor;
+use crate::gpu::context;
+use crate::sync::lock;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+/// How a device is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceOptions {
+    /// Use only WebGPU's default limits, as the weakest adapter would offer. Defaults to false.
+    pub clamped: bool,
+    /// Compile shaders with the driver's bounds checks. Defaults to false in release builds, true in debug builds.
+    pub checks: Option<bool>,
+    /// Run every op as its own kernel. For tests. Defaults to false.
+    pub unfused: bool,
+    /// Use the kernels that are chosen for hardware GPUs, on a software adapter, too. For tests. Defaults to false.
+    pub hardware_kernels: bool,
+    /// What the work of one submission may take, on a GPU. A kernel that is longer is split into launches over parts of its
+    /// output, with the same results. Defaults to 200 ms on a hardware GPU: Windows and macOS end work that takes seconds.
+    pub submission: Option<Duration>,
+}
+
+impl Device {
+    /// The device that [`Device::choice`] tells of: the one that `WGRAD_DEVICE` names; if it is unset, blank or `best`, the
+    /// first hardware GPU; else the CPU device. As [`Device::named`], it gives one device to all who ask.
+    ///
+    /// A software adapter is never chosen by itself: it is slower than the CPU device.
+    ///
+    /// # Errors
+    /// `WGRAD_DEVICE` names no device or is not UTF-8; there is a GPU and it fails to open ([`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable)).
+    pub fn best() -> Result<Self> {
+        let choice = Self::choice()?;
+        log::info!(target: "wgrad::device", "{choice}");
+        Self::shared(&choice.device)
+    }
+
+    /// The first hardware GPU, opened once and shared: all who ask get one device, and their tensors mix.
+    ///
+    /// # Errors
+    /// There is none, or it fails to open.
+    pub fn gpu() -> Result<Self> {
+        Self::shared(&choice::first(DeviceKind::Gpu)?)
+    }
+
+    /// The first software adapter (lavapipe, SwiftShader, WARP), shared as [`Device::gpu`] is: for tests and machines without a
+    /// GPU.
+    ///
+    /// # Errors
+    /// There is none, or it fails to open.
+    pub fn software() -> Result<Self> {
+        Self::shared(&choice::first(DeviceKind::Software)?)
+    }
+
+    /// The CPU device, shared as [`Device::gpu`] is.
+    ///
+    /// # Errors
+    /// The thread pool cannot be made.
+    pub fn cpu() -> Result<Self> {
+        static SHARED: OnceLock<Device> = OnceLock::new();
+        if let Some(device) = SHARED.get() {
+            return Ok(device.clone());
+        }
+        let device = Self::cpu_with(DeviceOptions::default())?;
+        Ok(SHARED.get_or_init(|| device).clone())
+    }
+
+    /// A CPU device of its own, with options.
+    ///
+    /// # Errors
+    /// The thread pool cannot be made.
+    pub fn cpu_with(options: DeviceOptions) -> Result<Self> {
+        let executor = Executor::cpu(!options.unfused)?;
+        Ok(Self::new(DeviceKind::Cpu, choice::cpu_name(), executor))
+    }
+
+    /// The first device of a kind, opened anew, with options: its tensors mix with those of no other device.
+    ///
+    /// # Errors
+    /// There is none of that kind, or it fails to open.
+    pub fn first(kind: DeviceKind, options: DeviceOptions) -> Result<Self> {
+        Self::open(&choice::first(kind)?, options)
+    }
+
+    /// The device that a text names. All who name one adapter get one device, until it is lost; then it is opened anew.
+    ///
+    /// | text | device |
+    /// |---|---|
+    /// | `gpu`, `software`, `cpu` | the first of the kind |
+    /// | `best` | what [`Device::best`] takes without its variable |
+    /// | digits, such as `1` | that index of [`Device::list`] |
+    /// | `vulkan`, `metal`, `dx12` | the first adapter of that API, though its GPU be listed for another |
+    /// | `dx12:nvidia`, `vulkan:software` | the same, by part of its name or by kind |
+    /// | else | the first with that in its name, else in its driver's, in any case |
+    ///
+    /// Blanks around the text are passed over.
+    ///
+    /// # Errors
+    /// Nothing matches; the text is blank; the device fails to open.
+    pub fn named(wanted: &str) -> Result<Self> {
+        Self::shared(&choice::named(wanted)?)
+    }
+
+    /// As [`Device::named`], opened anew, with options: its tensors mix with those of no other device.
+    ///
+    /// # Errors
+    /// As [`Device::named`].
+    pub fn named_with(wanted: &str, options: DeviceOptions) -> Result<Self> {
+        Self::open(&choice::named(wanted)?, options)
+    }
+
+    /// Opens a device of [`Device::list`] anew, with options.
+    ///
+    /// # Errors
+    /// It fails to open.
+    pub fn open(info: &DeviceInfo, options: DeviceOptions) -> Result<Self> {
+        let Some(adapter) = info.adapter else { return Self::cpu_with(options) };
+        let checks = options.checks.unwrap_or(cfg!(debug_assertions));
+        let DeviceOptions { clamped, hardware_kernels, unfused, submission, .. } = options;
+        let executor = Executor::gpu(adapter, context::Options { clamped, checks, hardware_kernels, submission }, !unfused)?;
+        Ok(Self::new(info.kind, info.name.clone(), executor))
+    }
+
+    /// The device that all share who ask for this one without options.
+    fn shared(info: &DeviceInfo) -> Result<Self> {
+        static SHARED: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
+        let Some(adapter) = info.adapter else { return Self::cpu() };
+        let mut devices = lock(&SHARED);
+        if let Some((_, device)) = devices.iter().find(|(id, device)| *id == adapter && !device.executor().is_lost()) {
+            return Ok(device.clone());
+        }
+        let device = Self::open(info, DeviceOptions::default())?;
+        devices.retain(|(id, _)| *id != adapter);
+        devices.push((adapter, device.clone()));
+        Ok(device)
+    }
+
+    /// Every device of this machine: adapters, discrete GPUs first, then integrated, virtual and software ones, each GPU once
+    /// (for Vulkan before DX12); then the CPU device. The order stays while the process lives.
+    ///
+    /// `WGPU_BACKEND=dx12` lists adapters of that API alone, `WGPU_POWER_PREF=low` integrated GPUs first, and
+    /// `WGPU_ADAPTER_NAME=radeon` first those with that in their names.
+    pub fn list() -> Vec<DeviceInfo> {
+        choice::list()
+    }
+
+    /// What [`Device::best`] opens, and why; opens nothing.
+    ///
+    /// # Errors
+    /// `WGRAD_DEVICE` names no device or is not UTF-8.
+    pub fn choice() -> Result<Choice> {
+        choice::best(std::env::var_os("WGRAD_DEVICE").as_deref())
+    }
+
+    /// What the device has done and holds.
+    pub fn counters(&self) -> Counters {
+        Counters { bytes_kept: self.kept_bytes(), ..self.executor().counters() }
+    }
+
+    /// What the device may keep for later.
+    pub fn cache_limits(&self) -> CacheLimits {
+        self.executor().cache_limits()
+    }
+
+    /// Sets what the device may keep for later; what is beyond goes at once. [`Device::cpu`] gives one device to all who ask,
+    /// with one set of limits.
+    ///
+    /// ```
+    /// use wgrad::{CacheLimits, Device};
+    ///
+    /// let device = Device::cpu()?;
+    /// device.set_cache_limits(CacheLimits { bytes: 64 << 20, ..CacheLimits::default() });
+    /// assert!(device.counters().bytes_cached <= 64 << 20);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    pub fn set_cache_limits(&self, limits: CacheLimits) {
+        self.executor().set_cache_limits(limits);
+    }
+
+    /// Runs `work`, such as a training step, and gives what it returns with every launch of every plan that ran on the device
+    /// meanwhile, by whichever thread. The results are those of an unprofiled run, bit for bit.
+    ///
+    /// On a GPU each launch is a pass between two timestamps, and each plan is waited for; without timestamps there are counts
+    /// alone. What nobody evaluates does not run: let `work` end with a step, [`Tensor::eval`](crate::Tensor::eval) or a read.
+    /// The first step of its kind compiles plans, so profile a later one.
+    ///
+    /// ```
+    /// use wgrad::{Device, Tensor};
+    ///
+    /// let device = Device::cpu()?;
+    /// let a = Tensor::ones([64, 64], &device)?;
+    /// let (sum, profile) = device.profile(|| a.matmul(&a).relu().sum().item())?;
+    /// assert_eq!(sum, 64.0 * 64.0 * 64.0);
+    /// assert!(profile.flops() >= 2 * 64 * 64 * 64);
+    /// let slowest = &profile.rows()[0];
+    /// println!("{} took {:?}\n\n{profile}", slowest.kernel, slowest.time);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// That of `work`; the device is being profiled already; it is lost.
+    pub fn profile<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Profile)> {
+        let recording = self.executor().record()?;
+        let value = work()?;
+        Ok((value, recording.finish(self.name())))
+    }
+
+    /// The WGSL text of every pipeline that a cached plan uses, sorted; none on the CPU device. For inspection.
+    pub fn shader_sources(&self) -> Vec<String> {
+        self.executor().shader_sources()
+    }
+
+    /// Runs this thread's assignments that still wait (see [`Param::assign_with`]), then waits until the device is idle.
+    ///
+    /// # Errors
+    /// Evaluation errors; a lost device.
+    ///
+    /// [`Param::assign_with`]: crate::Param::assign_with
+    pub fn flush(&self) -> Result<()> {
+        crate::eval::evaluate(&self.pending())?;
+        self.executor().wait()
+    }
+}
