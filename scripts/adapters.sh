@@ -7,13 +7,19 @@ devices() {
         $1 == "name" { for (i = 2; i <= NF; i++) print kind[i] "\t" $i }'
 }
 
+# Whether this is Debian, whose chromium package has SwiftShader; Ubuntu's points to a snap.
+on_debian() {
+    [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = debian ])
+}
+
 # apt_install PACKAGE...: by Debian's or Ubuntu's package manager, as root or with sudo.
 apt_install() {
     command -v apt-get >/dev/null || return 1
-    local sudo=()
-    [ "$(id -u)" -eq 0 ] || sudo=(sudo -n)
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
-        "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@" && return 0
+    local as="env"
+    [ "$(id -u)" -eq 0 ] || as="sudo -n env"
+    # shellcheck disable=SC2086 # The words of a command.
+    $as DEBIAN_FRONTEND=noninteractive apt-get update -q &&
+        $as DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@" && return 0
     echo "the installation failed" >&2
     return 1
 }
@@ -43,6 +49,7 @@ find_swiftshader() {
     fi
     icd=/usr/lib/chromium/vk_swiftshader_icd.json
     [ -f "$icd" ] && return 0
+    on_debian || return 1
     echo "SwiftShader was not found; installing it: chromium"
     apt_install chromium && [ -f "$icd" ]
 }

@@ -60,7 +60,7 @@ tests() {
     WGRAD_PEAKS="$scratch/peaks" "$@" 2>&1 | tee "$log"
     rc=${PIPESTATUS[0]}
     end
-    count() { sed 's/\x1b\[[0-9;]*m//g' "$log" | awk -v at="$1" '/^test result:/ { n += $at } END { print n + 0 }'; }
+    count() { sed $'s/\033\\[[0-9;]*m//g' "$log" | awk -v at="$1" '/^test result:/ { n += $at } END { print n + 0 }'; }
     ok=$(count 4) bad=$(count 6) skipped=$(count 8) apart=$(count 12)
     # A crash or a build error leaves no result line, and a run without tests proves nothing.
     if { [ "$rc" -ne 0 ] && [ "$bad" -eq 0 ]; } || [ $((ok + bad)) -eq 0 ]; then

@@ -70,6 +70,7 @@
 //! [what is deterministic](guide::architecture#randomness-and-determinism),
 //! [deviations from PyTorch](guide::architecture#deviations-from-pytorch), [error budgets](guide::architecture#numerics).
 
+#![cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "a part of what planning offers is for GPUs alone"))]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests know their numbers"))]
 
 pub mod autodiff;
@@ -81,6 +82,7 @@ pub mod dtype;
 pub mod error;
 pub(crate) mod eval;
 pub(crate) mod executor;
+#[cfg_attr(not(feature = "gpu"), path = "gpu/absent.rs")]
 pub(crate) mod gpu;
 pub(crate) mod graph;
 pub mod guide;

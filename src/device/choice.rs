@@ -6,8 +6,16 @@ use crate::lazy::DeviceKind;
 use std::ffi::OsStr;
 use std::fmt;
 
+#[cfg(not(feature = "gpu"))]
+const GET_A_GPU: &str = "this build has the CPU device alone: build wgrad with its default features";
+
+#[cfg(not(feature = "gpu"))]
+const GET_SOFTWARE: &str = GET_A_GPU;
+
+#[cfg(feature = "gpu")]
 const GET_A_GPU: &str = "install the GPU vendor's Vulkan driver, or use `software` or `cpu`";
 
+#[cfg(feature = "gpu")]
 const GET_SOFTWARE: &str = "install Mesa's Vulkan drivers (Debian, Ubuntu: `apt-get install mesa-vulkan-drivers`), or use `cpu`";
 
 const NAME_ONE: &str = "use best, gpu, software or cpu, an index, part of a name, or an API and one of these (dx12:nvidia), from \
@@ -178,7 +186,7 @@ fn no_device(wanted: &str, list: &[DeviceInfo]) -> Error {
     Error::NoDevice { wanted: wanted.into(), reason: format!("there is {found}"), help: help.into() }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "gpu"))]
 mod tests {
     use super::*;
     use crate::device::{Device, DeviceOptions};

@@ -6,7 +6,7 @@ mod cache;
 mod profile;
 mod recording;
 mod settle;
-#[cfg(test)]
+#[cfg(all(test, feature = "gpu"))]
 mod tests;
 
 pub use cache::CacheLimits;

@@ -2,6 +2,7 @@
 
 pub(crate) mod bindings;
 pub(crate) mod cpu;
+#[cfg_attr(not(feature = "gpu"), path = "absent.rs")]
 pub(crate) mod gpu;
 pub(crate) mod pool;
 

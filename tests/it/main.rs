@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail by a panic, and knows its numbers")]
 
+mod adapters;
 mod api;
 mod columns;
 mod common;

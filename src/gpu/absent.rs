@@ -1,0 +1,167 @@
+//! What stands for GPUs in a build without the feature `gpu`: types that have no values, and a list of no adapters.
+
+use crate::dtype::{DType, HostData};
+use crate::error::Result;
+use crate::plan::{Launched, Plan};
+use crate::storage::bindings::Bindings;
+use crate::storage::gpu::Buffer;
+use crate::storage::pool::{Account, Workspace};
+use std::convert::Infallible;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+pub(crate) mod adapters {
+    //! None.
+
+    use std::convert::Infallible;
+
+    /// An adapter.
+    #[derive(Debug, Clone)]
+    pub(crate) struct AdapterSummary {
+        pub id: usize,
+        pub listed_as: usize,
+        pub name: String,
+        pub backend: String,
+        pub kind: Infallible,
+        pub driver: String,
+        pub limits: Vec<(&'static str, String)>,
+        pub also: Vec<String>,
+    }
+
+    impl AdapterSummary {
+        pub fn is_listed(&self) -> bool {
+            match self.kind {}
+        }
+
+        pub fn is_software(&self) -> bool {
+            match self.kind {}
+        }
+    }
+
+    /// Always empty.
+    pub(crate) fn list() -> Vec<AdapterSummary> {
+        Vec::new()
+    }
+}
+
+pub(crate) mod context {
+    //! How a device would be opened.
+
+    use std::time::Duration;
+
+    /// As with the feature.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Options {
+        pub clamped: bool,
+        pub checks: bool,
+        pub hardware_kernels: bool,
+        pub submission: Option<Duration>,
+    }
+}
+
+pub(crate) mod download {
+    //! Downloads.
+
+    /// There are none.
+    #[derive(Debug)]
+    pub(crate) enum Download {}
+}
+
+/// There are none.
+#[derive(Debug)]
+pub(crate) struct GpuExecutor {
+    never: Infallible,
+    pub pipelines: Mutex<Pipelines>,
+}
+
+/// There are none.
+#[derive(Debug)]
+pub(crate) enum Pipelines {}
+
+/// There are none.
+#[derive(Debug)]
+pub(crate) enum Compiled {}
+
+/// What a device has done.
+pub(crate) struct Counters {
+    pub pipelines: u64,
+    pub bind_groups: u64,
+    pub buffers_created: u64,
+    pub submissions: u64,
+    pub dispatches: u64,
+}
+
+/// What kernel choice may depend on.
+pub(crate) struct Caps {
+    pub max_binding: u64,
+}
+
+impl Pipelines {
+    pub fn sources(&self) -> Vec<String> {
+        match *self {}
+    }
+}
+
+impl Compiled {
+    pub fn workspace(&self) -> &Workspace {
+        match *self {}
+    }
+
+    pub fn launches(&self) -> usize {
+        match *self {}
+    }
+}
+
+/// Methods of a device that cannot be: each as with the feature.
+macro_rules! methods {
+    ($($name:ident($($argument:ident: $ty:ty),*) -> $result:ty;)*) => {
+        impl GpuExecutor {
+            $(pub fn $name(&self, $($argument: $ty),*) -> $result {
+                $(let _ = $argument;)*
+                match self.never {}
+            })*
+        }
+    };
+}
+
+methods! {
+    is_lost() -> bool;
+    caps() -> Caps;
+    max_bytes() -> u64;
+    upload(data: &HostData) -> Result<Buffer>;
+    alloc(bytes: u64) -> Result<Buffer>;
+    copy(src: &Buffer, dst: &Buffer) -> Result<()>;
+    read(buffer: &Buffer, dtype: DType, len: usize) -> Result<HostData>;
+    wait() -> Result<()>;
+    counters() -> Counters;
+    account() -> Account;
+    aside() -> Arc<AtomicU64>;
+    allow(bytes: u64, latest: u64) -> ();
+    uses() -> u64;
+    forget(uses: u64) -> ();
+    fit(workspace: &Workspace, submissions: u64) -> ();
+    clear() -> Result<()>;
+    compile(plan: Arc<Plan>) -> Result<Compiled>;
+    run(compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>>;
+    run_timed(compiled: &Compiled, bindings: &Bindings) -> Result<(Vec<Option<Buffer>>, Vec<Launched>)>;
+    start_download(from: &Buffer, bytes: u64) -> Result<download::Download>;
+}
+
+impl GpuExecutor {
+    /// Never called: there is no adapter to name.
+    pub fn open(adapter: usize, _: context::Options) -> Result<Self> {
+        Err(crate::Error::NoDevice {
+            wanted: format!("adapter {adapter}"),
+            reason: "this build has no GPU devices".into(),
+            help: "build wgrad with its default features, or use the CPU device".into(),
+        })
+    }
+
+    pub fn try_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+        match self.never {}
+    }
+
+    pub fn finish_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        match self.never {}
+    }
+}

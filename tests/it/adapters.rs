@@ -1,0 +1,26 @@
+//! `cargo test` alone, with nothing said of devices: the suite runs on the CPU device, and by this test on the adapter that is there.
+
+use std::io::Write;
+use std::process::Command;
+use wgrad::{Device, DeviceKind};
+
+#[test]
+fn the_suite_passes_on_the_adapter_that_is_there() {
+    if std::env::var_os("WGRAD_TEST_DEVICE").is_some() {
+        return;
+    }
+    // Standard error itself: what a test prints is shown only where it fails.
+    let say = |line: String| drop(writeln!(std::io::stderr(), "{line}"));
+    // A hardware GPU, else a software adapter.
+    let Some(adapter) = Device::list().into_iter().find(|d| d.kind != DeviceKind::Cpu) else {
+        return say("NOT TESTED: there is no adapter; the tests ran on the CPU device alone".into());
+    };
+    say(format!("running the tests on {} ({}), too, which takes minutes", adapter.name, adapter.kind));
+    let mut child = Command::new(std::env::current_exe().expect("this test is a program"));
+    child.env("WGRAD_TEST_DEVICE", adapter.index.to_string()).env("WGRAD_TEST_PART", "sample").arg("--color=never");
+    let output = child.output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let result = text.lines().find(|line| line.starts_with("test result:")).expect("a result");
+    say(format!("on {}: {}", adapter.name, result.trim_start_matches("test result: ")));
+}
