@@ -2,15 +2,24 @@
 //!
 //! ```text
 //! cargo run --example devices
+//! cargo run --example devices -- --test    also tries every kernel on each adapter, in seconds
 //! ```
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
-use wgrad::{Device, DeviceInfo};
+use wgrad::{Device, DeviceInfo, DeviceKind, DeviceOptions};
 
 fn main() -> ExitCode {
     let _ = env_logger::try_init();
     let devices = Device::list();
+    let test = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => false,
+        [flag] if flag == "--test" => true,
+        _ => {
+            eprintln!("usage: devices [--test]");
+            return ExitCode::from(2);
+        }
+    };
     let mut rows: Vec<(String, Vec<String>)> = vec![
         ("index".into(), column(&devices, |d| d.index.to_string())),
         ("kind".into(), column(&devices, |d| d.kind.to_string())),
@@ -34,6 +43,9 @@ fn main() -> ExitCode {
         Err(error) => format!("chosen: none, {error}"),
     };
     let how = "choose another with --device or WGRAD_DEVICE: a kind (gpu), an index, a part of a name, or an API and one of these (dx12:nvidia)";
+    if test {
+        rows.push(("self-test".into(), column(&devices, tested)));
+    }
     let text = table(&rows) + "\n" + &choice + "\n" + how + "\n";
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
@@ -42,6 +54,18 @@ fn main() -> ExitCode {
         }
         // A reader that has seen enough is no failure.
         _ => ExitCode::SUCCESS,
+    }
+}
+
+/// What the kernels' trials come to on an adapter.
+fn tested(info: &DeviceInfo) -> String {
+    if info.kind == DeviceKind::Cpu {
+        return String::new();
+    }
+    match Device::open(info, DeviceOptions::default()).and_then(|device| device.self_test()) {
+        Ok(replaced) if replaced.is_empty() => "all kernels are right".into(),
+        Ok(replaced) => format!("right, in plainer forms of {}", replaced.join(", ")),
+        Err(error) => error.to_string(),
     }
 }
 

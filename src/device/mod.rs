@@ -24,6 +24,9 @@ pub struct DeviceOptions {
     pub unfused: bool,
     /// Use the kernels that are chosen for hardware GPUs, on a software adapter, too. For tests. Defaults to false.
     pub hardware_kernels: bool,
+    /// Try each kernel family against the reference before its first use, in a few milliseconds each, and take a plainer form of it
+    /// where a driver refuses or miscompiles it. Defaults to true on hardware GPUs, false on software adapters.
+    pub self_test: Option<bool>,
     /// What the work of one submission may take, on a GPU. A kernel that is longer is split into launches over parts of its
     /// output, with the same results. Defaults to 200 ms on a hardware GPU: Windows and macOS end work that takes seconds.
     pub submission: Option<Duration>,
@@ -124,8 +127,9 @@ impl Device {
     pub fn open(info: &DeviceInfo, options: DeviceOptions) -> Result<Self> {
         let Some(adapter) = info.adapter else { return Self::cpu_with(options) };
         let checks = options.checks.unwrap_or(cfg!(debug_assertions));
-        let DeviceOptions { clamped, hardware_kernels, unfused, submission, .. } = options;
-        let executor = Executor::gpu(adapter, context::Options { clamped, checks, hardware_kernels, submission }, !unfused)?;
+        let DeviceOptions { clamped, hardware_kernels, unfused, self_test, submission, .. } = options;
+        let executor =
+            Executor::gpu(adapter, context::Options { clamped, checks, hardware_kernels, self_test, submission }, !unfused)?;
         Ok(Self::new(info.kind, info.name.clone(), executor))
     }
 
@@ -158,6 +162,16 @@ impl Device {
     /// `WGRAD_DEVICE` names no device or is not UTF-8.
     pub fn choice() -> Result<Choice> {
         choice::best(std::env::var_os("WGRAD_DEVICE").as_deref())
+    }
+
+    /// Tries every kernel family of a GPU against the reference, in a few milliseconds each, and gives those that take a plainer
+    /// form because the driver refuses the usual one or gets it wrong. On hardware GPUs each family is tried before its first
+    /// use without being asked ([`DeviceOptions::self_test`]). None on the CPU device.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported): no form of a kernel gives right results; the device is lost.
+    pub fn self_test(&self) -> Result<Vec<&'static str>> {
+        self.executor().self_test()
     }
 
     /// What the device has done and holds.

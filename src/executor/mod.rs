@@ -8,6 +8,7 @@ mod recording;
 mod settle;
 #[cfg(all(test, feature = "gpu"))]
 mod tests;
+mod trial;
 
 pub use cache::CacheLimits;
 pub use profile::{Launch, Profile, ProfileRow};
@@ -140,6 +141,14 @@ impl Executor {
         match &self.backend {
             Backend::Cpu(_) => false,
             Backend::Gpu(gpu) => gpu.is_lost(),
+        }
+    }
+
+    /// Tries every kernel family against the reference; gives those that take a plainer form. None on the CPU device.
+    pub fn self_test(&self) -> Result<Vec<&'static str>> {
+        match &self.backend {
+            Backend::Cpu(_) => Ok(Vec::new()),
+            Backend::Gpu(gpu) => self.with_room(None, || trial::prove_all(gpu)),
         }
     }
 
@@ -321,7 +330,10 @@ impl Executor {
         let plan = Arc::new(crate::plan::compile::compile(&granted, options)?);
         let code = match &self.backend {
             Backend::Cpu(cpu) => Code::Cpu(cpu.compile(&granted, plan.clone())?),
-            Backend::Gpu(gpu) => Code::Gpu(self.with_room(None, || gpu.compile(plan.clone()))?),
+            Backend::Gpu(gpu) => Code::Gpu(self.with_room(None, || {
+                trial::prove(gpu, &plan)?;
+                gpu.compile(plan.clone())
+            })?),
         };
         let compiled = Arc::new(Compiled { plan, outputs: granted.outputs.clone(), code });
         let (nodes, steps, ms) = (graph.nodes.len(), compiled.plan.steps.len(), since.elapsed().as_secs_f64() * 1e3);

@@ -294,3 +294,52 @@ fn parameters_are_adopted_with_their_values() {
         }
     }
 }
+
+/// Kernels that a driver refuses or gets wrong are found before their first use, and others take their place.
+#[test]
+fn a_kernel_that_fails_its_trial_is_replaced() {
+    use gpu::forms::{Fault, Form, Forms};
+    let Some(software) = gpu::adapters::list().into_iter().find(|a| a.is_software()).map(|a| a.id) else { return };
+    let (graph, data) = network(70, 40, 30);
+    let fault = |form, refused| Fault { family: "matmul", form, refused };
+    let run = |trials: bool, faults: Vec<Fault>| {
+        let options = gpu::context::Options { hardware_kernels: true, ..Default::default() };
+        let mut executor = Executor::gpu(software, options, true).expect("opens");
+        let Backend::Gpu(device) = &mut executor.backend else { panic!("a GPU") };
+        device.forms = Forms::faulty(trials, faults);
+        let leaves = data.iter().map(|d| executor.upload(d.clone()).map(Leaf::Data)).collect::<Result<_>>().expect("uploads");
+        let bindings = Bindings { leaves, ..Bindings::default() };
+        let sums = executor.plan(&graph).and_then(|compiled| {
+            let outputs = executor.run(&compiled, &bindings)?;
+            executor.read(&outputs[1], DType::F32, 30).map(|sums| sums.to_f64())
+        });
+        let replaced = executor.as_gpu().expect("a GPU").forms.replaced();
+        (sums, replaced)
+    };
+    let (expected, none) = run(true, Vec::new());
+    let expected = expected.expect("right");
+    assert!(none.is_empty() && expected.iter().any(|x| *x != 0.0));
+    for refused in [false, true] {
+        let (sums, replaced) = run(true, vec![fault(Form::Chosen, refused)]);
+        let sums = sums.expect("the plain form");
+        assert!(sums.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3), "{sums:?}, not {expected:?}");
+        assert_eq!(replaced, ["matmul"]);
+        let (failed, _) = run(true, vec![fault(Form::Chosen, refused), fault(Form::Plain, refused)]);
+        assert!(matches!(&failed, Err(Error::Unsupported { op: "matmul", .. })), "{failed:?}");
+        // Without trials, nobody notices; or the driver's refusal ends the run.
+        let (unnoticed, replaced) = run(false, vec![fault(Form::Chosen, refused)]);
+        assert!(replaced.is_empty() && if refused { unnoticed.is_err() } else { unnoticed.expect("runs") != expected });
+    }
+}
+
+/// On this adapter every family stands its trial, in both forms.
+#[test]
+fn every_family_stands_its_trial() {
+    let Some(software) = gpu::adapters::list().into_iter().find(|a| a.is_software()).map(|a| a.id) else { return };
+    for hardware_kernels in [false, true] {
+        let options = gpu::context::Options { hardware_kernels, self_test: Some(true), ..Default::default() };
+        let executor = Executor::gpu(software, options, true).expect("opens");
+        assert!(trial::FAMILIES.iter().all(|family| !trial::graphs(family).is_empty()));
+        assert_eq!(executor.self_test().expect("all are right"), [""; 0]);
+    }
+}

@@ -55,6 +55,7 @@ pub(crate) mod context {
         pub clamped: bool,
         pub checks: bool,
         pub hardware_kernels: bool,
+        pub self_test: Option<bool>,
         pub submission: Option<Duration>,
     }
 }
@@ -72,6 +73,29 @@ pub(crate) mod download {
 pub(crate) struct GpuExecutor {
     never: Infallible,
     pub pipelines: Mutex<Pipelines>,
+    pub forms: Forms,
+}
+
+/// Nothing to try.
+#[derive(Debug)]
+pub(crate) enum Forms {}
+
+impl Forms {
+    pub fn unproven(&self, _: &str) -> bool {
+        match *self {}
+    }
+
+    pub fn prove(&self, _: &str) {
+        match *self {}
+    }
+
+    pub fn replaced(&self) -> Vec<&'static str> {
+        match *self {}
+    }
+
+    pub fn next(&self, _: &str) -> bool {
+        match *self {}
+    }
 }
 
 /// There are none.
@@ -125,6 +149,7 @@ macro_rules! methods {
 }
 
 methods! {
+    name() -> &str;
     is_lost() -> bool;
     caps() -> Caps;
     max_bytes() -> u64;

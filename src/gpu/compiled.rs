@@ -89,7 +89,11 @@ impl Compiled {
         let mut programs: Vec<(usize, Work, Program)> = Vec::new();
         let mut scratch: Vec<u64> = Vec::new();
         for (s, step) in plan.steps.iter().enumerate() {
+            let family = step.kernel.name();
+            let caps = gpu.forms.caps(family, caps);
             let lowered = kernels::lower(step, &plan, &caps)?;
+            #[cfg(test)]
+            let lowered = lowered.with_fault(gpu.forms.fault(family));
             for (n, &bytes) in lowered.scratch.iter().enumerate() {
                 if n == scratch.len() {
                     scratch.push(0);

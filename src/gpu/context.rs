@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub checks: bool,
     /// The kernels for hardware GPUs, on whatever adapter, for tests.
     pub hardware_kernels: bool,
+    /// Whether kernels are tried before they are used, unless as usual.
+    pub self_test: Option<bool>,
     /// What one submission may take, unless it is the usual.
     pub submission: Option<Duration>,
 }

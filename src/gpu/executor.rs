@@ -2,6 +2,7 @@
 //! `profile.rs`; downloads stand in `download.rs`.
 
 use super::context::{self, Context, Options};
+use super::forms::Forms;
 use super::memory::Memory;
 use super::pace::Pace;
 use super::pipeline::Pipelines;
@@ -24,6 +25,7 @@ pub(crate) struct GpuExecutor {
     pub(super) memory: Memory,
     pub pipelines: Mutex<Pipelines>,
     pub(super) pace: Pace,
+    pub forms: Forms,
     /// One lock over encoding and submission.
     queue: Mutex<Queue>,
 }
@@ -51,8 +53,13 @@ impl GpuExecutor {
         let aside = memory.pool().aside().clone();
         let pipelines = Pipelines::new(context.info.is_software(), aside.clone()).into();
         let queue = Queue::new(Proof::new(&context)?, &aside).into();
-        let pace = Pace::of(&context);
-        Ok(Self { context, memory, pipelines, pace, queue })
+        let (pace, forms) = (Pace::of(&context), Forms::of(&context));
+        Ok(Self { context, memory, pipelines, pace, forms, queue })
+    }
+
+    /// The adapter's name.
+    pub fn name(&self) -> &str {
+        &self.context.info.name
     }
 
     /// Whether the device is gone for good.

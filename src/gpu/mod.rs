@@ -8,6 +8,7 @@ pub(crate) mod download;
 pub(crate) mod executor;
 pub(crate) mod expr;
 mod failure;
+pub(crate) mod forms;
 pub(crate) mod kernels;
 mod loss;
 pub(crate) mod math;

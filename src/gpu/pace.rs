@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(gpu.cuts(launches.into_iter()), [false; 4]);
         gpu.measured(whole, Duration::from_secs_f64(whole.0 * 40.0));
         gpu.measured(whole, Duration::from_secs_f64(whole.0));
-        assert_eq!(gpu.cuts(launches.into_iter()), [false, true, true, false]);
+        assert_eq!(gpu.cuts(launches.into_iter()), [false, true, true, true]);
         assert!(!gpu.wants(whole), "three runs are enough");
     }
 

@@ -46,7 +46,7 @@ impl GpuExecutor {
                 self.queue().readback.give_back(part.target);
             }
             let timed = compiled.dispatches.iter().zip(times);
-            Ok((outputs, timed.map(|(d, s)| launched(d, Some(Duration::from_secs_f64(s)))).collect()))
+            Ok((outputs, timed.map(|(d, s)| launched(d, s.map(Duration::from_secs_f64))).collect()))
         })
     }
 }

@@ -132,6 +132,21 @@ pub(crate) struct Lowered {
     pub scratch: Vec<u64>,
 }
 
+#[cfg(test)]
+impl Lowered {
+    /// As a driver makes of it that refuses it, or miscompiles it so that nothing is written.
+    pub fn with_fault(mut self, fault: Option<super::forms::Fault>) -> Self {
+        for program in &mut self.programs {
+            program.source = match fault {
+                Some(fault) if fault.refused => "refused".into(),
+                Some(_) => program.source.replacen(") {\n    let", ") {\n    if (true) { return; }\n    let", 1),
+                None => continue,
+            };
+        }
+        self
+    }
+}
+
 /// What kernel choice may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Caps {

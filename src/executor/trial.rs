@@ -1,0 +1,194 @@
+//! Trials: before a hardware GPU uses a kernel family for the first time, a small graph of it runs there and on the reference.
+//!
+//! Drivers have refused kernels, and compiled them wrongly, that are right by the standard. What a trial finds holds for the
+//! adapter as long as the process lives.
+
+use super::MAX_OPERANDS;
+use crate::cpu::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
+use crate::dtype::{DType, HostData};
+use crate::error::{Error, Result};
+use crate::gpu::GpuExecutor;
+use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, ReduceOp, UnaryOp};
+use crate::graph::row::RowOp;
+use crate::graph::{Graph, GraphNode, Op};
+use crate::plan::Plan;
+use crate::plan::materialise::Options;
+use crate::shape::Shape;
+use crate::storage::Storage;
+use crate::storage::bindings::{Bindings, Leaf};
+use std::sync::Arc;
+
+/// The families that have a trial.
+pub(super) const FAMILIES: [&str; 14] = [
+    "elementwise",
+    "reduce",
+    "arg_reduce",
+    "matmul",
+    "conv2d",
+    "conv2d_dgrad",
+    "conv2d_wgrad",
+    "pool",
+    "argsort",
+    "softmax",
+    "cross_entropy",
+    "cross_entropy_grad",
+    "gather",
+    "scatter_add",
+];
+
+/// How far a result may be from the reference, of the larger of 1 and the result.
+const TOLERANCE: f64 = 1e-3;
+
+/// Tries the families of a plan that the device has not used yet, each in one form after the other until one is right.
+///
+/// # Errors
+/// [`Error::Unsupported`]: a family is wrong in all its forms. What ends any run: a lost device, or no memory.
+pub(super) fn prove(gpu: &GpuExecutor, plan: &Plan) -> Result<()> {
+    let families = plan.steps.iter().map(|step| step.kernel.name());
+    families.filter(|family| gpu.forms.unproven(family)).try_for_each(|family| prove_one(gpu, family))
+}
+
+/// Tries every family, used or not; gives those that take a plainer form than the device's class would have.
+///
+/// # Errors
+/// As [`prove`].
+pub(super) fn prove_all(gpu: &GpuExecutor) -> Result<Vec<&'static str>> {
+    FAMILIES.iter().try_for_each(|family| prove_one(gpu, family))?;
+    Ok(gpu.forms.replaced())
+}
+
+fn prove_one(gpu: &GpuExecutor, family: &'static str) -> Result<()> {
+    while let Err(reason) = graphs(family).iter().try_for_each(|graph| run(gpu, graph)) {
+        if matches!(reason, Error::DeviceLost { .. } | Error::OutOfMemory { .. }) {
+            return Err(reason);
+        }
+        let name = gpu.name();
+        log::warn!(target: "wgrad::device", "{name}: {family} fails its trial, and takes a plainer form: {reason}");
+        if !gpu.forms.next(family) {
+            return Err(Error::Unsupported {
+                op: family,
+                reason: format!("{name} gives no right result in any form of this kernel: {reason}"),
+                help: "update the driver, or use another device".into(),
+            });
+        }
+    }
+    gpu.forms.prove(family);
+    Ok(())
+}
+
+/// Runs a graph there and on the reference, on numbers of one sign and small integers.
+fn run(gpu: &GpuExecutor, graph: &Graph) -> Result<()> {
+    let sources = graph.nodes.iter().filter(|node| node.op == Op::Data);
+    let data: Vec<HostData> = sources.clone().enumerate().map(|(n, node)| numbers(node, n)).collect();
+    let leaves = sources.zip(&data).map(|(node, d)| ReferenceLeaf::Value(Value::from_host(d, node.dtype, node.shape)));
+    let mut inputs = ReferenceInputs { leaves: leaves.collect(), ..ReferenceInputs::default() };
+    let expected = reference::run(graph, &mut inputs, Precision::F64)?;
+    let options = Options { fuse: true, gradient_arena: true, max_operands: MAX_OPERANDS, max_bytes: gpu.max_bytes() };
+    let compiled = gpu.compile(Arc::new(crate::plan::compile::compile(graph, options)?))?;
+    let leaves = data.iter().map(|d| gpu.upload(d).map(|buffer| Leaf::Data(Storage::Gpu(buffer)))).collect::<Result<_>>()?;
+    let outputs = gpu.run(&compiled, &Bindings { leaves, ..Bindings::default() })?;
+    for ((output, want), &node) in outputs.iter().zip(expected).zip(&graph.outputs) {
+        let (want, dtype) = (want.to_host().to_f64(), graph.nodes[node].dtype);
+        let buffer = output.as_ref().ok_or_else(|| Error::internal("an output has no buffer"))?;
+        let got = gpu.read(buffer, dtype, want.len())?.to_f64();
+        let wrong = got.iter().zip(&want).position(|(g, w)| !((g - w).abs() <= TOLERANCE * w.abs().max(1.0)));
+        if let Some(at) = wrong {
+            return Err(Error::internal(format!("element {at} is {}, not {}", got[at], want[at])));
+        }
+    }
+    Ok(())
+}
+
+/// What a source holds: indices are small, floats are in [-1, 1) and all different within a row.
+fn numbers(node: &GraphNode, source: usize) -> HostData {
+    let len = node.shape.numel();
+    if node.dtype == DType::I32 {
+        return HostData::I32((0..len).map(|i| i32::try_from(i * 5 % 7).unwrap_or(0)).collect());
+    }
+    HostData::F32((0..len).map(|i| ((i * 617 + source * 101) % 1021) as f32 / 510.5 - 1.0).collect())
+}
+
+/// Graphs that take a family through its variants: sizes that fill tiles and sizes that do not. None for optimizers' steps, which
+/// need a store.
+pub(super) fn graphs(family: &str) -> Vec<Graph> {
+    let conv = ConvSpec { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+    let (x, w, y) = ([2, 16, 9, 11], [24, 16, 3, 3], [2, 24, 9, 11]);
+    let pool = PoolSpec { kernel: [2; 2], stride: [2; 2], padding: [0; 2], dilation: [1; 2], count_include_pad: false };
+    let (wide, narrow) = ([2, 3, 8, 10], [2, 3, 4, 5]);
+    let reduce = |op, axis: usize, shape: [usize; 2]| {
+        let mut out = shape;
+        out[axis] = 1;
+        one(Op::Reduce { op, axes: vec![axis] }, &[&shape], &out)
+    };
+    match family {
+        "elementwise" => vec![chain()],
+        "reduce" => {
+            vec![reduce(ReduceOp::Sum, 1, [37, 1000]), reduce(ReduceOp::Sum, 0, [1000, 37]), reduce(ReduceOp::Max, 1, [3, 5000])]
+        }
+        "arg_reduce" => vec![of(Op::ArgReduce { op: ReduceOp::Max, axis: 1 }, &[&[37, 300]], &[37, 1], DType::I32)],
+        "matmul" => vec![
+            one(Op::MatMul, &[&[1, 130, 70], &[1, 70, 133]], &[1, 130, 133]),
+            one(Op::MatMul, &[&[2, 64, 256], &[2, 256, 64]], &[2, 64, 64]),
+            one(Op::MatMul, &[&[1, 5, 3000], &[1, 3000, 7]], &[1, 5, 7]),
+        ],
+        "conv2d" => vec![one(Op::Conv2d(conv), &[&x, &w], &y)],
+        "conv2d_dgrad" => vec![one(Op::Conv2dInputGrad(conv), &[&y, &w], &x)],
+        "conv2d_wgrad" => vec![one(Op::Conv2dWeightGrad(conv), &[&x, &y], &w)],
+        "pool" => vec![
+            one(Op::Pool(PoolOp::Max, pool), &[&wide], &narrow),
+            one(Op::Pool(PoolOp::Avg, pool), &[&wide], &narrow),
+            one(Op::Pool(PoolOp::MaxScatter, pool), &[&wide, &narrow], &wide),
+        ],
+        "argsort" => vec![of(Op::Row(RowOp::ArgSort { descending: false }), &[&[5, 100]], &[5, 100], DType::I32)],
+        "softmax" => vec![
+            one(Op::Row(RowOp::Softmax { log: false }), &[&[9, 200]], &[9, 200]),
+            one(Op::Row(RowOp::Softmax { log: true }), &[&[3, 3000]], &[3, 3000]),
+        ],
+        "cross_entropy" => vec![indexed(RowOp::CrossEntropy, &[33, 100], &[33], None)],
+        "cross_entropy_grad" => vec![indexed(RowOp::CrossEntropyGrad, &[33, 100], &[33, 100], Some(&[33]))],
+        "gather" => vec![indexed(RowOp::Gather, &[7, 33], &[33, 33], None)],
+        "scatter_add" => vec![indexed(RowOp::ScatterAdd, &[33, 20], &[7, 20], None)],
+        _ => Vec::new(),
+    }
+}
+
+fn node(op: Op, inputs: &[usize], shape: &[usize], dtype: DType) -> GraphNode {
+    GraphNode { op, inputs: inputs.to_vec(), shape: Shape::of(shape), dtype }
+}
+
+/// One op over F32 sources of these shapes.
+fn one(op: Op, sources: &[&[usize]], out: &[usize]) -> Graph {
+    of(op, sources, out, DType::F32)
+}
+
+fn of(op: Op, sources: &[&[usize]], out: &[usize], dtype: DType) -> Graph {
+    let mut nodes: Vec<GraphNode> = sources.iter().map(|shape| node(Op::Data, &[], shape, DType::F32)).collect();
+    let inputs: Vec<usize> = (0..nodes.len()).collect();
+    nodes.push(node(op, &inputs, out, dtype));
+    Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }
+}
+
+/// An op over rows and 33 indices, and a further source.
+fn indexed(op: RowOp, rows: &[usize], out: &[usize], further: Option<&[usize]>) -> Graph {
+    let mut nodes = vec![node(Op::Data, &[], rows, DType::F32), node(Op::Data, &[], &[33], DType::I32)];
+    nodes.extend(further.map(|shape| node(Op::Data, &[], shape, DType::F32)));
+    let inputs: Vec<usize> = (0..nodes.len()).collect();
+    nodes.push(node(Op::Row(op), &inputs, out, DType::F32));
+    Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }
+}
+
+/// `exp(x) · sin(y) + max(x, y)`, and its comparison with x.
+fn chain() -> Graph {
+    let shape = [77, 13];
+    let of = |op, inputs: &[usize]| node(op, inputs, &shape, DType::F32);
+    let nodes = vec![
+        of(Op::Data, &[]),
+        of(Op::Data, &[]),
+        of(Op::Unary(UnaryOp::Exp), &[0]),
+        of(Op::Unary(UnaryOp::Sin), &[1]),
+        of(Op::Binary(BinaryOp::Mul), &[2, 3]),
+        of(Op::Binary(BinaryOp::Maximum), &[0, 1]),
+        of(Op::Binary(BinaryOp::Add), &[4, 5]),
+    ];
+    Graph { nodes, outputs: vec![6], ..Graph::default() }
+}

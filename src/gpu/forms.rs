@@ -1,0 +1,115 @@
+//! Which form of each kernel family a device takes: that which is chosen for its class, or, where a trial has found that a driver
+//! refuses or miscompiles it, a simpler one.
+
+use super::context::Context;
+use super::program::Caps;
+use crate::sync::lock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+/// The forms of a family, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Form {
+    /// The one for the device's class.
+    Chosen,
+    /// Without workgroup memory, barriers and long unrolled loops, as for software adapters.
+    Plain,
+}
+
+/// What is known of a family.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    form: Form,
+    proven: bool,
+}
+
+/// What the trials of an adapter came to, for all its devices.
+#[derive(Debug, Clone)]
+pub(crate) struct Forms {
+    known: Arc<Mutex<HashMap<&'static str, Known>>>,
+    trials: bool,
+    /// What a test has a driver do wrong.
+    #[cfg(test)]
+    pub faults: Vec<Fault>,
+}
+
+/// A form that a pretended driver gets wrong.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The family.
+    pub family: &'static str,
+    /// The form.
+    pub form: Form,
+    /// Whether it is refused; else its results are wrong.
+    pub refused: bool,
+}
+
+impl Forms {
+    /// Those of an adapter, as far as this process has tried them.
+    pub fn of(context: &Context) -> Self {
+        static KNOWN: Mutex<Vec<(String, Forms)>> = Mutex::new(Vec::new());
+        let trials = context.options.self_test.unwrap_or(!context.info.is_software());
+        let name = format!("{} {} {trials} {:?}", context.info.name, context.info.backend, context.options);
+        let mut all = lock(&KNOWN);
+        if let Some((_, forms)) = all.iter().find(|(n, _)| *n == name) {
+            return forms.clone();
+        }
+        let forms = Self {
+            known: Arc::default(),
+            trials,
+            #[cfg(test)]
+            faults: Vec::new(),
+        };
+        all.push((name, forms.clone()));
+        forms
+    }
+
+    /// Those of an adapter that nobody has tried, whose driver does these things wrong.
+    #[cfg(test)]
+    pub fn faulty(trials: bool, faults: Vec<Fault>) -> Self {
+        Self { known: Arc::default(), trials, faults }
+    }
+
+    /// What a family's kernels may use.
+    pub fn caps(&self, family: &str, caps: Caps) -> Caps {
+        match lock(&self.known).get(family).map_or(Form::Chosen, |known| known.form) {
+            Form::Chosen => caps,
+            Form::Plain => Caps { software: true, unrolled: 32, ..caps },
+        }
+    }
+
+    /// Whether a family is to be tried before it is used.
+    pub fn unproven(&self, family: &'static str) -> bool {
+        self.trials && !lock(&self.known).get(family).is_some_and(|known| known.proven)
+    }
+
+    /// The family's form has stood its trial.
+    pub fn prove(&self, family: &'static str) {
+        lock(&self.known).entry(family).or_insert(Known { form: Form::Chosen, proven: false }).proven = true;
+    }
+
+    /// The family's form has failed: takes the next. Whether there is one.
+    pub fn next(&self, family: &'static str) -> bool {
+        let mut known = lock(&self.known);
+        let known = known.entry(family).or_insert(Known { form: Form::Chosen, proven: false });
+        let last = known.form == Form::Plain;
+        known.form = Form::Plain;
+        !last
+    }
+
+    /// The families that do not run in the form of the device's class.
+    pub fn replaced(&self) -> Vec<&'static str> {
+        let known = lock(&self.known);
+        let mut families: Vec<_> = known.iter().filter(|(_, k)| k.form != Form::Chosen).map(|(family, _)| *family).collect();
+        families.sort_unstable();
+        families
+    }
+
+    /// What a test has the driver do wrong with a family in its present form.
+    #[cfg(test)]
+    pub fn fault(&self, family: &str) -> Option<Fault> {
+        let form = lock(&self.known).get(family).map_or(Form::Chosen, |known| known.form);
+        self.faults.iter().copied().find(|fault| fault.family == family && fault.form == form)
+    }
+}
