@@ -121,7 +121,11 @@ fn entries(path: &Path) -> Result<Vec<(Vec<String>, i32)>> {
     for (class, name) in (0..).zip(CLASSES) {
         let n = entries.iter().filter(|entry| entry.1 == class).count();
         if n < 5 {
-            return Err(Error::format(path, format!("{n} entries are of the class {name}"), "give a dictionary with 5 of each"));
+            return Err(Error::format(
+                path,
+                format!("entries of the class {name}: {n}"),
+                "give a dictionary with 5 or more of each class",
+            ));
         }
     }
     Ok(entries)
