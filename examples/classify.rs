@@ -197,7 +197,7 @@ impl Module for Classifier {
 }
 
 fn run(options: &Options) -> Outcome<()> {
-    if options.width % options.heads != 0 {
+    if !options.width.is_multiple_of(options.heads) {
         return Err(usage(format!("--width {} is not a multiple of the {} heads", options.width, options.heads)));
     }
     let start = Instant::now();
