@@ -237,7 +237,7 @@ fn run(options: &Options) -> Outcome<()> {
     }
     let beside = |name: &str| options.save.with_file_name(name);
     vae.save(&options.save)?;
-    gan.generator.save(&beside("generator.safetensors"))?;
+    gan.generator.save(beside("generator.safetensors"))?;
     grid.save(&beside("generated.png"))?;
     say!("weights: {} and {}", options.save.display(), beside("generator.safetensors").display());
     say!("{}: test images, those of the VAE, those of the GAN", beside("generated.png").display());
