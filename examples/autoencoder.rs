@@ -22,11 +22,10 @@
 //! `between.png`, where each row turns one digit into another.
 
 use clap::Parser;
+use common::grid::Grid;
 use common::{Outcome, above_zero, finish, open_device, positive, usage};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 use wgrad::data::{DataLoader, Dataset, LabelledImages, Mnist};
 use wgrad::nn::loss::{Reduction, mse};
@@ -174,71 +173,6 @@ fn orthonormal(rows: &Tensor) -> Result<Tensor, Error> {
     #[allow(clippy::cast_possible_truncation, reason = "components are at most 1")]
     let flat: Vec<f32> = done.into_iter().flatten().map(|x| x as f32).collect();
     Tensor::from_slice(&flat, [k, d], &rows.device()?)
-}
-
-/// A picture of small images in rows and columns.
-struct Grid {
-    size: [usize; 2],
-    columns: usize,
-    /// Grey images in 0..1, row by row.
-    images: Vec<Vec<f32>>,
-    /// Rows that belong together; wider gaps keep them apart.
-    group: usize,
-}
-
-impl Grid {
-    /// Pixels of the picture to one of an image.
-    const SCALE: usize = 3;
-    const GAP: usize = 4;
-
-    fn new(size: [usize; 2], columns: usize, group: usize) -> Self {
-        Self { size, columns, images: Vec::new(), group }
-    }
-
-    /// Adds the images of `[n, .., h, w]`.
-    fn extend(&mut self, images: &Tensor) -> Result<(), Error> {
-        let pixels: usize = self.size.iter().product();
-        self.images.extend(images.to_vec::<f32>()?.chunks(pixels).map(<[f32]>::to_vec));
-        Ok(())
-    }
-
-    /// Writes the picture as a PNG file.
-    fn save(&self, path: &Path) -> Result<(), Error> {
-        let [height, width] = self.size.map(|n| n * Self::SCALE + Self::GAP);
-        let rows = self.images.len().div_ceil(self.columns);
-        // An extra gap after each group but the last.
-        let top = |row: usize| Self::GAP + row * height + row / self.group * 3 * Self::GAP;
-        let full = [top(rows.saturating_sub(1)) + height, Self::GAP + self.columns * width];
-        let mut pixels = vec![96u8; full[0] * full[1]];
-        for (i, image) in self.images.iter().enumerate() {
-            let (y0, x0) = (top(i / self.columns), Self::GAP + i % self.columns * width);
-            for y in 0..height - Self::GAP {
-                for x in 0..width - Self::GAP {
-                    let grey = image[y / Self::SCALE * self.size[1] + x / Self::SCALE];
-                    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-                    let grey = (grey.clamp(0.0, 1.0) * 255.0).round() as u8;
-                    pixels[(y0 + y) * full[1] + x0 + x] = grey;
-                }
-            }
-        }
-        let failed = |error: io::Error| Error::Io { path: path.into(), source: Arc::new(error) };
-        let png = encode_png(full, &pixels).map_err(|error| failed(error.into()))?;
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(failed)?;
-        }
-        std::fs::write(path, png).map_err(failed)
-    }
-}
-
-/// A grey image of a size (height, width) in the PNG format.
-fn encode_png([height, width]: [usize; 2], pixels: &[u8]) -> Result<Vec<u8>, png::EncodingError> {
-    let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let mut bytes = Vec::new();
-    let mut encoder = png::Encoder::new(&mut bytes, side(width), side(height));
-    encoder.set_color(png::ColorType::Grayscale);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.write_header()?.write_image_data(pixels)?;
-    Ok(bytes)
 }
 
 /// The mean squared error of the pixels of a set, through `f`.

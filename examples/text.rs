@@ -28,7 +28,7 @@
 //! The whole book takes 2.84 bits per character in `xz -9`, and the test 4.47 by the frequencies of characters alone.
 
 use clap::Parser;
-use common::{Outcome, above_zero, finish, open_device, positive, print, usage};
+use common::{Outcome, above_zero, finish, open_device, positive, print, share, usage};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -104,14 +104,6 @@ struct Options {
     /// Choose among so many of the likeliest characters only
     #[arg(long, value_parser = positive)]
     top_k: Option<usize>,
-}
-
-fn share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(x) if (0.0..1.0).contains(&x) => Ok(x),
-        Ok(_) => Err("must be at least 0 and below 1".into()),
-        Err(error) => Err(format!("{error}")),
-    }
 }
 
 /// The text as tokens. The vocabulary is that of the training part and one stand-in for all other characters.

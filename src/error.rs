@@ -186,6 +186,9 @@ pub enum Error {
         /// What to do instead.
         help: String,
     },
+    /// What another library or the caller's own code reports: see [`Error::other`].
+    #[error(transparent)]
+    Other(Arc<dyn std::error::Error + Send + Sync>),
     /// A broken promise inside this crate: please report it.
     #[error("internal error, please report it: {0}")]
     Internal(String),
@@ -261,6 +264,26 @@ impl Error {
     /// An [`Error::Io`], for readers and writers of files.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source: Arc::new(source) }
+    }
+
+    /// An [`Error::Other`]: passes on an error of another library, or a message, through a data set, a module or a transform of
+    /// one's own, or out of a `main`. No foreign error becomes one by `?` alone: with one conversion more, closures that end in
+    /// `Ok(..)`, such as those of [`no_grad`](crate::no_grad), would have to name their result's type.
+    ///
+    /// ```
+    /// use wgrad::{Error, Result};
+    ///
+    /// fn total(text: &str) -> Result<i32> {
+    ///     text.split(' ').map(|word| word.parse::<i32>().map_err(Error::other)).sum()
+    /// }
+    /// assert_eq!(total("1 2")?, 3);
+    /// assert_eq!(total("1 b").unwrap_err().to_string(), "invalid digit found in string");
+    /// assert_eq!(Error::other("row 7 has no label").to_string(), "row 7 has no label");
+    /// assert!(matches!(total("b"), Err(Error::Other(_))));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other(error.into().into())
     }
 
     /// An [`Error::Internal`].

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use wgrad::{Device, DeviceKind, Error};
 
+pub mod grid;
+
 /// How a run ends early.
 #[derive(Debug)]
 pub enum Failure {
@@ -79,6 +81,15 @@ pub fn above_zero(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if x.is_finite() && x > 0.0 => Ok(x),
         Ok(_) => Err(ABOVE_ZERO.into()),
+        Err(error) => Err(format!("{error}")),
+    }
+}
+
+/// Parses a share of less than all.
+pub fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if (0.0..1.0).contains(&x) => Ok(x),
+        Ok(_) => Err("must be at least 0 and below 1".into()),
         Err(error) => Err(format!("{error}")),
     }
 }

@@ -15,7 +15,7 @@ use crate::tensor::Tensor;
 /// | an element (`i32` label, `f32`, `bool` ...) | tensor `[n]` |
 /// | `[T; k]` or `Vec<T>` of `k` elements | tensor `[n, k]` |
 /// | [`HostTensor`] or [`Tensor`] of a shape | tensor `[n, ..shape]` |
-/// | a tuple of two, three or four samples | a tuple of their batches |
+/// | a tuple of two to six samples | a tuple of their batches |
 ///
 /// All samples of a batch have one shape and dtype. Samples of several lengths become one batch by a type of one's own:
 ///
@@ -46,7 +46,7 @@ use crate::tensor::Tensor;
 #[diagnostic::on_unimplemented(
     message = "no batch can be made of samples of type `{Self}`",
     label = "not a sample",
-    note = "samples are elements (f32, i32, u8, bool ...), arrays and vectors of them, HostTensor, Tensor, tuples of two to four \
+    note = "samples are elements (f32, i32, u8, bool ...), arrays and vectors of them, HostTensor, Tensor, tuples of two to six \
             of these, and types that implement `wgrad::data::Collate`; convert others first, such as i64 labels to i32"
 )]
 pub trait Collate: Sized + Send {
@@ -144,7 +144,13 @@ macro_rules! tuples {
         }
     )*};
 }
-tuples!((A 0, B 1), (A 0, B 1, C 2), (A 0, B 1, C 2, D 3));
+tuples!(
+    (A 0, B 1),
+    (A 0, B 1, C 2),
+    (A 0, B 1, C 2, D 3),
+    (A 0, B 1, C 2, D 3, E 4),
+    (A 0, B 1, C 2, D 3, E 4, F 5)
+);
 
 /// `[n, ..shape]`.
 pub(super) fn with_rows(n: usize, shape: &[usize]) -> Result<Shape> {
@@ -188,23 +194,16 @@ impl Inputs for Tensor {
     }
 }
 
-impl<B> Inputs for (Tensor, B) {
-    fn map_inputs(self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok((f(&self.0)?, self.1))
-    }
+macro_rules! inputs_first {
+    ($(($($name:ident $place:tt),+)),+) => {$(
+        impl<$($name),+> Inputs for (Tensor, $($name),+) {
+            fn map_inputs(self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Self> {
+                Ok((f(&self.0)?, $(self.$place),+))
+            }
+        }
+    )+};
 }
-
-impl<B, C> Inputs for (Tensor, B, C) {
-    fn map_inputs(self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok((f(&self.0)?, self.1, self.2))
-    }
-}
-
-impl<B, C, D> Inputs for (Tensor, B, C, D) {
-    fn map_inputs(self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok((f(&self.0)?, self.1, self.2, self.3))
-    }
-}
+inputs_first!((B 1), (B 1, C 2), (B 1, C 2, D 3), (B 1, C 2, D 3, E 4), (B 1, C 2, D 3, E 4, F 5));
 
 #[cfg(test)]
 mod tests {
@@ -228,6 +227,10 @@ mod tests {
             let message = outcome.unwrap_err().to_string();
             assert!(message.contains(expected) && message.contains("help: "), "{message}");
         }
+        let transition = |i: i32| ([0.5f32, 1.0], i, 1.0f32, [2.0f32, 3.0], false, host(1));
+        let (states, actions, .., next, ended, _) = collated(vec![transition(3), transition(4)]).unwrap();
+        assert_eq!((states.shape().unwrap(), next.to_vec().unwrap()), (next.shape().unwrap(), vec![2.0f32, 3.0, 2.0, 3.0]));
+        assert_eq!((actions.to_vec().unwrap(), ended.to_vec().unwrap()), (vec![3, 4], vec![false, false]));
         let (numbers, arrays, (vectors, flags, hosts, tensors)) = (
             collated(vec![1, 2]).unwrap(),
             collated(vec![[1.0f32, 2.0], [3.0, 4.0]]).unwrap(),

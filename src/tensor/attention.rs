@@ -30,6 +30,26 @@ pub struct AttentionOptions {
     pub block: Option<usize>,
 }
 
+impl AttentionOptions {
+    /// Hides padding, as PyTorch's `key_padding_mask`: Bool `[n, s]`, true where a token is padding. No query of that sequence, in
+    /// any head, sees it. `AttentionOptions { causal: true, ..AttentionOptions::key_padding_mask(&padding) }` hides later tokens, too.
+    ///
+    /// ```
+    /// # use wgrad::nn::{Init, TransformerEncoderLayer};
+    /// # use wgrad::{AttentionOptions, Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let device = Device::cpu()?;
+    /// let tokens = Tensor::from_slice(&[5, 7, 2, 4, 0, 0], [2, 3], &device)?; // 0 is padding
+    /// let layer = TransformerEncoderLayer::new(8, 2, &Init::new(&device, 0))?;
+    /// let x = Tensor::ones([2, 3, 8], &device)?;
+    /// assert_eq!(layer.encode(&x, &AttentionOptions::key_padding_mask(&tokens.eq(0)))?.shape()?, [2, 3, 8]);
+    /// # Ok(()) }
+    /// ```
+    pub fn key_padding_mask(padding: &Tensor) -> Self {
+        Self { mask: Some(padding.logical_not().unsqueeze(1).unsqueeze(1)), ..Self::default() }
+    }
+}
+
 /// # Attention
 impl Tensor {
     /// `softmax(q · kᵀ · scale + mask) · v`: queries (self) `[.., l, d]`, keys `[.., s, d]` and values `[.., s, e]` give

@@ -281,6 +281,46 @@ impl Tensor {
         Ok((u.log() * -2.0).sqrt() * (v * std::f64::consts::TAU).cos())
     }
 
+    /// [`Tensor::rand`] in this tensor's shape and device: in its dtype if that is floating-point, else f32.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::zeros([2, 3], &device)?;
+    /// let noise = x.rand_like(&Generator::new(0));
+    /// assert_eq!(noise.to_vec::<f32>()?, Tensor::rand([2, 3], &Generator::new(0), &device)?.to_vec::<f32>()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn rand_like(&self, generator: &Generator) -> Self {
+        self.drawn_like(|shape, device| Self::rand(shape, generator, device))
+    }
+
+    /// [`Tensor::randn`] in this tensor's shape and device: in its dtype if that is floating-point, else f32.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Generator, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// // A sample of a normal distribution through which gradients flow to the mean and to the logarithm of the variance.
+    /// let (mean, log_var) = (Tensor::zeros([4, 8], &device)?, Tensor::zeros([4, 8], &device)?);
+    /// let z = &mean + (&log_var * 0.5).exp() * mean.randn_like(&Generator::new(0));
+    /// assert_eq!(z.to_vec::<f32>()?, Tensor::randn([4, 8], &Generator::new(0), &device)?.to_vec::<f32>()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn randn_like(&self, generator: &Generator) -> Self {
+        self.drawn_like(|shape, device| Self::randn(shape, generator, device))
+    }
+
+    fn drawn_like(&self, draw: impl FnOnce(Shape, &Device) -> Result<Self>) -> Self {
+        let drawn = || {
+            let (shape, dtype) = (self.shape()?, self.dtype()?);
+            let drawn = draw(shape, &self.device()?)?;
+            Ok(if dtype.is_float() { drawn.cast(dtype) } else { drawn })
+        };
+        drawn().unwrap_or_else(|error: Error| Self::from_error(error))
+    }
+
     /// One word of each element's Threefry block.
     pub(super) fn random_word(word: RandomWord, shape: Shape, key: RandomKey, device: &Device) -> Self {
         Self::source(Op::Random(word), shape, DType::U32, device, Payload::Random(key))

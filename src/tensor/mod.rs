@@ -45,7 +45,7 @@ mod window;
     "creation":
     from_slice from_host scalar full full_of zeros ones zeros_like ones_like full_like arange iota eye
 )]
-#[doc = subject!("random numbers": rand randn uniform normal randint bernoulli permutation random_bits categorical dropout)]
+#[doc = subject!("random numbers": rand randn rand_like randn_like uniform normal randint bernoulli permutation random_bits categorical dropout)]
 #[doc = subject!("shape, dtype, device": shape dim dims dtype device cast to_device)]
 #[doc = subject!("computing, reading": eval eval_all check item to_vec to_host read_later explain)]
 #[doc = subject!("gradients": variable requires_grad detach backward backward_with)]

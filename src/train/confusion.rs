@@ -73,6 +73,34 @@ impl ConfusionMatrix {
     pub fn accuracy(&self) -> f64 {
         if self.total() == 0 { 0.0 } else { self.hits() as f64 / self.total() as f64 }
     }
+
+    /// The share of a label's samples that were taken for it; `None` if there are none.
+    pub fn recall(&self, label: usize) -> Option<f64> {
+        let samples: usize = (0..self.classes).map(|p| self.count(label, p)).sum();
+        (samples > 0).then(|| self.count(label, label) as f64 / samples as f64)
+    }
+
+    /// The share of right ones among the predictions of a class; `None` if there are none.
+    pub fn precision(&self, prediction: usize) -> Option<f64> {
+        let samples: usize = (0..self.classes).map(|l| self.count(l, prediction)).sum();
+        (samples > 0).then(|| self.count(prediction, prediction) as f64 / samples as f64)
+    }
+
+    /// The mean of the recalls of all labels that have samples (balanced accuracy); 0 if nothing was counted.
+    ///
+    /// ```
+    /// # use wgrad::train::ConfusionMatrix;
+    /// # fn main() -> wgrad::Result<()> {
+    /// let mut confusion = ConfusionMatrix::new(3)?;
+    /// confusion.update(&[0, 0, 0, 1], &[0, 0, 0, 0])?;
+    /// assert_eq!((confusion.accuracy(), confusion.macro_recall()), (0.75, 0.5));
+    /// assert_eq!((confusion.recall(0), confusion.precision(0), confusion.recall(2)), (Some(1.0), Some(0.75), None));
+    /// # Ok(()) }
+    /// ```
+    pub fn macro_recall(&self) -> f64 {
+        let recalls: Vec<f64> = (0..self.classes).filter_map(|label| self.recall(label)).collect();
+        if recalls.is_empty() { 0.0 } else { recalls.iter().sum::<f64>() / recalls.len() as f64 }
+    }
 }
 
 impl fmt::Display for ConfusionMatrix {
@@ -93,11 +121,9 @@ impl fmt::Display for ConfusionMatrix {
                     n => write!(f, " {n:>width$}")?,
                 }
             }
-            let row: usize = (0..self.classes).map(|p| self.count(l, p)).sum();
-            if row == 0 {
-                writeln!(f, "        -")?;
-            } else {
-                writeln!(f, "  {:>5.1} %", 100.0 * self.count(l, l) as f64 / row as f64)?;
+            match self.recall(l) {
+                None => writeln!(f, "        -")?,
+                Some(recall) => writeln!(f, "  {:>5.1} %", 100.0 * recall)?,
             }
         }
         Ok(())
@@ -125,6 +151,7 @@ mod tests {
         assert!(m.update(&[0, 1], &[0]).is_err());
         assert!(m.update(&[0, 2], &[0, 0]).is_err());
         assert!(m.update(&[0], &[-1]).is_err());
-        assert_eq!((m.total(), m.accuracy()), (0, 0.0));
+        assert_eq!((m.total(), m.accuracy(), m.macro_recall()), (0, 0.0, 0.0));
+        assert_eq!((m.recall(0), m.precision(0), m.recall(9)), (None, None, None));
     }
 }

@@ -275,6 +275,29 @@ fn wrong_reads_and_creations() {
 }
 
 #[test]
+fn draws_like_another_tensor_take_its_shape_device_and_float_dtype() {
+    let x = Tensor::zeros([3, 5], device()).unwrap();
+    let g = Generator::new(4);
+    for (dtype, expected) in
+        [(DType::F16, DType::F16), (DType::F32, DType::F32), (DType::I32, DType::F32), (DType::Bool, DType::F32)]
+    {
+        for (like, of_shape) in [
+            (x.cast(dtype).rand_like(&Generator::new(4)), Tensor::rand([3, 5], &Generator::new(4), device())),
+            (x.cast(dtype).randn_like(&Generator::new(4)), Tensor::randn([3, 5], &Generator::new(4), device())),
+        ] {
+            assert_eq!(like.dtype().unwrap(), expected);
+            assert_eq!(&like.device().unwrap(), device());
+            assert_eq!(values(&like.cast(DType::F32)), values(&of_shape.unwrap().cast(expected).cast(DType::F32)));
+        }
+    }
+    assert_ne!(values(&x.randn_like(&g)), values(&x.randn_like(&g)));
+    let wrong = x.reshape([4]);
+    for like in [wrong.rand_like(&g), wrong.randn_like(&g)] {
+        assert!(like.eval().unwrap_err().to_string().starts_with("[reshape]"));
+    }
+}
+
+#[test]
 fn operands_of_two_devices_are_refused() {
     let other = Device::cpu_with(wgrad::DeviceOptions::default()).expect("opens");
     let elsewhere = upload(&[1.0], &[1], DType::F32, &other);

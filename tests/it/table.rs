@@ -86,7 +86,7 @@ const CREATION: &[&str] = &[
 ];
 
 /// Public functions that return tensors and are not ops, with the test that covers each.
-const NOT_OPS: [(&str, &str); 15] = [
+const NOT_OPS: [(&str, &str); 17] = [
     ("cross_entropy", "the reduced cross_entropy_rows or cross_entropy_with: samples of theirs, fixtures of losses"),
     ("accuracy", "a composition of argmax, eq and mean: fixtures of losses"),
     ("avg_pool1d_with", "most samples of avg_pool1d"),
@@ -98,6 +98,8 @@ const NOT_OPS: [(&str, &str); 15] = [
     ("max_pool1d_with", "most samples of max_pool1d"),
     ("max_pool2d_with", "most samples of max_pool2d"),
     ("max_pool3d_with", "most samples of max_pool3d"),
+    ("rand_like", "refusals::draws_like_another_tensor_take_its_shape_device_and_float_dtype"),
+    ("randn_like", "refusals::draws_like_another_tensor_take_its_shape_device_and_float_dtype"),
     ("std_with", "most samples of std"),
     ("to_device", "refusals::operands_of_two_devices_are_refused"),
     ("var_with", "most samples of var"),
