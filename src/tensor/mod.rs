@@ -317,8 +317,8 @@ impl Tensor {
     ///
     /// # Errors
     /// The first error that a tensor carries; tensors of different devices; whatever the device reports.
-    pub fn eval_all(tensors: &[&Self]) -> Result<()> {
-        let nodes = tensors.iter().map(|t| t.node().cloned()).collect::<Result<Vec<_>>>()?;
+    pub fn eval_all(tensors: &[impl AsRef<Self>]) -> Result<()> {
+        let nodes = tensors.iter().map(|t| t.as_ref().node().cloned()).collect::<Result<Vec<_>>>()?;
         if let Some(first) = nodes.first()
             && nodes.iter().any(|n| n.device != first.device)
         {
