@@ -6,9 +6,10 @@ pub use crate::lazy::{Device, DeviceKind};
 use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::gpu::context;
+use std::fmt;
 use std::sync::OnceLock;
 
-/// What [`Device::list`] tells about a device, without opening it.
+/// What [`Device::list`] tells about a device, without opening it. `Display` writes all but the limits, in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Position in the list; a name that [`Device::named`] takes.
@@ -23,6 +24,14 @@ pub struct DeviceInfo {
     pub driver: String,
     /// Limits and features that matter here, as (name, value).
     pub limits: Vec<(&'static str, String)>,
+}
+
+impl fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, kind, name, backend, driver, .. } = self;
+        let driver = if driver.is_empty() { String::new() } else { format!(", {driver}") };
+        write!(f, "{index}: {name} ({kind}, {backend}{driver})")
+    }
 }
 
 /// How a device is opened.

@@ -207,8 +207,16 @@ impl Tensor {
         if let [first, rest @ ..] = nodes.as_slice()
             && let Some(other) = rest.iter().find(|n| n.device != first.device)
         {
-            let reason = format!("the operands are on different devices, {} and {}", first.device, other.device);
-            return Self::refuse(op, operands, at, Fault::new(OpErrorKind::Device, reason, "move one with to_device"));
+            let (a, b) = (first.device.to_string(), other.device.to_string());
+            let (reason, help) = if a == b {
+                (
+                    format!("the operands are on two devices named {a}"),
+                    "open a device once and use clones of it, or move one with to_device",
+                )
+            } else {
+                (format!("the operands are on different devices, {a} and {b}"), "move one with to_device")
+            };
+            return Self::refuse(op, operands, at, Fault::new(OpErrorKind::Device, reason, help));
         }
         let out = rule(&nodes).unwrap_or_else(|fault| Self::refuse(op, operands, at, fault));
         if let Err(error) = out.outcome()
