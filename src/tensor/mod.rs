@@ -48,7 +48,7 @@ mod window;
 #[doc = subject!("random numbers": rand randn uniform normal randint bernoulli permutation random_bits categorical dropout)]
 #[doc = subject!("shape, dtype, device": shape dim dims dtype device cast to_device)]
 #[doc = subject!("computing, reading": eval eval_all check item to_vec to_host read_later explain)]
-#[doc = subject!("gradients": variable requires_grad detach backward backward_with)]
+#[doc = subject!("gradients": variable requires_grad detach backward backward_with with_gradient)]
 #[doc = elementwise::subjects!()]
 #[doc = subject!(
     "sums and products over axes":

@@ -44,6 +44,7 @@ mod operators;
 mod ops;
 mod optim;
 mod ordering;
+mod own_gradients;
 mod pages;
 mod params;
 mod printing;
