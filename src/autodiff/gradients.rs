@@ -25,19 +25,65 @@ pub(super) fn key(node: &Node) -> Key {
 }
 
 /// Why a plain tensor has no gradient.
-pub(super) const NO_VARIABLE: &str = "it is not a variable; x.variable() leaves x as it is and returns the tensor to use in its place, in the \
+const NO_VARIABLE: &str = "it is not a variable; x.variable() leaves x as it is and returns the tensor to use in its place, in the \
                            loss and here";
 
-/// Something that [`Gradients::get`] can look up: a [`Param`] or a variable [`Tensor`].
+/// Something that derivatives are taken by, in [`grad`](crate::grad), and looked up by, in [`Gradients::get`]: a [`Param`], a
+/// variable [`Tensor`], or a reference to one.
 pub trait Differentiable {
     #[doc(hidden)]
     fn lookup(&self, gradients: &Gradients, at: &'static Location<'static>) -> Result<Tensor>;
+
+    #[doc(hidden)]
+    fn value(&self) -> Tensor;
+
+    /// What a message calls it, where it is one of several.
+    #[doc(hidden)]
+    fn title(&self, index: usize) -> Result<String>;
+
+    /// Why it requires no gradient.
+    #[doc(hidden)]
+    fn flaw(&self) -> &'static str;
+}
+
+impl<T: Differentiable> Differentiable for &T {
+    fn lookup(&self, gradients: &Gradients, at: &'static Location<'static>) -> Result<Tensor> {
+        (**self).lookup(gradients, at)
+    }
+
+    fn value(&self) -> Tensor {
+        (**self).value()
+    }
+
+    fn title(&self, index: usize) -> Result<String> {
+        (**self).title(index)
+    }
+
+    fn flaw(&self) -> &'static str {
+        (**self).flaw()
+    }
 }
 
 impl Differentiable for Param {
     fn lookup(&self, gradients: &Gradients, at: &'static Location<'static>) -> Result<Tensor> {
         let why = if self.is_trainable() { "the loss does not depend on it" } else { "it is frozen" };
         gradients.find(Key::Cell(self.id()), at, || format!("parameter {} has no gradient: {why}", self.name()))
+    }
+
+    fn value(&self) -> Tensor {
+        self.tensor()
+    }
+
+    fn title(&self, _: usize) -> Result<String> {
+        Ok(format!("parameter {}", self.name()))
+    }
+
+    fn flaw(&self) -> &'static str {
+        match (self.is_buffer(), self.is_trainable()) {
+            (true, _) => "it is a buffer",
+            (_, false) => "it is frozen",
+            _ => "it was read within no_grad",
+        }
     }
 }
 
@@ -52,6 +98,18 @@ impl Differentiable for Tensor {
             };
             format!("the tensor of shape {} has no gradient: {why}", node.shape)
         })
+    }
+
+    fn value(&self) -> Tensor {
+        self.clone()
+    }
+
+    fn title(&self, index: usize) -> Result<String> {
+        Ok(format!("tensor {index} of `wrt`, of shape {},", self.shape()?))
+    }
+
+    fn flaw(&self) -> &'static str {
+        NO_VARIABLE
     }
 }
 

@@ -4,6 +4,7 @@
 //! else, and can be differentiated again. Every rule uses the incoming gradient.
 
 mod clip;
+mod custom;
 mod gradients;
 mod propagate;
 mod rules;
@@ -14,7 +15,7 @@ pub use gradients::{Differentiable, Gradients};
 use crate::error::{Error, Result};
 use crate::lazy::{Node, no_grad, with_grad_mode};
 use crate::tensor::Tensor;
-use gradients::{NO_VARIABLE, key};
+use gradients::key;
 use propagate::propagate;
 use std::panic::Location;
 
@@ -70,8 +71,8 @@ impl Tensor {
 }
 
 /// The derivatives of `Σ output` with respect to `wrt`, as differentiable tensors: differentiate them again for second
-/// derivatives. Zero where the output does not depend on a tensor. Each tensor is a variable, a parameter's, or what an op
-/// made of those.
+/// derivatives. Zero where the output does not depend on a tensor. `wrt` are parameters, or tensors: variables, parameters'
+/// values, or what an op made of those.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, grad};
@@ -83,27 +84,47 @@ impl Tensor {
 /// # Ok(()) }
 /// ```
 ///
+/// The product of a loss's Hessian H with a vector v, over a model's parameters:
+///
+/// ```
+/// # use wgrad::nn::{Init, Linear, Module};
+/// # use wgrad::{Device, Generator, Tensor, grad};
+/// # fn main() -> wgrad::Result<()> {
+/// # let (device, generator) = (Device::cpu()?, Generator::new(0));
+/// let model = Linear::new(3, 1, &Init::new(&device, 0))?;
+/// let loss = model.forward(&Tensor::randn([8, 3], &generator, &device)?)?.square().sum();
+/// let parameters = model.parameters()?;
+/// let first = grad(&loss, &parameters)?;
+/// let v = first.iter().map(|g| g.ones_like()).collect::<Vec<_>>();
+/// let slope: Tensor = first.iter().zip(&v).map(|(g, v)| (g * v).sum()).sum();
+/// let hv = grad(&slope, &parameters)?; // one tensor per parameter
+/// assert_eq!(hv[0].shape()?, [1, 3]);
+/// # Ok(()) }
+/// ```
+///
 /// # Errors
-/// The error that a tensor carries; a tensor of `wrt` that requires no gradient.
+/// The error that a tensor carries; one of `wrt` that requires no gradient.
 #[track_caller]
-pub fn grad(output: &Tensor, wrt: &[&Tensor]) -> Result<Vec<Tensor>> {
+pub fn grad<'a, D: Differentiable + 'a>(output: &Tensor, wrt: impl IntoIterator<Item = &'a D>) -> Result<Vec<Tensor>> {
     let at = Location::caller();
-    for (i, t) in wrt.iter().enumerate() {
-        let node = t.node()?;
-        if !node.requires_grad {
+    let mut targets = Vec::new();
+    for (i, of) in wrt.into_iter().enumerate() {
+        let tensor = of.value();
+        if !tensor.node()?.requires_grad {
             return Err(Error::Gradient {
                 op: "grad",
-                reason: format!("tensor {i} of `wrt`, of shape {}, requires no gradient: {NO_VARIABLE}", node.shape),
+                reason: format!("{} requires no gradient: {}", of.title(i)?, of.flaw()),
                 help: "mark a tensor with variable(), or unfreeze the parameter, before the output is built from it".into(),
                 at,
             });
         }
+        targets.push(tensor);
     }
     with_grad_mode(true, || {
         let found = propagate(output, &output.ones_like(), &[])?;
         let sources = found.by_source();
         let of = |node: &Node| if node.op.is_source() { sources.get(&key(node)) } else { found.cotangents.get(&node.id) };
-        wrt.iter().map(|t| Ok(of(t.node()?).cloned().unwrap_or_else(|| t.zeros_like()))).collect::<Result<_>>()
+        targets.iter().map(|t| Ok(of(t.node()?).cloned().unwrap_or_else(|| t.zeros_like()))).collect::<Result<_>>()
     })
     .map_err(|error| error.seen_from(at))
 }

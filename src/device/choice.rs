@@ -24,7 +24,8 @@ const NAME_ONE: &str = "use best, gpu, software or cpu, an index, part of a name
 /// The APIs that a name may begin with.
 const BACKENDS: [&str; 3] = ["vulkan", "metal", "dx12"];
 
-/// What [`Device::list`](crate::Device::list) tells about a device, without opening it.
+/// What [`Device::list`](crate::Device::list) tells about a device, without opening it. `Display` writes all but the limits, in one
+/// line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Position in the list (that of its GPU, if it is listed for another API); a name that [`Device::named`](crate::Device::named) takes.
@@ -43,6 +44,14 @@ pub struct DeviceInfo {
     pub limits: Vec<(&'static str, String)>,
     /// The adapter that it is, none for the CPU device.
     pub(super) adapter: Option<usize>,
+}
+
+impl fmt::Display for DeviceInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, kind, name, backend, driver, .. } = self;
+        let driver = if driver.is_empty() { String::new() } else { format!(", {driver}") };
+        write!(f, "{index}: {name} ({kind}, {backend}{driver})")
+    }
 }
 
 /// What [`Device::best`](crate::Device::best) opens, and why. Prints as one line.

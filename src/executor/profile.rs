@@ -1,5 +1,6 @@
 //! Profiles: what a stretch of work launched, as data and as a table.
 
+use crate::error::counted;
 use crate::plan::{Launched, Plan};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -156,8 +157,11 @@ impl fmt::Display for Profile {
         let (wall, device) = (self.wall.as_secs_f64() * 1e3, &self.device);
         write!(
             f,
-            "{} runs of {} plans ({} compiled, {} pipelines), {wall:.3} ms in all, on {device}",
-            self.runs, self.plans, self.compiled, self.pipelines
+            "{} of {} ({} compiled, {}), {wall:.3} ms in all, on {device}",
+            counted(self.runs, "run"),
+            counted(self.plans, "plan"),
+            self.compiled,
+            counted(usize::try_from(self.pipelines).unwrap_or(usize::MAX), "pipeline")
         )
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::shape::{IntoShape, Shape};
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
@@ -131,6 +131,30 @@ impl StateDict {
     pub fn under(&self, prefix: &str) -> Self {
         let strip = |(name, tensor): (&String, &HostTensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()));
         Self { tensors: self.tensors.iter().filter_map(strip).collect(), metadata: BTreeMap::new() }
+    }
+
+    /// A copy of one tensor on a device, as by `load_file(path, device=d)["weight"]` in Python.
+    ///
+    /// ```
+    /// # use wgrad::Device;
+    /// # use wgrad::io::{HostTensor, StateDict};
+    /// # fn main() -> wgrad::Result<()> {
+    /// let mut dict = StateDict::new(); // or StateDict::load("inputs.safetensors")?
+    /// dict.insert("x", HostTensor::from_slice(&[1f32, 2.0], [2])?)?;
+    /// assert_eq!(dict.tensor("x", &Device::cpu()?)?.sum().item()?, 3.0);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// There is no tensor of that name; f64 on a GPU; the device is out of memory.
+    pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
+        let Some(tensor) = self.tensors.get(name) else {
+            let known: Vec<String> = self.tensors.keys().take(5).map(|known| format!("\"{known}\"")).collect();
+            let known = if known.is_empty() { "there is none".into() } else { format!("there are {}", known.join(", ")) };
+            let reason = format!("none of {} has the name \"{name}\"", counted(self.tensors.len(), "tensor"));
+            return Err(Error::argument("StateDict::tensor", reason, format!("use a name of the file: {known}")));
+        };
+        Tensor::from_host(tensor.data.clone(), tensor.dtype, tensor.shape, device)
     }
 
     /// A note's value, parsed.

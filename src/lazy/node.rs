@@ -42,6 +42,12 @@ impl Tensor {
     }
 }
 
+impl AsRef<Self> for Tensor {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Node {
     /// A node over realised or lazy operands.
     pub fn new(

@@ -1,7 +1,7 @@
 //! How a file's tensors come to fit a module: other names, matrices transposed, tensors left out.
 
 use crate::dtype::HostData;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::io::{HostTensor, StateDict, captures, matches};
 use crate::shape::Shape;
 use std::collections::{BTreeMap, HashSet};
@@ -136,6 +136,11 @@ pub(super) fn nothing<'a>(what: &str, pattern: &str, names: impl Iterator<Item =
     let mut names: Vec<&String> = names.collect();
     names.sort_by_key(|name| std::cmp::Reverse(common(name)));
     let near: Vec<&str> = names.iter().take(3).map(|n| n.as_str()).collect();
-    let help = format!("* stands for any characters; there are {} names, such as {}", names.len(), near.join(", "));
+    let inside = names.iter().filter(|name| name.strip_prefix(pattern).is_some_and(|rest| rest.starts_with('.'))).count();
+    let help = if inside > 0 {
+        format!("\"{pattern}.*\" matches {}", counted(inside, "name"))
+    } else {
+        format!("* stands for any characters; there are {} names, such as {}", names.len(), near.join(", "))
+    };
     Error::argument(what, format!("the pattern \"{pattern}\" matches no name"), help)
 }

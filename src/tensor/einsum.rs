@@ -1,5 +1,6 @@
 //! Sums of products by Einstein's convention, lowered to views, matrix products and reductions.
 
+use super::join::listed;
 use super::{Fault, Tensor};
 use crate::dtype::DType;
 use crate::error::counted;
@@ -41,7 +42,8 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn einsum(spec: &str, operands: &[&Self]) -> Self {
+    pub fn einsum(spec: &str, operands: &[impl AsRef<Self>]) -> Self {
+        let operands = &listed(operands);
         Self::guard("einsum", operands, Location::caller(), |n| {
             let ranks: Vec<usize> = n.iter().map(|n| n.shape.rank()).collect();
             let (inputs, output) = parse(spec, &ranks)?;

@@ -231,7 +231,13 @@ impl Tensor {
             }
             if a.dtype.arithmetic() != b.dtype.arithmetic() {
                 let reason = format!("dtypes {} and {} differ", a.dtype, b.dtype);
-                return Err(Fault::dtype(reason, format!("cast one: .cast(DType::{:?})", a.dtype.max(b.dtype))));
+                let help = match (a.dtype, b.dtype) {
+                    (DType::F32, DType::F64) | (DType::F64, DType::F32) => {
+                        "cast one: .cast(DType::F32); literals are f32 as 1.0f32".into()
+                    }
+                    _ => format!("cast one: .cast(DType::{:?})", a.dtype.max(b.dtype)),
+                };
+                return Err(Fault::dtype(reason, help));
             }
             match op.pairs() {
                 Pairs::Logic if a.dtype.is_float() => {

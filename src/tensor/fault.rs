@@ -111,7 +111,8 @@ pub(super) fn need_channels(ci: usize, weight: &Shape, groups: usize) -> Result<
 pub(crate) fn need_axis(shape: &Shape, axis: isize) -> Result<usize, Fault> {
     shape.axis(axis).ok_or_else(|| {
         let rank = shape.rank();
-        let range = if rank == 0 { "a scalar has no axes".to_owned() } else { format!("valid axes are -{rank}..{rank}") };
+        let range =
+            if rank == 0 { "a scalar has no axes".to_owned() } else { format!("use an axis from -{rank} to {}", rank - 1) };
         Fault::axis(format!("axis {axis} is outside shape {shape}"), range)
     })
 }

@@ -11,7 +11,8 @@ use std::panic::Location;
 
 /// # Joining
 impl Tensor {
-    /// Joins tensors along an axis, whose lengths add up; the other dimensions must agree, and the dtypes.
+    /// Joins tensors along an axis, whose lengths add up; the other dimensions must agree, and the dtypes. The list may hold
+    /// tensors or references, as a `&Vec<Tensor>` does.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -20,10 +21,13 @@ impl Tensor {
     /// let a = Tensor::from_slice(&[1.0f32, 2.0], [1, 2], &device)?;
     /// let b = Tensor::from_slice(&[3.0f32], [1, 1], &device)?;
     /// assert_eq!(Tensor::cat(&[&a, &b], 1).to_vec::<f32>()?, [1.0, 2.0, 3.0]);
+    /// let parts = a.chunk(2, 1)?;
+    /// assert_eq!(Tensor::cat(&parts, 0).shape()?, [2, 1]);
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn cat(tensors: &[&Self], axis: isize) -> Self {
+    pub fn cat(tensors: &[impl AsRef<Self>], axis: isize) -> Self {
+        let tensors = &listed(tensors);
         let at = Location::caller();
         Self::guard("cat", tensors, at, |n| {
             let Some(first) = n.first() else {
@@ -58,7 +62,8 @@ impl Tensor {
     /// # Ok(()) }
     /// ```
     #[track_caller]
-    pub fn stack(tensors: &[&Self], axis: isize) -> Self {
+    pub fn stack(tensors: &[impl AsRef<Self>], axis: isize) -> Self {
+        let tensors = &listed(tensors);
         Self::guard("stack", tensors, Location::caller(), |n| {
             let Some(first) = n.first() else {
                 return Err(Fault::shape("no tensors were given", "give at least one"));
@@ -82,9 +87,14 @@ impl Tensor {
                 ));
             }
             let raised: Vec<Self> = tensors.iter().map(|t| t.unsqueeze(axis)).collect();
-            Ok(Self::cat(&raised.iter().collect::<Vec<_>>(), axis))
+            Ok(Self::cat(&raised, axis))
         })
     }
+}
+
+/// The tensors of a list.
+pub(super) fn listed(tensors: &[impl AsRef<Tensor>]) -> Vec<&Tensor> {
+    tensors.iter().map(AsRef::as_ref).collect()
 }
 
 /// Joins tensors along axis `d` two by two, as a balanced tree: many tensors make several kernels, each of which reads few.

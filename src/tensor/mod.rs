@@ -48,7 +48,7 @@ mod window;
 #[doc = subject!("random numbers": rand randn rand_like randn_like uniform normal randint bernoulli permutation random_bits categorical dropout)]
 #[doc = subject!("shape, dtype, device": shape dim dims dtype device cast to_device)]
 #[doc = subject!("computing, reading": eval eval_all check item to_vec to_host read_later explain)]
-#[doc = subject!("gradients": variable requires_grad detach backward backward_with)]
+#[doc = subject!("gradients": variable requires_grad detach backward backward_with with_gradient)]
 #[doc = elementwise::subjects!()]
 #[doc = subject!(
     "sums and products over axes":
@@ -207,8 +207,16 @@ impl Tensor {
         if let [first, rest @ ..] = nodes.as_slice()
             && let Some(other) = rest.iter().find(|n| n.device != first.device)
         {
-            let reason = format!("the operands are on different devices, {} and {}", first.device, other.device);
-            return Self::refuse(op, operands, at, Fault::new(OpErrorKind::Device, reason, "move one with to_device"));
+            let (a, b) = (first.device.to_string(), other.device.to_string());
+            let (reason, help) = if a == b {
+                (
+                    format!("the operands are on two devices named {a}"),
+                    "open a device once and use clones of it, or move one with to_device",
+                )
+            } else {
+                (format!("the operands are on different devices, {a} and {b}"), "move one with to_device")
+            };
+            return Self::refuse(op, operands, at, Fault::new(OpErrorKind::Device, reason, help));
         }
         let out = rule(&nodes).unwrap_or_else(|fault| Self::refuse(op, operands, at, fault));
         if let Err(error) = out.outcome()
@@ -317,8 +325,8 @@ impl Tensor {
     ///
     /// # Errors
     /// The first error that a tensor carries; tensors of different devices; whatever the device reports.
-    pub fn eval_all(tensors: &[&Self]) -> Result<()> {
-        let nodes = tensors.iter().map(|t| t.node().cloned()).collect::<Result<Vec<_>>>()?;
+    pub fn eval_all(tensors: &[impl AsRef<Self>]) -> Result<()> {
+        let nodes = tensors.iter().map(|t| t.as_ref().node().cloned()).collect::<Result<Vec<_>>>()?;
         if let Some(first) = nodes.first()
             && nodes.iter().any(|n| n.device != first.device)
         {

@@ -3,7 +3,7 @@
 use super::origin::outside;
 use super::{Fault, Tensor, need_axis, need_float};
 use crate::dtype::DType;
-use crate::error::Error;
+use crate::error::{Error, counted};
 use crate::graph::Op;
 use crate::graph::row::RowOp;
 use crate::lazy::Node;
@@ -93,9 +93,16 @@ impl Tensor {
             need_float(n[0])?;
             let (logits, index) = (n[0].shape, n[1].shape);
             if logits.rank() != 2 || index.rank() != 1 || logits[0] != index[0] {
+                if logits.rank() == 2 && index.rank() == 1 {
+                    let reason = format!("{} for {} of logits", counted(index[0], "label"), counted(logits[0], "row"));
+                    return Err(Fault::shape(reason, "give one label per row"));
+                }
                 return Err(Fault::shape("logits must be [n, classes] and labels [n]", "flatten other axes into n"));
             }
-            need_index(n[1])?;
+            if n[1].dtype != DType::I32 {
+                let reason = format!("labels are {}, not i32", n[1].dtype);
+                return Err(Fault::dtype(reason, "cast them: .cast(DType::I32)"));
+            }
             if logits[1] == 0 && logits[0] > 0 {
                 return Err(Fault::shape("there are no classes", "give logits of at least one class"));
             }

@@ -46,6 +46,7 @@ mod operators;
 mod ops;
 mod optim;
 mod ordering;
+mod own_gradients;
 mod pages;
 mod params;
 mod pieces;

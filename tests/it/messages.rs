@@ -6,10 +6,12 @@ use wgrad::data::{ByteTokenizer, Tokenizer};
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::nn::loss::{CrossEntropyOptions, Reduction, cross_entropy, cross_entropy_with, nll};
 use wgrad::nn::models::{ResNet, ResNetConfig};
+use wgrad::nn::transfer::freeze;
 use wgrad::nn::{
     BatchNorm2d, Embedding, Gru, Init, InstanceNorm2d, Linear, LoadOptions, Lstm, Module, MultiheadAttention, RecurrentConfig,
+    Sequential,
 };
-use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, Device, Param, Result, Tensor, grad};
+use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, Device, DeviceOptions, Param, Result, Tensor, grad};
 
 fn f(shape: &[usize]) -> Tensor {
     Tensor::ones(shape, device()).unwrap()
@@ -355,4 +357,58 @@ fn a_large_model_and_a_strangers_file_make_a_short_message() {
     }
     let message = text(model.load_state_dict(&renamed(&own, |name| format!("model.{name}"))));
     assert!(message.contains(".rename(\"model.*\", \"*\")"), "{message}");
+}
+
+#[test]
+fn what_nearly_fits_is_told_how_to() {
+    let (d, init) = (device(), Init::new(device(), 0));
+    let (logits, labels) = (f(&[4, 3]), Tensor::from_slice(&[0, 1, 2], [3], d).unwrap());
+    let net = Sequential::new().push_named("body", Linear::new(3, 4, &init).unwrap());
+    let dict = net.state_dict().unwrap();
+    // A GPU takes no f64.
+    let cpu = Device::cpu().unwrap();
+    let literals = Tensor::from_slice(&[1.0, 2.0], [2], &cpu).unwrap() + Tensor::ones([2], &cpu).unwrap();
+    let second = Device::cpu_with(DeviceOptions::default()).unwrap();
+    let named = format!(
+        "[add] f32 [2], f32 [2]: the operands are on two devices named {cpu}; help: open a device once and use clones of it, or move one with to_device"
+    );
+    let twins = Tensor::ones([2], &cpu).unwrap() + Tensor::ones([2], &second).unwrap();
+    let rows = [
+        (
+            text(logits.cross_entropy(&labels).eval()),
+            "[cross_entropy] f32 [4, 3], i32 [3]: 3 labels for 4 rows of logits; help: give one label per row",
+        ),
+        (
+            text(logits.cross_entropy(&f(&[4])).eval()),
+            "[cross_entropy] f32 [4, 3], f32 [4]: labels are f32, not i32; help: cast them: .cast(DType::I32)",
+        ),
+        (text(logits.sum_dim(2).eval()), "[sum] f32 [4, 3]: axis 2 is outside shape [4, 3]; help: use an axis from -2 to 1"),
+        (
+            text(literals.eval()),
+            "[add] f64 [2], f32 [2]: dtypes f64 and f32 differ; help: cast one: .cast(DType::F32); literals are f32 as 1.0f32",
+        ),
+        (text(twins.eval()), named.as_str()),
+        (text(freeze(&net, "body")), "[freeze] the pattern \"body\" matches no name; help: \"body.*\" matches 2 names"),
+        (
+            text(dict.tensor("bias", d)),
+            "[StateDict::tensor] none of 2 tensors has the name \"bias\"; help: use a name of the file: there are \"body.bias\", \
+             \"body.weight\"",
+        ),
+        (
+            text((labels * 0.5).eval()),
+            "[mul] i32 [3]: 0.5 is not a number of dtype i32; help: use a whole number, or cast the tensor to f32 first",
+        ),
+    ];
+    for (message, expected) in rows {
+        assert_eq!(placed(&message).0, expected);
+    }
+}
+
+#[test]
+fn a_device_is_listed_in_one_line() {
+    for info in Device::list() {
+        let line = info.to_string();
+        assert!(line.starts_with(&format!("{}: {} ({}, {}", info.index, info.name, info.kind, info.backend)), "{line}");
+        assert!(line.ends_with(')') && !line.contains(", )") && !line.contains('\n'), "{line}");
+    }
 }

@@ -109,6 +109,7 @@ fn a_profile_ends_with_its_closure_however_that_ends() {
     let (sum, profile) = device.profile(|| x.matmul(&x).sum().item()).unwrap();
     assert_eq!(sum, 512.0);
     assert_eq!(profile.runs, 1);
+    assert!(profile.to_string().contains("\n1 run of 1 plan ("), "{profile}");
     adds_up(&profile);
     let (_, idle) = device.profile(|| Ok(())).unwrap();
     assert_eq!((idle.launches.len(), idle.runs, idle.time()), (0, 0, None));
