@@ -104,6 +104,7 @@ pub use arrange::PadMode;
 pub use attention::AttentionOptions;
 pub use image::{GridOptions, Interpolation};
 pub use operators::Operand;
+pub(crate) use operators::{RightSide, sealed};
 pub use options::{ConvOptions, ConvTransposeOptions, FoldOptions, PoolOptions};
 pub use pending::PendingValue;
 pub use reduce::VarOptions;
