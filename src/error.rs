@@ -176,6 +176,10 @@ pub enum Error {
         /// What to do instead.
         help: String,
     },
+    // ---- the caller's own code ----
+    /// An error of the caller's own code or of another library, which [`Error::other`] makes.
+    #[error(transparent)]
+    Other(Arc<dyn std::error::Error + Send + Sync>),
     /// A broken promise inside this crate: please report it.
     #[error("internal error, please report it: {0}")]
     Internal(String),
@@ -251,6 +255,23 @@ impl Error {
     /// An [`Error::Io`], for readers and writers of files.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source: Arc::new(source) }
+    }
+
+    /// An [`Error::Other`]: an error of another library, or a text, on its way through a module, a data set or a `main` that
+    /// returns [`Result`]. No error becomes one by `?` alone: the type of a closure that ends in `Ok(..)` would not be known.
+    ///
+    /// ```
+    /// use wgrad::{Error, Result};
+    ///
+    /// fn row(line: &str) -> Result<Vec<f32>> {
+    ///     line.split(',').map(|v| v.parse().map_err(Error::other)).collect()
+    /// }
+    /// assert_eq!(row("1,2.5")?, [1.0, 2.5]);
+    /// assert_eq!(row("1,x").unwrap_err().to_string(), "invalid float literal");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other(error.into().into())
     }
 
     /// An [`Error::Internal`].
