@@ -5,8 +5,9 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::lazy::{Cell, Node, Tally};
 use crate::shape::Shape;
-use crate::tensor::{Fault, Tensor};
+use crate::tensor::{At, Fault, RightSide, Tensor, sealed};
 use std::fmt;
+use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 use std::sync::Arc;
 
 /// A user's hold on a cell; the last one to go drops assignments that never ran.
@@ -23,13 +24,69 @@ impl Drop for Owner {
 
 /// A parameter, or a statistic that a layer tracks: a tensor that changes in place. Clones share it.
 ///
-/// [`Param::tensor`] reads the current value lazily. Handles read before a change keep the value of that time.
+/// [`Param::tensor`] reads the current value lazily, and so do the operators. Handles read before a change keep the value of that
+/// time.
+///
+/// ```
+/// # use wgrad::{Device, Param, Tensor};
+/// # fn main() -> wgrad::Result<()> {
+/// let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &Device::cpu()?)?;
+/// let (weight, bias) = (Param::new(&x.full_like(3.0))?, Param::new(&x.ones_like())?);
+/// assert_eq!((&x * &weight + &bias).to_vec::<f32>()?, [4.0, 7.0]);
+/// assert_eq!((&weight - 1).to_vec::<f32>()?, [2.0, 2.0]);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Param(Arc<Owner>);
 
 impl fmt::Debug for Param {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Param({} {} {})", self.name(), self.dtype(), self.shape())
+    }
+}
+
+impl sealed::Sealed for &Param {}
+impl RightSide for &Param {
+    fn beside(self, left: &Tensor, name: &'static str, op: sealed::Op, at: At) -> Tensor {
+        self.tensor().beside(left, name, op, at)
+    }
+}
+
+macro_rules! operators {
+    ($($trait:ident $method:ident;)*) => {$(
+        impl<R: RightSide> $trait<R> for &Param {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, right: R) -> Tensor {
+                self.tensor().$method(right)
+            }
+        }
+        operators!(@number $trait $method, f64);
+        operators!(@number $trait $method, i32);
+    )*};
+    (@number $trait:ident $method:ident, $number:ty) => {
+        impl $trait<&Param> for $number {
+            type Output = Tensor;
+            #[track_caller]
+            fn $method(self, right: &Param) -> Tensor {
+                self.$method(right.tensor())
+            }
+        }
+    };
+}
+operators! {
+    Add add;
+    Sub sub;
+    Mul mul;
+    Div div;
+    Rem rem;
+}
+
+impl Neg for &Param {
+    type Output = Tensor;
+    #[track_caller]
+    fn neg(self) -> Tensor {
+        -self.tensor()
     }
 }
 

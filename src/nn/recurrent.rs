@@ -90,6 +90,35 @@ pub struct Sequence {
     pub cell: Option<Tensor>,
 }
 
+impl Sequence {
+    /// What the next part of the same sequences starts from: these states, through which no gradient flows back (truncated
+    /// backpropagation through time).
+    ///
+    /// ```
+    /// # use wgrad::nn::{Gru, Init, SequenceOptions};
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let gru = Gru::new(1, 4, &Init::new(&device, 0))?;
+    /// let x = Tensor::arange(0.0, 6.0, 1.0, &device)?.reshape([6, 1, 1]);
+    /// let mut from = SequenceOptions::default();
+    /// for part in x.chunk(2, 0)? {
+    ///     from = gru.run(&part, &from)?.carry();
+    /// }
+    /// let whole = gru.run(&x, &SequenceOptions::default())?.hidden;
+    /// assert!(from.hidden.is_some_and(|h| h.mse(&whole).item().is_ok_and(|e| e < 1e-12)));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn carry(&self) -> SequenceOptions {
+        SequenceOptions {
+            hidden: Some(self.hidden.detach()),
+            cell: self.cell.as_ref().map(Tensor::detach),
+            ..SequenceOptions::default()
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Rnn,

@@ -93,7 +93,7 @@ mod window;
 )]
 #[doc = subject!("images": interpolate grid_sample affine_grid)]
 #[doc = subject!("normalisation": layer_norm rms_norm group_norm instance_norm batch_norm batch_norm_with)]
-#[doc = subject!("losses ([`nn::loss`](crate::nn::loss) has the others)": cross_entropy)]
+#[doc = subject!("losses ([`nn::loss`](crate::nn::loss) has the others)": cross_entropy mse)]
 ///
 /// Operators: `+ - * / %` and unary `-`, `+= -= *= /= %=`, with tensors and numbers on either side ([`Operand`] tells which methods
 /// take numbers, too); `sum` and `product` of iterators of tensors.
@@ -104,6 +104,7 @@ pub use arrange::PadMode;
 pub use attention::AttentionOptions;
 pub use image::{GridOptions, Interpolation};
 pub use operators::Operand;
+pub(crate) use operators::{RightSide, sealed};
 pub use options::{ConvOptions, ConvTransposeOptions, FoldOptions, PoolOptions};
 pub use pending::PendingValue;
 pub use reduce::VarOptions;

@@ -57,18 +57,19 @@ macro_rules! from_numbers {
 }
 for_numbers!(from_numbers);
 
-/// What stands to the right of an operator: a tensor, owned or borrowed, or a number of any type, which takes the left side's dtype.
+/// What stands to the right of an operator: a tensor, owned or borrowed, a parameter, or a number of any type, which takes the left
+/// side's dtype.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand beside a tensor",
     label = "neither a tensor nor a number",
-    note = "tensors are combined with tensors and numbers; a layer's output is a Result: write `?` behind the call"
+    note = "tensors are combined with tensors, parameters and numbers; a layer's output is a Result: write `?` behind the call"
 )]
 pub trait RightSide: sealed::Sealed {
     #[doc(hidden)]
     fn beside(self, left: &Tensor, name: &'static str, op: sealed::Op, at: At) -> Tensor;
 }
 
-mod sealed {
+pub(crate) mod sealed {
     /// The operator, which only this crate can name.
     #[derive(Debug)]
     pub struct Op(pub(super) crate::graph::op::BinaryOp);

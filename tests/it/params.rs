@@ -1,6 +1,6 @@
 //! Parameters: versions, assignments, freezing.
 
-use crate::common::{device, upload, values};
+use crate::common::{close, device, upload, values};
 use wgrad::{DType, Error, Param, Tensor};
 
 fn param(v: &[f64]) -> Param {
@@ -15,6 +15,36 @@ fn handles_keep_the_value_of_their_time() {
     assert_eq!(values(&p.tensor()), [2.0, 3.0]);
     assert_eq!(values(&old), [1.0, 2.0]);
     assert_eq!(values(&derived), [10.0, 20.0]);
+}
+
+#[test]
+fn operators_read_a_parameter_on_either_side() {
+    let (p, x) = (param(&[2.0, 4.0]), upload(&[7.0, 9.0], &[2], DType::F32, device()));
+    for (on_the_right, on_the_left, expected) in [
+        (&x + &p, &p + &x, [[9.0, 13.0], [9.0, 13.0]]),
+        (&x - &p, &p - &x, [[5.0, 5.0], [-5.0, -5.0]]),
+        (&x * &p, &p * &x, [[14.0, 36.0], [14.0, 36.0]]),
+        (&x / &p, &p / &x, [[3.5, 2.25], [2.0 / 7.0, 4.0 / 9.0]]),
+        (&x % &p, &p % &x, [[1.0, 1.0], [2.0, 4.0]]),
+        (8 - &p, &p - 8, [[6.0, 4.0], [-6.0, -4.0]]),
+        (8.0 / &p, &p / 8.0, [[4.0, 2.0], [0.25, 0.5]]),
+        (-&p, &p * &p, [[-2.0, -4.0], [4.0, 16.0]]),
+    ] {
+        close("a parameter on the right", &values(&on_the_right), &expected[0], 1e-6, 0.0);
+        close("a parameter on the left", &values(&on_the_left), &expected[1], 1e-6, 0.0);
+    }
+    // The value is that of the call's time, and gradients reach the parameter.
+    let y = &x * &p;
+    let slope = y.sum().backward().and_then(|g| g.get(&p)).expect("a gradient");
+    assert_eq!(values(&slope), [7.0, 9.0]);
+    p.set(&x).expect("assigns");
+    assert_eq!((values(&y), values(&(&x * &p))), (vec![14.0, 36.0], vec![49.0, 81.0]));
+    let mut sum = x.clone();
+    sum += &p;
+    assert_eq!(values(&sum), [14.0, 18.0]);
+    // An error names the operator and this line.
+    let message = (&param(&[1.0, 2.0, 3.0]) * &x).eval().expect_err("shapes differ").to_string();
+    assert!(message.starts_with("[mul] ") && message.contains("params.rs"), "{message}");
 }
 
 #[test]

@@ -24,6 +24,27 @@ pub fn mse(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result
     elementwise("mse", [prediction, target], reduction, Location::caller(), || Ok((prediction - target).square()))
 }
 
+/// # Squared error
+impl Tensor {
+    /// The mean squared error against a target of the same shape, as PyTorch's `F.mse_loss`: the mean of `(self - target)²`.
+    /// [`mse`] reduces otherwise.
+    ///
+    /// ```
+    /// # use wgrad::{Device, Tensor};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let device = Device::cpu()?;
+    /// let x = Tensor::from_slice(&[1.0f32, 2.0], [2], &device)?;
+    /// let t = Tensor::from_slice(&[1.0f32, 4.0], [2], &device)?;
+    /// assert_eq!(x.mse(&t).item()?, 2.0);
+    /// assert!(x.mse(&t.unsqueeze(1)).item().is_err()); // [2] and [2, 1] would broadcast to [2, 2]
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn mse(&self, target: &Self) -> Self {
+        mse(self, target, Reduction::Mean).unwrap_or_else(Self::from_error)
+    }
+}
+
 /// Absolute error `|prediction - target|` of two tensors of one shape; the gradient at 0 is 0.
 ///
 /// ```

@@ -1,7 +1,7 @@
 //! Layers against PyTorch: state names, outputs, and gradients of inputs and parameters.
 
 use super::formula::{floats, state};
-use crate::common::{device, fixture, host, near, values};
+use crate::common::{close, device, fixture, host, near, values};
 use wgrad::nn::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, Bilinear, Celu, DropPath, Dropout, Dropout2d, Elu, FeedForward, Gelu, GeluTanh, Glu,
     Gru, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Init, LayerNorm, LeakyRelu, Linear, LogSigmoid, LogSoftmax, Lstm, Mish,
@@ -189,6 +189,23 @@ fn encodings_and_rearrangements_keep_their_promises() {
     assert_eq!(values(&back), values(&image));
     let block = Residual::new(Linear::new(3, 5, &init).unwrap());
     assert!(block.forward(&Tensor::ones([2, 3], device()).unwrap()).unwrap_err().to_string().contains("shortcut"));
+}
+
+#[test]
+fn a_sequence_in_parts_goes_on_from_the_state_carried_on_without_its_gradient() {
+    let init = Init::new(device(), 0);
+    let config = RecurrentConfig { num_layers: 2, ..RecurrentConfig::default() };
+    let lstm = Lstm::with(4, 3, config, &init).unwrap();
+    let x = floats("x", SEQUENCE).variable().unwrap();
+    let (first, second) = (x.narrow(0, 0, 2), x.narrow(0, 2, 3));
+    let whole = lstm.run(&x, &SequenceOptions::default()).unwrap();
+    let state = lstm.run(&first, &SequenceOptions::default()).unwrap().carry();
+    let rest = lstm.run(&second, &state).unwrap();
+    close("the second part", &values(&rest.output), &values(&whole.output.narrow(0, 2, 3)), 1e-5, 1e-6);
+    close("the cells", &values(&rest.cell.unwrap()), &values(&whole.cell.unwrap()), 1e-5, 1e-6);
+    // Only the second part's steps are reached.
+    let slope = values(&rest.output.sum().backward().unwrap().get(&x).unwrap().abs().sum_dim([1, 2]));
+    assert!(slope[..2].iter().all(|&g| g == 0.0) && slope[2..].iter().all(|&g| g > 0.0), "{slope:?}");
 }
 
 #[test]
