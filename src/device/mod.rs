@@ -1,6 +1,8 @@
 //! Devices: where tensors live and graphs run.
 
 mod choice;
+#[cfg(all(test, feature = "gpu"))]
+mod tests;
 
 pub use crate::executor::{CacheLimits, Counters, Launch, Profile, ProfileRow};
 pub use crate::lazy::{Device, DeviceKind};
