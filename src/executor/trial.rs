@@ -93,7 +93,7 @@ fn run(gpu: &GpuExecutor, graph: &Graph) -> Result<()> {
         let (want, dtype) = (want.to_host().to_f64(), graph.nodes[node].dtype);
         let buffer = output.as_ref().ok_or_else(|| Error::internal("an output has no buffer"))?;
         let got = gpu.read(buffer, dtype, want.len())?.to_f64();
-        let wrong = got.iter().zip(&want).position(|(g, w)| !((g - w).abs() <= TOLERANCE * w.abs().max(1.0)));
+        let wrong = got.iter().zip(&want).position(|(g, w)| g.is_nan() || (g - w).abs() > TOLERANCE * w.abs().max(1.0));
         if let Some(at) = wrong {
             return Err(Error::internal(format!("element {at} is {}, not {}", got[at], want[at])));
         }
