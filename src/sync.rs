@@ -21,3 +21,15 @@ pub(crate) fn write<T: ?Sized>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
 pub(crate) fn get_mut<T: ?Sized>(mutex: &mut Mutex<T>) -> &mut T {
     mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// What the process remembers under a name; made where there is nothing yet.
+#[cfg(feature = "gpu")]
+pub(crate) fn remembered<T: Clone>(all: &Mutex<Vec<(String, T)>>, name: String, make: impl FnOnce() -> T) -> T {
+    let mut all = lock(all);
+    if let Some((_, known)) = all.iter().find(|(n, _)| *n == name) {
+        return known.clone();
+    }
+    let made = make();
+    all.push((name, made.clone()));
+    made
+}

@@ -144,13 +144,7 @@ macro_rules! tuples {
         }
     )*};
 }
-tuples!(
-    (A 0, B 1),
-    (A 0, B 1, C 2),
-    (A 0, B 1, C 2, D 3),
-    (A 0, B 1, C 2, D 3, E 4),
-    (A 0, B 1, C 2, D 3, E 4, F 5)
-);
+for_tuples!(tuples);
 
 /// `[n, ..shape]`.
 pub(super) fn with_rows(n: usize, shape: &[usize]) -> Result<Shape> {

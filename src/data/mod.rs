@@ -15,6 +15,19 @@
 //! | text | [`Tokenizer`] [`ByteTokenizer`] [`CharTokenizer`] [`Tokens`] [`Windows`] [`read_text`] |
 //! | sound | [`AudioClips`] [`LogMel`] [`MelConfig`] |
 
+/// Calls a macro with the tuples that samples may be: a type and a place for each part.
+macro_rules! for_tuples {
+    ($then:ident) => {
+        $then!(
+            (A 0, B 1),
+            (A 0, B 1, C 2),
+            (A 0, B 1, C 2, D 3),
+            (A 0, B 1, C 2, D 3, E 4),
+            (A 0, B 1, C 2, D 3, E 4, F 5)
+        );
+    };
+}
+
 mod audio;
 mod collate;
 mod dataset;

@@ -28,7 +28,8 @@ const BACKENDS: [&str; 3] = ["vulkan", "metal", "dx12"];
 /// line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// Position in the list (that of its GPU, if it is listed for another API); a name that [`Device::named`](crate::Device::named) takes.
+    /// Position in the list (that of its GPU, if it is listed for another API); a name that
+    /// [`Device::named`](crate::Device::named) takes.
     pub index: usize,
     /// The kind.
     pub kind: DeviceKind,
@@ -36,7 +37,8 @@ pub struct DeviceInfo {
     pub name: String,
     /// The graphics API (`vulkan`, `metal`, `dx12`), or `native`.
     pub backend: String,
-    /// Other APIs and drivers by which the same GPU can be reached: [`Device::named`](crate::Device::named) takes `dx12:` and part of the name.
+    /// Other APIs and drivers by which the same GPU can be reached: [`Device::named`](crate::Device::named) takes `dx12:` and part of
+    /// the name.
     pub also: Vec<String>,
     /// The driver and its version.
     pub driver: String,

@@ -41,7 +41,8 @@ impl Device {
     /// A software adapter is never chosen by itself: it is slower than the CPU device.
     ///
     /// # Errors
-    /// `WGRAD_DEVICE` names no device or is not UTF-8; there is a GPU and it fails to open ([`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable)).
+    /// `WGRAD_DEVICE` names no device or is not UTF-8; there is a GPU and it fails to open
+    /// ([`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable)).
     pub fn best() -> Result<Self> {
         let choice = Self::choice()?;
         log::info!(target: "wgrad::device", "{choice}");
@@ -102,7 +103,7 @@ impl Device {
     /// | `gpu`, `software`, `cpu` | the first of the kind |
     /// | `best` | what [`Device::best`] takes without its variable |
     /// | digits, such as `1` | that index of [`Device::list`] |
-    /// | `vulkan`, `metal`, `dx12` | the first adapter of that API, though its GPU be listed for another |
+    /// | `vulkan`, `metal`, `dx12` | the first adapter of that API, even if its GPU is listed for another |
     /// | `dx12:nvidia`, `vulkan:software` | the same, by part of its name or by kind |
     /// | else | the first with that in its name, else in its driver's, in any case |
     ///

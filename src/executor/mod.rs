@@ -20,7 +20,7 @@ use crate::gpu::download::Download;
 use crate::gpu::{self, GpuExecutor};
 use crate::graph::{Graph, NodeId};
 use crate::plan::Plan;
-use crate::plan::materialise::Options;
+use crate::plan::materialise::{MAX_OPERANDS, Options};
 use crate::storage::Storage;
 use crate::storage::bindings::Bindings;
 use crate::storage::pool::Counted;
@@ -29,10 +29,6 @@ use cache::PlanCache;
 use profile::Record;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-
-/// The most buffers that one fused kernel reads: with its output and its table of numbers it stays within WebGPU's default
-/// limit on storage buffers.
-const MAX_OPERANDS: usize = 7;
 
 /// What a device has done and holds; all counts are since it was opened.
 ///

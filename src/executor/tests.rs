@@ -28,10 +28,16 @@ fn network(m: usize, k: usize, n: usize) -> (Graph, Vec<HostData>) {
     (Graph { nodes, outputs: vec![3, 6], ..Graph::default() }, vec![values(m * k, 1), values(k * n, 2), values(m * n, 3)])
 }
 
+/// The software adapter's number. Where `WGRAD_TEST_ADAPTER` is set, as in `scripts/test`, there must be one.
+fn software() -> Option<usize> {
+    let found = gpu::adapters::list().into_iter().find(|a| a.is_software()).map(|a| a.id);
+    assert!(found.is_some() || std::env::var_os("WGRAD_TEST_ADAPTER").is_none(), "there is no software adapter to test on");
+    found
+}
+
 /// Every executor that this machine has: both devices, fused and not.
 fn executors() -> Vec<Executor> {
-    let software = gpu::adapters::list().into_iter().find(|a| a.is_software()).map(|a| a.id);
-    assert!(software.is_some() || std::env::var_os("WGRAD_TEST_ADAPTER").is_none(), "there is no software adapter to test on");
+    let software = software();
     let mut found = Vec::new();
     for fuse in [true, false] {
         found.push(Executor::cpu(fuse).expect("the CPU device opens"));
@@ -299,7 +305,7 @@ fn parameters_are_adopted_with_their_values() {
 #[test]
 fn a_kernel_that_fails_its_trial_is_replaced() {
     use gpu::forms::{Fault, Form, Forms};
-    let Some(software) = gpu::adapters::list().into_iter().find(|a| a.is_software()).map(|a| a.id) else { return };
+    let Some(software) = software() else { return };
     let (graph, data) = network(70, 40, 30);
     let fault = |form, refused| Fault { family: "matmul", form, refused };
     let run = |trials: bool, faults: Vec<Fault>| {
@@ -335,7 +341,7 @@ fn a_kernel_that_fails_its_trial_is_replaced() {
 /// On this adapter every family stands its trial, in both forms.
 #[test]
 fn every_family_stands_its_trial() {
-    let Some(software) = gpu::adapters::list().into_iter().find(|a| a.is_software()).map(|a| a.id) else { return };
+    let Some(software) = software() else { return };
     for hardware_kernels in [false, true] {
         let options = gpu::context::Options { hardware_kernels, self_test: Some(true), ..Default::default() };
         let executor = Executor::gpu(software, options, true).expect("opens");

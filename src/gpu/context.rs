@@ -102,8 +102,10 @@ fn request(found: &Found, options: Options) -> std::result::Result<Context, Stri
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| record(&uncaught, Failure::Uncaught(error.to_string()))));
     log::info!(target: "wgrad::device", "opened {} ({}, {}, {})", info.name, info.kind, info.backend, info.driver);
     let mut caps = caps(&limits, info.is_software() && !options.hardware_kernels);
-    if info.name.contains("SwiftShader") {
-        caps.unrolled = 32;
+    // On DX12 subgroups take shader model 6, which DXC alone compiles: without them it is FXC.
+    let fxc = info.backend == "dx12" && !features.contains(wgpu::Features::SUBGROUP);
+    if fxc || info.name.contains("SwiftShader") {
+        caps = caps.with_short_texts();
     }
     Ok(Context {
         device,

@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::program::Caps;
-use crate::sync::lock;
+use crate::sync::{lock, remembered};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -51,18 +51,12 @@ impl Forms {
         static KNOWN: Mutex<Vec<(String, Forms)>> = Mutex::new(Vec::new());
         let trials = context.options.self_test.unwrap_or(!context.info.is_software());
         let name = format!("{} {} {trials} {:?}", context.info.name, context.info.backend, context.options);
-        let mut all = lock(&KNOWN);
-        if let Some((_, forms)) = all.iter().find(|(n, _)| *n == name) {
-            return forms.clone();
-        }
-        let forms = Self {
+        remembered(&KNOWN, name, || Self {
             known: Arc::default(),
             trials,
             #[cfg(test)]
             faults: Vec::new(),
-        };
-        all.push((name, forms.clone()));
-        forms
+        })
     }
 
     /// Those of an adapter that nobody has tried, whose driver does these things wrong.
@@ -75,7 +69,7 @@ impl Forms {
     pub fn caps(&self, family: &str, caps: Caps) -> Caps {
         match lock(&self.known).get(family).map_or(Form::Chosen, |known| known.form) {
             Form::Chosen => caps,
-            Form::Plain => Caps { software: true, unrolled: 32, ..caps },
+            Form::Plain => Caps { software: true, ..caps }.with_short_texts(),
         }
     }
 

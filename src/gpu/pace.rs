@@ -5,7 +5,7 @@
 //! have been measured.
 
 use super::context::Context;
-use crate::sync::lock;
+use crate::sync::{lock, remembered};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -73,15 +73,8 @@ impl Pace {
         static KNOWN: Mutex<Vec<(String, Arc<Mutex<Known>>)>> = Mutex::new(Vec::new());
         let software = context.caps.software;
         let name = format!("{} {} {software}", context.info.name, context.info.backend);
-        let mut all = lock(&KNOWN);
-        let known = match all.iter().find(|(n, _)| *n == name) {
-            Some((_, known)) => known.clone(),
-            None => {
-                let known = Arc::new(Mutex::new(Known { slowness: if software { 1.0 } else { UNKNOWN }, measured: 0 }));
-                all.push((name, known.clone()));
-                known
-            }
-        };
+        let slowness = if software { 1.0 } else { UNKNOWN };
+        let known = remembered(&KNOWN, name, || Arc::new(Mutex::new(Known { slowness, measured: 0 })));
         let budget = context.options.submission.unwrap_or(SUBMISSION).as_secs_f64();
         Self { software, budget, splits: !software || context.options.submission.is_some(), known }
     }

@@ -169,7 +169,15 @@ pub(crate) struct Caps {
 /// The usual bound on unrolled text.
 pub(crate) const UNROLLED: usize = 340;
 
+/// The bound for compilers that are slow with long texts, or refuse them.
+const UNROLLED_IN_SHORT: usize = 32;
+
 impl Caps {
+    /// The same device with short texts, for compilers that are slow with long ones or refuse them: SwiftShader's, and FXC.
+    pub const fn with_short_texts(self) -> Self {
+        Self { unrolled: UNROLLED_IN_SHORT, ..self }
+    }
+
     /// WebGPU's defaults, which every adapter offers; `software` as given.
     #[cfg(test)]
     pub const fn webgpu_defaults(software: bool) -> Self {

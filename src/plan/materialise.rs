@@ -18,6 +18,9 @@ pub(crate) struct Options {
     pub max_bytes: u64,
 }
 
+/// The most buffers that one fused kernel reads: with its output and its table of numbers it stays within WebGPU's default
+/// limit on storage buffers.
+pub(crate) const MAX_OPERANDS: usize = 7;
 /// The most nodes that are fused into one expression.
 const MAX_FUSED: usize = 48;
 /// The most nodes that are copied into one expression once a view.
