@@ -167,13 +167,26 @@ fn train_with_state(series: &[f32], options: &Options, device: &Device) -> Outco
     Ok(model)
 }
 
+/// The forecasts of one part, and the state that it leaves. The state is computed along with the forecasts: left to be computed later,
+/// it would keep the graph of all parts before it.
+fn follow_part(
+    model: &Forecaster,
+    part: &[f32],
+    from: &SequenceOptions,
+    device: &Device,
+) -> Result<(Vec<f32>, SequenceOptions), Error> {
+    let x = Tensor::from_slice(part, [1, part.len(), 1], device)?;
+    let (y, next) = no_grad(|| model.follow(&x, from))?;
+    Tensor::eval_all(&[Some(&y), next.hidden.as_ref(), next.cell.as_ref()].into_iter().flatten().collect::<Vec<_>>())?;
+    Ok((y.to_vec()?, next))
+}
+
 /// Forecasts of the value after each of `values`, by the state that all before it leave, and the last state.
 fn follow(model: &Forecaster, values: &[f32], device: &Device) -> Result<(Vec<f32>, SequenceOptions), Error> {
     let (mut forecasts, mut state) = (Vec::new(), SequenceOptions::default());
     for part in values.chunks(PART) {
-        let x = Tensor::from_slice(part, [1, part.len(), 1], device)?;
-        let (y, next) = no_grad(|| model.follow(&x, &state))?;
-        forecasts.extend(y.to_vec::<f32>()?);
+        let (y, next) = follow_part(model, part, &state, device)?;
+        forecasts.extend(y);
         state = next;
     }
     Ok((forecasts, state))
@@ -201,9 +214,8 @@ fn run(options: &Options) -> Outcome<()> {
     // From the end of the series on, each forecast is the next value.
     let mut own = forecasts[forecasts.len() - 1..].to_vec();
     while own.len() < options.ahead.into() {
-        let x = Tensor::from_slice(&own[own.len() - 1..], [1, 1, 1], &device)?;
-        let (y, next) = no_grad(|| model.follow(&x, &state))?;
-        own.extend(y.to_vec::<f32>()?);
+        let (y, next) = follow_part(&model, &own[own.len() - 1..], &state, &device)?;
+        own.extend(y);
         state = next;
     }
     let ahead = || own.iter().enumerate().map(|(i, &y)| (VALUES + i, f64::from(y)));

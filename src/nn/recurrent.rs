@@ -94,6 +94,9 @@ impl Sequence {
     /// What the next part of the same sequences starts from: these states, through which no gradient flows back (truncated
     /// backpropagation through time).
     ///
+    /// In training a step computes them along with the rest. Without gradients nothing does: call
+    /// [`Tensor::eval_all`] with the output and the states, or each part computes all parts before it again.
+    ///
     /// ```
     /// # use wgrad::nn::{Gru, Init, SequenceOptions};
     /// # use wgrad::{Device, Tensor};
@@ -103,7 +106,9 @@ impl Sequence {
     /// let x = Tensor::arange(0.0, 6.0, 1.0, &device)?.reshape([6, 1, 1]);
     /// let mut from = SequenceOptions::default();
     /// for part in x.chunk(2, 0)? {
-    ///     from = gru.run(&part, &from)?.carry();
+    ///     let sequence = gru.run(&part, &from)?;
+    ///     Tensor::eval_all(&[&sequence.output, &sequence.hidden])?;
+    ///     from = sequence.carry();
     /// }
     /// let whole = gru.run(&x, &SequenceOptions::default())?.hidden;
     /// assert!(from.hidden.is_some_and(|h| h.mse(&whole).item().is_ok_and(|e| e < 1e-12)));
