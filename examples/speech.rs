@@ -117,11 +117,8 @@ fn load(options: &Options, shortest: impl Fn(u32) -> usize) -> Result<(Subset<Au
     }
     let clips = AudioClips::load(&options.data)?;
     if clips.len() < 2 {
-        return Err(Error::Argument {
-            what: "--data".into(),
-            reason: format!("{} holds a single clip", options.data.display()),
-            help: "give at least one clip to train on and one to test on".into(),
-        });
+        let reason = format!("{} holds a single clip", options.data.display());
+        return Err(Error::argument("--data", reason, "give at least one clip to train on and one to test on"));
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
     let held = ((clips.len() as f64 * options.test_share.clamp(0.0, 1.0)) as usize).clamp(1, clips.len() - 1);

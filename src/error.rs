@@ -68,7 +68,7 @@ pub enum Error {
     #[error("{0}")]
     Op(Box<OpError>),
     /// Data and shape disagree when a tensor is made.
-    #[error("[{what}] {reason}; help: {help}")]
+    #[error("[{what}] {reason}; help: {help} (at {}:{})", .at.file(), .at.line())]
     Argument {
         /// The function or argument.
         what: String,
@@ -76,6 +76,8 @@ pub enum Error {
         reason: String,
         /// What to do about it.
         help: String,
+        /// The caller's file and line.
+        at: &'static Location<'static>,
     },
     /// A label or index lies outside its range.
     #[error("[{op}] index {index} at position {position} is outside 0..{len}; help: {help} (at {}:{})", .at.file(), .at.line())]
@@ -201,15 +203,23 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// An [`Error::Argument`]: the error for modules, data sets and transforms of one's own.
+    /// An [`Error::Argument`]: the error for modules, data sets and transforms of one's own. It names the caller's file and line;
+    /// `#[track_caller]` on a function of one's own makes that the line where the function is called.
     ///
     /// ```
-    /// let error = wgrad::Error::argument("Table::batch", "there is no row 9", "use rows from 0 to 8");
-    /// assert_eq!(error.to_string(), "[Table::batch] there is no row 9; help: use rows from 0 to 8");
+    /// #[track_caller]
+    /// fn row(n: usize) -> wgrad::Result<usize> {
+    ///     (n < 9).then_some(n).ok_or(wgrad::Error::argument("Table::row", format!("there is no row {n}"), "use rows from 0 to 8"))
+    /// }
+    /// let line = line!() + 1;
+    /// let error = row(9).unwrap_err();
+    /// let place = format!("(at {}:{line})", file!());
+    /// assert_eq!(error.to_string(), format!("[Table::row] there is no row 9; help: use rows from 0 to 8 {place}"));
     /// assert_eq!(format!("{error:?}"), error.to_string());
     /// ```
+    #[track_caller]
     pub fn argument(what: impl Into<String>, reason: impl Into<String>, help: impl Into<String>) -> Self {
-        Self::Argument { what: what.into(), reason: reason.into(), help: help.into() }
+        Self::Argument { what: what.into(), reason: reason.into(), help: help.into(), at: Location::caller() }
     }
 
     /// The same, with the name of the layer where a wrong call was met. Names of layers within layers become dotted.
@@ -251,7 +261,7 @@ impl Error {
     fn place(&mut self) -> Option<&mut &'static Location<'static>> {
         match self {
             Self::Op(error) => Some(&mut error.at),
-            Self::Index { at, .. } | Self::Gradient { at, .. } => Some(at),
+            Self::Argument { at, .. } | Self::Index { at, .. } | Self::Gradient { at, .. } => Some(at),
             _ => None,
         }
     }

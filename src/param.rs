@@ -8,6 +8,7 @@ use crate::shape::Shape;
 use crate::tensor::{At, Fault, RightSide, Tensor, sealed};
 use std::fmt;
 use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
+use std::panic::Location;
 use std::sync::Arc;
 
 /// A user's hold on a cell; the last one to go drops assignments that never ran.
@@ -109,6 +110,7 @@ impl Param {
     ///
     /// # Errors
     /// `init`'s own error.
+    #[track_caller]
     pub fn buffer(init: &Tensor) -> Result<Self> {
         Self::make(init, false)
     }
@@ -191,6 +193,7 @@ impl Param {
     ///
     /// # Errors
     /// Another shape, dtype or device; evaluation errors.
+    #[track_caller]
     pub fn set(&self, value: &Tensor) -> Result<()> {
         Self::set_all(&[(self, value)])
     }
@@ -211,6 +214,7 @@ impl Param {
     ///
     /// # Errors
     /// Another shape, dtype or device; evaluation errors. No parameter has changed then.
+    #[track_caller]
     pub fn set_all(values: &[(&Self, &Tensor)]) -> Result<()> {
         let mut devices: Vec<&Device> = Vec::new();
         for (param, _) in values {
@@ -221,11 +225,13 @@ impl Param {
         // Handles of the old values are the way back. The last device needs none.
         let keeps = |param: &Self| devices.last().is_some_and(|last| *last != param.device());
         let mut made: Vec<Assigned<'_>> = Vec::with_capacity(values.len());
+        let at = Location::caller();
         let mut outcome = values.iter().try_for_each(|(param, value)| {
             let (before, waiting) = (keeps(param).then(|| param.tensor()), param.cell().pending());
             made.push(Assigned { param, before, waiting, assign: param.assign_node(value, None, false)? });
             Ok(())
         });
+        outcome = outcome.map_err(|error: Error| error.seen_from(at));
         let mut done = 0;
         while let Some(device) = devices.get(done).filter(|_| outcome.is_ok()) {
             let here = made.iter().filter(|m| m.param.device() == *device);
@@ -253,6 +259,7 @@ impl Param {
     ///
     /// # Errors
     /// Another shape, dtype or device.
+    #[track_caller]
     pub fn assign_with(&self, value: &Tensor, anchor: &Tensor) -> Result<Tensor> {
         self.assign_tallied(value, anchor, None)
     }
@@ -267,6 +274,7 @@ impl Param {
         Ok(anchor.clone())
     }
 
+    #[track_caller]
     fn assign_node(&self, value: &Tensor, tally: Option<&Tally>, tracks: bool) -> Result<Arc<Node>> {
         let cell = self.cell();
         let source = value.node()?;

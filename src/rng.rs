@@ -98,6 +98,7 @@ impl Generator {
     ///
     /// # Errors
     /// More than 2³² numbers, or more than memory holds.
+    #[track_caller]
     pub fn permutation(&self, n: usize, stream: u64) -> Result<Vec<usize>> {
         if n > 1 << 32 {
             let reason = format!("an order of {n} numbers was asked for");

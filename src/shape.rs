@@ -10,6 +10,7 @@ impl Shape {
     ///
     /// # Errors
     /// More than [`MAX_RANK`] dimensions, or more elements than fit in an `isize`.
+    #[track_caller]
     pub fn new(dims: &[usize]) -> Result<Self> {
         if dims.len() > MAX_RANK {
             return Err(Error::argument(
@@ -29,6 +30,7 @@ impl Shape {
     }
 
     /// Checks that `len` elements fill the shape.
+    #[track_caller]
     pub(crate) fn check_len(&self, what: &str, len: usize) -> Result<()> {
         if len == self.numel() {
             return Ok(());
@@ -67,6 +69,7 @@ impl IntoShape for &Shape {
     }
 }
 impl IntoShape for &[usize] {
+    #[track_caller]
     fn into_shape(self) -> Result<Shape> {
         Shape::new(self)
     }
@@ -82,6 +85,7 @@ impl IntoShape for &Vec<usize> {
     }
 }
 impl<const N: usize> IntoShape for [usize; N] {
+    #[track_caller]
     fn into_shape(self) -> Result<Shape> {
         Shape::new(&self)
     }
@@ -92,6 +96,7 @@ impl<const N: usize> IntoShape for &[usize; N] {
     }
 }
 impl IntoShape for usize {
+    #[track_caller]
     fn into_shape(self) -> Result<Shape> {
         Shape::new(&[self])
     }

@@ -5,6 +5,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::lazy::no_grad;
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// Gradients of at most so many elements are reduced together.
 const SMALL: usize = 4096;
@@ -51,14 +52,17 @@ impl Gradients {
     }
 
     /// One number for each of the gradients, or for several together, folded into one.
+    #[track_caller]
     fn fold(
         &self,
         what: &'static str,
         number: impl Fn(&Tensor) -> Tensor,
         join: impl Fn(Tensor, Tensor) -> Tensor,
     ) -> Result<Tensor> {
-        let numbers = self.joined().into_iter().map(|g| number(&g));
-        numbers.reduce(join).ok_or_else(|| Error::argument(what, "there are no gradients", "make the loss depend on a parameter"))
+        let Some(folded) = self.joined().into_iter().map(|g| number(&g)).reduce(join) else {
+            return Err(Error::argument(what, "there are no gradients", "make the loss depend on a parameter"));
+        };
+        Ok(folded)
     }
 
     /// The norm of all gradients as one vector, `√(Σ g²)`: a scalar that nobody has waited for. f64 if a gradient is f64. No square
@@ -66,10 +70,12 @@ impl Gradients {
     ///
     /// # Errors
     /// There are no gradients.
+    #[track_caller]
     pub fn global_norm(&self) -> Result<Tensor> {
         let wide = self.by_key.values().any(|g| g.dtype().ok() == Some(DType::F64));
         let dtype = if wide { DType::F64 } else { DType::F32 };
-        no_grad(|| {
+        let at = Location::caller();
+        let norm = no_grad(|| {
             // In units of the largest magnitude: squares of gradients from 1e20 on overflow in f32, those below 1e-19 vanish.
             let largest = |g: &Tensor| match g.shape() {
                 Ok(shape) if shape.numel() == 0 => g.sum().cast(dtype),
@@ -78,7 +84,8 @@ impl Gradients {
             let unit = self.fold("global_norm", largest, |a, b| a.maximum(&b))?.as_unit();
             let squares = |g: &Tensor| (g / unit.cast(g.dtype().unwrap_or(dtype))).square().sum().cast(dtype);
             Ok(self.fold("global_norm", squares, |a, b| a + b)?.sqrt() * &unit)
-        })
+        });
+        norm.map_err(|error: Error| error.seen_from(at))
     }
 
     /// Limits every element to `-limit..=limit`; NaN stays.
@@ -87,6 +94,7 @@ impl Gradients {
     ///
     /// # Errors
     /// A limit that is not above 0.
+    #[track_caller]
     pub fn clip_by_value(&mut self, limit: f64) -> Result<()> {
         positive("clip_by_value", "limit", limit)?;
         no_grad(|| self.map(|g| g.clamp(-limit, limit)));
@@ -116,6 +124,7 @@ impl Gradients {
     ///
     /// # Errors
     /// There are no gradients; a limit that is not above 0.
+    #[track_caller]
     pub fn clip_by_norm(&mut self, limit: f64) -> Result<Measured> {
         positive("clip_by_norm", "limit", limit)?;
         let norm = self.global_norm()?;
@@ -138,8 +147,11 @@ impl Gradients {
     ///
     /// # Errors
     /// There are no gradients.
+    #[track_caller]
     pub fn skip_non_finite(&mut self) -> Result<Measured> {
-        let finite = no_grad(|| self.fold("skip_non_finite", |g| g.is_finite().cast(DType::F32).min(), |a, b| a * b))?;
+        let at = Location::caller();
+        let finite = no_grad(|| self.fold("skip_non_finite", |g| g.is_finite().cast(DType::F32).min(), |a, b| a * b))
+            .map_err(|error| error.seen_from(at))?;
         self.gate = Some(match self.gate.take() {
             Some(gate) => gate * &finite,
             None => finite.clone(),
@@ -153,6 +165,7 @@ impl Gradients {
     }
 }
 
+#[track_caller]
 fn positive(op: &'static str, name: &str, value: f64) -> Result<()> {
     if value > 0.0 {
         return Ok(());

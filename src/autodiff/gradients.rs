@@ -196,6 +196,7 @@ impl Gradients {
     ///
     /// # Errors
     /// Whatever evaluation reports.
+    #[track_caller]
     pub fn eval(&self) -> Result<()> {
         let factor = self.clip.iter().map(|clip| &clip.factor);
         Tensor::eval_all(&self.by_key.values().chain(&self.gate).chain(factor).collect::<Vec<_>>())

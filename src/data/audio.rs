@@ -39,6 +39,7 @@ impl AudioClips {
     /// The directory cannot be read or has no clips; a file is not a WAV file that can be read, is truncated, or holds samples that
     /// are not finite; sample rates differ. One bad file fails the whole folder, since data that lack clips go unnoticed: the
     /// error names the file, what is wrong with it and what to do.
+    #[track_caller]
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         Self::load_words(dir.as_ref(), None)
     }
@@ -48,6 +49,7 @@ impl AudioClips {
     ///
     /// # Errors
     /// As [`AudioClips::load`]; a word has no folder, or stands twice.
+    #[track_caller]
     pub fn load_only(dir: impl AsRef<Path>, words: &[String]) -> Result<Self> {
         if let Some((_, word)) = words.iter().enumerate().find(|(i, word)| words[..*i].contains(word)) {
             let reason = format!("the word \"{word}\" stands twice");

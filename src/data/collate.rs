@@ -60,6 +60,7 @@ pub trait Collate: Sized + Send {
     fn collate(samples: Vec<Self>, device: &Device) -> Result<Self::Batch>;
 }
 
+#[track_caller]
 fn refuse(reason: impl Into<String>, help: &str) -> Error {
     Error::argument("collate", reason, help)
 }

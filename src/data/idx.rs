@@ -31,6 +31,7 @@ pub struct IdxArray {
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::Format`] if it is not an IDX file, is truncated, is longer than its header
 /// says, has another rank or element type, claims more than [`MAX_ELEMENTS`], or its gzip stream is damaged.
+#[track_caller]
 pub fn read(path: &Path, rank: usize) -> Result<IdxArray> {
     let mut file = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
     let mut start = Vec::new();

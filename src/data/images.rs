@@ -41,6 +41,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// There are not as many pixels as that takes.
+    #[track_caller]
     pub fn new(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<i32>) -> Result<Self> {
         let expected = shape.iter().try_fold(labels.len(), |n, &d| n.checked_mul(d));
         if expected != Some(pixels.len()) {
@@ -82,6 +83,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// An index is out of range.
+    #[track_caller]
     pub fn subset(&self, indices: &[usize]) -> Result<Self> {
         self.select("subset", indices, |label| label)
     }
@@ -97,6 +99,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// A class is listed twice or has no images.
+    #[track_caller]
     pub fn of_classes(&self, classes: &[i32]) -> Result<Self> {
         let mut position: BTreeMap<i32, i32> = BTreeMap::new();
         for (&class, i) in classes.iter().zip(0..) {
@@ -163,6 +166,7 @@ impl LabelledImages {
     ///
     /// # Errors
     /// There are no pixels; the device is out of memory.
+    #[track_caller]
     pub fn normalization(&self, device: &Device) -> Result<Normalize> {
         let (mean, std) = self.statistics();
         Normalize::new(&mean, &std.into_iter().map(|s| s.max(1e-6)).collect::<Vec<_>>(), device)

@@ -39,6 +39,7 @@ impl<T: Rows> TensorDataset<T> {
     ///
     /// # Errors
     /// A tensor is a scalar; the first axes differ in length; the error that a tensor carries.
+    #[track_caller]
     pub fn new(parts: T) -> Result<Self> {
         let len = parts.count()?;
         Ok(Self { parts, len })
@@ -132,11 +133,13 @@ pub trait Rows {
 }
 
 /// The length of the first axis and the shape of a row.
+#[track_caller]
 fn split_first(shape: &Shape) -> Result<(usize, &[usize])> {
-    shape.split_first().map(|(&n, row)| (n, row)).ok_or_else(|| {
+    let Some((&n, row)) = shape.split_first() else {
         let help = "give tensors whose first axis counts the samples";
-        Error::argument("TensorDataset::new", "a scalar has no rows", help)
-    })
+        return Err(Error::argument("TensorDataset::new", "a scalar has no rows", help));
+    };
+    Ok((n, row))
 }
 
 impl Rows for Tensor {
@@ -200,6 +203,7 @@ macro_rules! tuples {
         impl<$($name: Rows),*> Rows for ($($name,)*) {
             type Row = ($($name::Row,)*);
 
+            #[track_caller]
             fn count(&self) -> Result<usize> {
                 let lens = [$(self.$place.count()?),*];
                 match lens.iter().find(|&&n| n != lens[0]) {

@@ -66,6 +66,7 @@ impl<D: Dataset> DataLoader<D> {
     ///
     /// # Errors
     /// `batch_size` is 0; more samples than `i32::MAX`, or than memory has room to order.
+    #[track_caller]
     pub fn new(dataset: D, batch_size: usize, device: &Device) -> Result<Self> {
         const NEW: &str = "DataLoader::new";
         if batch_size == 0 {
@@ -205,6 +206,7 @@ impl<D: Dataset> DataLoader<D> {
     /// # Errors
     /// An entry is missing or damaged; the state is of the middle of an epoch, and the number of samples, the batch size, the seed
     /// or another setting is not the same. Nothing has changed then.
+    #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "DataLoader::load_state_dict";
         let (epoch, batch): (usize, usize) = (entry(dict, LOAD, "epoch")?, entry(dict, LOAD, "batch")?);
@@ -231,13 +233,15 @@ impl<D: Dataset> DataLoader<D> {
 }
 
 /// An entry of a loader's state.
+#[track_caller]
 fn entry<T: FromStr>(dict: &StateDict, what: &str, key: &str) -> Result<T> {
     let key = format!("loader.{key}");
     let text = dict.metadata.get(&key);
-    text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+    let Some(value) = text.and_then(|text| text.parse().ok()) else {
         let found = text.map_or("is missing".into(), |text| format!("is \"{text}\""));
-        Error::argument(what, format!("{key} {found}"), "load what DataLoader::state_dict gave")
-    })
+        return Err(Error::argument(what, format!("{key} {found}"), "load what DataLoader::state_dict gave"));
+    };
+    Ok(value)
 }
 
 impl<D: Dataset + Clone> Clone for DataLoader<D> {

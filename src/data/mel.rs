@@ -54,6 +54,7 @@ impl LogMel {
     /// # Errors
     /// A length is 0; the frequencies are out of order or above half the rate; a band so narrow that no frequency of the
     /// transform lies in it.
+    #[track_caller]
     pub fn new(config: MelConfig, device: &Device) -> Result<Self> {
         let MelConfig { rate, window, hop, bands, low, high, eps } = config;
         let nyquist = f64::from(rate) / 2.0;
@@ -93,6 +94,7 @@ impl LogMel {
 
 impl Transform for LogMel {
     /// F32 sounds `[n, length]`, longer than half a window, to `[n, bands, frames]`. Nothing about it is random.
+    #[track_caller]
     fn apply(&self, sounds: &Tensor, _: &Generator) -> Result<Tensor> {
         let [n, length] = sounds.dims::<2>()?;
         let half = self.config.window / 2;
@@ -113,6 +115,7 @@ impl Transform for LogMel {
 }
 
 /// Weights `[bands, bins]` of triangles that meet at their neighbours' centres, each 1 at its own.
+#[track_caller]
 fn triangles(config: MelConfig, bins: usize) -> Result<Vec<f64>> {
     let mel = |f: f64| 2595.0 * (1.0 + f / 700.0).log10();
     let hertz = |m: f64| 700.0 * (10f64.powf(m / 2595.0) - 1.0);

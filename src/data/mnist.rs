@@ -25,6 +25,7 @@ impl Mnist {
     ///
     /// # Errors
     /// A file is missing or malformed; images and labels differ in number; a label is above 9; a set is empty.
+    #[track_caller]
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let (train, test) = (load_set(dir, "train")?, load_set(dir, "t10k")?);

@@ -21,6 +21,7 @@ pub trait Portion: Copy + sealed::Sealed {
     fn counts(portions: &[Self], len: usize) -> Result<Vec<usize>>;
 }
 
+#[track_caller]
 fn refuse(reason: String, help: &str) -> Error {
     Error::argument("split", reason, help)
 }
@@ -55,6 +56,7 @@ impl Portion for f64 {
 }
 
 impl Portion for usize {
+    #[track_caller]
     fn counts(portions: &[usize], len: usize) -> Result<Vec<usize>> {
         if portions.iter().try_fold(0usize, |sum, &n| sum.checked_add(n)) != Some(len) {
             let reason = format!("the parts are {portions:?} of {len} samples");
@@ -77,6 +79,7 @@ impl Portion for usize {
 ///
 /// # Errors
 /// Shares do not add up to 1, or counts to `len`; a part gets no sample.
+#[track_caller]
 pub fn split<P: Portion, const N: usize>(len: usize, portions: [P; N], seed: u64) -> Result<[Vec<usize>; N]> {
     let counts = P::counts(&portions, len)?;
     let mut order = Generator::new(seed).fork("split").permutation(len, 0)?;
@@ -100,6 +103,7 @@ pub fn split<P: Portion, const N: usize>(len: usize, portions: [P; N], seed: u64
 ///
 /// # Errors
 /// As [`split`].
+#[track_caller]
 pub fn split_stratified<P: Portion, const N: usize>(labels: &[i32], portions: [P; N], seed: u64) -> Result<[Vec<usize>; N]> {
     let len = labels.len();
     let counts = P::counts(&portions, len)?;
@@ -164,6 +168,7 @@ fn by_class(labels: &[i32], purpose: &str, seed: u64) -> Result<BTreeMap<i32, Ve
 ///
 /// # Errors
 /// A `count` of 0; a class with fewer samples.
+#[track_caller]
 pub fn draw_per_class(labels: &[i32], count: usize, seed: u64) -> Result<Vec<usize>> {
     if count == 0 {
         return Err(Error::argument("draw_per_class", "0 samples per class were asked for", "ask for at least 1"));

@@ -90,6 +90,7 @@ impl CharTokenizer {
     ///
     /// # Errors
     /// The text is empty.
+    #[track_caller]
     pub fn of(text: &str) -> Result<Self> {
         let characters: Vec<char> = text.chars().collect::<BTreeSet<_>>().into_iter().collect();
         if characters.is_empty() {
@@ -129,14 +130,18 @@ impl Tokenizer for CharTokenizer {
         self.characters.len()
     }
 
+    #[track_caller]
     fn encode(&self, text: &str) -> Result<Vec<i32>> {
-        let number = |(i, c): (usize, char)| {
-            self.numbers.get(&c).copied().or(self.unknown).ok_or_else(|| {
+        let mut tokens = Vec::with_capacity(text.len());
+        for (i, c) in text.chars().enumerate() {
+            let Some(token) = self.numbers.get(&c).copied().or(self.unknown) else {
                 let reason = format!("the character {c:?} at position {i} is not in the vocabulary");
-                Error::argument("encode", reason, "leave the character out, or give the tokeniser a stand-in by with_unknown")
-            })
-        };
-        text.chars().enumerate().map(number).collect()
+                let help = "leave the character out, or give the tokeniser a stand-in by with_unknown";
+                return Err(Error::argument("encode", reason, help));
+            };
+            tokens.push(token);
+        }
+        Ok(tokens)
     }
 
     #[track_caller]
@@ -184,6 +189,7 @@ impl Tokens {
     ///
     /// # Errors
     /// As [`split`](super::split).
+    #[track_caller]
     pub fn split<P: Portion, const N: usize>(&self, portions: [P; N]) -> Result<[Self; N]> {
         let mut start = 0;
         let parts = P::counts(&portions, self.len())?.into_iter().map(|count| {
@@ -199,6 +205,7 @@ impl Tokens {
     ///
     /// # Errors
     /// `length` is 0.
+    #[track_caller]
     pub fn windows(&self, length: usize) -> Result<Windows> {
         if length == 0 {
             return Err(Error::argument("Tokens::windows", "windows of 0 tokens were asked for", "use at least 1"));
@@ -231,6 +238,7 @@ impl Windows {
     ///
     /// # Errors
     /// `stride` is 0.
+    #[track_caller]
     pub fn stride(self, stride: usize) -> Result<Self> {
         if stride == 0 {
             return Err(Error::argument("Windows::stride", "a stride of 0 tokens was asked for", "use at least 1"));
@@ -242,15 +250,17 @@ impl Windows {
     ///
     /// # Errors
     /// The text is too short for one window.
+    #[track_caller]
     pub fn draw(&self, n: usize, generator: &Generator, step: usize) -> Result<Vec<usize>> {
         let places = self.len();
         if places == 0 {
             let reason = format!("{} tokens are too few for a window of {} and its last target", self.tokens.len(), self.length);
             return Err(Error::argument("Windows::draw", reason, "use a longer text or shorter windows"));
         }
-        let count = u32::try_from(n).map_err(|_| {
-            Error::argument("Windows::draw", format!("{n} windows were asked for"), "draw at most 2^32 - 1 at a time")
-        })?;
+        let Ok(count) = u32::try_from(n) else {
+            let reason = format!("{n} windows were asked for");
+            return Err(Error::argument("Windows::draw", reason, "draw at most 2^32 - 1 at a time"));
+        };
         let [step, beyond] = crate::rng::key(step as u64);
         let key = crate::rng::far(crate::rng::key(generator.fork("windows").seed()), beyond);
         let mut drawn = reserved("a draw of windows", n)?;
@@ -290,6 +300,7 @@ impl Dataset for Windows {
         self.at("get", 0, index).map(|(inputs, targets)| (inputs.to_vec(), targets.to_vec()))
     }
 
+    #[track_caller]
     fn batch(&self, indices: &[usize], device: &Device) -> Result<(Tensor, Tensor)> {
         let (mut inputs, mut targets) = (Vec::new(), Vec::new());
         for (position, &index) in indices.iter().enumerate() {
@@ -306,6 +317,7 @@ impl Dataset for Windows {
 ///
 /// # Errors
 /// The file cannot be read, or is not UTF-8.
+#[track_caller]
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;

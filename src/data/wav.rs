@@ -23,6 +23,7 @@ pub struct Wav {
 /// # Errors
 /// [`Error::Io`] if it cannot be read; [`Error::Format`] if it is not a WAV file, is truncated, stores other samples than integers
 /// of 1 to 4 bytes or floats of 4 or 8, or holds a sample that is not finite.
+#[track_caller]
 pub fn read(path: &Path) -> Result<Wav> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     parse(&bytes).map_err(|(reason, help)| Error::format(path, reason, help))

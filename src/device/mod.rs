@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::executor::Executor;
 use crate::gpu::context;
 use crate::sync::lock;
+use std::panic::Location;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -224,8 +225,10 @@ impl Device {
     ///
     /// # Errors
     /// That of `work`; the device is being profiled already; it is lost.
+    #[track_caller]
     pub fn profile<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Profile)> {
-        let recording = self.executor().record()?;
+        let at = Location::caller();
+        let recording = self.executor().record().map_err(|error| error.seen_from(at))?;
         let value = work()?;
         Ok((value, recording.finish(self.name())))
     }

@@ -21,6 +21,7 @@ impl Executor {
     ///
     /// # Errors
     /// The device is being recorded already; it is lost.
+    #[track_caller]
     pub fn record(&self) -> Result<Recording<'_>> {
         self.wait()?;
         let mut record = lock(&self.record);

@@ -28,6 +28,7 @@ impl Drop for Scratch {
 ///
 /// # Errors
 /// [`Error::Io`] with the path: a directory that cannot be written, a full disk.
+#[track_caller]
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     let Some(name) = path.file_name() else {

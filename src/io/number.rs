@@ -72,6 +72,7 @@ impl HostTensor {
     ///
     /// # Errors
     /// They are not; the message names the tensor.
+    #[track_caller]
     pub(crate) fn check(&self, what: &str, name: &str) -> Result<()> {
         if self.data.is_of(self.dtype) && self.data.len() == self.shape.numel() {
             return Ok(());
@@ -93,6 +94,7 @@ impl StateDict {
     ///
     /// # Errors
     /// No such tensor; another number of elements; a number outside of the range.
+    #[track_caller]
     pub(crate) fn number(&self, what: &str, name: &str, range: Range) -> Result<f64> {
         let help = format!("load a state in which it is {range}");
         let Some(tensor) = self.tensors.get(name) else {
@@ -109,6 +111,7 @@ impl StateDict {
     ///
     /// # Errors
     /// As [`StateDict::number`] in [`Range::Count`].
+    #[track_caller]
     pub(crate) fn count(&self, what: &str, name: &str) -> Result<u64> {
         self.number(what, name, Range::Count).map(count)
     }

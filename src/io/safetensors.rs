@@ -41,6 +41,7 @@ impl StateDict {
     /// # Errors
     /// The file cannot be written; a tensor's data do not fit its shape or dtype; a tensor has the name `__metadata__`, which the
     /// format keeps for notes.
+    #[track_caller]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         atomic::write(path, &self.to_bytes()?)
@@ -50,6 +51,7 @@ impl StateDict {
     ///
     /// # Errors
     /// The file cannot be read or is malformed; a dtype has no counterpart here; an integer is out of range.
+    #[track_caller]
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
@@ -57,6 +59,7 @@ impl StateDict {
     }
 
     /// The file's bytes.
+    #[track_caller]
     fn to_bytes(&self) -> Result<Vec<u8>> {
         if self.tensors.contains_key(NOTES) {
             let reason = format!("a tensor is named \"{NOTES}\", which the format keeps for notes");
@@ -103,6 +106,7 @@ impl StateDict {
 
 /// A file with notes in its header, in the order of their names: `safetensors` would write them in any, and equal contents are to
 /// give equal files.
+#[track_caller]
 fn with_notes(file: &[u8], notes: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let broken = || Error::internal("safetensors wrote no header");
     let (len, rest) = file.split_first_chunk::<8>().ok_or_else(broken)?;

@@ -24,6 +24,7 @@ impl HostTensor {
     ///
     /// # Errors
     /// The number of elements differs from the shape's, or their type from `dtype`.
+    #[track_caller]
     pub fn new(dtype: DType, shape: Shape, data: HostData) -> Result<Self> {
         shape.check_len("HostTensor::new", data.len())?;
         let tensor = Self { dtype, shape, data };
@@ -42,6 +43,7 @@ impl HostTensor {
     ///
     /// # Errors
     /// The number of values differs from the shape's.
+    #[track_caller]
     pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape) -> Result<Self> {
         Self::new(T::DTYPE, shape.into_shape()?, T::pack(values))
     }
@@ -55,6 +57,7 @@ impl HostTensor {
     ///
     /// # Errors
     /// f64 on a GPU; the device is out of memory.
+    #[track_caller]
     pub fn into_tensor(self, device: &Device) -> Result<Tensor> {
         Tensor::from_host(self.data, self.dtype, self.shape, device)
     }
@@ -104,6 +107,7 @@ impl StateDict {
     ///
     /// # Errors
     /// There is a tensor of that name.
+    #[track_caller]
     pub fn insert(&mut self, name: impl Into<String>, tensor: HostTensor) -> Result<()> {
         match self.tensors.entry(name.into()) {
             Entry::Vacant(place) => {
@@ -118,6 +122,7 @@ impl StateDict {
     ///
     /// # Errors
     /// There is a tensor of one of the new names. Nothing has been added then.
+    #[track_caller]
     pub fn insert_all(&mut self, prefix: &str, other: Self) -> Result<()> {
         let new: Vec<(String, HostTensor)> = other.tensors.into_iter().map(|(name, t)| (format!("{prefix}{name}"), t)).collect();
         if let Some((name, _)) = new.iter().find(|(name, _)| self.tensors.contains_key(name)) {
@@ -147,6 +152,7 @@ impl StateDict {
     ///
     /// # Errors
     /// There is no tensor of that name; f64 on a GPU; the device is out of memory.
+    #[track_caller]
     pub fn tensor(&self, name: &str, device: &Device) -> Result<Tensor> {
         let Some(tensor) = self.tensors.get(name) else {
             let known: Vec<String> = self.tensors.keys().take(5).map(|known| format!("\"{known}\"")).collect();
@@ -161,6 +167,7 @@ impl StateDict {
     ///
     /// # Errors
     /// The note is missing or does not parse.
+    #[track_caller]
     pub fn note<T: std::str::FromStr>(&self, key: &str) -> Result<T> {
         let Some(text) = self.metadata.get(key) else {
             let known: Vec<String> = self.metadata.keys().take(5).map(|known| format!("\"{known}\"")).collect();
@@ -172,16 +179,15 @@ impl StateDict {
                 "resume from a file of the same program, which wrote it by Checkpoint::with",
             ));
         };
-        text.parse().map_err(|_| {
-            Error::argument(
-                "note",
-                format!("the note \"{key}\" is \"{text}\", which does not parse"),
-                "read it as the type it was written as",
-            )
-        })
+        let Ok(value) = text.parse() else {
+            let reason = format!("the note \"{key}\" is \"{text}\", which does not parse");
+            return Err(Error::argument("note", reason, "read it as the type it was written as"));
+        };
+        Ok(value)
     }
 }
 
+#[track_caller]
 fn taken(what: &str, name: &str) -> Error {
     let help = "choose another name or prefix; to replace a tensor, insert into the field `tensors`";
     Error::argument(what, format!("there is a tensor \"{name}\" already"), help)

@@ -153,6 +153,7 @@ activation! {
     } => |x| (-x).softmax(dim);
 }
 
+#[track_caller]
 fn celu(x: &Tensor, alpha: f64) -> Result<Tensor> {
     if alpha == 0.0 || !alpha.is_finite() {
         return Err(Error::argument("Celu", format!("alpha is {alpha}"), "use a finite alpha other than 0, such as 1"));
@@ -163,6 +164,7 @@ fn celu(x: &Tensor, alpha: f64) -> Result<Tensor> {
     Ok(positive.where_(x, &((below / alpha).expm1() * alpha)))
 }
 
+#[track_caller]
 fn softshrink(x: &Tensor, lambda: f64) -> Result<Tensor> {
     if lambda.is_nan() || lambda < 0.0 {
         return Err(Error::argument("Softshrink", format!("lambda is {lambda}"), "use one of at least 0, such as 0.5"));
@@ -170,6 +172,7 @@ fn softshrink(x: &Tensor, lambda: f64) -> Result<Tensor> {
     Ok(x - x.clamp(-lambda, lambda))
 }
 
+#[track_caller]
 fn glu(x: &Tensor, dim: isize) -> Result<Tensor> {
     let len = x.dim(dim)?;
     if !len.is_multiple_of(2) {
@@ -210,6 +213,7 @@ impl PRelu {
     ///
     /// # Errors
     /// The device is out of memory.
+    #[track_caller]
     pub fn new(init: &Init) -> Result<Self> {
         Self::with(PReluConfig::default(), init)
     }
@@ -218,6 +222,7 @@ impl PRelu {
     ///
     /// # Errors
     /// The device is out of memory.
+    #[track_caller]
     pub fn with(config: PReluConfig, init: &Init) -> Result<Self> {
         Ok(Self { weight: filled("weight", config.num_parameters, config.slope, init)? })
     }

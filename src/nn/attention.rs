@@ -66,6 +66,7 @@ impl MultiheadAttention {
     ///
     /// # Errors
     /// The heads do not divide the elements; the device is out of memory.
+    #[track_caller]
     pub fn new(embed: usize, heads: usize, init: &Init) -> Result<Self> {
         Self::with(embed, heads, MultiheadAttentionConfig::default(), init)
     }
@@ -74,6 +75,7 @@ impl MultiheadAttention {
     ///
     /// # Errors
     /// As [`MultiheadAttention::new`]; a dropout outside `0..=1`.
+    #[track_caller]
     pub fn with(embed: usize, heads: usize, config: MultiheadAttentionConfig, init: &Init) -> Result<Self> {
         let MultiheadAttentionConfig { dropout, bias } = config;
         if heads == 0 || embed == 0 || !embed.is_multiple_of(heads) {
@@ -150,6 +152,7 @@ impl MultiheadAttention {
 
 impl MultiheadAttention {
     /// Refuses a mask that does not stretch to the scores.
+    #[track_caller]
     fn check_mask(&self, mask: &Shape, query: &Shape, key: &Shape) -> Result<()> {
         let (l, s) = (query[query.rank() - 2], key[key.rank() - 2]);
         let scores = match query.rank() {

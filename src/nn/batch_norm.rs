@@ -80,6 +80,7 @@ batch_norm! {
 }
 
 /// Refuses an input with another layout or number of channels than the layer's.
+#[track_caller]
 fn check(kind: &'static str, x: &Tensor, ranks: &[usize], layout: &str, channels: usize) -> Result<()> {
     let shape = x.shape()?;
     if ranks.contains(&shape.rank()) && shape[1] == channels {

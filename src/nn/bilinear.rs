@@ -36,6 +36,7 @@ impl Bilinear {
     ///
     /// # Errors
     /// An impossible shape; the device is out of memory.
+    #[track_caller]
     pub fn new(first: usize, second: usize, outputs: usize, init: &Init) -> Result<Self> {
         Self::with(first, second, outputs, BilinearConfig::default(), init)
     }
@@ -44,6 +45,7 @@ impl Bilinear {
     ///
     /// # Errors
     /// As [`Bilinear::new`].
+    #[track_caller]
     pub fn with(first: usize, second: usize, outputs: usize, config: BilinearConfig, init: &Init) -> Result<Self> {
         let bound = 1.0 / (first.max(1) as f64).sqrt();
         let weight = Param::new(&init.uniform([outputs, first, second], bound)?)?;
@@ -61,6 +63,7 @@ impl Bilinear {
     ///
     /// # Errors
     /// Inputs that do not fit the layer or each other.
+    #[track_caller]
     pub fn apply(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
         let (sa, sb, w) = (a.shape()?, b.shape()?, self.weight.shape());
         let split = |s: &[usize]| s.split_last().map(|(&last, lead)| (last, lead.to_vec()));

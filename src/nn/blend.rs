@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 const SHOWN: usize = 3;
 
 /// Moves `to`'s values towards `from`'s by a share `weight`; integers and counters are copied, and so is everything for 1.
+#[track_caller]
 pub(super) fn blend(op: &'static str, to: &Fields, from: &Fields, weight: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&weight) {
         return Err(Error::argument(op, format!("the weight is {weight}"), "use a share in 0..=1, such as 0.005"));

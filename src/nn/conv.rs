@@ -32,6 +32,7 @@ macro_rules! layer {
             ///
             /// # Errors
             /// The device is out of memory.
+            #[track_caller]
             pub fn new(inputs: usize, outputs: usize, kernel: impl PerAxis<$axes>, init: &Init) -> Result<Self> {
                 Self::with(inputs, outputs, kernel, $options::default(), init)
             }
@@ -40,6 +41,7 @@ macro_rules! layer {
             ///
             /// # Errors
             /// The groups do not divide the channels; the device is out of memory.
+            #[track_caller]
             pub fn with(
                 inputs: usize,
                 outputs: usize,
@@ -113,6 +115,7 @@ layer! {
     "`[ci, co/groups, kd, kh, kw]`.", |inputs, outputs, groups| [inputs, outputs / groups]
 }
 
+#[track_caller]
 fn need_groups(kind: &'static str, groups: usize, inputs: usize, outputs: usize) -> Result<()> {
     if groups > 0 && inputs.is_multiple_of(groups) && outputs.is_multiple_of(groups) {
         return Ok(());

@@ -10,6 +10,7 @@ use crate::rng::Generator;
 use crate::tensor::Tensor;
 
 /// Refuses what is not a probability.
+#[track_caller]
 pub(super) fn probability(what: &str, p: f64) -> Result<f64> {
     if (0.0..=1.0).contains(&p) {
         return Ok(p);
@@ -34,6 +35,7 @@ macro_rules! dropout {
             ///
             /// # Errors
             /// `p` is outside that range.
+            #[track_caller]
             pub fn new(p: f64, init: &Init) -> Result<Self> {
                 let p = probability(concat!(stringify!($name), "::new"), p)?;
                 Ok(Self { p, mode: Mode::default(), generator: init.generator.clone() })

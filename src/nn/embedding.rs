@@ -41,6 +41,7 @@ impl Embedding {
     ///
     /// # Errors
     /// An impossible shape; the device is out of memory.
+    #[track_caller]
     pub fn new(rows: usize, d: usize, init: &Init) -> Result<Self> {
         Self::with(rows, d, EmbeddingConfig::default(), init)
     }
@@ -49,6 +50,7 @@ impl Embedding {
     ///
     /// # Errors
     /// As [`Embedding::new`]; `padding_idx` is not a row.
+    #[track_caller]
     pub fn with(rows: usize, d: usize, config: EmbeddingConfig, init: &Init) -> Result<Self> {
         let EmbeddingConfig { padding_idx } = config;
         let mut table = init.normal([rows, d], 1.0)?;
@@ -69,6 +71,7 @@ impl Embedding {
     ///
     /// # Errors
     /// The weight is not a matrix; `padding_idx` is not a row.
+    #[track_caller]
     pub fn tied(weight: &Param, config: EmbeddingConfig) -> Result<Self> {
         let EmbeddingConfig { padding_idx } = config;
         let shape = weight.shape();

@@ -20,6 +20,7 @@ pub struct SinusoidalEncoding {
 }
 
 /// Angles `position / base^(2i/d)` of `len` positions and `d/2` frequencies, through `f`.
+#[track_caller]
 fn table(len: usize, d: usize, base: f64, f: impl Fn(usize, f64) -> Vec<f64>) -> Result<Vec<f64>> {
     Shape::new(&[len, d])?;
     let mut rates = reserved("an encoding's rates", d.div_ceil(2))?;
@@ -38,6 +39,7 @@ fn upload(values: Vec<f64>, shape: [usize; 2], init: &Init) -> Result<Tensor> {
 }
 
 /// The rows `offset..offset + l` of a table, for an input `[.., l, d]`.
+#[track_caller]
 fn rows(kind: &str, table: &Tensor, x: &Tensor, d: usize, offset: usize) -> Result<Tensor> {
     let (shape, [len, _]) = (x.shape()?, table.dims::<2>()?);
     let rank = shape.rank();
@@ -58,6 +60,7 @@ impl SinusoidalEncoding {
     ///
     /// # Errors
     /// An impossible shape; the device is out of memory.
+    #[track_caller]
     pub fn new(d: usize, max_len: usize, init: &Init) -> Result<Self> {
         let pairs = |i: usize, angle: f64| if 2 * i + 1 < d { vec![angle.sin(), angle.cos()] } else { vec![angle.sin()] };
         Ok(Self { table: upload(table(max_len, d, 10_000.0, pairs)?, [max_len, d], init)? })
@@ -107,6 +110,7 @@ impl RotaryEncoding {
     ///
     /// # Errors
     /// As [`RotaryEncoding::with`].
+    #[track_caller]
     pub fn new(d: usize, max_len: usize, init: &Init) -> Result<Self> {
         Self::with(d, max_len, RotaryConfig::default(), init)
     }
@@ -115,6 +119,7 @@ impl RotaryEncoding {
     ///
     /// # Errors
     /// An odd `d`; a base that is not positive; an impossible shape; the device is out of memory.
+    #[track_caller]
     pub fn with(d: usize, max_len: usize, config: RotaryConfig, init: &Init) -> Result<Self> {
         let RotaryConfig { base, interleaved } = config;
         if d == 0 || !d.is_multiple_of(2) || !base.is_finite() || base <= 0.0 {
@@ -130,6 +135,7 @@ impl RotaryEncoding {
     ///
     /// # Errors
     /// An input that does not fit; positions past `max_len`.
+    #[track_caller]
     pub fn rotate(&self, x: &Tensor, offset: usize) -> Result<Tensor> {
         let [_, half] = self.cos.dims::<2>()?;
         let cos = rows("RotaryEncoding", &self.cos, x, 2 * half, offset)?;

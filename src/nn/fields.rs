@@ -70,14 +70,14 @@ impl Fields {
     ///
     /// # Errors
     /// The first error that a module has noted by [`Fields::refuse`]; two parameters, buffers or counters under one name.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
-        self.clash().map_or(Ok(()), |name| {
-            let reason = format!("two values are named \"{name}\", and a file has one place for them");
-            Err(Error::argument("Module::fields", reason, "give each field a name of its own"))
-        })
+        let Some(name) = self.clash() else { return Ok(()) };
+        let reason = format!("two values are named \"{name}\", and a file has one place for them");
+        Err(Error::argument("Module::fields", reason, "give each field a name of its own"))
     }
 
     /// The first name with two values.
@@ -155,6 +155,7 @@ impl Copier {
     ///
     /// # Errors
     /// The device is out of memory; a module without [`fields!`](crate::fields).
+    #[track_caller]
     pub fn copy<F: Field>(&mut self, field: &F) -> Result<F> {
         field.copied(self)
     }

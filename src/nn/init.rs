@@ -42,6 +42,7 @@ impl Init {
     ///
     /// # Errors
     /// An invalid shape; the device is out of memory.
+    #[track_caller]
     pub fn uniform(&self, shape: impl IntoShape, bound: f64) -> Result<Tensor> {
         Ok((Tensor::rand(shape, &self.generator, &self.device)? * (2.0 * bound) - bound).cast(self.dtype))
     }
@@ -50,6 +51,7 @@ impl Init {
     ///
     /// # Errors
     /// An invalid shape; the device is out of memory.
+    #[track_caller]
     pub fn normal(&self, shape: impl IntoShape, std: f64) -> Result<Tensor> {
         Ok((Tensor::randn(shape, &self.generator, &self.device)? * std).cast(self.dtype))
     }
@@ -58,6 +60,7 @@ impl Init {
     ///
     /// # Errors
     /// An invalid shape; the device is out of memory.
+    #[track_caller]
     pub fn constant(&self, shape: impl IntoShape, value: f64) -> Result<Tensor> {
         Ok(Tensor::full(shape, value, &self.device)?.cast(self.dtype))
     }
@@ -67,6 +70,7 @@ impl Init {
 ///
 /// # Errors
 /// Fewer than two dimensions.
+#[track_caller]
 pub fn fans(shape: &Shape) -> Result<(usize, usize)> {
     let &[outputs, inputs, ref window @ ..] = shape.dims() else {
         return Err(Error::argument("fans", format!("a weight of shape {shape} has no fan-in"), "give at least 2 dimensions"));
@@ -77,6 +81,7 @@ pub fn fans(shape: &Shape) -> Result<(usize, usize)> {
 
 /// `√(2 / (1 + a²))`: keeps the variance through a leaky ReLU of negative slope `a`.
 /// Faults on layers or steps that would be made one by one without end.
+#[track_caller]
 pub(super) fn need_few(what: &str, of: &str, count: usize) -> Result<()> {
     if count <= MAX_PIECES {
         return Ok(());
@@ -95,6 +100,7 @@ fn leaky_gain(a: f64) -> f64 {
 ///
 /// # Errors
 /// A shape of fewer than two dimensions.
+#[track_caller]
 pub fn kaiming_uniform(shape: impl IntoShape, a: f64, init: &Init) -> Result<Tensor> {
     let shape = shape.into_shape()?;
     let (fan_in, _) = fans(&shape)?;
@@ -105,6 +111,7 @@ pub fn kaiming_uniform(shape: impl IntoShape, a: f64, init: &Init) -> Result<Ten
 ///
 /// # Errors
 /// A shape of fewer than two dimensions.
+#[track_caller]
 pub fn kaiming_normal(shape: impl IntoShape, a: f64, init: &Init) -> Result<Tensor> {
     let shape = shape.into_shape()?;
     let (fan_in, _) = fans(&shape)?;
@@ -117,6 +124,7 @@ pub fn kaiming_normal(shape: impl IntoShape, a: f64, init: &Init) -> Result<Tens
 ///
 /// # Errors
 /// A shape of fewer than two dimensions.
+#[track_caller]
 pub fn xavier_uniform(shape: impl IntoShape, gain: f64, init: &Init) -> Result<Tensor> {
     let shape = shape.into_shape()?;
     let (fan_in, fan_out) = fans(&shape)?;
@@ -127,6 +135,7 @@ pub fn xavier_uniform(shape: impl IntoShape, gain: f64, init: &Init) -> Result<T
 ///
 /// # Errors
 /// A shape of fewer than two dimensions.
+#[track_caller]
 pub fn xavier_normal(shape: impl IntoShape, gain: f64, init: &Init) -> Result<Tensor> {
     let shape = shape.into_shape()?;
     let (fan_in, fan_out) = fans(&shape)?;
@@ -147,6 +156,7 @@ pub(super) fn weight_and_bias(shape: Shape, bias: Option<usize>, init: &Init) ->
 }
 
 /// Ones and zeros to learn, if wanted.
+#[track_caller]
 pub(super) fn affine(shape: impl IntoShape, wanted: bool, init: &Init) -> Result<(Option<Param>, Option<Param>)> {
     if !wanted {
         return Ok((None, None));
@@ -156,6 +166,7 @@ pub(super) fn affine(shape: impl IntoShape, wanted: bool, init: &Init) -> Result
 }
 
 /// A parameter that starts at one value.
+#[track_caller]
 pub(super) fn filled(name: &str, shape: impl IntoShape, value: f64, init: &Init) -> Result<Param> {
     let param = Param::new(&init.constant(shape, value)?)?;
     param.set_name(name);

@@ -32,6 +32,7 @@ macro_rules! instance_norm {
         }
 
         impl $name {
+            #[track_caller]
             fn normalise(&self, x: &Tensor) -> Result<Tensor> {
                 let (weight, bias) = (self.weight.as_ref().map(Param::tensor), self.bias.as_ref().map(Param::tensor));
                 let (weight, bias, eps) = (weight.as_ref(), bias.as_ref(), self.config.eps);

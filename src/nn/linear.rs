@@ -38,6 +38,7 @@ impl Linear {
     ///
     /// # Errors
     /// The device is out of memory.
+    #[track_caller]
     pub fn new(inputs: usize, outputs: usize, init: &Init) -> Result<Self> {
         Self::with(inputs, outputs, LinearConfig::default(), init)
     }
@@ -55,6 +56,7 @@ impl Linear {
     ///
     /// # Errors
     /// The device is out of memory.
+    #[track_caller]
     pub fn with(inputs: usize, outputs: usize, config: LinearConfig, init: &Init) -> Result<Self> {
         let shape = Shape::new(&[outputs, inputs])?;
         let (weight, bias) = init::weight_and_bias(shape, config.bias.then_some(outputs), init)?;

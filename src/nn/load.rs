@@ -61,6 +61,7 @@ impl LoadOptions {
     }
 
     /// The file's tensors under their new names. Every rule must match something.
+    #[track_caller]
     pub(super) fn prepare(&self, dict: &StateDict) -> Result<BTreeMap<String, HostTensor>> {
         let mut unused: HashSet<&str> = self.ignore.iter().chain(self.rename.iter().map(|r| &r.0)).map(String::as_str).collect();
         let mut out: BTreeMap<String, HostTensor> = BTreeMap::new();
@@ -98,6 +99,7 @@ impl LoadOptions {
 }
 
 /// `to` with its stars replaced.
+#[track_caller]
 fn fill(from: &str, to: &str, parts: &[&str]) -> Result<String> {
     let pieces: Vec<&str> = to.split('*').collect();
     if pieces.len() - 1 > parts.len() {
@@ -113,6 +115,7 @@ fn fill(from: &str, to: &str, parts: &[&str]) -> Result<String> {
 }
 
 /// A matrix with its axes swapped.
+#[track_caller]
 fn transposed(name: &str, tensor: &HostTensor) -> Result<HostTensor> {
     let &[rows, cols] = tensor.shape.dims() else {
         let reason = format!("{name} is {}, not a matrix", tensor.shape);
@@ -131,6 +134,7 @@ fn transposed(name: &str, tensor: &HostTensor) -> Result<HostTensor> {
 }
 
 /// A pattern that matches nothing, with the nearest names there are.
+#[track_caller]
 pub(super) fn nothing<'a>(what: &str, pattern: &str, names: impl Iterator<Item = &'a String>) -> Error {
     let common = |name: &str| name.chars().zip(pattern.chars()).take_while(|(a, b)| a == b).count();
     let mut names: Vec<&String> = names.collect();

@@ -33,6 +33,7 @@ pub(super) struct Misfit<'a> {
 
 impl Misfit<'_> {
     /// The error, of ten lines at most; `None` if there is nothing to say.
+    #[track_caller]
     pub fn error(&self) -> Option<Error> {
         let mut lines: Vec<String> = self.differing.iter().take(NAMES).cloned().collect();
         if self.differing.len() > NAMES {

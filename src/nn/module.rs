@@ -74,6 +74,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// Two values under one name; two layers of one name in a [`Sequential`](super::Sequential).
+    #[track_caller]
     fn check(&self) -> Result<()> {
         self.collect().check()
     }
@@ -82,6 +83,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// As [`Module::check`].
+    #[track_caller]
     fn named_parameters(&self) -> Result<Vec<(String, Param)>> {
         let fields = self.collect();
         fields.check()?;
@@ -94,6 +96,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// As [`Module::check`].
+    #[track_caller]
     fn parameters(&self) -> Result<Vec<Param>> {
         let mut seen = std::collections::HashSet::new();
         Ok(self.named_parameters()?.into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect())
@@ -104,6 +107,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// As [`Module::check`].
+    #[track_caller]
     fn named_buffers(&self) -> Result<Vec<(String, Param)>> {
         let fields = self.collect();
         fields.check().map(|()| fields.buffers)
@@ -138,6 +142,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// As [`Module::check`]; evaluation errors; a lost device.
+    #[track_caller]
     fn state_dict(&self) -> Result<StateDict> {
         self.snapshot().state_dict()
     }
@@ -148,6 +153,7 @@ pub trait Module: Send + Sync {
     /// # Errors
     /// A tensor is missing, unknown, or of another shape or dtype; the message counts them, names a few, and gives
     /// the rules of [`LoadOptions::rename`] that would fit.
+    #[track_caller]
     fn load_state_dict(&self, dict: &StateDict) -> Result<()> {
         state::load(&self.collect(), dict, &LoadOptions::strict()).map(|_| ())
     }
@@ -156,6 +162,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// A tensor has another shape or dtype.
+    #[track_caller]
     fn load_state_dict_partial(&self, dict: &StateDict) -> Result<LoadReport> {
         state::load(&self.collect(), dict, &LoadOptions::lenient())
     }
@@ -164,6 +171,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// A rule that matches nothing; names or shapes that the options do not allow. Nothing has changed then.
+    #[track_caller]
     fn load_state_dict_with(&self, dict: &StateDict, options: &LoadOptions) -> Result<LoadReport> {
         state::load(&self.collect(), dict, options)
     }
@@ -229,6 +237,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// Names, shapes or dtypes differ; evaluation errors. Nothing has changed then.
+    #[track_caller]
     fn copy_from(&self, other: &dyn Module) -> Result<()> {
         blend("copy_from", &self.collect(), &other.collect(), 1.0)
     }
@@ -252,6 +261,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// As [`Module::copy_from`]; a weight outside 0..=1.
+    #[track_caller]
     fn lerp_from(&self, other: &dyn Module, weight: f64) -> Result<()> {
         blend("lerp_from", &self.collect(), &other.collect(), weight)
     }

@@ -43,6 +43,7 @@ impl LayerNorm {
     ///
     /// # Errors
     /// An impossible shape; the device is out of memory.
+    #[track_caller]
     pub fn new(normalized: impl IntoShape, init: &Init) -> Result<Self> {
         Self::with(normalized, LayerNormConfig::default(), init)
     }
@@ -51,6 +52,7 @@ impl LayerNorm {
     ///
     /// # Errors
     /// As [`LayerNorm::new`].
+    #[track_caller]
     pub fn with(normalized: impl IntoShape, config: LayerNormConfig, init: &Init) -> Result<Self> {
         let normalized = normalized.into_shape()?;
         let (weight, bias) = affine(normalized, config.elementwise_affine, init)?;
@@ -97,6 +99,7 @@ impl RmsNorm {
     ///
     /// # Errors
     /// An impossible shape; the device is out of memory.
+    #[track_caller]
     pub fn new(normalized: impl IntoShape, init: &Init) -> Result<Self> {
         Self::with(normalized, RmsNormConfig::default(), init)
     }
@@ -105,6 +108,7 @@ impl RmsNorm {
     ///
     /// # Errors
     /// As [`RmsNorm::new`].
+    #[track_caller]
     pub fn with(normalized: impl IntoShape, config: RmsNormConfig, init: &Init) -> Result<Self> {
         let normalized = normalized.into_shape()?;
         let weight = if config.elementwise_affine { Some(filled("weight", normalized, 1.0, init)?) } else { None };
@@ -153,6 +157,7 @@ impl GroupNorm {
     ///
     /// # Errors
     /// The groups do not divide the channels; the device is out of memory.
+    #[track_caller]
     pub fn new(groups: usize, channels: usize, init: &Init) -> Result<Self> {
         Self::with(groups, channels, GroupNormConfig::default(), init)
     }
@@ -161,6 +166,7 @@ impl GroupNorm {
     ///
     /// # Errors
     /// As [`GroupNorm::new`].
+    #[track_caller]
     pub fn with(groups: usize, channels: usize, config: GroupNormConfig, init: &Init) -> Result<Self> {
         if groups == 0 || !channels.is_multiple_of(groups) {
             let reason = format!("{groups} groups do not divide {channels} channels");

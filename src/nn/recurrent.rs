@@ -164,10 +164,19 @@ struct Recurrent {
     generator: Generator,
 }
 
+/// A named parameter, uniform in `±bound`.
+#[track_caller]
+fn uniform(name: String, dims: &[usize], bound: f64, init: &Init) -> Result<Param> {
+    let param = Param::new(&init.uniform(dims, bound)?)?;
+    param.set_name(name);
+    Ok(param)
+}
+
 /// Hidden and cell state; the cell of others than LSTM is the hidden state.
 type State = (Tensor, Tensor);
 
 impl Recurrent {
+    #[track_caller]
     fn new(name: &'static str, kind: Kind, sizes: [usize; 2], config: RecurrentConfig, init: &Init) -> Result<Self> {
         let [inputs, hidden] = sizes;
         if hidden == 0 || config.num_layers == 0 {
@@ -179,19 +188,16 @@ impl Recurrent {
         let bound = 1.0 / (hidden as f64).sqrt();
         need_few(name, "layers", product(&[config.num_layers, directions]))?;
         let rows = product(&[kind.gates(), hidden]);
-        let make = |what: &str, dims: &[usize]| {
-            let param = Param::new(&init.uniform(dims, bound)?)?;
-            param.set_name(what);
-            Ok::<_, Error>(param)
-        };
         let mut passes = Vec::new();
         for i in 0..config.num_layers * directions {
             let width = if i < directions { inputs } else { product(&[directions, hidden]) };
-            let named = |what: &str| config.name(what, i);
-            let weight_ih = make(&named("weight_ih"), &[rows, width])?;
-            let weight_hh = make(&named("weight_hh"), &[rows, hidden])?;
-            let bias =
-                if config.bias { Some([make(&named("bias_ih"), &[rows])?, make(&named("bias_hh"), &[rows])?]) } else { None };
+            let weight_ih = uniform(config.name("weight_ih", i), &[rows, width], bound, init)?;
+            let weight_hh = uniform(config.name("weight_hh", i), &[rows, hidden], bound, init)?;
+            let mut bias = None;
+            if config.bias {
+                let bias_ih = uniform(config.name("bias_ih", i), &[rows], bound, init)?;
+                bias = Some([bias_ih, uniform(config.name("bias_hh", i), &[rows], bound, init)?]);
+            }
             passes.push(Pass { weight_ih, weight_hh, bias });
         }
         Ok(Self { name, kind, inputs, hidden, config, passes, mode: Mode::default(), generator: init.generator.clone() })
@@ -223,11 +229,13 @@ impl Recurrent {
         self.config.directions()
     }
 
+    #[track_caller]
     fn refuse<T>(&self, reason: String, help: &str) -> Result<T> {
         Err(Error::argument(self.name, reason, help))
     }
 
     /// The first state of every pass.
+    #[track_caller]
     fn initial(&self, given: Option<&Tensor>, what: &str, n: usize, x: &Tensor) -> Result<Vec<Tensor>> {
         let count = self.passes.len();
         let Some(given) = given else {
@@ -409,6 +417,7 @@ macro_rules! recurrent {
             ///
             /// # Errors
             /// No hidden elements; the device is out of memory.
+            #[track_caller]
             pub fn new(inputs: usize, hidden: usize, init: &Init) -> Result<Self> {
                 Self::with(inputs, hidden, RecurrentConfig::default(), init)
             }
@@ -417,6 +426,7 @@ macro_rules! recurrent {
             ///
             /// # Errors
             /// No hidden elements or layers; a dropout outside `0..=1`; the device is out of memory.
+            #[track_caller]
             pub fn with(inputs: usize, hidden: usize, config: RecurrentConfig, init: &Init) -> Result<Self> {
                 Ok(Self(Recurrent::new(stringify!($name), $kind, [inputs, hidden], config, init)?))
             }

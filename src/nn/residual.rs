@@ -56,6 +56,7 @@ impl Module for Residual {
 impl Residual {
     // Apart from `forward`, whose frame is on the stack once for each block within a block.
     #[inline(never)]
+    #[track_caller]
     fn sum(&self, y: Result<Tensor>, skipped: Result<Tensor>, caller: &'static Location<'static>) -> Result<Tensor> {
         let (y, skipped) = y.and_then(|y| Ok((y, skipped?))).map_err(|error| error.seen_from(caller))?;
         if y.shape()? != skipped.shape()? {

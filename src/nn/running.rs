@@ -39,6 +39,7 @@ macro_rules! norm_layer {
             ///
             /// # Errors
             /// The device is out of memory.
+            #[track_caller]
             pub fn new(channels: usize, init: &$crate::nn::Init) -> $crate::error::Result<Self> {
                 Self::with(channels, $config::default(), init)
             }
@@ -47,6 +48,7 @@ macro_rules! norm_layer {
             ///
             /// # Errors
             /// A momentum outside `0..=1`; an eps below 0; the device is out of memory.
+            #[track_caller]
             pub fn with(channels: usize, config: $config, init: &$crate::nn::Init) -> $crate::error::Result<Self> {
                 use $crate::nn::init::affine;
                 use $crate::nn::running::{check_settings, running};
@@ -104,6 +106,7 @@ pub(super) fn running(channels: usize, wanted: bool, init: &Init) -> Result<Runn
 }
 
 /// Refuses settings that make no average.
+#[track_caller]
 pub(super) fn check_settings(kind: &'static str, eps: f64, momentum: Option<f64>) -> Result<()> {
     if let Some(momentum) = momentum.filter(|m| !(0.0..=1.0).contains(m)) {
         let reason = format!("a momentum of {momentum} was given");

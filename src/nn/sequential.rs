@@ -93,6 +93,7 @@ impl Sequential {
     /// # Errors
     /// There is no layer of that name; a value of the new layer has a name that another layer's value has. Nothing has changed
     /// then.
+    #[track_caller]
     pub fn replace(&mut self, name: &str, layer: impl Module + 'static) -> Result<()> {
         let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
         let Some(i) = names.iter().position(|n| *n == name) else {
@@ -105,8 +106,8 @@ impl Sequential {
         let clash = self.clash(&name, &layer);
         self.names.insert(name.clone());
         self.layers.insert(i, (name, if clash.is_some() { old } else { layer }));
-        let refuse = |reason| Err(Error::argument("Sequential::replace", reason, "give each layer a name of its own"));
-        clash.map_or(Ok(()), refuse)
+        let Some(reason) = clash else { return Ok(()) };
+        Err(Error::argument("Sequential::replace", reason, "give each layer a name of its own"))
     }
 
     /// The number of layers.

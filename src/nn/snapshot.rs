@@ -8,6 +8,7 @@ use crate::lazy::snapshot::Frame;
 use crate::param::Param;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// How many values are on their way to the host at once.
 const WINDOW: usize = 16;
@@ -56,9 +57,10 @@ impl Snapshot {
     ///
     /// # Errors
     /// As [`Module::check`](super::Module::check); evaluation errors; a lost device.
+    #[track_caller]
     pub fn state_dict(&self) -> Result<StateDict> {
         if let Some(error) = &self.error {
-            return Err(error.clone());
+            return Err(error.clone().seen_from(Location::caller()));
         }
         let mut dict = StateDict::new();
         for entries in self.entries.chunks(WINDOW) {

@@ -56,6 +56,7 @@ pub(crate) struct Prepared<'f> {
 
 impl<'f> Prepared<'f> {
     /// Brings the values to their devices.
+    #[track_caller]
     pub fn upload(self) -> Result<Uploaded<'f>> {
         let Self { values, counts, report } = self;
         let upload = |(param, value): (&'f Param, HostTensor)| Ok((param, value.into_tensor(param.device())?));
@@ -72,6 +73,7 @@ pub(crate) struct Uploaded<'f> {
 
 impl Uploaded<'_> {
     /// Assigns: all parameters and counters change, or none does.
+    #[track_caller]
     pub fn commit(self) -> Result<LoadReport> {
         Param::set_all(&self.values.iter().map(|(param, value)| (*param, value)).collect::<Vec<_>>())?;
         self.counts.into_iter().for_each(|(counter, count)| counter.set(count));
@@ -80,11 +82,13 @@ impl Uploaded<'_> {
 }
 
 /// Renames, checks everything, uploads everything, then assigns.
+#[track_caller]
 pub(super) fn load(fields: &Fields, dict: &StateDict, options: &LoadOptions) -> Result<LoadReport> {
     prepare(fields, dict, options)?.upload()?.commit()
 }
 
 /// Renames and checks everything; changes nothing.
+#[track_caller]
 pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOptions) -> Result<Prepared<'f>> {
     fields.check()?;
     let entries: Vec<&'f (String, Param)> = fields.parameters.iter().chain(&fields.buffers).collect();

@@ -65,6 +65,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// The input does not fit the model; the model has no parameters, so no device is known.
+#[track_caller]
 pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
     let parameters = model.parameters()?;
     let Some(first) = parameters.first() else {
@@ -90,6 +91,7 @@ pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
 ///
 /// # Errors
 /// Those of the call.
+#[track_caller]
 pub fn summary_with(model: &dyn Module, call: impl FnOnce() -> Result<Tensor>) -> Result<Summary> {
     /// Ends the trace, whatever happens.
     struct Untraced;

@@ -32,6 +32,7 @@ use crate::tensor::Tensor;
 use std::collections::HashSet;
 
 /// The parameters whose names match, in the module's order.
+#[track_caller]
 fn select(what: &str, module: &dyn Module, pattern: &str) -> Result<Vec<(String, Param)>> {
     let all = module.named_parameters()?;
     let found: Vec<(String, Param)> = all.iter().filter(|(name, _)| matches(pattern, name)).cloned().collect();
@@ -45,6 +46,7 @@ fn select(what: &str, module: &dyn Module, pattern: &str) -> Result<Vec<(String,
 ///
 /// # Errors
 /// The pattern matches no parameter.
+#[track_caller]
 pub fn freeze(module: &dyn Module, pattern: &str) -> Result<Vec<String>> {
     let found = select("freeze", module, pattern)?;
     Ok(found.into_iter().inspect(|(_, p)| p.freeze()).map(|(name, _)| name).collect())
@@ -54,6 +56,7 @@ pub fn freeze(module: &dyn Module, pattern: &str) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// The pattern matches no parameter.
+#[track_caller]
 pub fn unfreeze(module: &dyn Module, pattern: &str) -> Result<Vec<String>> {
     let found = select("unfreeze", module, pattern)?;
     Ok(found.into_iter().inspect(|(_, p)| p.unfreeze()).map(|(name, _)| name).collect())
@@ -75,6 +78,7 @@ pub fn unfreeze(module: &dyn Module, pattern: &str) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// A pattern that takes no parameter; a parameter that no pattern takes.
+#[track_caller]
 pub fn param_groups<'a, C>(module: &dyn Module, rules: impl IntoIterator<Item = (&'a str, C)>) -> Result<Vec<ParamGroup<C>>> {
     let mut rest = module.named_parameters()?;
     let mut seen = HashSet::new();
@@ -113,13 +117,14 @@ impl UnfreezeSchedule {
     ///
     /// # Errors
     /// A pattern that matches no parameter; nothing has changed then.
+    #[track_caller]
     pub fn apply(&self, module: &dyn Module, epoch: usize) -> Result<Vec<String>> {
         let mut rules: Vec<&(usize, String)> = self.rules.iter().collect();
         rules.sort_by_key(|rule| std::cmp::Reverse(rule.0));
-        let found: Vec<(usize, Vec<(String, Param)>)> = rules
-            .into_iter()
-            .map(|(at, pattern)| Ok((*at, select("UnfreezeSchedule", module, pattern)?)))
-            .collect::<Result<_>>()?;
+        let mut found = Vec::with_capacity(rules.len());
+        for (at, pattern) in rules {
+            found.push((*at, select("UnfreezeSchedule", module, pattern)?));
+        }
         for (at, params) in found {
             params.iter().for_each(|(_, p)| if at <= epoch { p.unfreeze() } else { p.freeze() });
         }
@@ -131,6 +136,7 @@ impl UnfreezeSchedule {
 ///
 /// # Errors
 /// The new head takes another number of features; nothing has changed then.
+#[track_caller]
 pub fn replace_head(head: &mut Linear, new: Linear) -> Result<()> {
     let (old, given) = (head.weight.shape(), new.weight.shape());
     if old[1] != given[1] {
@@ -158,6 +164,7 @@ pub fn replace_head(head: &mut Linear, new: Linear) -> Result<()> {
 ///
 /// # Errors
 /// An error of a batch or of `features`; no batches; outputs that differ in more than their first axis.
+#[track_caller]
 pub fn extract_features(
     module: &dyn Module,
     batches: impl IntoIterator<Item = Result<Tensor>>,

@@ -75,10 +75,12 @@ impl TransformerConfig {
         )
     }
 
+    #[track_caller]
     fn attention(&self, d_model: usize, heads: usize, init: &Init) -> Result<MultiheadAttention> {
         MultiheadAttention::with(d_model, heads, MultiheadAttentionConfig { dropout: self.dropout, bias: self.bias }, init)
     }
 
+    #[track_caller]
     fn linear(&self, inputs: usize, outputs: usize, init: &Init) -> Result<Linear> {
         Linear::with(inputs, outputs, LinearConfig { bias: self.bias }, init)
     }
@@ -128,6 +130,7 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     /// The heads do not divide the elements; the device is out of memory.
+    #[track_caller]
     pub fn new(d_model: usize, heads: usize, init: &Init) -> Result<Self> {
         Self::with(d_model, heads, TransformerConfig::default(), init)
     }
@@ -136,6 +139,7 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     /// The heads do not divide the elements; a dropout outside `0..=1`; the device is out of memory.
+    #[track_caller]
     pub fn with(d_model: usize, heads: usize, config: TransformerConfig, init: &Init) -> Result<Self> {
         Ok(Self {
             self_attn: config.attention(d_model, heads, init)?,
@@ -154,6 +158,7 @@ impl TransformerEncoderLayer {
     ///
     /// # Errors
     /// An input or a mask that does not fit.
+    #[track_caller]
     pub fn encode(&self, x: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
         let x = &without_padding(x, options);
         let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&self.self_attn.attend(x, x, x, options)?))?;
@@ -205,6 +210,7 @@ impl TransformerDecoderLayer {
     ///
     /// # Errors
     /// The heads do not divide the elements; the device is out of memory.
+    #[track_caller]
     pub fn new(d_model: usize, heads: usize, init: &Init) -> Result<Self> {
         Self::with(d_model, heads, TransformerConfig::default(), init)
     }
@@ -213,6 +219,7 @@ impl TransformerDecoderLayer {
     ///
     /// # Errors
     /// The heads do not divide the elements; a dropout outside `0..=1`; the device is out of memory.
+    #[track_caller]
     pub fn with(d_model: usize, heads: usize, config: TransformerConfig, init: &Init) -> Result<Self> {
         Ok(Self {
             self_attn: config.attention(d_model, heads, init)?,
@@ -250,6 +257,7 @@ impl TransformerDecoderLayer {
 }
 
 /// A decoder has two inputs, and [`Module::forward`] one.
+#[track_caller]
 fn needs_memory(kind: &str) -> Error {
     Error::argument(kind, "a decoder attends to a memory as well", "call decode(target, memory, ..)")
 }
@@ -283,6 +291,7 @@ impl TransformerEncoder {
     ///
     /// # Errors
     /// As [`TransformerEncoderLayer::encode`].
+    #[track_caller]
     pub fn encode(&self, x: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
         let x = self.layers.iter().try_fold(x.clone(), |x, layer| layer.encode(&x, options))?;
         self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))

@@ -43,6 +43,7 @@ impl GradientAccumulator {
     ///
     /// # Errors
     /// Evaluation errors; the sum is as before then.
+    #[track_caller]
     pub fn add(&mut self, gradients: &Gradients) -> Result<()> {
         let mut sum = self.sum.clone().unwrap_or_default();
         sum.accumulate(gradients);
@@ -56,16 +57,20 @@ impl GradientAccumulator {
     ///
     /// # Errors
     /// Nothing was added.
+    #[track_caller]
     pub fn sum(&mut self) -> Result<Gradients> {
         self.batches = 0;
-        let help = "call add for each batch first";
-        self.sum.take().ok_or_else(|| Error::argument("GradientAccumulator", "no gradients were added", help))
+        let Some(sum) = self.sum.take() else {
+            return Err(Error::argument("GradientAccumulator", "no gradients were added", "call add for each batch first"));
+        };
+        Ok(sum)
     }
 
     /// The sum divided by the number of batches: the gradient of the mean loss, if the batches are of one size.
     ///
     /// # Errors
     /// Nothing was added.
+    #[track_caller]
     pub fn mean(&mut self) -> Result<Gradients> {
         let factor = 1.0 / self.batches.max(1) as f64;
         let mut sum = self.sum()?;

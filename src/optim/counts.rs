@@ -27,6 +27,7 @@ impl Counts {
     }
 
     /// Hears of steps until at most `left` are unknown. Waits for the device if it has to.
+    #[track_caller]
     pub fn settle(&mut self, left: usize) -> Result<()> {
         while self.coming.len() > left {
             let Some(value) = self.coming.pop_front() else { break };
@@ -42,6 +43,7 @@ impl Counts {
     }
 
     /// Hears of as many steps as it takes for one of the parameters `stepped` to be counted.
+    #[track_caller]
     pub fn settle_for(&mut self, stepped: &[usize], gated: bool) -> Result<()> {
         if !gated || stepped != self.active {
             self.settle(0)?;
@@ -51,6 +53,7 @@ impl Counts {
     }
 
     /// Counts a step that was queued; if it was gated, `after` is how many have been skipped then.
+    #[track_caller]
     pub fn add(&mut self, stepped: &[usize], after: Option<Tensor>) -> Result<()> {
         for &i in stepped {
             self.steps[i] += 1;

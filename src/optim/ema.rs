@@ -29,6 +29,7 @@ impl Ema {
     ///
     /// # Errors
     /// No parameters; a decay outside 0..1; evaluation errors.
+    #[track_caller]
     pub fn new(params: &[Param], decay: f64) -> Result<Self> {
         if !(0.0..1.0).contains(&decay) {
             return Err(Error::argument("Ema", format!("decay is {decay}"), "use a value in 0..1, such as 0.999"));
@@ -46,6 +47,7 @@ impl Ema {
     ///
     /// # Errors
     /// The averages are swapped in; evaluation errors. No average has changed then.
+    #[track_caller]
     pub fn update(&mut self) -> Result<()> {
         if self.swapped {
             return Err(Error::argument("Ema::update", "the averages are swapped in", "swap them out before training goes on"));
@@ -61,6 +63,7 @@ impl Ema {
     ///
     /// # Errors
     /// Evaluation errors; nothing has changed places then.
+    #[track_caller]
     pub fn swap(&mut self) -> Result<()> {
         no_grad(|| {
             let old: Vec<Tensor> = self.params.iter().map(|p| p.tensor().detach()).collect();
@@ -86,6 +89,7 @@ impl Ema {
     ///
     /// # Errors
     /// The averages are swapped in; a lost device.
+    #[track_caller]
     pub fn state_dict(&self) -> Result<StateDict> {
         if self.swapped {
             return Err(Error::argument("Ema::state_dict", "the averages are swapped in", "swap them out first"));
@@ -106,21 +110,26 @@ impl Ema {
     /// # Errors
     /// The averages are swapped in; the state is of other parameters, or its decay is outside of 0..1; evaluation errors.
     /// Nothing has changed then.
+    #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<StateReport> {
         const LOAD: &str = "Ema::load_state_dict";
         if self.swapped {
             // Their cells hold the parameters' own values now, which training goes on with.
             return Err(Error::argument(LOAD, "the averages are swapped in", "swap them out first"));
         }
-        let bad = |reason| Error::argument(LOAD, reason, "load the averages of the same model");
+        #[track_caller]
+        fn bad(reason: String) -> Error {
+            Error::argument(LOAD, reason, "load the averages of the same model")
+        }
         let own = dict.under("ema.");
         let decay = own.number(LOAD, "decay", Range::Factor)?;
         let mut report = StateReport::default();
         let keys = self.names.find(LOAD, &own, &mut report, bad)?;
         let mut values = Vec::new();
         for (average, key) in self.averages.iter().zip(&keys) {
-            let found = own.tensors.get(&format!("{key}.average")).or_else(|| own.tensors.get(key));
-            let found = found.ok_or_else(|| bad(format!("the average {key} is missing")))?;
+            let Some(found) = own.tensors.get(&format!("{key}.average")).or_else(|| own.tensors.get(key)) else {
+                return Err(bad(format!("the average {key} is missing")));
+            };
             if found.shape != average.shape() || found.dtype != average.dtype() {
                 let (a, b) = (average.dtype(), average.shape());
                 return Err(bad(format!("the average {key} is {} {}, not {a} {b}", found.dtype, found.shape)));

@@ -54,6 +54,7 @@ impl Stepper {
     ///
     /// # Errors
     /// No parameter; a parameter that is not f32 or f64, or on another device; out of memory.
+    #[track_caller]
     pub fn new(device: &Device, params: &[Param], rule: OptimRule) -> Result<Self> {
         let mut unique: Vec<Param> = Vec::new();
         for param in params {
@@ -96,6 +97,7 @@ impl Stepper {
     ///
     /// # Errors
     /// Whatever the device reports.
+    #[track_caller]
     pub fn steps(&self, i: usize) -> Result<u64> {
         let mut counts = lock(&self.counts);
         counts.settle(0)?;
@@ -106,6 +108,7 @@ impl Stepper {
     ///
     /// # Errors
     /// Whatever the device reports.
+    #[track_caller]
     pub fn skipped(&self) -> Result<u64> {
         let mut counts = lock(&self.counts);
         counts.settle(0)?;
@@ -125,6 +128,7 @@ impl Stepper {
     ///
     /// # Errors
     /// Whatever evaluation reports; then no parameter, state or count has changed.
+    #[track_caller]
     pub fn step(&mut self, gradients: Gradients, coefficients: &mut dyn FnMut(usize, u64) -> Coefficients) -> Result<()> {
         let device = self.device.clone();
         let limit = self.limit(&gradients);
@@ -148,6 +152,7 @@ impl Stepper {
     }
 
     /// Per arena, the trainable parameters that have a gradient, in the order of its entries.
+    #[track_caller]
     fn collect(&self, gradients: &Gradients, clips: bool) -> Result<Vec<Vec<Active>>> {
         let mut active: Vec<Vec<Active>> = self.stores.iter().map(|_| Vec::new()).collect();
         for (i, param) in self.params.iter().enumerate().filter(|(_, p)| p.is_trainable()) {
@@ -251,6 +256,7 @@ impl Stepper {
     ///
     /// # Errors
     /// Whatever the device reports.
+    #[track_caller]
     pub fn state(&self, i: usize, state: usize) -> Result<HostData> {
         let param = &self.params[i];
         self.device.read(&self.state_storage(i, state)?, param.dtype(), param.shape().numel())
@@ -261,6 +267,7 @@ impl Stepper {
     ///
     /// # Errors
     /// Another number or type of elements; whatever the device reports.
+    #[track_caller]
     pub fn stage(&self, states: Vec<(usize, usize, HostData)>, steps: Vec<u64>) -> Result<Staged> {
         if steps.len() != self.params.len() {
             return Err(Error::internal(format!("{} step counts for {} parameters", steps.len(), self.params.len())));
@@ -273,6 +280,7 @@ impl Stepper {
     ///
     /// # Errors
     /// The device was lost since.
+    #[track_caller]
     pub fn restore(&mut self, staged: Staged) -> Result<()> {
         staged.copies.iter().try_for_each(|(source, target)| self.device.executor().copy(source, target))?;
         lock(&self.counts).steps = staged.steps;
@@ -283,12 +291,14 @@ impl Stepper {
     ///
     /// # Errors
     /// As [`Stepper::stage`]; nothing has changed then.
+    #[track_caller]
     pub fn set_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
         let copies = self.upload_states(states)?;
         copies.iter().try_for_each(|(source, target)| self.device.executor().copy(source, target))
     }
 
     /// State arrays in memory of their own, each with where it is to be copied to.
+    #[track_caller]
     fn upload_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<Copies> {
         let mut copies = Vec::with_capacity(states.len());
         for (i, state, data) in states {

@@ -71,6 +71,7 @@ impl<C: Formula> Fused<C> {
     ///
     /// # Errors
     /// No parameters; parameters on different devices; settings out of range.
+    #[track_caller]
     pub fn new(params: &[Param], config: C) -> Result<Self> {
         Self::with_groups(vec![ParamGroup { params: params.to_vec(), config }])
     }
@@ -80,6 +81,7 @@ impl<C: Formula> Fused<C> {
     /// # Errors
     /// As [`Fused::new`]; groups that differ in structure, such as one with and one without momentum; a parameter in two
     /// groups.
+    #[track_caller]
     pub fn with_groups(groups: Vec<ParamGroup<C>>) -> Result<Self> {
         let mut seen = HashSet::new();
         let (mut params, mut group_of, mut configs) = (Vec::new(), Vec::new(), Vec::new());
@@ -138,6 +140,7 @@ impl<C: Formula> Fused<C> {
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
+    #[track_caller]
     pub fn skipped(&self) -> Result<usize> {
         self.stepper.skipped().map(number::place)
     }
@@ -163,6 +166,7 @@ impl<C: Formula> Fused<C> {
     ///
     /// # Errors
     /// There is no such group.
+    #[track_caller]
     pub fn set_group_lr(&mut self, group: usize, lr: f64) -> Result<()> {
         let groups = self.configs.len();
         let Some(config) = self.configs.get_mut(group) else {
@@ -176,10 +180,12 @@ impl<C: Formula> Fused<C> {
 const LOAD: &str = "load_state_dict";
 
 /// A checkpoint of another optimizer or model.
+#[track_caller]
 fn mismatch(reason: String) -> Error {
     Error::argument(LOAD, reason, "resume with the model, the optimizer and the groups that the checkpoint was made with")
 }
 
+#[track_caller]
 fn check<C: Formula>(config: &C) -> Result<()> {
     match config.clone().settings().into_iter().find(|(_, range, value)| !range.holds(**value)) {
         Some((name, range, value)) => Err(Error::argument(C::NAME, format!("{name} is {value}"), format!("use a value {range}"))),
@@ -188,6 +194,7 @@ fn check<C: Formula>(config: &C) -> Result<()> {
 }
 
 impl<C: Formula> Optimizer for Fused<C> {
+    #[track_caller]
     fn step(&mut self, gradients: Gradients) -> Result<()> {
         let (configs, group_of) = (&self.configs, &self.group_of);
         // Parameters of a group nearly always are at the same step.
@@ -245,6 +252,7 @@ impl<C: Formula> Optimizer for Fused<C> {
         Ok(dict)
     }
 
+    #[track_caller]
     fn prepare_state_dict(&mut self, dict: &StateDict) -> Result<PreparedState<'_>> {
         let own = dict.under(&format!("{}.", C::NAME));
         if own.tensors.is_empty() {
@@ -252,8 +260,10 @@ impl<C: Formula> Optimizer for Fused<C> {
             return Err(mismatch(format!("there is no state of {}; the file holds state of {kinds:?}", C::NAME)));
         }
         let mut report = StateReport::default();
-        let configs: Vec<C> =
-            self.configs.iter().enumerate().map(|(g, c)| config_in(&own, g, c, &mut report)).collect::<Result<_>>()?;
+        let mut configs = Vec::with_capacity(self.configs.len());
+        for (g, running) in self.configs.iter().enumerate() {
+            configs.push(config_in(&own, g, running, &mut report)?);
+        }
         let keys = self.names.find(LOAD, &own, &mut report, mismatch)?;
         let (mut states, mut steps) = (Vec::new(), Vec::new());
         for (i, (param, key)) in self.stepper.params().iter().zip(&keys).enumerate() {
@@ -280,6 +290,7 @@ impl<C: Formula> Optimizer for Fused<C> {
 }
 
 /// The settings of a group as a file has them. Files of earlier versions have the learning rate alone.
+#[track_caller]
 fn config_in<C: Formula>(own: &StateDict, g: usize, running: &C, report: &mut StateReport) -> Result<C> {
     let mut config = running.clone();
     for (name, range, value) in config.settings() {
@@ -308,8 +319,11 @@ fn config_in<C: Formula>(own: &StateDict, g: usize, running: &C, report: &mut St
 
 /// A state array of a file, if it fits its parameter. A moment that is not finite stops its weight for good, and one of squares
 /// that is negative makes it NaN.
+#[track_caller]
 fn state_in(own: &StateDict, key: &str, state: State, param: &Param) -> Result<HostData> {
-    let tensor = own.tensors.get(key).ok_or_else(|| mismatch(format!("{key} is missing")))?;
+    let Some(tensor) = own.tensors.get(key) else {
+        return Err(mismatch(format!("{key} is missing")));
+    };
     if tensor.shape != param.shape() || tensor.dtype != param.dtype() {
         let (dtype, shape) = (tensor.dtype, tensor.shape);
         let (name, own_dtype, own_shape) = (param.name(), param.dtype(), param.shape());

@@ -31,6 +31,7 @@ pub fn decays(name: &str, param: &Param) -> bool {
 ///
 /// # Errors
 /// As [`Module::check`].
+#[track_caller]
 pub fn split_decay<C>(model: &dyn Module, config: C, no_decay: C) -> Result<Vec<ParamGroup<C>>> {
     let mut seen = HashSet::new();
     let own = model.named_parameters()?.into_iter().filter(|(_, p)| seen.insert(p.id()));

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::io::{HostTensor, StateDict, StateReport};
 use crate::param::Param;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::Location;
 
 /// How many names a message lists.
 const SHOWN: usize = 3;
@@ -30,6 +31,7 @@ impl Names {
     ///
     /// # Errors
     /// There is an entry of that name.
+    #[track_caller]
     pub fn write_position(&self, i: usize, prefix: &str, dict: &mut StateDict) -> Result<()> {
         if self.0[i].is_none() {
             return Ok(());
@@ -41,6 +43,7 @@ impl Names {
     ///
     /// # Errors
     /// As `misfit` says: parameters without an entry. A position that is not a number from 0 on.
+    #[track_caller]
     pub fn find(
         &self,
         op: &str,
@@ -82,7 +85,8 @@ impl Names {
             named.keys().map(|n| (*n).to_owned()).chain(numbered.iter().map(|i| format!("number {i}"))).collect();
         let (lacking, all) = (missing.len(), self.0.len());
         let of = if held.is_empty() { "of none".into() } else { format!("of {}: {}", held.len(), few(&held)) };
-        Err(misfit(format!("there is no state of {lacking} of {all} parameters: {}; the file holds state {of}", few(&missing))))
+        let reason = format!("there is no state of {lacking} of {all} parameters: {}; the file holds state {of}", few(&missing));
+        Err(misfit(reason).met_at(Location::caller()))
     }
 
     /// Whether a file's entry is one of those that were found, with one of these fields.

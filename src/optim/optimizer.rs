@@ -3,6 +3,7 @@
 use crate::autodiff::Gradients;
 use crate::error::Result;
 use crate::io::{StateDict, StateReport};
+use std::panic::Location;
 
 /// What changes parameters by their gradients.
 pub trait Optimizer {
@@ -45,8 +46,10 @@ pub trait Optimizer {
     ///
     /// # Errors
     /// As [`Optimizer::prepare_state_dict`]; nothing has changed then.
+    #[track_caller]
     fn load_state_dict(&mut self, dict: &StateDict) -> Result<StateReport> {
-        self.prepare_state_dict(dict)?.commit()
+        let at = Location::caller();
+        self.prepare_state_dict(dict).map_err(|error| error.seen_from(at))?.commit()
     }
 }
 
@@ -58,6 +61,7 @@ pub struct PreparedState<'a> {
 
 impl<'a> PreparedState<'a> {
     /// For optimizers of one's own: `commit` may fail only if the device was lost.
+    #[track_caller]
     pub fn new(report: StateReport, commit: impl FnOnce() -> Result<()> + 'a) -> Self {
         Self { report, commit: Box::new(commit) }
     }
@@ -71,6 +75,7 @@ impl<'a> PreparedState<'a> {
     ///
     /// # Errors
     /// The device was lost since.
+    #[track_caller]
     pub fn commit(self) -> Result<StateReport> {
         (self.commit)()?;
         Ok(self.report)

@@ -112,6 +112,7 @@ impl ReduceOnPlateau {
     ///
     /// # Errors
     /// A factor outside 0..1; a learning rate, threshold or another setting that is negative or not finite.
+    #[track_caller]
     pub fn new(lr: f64, config: PlateauConfig) -> Result<Self> {
         let (Threshold::Relative(threshold) | Threshold::Absolute(threshold)) = config.threshold;
         let rows = [("lr", lr), ("threshold", threshold), ("min_lr", config.min_lr), ("eps", config.eps)];
@@ -167,6 +168,7 @@ impl ReduceOnPlateau {
     ///
     /// # Errors
     /// An entry is missing or out of range; nothing has changed then.
+    #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "ReduceOnPlateau::load_state_dict";
         let lr = dict.number(LOAD, NAMES[0], Range::AtLeastZero)?;

@@ -67,6 +67,7 @@ impl LossScaler {
     ///
     /// # Errors
     /// A scale that is not finite and above 0, a growth below 1, a backoff outside 0..=1, an interval of 0.
+    #[track_caller]
     pub fn new(device: &Device, config: LossScalerConfig) -> Result<Self> {
         let LossScalerConfig { init_scale, growth_factor, backoff_factor, growth_interval } = config;
         let rows = [
@@ -92,6 +93,7 @@ impl LossScaler {
     ///
     /// # Errors
     /// There are no gradients.
+    #[track_caller]
     pub fn unscale(&mut self, gradients: &mut Gradients) -> Result<()> {
         no_grad(|| {
             gradients.scale(&(1.0 / self.scale.tensor().detach()));
@@ -110,10 +112,11 @@ impl LossScaler {
     ///
     /// # Errors
     /// Nothing was unscaled since.
+    #[track_caller]
     pub fn update(&mut self) -> Result<()> {
-        let help = "call unscale in every step";
-        let finite =
-            self.finite.take().ok_or_else(|| Error::argument("LossScaler::update", "no gradients were unscaled", help))?;
+        let Some(finite) = self.finite.take() else {
+            return Err(Error::argument("LossScaler::update", "no gradients were unscaled", "call unscale in every step"));
+        };
         no_grad(|| {
             let (scale, good) = (self.scale.tensor().detach(), self.good.tensor().detach());
             let counted = (good + 1.0) * &finite;
@@ -132,6 +135,7 @@ impl LossScaler {
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
+    #[track_caller]
     pub fn current(&self) -> Result<f64> {
         self.scale.tensor().item()
     }
@@ -140,6 +144,7 @@ impl LossScaler {
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
+    #[track_caller]
     pub fn state_dict(&self) -> Result<StateDict> {
         let mut dict = StateDict::new();
         dict.insert("scaler.scale", HostTensor::scalar(self.scale.tensor().item()?))?;
@@ -151,6 +156,7 @@ impl LossScaler {
     ///
     /// # Errors
     /// An entry is missing or out of range; nothing has changed then.
+    #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "LossScaler::load_state_dict";
         let scale = dict.number(LOAD, "scaler.scale", Range::AboveZero)?;

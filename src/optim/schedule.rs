@@ -259,6 +259,7 @@ impl Schedule {
     ///
     /// # Errors
     /// The step, counted from 0, is past the end of a schedule that has one.
+    #[track_caller]
     pub fn lr_within(&self, step: usize) -> Result<f64> {
         match self.steps() {
             Some(steps) if step >= steps => Err(Error::argument(
@@ -275,6 +276,7 @@ impl Schedule {
     /// # Errors
     /// A rate, factor or share that is negative or not finite; a length of 0; a rise outside 0..1; no parts. The message names
     /// the schedule, the setting and the remedy.
+    #[track_caller]
     pub fn validate(self) -> Result<Self> {
         let mut left: Vec<&Self> = vec![&self];
         while let Some(schedule) = left.pop() {
@@ -289,6 +291,7 @@ impl Schedule {
     }
 
     /// Whether its own settings make sense, whatever is within.
+    #[track_caller]
     fn check(&self) -> Result<()> {
         type Named<T> = Vec<(&'static str, T)>;
         let (name, numbers, lengths): (_, Named<f64>, Named<usize>) = match self {

@@ -54,6 +54,7 @@ impl Formula for SgdConfig {
         }
     }
 
+    #[track_caller]
     fn validate(&self) -> Result<()> {
         if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
             return Err(Error::argument("sgd", "nesterov needs momentum and no dampening", "set momentum to 0.9, say"));

@@ -29,6 +29,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A number of elements that does not fill the shape; f64 on a GPU; out of memory.
+    #[track_caller]
     pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
         shape.check_len("from_slice", values.len())?;
@@ -48,6 +49,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::from_slice`]; data of another type than `dtype`.
+    #[track_caller]
     pub fn from_host(data: HostData, dtype: DType, shape: impl IntoShape, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
         shape.check_len("from_host", data.len())?;
@@ -79,6 +81,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Never, at present; a `Result` like all creation.
+    #[track_caller]
     pub fn scalar(value: f64, device: &Device) -> Result<Self> {
         Ok(Self::source(Op::Scalar, Shape::SCALAR, DType::F32, device, Payload::Scalar(value)))
     }
@@ -95,6 +98,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An impossible shape.
+    #[track_caller]
     pub fn full(shape: impl IntoShape, value: f64, device: &Device) -> Result<Self> {
         Self::full_of(shape, value, DType::F32, device)
     }
@@ -111,6 +115,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An impossible shape; f64 on a GPU.
+    #[track_caller]
     pub fn full_of(shape: impl IntoShape, value: f64, dtype: DType, device: &Device) -> Result<Self> {
         need_dtype(dtype, device)?;
         let shape = shape.into_shape()?;
@@ -130,6 +135,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::full`].
+    #[track_caller]
     pub fn zeros(shape: impl IntoShape, device: &Device) -> Result<Self> {
         Self::full(shape, 0.0, device)
     }
@@ -146,6 +152,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::full`].
+    #[track_caller]
     pub fn ones(shape: impl IntoShape, device: &Device) -> Result<Self> {
         Self::full(shape, 1.0, device)
     }
@@ -163,6 +170,7 @@ impl Tensor {
     /// # Errors
     /// A step of 0, or bounds that are not finite.
     #[allow(clippy::cast_possible_truncation, reason = "a count; too large ones saturate and are refused as shapes")]
+    #[track_caller]
     pub fn arange(start: f64, stop: f64, step: f64, device: &Device) -> Result<Self> {
         let count = ((stop - start) / step).ceil();
         if !count.is_finite() || count > f64::from(u32::MAX) {
@@ -187,6 +195,7 @@ impl Tensor {
     ///
     /// # Errors
     /// f64 on a GPU; an impossible length; more integers than the dtype counts.
+    #[track_caller]
     pub fn iota(len: usize, dtype: DType, device: &Device) -> Result<Self> {
         need_dtype(dtype, device)?;
         // The last number must fit; floats round.
@@ -214,6 +223,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An impossible size.
+    #[track_caller]
     pub fn eye(n: usize, device: &Device) -> Result<Self> {
         let row = Self::iota(n, DType::I32, device)?.reshape([n, 1]);
         let col = Self::iota(n, DType::I32, device)?.reshape([1, n]);
@@ -235,6 +245,7 @@ impl Tensor {
     ///
     /// # Errors
     /// An impossible shape, or more than 2³² elements.
+    #[track_caller]
     pub fn random_bits(shape: impl IntoShape, generator: &Generator, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
         Ok(Self::random_word(RandomWord::First, shape, draw(generator), device))
@@ -254,6 +265,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::random_bits`].
+    #[track_caller]
     pub fn rand(shape: impl IntoShape, generator: &Generator, device: &Device) -> Result<Self> {
         Ok(Self::random_bits(shape, generator, device)?.unit_interval())
     }
@@ -272,6 +284,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::random_bits`].
+    #[track_caller]
     pub fn randn(shape: impl IntoShape, generator: &Generator, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
         let key = draw(generator);

@@ -21,6 +21,7 @@ pub(super) struct Window {
 
 impl Window {
     /// How often the window fits an axis: `(len + 2·padding - dilation·(kernel - 1) - 1) / stride + 1`.
+    #[track_caller]
     pub fn places(self, len: usize) -> Result<usize, Fault> {
         self.check()?;
         let Self { kernel, dilation, stride, padding } = self;
@@ -34,6 +35,7 @@ impl Window {
     }
 
     /// The length that `count` places span, padding included: the inverse of [`Window::places`].
+    #[track_caller]
     pub fn spread(self, count: usize) -> Result<usize, Fault> {
         self.check()?;
         let length = (count as u128).saturating_sub(1) * self.stride as u128 + self.span();

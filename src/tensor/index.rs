@@ -299,6 +299,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries; whatever the device reports.
+    #[track_caller]
     pub fn nonzero(&self) -> Result<Vec<Vec<usize>>> {
         let strides = self.shape()?.strides();
         let shape = self.shape()?;
@@ -335,7 +336,9 @@ impl Tensor {
         });
         checked.check()?;
         let positions: std::result::Result<Vec<i32>, _> = mask.occupied_positions()?.into_iter().map(i32::try_from).collect();
-        let positions = positions.map_err(|_| Error::argument("masked_select", "the mask is too long", "select from slices"))?;
+        let Ok(positions) = positions else {
+            return Err(Error::argument("masked_select", "the mask is too long", "select from slices"));
+        };
         let index = Self::from_slice(&positions, [positions.len()], &self.device()?)?;
         let taken = checked.index_select(0, &index);
         taken.check()?;

@@ -229,7 +229,7 @@ impl Tensor {
             return Self::refuse(op, operands, at, fault);
         }
         if let Err(error) = out.outcome()
-            && let Error::Index { .. } = &**error
+            && let Error::Index { .. } | Error::Argument { .. } = &**error
         {
             return Self::from_error(Error::clone(error).met_at(at));
         }
@@ -257,6 +257,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The first wrong call on the way to this tensor.
+    #[track_caller]
     pub fn check(&self) -> Result<()> {
         self.node().map(|_| ())
     }
@@ -265,6 +266,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries.
+    #[track_caller]
     pub fn shape(&self) -> Result<Shape> {
         self.node().map(|n| n.shape)
     }
@@ -273,28 +275,35 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries; an axis that is not there.
+    #[track_caller]
     pub fn dim(&self, axis: isize) -> Result<usize> {
         let shape = self.shape()?;
-        let found = shape.axis(axis).map(|a| shape[a]);
-        found.ok_or_else(|| Error::argument("dim", format!("axis {axis} is outside {shape}"), "use an axis below the rank"))
+        let Some(axis) = shape.axis(axis) else {
+            return Err(Error::argument("dim", format!("axis {axis} is outside {shape}"), "use an axis below the rank"));
+        };
+        Ok(shape[axis])
     }
 
     /// The dimensions as an array.
     ///
     /// # Errors
     /// The error that the tensor carries; another rank.
+    #[track_caller]
     pub fn dims<const N: usize>(&self) -> Result<[usize; N]> {
         let shape = self.shape()?;
         let rank = shape.rank();
-        shape.dims().try_into().map_err(|_| {
-            Error::argument("dims", format!("the tensor has shape {shape}, of rank {rank}, not {N}"), "reshape it first")
-        })
+        let Ok(dims) = shape.dims().try_into() else {
+            let reason = format!("the tensor has shape {shape}, of rank {rank}, not {N}");
+            return Err(Error::argument("dims", reason, "reshape it first"));
+        };
+        Ok(dims)
     }
 
     /// The element type.
     ///
     /// # Errors
     /// The error that the tensor carries.
+    #[track_caller]
     pub fn dtype(&self) -> Result<DType> {
         self.node().map(|n| n.dtype)
     }
@@ -303,6 +312,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries.
+    #[track_caller]
     pub fn device(&self) -> Result<Device> {
         self.node().map(|n| n.device.clone())
     }
@@ -318,6 +328,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries; whatever the device reports.
+    #[track_caller]
     pub fn eval(&self) -> Result<()> {
         crate::eval::evaluate(std::slice::from_ref(self.node()?))
     }
@@ -326,6 +337,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The first error that a tensor carries; tensors of different devices; whatever the device reports.
+    #[track_caller]
     pub fn eval_all(tensors: &[impl AsRef<Self>]) -> Result<()> {
         let nodes = tensors.iter().map(|t| t.as_ref().node().cloned()).collect::<Result<Vec<_>>>()?;
         if let Some(first) = nodes.first()
@@ -344,6 +356,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries; whatever the device reports.
+    #[track_caller]
     pub fn to_host(&self) -> Result<HostData> {
         crate::eval::read(self.node()?)
     }
@@ -382,6 +395,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries; whatever planning reports.
+    #[track_caller]
     pub fn explain(&self) -> Result<String> {
         crate::eval::explain(self.node()?)
     }
@@ -451,6 +465,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The error that the tensor carries; f64 on a device without it; whatever the devices report.
+    #[track_caller]
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         if self.device()? == *device {
             return Ok(self.clone().returned());

@@ -152,8 +152,12 @@ macro_rules! folds {
     ($($trait:ident $method:ident, $operator:ident, $what:literal;)*) => {$(
         #[doc = concat!("The ", $what, " of the tensors, broadcast; of none an error, since nothing says what device and dtype it would have.")]
         impl $trait for Tensor {
+            #[track_caller]
             fn $method<I: Iterator<Item = Self>>(tensors: I) -> Self {
-                tensors.reduce(|a, b| a.$operator(&b)).unwrap_or_else(|| of_none(stringify!($method)))
+                match tensors.reduce(|a, b| a.$operator(&b)) {
+                    Some(folded) => folded,
+                    None => of_none(stringify!($method)),
+                }
             }
         }
 
@@ -170,6 +174,7 @@ folds! {
     Product product, mul, "product";
 }
 
+#[track_caller]
 fn of_none(op: &'static str) -> Tensor {
     let help = "begin with a tensor of zeros or ones: iter.fold(start, |a, b| a + b)";
     Tensor::from_error(Error::argument(op, "there are no tensors, of which device and dtype would be known", help))

@@ -33,6 +33,7 @@ impl Tensor {
     ///
     /// # Errors
     /// As [`Tensor::eval`].
+    #[track_caller]
     pub fn read_later(&self) -> Result<PendingValue> {
         let node = self.node()?;
         let transfer = crate::eval::start_read(node)?;
@@ -45,6 +46,7 @@ impl PendingValue {
     ///
     /// # Errors
     /// A lost device.
+    #[track_caller]
     pub fn is_ready(&mut self) -> Result<bool> {
         if let Transfer::Coming(download) = &self.transfer
             && let Some(data) = self.device.executor().try_read(download, self.dtype, self.len)?
@@ -58,6 +60,7 @@ impl PendingValue {
     ///
     /// # Errors
     /// A lost device.
+    #[track_caller]
     pub fn wait(self) -> Result<HostData> {
         self.device.executor().finish_read(self.transfer, self.dtype, self.len)
     }

@@ -28,6 +28,7 @@ impl Tensor {
     /// # Errors
     /// Bounds that are not finite, not in order, or equal, as f32; as [`Tensor::random_bits`].
     #[allow(clippy::cast_possible_truncation, reason = "random numbers have single precision, and fewer than 2^31 positions")]
+    #[track_caller]
     pub fn uniform(shape: impl IntoShape, low: f64, high: f64, generator: &Generator, device: &Device) -> Result<Self> {
         let (lo, hi) = (low as f32, high as f32);
         if !(lo < hi && (hi - lo).is_finite()) {
@@ -54,6 +55,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A standard deviation that is negative or NaN; as [`Tensor::random_bits`].
+    #[track_caller]
     pub fn normal(shape: impl IntoShape, mean: f64, std: f64, generator: &Generator, device: &Device) -> Result<Self> {
         if std.is_nan() || std < 0.0 {
             let reason = format!("{std} is not a standard deviation");
@@ -77,6 +79,7 @@ impl Tensor {
     ///
     /// # Errors
     /// A p outside 0..=1; as [`Tensor::random_bits`].
+    #[track_caller]
     pub fn bernoulli(shape: impl IntoShape, p: f64, generator: &Generator, device: &Device) -> Result<Self> {
         if !(0.0..=1.0).contains(&p) {
             return Err(Error::argument("bernoulli", format!("p = {p} is not a probability"), "use 0 <= p <= 1"));
@@ -103,11 +106,12 @@ impl Tensor {
     ///
     /// # Errors
     /// Bounds that are not in order, or more than `i32::MAX` apart; as [`Tensor::random_bits`].
+    #[track_caller]
     pub fn randint(shape: impl IntoShape, low: i32, high: i32, generator: &Generator, device: &Device) -> Result<Self> {
-        let span = high.checked_sub(low).filter(|&s| s > 0).ok_or_else(|| {
+        let Some(span) = high.checked_sub(low).filter(|&s| s > 0) else {
             let reason = format!("{low}..{high} is not a range of 1 to {} integers", i32::MAX);
-            Error::argument("randint", reason, "give the lower bound first; the upper one is left out")
-        })?;
+            return Err(Error::argument("randint", reason, "give the lower bound first; the upper one is left out"));
+        };
         let shape = shape.into_shape()?;
         let key = draw(generator);
         let word = |w| Self::random_word(w, shape, key, device);
@@ -134,6 +138,7 @@ impl Tensor {
     /// # Errors
     /// More than `i32::MAX` numbers; out of memory.
     #[allow(clippy::cast_possible_truncation, reason = "random numbers have single precision, and fewer than 2^31 positions")]
+    #[track_caller]
     pub fn permutation(n: usize, generator: &Generator, device: &Device) -> Result<Self> {
         // The top bit keeps these streams apart from the ones that callers of `Generator::permutation` number.
         if i32::try_from(n).is_err() {

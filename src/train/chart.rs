@@ -66,6 +66,7 @@ impl Chart {
     ///
     /// # Errors
     /// The file cannot be written.
+    #[track_caller]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         atomic::write(path.as_ref(), self.to_svg().as_bytes())
     }

@@ -5,6 +5,7 @@ use crate::io::{StateDict, StateReport};
 use crate::nn::{LoadOptions, Module};
 use crate::optim::Optimizer;
 use std::fmt::Display;
+use std::panic::Location;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -26,6 +27,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
+    #[track_caller]
     pub fn capture(model: &dyn Module, optimizer: &dyn Optimizer) -> Result<Self> {
         let mut dict = StateDict::new();
         dict.insert_all(MODEL, model.state_dict()?)?;
@@ -35,6 +37,7 @@ impl Checkpoint {
 
     /// Adds a note. Keys that begin with `state.` belong to [`Checkpoint::with_state`].
     #[must_use]
+    #[track_caller]
     pub fn with(mut self, key: &str, value: impl Display) -> Self {
         if key.starts_with(STATE) {
             return self.refuse("Checkpoint::with", format!("the key \"{key}\" begins with \"{STATE}\", as those of states do"));
@@ -47,8 +50,10 @@ impl Checkpoint {
     }
 
     /// Keeps the first error.
+    #[track_caller]
     fn refuse(mut self, what: &str, reason: String) -> Self {
-        self.error = self.error.or_else(|| Some(Error::argument(what, reason, "choose another name")));
+        let error = Error::argument(what, reason, "choose another name");
+        self.error.get_or_insert(error);
         self
     }
 
@@ -75,6 +80,7 @@ impl Checkpoint {
     /// # Ok(()) }
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn with_state(mut self, name: &str, state: StateDict) -> Self {
         const WITH: &str = "Checkpoint::with_state";
         let prefix = format!("{STATE}{name}.");
@@ -94,6 +100,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Nothing was added under that name; the checkpoint's first error.
+    #[track_caller]
     pub fn state(&self, name: &str) -> Result<StateDict> {
         let prefix = format!("{STATE}{name}.");
         let mut state = self.dict()?.under(&prefix);
@@ -112,6 +119,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// The note is missing or does not parse; the checkpoint's first error.
+    #[track_caller]
     pub fn note<T: FromStr>(&self, key: &str) -> Result<T> {
         self.dict()?.note(key)
     }
@@ -120,6 +128,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// The file cannot be written; the checkpoint's first error.
+    #[track_caller]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         self.dict()?.save(path)
     }
@@ -128,6 +137,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// The file cannot be read, is malformed, or is not a checkpoint.
+    #[track_caller]
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let dict = StateDict::load(path)?;
@@ -144,12 +154,14 @@ impl Checkpoint {
     /// The checkpoint belongs to another model or optimizer, or a number in it is outside of its range; the checkpoint's first
     /// error; the device is out of memory. Neither has changed then. If the device is lost on the way, there is nothing left on
     /// it to be whole.
+    #[track_caller]
     pub fn restore(&self, model: &dyn Module, optimizer: &mut dyn Optimizer) -> Result<StateReport> {
         // Everything is checked and on the device before anything changes; then the model changes whole or not at all, and
         // copies within the device, which need no memory, do the rest.
         let (fields, own) = (model.collect(), self.dict()?.under(MODEL));
         let weights = crate::nn::state::prepare(&fields, &own, &LoadOptions::strict())?.upload()?;
-        let state = optimizer.prepare_state_dict(&self.dict.under(OPTIMIZER))?;
+        let at = Location::caller();
+        let state = optimizer.prepare_state_dict(&self.dict.under(OPTIMIZER)).map_err(|error| error.seen_from(at))?;
         weights.commit()?;
         state.commit()
     }

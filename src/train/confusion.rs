@@ -18,6 +18,7 @@ impl ConfusionMatrix {
     ///
     /// # Errors
     /// More counts, `classes²`, than memory holds.
+    #[track_caller]
     pub fn new(classes: usize) -> Result<Self> {
         Ok(Self { classes, counts: zeroed("a confusion matrix", product(&[classes, classes]))? })
     }

@@ -40,6 +40,7 @@ impl EarlyStopping {
     ///
     /// # Errors
     /// A `min_delta` that is negative or not finite.
+    #[track_caller]
     pub fn new(config: EarlyStoppingConfig) -> Result<Self> {
         if !(config.min_delta.is_finite() && config.min_delta >= 0.0) {
             let reason = format!("min_delta is {}", config.min_delta);
@@ -52,6 +53,7 @@ impl EarlyStopping {
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
+    #[track_caller]
     pub fn observe(&mut self, metric: f64, model: &dyn Module) -> Result<bool> {
         let better = self.config.mode.better(metric, self.best, Threshold::Absolute(self.config.min_delta));
         if better {
@@ -79,10 +81,12 @@ impl EarlyStopping {
     ///
     /// # Errors
     /// No epoch brought progress; another model.
+    #[track_caller]
     pub fn restore(&self, model: &dyn Module) -> Result<()> {
-        let help = "call observe with a metric that is a number first";
-        let weights =
-            self.weights.as_ref().ok_or_else(|| Error::argument("EarlyStopping::restore", "no weights are kept", help))?;
+        let Some(weights) = &self.weights else {
+            let help = "call observe with a metric that is a number first";
+            return Err(Error::argument("EarlyStopping::restore", "no weights are kept", help));
+        };
         model.load_state_dict(weights)
     }
 
@@ -104,9 +108,13 @@ impl EarlyStopping {
     ///
     /// # Errors
     /// An entry is missing or out of range; nothing has changed then.
+    #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "EarlyStopping::load_state_dict";
-        let bad = |reason: String| Error::argument(LOAD, reason, "load the state of an EarlyStopping with the same mode");
+        #[track_caller]
+        fn bad(reason: String) -> Error {
+            Error::argument(LOAD, reason, "load the state of an EarlyStopping with the same mode")
+        }
         let epoch = place(dict.count(LOAD, "stopping.epoch")?);
         let best_epoch = place(dict.count(LOAD, "stopping.best_epoch")?);
         if best_epoch > epoch {

@@ -35,6 +35,7 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// An error of a batch; data that do not fit the model; evaluation errors.
+#[track_caller]
 pub fn evaluate(
     model: &dyn Module,
     batches: impl IntoIterator<Item = Result<(Tensor, Tensor)>>,

@@ -65,6 +65,7 @@ impl History {
     /// A line has other than seven numbers; an epoch is 0 or does not come after the one before; an accuracy is neither in 0..=1
     /// nor NaN, or a learning rate or duration not finite and at least 0. Losses may be any numbers, as those of a run that
     /// diverges are.
+    #[track_caller]
     pub fn from_text(text: &str) -> Result<Self> {
         let parse = |line: &str| {
             let (epoch, rest) = line.split_once(' ')?;
@@ -72,8 +73,14 @@ impl History {
             let [train_loss, train_accuracy, test_loss, test_accuracy, lr, seconds] = numbers[..] else { return None };
             Some(EpochRecord { epoch: epoch.parse().ok()?, train_loss, train_accuracy, test_loss, test_accuracy, lr, seconds })
         };
-        let damaged = |line| Error::argument("history", format!("\"{line}\" is not an epoch's line"), "use another checkpoint");
-        let records = text.lines().map(|line| parse(line).ok_or_else(|| damaged(line))).collect::<Result<Vec<_>>>()?;
+        let mut records = Vec::new();
+        for line in text.lines() {
+            let Some(record) = parse(line) else {
+                let reason = format!("\"{line}\" is not an epoch's line");
+                return Err(Error::argument("history", reason, "use another checkpoint"));
+            };
+            records.push(record);
+        }
         let mut last = 0;
         for r in &records {
             let share = |x: f64| x.is_nan() || (0.0..=1.0).contains(&x);

@@ -30,6 +30,7 @@ impl Meter {
     ///
     /// # Errors
     /// A weight that is not finite or below 0. The sum may be any number, as that of losses that diverge.
+    #[track_caller]
     pub fn from_parts(sum: f64, weight: f64) -> Result<Self> {
         if !(weight.is_finite() && weight >= 0.0) {
             let help = "give what parts() gave: a finite weight, at least 0";
@@ -43,6 +44,7 @@ impl Meter {
     ///
     /// # Errors
     /// Errors of the values read, which are those of earlier steps.
+    #[track_caller]
     pub fn push(&mut self, value: &Tensor, weight: f64) -> Result<()> {
         self.fetch()?;
         self.fresh = Some((value.clone(), weight));
@@ -89,6 +91,7 @@ impl Meter {
     ///
     /// # Errors
     /// Errors of the values read.
+    #[track_caller]
     pub fn mean(&mut self) -> Result<f64> {
         self.read()?;
         Ok(self.sum / self.weight)
@@ -98,6 +101,7 @@ impl Meter {
     ///
     /// # Errors
     /// Errors of the values read.
+    #[track_caller]
     pub fn parts(&mut self) -> Result<(f64, f64)> {
         self.read()?;
         Ok((self.sum, self.weight))

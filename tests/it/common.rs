@@ -194,6 +194,15 @@ pub fn is_refusal(error: &Error) -> bool {
     )
 }
 
+/// The file that a wrong call's error names.
+pub fn file_of(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Op(error) => Some(error.at.file()),
+        Error::Argument { at, .. } | Error::Index { at, .. } | Error::Gradient { at, .. } => Some(at.file()),
+        _ => None,
+    }
+}
+
 /// A tensor's elements as f64.
 pub fn values(t: &Tensor) -> Vec<f64> {
     t.to_host().unwrap_or_else(|e| panic!("{e}")).to_f64()

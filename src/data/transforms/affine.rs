@@ -55,6 +55,7 @@ impl RandomAffine {
     ///
     /// # Errors
     /// A limit is negative, not finite, a scale of 1 or more, or a slant of 90 degrees or more; the size is 0.
+    #[track_caller]
     pub fn new(config: AffineConfig, size: [usize; 2], device: &Device) -> Result<Self> {
         let AffineConfig { shift, rotate, scale, shear } = config;
         let valid = [shift, rotate, scale, shear].iter().all(|v| v.is_finite() && *v >= 0.0) && scale < 1.0 && shear < 90.0;
@@ -75,8 +76,9 @@ impl RandomAffine {
         grid.extend(std::iter::repeat_n(1.0, h * w));
         let part = |rows: [f32; 6]| Tensor::from_slice(&rows, [1, 2, 3], device);
         let four = |values: [f32; 4]| Tensor::from_slice(&values, [4, 1, 1], device);
-        let row = i32::try_from(w + PAD.0 + PAD.1)
-            .map_err(|_| Error::argument("RandomAffine::new", "the images are too wide", "crop them"))?;
+        let Ok(row) = i32::try_from(w + PAD.0 + PAD.1) else {
+            return Err(Error::argument("RandomAffine::new", "the images are too wide", "crop them"));
+        };
         Ok(Self {
             config,
             size,
@@ -117,6 +119,7 @@ impl RandomAffine {
     }
 
     /// Samples each image at its matrix times the grid.
+    #[track_caller]
     fn sample(&self, x: &Tensor, matrices: &Tensor) -> Result<Tensor> {
         let [n, c, h, w] = x.dims::<4>()?;
         let (pixels, rows, columns) = (h * w, h + PAD.0 + PAD.1, w + PAD.0 + PAD.1);
@@ -144,6 +147,7 @@ impl RandomAffine {
 
 impl Transform for RandomAffine {
     /// F32 `[n, c, h, w]` of the size that this was made for. No gradient flows.
+    #[track_caller]
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         let [n, _, h, w] = x.dims::<4>()?;
         if [h, w] != self.size || x.dtype()? != DType::F32 {

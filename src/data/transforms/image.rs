@@ -23,6 +23,7 @@ impl RandomHorizontalFlip {
     ///
     /// # Errors
     /// `p` is not in 0..=1.
+    #[track_caller]
     pub fn new(p: f64) -> Result<Self> {
         Ok(Self { p: need_probability("RandomHorizontalFlip::new", p)? })
     }
@@ -33,6 +34,7 @@ impl RandomVerticalFlip {
     ///
     /// # Errors
     /// `p` is not in 0..=1.
+    #[track_caller]
     pub fn new(p: f64) -> Result<Self> {
         Ok(Self { p: need_probability("RandomVerticalFlip::new", p)? })
     }
@@ -72,6 +74,7 @@ impl RandomCrop {
 }
 
 impl Transform for RandomCrop {
+    #[track_caller]
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         x.dims::<4>()?;
         let p = self.padding;
@@ -121,6 +124,7 @@ impl ColorJitter {
     ///
     /// # Errors
     /// A limit is not in 0..=1.
+    #[track_caller]
     pub fn new(brightness: f64, contrast: f64, saturation: f64) -> Result<Self> {
         let limits = [brightness, contrast, saturation];
         for limit in limits {
@@ -131,6 +135,7 @@ impl ColorJitter {
 }
 
 impl Transform for ColorJitter {
+    #[track_caller]
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         let [n, c, _, _] = x.dims::<4>()?;
         let random = Tensor::rand([3, n, 1, 1, 1], generator, &x.device()?)? * 2.0 - 1.0;
@@ -162,12 +167,14 @@ pub struct RandomGrayscale {
 impl RandomGrayscale {
     /// # Errors
     /// `p` is not in 0..=1.
+    #[track_caller]
     pub fn new(p: f64) -> Result<Self> {
         Ok(Self { p: need_probability("RandomGrayscale::new", p)? })
     }
 }
 
 impl Transform for RandomGrayscale {
+    #[track_caller]
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         need_colours("RandomGrayscale", x.dims::<4>()?[1])?;
         let chosen = chance(x, self.p, generator)?;
@@ -187,6 +194,7 @@ impl GaussianBlur {
     ///
     /// # Errors
     /// The range is out of order or not above 0.
+    #[track_caller]
     pub fn new(radius: usize, sigma: (f64, f64)) -> Result<Self> {
         if !(sigma.0 > 0.0 && sigma.0 <= sigma.1 && sigma.1.is_finite()) {
             let reason = format!("the range of sigma is {sigma:?}");
@@ -227,6 +235,7 @@ pub struct GaussianNoise {
 impl GaussianNoise {
     /// # Errors
     /// The standard deviation is negative or not finite.
+    #[track_caller]
     pub fn new(std: f64) -> Result<Self> {
         if !(std.is_finite() && std >= 0.0) {
             return Err(Error::argument(
@@ -279,6 +288,7 @@ fn grey(x: &Tensor) -> Tensor {
     x.slice(1, 0, 1) * 0.299 + x.slice(1, 1, 2) * 0.587 + x.slice(1, 2, 3) * 0.114
 }
 
+#[track_caller]
 fn need_colours(what: &str, channels: usize) -> Result<()> {
     if channels == 3 {
         return Ok(());

@@ -24,6 +24,7 @@ pub struct CutMix {
     alpha: f64,
 }
 
+#[track_caller]
 fn need_alpha(what: &str, alpha: f64) -> Result<f64> {
     if alpha.is_finite() && alpha > 0.0 {
         return Ok(alpha);
@@ -34,6 +35,7 @@ fn need_alpha(what: &str, alpha: f64) -> Result<f64> {
 impl Mixup {
     /// # Errors
     /// `alpha` is not above 0.
+    #[track_caller]
     pub fn new(alpha: f64) -> Result<Self> {
         Ok(Self { alpha: need_alpha("Mixup::new", alpha)? })
     }
@@ -42,6 +44,7 @@ impl Mixup {
     ///
     /// # Errors
     /// The batch and the targets differ in length.
+    #[track_caller]
     pub fn apply(&self, x: &Tensor, targets: &Tensor, generator: &Generator) -> Result<(Tensor, Tensor)> {
         let other = partners("Mixup", x, targets, generator)?;
         let lambda = beta(self.alpha, generator);
@@ -53,6 +56,7 @@ impl Mixup {
 impl CutMix {
     /// # Errors
     /// `alpha` is not above 0.
+    #[track_caller]
     pub fn new(alpha: f64) -> Result<Self> {
         Ok(Self { alpha: need_alpha("CutMix::new", alpha)? })
     }
@@ -61,6 +65,7 @@ impl CutMix {
     ///
     /// # Errors
     /// The batch has another rank; the batch and the targets differ in length.
+    #[track_caller]
     pub fn apply(&self, x: &Tensor, targets: &Tensor, generator: &Generator) -> Result<(Tensor, Tensor)> {
         let [_, _, h, w] = x.dims::<4>()?;
         let other = partners("CutMix", x, targets, generator)?;
@@ -84,6 +89,7 @@ impl CutMix {
 }
 
 /// A random partner for each sample.
+#[track_caller]
 fn partners(what: &str, x: &Tensor, targets: &Tensor, generator: &Generator) -> Result<Tensor> {
     let (x, t) = (x.shape()?, targets.shape()?);
     if x.rank() == 0 || t.rank() != 2 || x[0] != t[0] || !targets.dtype()?.is_float() {

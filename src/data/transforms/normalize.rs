@@ -18,6 +18,7 @@ impl Normalize {
     ///
     /// # Errors
     /// The slices are empty or differ in length; a standard deviation is not above 0.
+    #[track_caller]
     pub fn new(mean: &[f64], std: &[f64], device: &Device) -> Result<Self> {
         if mean.len() != std.len() || mean.is_empty() || std.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
             return Err(Error::argument(

@@ -14,6 +14,7 @@ pub struct TimeShift {
 }
 
 impl Transform for TimeShift {
+    #[track_caller]
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
         let [n, length] = x.dims::<2>()?;
         let padded = x.pad(&[(0, 0), (self.limit, self.limit)]);
@@ -68,6 +69,7 @@ impl Transform for FrequencyMasking {
 }
 
 /// Hides up to `width` places along an axis, the same at all places of the other.
+#[track_caller]
 fn mask(x: &Tensor, axis: usize, width: usize, generator: &Generator) -> Result<Tensor> {
     let len = x.dims::<3>()?[axis];
     let most = width.min(len) as f64;

@@ -124,6 +124,7 @@ pub(super) fn per_sample(x: &Tensor, generator: &Generator) -> Result<Tensor> {
 }
 
 /// Refuses what is neither a probability nor a share.
+#[track_caller]
 pub(super) fn need_probability(what: &str, p: f64) -> Result<f64> {
     if (0.0..=1.0).contains(&p) {
         return Ok(p);

@@ -192,6 +192,7 @@ pub fn nll(
 ///
 /// # Errors
 /// Shapes or dtypes that do not fit.
+#[track_caller]
 pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     checked(logits.detach().argmax_dim(-1).eq(labels).cast(DType::F32).mean())
 }

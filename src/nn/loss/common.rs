@@ -28,6 +28,7 @@ impl Reduction {
 }
 
 /// A loss over operands that a rule checks.
+#[track_caller]
 pub(super) fn loss(
     name: &'static str,
     operands: &[&Tensor],

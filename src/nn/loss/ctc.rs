@@ -98,6 +98,7 @@ struct Alignments {
 }
 
 impl Alignments {
+    #[track_caller]
     fn loss(
         &self,
         log_probabilities: &Tensor,

@@ -49,6 +49,7 @@ impl M5 {
     ///
     /// # Errors
     /// The device is out of memory.
+    #[track_caller]
     pub fn new(config: M5Config, init: &Init) -> Result<Self> {
         let w = config.width;
         let twice = product(&[2, w]);
@@ -69,6 +70,7 @@ impl M5 {
     ///
     /// # Errors
     /// Samples that do not fit, or too few of them.
+    #[track_caller]
     pub fn features(&self, x: &Tensor) -> Result<Tensor> {
         let stages = [(&self.conv1, &self.bn1), (&self.conv2, &self.bn2), (&self.conv3, &self.bn3), (&self.conv4, &self.bn4)];
         let x = stages
@@ -81,6 +83,7 @@ impl M5 {
     ///
     /// # Errors
     /// It takes another number of features.
+    #[track_caller]
     pub fn set_head(&mut self, head: Linear) -> Result<()> {
         replace_head(&mut self.fc1, head)
     }

@@ -205,11 +205,20 @@ pub struct Gpt {
     pub lm_head: Linear,
 }
 
+/// The weights of a table of embeddings.
+#[track_caller]
+fn table(rows: usize, d: usize, init: &Init) -> Result<Param> {
+    let weight = Param::new(&init.normal([rows, d], 0.02)?)?;
+    weight.set_name("weight");
+    Ok(weight)
+}
+
 impl Gpt {
     /// A model of the given settings, with GPT-2's initial values.
     ///
     /// # Errors
     /// The heads do not divide the elements; a dropout outside `0..=1`; the device is out of memory.
+    #[track_caller]
     pub fn new(config: GptConfig, init: &Init) -> Result<Self> {
         let c = &config;
         if c.n_head == 0 || !c.n_embd.is_multiple_of(c.n_head) {
@@ -217,12 +226,8 @@ impl Gpt {
             return Err(Error::argument("Gpt", reason, "use a number of heads that divides the elements"));
         }
         need_few("Gpt", "layers", c.n_layer)?;
-        let table = |rows: usize| {
-            let weight = Param::new(&init.normal([rows, c.n_embd], 0.02)?)?;
-            weight.set_name("weight");
-            Ok::<_, Error>(weight)
-        };
-        let (tokens, positions) = (table(c.vocab_size)?, table(c.block_size)?);
+        let tokens = table(c.vocab_size, c.n_embd, init)?;
+        let positions = table(c.block_size, c.n_embd, init)?;
         let transformer = Transformer {
             wte: Embedding::tied(&tokens, EmbeddingConfig::default())?,
             wpe: Embedding::tied(&positions, EmbeddingConfig::default())?,

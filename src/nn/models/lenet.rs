@@ -27,6 +27,7 @@ impl LeNet {
     ///
     /// # Errors
     /// The device is out of memory.
+    #[track_caller]
     pub fn new(channels: usize, classes: usize, init: &Init) -> Result<Self> {
         Ok(Self {
             conv1: Conv2d::with(channels, 6, 5, ConvOptions::default().padding(2), init)?,

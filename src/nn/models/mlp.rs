@@ -17,6 +17,7 @@ impl Mlp {
     ///
     /// # Errors
     /// Fewer than two widths; the device is out of memory.
+    #[track_caller]
     pub fn new(sizes: &[usize], init: &Init) -> Result<Self> {
         Self::with(sizes, 0.0, init)
     }
@@ -25,6 +26,7 @@ impl Mlp {
     ///
     /// # Errors
     /// As [`Mlp::new`]; a dropout outside `0..=1`.
+    #[track_caller]
     pub fn with(sizes: &[usize], dropout: f64, init: &Init) -> Result<Self> {
         if sizes.len() < 2 {
             return Err(Error::argument(

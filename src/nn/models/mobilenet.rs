@@ -37,6 +37,7 @@ fn divisible(width: f64) -> usize {
 }
 
 /// Convolution, normalisation and ReLU6, named `0`, `1`, `2`.
+#[track_caller]
 fn conv_bn_relu(sizes: [usize; 2], kernel: usize, stride: usize, groups: usize, init: &Init) -> Result<Sequential> {
     let layers = Sequential::new().push(conv(sizes, kernel, stride, groups, init)?);
     Ok(layers.push(BatchNorm2d::new(sizes[1], init)?).push(Relu6))
@@ -88,6 +89,7 @@ impl MobileNetV2 {
     ///
     /// # Errors
     /// A width that is not positive; a dropout outside `0..=1`; the device is out of memory.
+    #[track_caller]
     pub fn new(config: MobileNetConfig, init: &Init) -> Result<Self> {
         if !config.width.is_finite() || config.width <= 0.0 {
             return Err(Error::argument("MobileNetV2", format!("the width is {}", config.width), "use a positive factor"));
@@ -129,6 +131,7 @@ impl MobileNetV2 {
     ///
     /// # Errors
     /// Images that do not fit.
+    #[track_caller]
     pub fn features(&self, x: &Tensor) -> Result<Tensor> {
         Ok(self.features.forward(x)?.mean_dim([2isize, 3]))
     }
@@ -137,6 +140,7 @@ impl MobileNetV2 {
     ///
     /// # Errors
     /// It takes another number of features.
+    #[track_caller]
     pub fn set_head(&mut self, head: Linear) -> Result<()> {
         replace_head(&mut self.head, head)
     }

@@ -41,6 +41,7 @@ impl Default for ResNetConfig {
 }
 
 /// A convolution without bias, Kaiming-normal by its fan-out, as in torchvision.
+#[track_caller]
 pub(super) fn conv(sizes: [usize; 2], kernel: usize, stride: usize, groups: usize, init: &Init) -> Result<Conv2d> {
     let options = ConvOptions::default().stride(stride).padding((kernel - 1) / 2).groups(groups).bias(false);
     let mut conv = Conv2d::with(sizes[0], sizes[1], kernel, options, init)?;
@@ -64,6 +65,7 @@ struct Block {
 
 impl Block {
     /// From `inputs` channels to `width`, or four times `width` by a bottleneck.
+    #[track_caller]
     fn new(inputs: usize, width: usize, stride: usize, bottleneck: bool, init: &Init) -> Result<Self> {
         let outputs = if bottleneck { product(&[4, width]) } else { width };
         let downsample = if stride != 1 || inputs != outputs {
@@ -124,6 +126,7 @@ impl ResNet {
     ///
     /// # Errors
     /// The device is out of memory.
+    #[track_caller]
     pub fn new(config: ResNetConfig, init: &Init) -> Result<Self> {
         let (counts, bottleneck) = match config.depth {
             ResNetDepth::R18 => ([2, 2, 2, 2], false),
@@ -153,6 +156,7 @@ impl ResNet {
     ///
     /// # Errors
     /// Images that do not fit.
+    #[track_caller]
     pub fn features(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = self.bn1.forward(&self.conv1.forward(x)?)?.relu();
         if !self.small_images {
@@ -168,6 +172,7 @@ impl ResNet {
     ///
     /// # Errors
     /// It takes another number of features.
+    #[track_caller]
     pub fn set_head(&mut self, head: Linear) -> Result<()> {
         replace_head(&mut self.fc, head)
     }

@@ -59,6 +59,7 @@ impl LstmTagger {
     ///
     /// # Errors
     /// Impossible sizes; a dropout outside `0..=1`; the device is out of memory.
+    #[track_caller]
     pub fn new(config: TaggerConfig, init: &Init) -> Result<Self> {
         let recurrent = RecurrentConfig {
             num_layers: config.num_layers,
@@ -80,6 +81,7 @@ impl LstmTagger {
     ///
     /// # Errors
     /// A word past the vocabulary; lengths that do not fit.
+    #[track_caller]
     pub fn tag(&self, words: &Tensor, lengths: Option<&[usize]>) -> Result<Tensor> {
         let options = SequenceOptions { lengths: lengths.map(<[usize]>::to_vec), ..SequenceOptions::default() };
         self.hidden2tag.forward(&self.lstm.run(&self.word_embeddings.forward(words)?, &options)?.output)
@@ -89,6 +91,7 @@ impl LstmTagger {
     ///
     /// # Errors
     /// It takes another number of features.
+    #[track_caller]
     pub fn set_head(&mut self, head: Linear) -> Result<()> {
         replace_head(&mut self.hidden2tag, head)
     }

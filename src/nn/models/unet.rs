@@ -33,6 +33,7 @@ struct DoubleConv {
 }
 
 impl DoubleConv {
+    #[track_caller]
     fn new(inputs: usize, outputs: usize, init: &Init) -> Result<Self> {
         let same = ConvOptions::default().padding(1).bias(false);
         let mut layers = Sequential::new();
@@ -88,6 +89,7 @@ impl UNet {
     ///
     /// # Errors
     /// The device is out of memory.
+    #[track_caller]
     pub fn new(config: UNetConfig, init: &Init) -> Result<Self> {
         // Every level halves the image.
         if config.levels >= 32 {
@@ -96,14 +98,14 @@ impl UNet {
         }
         let width = |level: usize| product(&[config.width, 1 << level]);
         let twice = ConvTransposeOptions::default().stride(2);
-        let down = (0..config.levels).map(|l| DoubleConv::new(width(l), width(l + 1), init)).collect::<Result<_>>()?;
-        let up = (0..config.levels)
-            .rev()
-            .map(|l| {
-                let up = ConvTranspose2d::with(width(l + 1), width(l), 2, twice, init)?;
-                Ok(Up { up, conv: DoubleConv::new(width(l + 1), width(l), init)? })
-            })
-            .collect::<Result<_>>()?;
+        let (mut down, mut up) = (Vec::new(), Vec::new());
+        for l in 0..config.levels {
+            down.push(DoubleConv::new(width(l), width(l + 1), init)?);
+        }
+        for l in (0..config.levels).rev() {
+            let upsample = ConvTranspose2d::with(width(l + 1), width(l), 2, twice, init)?;
+            up.push(Up { up: upsample, conv: DoubleConv::new(width(l + 1), width(l), init)? });
+        }
         Ok(Self {
             inc: DoubleConv::new(config.channels, config.width, init)?,
             down,
