@@ -19,13 +19,13 @@ use wgrad::{Device, Result};
 /// Measures the error of every op on a device against f64.
 #[derive(Parser)]
 struct Options {
-    /// A kind (gpu, software, cpu), an index, or a part of a name; see the example `devices`.
+    /// A kind (gpu, software, cpu), an index, or part of a name; see the example `devices`.
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Also write the table to this file.
     #[arg(long)]
     markdown: Option<PathBuf>,
-    /// Elementwise ops: points of each of three sweeps.
+    /// Points in each of three sweeps of the elementwise ops.
     #[arg(long, default_value_t = 200_000)]
     points: usize,
 }
