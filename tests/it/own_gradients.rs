@@ -1,4 +1,4 @@
-//! `with_gradient`, and `grad` by parameters.
+//! `with_gradient`, and `grad` with respect to parameters.
 
 use crate::common::device;
 use wgrad::nn::{Init, Linear, Module, Sequential, Tanh};
@@ -13,7 +13,7 @@ fn floats(t: &Tensor) -> Vec<f32> {
     t.to_vec().unwrap()
 }
 
-/// `xy²`, by a rule that says twice what is true of x.
+/// `xy²`, with a rule that gives twice the true gradient of x.
 fn doubled(x: &Tensor, y: &Tensor) -> Tensor {
     (x * y.square()).with_gradient([x, y], |ct, [x, y]| [ct * y.square() * 2, ct * x * y * 2])
 }

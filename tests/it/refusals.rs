@@ -1,4 +1,4 @@
-//! Wrong calls: a typed error that names the op, the shapes and a remedy; never a panic, and the device works on.
+//! Wrong calls: each gives a typed error that names the op, the shapes and a remedy; none panics, and the device keeps working.
 
 use crate::common::{device, upload, values};
 use crate::numerics::elementwise::{BinaryRow, Pairs, Takes, UnaryRow, binary_ops, unary_ops};
@@ -20,7 +20,7 @@ pub fn b(shape: &[usize]) -> Tensor {
 /// One wrong call of an op, and what its error must say.
 pub struct WrongCall {
     pub op: &'static str,
-    /// The name in brackets: the op's, or that of the op it hands the call to.
+    /// The name in brackets: the op's, or that of the op that it delegates to.
     says: &'static str,
     error: Error,
     parts: Vec<&'static str>,
@@ -28,7 +28,7 @@ pub struct WrongCall {
 
 impl WrongCall {
     pub fn new(op: &'static str, result: wgrad::Result<Tensor>, parts: &[&'static str]) -> Self {
-        // Nothing was submitted where `check` alone finds the mistake: all but indices out of range.
+        // Nothing is submitted if `check` alone finds the mistake: that is all except indices out of range.
         let error = result.and_then(|t| t.check()).expect_err(op);
         let says = match op {
             "where_" => "where",
@@ -55,7 +55,7 @@ impl WrongCall {
         }
         match &self.error {
             Error::Op(error) => {
-                // Rows make their own calls.
+                // The calls are made in the files of the rows.
                 if !["refusals", "tests/rows/", "kernel_ops"].iter().any(|place| error.at.file().contains(place)) {
                     return say("it does not say where");
                 }
@@ -63,7 +63,7 @@ impl WrongCall {
                     return say("an operand is left out");
                 }
             }
-            // Tensors made of nothing have no operands, and their arguments name no line.
+            // Functions that make tensors without operands name no line.
             Error::Argument { .. } => {}
             _ => return say("another kind of error"),
         }
@@ -71,7 +71,7 @@ impl WrongCall {
     }
 }
 
-/// Elementwise ops, which can be wrong in few ways: dtypes, and shapes that do not broadcast.
+/// Elementwise ops, whose calls can be wrong in few ways: dtypes, and shapes that do not broadcast.
 fn elementwise() -> Vec<WrongCall> {
     let mut rows = Vec::new();
     for UnaryRow { name, run, takes, .. } in unary_ops() {

@@ -1,4 +1,4 @@
-//! One model, many threads: whoever reads, evaluates, saves or steps at any time gets whole steps.
+//! One model, many threads: reads, evaluations, saves and steps at any time see only whole steps.
 
 use crate::common::open;
 use std::sync::Mutex;
@@ -10,13 +10,13 @@ use wgrad::nn::{BatchNorm1d, Init, Linear, Module, Relu, Sequential, evaluating}
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use wgrad::{Device, Param, Result, Tensor};
 
-/// How long threads disturb each other: 2 seconds, or as many as the sweep says.
+/// How long threads disturb each other: 2 seconds, or as many as `WGRAD_TEST_SECONDS` says.
 fn duration() -> Duration {
     let seconds = std::env::var("WGRAD_TEST_SECONDS").map_or(2, |s| s.parse().expect("WGRAD_TEST_SECONDS is a number"));
     Duration::from_secs(seconds)
 }
 
-/// Runs bodies over and over, each in a thread of its own, until time is up or one fails; how often each ran.
+/// Runs bodies over and over, each in a thread of its own, until time is up or one fails; returns how often each ran.
 fn together(bodies: &[(&str, &(dyn Fn() -> Result<()> + Sync))]) -> Vec<u64> {
     let (stop, counts): (AtomicBool, Vec<AtomicU64>) =
         (AtomicBool::new(false), bodies.iter().map(|_| AtomicU64::new(0)).collect());
@@ -49,7 +49,7 @@ fn together(bodies: &[(&str, &(dyn Fn() -> Result<()> + Sync))]) -> Vec<u64> {
     counts
 }
 
-/// Steps of two optimizers that subtract 1 from every element: between two steps all elements are one number.
+/// Steps of two optimizers that subtract 1 from every element: between two steps all elements are equal.
 #[test]
 fn two_steppers_four_readers_a_saver_and_an_evaluator_share_a_model() {
     let device = open(false);
@@ -165,8 +165,8 @@ impl Training {
     }
 }
 
-/// Running statistics and the count of batches are part of a step: what savers and evaluators see is what a run without them has
-/// after some step, to the bit.
+/// Running statistics and the count of batches are part of a step: savers and evaluators see, to the bit, the state after some
+/// step of a run without them.
 #[test]
 fn what_is_saved_beside_training_is_the_state_after_some_step() {
     const STEPS: usize = 60;

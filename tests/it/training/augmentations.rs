@@ -1,4 +1,4 @@
-//! Augmentations of images, sounds and targets: reproducible, the same on every device, and what they promise.
+//! Augmentations of images, sounds and targets: they are reproducible, the same on every device, and do what they promise.
 
 use crate::common::{device, fixture, host, near, upload_host, values};
 use wgrad::data::transforms::{
@@ -16,7 +16,7 @@ fn ramp(shape: &[usize], on: &Device) -> Tensor {
     Tensor::from_slice(&data, shape, on).unwrap()
 }
 
-/// Every augmentation with a batch that it takes.
+/// Every augmentation with a batch that it accepts.
 fn all() -> Vec<(&'static str, Vec<usize>, Box<dyn Transform>)> {
     let colours = || vec![N, 3, 6, 5];
     vec![
