@@ -199,7 +199,7 @@ fn columns() -> Vec<(&'static str, Identity, Indices)> {
 fn every_op_has_its_columns_and_their_tests() {
     let columns = columns();
     let rows: BTreeSet<&str> = columns.iter().map(|c| c.0).collect();
-    assert_eq!(rows.len(), columns.len(), "an op stands twice");
+    assert_eq!(rows.len(), columns.len(), "an op is listed twice");
     let table: BTreeSet<&str> = ops().into_keys().collect();
     assert_eq!(rows, table, "left: columns, right: the table of ops");
     let of = |keep: fn(&(&'static str, Identity, Indices)) -> bool| columns.iter().filter(|c| keep(c)).map(|c| c.0).collect();

@@ -272,7 +272,7 @@ fn every_op_is_defined_or_refused_on_empty_operands() {
     assert!(made > 150, "only {made} results have elements");
     // A scalar always has one element.
     let missing: Vec<&str> = ops().into_keys().filter(|op| accepted.contains(op) == (*op == "scalar")).collect();
-    assert!(missing.is_empty(), "defined on nothing empty: {missing:?}");
+    assert!(missing.is_empty(), "not defined on any empty operand: {missing:?}");
 }
 
 /// Rows without classes have no loss: the call is refused, as no label names a class.

@@ -335,7 +335,7 @@ impl House {
 /// The library's source, as (path below `src/`, text).
 fn sources() -> Vec<(String, String)> {
     fn collect(folder: &Path, root: &Path, found: &mut Vec<(String, String)>) {
-        for entry in std::fs::read_dir(folder).expect("the source is at hand") {
+        for entry in std::fs::read_dir(folder).expect("the source is readable") {
             let path = entry.expect("readable").path();
             let name = path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/");
             if path.is_dir() {
@@ -359,8 +359,8 @@ fn rooms_import_only_rooms_below_and_no_files_form_a_circle() {
     let arrows: usize = house.arrows().values().map(BTreeSet::len).sum();
     println!("{} files, {arrows} arrows", sources.len());
     assert!(sources.len() > 200 && arrows > 1_000, "{} files and {arrows} arrows were found", sources.len());
-    assert!(house.upward().is_empty(), "arrows that do not point down: {:#?}", house.upward());
-    assert!(house.circles().is_empty(), "files that import each other, through whatever others: {:#?}", house.circles());
+    assert!(house.upward().is_empty(), "imports that do not go down: {:#?}", house.upward());
+    assert!(house.circles().is_empty(), "files that import each other, directly or through others: {:#?}", house.circles());
 }
 
 /// A small house that is in order, and files that break it, each in its own way.

@@ -98,7 +98,7 @@ fn what_nobody_reads_is_not_computed() {
     assert!(after.bytes_live - before.bytes_live < 1 << 20, "{before:?} {after:?}: the pairs take {} bytes", n * m * 4);
     assert_eq!(after.bytes_kept, 4 * m as u64, "one copy of the old values");
     let values = pairs.to_vec::<f32>().unwrap();
-    assert!(values.iter().enumerate().all(|(i, v)| *v == (i / m) as f32 - old), "the values of their time");
+    assert!(values.iter().enumerate().all(|(i, v)| *v == (i / m) as f32 - old), "the values from before the step");
     drop((pairs, loss));
     assert_eq!(device.counters().bytes_kept, 0);
 }
@@ -304,7 +304,7 @@ fn a_panic_in_the_middle_of_a_step_leaves_the_model_as_it_was() {
         thread.join()
     });
     assert!(panicked.is_err());
-    assert!(run.state() == before, "an unfinished step is no step");
+    assert!(run.state() == before, "an unfinished step changes nothing");
     let (_, loss) = run.forward().unwrap();
     run.sgd.step(loss.backward().unwrap()).unwrap();
     assert!(run.state() != before);

@@ -482,10 +482,10 @@ fn every_op_has_its_calls_or_takes_no_sizes() {
         .chain(kernel_ops().into_iter().filter(|op| op.huge.is_empty()).map(|op| op.name))
         .collect();
     let both: Vec<_> = called.intersection(&without).collect();
-    assert!(both.is_empty(), "called with sizes, and said to take none: {both:?}");
+    assert!(both.is_empty(), "called with sizes, although listed as having none: {both:?}");
     let all: BTreeSet<&str> = called.union(&without).copied().collect();
     let table: BTreeSet<&str> = ops().into_keys().collect();
-    assert!(all == table, "in one of the lists alone: {:?}", all.symmetric_difference(&table).collect::<Vec<_>>());
+    assert!(all == table, "in only one of the lists: {:?}", all.symmetric_difference(&table).collect::<Vec<_>>());
 }
 
 #[test]
@@ -575,5 +575,5 @@ fn huge_operands() {
     let creation: BTreeSet<&str> =
         creation.into_iter().chain(["randint", "randn", "random_bits", "scalar", "uniform", "zeros"]).collect();
     let untried: Vec<&str> = ops().into_keys().filter(|op| !tried.contains(op) && !creation.contains(op)).collect();
-    assert!(untried.is_empty(), "no operand of {untried:?} could be stretched");
+    assert!(untried.is_empty(), "no operand of {untried:?} could be expanded");
 }

@@ -60,7 +60,7 @@ fn a_rule_trains_within_steps() {
 #[test]
 fn without_gradients_a_rule_is_not_asked() {
     let x = tensor(&[1.0]).variable().unwrap();
-    let never = |_: &Tensor, _: [&Tensor; 1]| -> [Tensor; 1] { panic!("the rule was asked") };
+    let never = |_: &Tensor, _: [&Tensor; 1]| -> [Tensor; 1] { panic!("the rule was called") };
     assert!(!no_grad(|| x.with_gradient([&x], never)).requires_grad());
     assert!(!x.with_gradient([&x.detach()], never).requires_grad());
     assert!(!x.with_gradient([], |_, []| []).requires_grad());

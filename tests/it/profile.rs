@@ -62,7 +62,7 @@ fn a_profiled_step_is_the_same_step() {
         last = Some(profile);
     }
     let profile = last.unwrap();
-    assert_eq!(profile.compiled, 0, "the loop has met its plans");
+    assert_eq!(profile.compiled, 0, "the loop has compiled its plans");
     adds_up(&profile);
     let optimizer = profile.rows().iter().filter(|row| row.kernel == "optim_step").map(|row| row.launches).sum::<usize>();
     assert_eq!(optimizer, 1, "{profile}");

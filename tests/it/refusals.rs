@@ -125,7 +125,7 @@ pub fn wrong_calls() -> Vec<WrongCall> {
 fn wrong_calls_name_op_operands_remedy_and_place() {
     let faults: Vec<String> = wrong_calls().iter().filter_map(WrongCall::faults).collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
-    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device works on");
+    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device keeps working");
 }
 
 fn core() -> Vec<WrongCall> {
@@ -271,7 +271,7 @@ fn wrong_reads_and_creations() {
         assert!(matches!(huge.eval(), Err(Error::OutOfMemory { .. })));
         assert!(text(Tensor::from_slice(&[1.0f64], [1], d).map(|_| ())).contains("f64"));
     }
-    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device works on");
+    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device keeps working");
 }
 
 #[test]

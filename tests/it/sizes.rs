@@ -171,7 +171,7 @@ fn reductions_at_the_grid_limit() {
                 assert!(matches!(row.eval(), Err(Error::Unsupported { op: "softmax", .. })), "{:?}", row.eval());
             } else if excepted("softmax of one row of 16,776,959") {
                 let last = row.slice(1, n as isize - 1, n as isize).item().expect("a value");
-                assert_ne!(last, 1.0, "an exception that passes is none: take it off the list");
+                assert_ne!(last, 1.0, "an exception passes: remove it from the list");
             } else {
                 holds("1 row of n", &row, n, 0.0, |i| f64::from(u8::from(i == n - 1)));
             }

@@ -252,7 +252,7 @@ fn a_handle_that_cannot_be_computed_stands_in_nobodys_way() {
         assert!(held.iter().all(|h| h.to_vec::<f32>().is_err()), "{name}");
         run.step().unwrap();
         twin.step().unwrap();
-        assert!(run.all() == twin.all(), "{name}: the next step is another one");
+        assert!(run.all() == twin.all(), "{name}: the next step differs");
     }
 }
 

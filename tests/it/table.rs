@@ -166,7 +166,7 @@ const CASES: usize = 2_500;
 pub fn ops() -> BTreeMap<&'static str, Mark> {
     let mut table = BTreeMap::new();
     let mut insert = |family: &str, name, mark| {
-        assert!(table.insert(name, mark).is_none(), "{name} ({family}) stands in the table twice");
+        assert!(table.insert(name, mark).is_none(), "{name} ({family}) is in the table twice");
     };
     unary_ops().iter().for_each(|op| insert("unary", op.name, op.mark));
     binary_ops().iter().for_each(|op| insert("binary", op.name, op.mark));

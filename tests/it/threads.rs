@@ -45,7 +45,7 @@ fn together(bodies: &[(&str, &(dyn Fn() -> Result<()> + Sync))]) -> Vec<u64> {
     let errors = errors.into_inner().unwrap();
     assert!(errors.is_empty(), "{}", errors.join("\n"));
     let counts: Vec<u64> = counts.into_iter().map(AtomicU64::into_inner).collect();
-    assert!(counts.iter().all(|&n| n > 0), "a thread never came through: {counts:?}");
+    assert!(counts.iter().all(|&n| n > 0), "a thread never finished a run: {counts:?}");
     counts
 }
 
@@ -115,7 +115,7 @@ fn two_steppers_four_readers_a_saver_and_an_evaluator_share_a_model() {
     println!("{counts:?}, {:?}", device.counters());
     assert_eq!(model.0[0].tensor().to_vec::<f32>().unwrap(), [-steps; 5], "every step of both counts, once");
     drop(optimizers);
-    assert_eq!(device.counters().bytes_kept, 0, "old contents go with the last that wants them");
+    assert_eq!(device.counters().bytes_kept, 0, "old contents are freed with their last reader");
 }
 
 fn network(device: &Device) -> Sequential {
@@ -200,5 +200,5 @@ fn what_is_saved_beside_training_is_the_state_after_some_step() {
     while run.adam.lock().unwrap().1 < STEPS {
         run.step().unwrap();
     }
-    assert_eq!(run.bits(&run.model.state_dict().unwrap()), states[STEPS], "nobody has disturbed the run");
+    assert_eq!(run.bits(&run.model.state_dict().unwrap()), states[STEPS], "nobody disturbed the run");
 }

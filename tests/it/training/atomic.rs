@@ -55,7 +55,7 @@ fn a_value_that_fails_in_evaluation_leaves_every_parameter() {
     assert!(error.to_string().contains("the value is f32 [2] and the parameter f32 []"), "{error}");
     assert_eq!(now(&params), [1.0, 20.0, 3.0]);
     device().flush().unwrap();
-    assert_eq!(now(&params), [1.0, 20.0, 3.0], "nothing waits any more");
+    assert_eq!(now(&params), [1.0, 20.0, 3.0], "nothing is pending any more");
     Param::set_all(&[(&params[0], &five), (&params[2], &params[0].tensor())]).unwrap();
     assert_eq!(now(&params), [7.0, 20.0, 1.0], "values are those from before");
     Param::set_all(&[]).unwrap();

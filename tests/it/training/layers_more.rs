@@ -258,7 +258,7 @@ fn further_layers_agree_with_pytorch() {
     for (name, shape, module, run) in &cases.rows {
         let note = dict.metadata.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"));
         compare(name, shape, module.as_ref(), run, note);
-        assert!(checked.insert(name.clone()), "{name} stands here twice");
+        assert!(checked.insert(name.clone()), "{name} is here twice");
     }
     // A residual block of PyTorch's has no name for its body.
     let block = Residual::new(Linear::new(4, 4, &init).unwrap());

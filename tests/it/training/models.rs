@@ -74,7 +74,7 @@ fn check_file((name, shape, tokens, _, _): Row<'_>, model: &dyn Module) {
             continue;
         };
         assert_eq!(given.shape, tensor.shape, "{name}, {key}");
-        assert!(given.data.to_f64() == tensor.data.to_f64(), "{name}, {key}: other values than in the file");
+        assert!(given.data.to_f64() == tensor.data.to_f64(), "{name}, {key}: values differ from the file");
         assert!(!key.ends_with("num_batches_tracked") || given.data.to_f64() == [2.0], "{name}, {key}");
     }
     assert!(theirs.tensors.keys().all(|key| ours.tensors.contains_key(key)), "{name}");
