@@ -70,7 +70,8 @@ fn measure(options: &Options) -> Result<Report> {
     }
     let _ = write!(
         report.text,
-        "Made by `cargo run --release --example numerics -- --device {} --points {n}`. The reference is f64 on the CPU device.\n\n\
+        "Made by `cargo run --release --example numerics -- --device {} --points {n}`. The reference is f64 on the \
+         CPU device.\n\n\
          ## Elementwise\n\n\
          The largest error over {n} points spread evenly over the range, {n} of all magnitudes in it, and {n} random bit \
          patterns of the whole of f32. It is counted in ULPs (distances between neighbouring f32 numbers) of the result; \
