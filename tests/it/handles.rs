@@ -114,7 +114,7 @@ impl EvalNow for Tensor {
     }
 }
 
-/// A value that the step does not compute, made from one that was saved for backward: its operands are kept for it.
+/// A value that the step does not store, made from one that was saved for backward: the saved one is kept for it.
 #[test]
 fn what_a_handle_is_made_of_outlives_the_step() {
     let device = open(false);

@@ -368,7 +368,7 @@ fn images_and_channels_at_the_grid_limit() {
             }
         }),
         ("batch norm", |c| {
-            // Channels of two images' neighbours: -1 and 1.
+            // Channels of two neighbouring values, which become -1 and 1.
             let x = pattern(&[c, 2]).t();
             let (y, mean, _) = x.batch_norm(None, None, 0.0);
             let sign = |i: usize| if at(i % c * 2 + (1 - i / c)) < at(i % c * 2 + i / c) { 1.0 } else { -1.0 };

@@ -83,7 +83,7 @@ fn augmentations_do_what_they_say() {
         assert!((-2..=2).any(|dy| (-2..=2).any(|dx| shifted(dy, dx) == cropped)), "{cropped:?}");
     }
 
-    // Every part is in the image, and not all are at one place.
+    // Every crop is in the image, and not all are at the same place.
     let parts = values(&RandomCrop::new([3, 2]).apply(&x, &generator()).unwrap());
     let part = |image: &[f64], y: usize, x: usize| (0..6).map(|p| image[(y + p / 2) * 4 + x + p % 2]).collect::<Vec<_>>();
     let places: Vec<usize> = rows(&before)

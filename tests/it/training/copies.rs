@@ -79,7 +79,7 @@ fn what_does_not_fit_changes_nothing() {
     }
 }
 
-/// What a copy is of, how, and an input's shape. Inputs of one axis are token ids.
+/// The modules to copy: name, module, and the shape of an input. Inputs with one axis are token ids.
 fn originals(init: &Init) -> Vec<(&'static str, Box<dyn Module>, Vec<usize>)> {
     let gpt = GptConfig { vocab_size: 7, block_size: 6, n_layer: 1, n_head: 2, n_embd: 8, ..GptConfig::default() };
     let encoder = (0..2).map(|_| TransformerEncoderLayer::new(8, 2, init).unwrap()).collect();
