@@ -1,8 +1,9 @@
-//! What a training step costs the host: building the graph, keying, encoding and submitting, without the kernels.
+//! What a training step costs the host: building the graph, computing its cache key, encoding and submitting, without the
+//! kernels.
 //!
-//! The networks have their real structure at small sizes, so that kernels take little. What is measured is the time until a step
-//! has been submitted, on a queue that is empty: an adapter computes after that, or beside it. On the CPU device the kernels
-//! count, too, since a step ends with them. One line per network: median and least over `--steps` steps.
+//! The networks have their real structure at small sizes, so that kernels take little time. What is measured is the time until a
+//! step has been submitted to an empty queue: an adapter computes after that, or in parallel. On the CPU device the kernels
+//! count, too, since a step includes them. One line per network: median and minimum over `--steps` steps.
 //!
 //! ```sh
 //! cargo bench --bench host_step -- [--device software] [--steps 500]
@@ -69,7 +70,7 @@ fn cases(device: &Device) -> Result<Vec<Case>> {
 }
 
 impl Case {
-    /// A step up to its submission; the loss is not waited for.
+    /// A step up to its submission; does not wait for the loss.
     fn step(&self, adam: &mut Adam, device: &Device) -> Result<()> {
         let (x, count) = match &self.input {
             Input::Numbers(shape) => {

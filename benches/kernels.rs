@@ -5,8 +5,8 @@
 //! cargo bench --features lab --bench kernels -- --device 0 --only "matmul 512" --variants
 //! ```
 //!
-//! Times are medians: by the adapter's timestamps where it takes them, on software adapters by the time of the processor, else
-//! by the host's clock around submissions.
+//! Times are medians: from the adapter's timestamps where it has them, from the processor time on software adapters, otherwise
+//! from the host's clock around submissions.
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -21,16 +21,16 @@ struct Options {
     /// Only cases whose group and label contain this text, such as `matmul 512`
     #[arg(long, default_value = "")]
     only: String,
-    /// Time each variant of a kernel, too, not only the one that is selected
+    /// Time every variant of a kernel, not only the one that is selected
     #[arg(long)]
     variants: bool,
-    /// Choose kernels as for a hardware GPU, on whatever adapter
+    /// Choose kernels as for a hardware GPU, on any adapter
     #[arg(long)]
     hardware_kernels: bool,
-    /// Seconds per line, about
+    /// Seconds per line, approximately
     #[arg(long, default_value_t = 0.3)]
     seconds: f64,
-    /// Cargo says this to every benchmark
+    /// Ignored: `cargo bench` passes it
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -1,6 +1,7 @@
-//! What reading values costs a training step, by where they are read: memory and time, over those of a step that nobody reads.
+//! What reading values costs a training step, depending on where they are read: memory and time, relative to a step without
+//! reads.
 //!
-//! Each row has a device of its own, since a peak is the highest since a device was opened. Gradients that are read are held until
+//! Each row has a device of its own, since the peak counts from when a device is opened. Gradients that are read are kept until
 //! the step: their own bytes are not counted.
 //!
 //! ```sh
@@ -23,7 +24,7 @@ struct Options {
     /// How many steps are timed.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Small inputs, as suit a software adapter.
+    /// Small inputs, suitable for a software adapter.
     #[arg(long)]
     small: bool,
     /// Ignored: `cargo bench` passes it.

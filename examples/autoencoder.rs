@@ -1,5 +1,5 @@
-//! Squeezes handwritten digits through 16 numbers and draws what comes back: a convolutional autoencoder, measured against the
-//! best linear map (PCA), and the way from one digit to another through the codes between them.
+//! Squeezes handwritten digits through 16 numbers and draws what comes back: a convolutional autoencoder, compared with the
+//! best linear map (PCA), and the path from one digit to another through the codes between them.
 //!
 //! ```text
 //! cargo run --release --example autoencoder
@@ -15,11 +15,11 @@
 //! ...
 //! epoch  30/30  train 0.01090  test 0.01317
 //!
-//! mean squared error of the test images: 0.01317; by 16 principal components 0.02723
+//! mean squared error of the test images: 0.01317; with 16 principal components 0.02723
 //! ```
 //!
-//! and writes two pictures beside the weights: `digits.png`, test digits over what the autoencoder and PCA make of them, and
-//! `between.png`, where each row turns one digit into another.
+//! and writes two pictures next to the weights: `digits.png`, test digits above their reconstructions by the autoencoder and by
+//! PCA, and `between.png`, where each row turns one digit into another.
 
 use clap::Parser;
 use common::grid::Grid;
@@ -36,17 +36,17 @@ use wgrad::{ConvTransposeOptions, Device, Error, Generator, Tensor, no_grad};
 
 mod common;
 
-/// Digits of each kind in the first picture.
+/// Examples of each digit in the first picture.
 const EXAMPLES: usize = 2;
 /// Rows of the second picture.
 const PAIRS: usize = 8;
-/// Images between two digits, these two included.
+/// Images from one digit to another, including both ends.
 const STEPS: usize = 10;
 
 /// Squeeze handwritten digits through a few numbers, and look at what comes back.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Directory with the four IDX files, plain or gzip
@@ -55,10 +55,10 @@ struct Options {
     /// Passes over the training set
     #[arg(long, default_value_t = 30, value_parser = positive)]
     epochs: usize,
-    /// Images a step
+    /// Images per step
     #[arg(long, default_value_t = 64, value_parser = positive)]
     batch: usize,
-    /// Numbers that stand for an image
+    /// Numbers that encode an image
     #[arg(long, default_value_t = 16, value_parser = positive)]
     latent: usize,
     /// Highest learning rate
@@ -67,12 +67,12 @@ struct Options {
     /// Seed of weights and batches
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the weights go; the pictures are written beside them
+    /// Where the weights go; the pictures are written next to them
     #[arg(long, default_value = "target/autoencoder/autoencoder.safetensors")]
     save: PathBuf,
 }
 
-/// Two convolutions that halve height and width, a linear layer to the code, and the way back.
+/// Two convolutions that halve height and width, a linear layer to the code, and the same in reverse.
 struct Autoencoder {
     conv1: Conv2d,
     conv2: Conv2d,
@@ -109,7 +109,7 @@ impl Autoencoder {
         self.to_code.forward(&x.flatten(1, -1))
     }
 
-    /// Codes `[n, latent]` to `[n, 1, h, w]`: about 0..1, and not held to it, as a sigmoid's gradient vanishes on black.
+    /// Codes `[n, latent]` to `[n, 1, h, w]`: about 0..1, but not forced into it, since a sigmoid's gradient vanishes on black.
     fn decode(&self, code: &Tensor) -> Result<Tensor, Error> {
         let [channels, height, width] = self.inner;
         let x = self.from_code.forward(code)?.relu().reshape([code.shape()?[0], channels, height, width]);
@@ -125,7 +125,7 @@ impl Module for Autoencoder {
     fields!(conv1, conv2, to_code, from_code, up1, up2; skip inner);
 }
 
-/// Principal components: the best that a linear map to as few numbers and back can do.
+/// Principal components: the best that a linear map to as few numbers and back can achieve.
 struct Pca {
     /// `[d]`.
     mean: Tensor,
@@ -134,8 +134,8 @@ struct Pca {
 }
 
 impl Pca {
-    /// The first `k` components of rows `[n, d]`, by subspace iteration: rows are multiplied by the covariance, which makes
-    /// those along large variances grow, and made orthonormal again.
+    /// The first `k` components of rows `[n, d]`, by subspace iteration: the components are multiplied by the covariance, which
+    /// makes those along large variances grow, and made orthonormal again.
     fn fit(rows: &Tensor, k: usize, seed: u64) -> Result<Self, Error> {
         let [n, d] = rows.dims::<2>()?;
         let mean = rows.mean_dim(0);
@@ -149,13 +149,13 @@ impl Pca {
         Ok(Self { mean, components })
     }
 
-    /// Rows `[n, d]` after the way to the components and back.
+    /// Rows `[n, d]` after projection onto the components and back.
     fn reconstruct(&self, rows: &Tensor) -> Tensor {
         (rows - &self.mean).matmul(&self.components.t()).matmul(&self.components) + &self.mean
     }
 }
 
-/// Rows that span the same space, orthogonal to each other and of length 1, by the method of Gram and Schmidt.
+/// Rows that span the same space, orthogonal to each other and of length 1, by the Gram-Schmidt method.
 fn orthonormal(rows: &Tensor) -> Result<Tensor, Error> {
     let [k, d] = rows.dims::<2>()?;
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
@@ -185,7 +185,7 @@ fn error_of(set: &LabelledImages, device: &Device, f: impl Fn(&Tensor) -> Result
     error.mean()
 }
 
-/// Where in a set the first `n` images of each digit are, digit by digit within each round.
+/// The indices of the first `n` images of each digit in a set, in `n` rounds of all digits.
 #[allow(clippy::cast_possible_truncation, reason = "a few images")]
 fn examples(set: &LabelledImages, n: usize) -> Vec<usize> {
     let of = |digit: usize| (0..set.len()).filter(move |&i| set.labels()[i] == digit as i32);
@@ -200,7 +200,7 @@ fn run(options: &Options) -> Outcome<()> {
     let size = mnist.train.size();
     let [height, width] = size;
     if height % 4 != 0 || width % 4 != 0 {
-        return Err(usage(format!("--data: the images are {height}x{width}; use some whose sides are multiples of 4")));
+        return Err(usage(format!("--data: the images are {height}x{width}; use images whose sides are multiples of 4")));
     }
     let loader = DataLoader::new(&mnist.train, options.batch, &device)?.shuffle(true).seed(options.seed).drop_last(true);
     let steps = loader.len();
@@ -245,7 +245,7 @@ fn run(options: &Options) -> Outcome<()> {
     let pca = Pca::fit(&rows, options.latent, options.seed)?;
     let linear = |x: &Tensor| Ok(pca.reconstruct(&x.flatten(1, -1)).reshape(x.shape()?));
     let (own, other) = (error_of(&mnist.test, &device, |x| model.forward(x))?, error_of(&mnist.test, &device, linear)?);
-    say!("\nmean squared error of the test images: {own:.5}; by {} principal components {other:.5}", options.latent);
+    say!("\nmean squared error of the test images: {own:.5}; with {} principal components {other:.5}", options.latent);
 
     // Three rows for each round of the ten digits.
     let mut digits = Grid::new(size, Mnist::CLASSES, 3);
@@ -256,7 +256,7 @@ fn run(options: &Options) -> Outcome<()> {
             digits.extend(&images)?;
         }
     }
-    // A row a pair: the first digit, the way from its code to the other's, the other.
+    // One row per pair: the first digit, the path from its code to the other's, the other digit.
     let mut between = Grid::new(size, STEPS + 2, 1);
     let labels = mnist.test.labels();
     let order = Generator::new(options.seed).fork("pairs").permutation(labels.len(), 0)?;
@@ -280,8 +280,8 @@ fn run(options: &Options) -> Outcome<()> {
         grid.save(path)?;
     }
     say!("weights: {}", options.save.display());
-    say!("{}: test digits, what the autoencoder makes of them, and what PCA does", pictures[0].0.display());
-    say!("{}: from one digit to another through the codes between", pictures[1].0.display());
+    say!("{}: test digits, and how the autoencoder and PCA reconstruct them", pictures[0].0.display());
+    say!("{}: from one digit to another through the codes between them", pictures[1].0.display());
     say!("total time {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }

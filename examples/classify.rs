@@ -1,5 +1,5 @@
-//! Tells nouns, adjectives and verbs apart by what a dictionary says about them: a transformer over sentences of different
-//! lengths, with padding kept out of attention and of the mean, and weights for the rare classes.
+//! Tells nouns, adjectives and verbs apart by their dictionary definitions: a transformer over sentences of different
+//! lengths, with padding kept out of attention and of the mean, and larger weights for the rare classes.
 //!
 //! ```text
 //! cargo run --release --example classify
@@ -19,11 +19,11 @@
 //!                 1    6    7    5   38.9 %
 //!                 2    1    1    6   75.0 %
 //!
-//! test accuracy 91.6 %; 86.3 % if all were nouns
-//! mean recall of nouns, adjectives and verbs 70.7 %; 33.3 % if all were nouns
+//! test accuracy 91.6 %; 86.3 % if it always said noun
+//! mean recall of nouns, adjectives and verbs 70.7 %; 33.3 % if it always said noun
 //! ```
 //!
-//! with the time at the end of each line of progress.
+//! with the time at the end of each progress line.
 
 use clap::Parser;
 use common::{Outcome, finish, learning_rate, open_device, positive, share, usage};
@@ -43,12 +43,12 @@ use wgrad::{AttentionOptions, DType, Device, Error, Result, Tensor};
 
 mod common;
 
-/// How entries are marked, and their classes.
+/// The marks of entries, and their classes.
 const MARKS: [(&str, i32); 4] = [("n.", 0), ("adj.", 1), ("v.t.", 2), ("v.i.", 2)];
 const CLASSES: [&str; 3] = ["noun", "adjective", "verb"];
-/// Words of a definition that are read.
+/// How many words of a definition are read, at most.
 const LONGEST: usize = 60;
-/// Definitions are padded to a multiple of this: so many lengths, so many compiled plans.
+/// Definitions are padded to a multiple of this: each padded length compiles one plan.
 const STEP: usize = 16;
 const PADDING: i32 = 0;
 const UNKNOWN: i32 = 1;
@@ -56,7 +56,7 @@ const UNKNOWN: i32 = 1;
 /// Tell nouns, adjectives and verbs apart by their definitions.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Text with entries such as `HAPPINESS, n.  An agreeable sensation ...`
@@ -74,10 +74,10 @@ struct Options {
     /// Attention heads per layer
     #[arg(long, default_value_t = 4, value_parser = positive)]
     heads: usize,
-    /// Numbers that stand for a word inside; a multiple of the heads
+    /// Width of the model; a multiple of the heads
     #[arg(long, default_value_t = 64, value_parser = positive)]
     width: usize,
-    /// Share of activations that each step leaves out
+    /// Share of activations that each step drops
     #[arg(long, default_value_t = 0.2, value_parser = share)]
     dropout: f64,
     /// Learning rate
@@ -91,7 +91,7 @@ struct Options {
     save: PathBuf,
 }
 
-/// The class of an entry, and what follows its mark, if a line begins one: a word in capitals, a comma, a mark.
+/// The class of an entry, and what follows its mark, if the line begins an entry: a word in capitals, a comma, a mark.
 fn heading(line: &str) -> Option<(i32, &str)> {
     let (word, rest) = line.split_once(", ")?;
     let capitals = word.len() > 1 && word.starts_with(|c: char| c.is_ascii_uppercase());
@@ -142,7 +142,7 @@ fn vocabulary<'a>(words: impl Iterator<Item = &'a String>) -> HashMap<&'a str, i
 
 type Row = (Vec<i32>, i32);
 
-/// A loader for each length, so that the batches of one have one shape.
+/// A loader per length, so that all batches of a loader have the same length.
 fn loaders(rows: &[Row], batch: usize, training: bool, seed: u64, device: &Device) -> Result<Vec<DataLoader<VecDataset<Row>>>> {
     let mut lengths: BTreeMap<usize, Vec<Row>> = BTreeMap::new();
     for (tokens, class) in rows {
@@ -155,7 +155,7 @@ fn loaders(rows: &[Row], batch: usize, training: bool, seed: u64, device: &Devic
     lengths.into_values().map(loader).collect()
 }
 
-/// Words and their places, a transformer, and a linear layer on the mean over the words.
+/// Embeddings of words and positions, a transformer, and a linear layer on the mean over the words.
 struct Classifier {
     embedding: Embedding,
     places: SinusoidalEncoding,
@@ -213,7 +213,7 @@ fn run(options: &Options) -> Outcome<()> {
     let (train, test) = (rows(&train), rows(&test));
     say!("data: {} training and {} test definitions, {} words", train.len(), test.len(), ids.len());
 
-    // Rare classes weigh more, if less than their rarity: √(n / (classes · n of the class)).
+    // Rare classes weigh more, though less than in proportion: √(n / (classes · n of the class)).
     #[allow(clippy::cast_possible_truncation, reason = "a weight")]
     let weight = [0, 1, 2].map(|class| {
         let share = train.iter().filter(|row| row.1 == class).count() as f64 / train.len() as f64;
@@ -244,8 +244,8 @@ fn run(options: &Options) -> Outcome<()> {
 
     let confusion = evaluate(&model, test.iter().flatten(), CLASSES.len())?.confusion;
     say!("\n{confusion}");
-    say!("test accuracy {:.1} %; {:.1} % if all were nouns", 100.0 * confusion.accuracy(), 100.0 * commonest);
-    say!("mean recall of nouns, adjectives and verbs {:.1} %; 33.3 % if all were nouns", 100.0 * confusion.macro_recall());
+    say!("test accuracy {:.1} %; {:.1} % if it always said noun", 100.0 * confusion.accuracy(), 100.0 * commonest);
+    say!("mean recall of nouns, adjectives and verbs {:.1} %; 33.3 % if it always said noun", 100.0 * confusion.macro_recall());
     model.save(&options.save)?;
     say!("weights: {}", options.save.display());
     Ok(())

@@ -1,8 +1,8 @@
-//! Prints the devices of this machine, with the limits and features that matter here, and which one is chosen by itself, and why.
+//! Prints the devices of this machine, with the limits and features that matter here, and which one is the default, and why.
 //!
 //! ```text
 //! cargo run --example devices
-//! cargo run --example devices -- --test    also tries every kernel on each adapter, in seconds
+//! cargo run --example devices -- --test    also tries every kernel on each adapter; takes seconds
 //! ```
 
 use std::io::{ErrorKind, Write};
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(choice) => format!("chosen: {}, {choice}", choice.device.index),
         Err(error) => format!("chosen: none, {error}"),
     };
-    let how = "choose another with --device or WGRAD_DEVICE: a kind (gpu), an index, a part of a name, or an API and one of these (dx12:nvidia)";
+    let how = "choose another with --device or WGRAD_DEVICE: a kind (gpu), an index, part of a name, or an API and one of these (dx12:nvidia)";
     if test {
         rows.push(("self-test".into(), column(&devices, tested)));
     }
@@ -52,19 +52,19 @@ fn main() -> ExitCode {
             eprintln!("error: {e}");
             ExitCode::FAILURE
         }
-        // A reader that has seen enough is no failure.
+        // A reader that closes the pipe early is not a failure.
         _ => ExitCode::SUCCESS,
     }
 }
 
-/// What the kernels' trials come to on an adapter.
+/// The result of the kernels' trials on an adapter.
 fn tested(info: &DeviceInfo) -> String {
     if info.kind == DeviceKind::Cpu {
         return String::new();
     }
     match Device::open(info, DeviceOptions::default()).and_then(|device| device.self_test()) {
-        Ok(replaced) if replaced.is_empty() => "all kernels are right".into(),
-        Ok(replaced) => format!("right, in plainer forms of {}", replaced.join(", ")),
+        Ok(replaced) if replaced.is_empty() => "all kernels are correct".into(),
+        Ok(replaced) => format!("correct, with plainer forms of {}", replaced.join(", ")),
         Err(error) => error.to_string(),
     }
 }
@@ -73,7 +73,7 @@ fn column(devices: &[DeviceInfo], cell: impl Fn(&DeviceInfo) -> String) -> Vec<S
     devices.iter().map(cell).map(|text| if text.is_empty() { "-".into() } else { text }).collect()
 }
 
-/// Rows of a label and one cell per device, in columns as wide as they need.
+/// Rows of a label and one cell per device, in columns as wide as necessary.
 fn table(rows: &[(String, Vec<String>)]) -> String {
     let count = |text: &String| text.chars().count();
     let label_width = rows.iter().map(|(label, _)| count(label)).max().unwrap_or(0);

@@ -1,5 +1,5 @@
-//! Learns to balance a pole on a cart by trying: deep Q-learning with a replay memory, and a target network that follows the
-//! learning one.
+//! Learns to balance a pole on a cart by trial and error: deep Q-learning with a replay memory, and a target network that follows
+//! the learning one.
 //!
 //! ```text
 //! cargo run --release --example dqn
@@ -18,7 +18,7 @@
 //! after learning: 254.2 steps of at most 500, mean of 20 episodes
 //! ```
 //!
-//! with the time at the end of each line of progress. While it learns it also tries pushes at random, and falls sooner.
+//! with the time at the end of each progress line. During learning it also tries random pushes, so the pole falls sooner.
 
 use clap::Parser;
 use common::{Outcome, above_zero, finish, learning_rate, open_device, positive, share, usage};
@@ -35,22 +35,22 @@ use wgrad::{Device, Result, Tensor, no_grad};
 
 mod common;
 
-/// Transitions that the memory keeps.
+/// Transitions that the replay memory keeps.
 const MEMORY: usize = 10_000;
 /// Transitions before learning starts.
 const FIRST: usize = 1000;
-/// Steps after which an episode ends in success.
+/// Steps after which an episode counts as a success and ends.
 const LONGEST: usize = 500;
-/// Episodes that are played for the result.
+/// Episodes played to measure the result.
 const EPISODES: usize = 20;
 
 /// Learn to balance a pole on a cart.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
-    /// Steps in the world
+    /// Steps in the environment
     #[arg(long, default_value_t = 20_000, value_parser = positive)]
     steps: usize,
     /// Transitions per learning step
@@ -59,10 +59,10 @@ struct Options {
     /// Learning rate
     #[arg(long, default_value_t = 5e-4, value_parser = learning_rate)]
     lr: f64,
-    /// What a reward is worth one step later
+    /// Discount factor: what a reward is worth one step earlier
     #[arg(long, default_value_t = 0.99, value_parser = share)]
     gamma: f64,
-    /// Share of the way that the target network goes to the learning one in each step; without it, all of it every 500 steps
+    /// Share of the way that the target network moves to the learning one per step; by default, it is copied every 500 steps
     #[arg(long, value_parser = above_zero)]
     tau: Option<f64>,
     /// Seed of weights, play and draws from the memory
@@ -90,7 +90,7 @@ impl CartPole {
         Self { state: [(); 4].map(|()| rng.f32() * 0.1 - 0.05), steps: 0 }
     }
 
-    /// Pushes right (1) or left (0); whether the pole fell or the cart left the track.
+    /// Pushes right (1) or left (0); returns whether the pole fell or the cart left the track.
     fn step(&mut self, action: i32) -> bool {
         let [x, v, angle, w] = self.state;
         let (sin, cos) = angle.sin_cos();
@@ -104,10 +104,10 @@ impl CartPole {
     }
 }
 
-/// A state, the action taken there, the state that came of it, and 1 if that was the end.
+/// A state, the action taken there, the resulting state, and 1 if that ended the episode.
 type Transition = (State, i32, State, f32);
 
-/// The action of the highest value.
+/// The action with the highest value.
 #[allow(clippy::cast_possible_truncation, reason = "0 or 1")]
 fn best(q: &Mlp, state: &State, device: &Device) -> Result<i32> {
     let values = no_grad(|| q.forward(&Tensor::from_slice(state, [1, 4], device)?))?;
@@ -125,23 +125,23 @@ fn play(rng: &mut fastrand::Rng, mut act: impl FnMut(&mut fastrand::Rng, &State)
     Ok(steps as f64 / EPISODES as f64)
 }
 
-/// The loss of the values of actions taken: each should be the reward and, discounted, the value of the next state's best action.
-/// The learning network chooses that action, and the target network judges it, so that a value is not taken for the best because
-/// it is too high.
+/// The loss of the values of the actions taken: each should be the reward plus the discounted value of the next state's best
+/// action. The learning network chooses that action and the target network evaluates it, so that a value is not chosen merely
+/// because it is overestimated.
 ///
 /// Source: H. van Hasselt, A. Guez, D. Silver, "Deep reinforcement learning with double Q-learning", 2016.
 fn loss(online: &Mlp, target: &Mlp, batch: Vec<Transition>, gamma: f64, device: &Device) -> Result<Tensor> {
     let (state, action, next, ended) = Collate::collate(batch, device)?;
     let wanted = no_grad(|| -> Result<Tensor> {
         let value = target.forward(&next)?.gather(1, &online.forward(&next)?.argmax_keepdim(1));
-        Ok(1 + gamma * (1 - ended) * value.squeeze(1)) // every step that is survived is worth 1
+        Ok(1 + gamma * (1 - ended) * value.squeeze(1)) // every step survived is worth 1
     })?;
     huber(&online.forward(&state)?.gather(1, &action.unsqueeze(1)).squeeze(1), &wanted, 1.0, Reduction::Mean)
 }
 
 fn run(options: &Options) -> Outcome<()> {
     if options.tau.is_some_and(|tau| tau > 1.0) {
-        return Err(usage("--tau is more than the whole way; use a share, such as 0.005"));
+        return Err(usage("--tau is above 1; use a share, such as 0.005"));
     }
     if options.batch > FIRST {
         return Err(usage(format!("--batch {} is more than the {FIRST} transitions that learning starts with", options.batch)));
@@ -157,7 +157,7 @@ fn run(options: &Options) -> Outcome<()> {
     let mut memory: VecDeque<Transition> = VecDeque::with_capacity(MEMORY);
     let (mut world, mut lengths) = (CartPole::new(&mut rng), Vec::new());
     for step in 0..options.steps {
-        // What is known is tried ever more often, over the first 30 % of the steps.
+        // Over the first 30 % of the steps, random actions become rarer.
         let curious = (1.0 - step as f64 / (0.3 * options.steps as f64)).max(0.02);
         let state = world.state;
         let action = if rng.f64() < curious { rng.i32(0..2) } else { best(&online, &state, &device)? };
@@ -165,7 +165,7 @@ fn run(options: &Options) -> Outcome<()> {
         if memory.len() == MEMORY {
             memory.pop_front();
         }
-        // An episode that is cut off goes on in what it is worth; one that fell does not.
+        // An episode that was cut off at the limit still has a future value; one that ended in a fall does not.
         memory.push_back((state, action, world.state, f32::from(u8::from(fell))));
         if fell || world.steps == LONGEST {
             lengths.push(world.steps);

@@ -1,20 +1,20 @@
-//! Forecasts a noisy series with an LSTM, trained in two ways: on windows, each from a state of zeros, and statefully, where a part
-//! of the series starts from the state that the part before it has left. Then it goes on by itself, from its own forecasts.
+//! Forecasts a noisy series with an LSTM, trained in two ways: on windows, each from a zero state, and statefully, where each
+//! part of the series starts from the state that the previous part left. Then it continues the series from its own forecasts.
 //!
 //! ```text
 //! cargo run --release --example forecast
 //! cargo run --release --example forecast -- --epochs 2 --passes 20 --hidden 16 --lr 1e-2
 //! ```
 //!
-//! The second, which is short, prints on the CPU device, among other lines:
+//! The second, a short run, prints on the CPU device, among other lines:
 //!
 //! ```text
-//! series: 4000 values, 3200 to train on; the noise alone is an error of 0.1
-//! windows: test error 0.1264; of the last value as the forecast 0.1515
+//! series: 4000 values, 3200 to train on; the noise alone gives an error of 0.1
+//! windows: test error 0.1264; 0.1515 with the last value as the forecast
 //! stateful: pass 20/20, error 0.1377
 //! ```
 //!
-//! and draws the last part in `forecast.svg`, beside the weights.
+//! and plots the continuation in `forecast.svg`, next to the weights.
 
 use clap::Parser;
 use common::{Outcome, above_zero, finish, open_device, positive};
@@ -28,20 +28,20 @@ use wgrad::{Device, Error, Generator, Tensor, no_grad};
 
 mod common;
 
-/// Values of the series, and how many of them are there to train on.
+/// Length of the series, and how many of its values are for training.
 const VALUES: usize = 4000;
 const TRAINING: usize = 3200;
-/// Stretches of the training values that are read side by side.
+/// Stretches of the training values that are processed in parallel, as a batch.
 const ROWS: usize = 16;
 /// Steps between two updates in stateful training.
 const PART: usize = 20;
-/// Values that a state is made of before it is used.
+/// Values that warm up the state before forecasts count.
 const WARM_UP: usize = 200;
 
 /// Forecast a series, with windows and with state.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Passes over the windows
@@ -50,7 +50,7 @@ struct Options {
     /// Passes over the series in stateful training
     #[arg(long, default_value_t = 60, value_parser = positive)]
     passes: usize,
-    /// Values of a window
+    /// Values per window
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=500))]
     window: u16,
     /// Numbers in the state of each of the two layers
@@ -59,26 +59,26 @@ struct Options {
     /// Learning rate
     #[arg(long, default_value_t = 5e-3, value_parser = above_zero)]
     lr: f64,
-    /// Deviation of the noise on the series
+    /// Standard deviation of the noise on the series
     #[arg(long, default_value_t = 0.1, value_parser = above_zero)]
     noise: f64,
-    /// Values to forecast from forecasts
+    /// Values to forecast from the model's own forecasts
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=500))]
     ahead: u16,
     /// Seed of noise, weights and batches
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the weights go; the chart is written beside them
+    /// Where the weights go; the chart is written next to them
     #[arg(long, default_value = "target/forecast/forecast.safetensors")]
     save: PathBuf,
 }
 
-/// Two waves whose periods do not fit each other: the value at a time, without noise.
+/// The value at a time, without noise: two waves with incommensurable periods.
 fn truth(time: usize) -> f64 {
     (time as f64 / 20.0).sin() + 0.5 * (time as f64 / 7.3 + 1.0).sin()
 }
 
-/// Two layers of an LSTM, and what the next value is by their state.
+/// A two-layer LSTM, and a linear layer that forecasts the next value from its state.
 struct Forecaster {
     lstm: Lstm,
     head: Linear,
@@ -90,7 +90,7 @@ impl Forecaster {
         Ok(Self { lstm: Lstm::with(1, hidden, config, init)?, head: Linear::new(hidden, 1, init)? })
     }
 
-    /// For values `[n, t, 1]` the forecast of the one after each, `[n, t, 1]`, and the state to go on from.
+    /// For values `[n, t, 1]` the forecast of the value after each, `[n, t, 1]`, and the state to continue from.
     fn follow(&self, x: &Tensor, from: &SequenceOptions) -> Result<(Tensor, SequenceOptions), Error> {
         let sequence = self.lstm.run(x, from)?;
         Ok((self.head.forward(&sequence.output)?, sequence.carry()))
@@ -137,7 +137,7 @@ fn train_on_windows(series: &[f32], options: &Options, device: &Device) -> Outco
     let (x, y) = Collate::collate(windows(&series[TRAINING..], length), device)?;
     let forecast = evaluating(&model, || model.forward(&x))?;
     let (own, last) = (forecast.mse(&y).sqrt().item()?, x.narrow(1, -1, 1).mse(&y).sqrt().item()?);
-    say!("windows: test error {own:.4}; of the last value as the forecast {last:.4}");
+    say!("windows: test error {own:.4}; {last:.4} with the last value as the forecast");
     Ok(())
 }
 
@@ -167,8 +167,8 @@ fn train_with_state(series: &[f32], options: &Options, device: &Device) -> Outco
     Ok(model)
 }
 
-/// The forecasts of one part, and the state that it leaves. The state is computed along with the forecasts: left to be computed later,
-/// it would keep the graph of all parts before it.
+/// The forecasts of one part, and the state after it. The state is computed along with the forecasts: if it were left for later,
+/// it would keep the graph of all earlier parts.
 fn follow_part(
     model: &Forecaster,
     part: &[f32],
@@ -181,7 +181,7 @@ fn follow_part(
     Ok((y.to_vec()?, next))
 }
 
-/// Forecasts of the value after each of `values`, by the state that all before it leave, and the last state.
+/// Forecasts of the value after each of `values`, from the state after all values so far, and the last state.
 fn follow(model: &Forecaster, values: &[f32], device: &Device) -> Result<(Vec<f32>, SequenceOptions), Error> {
     let (mut forecasts, mut state) = (Vec::new(), SequenceOptions::default());
     for part in values.chunks(PART) {
@@ -192,7 +192,7 @@ fn follow(model: &Forecaster, values: &[f32], device: &Device) -> Result<(Vec<f3
     Ok((forecasts, state))
 }
 
-/// The root of the mean squared difference.
+/// The root mean squared difference.
 fn error(pairs: impl ExactSizeIterator<Item = (f64, f64)>) -> f64 {
     let n = pairs.len() as f64;
     (pairs.map(|(a, b)| (a - b).powi(2)).sum::<f64>() / n).sqrt()
@@ -203,7 +203,7 @@ fn run(options: &Options) -> Outcome<()> {
     let noise = Tensor::randn([VALUES], &Generator::new(options.seed).fork("noise"), &device)?.to_vec::<f32>()?;
     #[allow(clippy::cast_possible_truncation, reason = "values near 1")]
     let series: Vec<f32> = (0..VALUES).map(|t| (truth(t) + options.noise * f64::from(noise[t])) as f32).collect();
-    say!("series: {VALUES} values, {TRAINING} to train on; the noise alone is an error of {}", options.noise);
+    say!("series: {VALUES} values, {TRAINING} to train on; the noise alone gives an error of {}", options.noise);
 
     train_on_windows(&series, options, &device)?;
     let model = train_with_state(&series, options, &device)?;

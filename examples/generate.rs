@@ -1,15 +1,17 @@
-//! Makes handwritten digits up in two ways: a variational autoencoder, and a generator that learns to deceive a discriminator.
+//! Makes up handwritten digits in two ways: with a variational autoencoder, and with a generator that learns to fool a
+//! discriminator (a GAN).
 //!
 //! ```text
 //! cargo run --release --example generate
 //! cargo run --release --example generate -- --latent 2 --save target/generate/two.safetensors
 //! ```
 //!
-//! It prints each epoch's losses, and at the end two distances for the images of each model, for test images and for pixels of
-//! digits put together at random: how far images are from the nearest training image, and from one another. The first says whether
-//! they look like digits, the second whether they differ. A GAN that was trained for a few epochs makes one image only.
+//! It prints each epoch's losses, and at the end two distances for the images of each model, for test images and for randomly
+//! scrambled pixels of digits: how far images are from the nearest training image, and from one another. The first says whether
+//! they look like digits, the second whether they differ. A GAN that was trained for only a few epochs makes the same image
+//! always.
 //!
-//! `generated.png`, beside the weights, shows test images, those of the autoencoder and those of the GAN.
+//! `generated.png`, next to the weights, shows test images, the autoencoder's images and the GAN's.
 
 use clap::Parser;
 use common::grid::Grid;
@@ -30,14 +32,14 @@ mod common;
 
 /// Hidden units of each layer.
 const HIDDEN: usize = 256;
-/// Images of each kind in the picture, and in a row of it.
+/// Images of each kind in the picture, and images per row.
 const SHOWN: usize = 48;
 const COLUMNS: usize = 16;
 
-/// Make handwritten digits up: a variational autoencoder and a GAN.
+/// Make up handwritten digits with a variational autoencoder and a GAN.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Directory with the four IDX files, plain or gzip
@@ -52,7 +54,7 @@ struct Options {
     /// Images per step
     #[arg(long, default_value_t = 64, value_parser = positive)]
     batch: usize,
-    /// Numbers that stand for an image
+    /// Numbers that encode an image
     #[arg(long, default_value_t = 16, value_parser = positive)]
     latent: usize,
     /// Learning rate of the autoencoder
@@ -64,7 +66,7 @@ struct Options {
     /// Seed of weights, batches and noise
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the weights of the autoencoder go; those of the GAN's generator and the picture are written beside them
+    /// Where the autoencoder's weights go; those of the GAN's generator and the picture are written next to them
     #[arg(long, default_value = "target/generate/vae.safetensors")]
     save: PathBuf,
 }
@@ -94,15 +96,15 @@ impl Vae {
         })
     }
 
-    /// Images `[n, pixels]` of codes drawn from the standard normal distribution.
+    /// Images `[n, pixels]` from codes drawn from the standard normal distribution.
     fn sample(&self, n: usize, device: &Device) -> Result<Tensor> {
         Ok(self.decoder.forward(&Tensor::randn([n, self.latent], &self.noise, device)?)?.sigmoid())
     }
 }
 
 impl Module for Vae {
-    /// The negative evidence lower bound of images `[n, pixels]`, in nats per image: what the decoder misses, and how far the codes'
-    /// distributions, N(m, v), are from the standard normal one, `-½ Σ (1 + ln v - m² - v)`.
+    /// The negative evidence lower bound of images `[n, pixels]`, in nats per image: the reconstruction error, and how far the
+    /// codes' distributions, N(m, v), are from the standard normal one, `-½ Σ (1 + ln v - m² - v)`.
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let h = self.hidden.forward(x)?.relu();
         let (mean, log_var) = (self.mean.forward(&h)?, self.log_var.forward(&h)?);
@@ -140,7 +142,7 @@ impl Gan {
         self.generator.forward(&Tensor::randn([n, self.latent], &self.noise, device)?)
     }
 
-    /// How far the discriminator is from taking images for real ones (1) or made-up ones (0).
+    /// The discriminator's loss if images should be judged real (1) or made up (0).
     fn misjudged(&self, x: &Tensor, real: f64) -> Result<Tensor> {
         let logits = self.discriminator.forward(x)?;
         binary_cross_entropy_with_logits(&logits, &logits.full_like(real), None, Reduction::Mean)
@@ -194,7 +196,7 @@ fn run(options: &Options) -> Outcome<()> {
     }
 
     let gan = Gan::new(train.dim(1)?, options.latent, &init)?;
-    // Half the usual momentum: each side's gradients turn as the other learns.
+    // Momentum of 0.5 instead of 0.9: each side's gradients change direction as the other learns.
     let config = AdamConfig { lr: options.gan_lr, betas: (0.5, 0.999), ..AdamConfig::default() };
     let mut generator = Adam::new(&gan.generator.parameters()?, config)?;
     let mut discriminator = Adam::new(&gan.discriminator.parameters()?, config)?;
@@ -206,7 +208,7 @@ fn run(options: &Options) -> Outcome<()> {
             let loss = gan.misjudged(&batch?.0, 1.0)? + gan.misjudged(&made.detach(), 0.0)?;
             discriminator.step(loss.backward()?)?;
             judge.push(&loss, 1.0)?;
-            // The discriminator as it is now says how the images should have been.
+            // The updated discriminator says how the images should have been.
             let loss = gan.misjudged(&made, 1.0)?;
             generator.step(loss.backward()?)?;
             maker.push(&loss, 1.0)?;
@@ -220,11 +222,11 @@ fn run(options: &Options) -> Outcome<()> {
 
     let n = test.dim(0)?;
     let (drawn, invented) = no_grad(|| Ok::<_, Error>((vae.sample(n, &device)?, gan.sample(n, &device)?)))?;
-    // Each pixel from another training image: the right ink in each place, and no digit.
+    // Each pixel comes from a random training image: each has the right distribution of ink, but they form no digit.
     let index =
         Tensor::randint([n, train.dim(1)?], 0, i32::try_from(mnist.train.len()).unwrap_or(i32::MAX), &init.generator, &device)?;
     let scrambled = train.gather(0, &index);
-    // Images like no digit are far from all training images; those of a model that makes one image only are near each other.
+    // Images unlike any digit are far from all training images; those of a model that always makes one image are near each other.
     say!("\nmean distance to    the nearest training image   another of its kind");
     for (name, images) in [("test images", &test), ("VAE", &drawn), ("GAN", &invented), ("scrambled pixels", &scrambled)] {
         let apart = (images - images.roll(1, 0)).norm_dim(2.0, 1).mean().item()?;
@@ -240,7 +242,7 @@ fn run(options: &Options) -> Outcome<()> {
     gan.generator.save(beside("generator.safetensors"))?;
     grid.save(&beside("generated.png"))?;
     say!("weights: {} and {}", options.save.display(), beside("generator.safetensors").display());
-    say!("{}: test images, those of the VAE, those of the GAN", beside("generated.png").display());
+    say!("{}: test images, images of the VAE, images of the GAN", beside("generated.png").display());
     Ok(())
 }
 

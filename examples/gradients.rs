@@ -1,4 +1,4 @@
-//! Gradients beyond a loss and its `backward`: rules of your own, a gradient penalty, curvature, one gradient per sample, a
+//! Gradients beyond a loss and its `backward`: rules of your own, a gradient penalty, curvature, per-sample gradients and a
 //! Jacobian.
 //!
 //! ```text
@@ -32,13 +32,13 @@ mod common;
 /// Rules of your own, a gradient penalty, curvature, per-sample gradients and a Jacobian.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Steps of training with the gradient penalty
     #[arg(long, default_value_t = 200, value_parser = positive)]
     steps: usize,
-    /// Products with the Hessian that look for its largest eigenvalue
+    /// Products with the Hessian in the search for its largest eigenvalue
     #[arg(long, default_value_t = 20, value_parser = positive)]
     products: usize,
     /// Seed of weights and data
@@ -46,18 +46,18 @@ struct Options {
     seed: u64,
 }
 
-/// 1 above a half and 0 below, which has no gradient of use: the straight-through estimator lets it pass as it is.
+/// 1 above a half and 0 below, which has no useful gradient: the straight-through estimator passes the gradient on unchanged.
 fn threshold(soft: &Tensor) -> Tensor {
     soft.gt(0.5).cast(DType::F32).with_gradient([soft], |ct, _| [ct.clone()])
 }
 
-/// The value itself; its gradient is turned round, so that what lies before learns the opposite of what lies behind.
+/// The value itself, with its gradient reversed: the layers before it learn the opposite of the layers after it.
 fn reverse(x: &Tensor, scale: f64) -> Tensor {
     x.with_gradient([x], move |ct, _| [ct * -scale])
 }
 
-/// Trains a critic to have slope 1 everywhere, as in a Wasserstein GAN: the loss is made of a gradient. Returns it before and
-/// after.
+/// Trains a critic to have slope 1 everywhere, as in a Wasserstein GAN: the loss is made of a gradient. Returns the loss before
+/// and after.
 fn penalize(critic: &Sequential, data: &Tensor, steps: usize) -> Result<(f64, f64)> {
     let mut adam = Adam::new(&critic.parameters()?, AdamConfig { lr: 1e-2, ..AdamConfig::default() })?;
     let penalty = || -> Result<Tensor> {
@@ -89,14 +89,14 @@ fn sharpness(loss: &Tensor, parameters: &[Param], products: usize, generator: &G
         let length = dot(&v, &v).sqrt();
         v = v.iter().map(|v| (v / &length).detach()).collect();
         let hv = grad(&dot(&slopes, &v), parameters)?;
-        Tensor::eval_all(&hv)?; // or else every product would compute all before it again
+        Tensor::eval_all(&hv)?; // otherwise every product would compute all earlier ones again
         largest = dot(&hv, &v).item()?;
         v = hv;
     }
     Ok(largest)
 }
 
-/// The norm of each sample's own gradient: one backward pass for each, all computed in one go.
+/// The norm of each sample's own gradient: one backward pass per sample, all computed in one go.
 fn sample_norms(net: &Sequential, data: &Tensor, target: &Tensor) -> Result<Vec<f32>> {
     let mut norms = Vec::new();
     for (x, y) in data.chunk(data.dim(0)?, 0)?.iter().zip(target.chunk(data.dim(0)?, 0)?) {
@@ -105,7 +105,7 @@ fn sample_norms(net: &Sequential, data: &Tensor, target: &Tensor) -> Result<Vec<
     Tensor::stack(&norms, 0).to_vec()
 }
 
-/// `∂yᵢ/∂xⱼ`: a row for each element of y, whose gradient it is.
+/// `∂yᵢ/∂xⱼ`: row i is the gradient of element i of y.
 fn jacobian(y: &Tensor, x: &Tensor) -> Result<Tensor> {
     let mut rows = Vec::new();
     for y in y.chunk(y.dim(0)?, 0)? {
@@ -144,7 +144,7 @@ fn run(options: &Options) -> Outcome<()> {
     let whole = loss.backward()?.global_norm()?.item()?;
     say!("norms of {} samples' gradients {low:.2} to {high:.2}; of their mean {whole:.2}", norms.len());
 
-    // Polar coordinates' Jacobian, whose determinant is the radius.
+    // The Jacobian of polar coordinates, whose determinant is the radius.
     let polar = Tensor::from_slice(&[2f32, 0.5], [2], device)?.variable()?;
     let (radius, angle) = (polar.select(0, 0), polar.select(0, 1));
     let j = jacobian(&Tensor::stack(&[&radius * angle.cos(), &radius * angle.sin()], 0), &polar)?;

@@ -6,7 +6,7 @@
 //! cargo run --release --example mnist -- --resume target/mnist/mnist.checkpoint.safetensors
 //! ```
 //!
-//! At its defaults it prints, on the CPU device in 10 seconds on two cores:
+//! At its defaults it prints, on the CPU device in 10 seconds on two cores, among other lines:
 //!
 //! ```text
 //! data: 4000 training and 1000 test images from data/mnist-5k
@@ -40,7 +40,7 @@ mod common;
 /// Train a small CNN on MNIST's handwritten digits.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Directory with the four IDX files, plain or gzip
@@ -61,7 +61,7 @@ struct Options {
     /// Seed of weights, batches, augmentation and dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the weights go; the checkpoint and the curves are written beside them
+    /// Where the weights go; the checkpoint and the curves are written next to them
     #[arg(long, default_value = "target/mnist/mnist.safetensors")]
     save: PathBuf,
     /// A *.checkpoint.safetensors file to continue from
@@ -91,7 +91,7 @@ struct Cnn {
 }
 
 impl Cnn {
-    /// The network for grey images of a size (height, width).
+    /// The network for grey images of the given size (height, width).
     fn new([height, width]: [usize; 2], init: &Init) -> Result<Self> {
         let same = ConvOptions::default().padding(1);
         Ok(Self {
@@ -135,16 +135,16 @@ fn optimizer(rule: Rule, lr: Option<f64>, params: &[Param]) -> Result<(Box<dyn O
     Ok((optimizer, lr))
 }
 
-/// Where the files beside the weights go.
+/// Where the files next to the weights go.
 fn beside(weights: &Path, extension: &str) -> PathBuf {
     weights.with_extension(extension)
 }
 
-/// A training run: everything that a checkpoint has to bring back, and what it takes to go on.
+/// A training run: everything that a checkpoint must restore, and what else is needed to continue.
 struct Run<'a> {
     options: &'a Options,
     device: Device,
-    /// Counts epochs and batches.
+    /// Also counts epochs and batches.
     train: DataLoader<LabelledImages>,
     test: DataLoader<LabelledImages>,
     init: Init,
@@ -160,7 +160,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Data, model and optimizer at their beginning.
+    /// Data, model and optimizer in their initial state.
     fn new(options: &'a Options) -> Outcome<Self> {
         let device = open_device(options.device.as_deref())?;
         let Mnist { train, test } = Mnist::load(&options.data)?;
@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
         beside(&self.options.save, "checkpoint.safetensors")
     }
 
-    /// Takes a run up where its checkpoint was made.
+    /// Continues a run from where its checkpoint was made.
     fn resume(&mut self, path: &Path) -> Outcome<()> {
         let checkpoint = Checkpoint::load(path)?;
         let (before, settings): (String, _) = (checkpoint.note("settings")?, &self.settings);
@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
         self.hits = Meter::from_parts(checkpoint.note("hits")?, checkpoint.note("samples")?)?;
         let (epoch, batch) = self.train.position();
         if epoch >= self.options.epochs {
-            return Err(usage(format!("{} has {epoch} epochs already; use a larger --epochs", path.display())));
+            return Err(usage(format!("{} already has {epoch} epochs; use a larger --epochs", path.display())));
         }
         say!("resumed from {} at epoch {}, batch {batch}", path.display(), epoch + 1);
         Ok(())
@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
             let logits = self.model.forward(&images)?;
             let smoothed = cross_entropy_with(&logits, &labels, &smoothing)?;
             let batch_hits = accuracy(&logits, &labels)?;
-            // Without smoothing, to be compared with the test's.
+            // Without smoothing, to be comparable with the test loss.
             self.loss.push(&cross_entropy(&logits, &labels, Reduction::Mean)?, n as f64)?;
             self.hits.push(&batch_hits, n as f64)?;
             self.optimizer.set_lr(self.schedule.lr(step));
@@ -269,13 +269,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Tests what a whole epoch has come to, and writes it down.
+    /// Tests the model after a whole epoch, and records the result.
     fn test_epoch(&mut self, seconds: impl FnOnce() -> f64) -> Outcome<Evaluation> {
         let (loss_sum, samples) = self.loss.parts()?;
         let (hit_sum, _) = self.hits.parts()?;
         let test = evaluate(&self.model, &self.test, Mnist::CLASSES)?;
         let record = EpochRecord {
-            // The next one's number from 0 is this one's from 1.
+            // The next epoch's number, counted from 0, is this one's, counted from 1.
             epoch: self.train.position().0,
             train_loss: loss_sum / samples,
             train_accuracy: hit_sum / samples,

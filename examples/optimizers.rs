@@ -5,7 +5,7 @@
 //! cargo run --release --example optimizers -- --epochs 20 --lr adam=0.0003 --lr sgd=0.05
 //! ```
 //!
-//! Learning rates stay constant, and nothing but the optimizers differs. `target/optimizers/optimizers.svg` has the curves.
+//! Learning rates stay constant, and only the optimizers differ. `target/optimizers/optimizers.svg` has the curves.
 //!
 //! At its defaults it prints, on the CPU device in 15 seconds on two cores:
 //!
@@ -40,7 +40,7 @@ mod common;
 /// Compare SGD, AdaGrad, RMSprop and Adam on MNIST's handwritten digits.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Directory with the four IDX files, plain or gzip
@@ -49,16 +49,16 @@ struct Options {
     /// Passes over the training set
     #[arg(long, default_value_t = 10, value_parser = positive)]
     epochs: usize,
-    /// Images a step
+    /// Images per step
     #[arg(long, default_value_t = 64, value_parser = positive)]
     batch: usize,
-    /// Another learning rate for an optimizer, such as adam=0.003; may be given several times
+    /// Another learning rate for one optimizer, such as adam=0.003; may be given several times
     #[arg(long, value_name = "NAME=LR", value_parser = named_rate)]
     lr: Vec<(Rule, f64)>,
     /// Seed of weights and batches
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the weights of the run with the lowest training loss go; the curves are written beside them
+    /// Where the weights of the run with the lowest training loss go; the curves are written next to them
     #[arg(long, default_value = "target/optimizers/optimizers.safetensors")]
     save: PathBuf,
 }
@@ -75,7 +75,7 @@ enum Rule {
 impl Rule {
     const ALL: [Self; 5] = [Self::Sgd, Self::Momentum, Self::AdaGrad, Self::RmsProp, Self::Adam];
 
-    /// The name on the command line, the one in the table, and the learning rate: of three that are a factor of 2 to 3 apart,
+    /// The name on the command line, the one in the table, and the learning rate: of three that were a factor of 2 to 3 apart,
     /// the one with the lowest training loss after ten epochs.
     fn about(self) -> (&'static str, &'static str, f64) {
         match self {
@@ -107,7 +107,7 @@ fn named_rate(text: &str) -> std::result::Result<(Rule, f64), String> {
     Ok((rule, learning_rate(lr)?))
 }
 
-/// Two convolutions with pooling, two linear layers; nothing in it is random, so that only the optimizers differ.
+/// Two convolutions with pooling, two linear layers; nothing in its forward pass is random, so that only the optimizers differ.
 fn cnn([height, width]: [usize; 2], init: &Init) -> Result<Sequential> {
     let same = ConvOptions::default().padding(1);
     Ok(Sequential::new()
@@ -123,7 +123,7 @@ fn cnn([height, width]: [usize; 2], init: &Init) -> Result<Sequential> {
         .push_named("fc2", Linear::new(128, Mnist::CLASSES, init)?))
 }
 
-/// Trains from the weights that the seed gives, in the order of batches that the seed gives.
+/// Trains from the initial weights and in the batch order that the seed determines.
 fn train(rule: Rule, lr: f64, mnist: &Mnist, device: &Device, options: &Options) -> Result<(History, Sequential)> {
     let net = cnn(mnist.train.size(), &Init::new(device, options.seed))?;
     let mut optimizer = rule.optimizer(lr, &net.parameters()?)?;

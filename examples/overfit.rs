@@ -1,4 +1,4 @@
-//! Overfits on few images on purpose, and shows what helps: the same network from the same weights without a remedy, with
+//! Overfits on few images on purpose, and shows what helps: the same network from the same initial weights without a remedy, with
 //! dropout, weight decay or augmentation, and with all three.
 //!
 //! ```text
@@ -6,10 +6,10 @@
 //! cargo run --release --example overfit -- --images 200 --weight-decay 5
 //! ```
 //!
-//! Training goes on after the network knows every image by heart, so that the curves in `target/overfit/overfit.svg` show what
-//! becomes of the validation loss. `EarlyStopping` keeps the weights of its lowest point meanwhile: stopping there is the fourth
-//! remedy. Dropout and augmentation close the gap between training and test images; decay alone keeps the validation loss
-//! down, but not the errors.
+//! Training goes on after the network has memorised every image, so that the curves in `target/overfit/overfit.svg` show what
+//! happens to the validation loss. Meanwhile `EarlyStopping` keeps the weights of its lowest point: stopping there is the fourth
+//! remedy. Dropout and augmentation narrow the gap between training and test images; decay alone keeps the validation loss
+//! down, but not the number of errors.
 //!
 //! At its defaults it prints, on the CPU device in half a minute on two cores:
 //!
@@ -43,28 +43,28 @@ use wgrad::{Device, Result, Tensor};
 
 mod common;
 
-/// Overfit on few digits, and see what dropout, weight decay and augmentation do about it.
+/// Overfit on few digits, and see how dropout, weight decay and augmentation help.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Directory with the four IDX files, plain or gzip
     #[arg(long, default_value = "data/mnist-5k")]
     data: PathBuf,
-    /// Images to train on, as many of each digit; as many others are for validation
+    /// Images to train on, equally many of each digit; as many others are for validation
     #[arg(long, default_value_t = 500, value_parser = positive)]
     images: usize,
-    /// Passes over them
+    /// Passes over the training images
     #[arg(long, default_value_t = 60, value_parser = positive)]
     epochs: usize,
-    /// Images a step
+    /// Images per step
     #[arg(long, default_value_t = 50, value_parser = positive)]
     batch: usize,
     /// Learning rate
     #[arg(long, default_value_t = 1e-3, value_parser = learning_rate)]
     lr: f64,
-    /// Probability of dropout in front of the last layer; half of it in front of the one before
+    /// Probability of dropout before the last layer; half of it before the layer before that
     #[arg(long, default_value_t = 0.5, value_parser = probability)]
     dropout: f64,
     /// Decoupled weight decay
@@ -73,7 +73,7 @@ struct Options {
     /// Seed of weights, batches, the choice of images, augmentation and dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the weights of the run with the lowest validation loss go; the curves are written beside them
+    /// Where the weights of the run with the lowest validation loss go; the curves are written next to them
     #[arg(long, default_value = "target/overfit/overfit.safetensors")]
     save: PathBuf,
 }
@@ -94,14 +94,14 @@ fn decay(text: &str) -> std::result::Result<f64, String> {
     }
 }
 
-/// What a run does against overfitting.
+/// The remedies against overfitting that a run uses.
 #[derive(Debug, Clone, Copy)]
 struct Remedies {
     name: &'static str,
     dropout: bool,
     /// Decoupled, of weights but not of biases.
     weight_decay: bool,
-    /// Images are shifted, turned and scaled at random.
+    /// Images are shifted, rotated and scaled at random.
     augment: bool,
 }
 
@@ -113,7 +113,7 @@ const RUNS: [Remedies; 5] = [
     Remedies { name: "all", dropout: true, weight_decay: true, augment: true },
 ];
 
-/// Two convolutions with pooling, two linear layers; about 420,000 parameters, hundreds for each image.
+/// Two convolutions with pooling, two linear layers; about 420,000 parameters, hundreds per image.
 struct Cnn {
     conv1: Conv2d,
     conv2: Conv2d,
@@ -147,7 +147,7 @@ impl Module for Cnn {
     fields!(conv1, conv2, dropout1, fc1, dropout2, fc2);
 }
 
-/// The three parts of the data, and how images come to the network.
+/// The three parts of the data, and how images are prepared for the network.
 struct Task {
     device: Device,
     train: LabelledImages,
@@ -162,7 +162,7 @@ impl Task {
         let mnist = Mnist::load(&options.data)?;
         if !options.images.is_multiple_of(Mnist::CLASSES) {
             return Err(usage(format!(
-                "--images {} is no multiple of {}; give as many of each digit",
+                "--images {} is not a multiple of {}; each digit needs equally many",
                 options.images,
                 Mnist::CLASSES
             )));
@@ -194,7 +194,7 @@ impl Task {
     }
 }
 
-/// What a run came to.
+/// The result of a run.
 struct Report {
     history: History,
     /// Accuracy on the test images after the last epoch.
@@ -207,7 +207,7 @@ struct Report {
 
 /// Trains a network and keeps the weights of its best epoch.
 fn train(remedies: Remedies, task: &Task, options: &Options) -> Result<Report> {
-    // The weights are the first numbers that are drawn, so that all runs begin with the same.
+    // The weights are drawn first, so all runs begin with the same ones.
     let init = Init::new(&task.device, options.seed);
     let dropout = if remedies.dropout { options.dropout } else { 0.0 };
     let weight_decay = if remedies.weight_decay { options.weight_decay } else { 0.0 };
@@ -215,7 +215,7 @@ fn train(remedies: Remedies, task: &Task, options: &Options) -> Result<Report> {
     let config = AdamWConfig { lr: options.lr, weight_decay, ..AdamWConfig::default() };
     let mut optimizer = AdamW::with_groups(split_decay(&net, config, AdamWConfig { weight_decay: 0.0, ..config })?)?;
     let loader = DataLoader::new(&task.train, options.batch, &task.device)?.shuffle(true).seed(options.seed);
-    // Never stops by itself: the point is to see what happens if one goes on.
+    // Never stops training: the point is to see what happens when it goes on.
     let mut stopping = EarlyStopping::new(EarlyStoppingConfig { patience: options.epochs, ..EarlyStoppingConfig::default() })?;
     let mut history = History::default();
     let mut progress = Progress::new(remedies.name, options.epochs);
@@ -245,7 +245,7 @@ fn train(remedies: Remedies, task: &Task, options: &Options) -> Result<Report> {
     }
     progress.finish();
     let last = task.evaluate(&net, &task.test)?.confusion.accuracy();
-    // No epoch is best where every loss is NaN, as after a learning rate that is far too high.
+    // There is no best epoch if every loss is NaN, as with a learning rate that is far too high.
     let (epoch, loss) = stopping.best().unwrap_or((options.epochs, f64::NAN));
     if stopping.best().is_some() {
         stopping.restore(&net)?;

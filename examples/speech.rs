@@ -1,12 +1,13 @@
-//! Understands spoken words: log-mel spectrograms of WAV files, a small convolutional network, voices that it never heard.
+//! Recognises spoken words with a small convolutional network on log-mel spectrograms of WAV files, tested on voices that it has
+//! never heard.
 //!
 //! ```text
 //! cargo run --release --example speech
 //! cargo run --release --example speech -- --data DIR --test-share 0.1     # e.g. Google's Speech Commands, unpacked
 //! ```
 //!
-//! `DIR` has a folder per word, with WAV files of one sample rate in it; or folders `train` and `test` of that kind, as the
-//! bundled `data/spoken-digits` has.
+//! `DIR` has a folder per word, with WAV files of the same sample rate; or it has two such directories, `train` and `test`, like
+//! the bundled `data/spoken-digits`.
 //!
 //! At its defaults it prints, on the CPU device in 21 seconds on two cores:
 //!
@@ -37,19 +38,19 @@ const BANDS: usize = 32;
 /// Train a small CNN on spoken words.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
-    /// Directory with a folder per word, or with such directories train and test
+    /// Directory with a folder per word, or with two such directories, train and test
     #[arg(long, default_value = "data/spoken-digits")]
     data: PathBuf,
-    /// Of a directory without train and test: the share of clips that are kept for testing
+    /// For a directory without train and test: the share of the clips to test on
     #[arg(long, default_value_t = 0.2)]
     test_share: f64,
     /// Passes over the training set
     #[arg(long, default_value_t = 60, value_parser = positive)]
     epochs: usize,
-    /// Clips a step
+    /// Clips per step
     #[arg(long, default_value_t = 32, value_parser = positive)]
     batch: usize,
     /// Seed of weights, batches, augmentation and dropout
@@ -95,14 +96,14 @@ impl Module for Net {
         let x = self.norm1.forward(&self.conv1.forward(&x)?)?.relu().max_pool2d(2);
         let x = self.norm2.forward(&self.conv2.forward(&x)?)?.relu().max_pool2d(2);
         let x = self.norm3.forward(&self.conv3.forward(&x)?)?.relu();
-        // The mean over time; where in the spectrum a channel is active tells vowels apart.
+        // The mean over time only: where in the spectrum a channel is active tells vowels apart.
         let x = x.mean_dim(3).flatten(1, -1);
         self.fc.forward(&self.dropout.forward(&x)?)
     }
     fields!(conv1, norm1, conv2, norm2, conv3, norm3, dropout, fc);
 }
 
-/// Clips to train on and clips to test on, of one length, which is at least `shortest` of a rate.
+/// Clips to train on and clips to test on, all of the same length, at least `shortest` of their rate.
 fn load(options: &Options, shortest: impl Fn(u32) -> usize) -> Result<(Subset<AudioClips>, Subset<AudioClips>)> {
     let length = |clips: &AudioClips| clips.longest().max(shortest(clips.rate()));
     let all = |clips: AudioClips| {
@@ -117,12 +118,12 @@ fn load(options: &Options, shortest: impl Fn(u32) -> usize) -> Result<(Subset<Au
     }
     let clips = AudioClips::load(&options.data)?;
     if clips.len() < 2 {
-        let reason = format!("{} holds a single clip", options.data.display());
+        let reason = format!("{} has only one clip", options.data.display());
         return Err(Error::argument("--data", reason, "give at least one clip to train on and one to test on"));
     }
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length")]
     let held = ((clips.len() as f64 * options.test_share.clamp(0.0, 1.0)) as usize).clamp(1, clips.len() - 1);
-    // Each word has its share of the test.
+    // Each word has its share in the test.
     let [train, test] = split_stratified(clips.labels(), [clips.len() - held, held], options.seed)?;
     let length = length(&clips);
     let clips = clips.with_length(length);
@@ -145,14 +146,14 @@ fn run(options: &Options) -> Outcome<()> {
         hop: rate as usize * 12 / 1000,
         bands: BANDS,
         high: f64::from(rate) / 2.0,
-        // About the power of faint noise, so that silence and the padding around a clip look alike.
+        // About the power of faint noise, so that silence and the padding of a clip look alike.
         eps: 1e-3,
         ..MelConfig::default()
     };
     let mel = LogMel::new(config, &device)?;
     let init = Init::new(&device, options.seed);
     let net = Net::new(words.len(), &init)?;
-    // Each spectrogram about its own mean: loudness tells nothing.
+    // Each spectrogram minus its own mean: loudness carries no information.
     let centre = Lambda(|x: &Tensor, _: &Generator| Ok((x - x.mean_keepdim([1, 2])) * 0.4));
     let features = Compose::new().push(mel).push(centre);
     let augmented = Compose::new()

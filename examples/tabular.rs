@@ -1,5 +1,5 @@
-//! Foretells the progression of diabetes from ten numbers per patient: a table in a CSV file, a network whose file also holds how
-//! to scale its columns, early stopping on validation data, and forecasts by the saved file.
+//! Predicts the progression of diabetes from ten numbers per patient: a table in a CSV file, a network whose file of weights also
+//! has the scales of the columns, early stopping on validation data, and predictions from the saved file.
 //!
 //! ```text
 //! cargo run --release --example tabular
@@ -13,8 +13,8 @@
 //! epoch  10/200  train 0.4343  validation 0.4903
 //! ...
 //! best: epoch 7, validation 0.4889
-//! test: R2 0.438, mean absolute error 43.3; of the training rows' mean 63.5
-//! foretold [71, 173, 211, 197, 115], true [75, 171, 166, 144, 68]
+//! test: R2 0.438, mean absolute error 43.3; with the training rows' mean as the prediction 63.5
+//! predicted [71, 173, 211, 197, 115], true [75, 171, 166, 144, 68]
 //! ```
 
 use clap::Parser;
@@ -32,19 +32,19 @@ mod common;
 /// Shares of the patients for training, validation and test.
 const PARTS: [f64; 3] = [0.64, 0.16, 0.2];
 
-/// Foretell a number from the rows of a table.
+/// Predict a number from the rows of a table.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
-    /// CSV file with a line of names, whose last column is to be foretold
+    /// CSV file with a header line; the last column is the one to predict
     #[arg(long, default_value = "data/diabetes/diabetes.csv")]
     data: PathBuf,
     /// Passes over the training rows, at most
     #[arg(long, default_value_t = 200, value_parser = positive)]
     epochs: usize,
-    /// Passes without a better validation loss before the training stops
+    /// Passes without a better validation loss after which training stops
     #[arg(long, default_value_t = 30)]
     patience: usize,
     /// Rows per step
@@ -59,7 +59,7 @@ struct Options {
     /// Where the weights go
     #[arg(long, default_value = "target/tabular/tabular.safetensors")]
     save: PathBuf,
-    /// Weights to test, in place of training
+    /// Weights to test instead of training
     #[arg(long, conflicts_with = "save")]
     load: Option<PathBuf>,
 }
@@ -70,8 +70,7 @@ fn read_table(path: &Path, device: &Device) -> Result<(Tensor, Tensor), Error> {
     let columns = text.lines().next().unwrap_or_default().split(',').count();
     let mut values: Vec<f32> = Vec::new();
     for (i, line) in text.lines().enumerate().skip(1) {
-        let fail =
-            |reason| Error::format(path, format!("line {}: {reason}", i + 1), "give numbers, as many in each line as names");
+        let fail = |reason| Error::format(path, format!("line {}: {reason}", i + 1), "give one number per column in each line");
         for value in line.split(',') {
             values.push(value.trim().parse().map_err(|_| fail(format!("\"{value}\" is not a number")))?);
         }
@@ -83,7 +82,7 @@ fn read_table(path: &Path, device: &Device) -> Result<(Tensor, Tensor), Error> {
     Ok((table.narrow(1, 0, columns - 1), table.narrow(1, -1, 1)))
 }
 
-/// A network for columns of any scale. What it knows of them are buffers, so that a file of weights is all that a forecast needs.
+/// A network for columns of any scale. The scales are buffers, so that a file of weights is all that a prediction needs.
 struct Regressor {
     mean: Param,
     std: Param,
@@ -110,7 +109,7 @@ impl Regressor {
         })
     }
 
-    /// Takes the scale of rows `[n, columns]` and targets `[n, 1]`.
+    /// Sets the scales from rows `[n, columns]` and targets `[n, 1]`.
     fn fit_scale(&self, (x, y): &(Tensor, Tensor)) -> Result<(), Error> {
         self.mean.set(&x.mean_dim(0))?;
         self.std.set(&x.std_dim(0))?;
@@ -118,7 +117,7 @@ impl Regressor {
         self.target_std.set(&y.std_dim(0))
     }
 
-    /// Mean squared error in units of the targets' deviation.
+    /// Mean squared error in units of the targets' variance.
     fn loss(&self, (x, y): &(Tensor, Tensor)) -> Result<Tensor, Error> {
         Ok((self.forward(x)? / &self.target_std).mse(&(y / &self.target_std)))
     }
@@ -193,10 +192,10 @@ fn run(options: &Options) -> Outcome<()> {
     let prediction = evaluating(&model, || model.forward(&x))?;
     let (explained, error) = scores(&prediction, &y)?;
     let (_, guess) = scores(&model.target_mean.tensor().expand([test.len(), 1]), &y)?;
-    say!("test: R2 {explained:.3}, mean absolute error {error:.1}; of the training rows' mean {guess:.1}");
+    say!("test: R2 {explained:.3}, mean absolute error {error:.1}; with the training rows' mean as the prediction {guess:.1}");
     let few = 5.min(test.len());
     let first = |values: &Tensor| values.narrow(0, 0, few).to_vec::<f32>();
-    say!("foretold {:.0?}, true {:.0?}", first(&prediction)?, first(&y)?);
+    say!("predicted {:.0?}, true {:.0?}", first(&prediction)?, first(&y)?);
     Ok(())
 }
 

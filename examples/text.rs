@@ -5,9 +5,10 @@
 //! cargo run --release --example text -- --load target/text/text.safetensors --prompt "LOVE, n.  " --temperature 0.5 --top-k 20
 //! ```
 //!
-//! A character is a Unicode scalar value; in the bundled ASCII text, a byte. The vocabulary is that of the first nine tenths and a
-//! stand-in for all other characters. Each held-out character is predicted once, from 57 to 64 characters before it, and the
-//! result is the mean of `-log2 p`; an unknown character would cost 20 bits more, as much as to say which one it is.
+//! A character is a Unicode scalar value; in the bundled ASCII text, a byte. The vocabulary is the characters of the first nine
+//! tenths plus a placeholder for all others. Each held-out character is predicted once, from the 57 to 64 characters before it,
+//! and the result is the mean of `-log2 p`; an unknown character would cost 20 bits more, as many as it takes to say which one it
+//! is.
 //!
 //! At its defaults it prints, on the CPU device in three and a half minutes on two cores:
 //!
@@ -25,7 +26,7 @@
 //! ...
 //! ```
 //!
-//! The whole book takes 2.84 bits per character in `xz -9`, and the test 4.47 by the frequencies of characters alone.
+//! With `xz -9` the whole book takes 2.84 bits per character; character frequencies alone give 4.47 on the test part.
 
 use clap::Parser;
 use common::{Outcome, above_zero, finish, open_device, positive, print, share, usage};
@@ -45,7 +46,7 @@ use wgrad::{Device, Error, Generator, Tensor, no_grad};
 
 mod common;
 
-/// What stands for a character that the training text does not have: one that Unicode promises never to use.
+/// The placeholder for a character that the training text does not have: one that Unicode promises never to use.
 const UNKNOWN: char = '\u{ffff}';
 /// How many characters there are: Unicode's scalar values.
 const ALL_CHARACTERS: u32 = 0x11_0000 - 0x800;
@@ -53,31 +54,31 @@ const ALL_CHARACTERS: u32 = 0x11_0000 - 0x800;
 /// Train a small GPT on the characters of a text, test it on the last tenth, and let it write.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
-    /// A UTF-8 text; the last tenth is for testing
+    /// UTF-8 text; the last tenth is for testing
     #[arg(long, default_value = "data/text/devils-dictionary.txt")]
     data: PathBuf,
     /// Steps of training
     #[arg(long, default_value_t = 6000, value_parser = positive)]
     steps: usize,
-    /// Windows of text a step
+    /// Windows of text per step
     #[arg(long, default_value_t = 16, value_parser = positive)]
     batch: usize,
-    /// Characters a window, which is as far as the model looks back
+    /// Characters per window, which is as far as the model looks back
     #[arg(long, default_value_t = 64, value_parser = positive)]
     context: usize,
     /// Transformer blocks
     #[arg(long, default_value_t = 4, value_parser = positive)]
     layers: usize,
-    /// Attention heads a block
+    /// Attention heads per block
     #[arg(long, default_value_t = 4, value_parser = positive)]
     heads: usize,
-    /// Numbers that stand for a character inside; a multiple of the heads
+    /// Width of the model; a multiple of the heads
     #[arg(long, default_value_t = 128, value_parser = positive)]
     width: usize,
-    /// Share of activations that each step leaves out
+    /// Share of activations that each step drops
     #[arg(long, default_value_t = 0.1, value_parser = share)]
     dropout: f64,
     /// Highest learning rate
@@ -89,31 +90,31 @@ struct Options {
     /// Where the weights go
     #[arg(long, default_value = "target/text/text.safetensors")]
     save: PathBuf,
-    /// Weights of an earlier run of the same options, to write with: no training, no test
+    /// Weights of an earlier run with the same options to write with, instead of training and testing
     #[arg(long)]
     load: Option<PathBuf>,
-    /// What the model goes on from
+    /// The text that the model continues
     #[arg(long, default_value = "COMPUTER, n.  ")]
     prompt: String,
     /// Characters to write
     #[arg(long, default_value_t = 600)]
     length: usize,
-    /// Below 1 for what is likely, above 1 for surprises
+    /// Below 1 for likelier text, above 1 for more surprising text
     #[arg(long, default_value_t = 0.8, value_parser = above_zero)]
     temperature: f64,
-    /// Choose among so many of the likeliest characters only
+    /// Choose only among this many of the likeliest characters
     #[arg(long, value_parser = positive)]
     top_k: Option<usize>,
 }
 
-/// The text as tokens. The vocabulary is that of the training part and one stand-in for all other characters.
+/// The text as tokens. The vocabulary is the characters of the training part plus one placeholder for all others.
 struct Text {
     tokenizer: CharTokenizer,
     train: Tokens,
-    /// The last characters of the training part, as many as a window has, and then all that are held out.
+    /// The last window of the training part, then all held-out characters.
     test: Tokens,
     held_out: usize,
-    /// Held-out characters that the training part does not have.
+    /// How many held-out characters the training part does not have.
     unknown: usize,
     prompt: Vec<i32>,
 }
@@ -126,7 +127,7 @@ impl Text {
         let (before, after) = text.split_at(text.char_indices().nth(cut).map_or(text.len(), |(at, _)| at));
         if cut <= options.context || after.is_empty() {
             return Err(usage(format!(
-                "{}: {cut} characters to train on and {} to test on; --context {} wants a longer text",
+                "{}: {cut} characters to train on and {} to test on; --context {} needs a longer text",
                 options.data.display(),
                 length - cut,
                 options.context
@@ -153,8 +154,8 @@ impl Text {
     }
 }
 
-/// The cross-entropy of the held-out characters in bits, each predicted once, from the characters before it: of the windows,
-/// which overlap, the last `stride` predictions count.
+/// The cross-entropy of the held-out characters in bits, each predicted once, from the characters before it: windows overlap, and
+/// only the last `stride` predictions of each count.
 fn bits_per_character(model: &Gpt, text: &Text, context: usize, device: &Device) -> Result<f64, Error> {
     let stride = context.div_ceil(8);
     let all = text.test.windows(context)?.stride(1)?;
@@ -178,7 +179,7 @@ fn bits_per_character(model: &Gpt, text: &Text, context: usize, device: &Device)
             nats += losses[stride - fresh..].iter().map(|&l| f64::from(l)).sum::<f64>();
         }
     }
-    // The stand-in only says that a character is new; which one it is of all others costs extra.
+    // The placeholder only says that a character is new; which one of all others it is costs extra.
     let which = (f64::from(ALL_CHARACTERS) - text.known() as f64).log2();
     let bits = nats / std::f64::consts::LN_2 + text.unknown as f64 * which;
     Ok(bits / text.held_out as f64)
@@ -187,7 +188,7 @@ fn bits_per_character(model: &Gpt, text: &Text, context: usize, device: &Device)
 /// Trains until the steps are done or `stop` is set.
 fn train(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &AtomicBool) -> Outcome<()> {
     let start = Instant::now();
-    // A second moment over some 100 steps, as there are few; biases and normalisations do not decay.
+    // The second moment averages over about 100 steps, as there are few steps; biases and norm layers do not decay.
     let config = AdamWConfig { betas: (0.9, 0.99), weight_decay: 0.1, ..AdamWConfig::default() };
     let mut optimizer = AdamW::with_groups(split_decay(model, config, AdamWConfig { weight_decay: 0.0, ..config })?)?;
     let (steps, batch, context) = (options.steps, options.batch, options.context);
@@ -224,7 +225,7 @@ fn train(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &Atomic
     Ok(())
 }
 
-/// Writes on from the prompt, one character at a time as the model draws it.
+/// Continues the prompt, printing each character as it is drawn.
 #[allow(clippy::cast_possible_truncation, reason = "token numbers are small")]
 fn write(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &AtomicBool) -> Outcome<()> {
     let generator = Generator::new(options.seed).fork("write");
@@ -236,14 +237,14 @@ fn write(model: &Gpt, text: &Text, options: &Options, init: &Init, stop: &Atomic
             break;
         }
         let seen = &tokens[tokens.len().saturating_sub(options.context)..];
-        // What follows the last character does not matter to a causal model, and one shape makes one plan.
+        // A causal model ignores what follows the last character, and with one shape there is one plan.
         let mut window = seen.to_vec();
         window.resize(options.context, 0);
         let window = Tensor::from_slice(&window, [1, options.context], &init.device)?;
         let last = Tensor::from_slice(&[seen.len() as i32 - 1], [1], &init.device)?;
         let drawn = no_grad(|| {
             let logits = model.lm_head.forward(&model.transformer.forward(&window)?.index_select(1, &last))?.flatten(0, -1);
-            // Never the stand-in.
+            // Never the placeholder.
             let mut logits = logits.slice(0, 0, known as isize) / options.temperature;
             if let Some(k) = options.top_k.filter(|&k| k < known) {
                 let least = logits.topk(k, 0).0.slice(0, -1, k as isize);
@@ -276,7 +277,7 @@ fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
     let numbers: usize = model.parameters()?.iter().map(|p| p.shape().numel()).sum();
     say!("model: {numbers} parameters");
 
-    // What must agree for weights to fit.
+    // The settings that must agree for weights to fit.
     let Options { context, layers, heads, width, .. } = options;
     let settings = format!("--context {context} --layers {layers} --heads {heads} --width {width}");
     let characters: String = text.tokenizer.characters().iter().collect();
@@ -287,7 +288,7 @@ fn run(options: &Options, stop: &AtomicBool) -> Outcome<()> {
             return Err(usage(format!("{} was made with {before}, not with {settings}; use the same options", path.display())));
         }
         if known != characters {
-            return Err(usage(format!("{} was made with a text of other characters; use the same --data", path.display())));
+            return Err(usage(format!("{} was made from a text with other characters; use the same --data", path.display())));
         }
         model.load_state_dict(&dict)?;
         model.eval();
@@ -312,7 +313,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let stop = Arc::new(AtomicBool::new(false));
     let flag = stop.clone();
-    // Ctrl-C ends the training, and later the writing, early; if again, the program.
+    // Ctrl-C ends the training, and later the writing, early; a second one ends the program.
     let handler = ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(130);

@@ -1,5 +1,5 @@
-//! Learns new classes from few labels: a network trained on the digits 0 to 4 is fine-tuned on 5 to 9, and the same network
-//! starts from random weights beside it, with the same labels and as many steps.
+//! Learns new classes from few labels: a network trained on the digits 0 to 4 is fine-tuned on 5 to 9, and compared with the same
+//! network trained from random weights, with the same labels and as many steps.
 //!
 //! ```text
 //! cargo run --release --example transfer
@@ -7,14 +7,14 @@
 //! cargo run --release --example transfer -- --validate --seed 100 --scratch-lr 3e-3   # to choose settings
 //! ```
 //!
-//! The first training tells the digits 0 to 4 apart in each of the eight ways to turn and mirror them, which are 40 classes,
-//! moved and slanted at random. Its weights are loaded by name, the head is replaced, and fine-tuning begins with the head, on
-//! features that are computed once; a schedule then unfreezes the layers below, each group of them at a rate of its own.
+//! The pretraining task is to tell the digits 0 to 4 apart in each of the eight ways to rotate and mirror them, which makes 40
+//! classes, shifted and slanted at random. The weights are loaded by name, the head is replaced, and fine-tuning begins with the
+//! head, on features that are computed once; a schedule then unfreezes the layers below, each group at a rate of its own.
 //!
-//! Settings were chosen on training images of other draws (`--validate`). Without transfer the rates 1e-2 and 2e-2 are best, of
-//! those from 1e-3 to 3e-2, and equal on average over both columns and 15 draws; with 2e-2 transfer leads by 8.2 points here
-//! instead of 9.5. With `--seed 10`, which trains anew on 0 to 4 as well, it leads by 11.1 (10.9). Augmentation of the few labels
-//! supplies a part of what transfer does: its lead is smaller there, as the ceiling is near.
+//! Settings were chosen on training images of other draws (`--validate`). Without transfer, the best rates between 1e-3 and 3e-2
+//! are 1e-2 and 2e-2, which are equal on average over both columns and 15 draws; with 2e-2, transfer leads by 8.2 points here
+//! instead of 9.5. With `--seed 10`, which also repeats the training on 0 to 4, it leads by 11.1 (10.9). Augmenting the few
+//! labelled images achieves part of what transfer does: the lead of transfer is smaller there, as accuracy is near its ceiling.
 //!
 //! At its defaults it prints, on the CPU device in 52 seconds on two cores:
 //!
@@ -53,10 +53,10 @@ use wgrad::{DType, Device, Result, Tensor};
 
 mod common;
 
-/// The digits that the network is trained on first, and those that it has few labels of.
+/// The digits that the network is trained on first, and those for which it has few labels.
 const SOURCE: [i32; 5] = [0, 1, 2, 3, 4];
 const TARGET: [i32; 5] = [5, 6, 7, 8, 9];
-/// Ways to turn and mirror a square.
+/// Ways to rotate and mirror a square.
 const FORMS: usize = 8;
 /// Width of the features that the head reads.
 const FEATURES: usize = 128;
@@ -64,7 +64,7 @@ const FEATURES: usize = 128;
 /// Train on the digits 0 to 4, then learn 5 to 9 from a few labels, with and without transfer.
 #[derive(Debug, Parser)]
 struct Options {
-    /// gpu, software, cpu, an index or a part of a name of `--example devices`; a GPU if there is one, else the CPU device
+    /// gpu, software, cpu, or an index or part of a name that `--example devices` lists; default: a GPU if there is one, else cpu
     #[arg(long)]
     device: Option<String>,
     /// Directory with the four IDX files, plain or gzip
@@ -79,7 +79,7 @@ struct Options {
     /// Labelled images of each of the digits 5 to 9
     #[arg(long, default_value_t = 10, value_parser = positive)]
     labels: usize,
-    /// Steps on them, all of them in each; the same with and without transfer
+    /// Steps on the labelled images, with all of them in each; the same with and without transfer
     #[arg(long, default_value_t = 150, value_parser = positive)]
     steps: usize,
     /// Draws of the labelled images
@@ -88,16 +88,16 @@ struct Options {
     /// Learning rate without transfer
     #[arg(long, default_value_t = 1e-2, value_parser = learning_rate)]
     scratch_lr: f64,
-    /// Learning rate with transfer: of the head; layers below have less
+    /// Learning rate of the head with transfer; layers below have lower ones
     #[arg(long, default_value_t = 6e-3, value_parser = learning_rate)]
     transfer_lr: f64,
-    /// Test on the training images of 5 to 9 that were not drawn, to choose settings without a look at the test images
+    /// Test on the training images of 5 to 9 that were not drawn, to choose settings without using the test images
     #[arg(long)]
     validate: bool,
     /// Seed of weights, batches, draws, augmentation and dropout
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the weights go that were trained on 0 to 4
+    /// Where the weights trained on 0 to 4 go
     #[arg(long, default_value = "target/transfer/digits-0-4.safetensors")]
     save: PathBuf,
 }
@@ -123,7 +123,7 @@ impl Cnn {
         })
     }
 
-    /// What the head reads, `[n, FEATURES]`.
+    /// The input of the head, `[n, FEATURES]`.
     fn features(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.conv1.forward(x)?.relu().max_pool2d(2);
         let x = self.conv2.forward(&x)?.relu().max_pool2d(2);
@@ -143,7 +143,7 @@ impl Module for Cnn {
     fields!(conv1, conv2, fc, dropout, head);
 }
 
-/// A few labelled images of new classes, and how they come to the network.
+/// A few labelled images of new classes, and how they are prepared for the network.
 struct Few<'a> {
     images: LabelledImages,
     normalize: &'a Normalize,
@@ -152,7 +152,7 @@ struct Few<'a> {
 }
 
 impl Few<'_> {
-    /// All of them, normalised, and augmented if that is wanted, with their labels.
+    /// All images, normalised, and augmented if requested, with their labels.
     fn batch(&self, init: &Init) -> Result<(Tensor, Tensor)> {
         let all: Vec<usize> = (0..self.images.len()).collect();
         let (mut x, labels) = self.images.batch(&all, self.device)?;
@@ -163,8 +163,8 @@ impl Few<'_> {
     }
 }
 
-/// Turns and mirrors each image of a batch at random. Each form of each class is a class of its own: a network that tells
-/// them apart must look closer, and learns features that serve for other shapes, too.
+/// Rotates and mirrors each image of a batch at random. Each form of each class is a class of its own: a network that tells
+/// them apart must look closer, and learns features that are useful for other shapes, too.
 fn turn(x: &Tensor, labels: &Tensor, init: &Init) -> Result<(Tensor, Tensor)> {
     let (n, device) = (x.shape()?[0], x.device()?);
     let mut forms = vec![x.clone()];
@@ -223,14 +223,14 @@ fn from_scratch(few: &Few, init: &Init, options: &Options) -> Result<Cnn> {
     Ok(net)
 }
 
-/// Trains a network that knows other classes on few labels.
+/// Trains a network that was pretrained on other classes on few labels.
 fn with_transfer(trained: &StateDict, few: &Few, init: &Init, options: &Options) -> Result<(Cnn, LoadReport)> {
-    // All but the head, which is for other classes.
+    // Load all but the head, which is for other classes.
     let mut net = Cnn::new(few.images.size(), SOURCE.len() * FORMS, init)?;
     let report = net.load_state_dict_with(trained, &LoadOptions::lenient().ignore("head.*"))?;
     transfer::replace_head(&mut net.head, Linear::new(FEATURES, TARGET.len(), init)?)?;
 
-    // The head begins, the layers below follow; the more general a layer is, the less it moves.
+    // The head is trained first, the layers below follow; the more general a layer is, the less it changes.
     let total = options.steps;
     let (second, third) = (total / 3, total - total / 3);
     let unfreeze = UnfreezeSchedule::new([(0, "head.*"), (second, "fc.*"), (second, "conv2.*"), (third, "conv1.*")]);
@@ -239,7 +239,7 @@ fn with_transfer(trained: &StateDict, few: &Few, init: &Init, options: &Options)
     let mut optimizer = AdamW::with_groups(groups)?;
     let schedule = Schedule::Cosine { base: 1.0, warmup: total / 20, total, floor: 0.01 };
 
-    // While the layers below the head rest, what they give is computed once.
+    // While the layers below the head are frozen, their outputs are computed once.
     let copies = if few.augment.is_some() { 10 } else { 1 };
     let batches: Vec<(Tensor, Tensor)> = (0..copies).map(|_| few.batch(init)).collect::<Result<_>>()?;
     let features = transfer::extract_features(&net, batches.iter().map(|(x, _)| Ok(x.clone())), |x| net.features(x))?;

@@ -1,18 +1,18 @@
-# Adapters for GPU tests, and drivers for where there are none. Sourced by scripts/test and scripts/sweep.
+# Adapters for GPU tests, and software drivers for machines that have none. Sourced by scripts/test and scripts/sweep.
 
-# The kinds of device, one per line, with names: "software<TAB>llvmpipe ...".
+# The kinds of the devices, one per line, with their names: "software<TAB>llvmpipe ...".
 devices() {
     cargo run -q --color never --example devices | awk -F'  +' '
         $1 == "kind" { for (i = 2; i <= NF; i++) kind[i] = $i }
         $1 == "name" { for (i = 2; i <= NF; i++) print kind[i] "\t" $i }'
 }
 
-# Whether this is Debian, whose chromium package has SwiftShader; Ubuntu's points to a snap.
+# Whether this is Debian, whose chromium package contains SwiftShader; Ubuntu's points to a snap.
 on_debian() {
     [ -r /etc/os-release ] && (. /etc/os-release && [ "${ID:-}" = debian ])
 }
 
-# apt_install PACKAGE...: by Debian's or Ubuntu's package manager, as root or with sudo.
+# apt_install PACKAGE...: installs with Debian's or Ubuntu's package manager, as root or with sudo.
 apt_install() {
     command -v apt-get >/dev/null || return 1
     local as="env"
@@ -39,7 +39,7 @@ HELP
     return 1
 }
 
-# Sets `icd` to SwiftShader's driver file; installs it if need be.
+# Sets `icd` to SwiftShader's driver file; installs SwiftShader if necessary.
 find_swiftshader() {
     if [ -n "${WGRAD_SWIFTSHADER_ICD:-}" ]; then
         icd="$WGRAD_SWIFTSHADER_ICD"

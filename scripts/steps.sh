@@ -32,7 +32,7 @@ end() {
 
 duration() { printf '%d min %d s' $(($1 / 60)) $(($1 % 60)); }
 
-# check NAME COMMAND...: a step that counts as one test.
+# check NAME COMMAND...: runs a step that counts as one test.
 check() {
     local name="$1"
     shift
@@ -49,7 +49,7 @@ check() {
     fi
 }
 
-# tests WHERE COMMAND...: a cargo test run; its tests are counted one by one. A test process that takes more memory than it may
+# tests WHERE COMMAND...: runs cargo test and counts its tests one by one. A test process that takes more memory than allowed
 # is a failure.
 tests() {
     local where="$1" rc ok bad skipped apart peak

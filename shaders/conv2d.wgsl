@@ -1,16 +1,17 @@
 // out[n][o][y][x] = epilogue(Σ_{i,kh,kw} src[n][i][y*SY + kh*DY - PY][x*SX + kw*DX - PX] * weights[i][kh][kw][o]), per group:
-// the forward convolution, and the input gradient of stride 1 (weights flipped and transposed when they are packed).
+// the forward convolution, and the input gradient for stride 1 (weights are flipped and transposed when they are packed).
 //
 // A thread computes ${TP} neighbouring pixels of a row in ${TC} channels; the taps of a row share what they read.
-// Traffic a thread, per input channel and kernel row: 4 * (${NV} * ${V} + ${KU} * ${TC}) bytes for ${TP} * ${TC} * ${KU} multiply-adds.
+// Traffic per thread, input channel and kernel row: 4 * (${NV} * ${V} + ${KU} * ${TC}) bytes for ${TP} * ${TC} * ${KU}
+// multiply-adds.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
 @group(0) @binding(1) var<storage, read> src: array<${X_TYPE}>;
 @group(0) @binding(2) var<storage, read> weights: array<${W_TYPE}>;
 @group(0) @binding(3) var<storage, read_write> out: array<${OUT_TYPE}>;
 ${OPERANDS}
 const GROUPS = ${GROUPS}u;
-const IC = ${IC}u;   // channels a group reads
-const OC = ${OC}u;   // channels a group writes
+const IC = ${IC}u;   // channels that a group reads
+const OC = ${OC}u;   // channels that a group writes
 const OCP = ${OCP}u; // as packed: a multiple of the tile
 const IH = ${IH}u;
 const IW = ${IW}u;
@@ -58,7 +59,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
             let ix = x * ${SX}u + kw * ${DX}u - ${LEAD};
             let w_at = ((tap + kw) * OCP + first_c)${W_SHIFT};
 #end
-            // Whole vectors from ${SHIFT} elements in front of the first one that is needed.
+            // Whole vectors, starting ${SHIFT} elements before the first one that is needed.
             var v: array<f32, ${NV} * ${V}>;
 #for o in 0..${NV}
             let t${o} = padded(row, row_ok, ix + ${V}u * ${o}u, IW);
@@ -118,7 +119,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
 #end
 #if ${SECOND_LOOK}
-    // A second look at the thread's own results keeps the epilogue in the text once; unrolled, it would double compile time.
+    // Reading the thread's own results back keeps one copy of the epilogue in the source; unrolled, it would double compile time.
     let channels = select(0u, min(OC - first_c, ${TC}u), here);
     let pixels = min(OW - x, ${TP}u);
     for (var c = 0u; c < channels; c++) {

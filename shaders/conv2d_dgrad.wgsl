@@ -1,16 +1,16 @@
 // dx[n][i][iy][ix] = epilogue(Σ_{o,kh,kw} src[n][o][(iy + PY - kh*DY) / SY][(ix + PX - kw*DX) / SX] * weights[o][kh][kw][i]) over
-// the taps whose divisions have no remainder, per group: the input gradient of any stride; src is dy.
+// the taps whose divisions have no remainder, per group: the input gradient for any stride; src is dy.
 //
 // A thread computes ${TP} pixels of one row and one residue of ix modulo ${SX}, in ${TC} channels, and visits only taps that hit.
-// Traffic a thread and tap: 4 * (${TP} + ${TC}) bytes for ${TP} * ${TC} multiply-adds.
+// Traffic per thread and tap: 4 * (${TP} + ${TC}) bytes for ${TP} * ${TC} multiply-adds.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
 @group(0) @binding(1) var<storage, read> src: array<f32>;
 @group(0) @binding(2) var<storage, read> weights: array<${W_TYPE}>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 ${OPERANDS}
 const GROUPS = ${GROUPS}u;
-const IC = ${IC}u;   // channels a group reads, of dy
-const OC = ${OC}u;   // channels a group writes, of dx
+const IC = ${IC}u;   // channels of dy that a group reads
+const OC = ${OC}u;   // channels of dx that a group writes
 const OCP = ${OCP}u; // as packed: a multiple of the tile
 const IH = ${IH}u;   // dy's rows and columns
 const IW = ${IW}u;
@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     for (var ic = first_ic; ic < last_ic; ic++) {
         let plane = (rest * IC + ic) * (IH * IW);
         for (var kh = first_kh; kh < ${KH}u; kh += ${KH_STEP}u) {
-            // The sum has no remainder; a multiple of the stride keeps it from going below 0.
+            // The division has no remainder; adding a multiple of the stride keeps the dividend from going below 0.
             let iy = (y + ${PY}u + ${KH}u * ${DY}u * ${SY}u - kh * ${DY}u) / ${SY}u - ${KH}u * ${DY}u;
             let row_ok = iy < IH;
             let row = plane + select(0u, iy, row_ok) * IW;
@@ -92,7 +92,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #end
 #end
 #if ${EPILOGUE}
-    // A second look at the thread's own results keeps the epilogue in the text once.
+    // Reading the thread's own results back keeps one copy of the epilogue in the source.
     let channels = select(0u, min(OC - first_c, ${TC}u), here);
     for (var c = 0u; c < channels; c++) {
         for (var x = residue + q * ${SX}u; x < min(OW, residue + (q + ${TP}u) * ${SX}u); x += ${SX}u) {

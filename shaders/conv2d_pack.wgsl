@@ -1,5 +1,5 @@
-// packed[group][i][tap][o] = w at group, input channel i, output channel o, tap (reversed where params[2][0] is 1); channels o past
-// the end are 0. Makes a convolution's weights readable as vec4 along the channels that a thread computes.
+// packed[group][i][tap][o] = w at group, input channel i, output channel o, tap (reversed where params[2][0] is 1); channels o
+// past the end are 0. This makes a convolution's weights readable as vec4 along the channels that a thread computes.
 // Launch: one thread per element. Traffic: 8 bytes per element.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 3>;
 @group(0) @binding(1) var<storage, read> w: array<f32>;

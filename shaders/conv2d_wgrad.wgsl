@@ -1,15 +1,17 @@
 // dw[o][i][kh][kw] = Σ_{n,y,x} dy[n][o][y][x] * src[n][i][y*SY + kh*DY - PY][x*SX + kw*DX - PX], per group: the weight gradient.
 //
-// A thread computes ${TO} by ${TI} channels of one kernel row (${KU} taps) over a part of the rows (n, y); `split_sum` adds the parts.
-// Traffic a thread, per ${P} pixels: 4 * (${TO} * ${P} + ${TI} * ${P} * ${SX}) bytes for ${P} * ${TO} * ${TI} * ${KU} multiply-adds.
+// A thread computes ${TO} by ${TI} channels of one kernel row (${KU} taps) over a part of the rows (n, y); `split_sum` adds the
+// parts.
+// Traffic per thread and ${P} pixels: 4 * (${TO} * ${P} + ${TI} * ${P} * ${SX}) bytes for ${P} * ${TO} * ${TI} * ${KU}
+// multiply-adds.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
 @group(0) @binding(1) var<storage, read> src: array<${X_TYPE}>;
 @group(0) @binding(2) var<storage, read> dy: array<${X_TYPE}>;
 @group(0) @binding(3) var<storage, read_write> out: array<f32>;
 ${OPERANDS}
 const GROUPS = ${GROUPS}u;
-const IC = ${IC}u; // x's channels a group
-const OC = ${OC}u; // dy's channels a group
+const IC = ${IC}u; // x's channels per group
+const OC = ${OC}u; // dy's channels per group
 const IH = ${IH}u;
 const IW = ${IW}u;
 const OH = ${OH}u;
@@ -53,7 +55,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         let y = r % OH;
         let iy = y * ${SY}u + kh * ${DY}u - ${PY}u;
         let row_ok = iy < IH;
-        // Channels past the end are read from the last one and not stored.
+        // Channels past the end are read as the last one and not stored.
 #for i in 0..${TI}
         let x_row${i} = (((n * GROUPS + group) * IC + min(first_i + ${i}u, IC - 1u)) * IH + select(0u, iy, row_ok)) * IW;
 #end

@@ -1,5 +1,5 @@
 // loss[r] = log(Σ_c e^x[r][c]) - x[r][label[r]], or with GRAD: out[r][c] = (softmax(x)[r][c] - (c == label[r])) * ct[r].
-// Labels out of range are clamped. Launch: ${LANES} threads per row. Traffic: 8 (GRAD: 16) bytes an element.
+// Labels out of range are clamped. Launch: ${LANES} threads per row. Traffic: 8 (GRAD: 16) bytes per element.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read> labels: array<i32>;
@@ -36,7 +36,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #else
     if (lane == 0u) {
         let v = x[first + label];
-        // The difference first: the logarithm may vanish beside a large maximum.
+        // The difference first: the logarithm may be lost when added to a large maximum.
         out[at] = select(log_of_sum(sums.y) + (sums.x - v), -v, dead || is_lowest(v));
     }
 #end

@@ -1,6 +1,6 @@
-// out[i][c] = table[index[i]][c] for elements of ${BITS} bits, ${PER_WORD} to a word, in rows that are not whole words; an index out
-// of range is clamped.
-// Launch: one thread a written word. Traffic: 2 words a written word, and indices from cache.
+// out[i][c] = table[index[i]][c] for elements of ${BITS} bits, ${PER_WORD} to a word, in rows that are not a whole number of
+// words; an index out of range is clamped.
+// Launch: one thread per word written. Traffic: 2 words per word written, and indices from cache.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> table: array<u32>;
 @group(0) @binding(2) var<storage, read> index: array<i32>;

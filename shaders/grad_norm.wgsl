@@ -1,4 +1,4 @@
-// Clipping by norm, second of two: the gate of the update, with min(1, limit / (norm + 1e-6)) as its third number.
+// Clipping by norm, second of two kernels: the gate of the update, with min(1, limit / (norm + 1e-6)) as its third number.
 // Launch: one workgroup. Traffic: 8 bytes per block.
 #import coefficients
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
@@ -28,7 +28,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         clipped[0] = 1.0;
         clipped[1] = 0.0;
 #end
-        // A NaN stays: it is not at least 1.
+        // NaN is kept: it is not at least 1.
         clipped[2] = select(factor, 1.0, factor >= 1.0);
     }
 }

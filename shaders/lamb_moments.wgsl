@@ -1,4 +1,4 @@
-// LAMB, first of three: the new moments, and for each block the sums of p² and of d².
+// LAMB, first of three kernels: the new moments, and for each block the sums of p² and of d².
 // Launch: one workgroup per block. Traffic: 24 bytes per element.
 #import optim
 #import fold
@@ -13,7 +13,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     if (at.used) {
         let c = coefficients_of(at.entry);
         let p = parameters[at.parameter];
-        // The last vector may reach past the end.
+        // The last vector may extend past the end.
         let valid = blocks[linear_workgroup(wid, groups)].w;
         let inside = vec4<u32>(0u, 1u, 2u, 3u) + lane * 4u < vec4<u32>(valid);
         let d = select(vec4<f32>(), update(at.state, c, p, gradient(at, c, p)), inside);

@@ -1,5 +1,5 @@
-// LAMB, second of three: each entry's trust ratio ‖p‖ / ‖d‖, 1 if either is 0, from the sums of its blocks.
-// Launch: one workgroup per block; those of an entry's first block do the work. Traffic: 16 bytes per block.
+// LAMB, second of three kernels: each entry's trust ratio ‖p‖ / ‖d‖, 1 if either is 0, from the sums of its blocks.
+// Launch: one workgroup per block; only that of an entry's first block does the work. Traffic: 16 bytes per block.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> parts: array<vec4<u32>>;

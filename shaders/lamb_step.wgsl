@@ -1,4 +1,4 @@
-// LAMB, third of three: p -= lr · ratio · d, with d from the new moments.
+// LAMB, third of three kernels: p -= lr · ratio · d, with d from the new moments.
 // Launch: one workgroup per block. Traffic: 16 bytes per element.
 #import optim
 @group(0) @binding(${RATIOS}) var<storage, read> ratios: array<f32>;

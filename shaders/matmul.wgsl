@@ -1,9 +1,10 @@
-// out[z][r][c] = epilogue(Σ_k lhs[z][r][k] * rhs[z][k][c]), by register tiles and without workgroup memory.
+// out[z][r][c] = epilogue(Σ_k lhs[z][r][k] * rhs[z][k][c]), with register tiles and without workgroup memory.
 //
 // A thread computes ${TM} rows by ${TN} columns; a workgroup is ${LM} threads along the rows by ${LN} along the columns.
 // Rows and columns past the edge are computed from clamped addresses and not stored.
-// LHS and RHS say how an operand is read: `k` as vec4 along the inner dimension, `x` as vec4 along rows (columns), `s` by scalars.
-// Traffic a thread: 4 * (${TM} + ${TN}) bytes read per ${TM} * ${TN} multiply-adds.
+// LHS and RHS say how an operand is read: `k` as vec4 along the inner dimension, `x` as vec4 along rows (columns), `s` as
+// scalars.
+// Traffic per thread: 4 * (${TM} + ${TN}) bytes read per ${TM} * ${TN} multiply-adds.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
 @group(0) @binding(1) var<storage, read> lhs: array<${LHS_TYPE}>;
 @group(0) @binding(2) var<storage, read> rhs: array<${RHS_TYPE}>;
@@ -28,7 +29,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let rhs_k = params[2][2];
     let rhs_col = params[2][3];
 
-    // From the workgroup's index to (split, batch, row tile, column tile).
+    // The workgroup's index as (split, batch, row tile, column tile).
     let index = linear_workgroup(wid, groups);
     var rest = min(index, count - 1u);
     let tile_n = rest % tiles_n;
@@ -52,7 +53,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 
     let row = (tile_m * ${LM}u + lane % ${LM}u) * ${TM}u;
     let col = (tile_n * ${LN}u + lane / ${LM}u) * ${TN}u;
-    // Where the tile's rows and columns start in memory; in vec4 units where vec4 is read.
+    // Where the tile's rows and columns start in memory, in units of vec4 if vec4 is read.
 #if ${LHS} == x
 #for i in 0..${TM4}
     let a_at${i} = (lhs_base + min(row + 4u * ${i}u, m - 4u)) >> 2u;
@@ -134,7 +135,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #end
     }
 #if ${TAIL}
-    // The last one to three of the inner dimension.
+    // The last one to three elements of the inner dimension.
     for (var k = k_whole; k < k_last; k++) {
 #if ${LHS} == x
         var a: array<vec4<f32>, ${TM4}>;
@@ -196,7 +197,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
 #end
 #if ${EPILOGUE}
-    // A second look at the thread's own results keeps the epilogue in the text once; unrolled, it would double compile time.
+    // Reading the thread's own results back keeps one copy of the epilogue in the source; unrolled, it would double compile time.
     let rows = select(0u, min(m - min(row, m), ${TM}u), here);
     let cols = min(n - min(col, n), ${TN}u);
     for (var r = 0u; r < rows; r++) {

@@ -1,5 +1,5 @@
-// One step of a rule, whose `update` stands below, over the parameters of one arena.
-// Launch: one workgroup per block. Traffic: 12 bytes per element, 8 more for each state.
+// One step of a rule, whose `update` is below, over the parameters of one arena.
+// Launch: one workgroup per block. Traffic: 12 bytes per element, 8 more per state.
 #import optim
 
 ${UPDATE}

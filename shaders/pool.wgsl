@@ -1,8 +1,8 @@
 // Pooling over [planes][H][W] to [planes][OH][OW] and its adjoints; PoolOp says what `MODE` computes.
 //
-// max, select, avg: one thread per output, KH * KW values read. avg_scatter, max_scatter: one thread per element of dx, which gathers
-// from the windows that cover it, so nothing is added atomically. max_scatter_apart: windows do not overlap; one thread per cell
-// of stride by stride elements, which is read once and written once.
+// max, select, avg: one thread per output, KH * KW values read. avg_scatter, max_scatter: one thread per element of dx, which
+// gathers from the windows that cover it, so no atomics are needed. max_scatter_apart: windows do not overlap; one thread per
+// cell of stride by stride elements, which is read once and written once.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 #if ${READS} == 2
 @group(0) @binding(1) var<storage, read> x: array<f32>;
@@ -19,7 +19,7 @@ const OW = ${OW}u;
 #import grid
 #import maximum
 
-// The index in x of the maximum of window (oy, ox) of a plane, or 2^32 - 1 if the window lies in the padding.
+// The index in x of the maximum of window (oy, ox) of a plane, or 2^32 - 1 if the whole window is padding.
 fn argmax(plane: u32, oy: u32, ox: u32) -> u32 {
     var best = 0xffffffffu;
     var value = 0.0;
@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
 #if ${MODE} == max
     let at = argmax(i / (OH * OW), i / OW % OH, i % OW);
-    // -∞ comes as data: WGSL has no constant for it.
+    // -∞ comes from a buffer: WGSL has no constant for it.
     out[i] = select(x[min(at, params[0][2] - 1u)], bitcast<f32>(params[0][1]), at == 0xffffffffu);
 #end
 #if ${MODE} == select

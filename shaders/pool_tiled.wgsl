@@ -1,6 +1,7 @@
 // Max pooling whose windows tile the image exactly (stride = kernel, no padding or dilation, nothing left over), and its adjoint.
 //
-// A thread has the ${P} windows of ${KH} rows of ${V} elements, which it moves as vectors. NaN wins, then the first of equals.
+// A thread computes the ${P} windows in ${KH} rows of ${V} elements, which it reads and writes as vectors. NaN wins, then the
+// first of equal elements.
 // Traffic: every element of x, y and out once.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> x: array<vec${V}<f32>>;

@@ -1,6 +1,6 @@
 // out[r][c] = Σ_i src[i][c] where index[i], clamped, is r, added in the order of i: no atomics, so reruns agree bit for bit.
-// For few rows or indices: longer lists are sorted first, see segment_sum.wgsl.
-// Launch: one thread per element of out. Traffic: 4 bytes per index for each element (from cache), 8 bytes per row that hits.
+// For few rows or indices; longer lists are sorted first, see segment_sum.wgsl.
+// Launch: one thread per element of out. Traffic: 4 bytes per index and element (from cache), 8 bytes per matching row.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> src: array<${TYPE}>;
 @group(0) @binding(2) var<storage, read> index: array<i32>;

@@ -1,7 +1,8 @@
 // out[r][c] = Σ src[p][c] over the pairs (r, p) of a sorted list, in the list's order: no atomics, so reruns agree bit for bit.
-// MODE starts: where each row's pairs start; MODE chunks: sums of ${CHUNK} neighbouring pairs that have one row; MODE rows: the rows,
-// which take whole chunks where they can, so that no thread walks a long list alone.
-// Launch: one thread per row, per element of a chunk, per element of out. Traffic: 8 bytes per element of src, 4 per element of out.
+// MODE starts: where each row's pairs start; MODE chunks: sums of ${CHUNK} neighbouring pairs of the same row; MODE rows: the
+// rows, which use sums of whole chunks where they can, so that no thread walks a long list alone.
+// Launch: one thread per row, per element of a chunk, per element of out. Traffic: 8 bytes per element of src, 4 per element of
+// out.
 #if ${MODE} == starts
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> pairs: array<vec2<u32>>;

@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
     let dead = sums.y == 0.0;
 #if ${LOG}
-    // Apart from the maximum, beside which it may vanish.
+    // Kept separate from the maximum: added to it, it may be lost.
     let rest = log_of_sum(sums.y);
 #else
     let scale = 1.0 / sums.y;

@@ -1,14 +1,15 @@
-// The order of rows of `cols` elements: first within blocks, by counting what goes before (MODE block), then runs of `run` merged by
-// two (MODE merge). Keys are u32 in ascending order; equal keys keep their order, so the result does not depend on timing.
-// Launch: block: one thread per element, `block` keys read by each (from cache); merge: one thread per ${T} results, 16 bytes each
-// and a binary search. No workgroup memory, no barriers.
+// The sorted order of rows of `cols` elements: first within blocks, by counting the elements that come before (MODE block), then
+// by merging pairs of runs of `run` (MODE merge). Keys are u32 in ascending order; equal keys keep their order, so the result
+// does not depend on timing.
+// Launch: block: one thread per element, `block` keys read by each (from cache); merge: one thread per ${T} results, 16 bytes
+// each and a binary search. No workgroup memory, no barriers.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 2>;
 @group(0) @binding(1) var<storage, read> src: array<${SRC_TYPE}>;
 @group(0) @binding(2) var<storage, read_write> out: array<${OUT_TYPE}>;
 #import grid
 #if ${MODE} == block
 
-// The place of an element's bits in ascending order: NaN last, -0 equal to 0.
+// A key that orders an element's bits ascending: NaN last, -0 equal to 0.
 fn key(bits: u32) -> u32 {
 #if ${KEY} == float
     let magnitude = bits & 0x7fffffffu;

@@ -5,10 +5,10 @@ use std::fmt;
 use wgrad::optim::{Adam, AdamConfig, Optimizer, RmsProp, RmsPropConfig};
 use wgrad::{ConvOptions, Device, Generator, Param, Result, Tensor};
 
-/// One run's work, queued and not waited for.
+/// The work of one run: it is queued, without waiting.
 pub type Job = Box<dyn FnMut() -> Result<()>>;
 
-/// Makes the operands on a device; the job then repeats the work on them.
+/// Makes the operands on a device; the job then runs on them repeatedly.
 type Prepare = Box<dyn Fn(&Device) -> Result<Job>>;
 
 /// A piece of work that any device can do.
@@ -49,7 +49,7 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-/// Normal numbers, in memory.
+/// Normally distributed numbers, already in memory.
 fn noise(shape: &[usize], seed: u64, device: &Device) -> Result<Tensor> {
     let tensor = Tensor::randn(shape, &Generator::new(seed), device)?;
     tensor.eval()?;
@@ -107,7 +107,7 @@ fn conv2d(shape: ConvShape, role: Role) -> Case {
         if let Role::Forward = role {
             return Ok(Box::new(move || images.conv2d(&weight, None, options).eval()));
         }
-        // Only the gradient that is asked for is computed: not the other one, nor the forward pass.
+        // Only the requested gradient is computed: neither the other one nor the forward pass.
         let cotangent = noise(&[batch, outputs, side, side], 3, device)?;
         let (images, weight) = match role {
             Role::InputGradient => (images.variable()?, weight),

@@ -11,7 +11,7 @@ use wgrad::{Device, DeviceKind};
 /// Keeps drivers from reading or writing compiled shaders on disk: Mesa's switch and NVIDIA's.
 const NO_SHADER_CACHE: [(&str, &str); 2] = [("MESA_SHADER_CACHE_DISABLE", "true"), ("__GL_SHADER_DISK_CACHE", "0")];
 
-/// What a process measures, by the name in its report.
+/// What a process measures, under the names in its report.
 const FIGURES: [&str; 5] = ["open_ms", "build_ms", "first_ms", "second_ms", "peak_rss_mib"];
 
 /// Medians over processes.
@@ -29,11 +29,11 @@ pub struct FirstStep {
     /// The first step and the second, each with its loss read, in ms.
     pub first: f64,
     pub second: f64,
-    /// The most memory that the process held, in MiB; NaN where the system does not tell.
+    /// The peak memory of the process, in MiB; NaN if the system does not report it.
     pub peak_rss: f64,
 }
 
-/// The process within: takes two steps and prints the figures as JSON.
+/// The child process: runs two steps and prints the figures as JSON.
 pub fn take(network: Network, selector: &str) -> Result<(), Failure> {
     let start = Instant::now();
     let device = Device::named(selector)?;

@@ -5,8 +5,8 @@
 //! cargo bench --bench gpu_vs_cpu -- --quick --device cpu --device software --json figures.json
 //! ```
 //!
-//! Figures are medians over warm runs. In each round every device takes its turn, so that a busy machine slows all of them
-//! alike. The first steps run in processes of their own.
+//! Figures are medians over warm runs. In each round every device has its turn, so that a busy machine slows all of them
+//! equally. First steps run in separate processes.
 
 mod cases;
 mod first_step;
@@ -39,10 +39,10 @@ struct Options {
     /// Also write the figures to this file
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Take one network's first step and print its times: what the benchmark asks of a process of its own
+    /// Run one network's first step and print its times: the benchmark starts such a process for each
     #[arg(long, hide = true)]
     first_step: Option<Network>,
-    /// Cargo says this to every benchmark
+    /// Ignored: `cargo bench` passes it
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -50,7 +50,7 @@ struct Options {
 /// Why the program ends early.
 #[derive(Debug)]
 pub enum Failure {
-    /// The arguments cannot be followed: exit code 2.
+    /// The arguments are invalid: exit code 2.
     Usage(String),
     /// The work failed: exit code 1.
     Run(String),
@@ -70,14 +70,14 @@ impl From<Error> for Failure {
 pub struct Target {
     /// The device.
     pub device: Device,
-    /// What [`Device::named`] takes; another process finds the same device by it.
+    /// What [`Device::named`] takes, so that another process finds the same device.
     pub selector: String,
-    /// The driver, where the list knows it.
+    /// The driver, if the list has it.
     pub driver: String,
 }
 
 impl Target {
-    /// The devices that were asked for; without a wish, all of the list.
+    /// The requested devices; by default, all of the list.
     fn open(wanted: &[String]) -> Result<Vec<Self>, Failure> {
         let list = Device::list();
         let all = || list.iter().map(|info| info.index.to_string()).collect();
@@ -112,7 +112,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         let timings = measure::interleaved(&case, &devices, effort)?;
         rows.push(Row { case, timings });
     }
-    // The whole benchmark's memory is of no interest: first steps report that of their own processes.
+    // The memory of the whole benchmark is of no interest: first steps report that of their own processes.
     let first_steps = if options.only.is_none() { first_step::all(&targets, effort)? } else { Vec::new() };
     let report = Report { targets, rows, first_steps };
     print!("{}", report.tables());

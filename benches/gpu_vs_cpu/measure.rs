@@ -1,10 +1,10 @@
-//! Medians over warm runs, the devices taking turns.
+//! Medians over warm runs, with the devices taking turns.
 
 use crate::cases::{Case, Job};
 use std::time::{Duration, Instant};
 use wgrad::{Device, Result};
 
-/// How often things are repeated.
+/// How often measurements are repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
     /// Timed samples of a case on a device.
@@ -18,13 +18,13 @@ impl Effort {
     pub const QUICK: Self = Self { samples: 5, processes: 1 };
 }
 
-/// Runs before the first sample: the plan is compiled and buffers are made in the first two.
+/// Runs before the first sample: the first two compile the plan and make buffers.
 const WARM_UP: usize = 3;
-/// A sample repeats its work for about this long and waits once, so that a wait weighs little where runs are short.
+/// A sample repeats its work for about this long and waits once, so that the wait matters little if runs are short.
 const SAMPLE: Duration = Duration::from_millis(20);
 const MOST_RUNS: usize = 100;
 
-/// What one case took on one device, in milliseconds a run.
+/// What one case took on one device, in milliseconds per run.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
     pub median: f64,
@@ -46,7 +46,7 @@ pub fn interleaved(case: &Case, devices: &[Device], effort: Effort) -> Result<Ve
 struct Lane {
     device: Device,
     job: Job,
-    /// Runs a sample.
+    /// Runs per sample.
     runs: usize,
     samples: Vec<f64>,
 }
@@ -76,12 +76,12 @@ impl Lane {
     }
 }
 
-/// Since an instant.
+/// Milliseconds since an instant.
 pub fn milliseconds(start: Instant) -> f64 {
     start.elapsed().as_secs_f64() * 1e3
 }
 
-/// The value in the middle; NaN of nothing.
+/// The median; NaN if there are no values.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);

@@ -44,7 +44,7 @@ impl Network {
         }
     }
 
-    /// Multiplications an image in each layer's forward pass.
+    /// Multiplications per image in each layer's forward pass.
     fn products(self) -> Vec<usize> {
         match self {
             Self::Mlp => vec![784 * 512, 512 * 512, 512 * CLASSES],
@@ -52,7 +52,7 @@ impl Network {
         }
     }
 
-    /// Floating-point operations of a training step: forward and two gradients per layer, but the images need none.
+    /// Floating-point operations of a training step: the forward pass and two gradients per layer, except that of the images.
     pub fn flops(self) -> f64 {
         let products = self.products();
         let batch = self.input()[0];

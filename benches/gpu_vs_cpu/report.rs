@@ -34,7 +34,7 @@ impl Report {
         Some(row.timings[cpu].median / row.timings[device].median)
     }
 
-    /// Markdown tables, in columns as wide as they need.
+    /// Markdown tables, in columns as wide as necessary.
     pub fn tables(&self) -> String {
         let mut text = String::from("| device | name | kind | driver |\n|---|---|---|---|\n");
         for (i, Target { device, driver, .. }) in self.targets.iter().enumerate() {
@@ -87,7 +87,7 @@ impl Report {
         cells
     }
 
-    /// All of it, medians and best samples.
+    /// All figures, with medians and best samples.
     pub fn json(&self) -> Value {
         let devices: Vec<Value> = self
             .targets
@@ -132,7 +132,7 @@ fn figure(value: Option<f64>) -> String {
     }
 }
 
-/// A Markdown table of a header and lines. All columns but the first are numbers or short words, set to the right.
+/// A Markdown table of a header and lines. All columns but the first are numbers or short words, right-aligned.
 fn table(lines: &[Vec<String>]) -> String {
     let Some((header, body)) = lines.split_first() else { return String::new() };
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);

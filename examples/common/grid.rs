@@ -15,11 +15,11 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Pixels of the picture to one of an image.
+    /// Side of the square of the picture that shows one pixel of an image.
     const SCALE: usize = 3;
     const GAP: usize = 4;
 
-    /// Rows of `columns` images of a size (height, width); `group` rows belong together.
+    /// Rows of `columns` images of the given size (height, width); `group` rows belong together.
     pub fn new(size: [usize; 2], columns: usize, group: usize) -> Self {
         Self { size, columns, images: Vec::new(), group }
     }

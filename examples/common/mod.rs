@@ -1,4 +1,4 @@
-//! What the examples share: their arguments' types, the device, printing, and how a run ends.
+//! What the examples share: parsers of their arguments, the device, printing, and how a run ends.
 #![allow(dead_code, reason = "each example uses a part")]
 
 use std::fmt::Display;
@@ -15,7 +15,7 @@ pub enum Failure {
     Usage(String),
     /// An error of the run.
     Run(Error),
-    /// Nobody reads the output any more, as behind `| head`.
+    /// Nobody reads the output any more, as with `| head`.
     Closed,
 }
 
@@ -33,9 +33,9 @@ pub fn usage(message: impl Display) -> Failure {
     Failure::Usage(message.to_string())
 }
 
-/// Prints text at once; [`say!`] makes lines of a format.
+/// Prints text at once; [`say!`] prints whole lines.
 pub fn print(text: std::fmt::Arguments) -> Outcome<()> {
-    // What else can go wrong with standard output, such as a full disk behind it, need not stop a training run.
+    // Other failures of standard output, such as a full disk behind it, need not stop a training run.
     match write!(io::stdout(), "{text}").and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Closed),
         _ => Ok(()),
@@ -55,7 +55,7 @@ pub fn finish(outcome: Outcome<()>) -> ExitCode {
         Err(Failure::Usage(message)) => (message, 2),
         Err(Failure::Run(error)) => (error.to_string(), 1),
     };
-    // Unlike `eprintln!`, this does not panic where standard error is closed.
+    // Unlike `eprintln!`, this does not panic if standard error is closed.
     let _ = writeln!(io::stderr(), "error: {message}");
     ExitCode::from(code)
 }
@@ -85,7 +85,7 @@ pub fn above_zero(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Parses a share of less than all.
+/// Parses a share, from 0 to below 1.
 pub fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if (0.0..1.0).contains(&x) => Ok(x),
@@ -100,7 +100,7 @@ pub fn open_device(wanted: Option<&str>) -> Outcome<Device> {
     let _ = env_logger::try_init();
     let device = match wanted {
         Some(wanted) => match Device::named(wanted) {
-            // A kind that this machine lacks is a failure; a name that nothing has is a mistake.
+            // A kind that this machine lacks is a failure of the run; a name that no device has is a mistake in the arguments.
             Err(error @ Error::NoDevice { .. }) if !["gpu", "software"].contains(&&*wanted.trim().to_lowercase()) => {
                 return Err(usage(error));
             }

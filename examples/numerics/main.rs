@@ -19,13 +19,13 @@ use wgrad::{Device, Result};
 /// Measures the error of every op on a device against f64.
 #[derive(Parser)]
 struct Options {
-    /// A kind (gpu, software, cpu), an index, or a part of a name; see the example `devices`.
+    /// A kind (gpu, software, cpu), an index, or part of a name; see the example `devices`.
     #[arg(long, default_value = "cpu")]
     device: String,
     /// Also write the table to this file.
     #[arg(long)]
     markdown: Option<PathBuf>,
-    /// Elementwise ops: points of each of three sweeps.
+    /// Points in each of three sweeps of the elementwise ops.
     #[arg(long, default_value_t = 200_000)]
     points: usize,
 }
@@ -70,7 +70,8 @@ fn measure(options: &Options) -> Result<Report> {
     }
     let _ = write!(
         report.text,
-        "Made by `cargo run --release --example numerics -- --device {} --points {n}`. Truth is f64 on the CPU device.\n\n\
+        "Made by `cargo run --release --example numerics -- --device {} --points {n}`. The reference is f64 on the \
+         CPU device.\n\n\
          ## Elementwise\n\n\
          The largest error over {n} points spread evenly over the range, {n} of all magnitudes in it, and {n} random bit \
          patterns of the whole of f32. It is counted in ULPs (distances between neighbouring f32 numbers) of the result; \

@@ -1,4 +1,4 @@
-// Tests by bits: WGSL lets a compiler assume that no value is NaN or infinite.
+// Tests on bits: WGSL lets a compiler assume that no value is NaN or infinite.
 
 fn is_nan_f32(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;

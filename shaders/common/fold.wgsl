@@ -1,5 +1,5 @@
-// Sums of squares over the workgroup, two at once, in a fixed order; they neither overflow nor vanish. Each is a pair (e, s), which
-// stands for s · 4^(e - 127) with s as bits: e is 0 for a sum of nothing, 255 for ∞ and 256 for NaN.
+// Sums of squares over the workgroup, two at once, in a fixed order; they neither overflow nor underflow. Each is a pair (e, s),
+// which means s · 4^(e - 127), with s as bits: e is 0 for an empty sum, 255 for ∞ and 256 for NaN.
 fn squares_of(v: vec4<f32>) -> vec2<u32> {
     let bits = bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu);
     let top = max(max(bits.x, bits.y), max(bits.z, bits.w));

@@ -1,4 +1,4 @@
-// Half precision by integer arithmetic: the built-in conversions may flush subnormals and round as they like.
+// Half precision by integer arithmetic: the built-in conversions may flush subnormals and round in any direction.
 
 fn half_to_f32(x: u32) -> f32 {
     let minus = (x & 0x8000u) << 16u;

@@ -1,6 +1,6 @@
 // Integer arithmetic with every case defined: division by zero gives 0, and the remainder has the divisor's sign.
 
-// Without branches: a driver that runs several threads as one vector pays for each of them, above all when compiling.
+// Without branches: a driver that runs several threads as one vector pays for each branch, above all when compiling.
 
 fn div_i32(a: i32, b: i32) -> i32 {
     // The most negative number has no counterpart: negate with wrap-around instead of dividing by -1.

@@ -1,4 +1,4 @@
-// Inverse trigonometric functions to about 3 ulp: all of them are an angle of a point.
+// Inverse trigonometric functions to about 3 ulp: each is the angle of some point.
 
 // The arc tangent of t in [0, 1].
 fn atan_unit(t: f32) -> f32 {

@@ -1,10 +1,10 @@
 // What the optimizers' kernels share. A workgroup of 256 threads updates one block of 1,024 elements, four per thread.
 //
 // A block is (first element in `parameters`, first element in `gradients` and the states, entry, elements in use). Both first
-// elements are multiples of 4, and the elements up to the next multiple of 4 past the end belong to nobody.
-// A gated step is taken if the gate's first number is not 0. The second counts the steps that were not: it picks one of an
-// entry's ${VARIANTS} coefficients, which are worked out for every count that the host cannot rule out yet. The third, if the
-// gradients are clipped by their norm, is what they are multiplied with.
+// elements are multiples of 4, and the elements past the end up to the next multiple of 4 are unused.
+// A gated step is taken if the gate's first number is not 0. The second counts the skipped steps: it selects one of an
+// entry's ${VARIANTS} sets of coefficients, which exist for every count that the host cannot rule out yet. The third, if the
+// gradients are clipped by norm, is the factor that they are multiplied by.
 #import coefficients
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 1>;
 @group(0) @binding(1) var<storage, read> blocks: array<vec4<u32>>;
@@ -21,10 +21,10 @@ ${STATES}
 #import grid
 
 struct Site {
-    // Where this thread's four elements are, in vectors.
+    // The position of this thread's four elements, in vectors.
     parameter: u32,
     state: u32,
-    // Whether there are any.
+    // Whether this thread has any elements.
     used: bool,
     // Index of the entry's coefficients.
     entry: u32,

@@ -1,7 +1,7 @@
 // a to the power b, with C's special cases: x^0 = 1^x = 1, negative bases for integer exponents only.
 //
-// e^(b ln a) multiplies the error of ln a by up to 88, so the logarithm is carried in two parts. The upper ones have 12 bits:
-// their products are exact. Parts are cut off by bits, as compilers simplify (a + b) - a.
+// e^(b ln a) multiplies the error of ln a by up to 88, so the logarithm is kept in two parts. The upper parts have 12 bits:
+// their products are exact. Parts are cut off by masking bits, since compilers simplify (a + b) - a.
 
 fn upper_part(x: f32) -> f32 {
     return bitcast<f32>(bitcast<u32>(x) & 0xfffff000u);
@@ -18,7 +18,7 @@ fn power_of_magnitude(a: f32, b: f32) -> f32 {
     let s = f / t;
     let sh = upper_part(s);
     let th = upper_part(t);
-    // What f / t has beyond sh.
+    // The rest of f / t after sh.
     let sl = ((f - sh * th) - sh * (m - (th - 1.0))) / t;
     let z = s * s;
     let tail = 2.0 * sl + s * z * (0.666666667 + z * (0.4 + z * (0.285714286 + z * (0.222222222 + z * 0.181818182))));
@@ -49,7 +49,7 @@ fn pow_f32(a: f32, b: f32) -> f32 {
     if (is_nan_f32(a) || is_nan_f32(b)) {
         return from_bits_f32(0x7fc00000u);
     }
-    // Products, so that small powers of small integers are exact.
+    // By multiplication, so that small powers of small integers are exact.
     if (b == 1.0) {
         return a;
     }

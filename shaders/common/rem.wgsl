@@ -1,4 +1,5 @@
-// The remainder with the divisor's sign, exact like C's fmod: long division of the mantissas, 8 bits a turn, at most 32 turns.
+// The remainder with the divisor's sign, exact like C's fmod: long division of the mantissas, 8 bits per iteration, at most 32
+// iterations.
 
 // The mantissa with its leading bit, of a normal number.
 fn mantissa_f32(x: f32) -> u32 {

@@ -7,7 +7,7 @@ fn is_undefined(v: f32) -> bool {
     return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
 }
 
-// e^(v - top), 0 for -∞, NaN for NaN: drivers' exponentials and logarithms of infinity and NaN are their own affair.
+// e^(v - top), 0 for -∞, NaN for NaN: drivers differ in their exponentials and logarithms of infinity and NaN.
 fn shifted_exp(v: f32, top: f32) -> f32 {
     let d = v - top;
     return select(select(exp(d), d, is_undefined(d)), 0.0, is_lowest(v));

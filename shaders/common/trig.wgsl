@@ -29,15 +29,15 @@ fn mul_high(a: u32, b: u32) -> u32 {
 struct Quadrant {
     // The angle left over, in [-pi/4, pi/4].
     r: f32,
-    // How many quarter turns were taken away, to be taken modulo 4.
+    // How many quarter turns were subtracted; only its value modulo 4 matters.
     q: u32,
 }
 
-// Payne and Hanek's reduction for |x| >= 2^-7: the bits of x * 2/pi around the binary point, in integer arithmetic.
+// Payne-Hanek reduction for |x| >= 2^-7: the bits of x * 2/pi around the binary point, in integer arithmetic.
 fn reduce_large(x: f32) -> Quadrant {
     let bits = bitcast<u32>(x);
     let m = (bits & 0x007fffffu) | 0x00800000u;
-    // Of 2/pi, with a word of zeros in front, the bits up to here only add whole turns.
+    // The bits of 2/pi (with a word of zeros in front) up to here only add whole turns.
     let skip = ((bits >> 23u) & 0xffu) - 120u;
     let by = skip & 31u;
     let back = (32u - by) & 31u;
@@ -50,7 +50,7 @@ fn reduce_large(x: f32) -> Quadrant {
     let f2 = select((w2 << by) | (w3 >> back), w2, by == 0u);
     let carry = mul_high(m, f2);
     let s1 = m * f1 + carry;
-    // Whole turns overflow away; two bits of quadrant are left, then the fraction of a quarter turn.
+    // Whole turns are lost to overflow; two bits of quadrant are left, then the fraction of a quarter turn.
     let s0 = m * f0 + mul_high(m, f1) + select(0u, 1u, s1 < carry);
     var q = s0 >> 30u;
     var hi = (s0 << 2u) | (s1 >> 30u);
@@ -70,7 +70,7 @@ fn reduce_large(x: f32) -> Quadrant {
 }
 
 fn reduce_angle(x: f32) -> Quadrant {
-    // Beyond, what the parts leave out of pi/2 shows next to its multiples: 2 ULP at 1,000, and hundreds at 12,000.
+    // For larger x, what the parts omit of pi/2 matters near its multiples: 2 ULP at 1,000, and hundreds at 12,000.
     if (abs(x) < 256.0) {
         // pi/2 in parts of few bits, so that n times each is exact.
         let n = round(x * 0.636619772);

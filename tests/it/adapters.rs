@@ -1,4 +1,5 @@
-//! `cargo test` alone, with nothing said of devices: the suite runs on the CPU device, and by this test on the adapter that is there.
+//! Plain `cargo test`, without a choice of device: the suite runs on the CPU device, and this test runs on the adapter if there
+//! is one.
 
 use std::io::Write;
 use std::process::Command;
@@ -9,7 +10,7 @@ fn the_suite_passes_on_the_adapter_that_is_there() {
     if std::env::var_os("WGRAD_TEST_DEVICE").is_some() {
         return;
     }
-    // Standard error itself: what a test prints is shown only where it fails.
+    // Directly to standard error: what a test prints is shown only if it fails.
     let say = |line: String| drop(writeln!(std::io::stderr(), "{line}"));
     // A hardware GPU, else a software adapter.
     let Some(adapter) = Device::list().into_iter().find(|d| d.kind != DeviceKind::Cpu) else {

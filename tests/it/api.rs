@@ -1,5 +1,5 @@
-//! The public interface as text, `docs/api.txt`: what changes in it shows in the diff. Read from rustdoc's pages, since macros write
-//! a good part of it.
+//! The public interface as text, `docs/api.txt`, so that changes show up in the diff. It is read from rustdoc's pages, since
+//! macros generate a good part of it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -25,7 +25,7 @@ fn text_of(html: &str) -> String {
     plain.replace("&amp;", "&").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The pieces between two marks, one after the other.
+/// The pieces of text between two marks, in order.
 fn pieces<'t>(text: &'t str, from: &'t str, to: &'t str) -> impl Iterator<Item = &'t str> {
     text.split(from).skip(1).filter_map(move |rest| rest.split(to).next())
 }
@@ -37,7 +37,7 @@ fn section<'t>(page: &'t str, id: &str) -> &'t str {
     rest.split("<h2 id=").next().unwrap_or(rest)
 }
 
-/// A page's item and what belongs to it, one line each.
+/// A page's item and its members, one line each.
 fn lines_of(place: &str, page: &str, out: &mut BTreeSet<String>) {
     for declaration in pieces(page, "<pre class=\"rust item-decl\">", "</pre>") {
         out.insert(format!("{place}: {}", text_of(declaration)));
@@ -49,14 +49,14 @@ fn lines_of(place: &str, page: &str, out: &mut BTreeSet<String>) {
         out.insert(format!("{place}: {}", text_of(method)));
     }
     for implementation in pieces(section(page, "trait-implementations"), "<h3 class=\"code-header\">", "</h3>").map(text_of) {
-        // What `derive(PartialEq)` brings along.
+        // What `derive(PartialEq)` generates.
         if !implementation.contains("StructuralPartialEq") {
             out.insert(format!("{place}: {implementation}"));
         }
     }
 }
 
-/// A module's page and those that it lists: pages of items that are gone may lie beside them.
+/// A module's page and the pages that it lists: stale pages of removed items may be in the same folder.
 fn collect(folder: &Path, place: &str, out: &mut BTreeSet<String>) {
     let read = |file: &str| std::fs::read_to_string(folder.join(file)).unwrap_or_else(|e| panic!("{place}, {file}: {e}"));
     let page = read("index.html");
@@ -76,7 +76,7 @@ fn collect(folder: &Path, place: &str, out: &mut BTreeSet<String>) {
 #[test]
 fn the_public_interface_is_as_recorded() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // As scripts/test does, which then finds the work done.
+    // The same command as in scripts/test, which then finds the work done.
     let documented = Command::new(env!("CARGO"))
         .args(["doc", "-q", "--no-deps"])
         .current_dir(root)

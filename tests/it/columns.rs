@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 /// Whether an op can leave its operand as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Identity {
-    /// It makes a node of its own, whatever the operand.
+    /// It always makes a node of its own.
     Never,
-    /// On some shapes or attributes: held to `no_grad` there by `no_grad::identities`.
+    /// For some shapes or attributes: `no_grad::identities` checks it under `no_grad` there.
     Tested,
 }
 
@@ -20,14 +20,15 @@ enum Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Indices {
     None,
-    /// Host values are checked through views and casts: held by `host_indices::indexed`.
+    /// Host values are checked through views and casts: `host_indices::indexed` tests that.
     Checked,
 }
 
 use Identity::{Never, Tested};
 use Indices::{Checked, None as NoIndex};
 
-/// Every op but those with rows elsewhere: elementwise ones, and kernel ops, which take no indices and make nodes of their own.
+/// Every op except those with rows elsewhere: elementwise ones, and kernel ops, which take no indices and make nodes of their
+/// own.
 const COLUMNS: [(&str, Identity, Indices); 155] = [
     ("powf", Tested, NoIndex),
     ("clamp", Tested, NoIndex),
@@ -198,7 +199,7 @@ fn columns() -> Vec<(&'static str, Identity, Indices)> {
 fn every_op_has_its_columns_and_their_tests() {
     let columns = columns();
     let rows: BTreeSet<&str> = columns.iter().map(|c| c.0).collect();
-    assert_eq!(rows.len(), columns.len(), "an op stands twice");
+    assert_eq!(rows.len(), columns.len(), "an op is listed twice");
     let table: BTreeSet<&str> = ops().into_keys().collect();
     assert_eq!(rows, table, "left: columns, right: the table of ops");
     let of = |keep: fn(&(&'static str, Identity, Indices)) -> bool| columns.iter().filter(|c| keep(c)).map(|c| c.0).collect();

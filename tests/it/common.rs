@@ -14,16 +14,16 @@ pub struct Devices {
     pub unfused: Device,
 }
 
-/// What a submission may take on a device that is told to be slow: so little that most kernels are split.
+/// How long a submission may take on a device opened as slow: so short that most kernels are split.
 pub const SLOW: Duration = Duration::from_micros(2);
 
-/// Opens the device once. A device that cannot be had fails every test: nothing is skipped.
+/// Opens the device once. If the device is not available, every test fails: nothing is skipped.
 pub fn devices() -> &'static Devices {
     static DEVICES: OnceLock<Devices> = OnceLock::new();
     DEVICES.get_or_init(|| Devices { fused: open(false), unfused: open(true) })
 }
 
-/// The device under test once more, for tests that count what it does: nobody else uses this one.
+/// The device under test opened once more, for tests that count what it does: nobody else uses this one.
 pub fn open(unfused: bool) -> Device {
     let wanted = std::env::var_os("WGRAD_TEST_DEVICE")
         .map_or("cpu".into(), |name| name.into_string().expect("WGRAD_TEST_DEVICE is UTF-8"));
@@ -41,7 +41,7 @@ pub fn open(unfused: bool) -> Device {
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
 }
 
-/// As [`open`], with a cache that lets no plan go, for tests that look at the shaders of all plans.
+/// As [`open`], with a cache that evicts no plan, for tests that look at the shaders of all plans.
 pub fn open_unlimited(unfused: bool) -> Device {
     let device = open(unfused);
     device.set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });
@@ -58,7 +58,7 @@ pub fn oracle() -> Device {
     Device::cpu().expect("the CPU device opens")
 }
 
-/// A small deterministic generator for test data, apart from the one under test: SplitMix64.
+/// A small deterministic generator for test data, independent of the one under test: SplitMix64.
 pub struct Noise(pub u64);
 
 impl Noise {
@@ -81,15 +81,15 @@ impl Noise {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     Contiguous,
-    /// A permuted view of reversed axes.
+    /// A permuted view with the axes reversed.
     Transposed,
-    /// Every other element of a larger tensor, from the second on.
+    /// Every other element of a larger tensor, starting with the second.
     Sliced,
-    /// A reversed view along the last axis.
+    /// A view reversed along the last axis.
     Flipped,
-    /// Stretched along the first axis.
+    /// Broadcast along the first axis.
     Broadcast,
-    /// Cut from a tensor with zeros around.
+    /// A slice of a tensor that is padded with zeros.
     Padded,
 }
 
@@ -102,7 +102,7 @@ pub fn upload(values: &[f64], shape: &[usize], dtype: DType, device: &Device) ->
         DType::F64 => HostData::F64(values.to_vec()),
         DType::F32 => HostData::F32(values.iter().map(|&v| v as f32).collect()),
         DType::I32 => HostData::I32(values.iter().map(|&v| v as i32).collect()),
-        // Truth values go up as numbers.
+        // Booleans are uploaded as numbers.
         DType::U32 | DType::Bool => HostData::U32(values.iter().map(|&v| v as u32).collect()),
         other => panic!("{other} is not uploaded from numbers: cast to it"),
     };
@@ -175,7 +175,7 @@ pub fn close(what: &str, got: &[f64], expected: &[f64], relative: f64, absolute:
     assert_eq!(got.len(), expected.len(), "{what}: length");
     for (i, (&g, &e)) in got.iter().zip(expected).enumerate() {
         let same = g == e || (g.is_nan() && e.is_nan());
-        // Any number is as close as a part of infinity to infinity.
+        // A tolerance relative to infinity is infinite: any number would pass.
         let near = e.is_finite() && abs_diff_eq!(g, e, epsilon = absolute + relative * e.abs());
         assert!(same || near, "{what}: element {i} is {g:e}, expected {e:e}");
     }
@@ -186,7 +186,7 @@ pub fn near(what: &str, got: &[f64], expected: &[f64], tolerance: f64) {
     close(what, got, expected, tolerance, tolerance);
 }
 
-/// Whether an error is one of those that a wrong call may give.
+/// Whether an error is of a kind that a wrong call may give.
 pub fn is_refusal(error: &Error) -> bool {
     matches!(
         error,
@@ -208,11 +208,11 @@ pub fn values(t: &Tensor) -> Vec<f64> {
     t.to_host().unwrap_or_else(|e| panic!("{e}")).to_f64()
 }
 
-/// A case that an adapter cannot pass, and why.
+/// A case that an adapter cannot pass, and the reason.
 pub struct Exception {
     /// Part of the adapter's name.
     pub adapter: &'static str,
-    /// Whether only the kernels for hardware GPUs are concerned.
+    /// Whether this applies only to the kernels for hardware GPUs.
     pub hardware_kernels: bool,
     pub op: &'static str,
     pub reason: &'static str,
@@ -232,7 +232,7 @@ pub fn excepted(op: &str) -> bool {
     let name = device().name();
     let found = EXCEPTIONS.iter().find(|e| e.op == op && name.contains(e.adapter) && (hardware || !e.hardware_kernels));
     if let Some(e) = found {
-        // Straight to standard error: the harness would swallow what a passing test prints.
+        // Directly to standard error: the harness would swallow what a passing test prints.
         let _ = writeln!(std::io::stderr(), "\nEXCEPTION: {op} on {name}: {}", e.reason);
     }
     found.is_some()

@@ -9,7 +9,7 @@ use crate::table::ops;
 use std::collections::{BTreeMap, BTreeSet};
 use wgrad::{DType, Device, DeviceKind, Tensor};
 
-/// How far a value that is not finite may go, beyond what finite changes of its element reach and its own gradient.
+/// How far a value that is not finite may spread, beyond what finite changes of its element reach and its own gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// No further.
@@ -18,7 +18,8 @@ pub enum Reach {
     Itself,
     /// To results and gradients of the same row, along the last axis.
     Row,
-    /// To what weights are multiplied with, and to their gradients. The images' own way, there and back, is held to the window.
+    /// To everything that is multiplied with weights, and to the weights' gradients. The images themselves, forward and backward,
+    /// must stay in the window.
     Padding,
     /// Anywhere.
     Everywhere,
@@ -57,23 +58,23 @@ const EXCEPTIONS: &[Exception] = &[
     ("scaled_dot_product_attention", "mask", Reach::Everywhere, HIDDEN),
 ];
 
-/// Points at which dependence is looked for: of a maximum's operands only one matters at any one point.
+/// Points at which dependence is tested: of the operands of a maximum, only one matters at any given point.
 const POINTS: u64 = 3;
-/// What an element is changed to, besides a random number of its range.
+/// What an element is changed to, besides a random number in its range.
 const CHANGES: [f64; 3] = [0.0, 100.0, -100.0];
-/// Samples of an op that a GPU tries.
+/// How many samples of an op are tried on a GPU.
 const ON_A_GPU: usize = 1;
 const BAD: [f64; 3] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY];
 
 /// Operands, then a cotangent.
 type Inputs = Vec<Vec<f64>>;
 
-/// The result, then the gradient of each operand under the cotangent, end to end.
+/// The result, then the gradient of each operand for the cotangent, concatenated.
 fn run(sample: &Sample, inputs: &Inputs, dtype: DType, device: &Device) -> Vec<f64> {
     let fail = |e| -> ! { panic!("{}: {e}", sample.name) };
     let leaf = |(o, v): (&crate::samples::Operand, &Vec<f64>)| {
         let leaf = upload(v, &o.shape, dtype, device);
-        // Computed: an index that the host made would be refused where it is out of range.
+        // Computed on the device: an index made on the host would be refused if it is out of range.
         if sample.gradient { leaf.variable().expect("float") } else { leaf * 1.0 }
     };
     let leaves: Vec<Tensor> = sample.operands.iter().zip(inputs).map(leaf).collect();
@@ -108,12 +109,12 @@ fn with(inputs: &Inputs, (k, i): (usize, usize), value: f64) -> Inputs {
     changed
 }
 
-/// Equal to rounding: the CPU device's vectors take another path beside numbers that are not finite.
+/// Equal up to rounding: the CPU device's vectors take another path next to numbers that are not finite.
 fn same(a: f64, b: f64) -> bool {
     a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-6 * (1.0 + a.abs())
 }
 
-/// The positions at which two results differ; of another length, all.
+/// The positions at which two results differ; all of them if the lengths differ.
 fn differing(a: &[f64], b: &[f64], equal: fn(f64, f64) -> bool) -> BTreeSet<usize> {
     if a.len() != b.len() {
         return (0..a.len().max(b.len())).collect();
@@ -127,7 +128,8 @@ fn window(sample: &Sample, points: &[(Inputs, Vec<f64>)], at: (usize, usize)) ->
     let mut reached = BTreeSet::new();
     for (number, (point, base)) in points.iter().enumerate() {
         let other = sample.operands.get(at.0).map_or(2.0, |o| Noise(at.1 as u64 + 5).values(1, o.lo, o.hi)[0]);
-        // A gradient is linear in the cotangent: one change shows all. At one point a change within the range is enough, too.
+        // A gradient is linear in the cotangent, so one change shows everything. At one point, a change within the range
+        // suffices.
         let changes = if at.0 < sample.operands.len() && number != 1 { &CHANGES[..] } else { &[] };
         for &value in changes.iter().chain(&[other]) {
             let changed = run(sample, &with(point, at, value), DType::F64, &cpu);
@@ -141,7 +143,7 @@ fn window(sample: &Sample, points: &[(Inputs, Vec<f64>)], at: (usize, usize)) ->
 fn allowed(sample: &Sample, reach: Reach, (k, i): (usize, usize), outputs: usize, all: usize) -> BTreeSet<usize> {
     let sizes: Vec<usize> = sample.operands.iter().map(|o| o.shape.iter().product()).collect();
     let starts: Vec<usize> = sizes.iter().scan(outputs, |at, n| Some(std::mem::replace(at, *at + n))).collect();
-    // Where NaN is, the slope of a kink is a matter of choice.
+    // At NaN, the slope of a kink is a matter of convention.
     let mut own: BTreeSet<usize> = starts.get(k).map(|start| start + i).into_iter().collect();
     let width = sample.operands.get(k).and_then(|o| o.shape.last().copied()).unwrap_or(1).max(1);
     match reach {
@@ -175,7 +177,7 @@ fn failures(sample: &Sample, devices: &[(&str, &Device)]) -> (bool, Vec<String>)
         .map(|seed| {
             let mut point = inputs(sample, 31 + seed, outputs);
             if seed == POINTS - 1 {
-                // Far out, where what is cut off or rounded to 0 is not.
+                // Far out, where nothing is cut off or rounded to 0.
                 for (k, values) in point.iter_mut().enumerate() {
                     values.iter_mut().for_each(|v| *v *= 50.0 / (1.0 + 20.0 * k as f64));
                 }
@@ -223,7 +225,8 @@ fn failures(sample: &Sample, devices: &[(&str, &Device)]) -> (bool, Vec<String>)
 fn non_finite_values_stay_in_their_window() {
     let on = Devices { fused: open(false), unfused: open(true) };
     let both = [("fused", &on.fused), ("unfused", &on.unfused)];
-    // What spreads is in the graph, which is the same everywhere: a GPU, which compiles every plan, tries some samples of each op.
+    // The spread depends on the graph, which is the same on all devices: a GPU, which compiles every plan, tries a few samples
+    // per op.
     let cpu = on.fused.kind() == DeviceKind::Cpu;
     let devices = if cpu { &both[..] } else { &both[..1] };
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

@@ -1,6 +1,6 @@
-//! Chains as long as loops make them, and in `scripts/sweep repeated` longer. Nothing recurses on data: everything here runs on a
-//! stack of half a megabyte. Nothing takes quadratic time either: each part of a test has seconds, and in the square of its length
-//! it would take hours.
+//! Chains as long as loops make them, and longer ones in `scripts/sweep repeated`. Nothing recurses on data: everything here runs
+//! on a stack of half a megabyte. Nothing takes quadratic time either: each part of a test has seconds, and would take hours in
+//! quadratic time.
 
 use crate::common::{device, near, oracle, upload, values};
 use std::time::{Duration, Instant};
@@ -10,23 +10,23 @@ use wgrad::nn::{Init, Linear, Module, Relu, Residual, Sequential, summary};
 use wgrad::optim::{Optimizer, Schedule, Sgd, SgdConfig};
 use wgrad::{DType, Device, DeviceKind, Error, Gradients, HostData, Param, Shape, Tensor, grad};
 
-/// What each part of a test may take, with much to spare on a busy machine.
+/// How long each part of a test may take, with a large margin for a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Ops in the longest chains.
 const LONG: usize = 100_000;
-/// Ops in a chain that takes more to plan or to run: as many as no stack of this size has frames for, all the same.
+/// Ops in a chain that takes longer to plan or to run: still more than a stack of this size has frames for.
 const MANY: usize = 25_000;
 /// Kernels in a chain: each is a launch.
 const KERNELS: usize = 10_000;
 
 /// Runs `work` on a thread with a small stack.
 fn on_a_small_stack(work: impl FnOnce() + Send) {
-    // A driver compiles shaders on the stack of whoever asks.
+    // A driver compiles shaders on the caller's stack.
     on_a_stack(if device().kind() == DeviceKind::Cpu { 512 << 10 } else { 2 << 20 }, work);
 }
 
-/// Runs `work` on a thread with a stack of so many bytes.
+/// Runs `work` on a thread with a stack of the given size in bytes.
 fn on_a_stack(bytes: usize, work: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(bytes).spawn_scoped(scope, work).expect("a thread starts");
@@ -34,7 +34,7 @@ fn on_a_stack(bytes: usize, work: impl FnOnce() + Send) {
     });
 }
 
-/// Runs a part of a test, and holds it to the limit.
+/// Runs a part of a test, and checks that it stays within the limit.
 fn timed<R>(what: &str, part: impl FnOnce() -> R) -> R {
     let start = Instant::now();
     let result = part();
@@ -66,9 +66,10 @@ fn results(what: &str, w: &Param, y: &Tensor) -> [Vec<f64>; 2] {
     [value, gradient]
 }
 
-/// Does with a chain all that can be done with a tensor, and compares with the reference in f64.
+/// Does everything with a chain that can be done with a tensor, and compares with the reference in f64.
 fn chain(what: &str, n: usize, next: Next) {
-    // In full in a sweep. The host's work is the same on every device, whose compilers and launches take most of the time.
+    // In full only in a sweep: the host's work is the same on every device, and the devices' compilers and launches take most of
+    // the time.
     let n = match device().kind() {
         DeviceKind::Cpu if std::env::var_os("WGRAD_TEST_PART").is_some_and(|part| part == "all") => n,
         DeviceKind::Cpu => n / 4,
@@ -102,7 +103,7 @@ fn chain(what: &str, n: usize, next: Next) {
     });
 }
 
-/// One test for each chain: `name: length, the next op;`.
+/// One test per chain: `name: length, the next op;`.
 macro_rules! chains {
     ($($name:ident: $n:expr, $next:expr;)+) => {$(
         #[test]
@@ -153,7 +154,7 @@ chains! {
     joins: KERNELS / 10, |y, _, _| Tensor::cat(&[&y.slice(0, 1, 2), &y.slice(0, 0, 1)], 0);
 }
 
-/// Every view of a chain is read by a kernel of its own, and looks at memory, at a product or at what its readers compute.
+/// Every view of a chain is read by a kernel of its own, and is a view of memory, of a product or of what its readers compute.
 #[test]
 fn views_that_are_all_read() {
     type Base = fn(&Tensor) -> Tensor;
@@ -180,7 +181,7 @@ fn views_that_are_all_read() {
     });
 }
 
-/// Indices that the host knows, through casts, views and arithmetic: they are still checked where they are used.
+/// Indices that the host knows pass through casts, views and arithmetic, and are still checked where they are used.
 #[test]
 fn indices_far_from_the_host() {
     type Step = fn(&Tensor, usize) -> Tensor;
@@ -237,7 +238,7 @@ fn assignments_that_wait_for_each_other() {
     });
 }
 
-/// Every tensor of a chain is kept by somebody when a step overwrites what all of them read.
+/// Every tensor of a chain has a handle when a step overwrites what all of them read.
 #[test]
 fn handles_that_outlive_a_step() {
     on_a_small_stack(|| {
@@ -302,8 +303,8 @@ fn gradients_of_gradients_and_sums_of_them() {
     });
 }
 
-/// Levels of modules within modules. A model's `forward` calls that of what it holds, so depth costs stack there: what is here
-/// leaves room for as many levels on a stack of 8 MiB, which main threads have.
+/// Levels of modules within modules. A model's `forward` calls that of its fields, so depth costs stack there: the frames of this
+/// crate leave room for that many levels on a stack of 8 MiB, which main threads have.
 const LEVELS: usize = 10_000;
 
 #[test]
@@ -387,7 +388,7 @@ fn patterns_of_many_stars() {
     };
     on_a_small_stack(|| {
         let name = "a".repeat(20 * STARS);
-        // Each star could stand for many runs of characters, and none of them leads to a match.
+        // Each star could match many runs of characters, and none of them leads to a match of the whole.
         let rows = [
             ("a*".repeat(STARS), true),
             ("*a".repeat(STARS), true),

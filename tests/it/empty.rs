@@ -1,5 +1,5 @@
-//! Empty operands: whatever an op makes of them is defined, and equal on every device, fused and unfused, whatever the memory
-//! held before; or it is refused, alike on every device.
+//! Empty operands: the result of every op on them is defined, and equal on every device, fused and unfused, whatever was in
+//! memory before; or the call is refused, in the same way on every device.
 
 use crate::common::{Devices, devices, oracle, upload, values};
 use crate::samples::{Sample, samples};
@@ -19,16 +19,16 @@ const SAMPLES_AN_OP: usize = 3;
 /// Leaves numbers that no test expects in the memory that the device hands out next.
 fn soil(device: &Device) {
     let junk: Vec<Tensor> = (1..=40).map(|n| upload(&vec![12_345.0; 4 * n], &[4 * n], DType::F32, device)).collect();
-    // Uploads are on their way until something is computed.
+    // Uploads stay pending until something is computed.
     junk.last().expect("some").square().eval().expect("computes");
 }
 
-/// A result, or that there is none.
+/// A result, or that the call was refused.
 type Outcome = std::result::Result<(Vec<usize>, Vec<f64>), String>;
 
-/// What a call gives: shape and elements, or the first words of its error.
+/// The outcome of a call: shape and elements, or the first words of its error.
 fn outcome(run: impl FnOnce() -> Result<Tensor>) -> Outcome {
-    // A sample unwraps what gives a `Result` at once: its panic is that error's.
+    // A sample unwraps methods that return a `Result`: its panic contains that error.
     let result = catch_unwind(AssertUnwindSafe(|| {
         let t = run().map_err(|e| e.to_string())?;
         t.eval().map_err(|e| e.to_string())?;
@@ -80,7 +80,7 @@ fn emptied(sample: &Sample, from: usize, dtype: DType, device: &Device) -> Vec<T
     sample.operands.iter().map(empty).collect()
 }
 
-/// A call on a device, with floats of a dtype.
+/// A call on a device, with floats of the given dtype.
 type Call = fn(&Device, DType) -> Result<Tensor>;
 
 fn f(shape: &[usize], device: &Device, dtype: DType) -> Tensor {
@@ -96,13 +96,13 @@ fn g() -> Generator {
     Generator::new(1)
 }
 
-/// The gradient of `Σ 2y` by a tensor that the call takes.
+/// The gradient of `Σ 2y` with respect to a tensor that the call takes.
 fn gradient(x: &Tensor, y: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
     let x = x.variable()?;
     (y(&x)? * 2.0).sum().backward()?.get(&x)
 }
 
-/// Tensors made of nothing, which have no operand to empty.
+/// Functions that make tensors without operands, so that there is nothing to empty.
 fn creation() -> Vec<(&'static str, Call)> {
     vec![
         ("zeros", |d, _| Tensor::zeros([2, 0], d)),
@@ -123,7 +123,7 @@ fn creation() -> Vec<(&'static str, Call)> {
     ]
 }
 
-/// Calls whose sizes are numbers of the caller's, which emptied operands do not fit.
+/// Calls whose sizes are arguments, which emptied operands do not match.
 fn calls() -> Vec<(&'static str, Call)> {
     vec![
         ("reshape", |d, t| Ok(f(&[0, 3], d, t).reshape([5, 0, 2]))),
@@ -197,7 +197,7 @@ fn calls() -> Vec<(&'static str, Call)> {
     ]
 }
 
-/// Gradients that come of empty operands: zeros, of a size that the operands do not have.
+/// Gradients that result from empty operands: zeros, of a size that the operands do not have.
 fn gradients() -> Vec<(&'static str, Call)> {
     vec![
         ("matmul", |d, t| gradient(&f(&[2, 3], d, t), |w| Ok(f(&[0, 2], d, t).matmul(w)))),
@@ -270,12 +270,12 @@ fn every_op_is_defined_or_refused_on_empty_operands() {
         assert!(zeros.1.iter().all(|&g| g == 0.0), "the gradient of {op}: {zeros:?}");
     }
     assert!(made > 150, "only {made} results have elements");
-    // A scalar has one element, whatever is done.
+    // A scalar always has one element.
     let missing: Vec<&str> = ops().into_keys().filter(|op| accepted.contains(op) == (*op == "scalar")).collect();
-    assert!(missing.is_empty(), "defined on nothing empty: {missing:?}");
+    assert!(missing.is_empty(), "not defined on any empty operand: {missing:?}");
 }
 
-/// Rows without classes have no loss: refused where the call is made, as labels that no class answers to.
+/// Rows without classes have no loss: the call is refused, as no label names a class.
 #[test]
 fn a_loss_without_classes_is_refused() {
     for device in [&devices().fused, &devices().unfused] {

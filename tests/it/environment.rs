@@ -1,4 +1,4 @@
-//! Names of devices, and the variable that holds one.
+//! Names of devices, and the environment variable that names one.
 
 use std::ffi::OsString;
 use std::process::Command;
@@ -12,7 +12,7 @@ fn a_device_is_named_by_kind_index_or_name() {
     for wanted in ["cpu", " CPU\n", &cpu.index.to_string(), &format!(" {} ", cpu.index), &cpu.name, "cPu, "] {
         assert_eq!(Device::named(wanted).map(|d| d.kind()).expect(wanted), DeviceKind::Cpu);
     }
-    // Numbers past the list's end are indexes, too, whatever digits the names hold.
+    // Numbers past the list's end are indices, too, whatever digits the names contain.
     let digits = |d: &wgrad::DeviceInfo| d.name.split(|c: char| !c.is_ascii_digit()).map(String::from).collect::<Vec<_>>();
     let numbers = list.iter().flat_map(digits).filter(|n| n.parse().is_ok_and(|i: usize| i >= list.len()));
     let mut refused: Vec<String> = numbers.chain([list.len().to_string()]).collect();
@@ -22,7 +22,7 @@ fn a_device_is_named_by_kind_index_or_name() {
         assert!(matches!(&error, Error::NoDevice { wanted: w, .. } if *w == wanted), "{error}");
         assert!(error.to_string().contains(&cpu.name) && error.to_string().contains("help: use best, gpu"), "{error}");
     }
-    // All who name a device get the same one; with options, even the usual ones, it is opened anew.
+    // Everyone who names a device gets the same one; with options, even the default ones, it is opened anew.
     for info in list.iter().filter(|d| d.kind != DeviceKind::Gpu) {
         let shared = Device::named(&info.index.to_string()).expect("opens");
         assert!(shared == Device::named(&info.name).expect("opens") && shared.name() == info.name, "{info:?}");
@@ -35,7 +35,7 @@ fn a_device_is_named_by_kind_index_or_name() {
     assert!(choice.device.kind == best.kind() && choice.to_string().contains(best.name()), "{choice}");
 }
 
-/// Run by the test below in a process of its own: says what [`Device::best`] opens.
+/// Run by the test below in a separate process: prints what [`Device::best`] opens.
 #[test]
 fn best() {
     match Device::best() {
@@ -102,7 +102,7 @@ fn patterns_take_as_little_as_they_can() {
     for (pattern, name, expected) in rows {
         assert_eq!(captures(pattern, name).as_deref(), expected, "{pattern} in {name}");
     }
-    // As many stars as one likes.
+    // Any number of stars.
     let stars = "*".repeat(300_000);
     assert!(matches(&stars, "layer.weight") && !matches(&(stars + "!"), "layer.weight"));
 }

@@ -51,9 +51,9 @@ const SPECIAL: [f32; 40] = [
     f32::NAN,
 ];
 
-/// What an adapter is known to get wrong, within what WGSL allows. An exception that no longer occurs fails the test.
+/// What an adapter is known to compute wrongly, within what WGSL allows. An exception that no longer occurs fails the test.
 struct Exception {
-    /// A part of the device's name.
+    /// Part of the device's name.
     adapter: &'static str,
     op: &'static str,
     operands: &'static [f32],

@@ -1,4 +1,4 @@
-//! The algebra of infinities and NaN, fused and not: compilers may take `x - x` for 0, which it is not where x is infinite.
+//! The algebra of infinities and NaN, fused and unfused: compilers may take `x - x` for 0, which is wrong if x is infinite.
 
 #![allow(clippy::eq_op, reason = "equal operands are what is tested")]
 
@@ -52,7 +52,7 @@ const TABLE: [Row; 31] = [
 
 /// What an adapter is known to fold, within what WGSL allows. An exception that no longer occurs fails the test.
 struct Exception {
-    /// A part of the device's name.
+    /// Part of the device's name.
     adapter: &'static str,
     row: &'static str,
     reason: &'static str,
@@ -71,7 +71,7 @@ fn infinities_and_nan_obey_their_algebra() {
         let exact = on(f, DType::F64, &oracle());
         for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
             let got = on(f, DType::F32, device);
-            // Kinds alone: how exact numbers are is for other tests.
+            // Only the kinds: other tests check how exact the numbers are.
             let kind = |v: f64| {
                 if v.is_nan() {
                     "NaN"

@@ -1,4 +1,4 @@
-//! The ends of f32 through softmax, norms, reductions, attention and losses. PyTorch's values, but where a comment says so.
+//! The ends of f32 through softmax, norms, reductions, attention and losses. PyTorch's values, unless a comment says otherwise.
 
 use crate::common::{close, device, upload, values};
 use wgrad::nn::loss::{self, CrossEntropyOptions, Reduction};
@@ -38,7 +38,7 @@ fn softmax_of_extremes() {
     ];
     for (name, row, soft, log) in rows {
         for axis in [0, 1] {
-            // Along either axis, beside an ordinary row.
+            // Along either axis, next to an ordinary row.
             let data: Vec<f64> =
                 if axis == 1 { [&row[..], &[0.0, 0.0, 0.0]].concat() } else { row.iter().flat_map(|&v| [v, 0.0]).collect() };
             let shape = if axis == 1 { [2, 3] } else { [3, 2] };
@@ -52,7 +52,7 @@ fn softmax_of_extremes() {
             assert!(g.iter().all(|g| g.is_finite()), "softmax {name}: gradient {g:?}");
         }
     }
-    // Also where an infinity is the largest, which leaves no answer.
+    // Also if an infinity is the largest, for which there is no answer.
     assert!(values(&tensor(&[INF, 0.0, 1.0], &[1, 3]).softmax(1))[0].is_nan());
 }
 
@@ -105,7 +105,7 @@ fn reductions_of_extremes() {
             let mut wide = Vec::new();
             for row in data {
                 wide.extend_from_slice(&row);
-                // Copies of the last number, which change no extreme; sums are infinite, or left out.
+                // Copies of the last number, which leave maxima and minima unchanged; sums are infinite, or not checked.
                 wide.extend(std::iter::repeat_n(row[2], n - 3));
             }
             if n > 3 && ["prod", "logsumexp", "norm 2"].contains(&name) {
@@ -132,7 +132,7 @@ fn norms_of_extremes() {
         close(&format!("rms_norm of {value}"), &y, &[value / root; 8], 1e-6, 1e-37);
         assert!(g.iter().all(|g| g.is_finite()), "rms_norm of {value}: gradient {g:?}");
     }
-    // NaN and infinities spoil their own row alone.
+    // NaN and infinities spoil only their own row.
     for bad in [NAN, INF, -INF] {
         let y = values(&tensor(&[bad, 1.0, 2.0, 3.0, -3.0, -1.0, 1.0, 3.0], &[2, 4]).layer_norm([4], None, None, 0.0));
         assert!(y[..4].iter().all(|v| v.is_nan()), "layer_norm with {bad}: {y:?}");
@@ -212,7 +212,7 @@ fn losses_of_labels_stay_finite_at_the_ends() {
         close(name, &y, &expected, 1e-6, 1e-7);
         close(&format!("{name}'s gradient"), &g, &gradient, 1e-6, 1e-7);
     }
-    // A masked class is as good as absent; its own label costs infinitely much.
+    // A masked class counts as absent; a label of a masked class has infinite loss.
     let (y, g) = with_gradient(&[-INF, 0.0, 0.0], &[1, 3], |x| {
         loss::cross_entropy(x, &Tensor::from_slice(&[1i32], [1], device()).expect("a label"), Reduction::Mean).expect("a loss")
     });

@@ -6,7 +6,7 @@ use wgrad::{DType, Tensor};
 const POINTS: [f64; 12] =
     [0.0, -0.0, 88.72, -88.72, 88.73, -88.73, 3.4e38, -3.4e38, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -13.24];
 
-/// PyTorch's values, but for three where its CPU kernels overflow: gelu at 3.4e38 (inf there) and inf (NaN there), and
+/// PyTorch's values, except for three where its CPU kernels overflow: gelu at 3.4e38 (inf there) and inf (NaN there), and
 /// hardswish at 3.4e38 (inf there). Gradients at finite points are only bounded; PyTorch's are compared in the fixtures.
 #[test]
 fn activations_at_the_ends_of_f32() {

@@ -36,7 +36,7 @@ impl Fixture {
         SafeTensors::deserialize(&self.bytes).expect("a safetensors file").tensor(name).is_ok()
     }
 
-    /// The names that start with a prefix, without it.
+    /// The names that start with a prefix, without the prefix.
     pub fn under(&self, prefix: &str) -> Vec<String> {
         let file = SafeTensors::deserialize(&self.bytes).expect("a safetensors file");
         let mut names: Vec<String> = file.names().iter().filter_map(|n| n.strip_prefix(prefix)).map(str::to_owned).collect();
@@ -117,10 +117,10 @@ fn run(op: &str, arguments: &Value, get: &dyn Fn(&str) -> Tensor) -> Option<Tens
     })
 }
 
-/// What our op computes for a case (its name, its arguments, its inputs by name); `None` if it is not ours to check.
+/// What our op computes for a case (its name, its arguments, its inputs by name); `None` if another test checks it.
 type Run<'a> = &'a dyn Fn(&str, &Value, &dyn Fn(&str) -> Tensor) -> Option<Tensor>;
 
-/// Runs every case of a file that `run` knows, forwards and backwards; returns how many.
+/// Runs every case of a file that `run` knows, forward and backward; returns how many there were.
 pub fn agree(file: &str, run: Run) -> usize {
     let fixture = Fixture::open(file);
     // A device of its own: the driver keeps what it compiles for hundreds of cases until the device is closed.

@@ -114,7 +114,7 @@ fn cases_of_elementwise_ops_follow_their_rows() {
             let x = file.values(&format!("{name}.{case}.in.x"));
             // The ends, rounded to f32.
             let inside = |&x: &f64| x >= f64::from(low as f32) && x <= f64::from(high as f32);
-            assert!(x.iter().all(inside), "{name}.{case} was made with another range than {low} to {high}: {x:?}");
+            assert!(x.iter().all(inside), "{name}.{case} was not made with the range {low} to {high}: {x:?}");
             cases += 1;
         }
     }

@@ -1,4 +1,4 @@
-//! Creation, casts, adaptive and global pools, and what else the other files leave out, against PyTorch.
+//! Creation, casts, adaptive and global pools, and everything else that the other files leave out, against PyTorch.
 
 use crate::common::device;
 use crate::fixtures::{Fixture, agree};

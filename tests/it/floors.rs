@@ -1,14 +1,15 @@
-//! The house: each room imports only rooms on floors below its own, and no two files import each other, through whatever others.
+//! The house: each room (a top-level module) imports only rooms on lower floors, and no two files import each other, directly or
+//! through others.
 //!
 //! Imports are read from the source: `use` trees with `crate`, `super`, `self`, groups and globs; paths in bodies, types and
-//! macros; names that a module re-exports count as those of the file that owns them. Test code is left out. There is no
+//! macros; names that a module re-exports count as belonging to the file that declares them. Test code is left out. There is no
 //! list of exceptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use syn::visit::{self, Visit};
 
-/// The floors from the ground up: rooms of one floor do not know each other.
+/// The floors from the ground up: rooms on one floor do not import each other.
 const FLOORS: [&[&str]; 22] = [
     &["sync", "math"],
     &["dtype"],
@@ -40,7 +41,7 @@ type ModulePath = Vec<String>;
 #[derive(Default)]
 struct Module {
     file: String,
-    /// Names it brings in, and where from, as written and made absolute.
+    /// Names that it imports, and from where, as written and made absolute.
     imports: BTreeMap<String, ModulePath>,
     globs: Vec<ModulePath>,
     /// Names that it declares itself.
@@ -254,7 +255,7 @@ impl House {
         house
     }
 
-    /// The file that owns what an absolute path names, or `None` where it leaves the crate.
+    /// The file that declares what an absolute path names, or `None` if the path leaves the crate.
     fn owner(&self, path: &[String], depth: usize) -> Option<&str> {
         // The longest module, then the name in it.
         let len = (0..=path.len()).rev().find(|&n| self.modules.contains_key(&path[..n]))?;
@@ -266,7 +267,7 @@ impl House {
         if let Some(from) = module.imports.get(name).filter(|from| **from != path[..=len]) {
             let mut whole = from.clone();
             whole.extend(path[len + 1..].iter().cloned());
-            // Another crate's, or an item beside it.
+            // From another crate, or an item of the same module.
             return self.owner(&whole, depth + 1).filter(|_| from.len() > 1 || self.modules.contains_key(from));
         }
         for glob in &module.globs {
@@ -290,7 +291,7 @@ impl House {
         arrows
     }
 
-    /// Arrows that do not point to a lower floor, as "from -> to".
+    /// Imports that do not go to a lower floor, as "from -> to".
     fn upward(&self) -> Vec<String> {
         let floor = |file: &str| {
             let room = file.trim_end_matches(".rs").split('/').next().unwrap_or_default().to_owned();
@@ -309,7 +310,7 @@ impl House {
         wrong
     }
 
-    /// Circles of files that import each other, largest first.
+    /// Cycles of files that import each other, largest first.
     fn circles(&self) -> Vec<Vec<&str>> {
         let arrows = self.arrows();
         fn reach<'a>(arrows: &BTreeMap<&'a str, BTreeSet<&'a str>>, start: &'a str) -> BTreeSet<&'a str> {
@@ -334,7 +335,7 @@ impl House {
 /// The library's source, as (path below `src/`, text).
 fn sources() -> Vec<(String, String)> {
     fn collect(folder: &Path, root: &Path, found: &mut Vec<(String, String)>) {
-        for entry in std::fs::read_dir(folder).expect("the source is at hand") {
+        for entry in std::fs::read_dir(folder).expect("the source is readable") {
             let path = entry.expect("readable").path();
             let name = path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/");
             if path.is_dir() {
@@ -358,8 +359,8 @@ fn rooms_import_only_rooms_below_and_no_files_form_a_circle() {
     let arrows: usize = house.arrows().values().map(BTreeSet::len).sum();
     println!("{} files, {arrows} arrows", sources.len());
     assert!(sources.len() > 200 && arrows > 1_000, "{} files and {arrows} arrows were found", sources.len());
-    assert!(house.upward().is_empty(), "arrows that do not point down: {:#?}", house.upward());
-    assert!(house.circles().is_empty(), "files that import each other, through whatever others: {:#?}", house.circles());
+    assert!(house.upward().is_empty(), "imports that do not go down: {:#?}", house.upward());
+    assert!(house.circles().is_empty(), "files that import each other, directly or through others: {:#?}", house.circles());
 }
 
 /// A small house that is in order, and files that break it, each in its own way.

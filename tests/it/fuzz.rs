@@ -1,4 +1,5 @@
-//! Random calls with random shapes, dtypes and axes: a value or a typed error that names op, operands and remedy; no panic.
+//! Random calls with random shapes, dtypes and axes: each gives a value or a typed error that names op, operands and remedy; none
+//! panics.
 
 use crate::common::{Noise, device, is_refusal, upload};
 use crate::huge::{ENDS, HUGE};
@@ -14,14 +15,14 @@ use wgrad::{
 };
 
 const DRAWS: usize = 100_000;
-/// Draws where this runs once more.
+/// Draws where this test is repeated.
 const DRAWS_IN_PART: usize = 20_000;
-/// Every so many draws the result is computed as well.
+/// After every so many draws, the result is computed as well.
 const EVALUATED: usize = 500;
-/// Every so many draws are with sizes near 2^64.
+/// One in so many draws has sizes near 2^64.
 const EXTREME: usize = 4;
 
-/// The numbers, and whether sizes and axes are extreme ones now and then.
+/// The random numbers, and whether sizes and axes are extreme now and then.
 pub struct Draw(Noise, bool);
 
 impl Draw {
@@ -46,7 +47,7 @@ impl Draw {
         let rank = self.below(6);
         (0..rank).map(|_| self.count(5)).collect()
     }
-    /// A few lengths, 1 more often than not.
+    /// A few lengths, more often than not 1.
     fn many<const N: usize>(&mut self) -> [usize; N] {
         std::array::from_fn(|_| {
             let size = [0, 1, 1, 1, 2, 3][self.below(6)];
@@ -72,7 +73,7 @@ impl Draw {
         }
     }
     fn tensor(&mut self) -> Tensor {
-        // Shapes that fit each other now and then, or any.
+        // Shapes that match each other now and then, or any shapes.
         let shape = match self.below(8) {
             0 | 1 => vec![2, 4, 5, 5],
             2 => vec![2, 4, 4],
@@ -95,7 +96,7 @@ pub type Call = fn(&mut Draw, &[Tensor; 3]) -> Result<Tensor>;
 /// A call, or a row of the table of elementwise ops.
 type AnyCall = Box<dyn Fn(&mut Draw, &[Tensor; 3]) -> Result<Tensor>>;
 
-/// Every op, called with every argument drawn, sensible or not.
+/// Every op, called with every argument drawn, valid or not.
 fn calls() -> Vec<(&'static str, AnyCall)> {
     let mut calls: Vec<(&str, AnyCall)> = Vec::new();
     for UnaryRow { name, run, .. } in unary_ops() {
@@ -154,7 +155,7 @@ fn elementwise() -> Vec<(&'static str, Call)> {
     ]
 }
 
-/// A vector of indices that fits now and then, or anything.
+/// A vector of indices that is valid now and then, or anything.
 fn index(d: &mut Draw, t: &Tensor) -> Tensor {
     let len = 2 + 2 * d.below(2);
     if d.coin() { t.clone() } else { upload(&[0.0, 1.0, 1.0, 0.0][..len], &[len], DType::I32, device()) }
@@ -165,7 +166,7 @@ fn fitting(d: &mut Draw, t: &Tensor, shape: &[usize]) -> Tensor {
     if d.coin() { t.clone() } else { upload(&vec![0.5; shape.iter().product()], shape, DType::F32, device()) }
 }
 
-/// The last of some tensors.
+/// The last of the tensors.
 fn last(parts: Result<Vec<Tensor>>) -> Result<Tensor> {
     let parts = parts?;
     Ok(parts.into_iter().next_back().expect("at least one part"))
@@ -208,7 +209,7 @@ fn movement() -> Vec<(&'static str, Call)> {
     ]
 }
 
-/// One of a reduction's three forms, over an axis or two that may not be there.
+/// One of a reduction's three forms, over one or two axes that may not exist.
 macro_rules! forms {
     ($all:ident, $dim:ident, $keepdim:ident) => {
         (stringify!($all), |d, t| {
@@ -325,7 +326,7 @@ fn transposed<const D: usize>(d: &mut Draw) -> ConvTransposeOptions<D> {
 
 fn pool<const D: usize>(d: &mut Draw) -> PoolOptions<D> {
     let stride = if d.coin() { None } else { Some(d.many()) };
-    // A dilation of 1 half of the time: averages take no other.
+    // A dilation of 1 half of the time: averages accept no other.
     let dilation = if d.coin() { [1; D] } else { d.many() };
     PoolOptions { stride, padding: d.many(), count_include_pad: d.coin(), dilation }
 }
@@ -385,7 +386,7 @@ fn reduction(d: &mut Draw) -> Reduction {
     [Reduction::Mean, Reduction::Sum, Reduction::None][d.below(3)]
 }
 
-/// The second operand, or the first again, which fits itself.
+/// The second operand, or the first again, which always matches.
 fn other<'a>(d: &mut Draw, t: &'a [Tensor; 3]) -> &'a Tensor {
     if d.coin() { &t[0] } else { &t[1] }
 }
@@ -511,7 +512,7 @@ fn random_calls_give_values_or_typed_errors() {
     println!("{} ops, {draws} draws: {good} values, {refused} refusals", calls.len());
     assert!(good > draws / 10 && refused > draws / 10, "{good} values and {refused} refusals: the draws are lopsided");
     draw.1 = false;
-    // An op that no draw hit well gets some more of its own: each must be callable from here.
+    // An op that no draw called successfully gets some more draws: each must be callable from here.
     let mut hits = |call: &AnyCall| {
         (0..20_000).any(|_| {
             let operands = [draw.tensor(), draw.tensor(), draw.tensor()];

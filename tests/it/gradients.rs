@@ -58,7 +58,7 @@ fn differences(data: &[Vec<f64>], f: impl Fn(&[Vec<f64>]) -> f64) -> Vec<Vec<f64
     out
 }
 
-/// The layouts of a sample's gradients: one where other samples of its op see the rest.
+/// The layouts that a sample's gradients are checked in: only one if other samples of its op cover the rest.
 fn chosen(sample: &Sample, layouts: &'static [Layout]) -> &'static [Layout] {
     if sample.full { layouts } else { &layouts[..1] }
 }

@@ -1,4 +1,4 @@
-//! What handles keep over a step, and what they do not cost.
+//! What handles keep across a step, and what costs nothing.
 
 use crate::common::open;
 use wgrad::nn::loss::{Reduction, cross_entropy};
@@ -76,7 +76,7 @@ fn values_are_the_same_wherever_they_are_read() {
     }
 }
 
-/// A value that is in scope and never read costs no memory, and can be read all the same.
+/// A value that is in scope and never read costs no memory, and can still be read.
 #[test]
 fn what_nobody_reads_is_not_computed() {
     let device = open(false);
@@ -98,7 +98,7 @@ fn what_nobody_reads_is_not_computed() {
     assert!(after.bytes_live - before.bytes_live < 1 << 20, "{before:?} {after:?}: the pairs take {} bytes", n * m * 4);
     assert_eq!(after.bytes_kept, 4 * m as u64, "one copy of the old values");
     let values = pairs.to_vec::<f32>().unwrap();
-    assert!(values.iter().enumerate().all(|(i, v)| *v == (i / m) as f32 - old), "the values of their time");
+    assert!(values.iter().enumerate().all(|(i, v)| *v == (i / m) as f32 - old), "the values from before the step");
     drop((pairs, loss));
     assert_eq!(device.counters().bytes_kept, 0);
 }
@@ -114,7 +114,7 @@ impl EvalNow for Tensor {
     }
 }
 
-/// A value that the step does not hold, made of one that was saved for backward: what it is made of stays for it.
+/// A value that the step does not store, made from one that was saved for backward: the saved one is kept for it.
 #[test]
 fn what_a_handle_is_made_of_outlives_the_step() {
     let device = open(false);
@@ -137,7 +137,7 @@ fn what_a_handle_is_made_of_outlives_the_step() {
     }
 }
 
-/// A step works in the memory of values that were kept for its backward pass, but not of those that somebody has, or has a view
+/// A step reuses the memory of values that were kept for its backward pass, except of those that somebody holds, or has a view
 /// of, or can differentiate again.
 #[test]
 fn a_step_works_in_nobodys_memory() {
@@ -157,7 +157,7 @@ fn a_step_works_in_nobodys_memory() {
         let loss = hidden[3].square().mean();
         let value = loss.item().unwrap();
         let expected: Vec<Vec<f32>> = hidden.iter().map(|h| h.to_vec().unwrap()).collect();
-        // The first is held, the second is seen through a view, the third is made anew, the last is nobody's.
+        // The first is held, the second is seen through a view, the third is computed again, nobody holds the last.
         let (held, seen) = (hidden[0].clone(), hidden[1].reshape([side * side]));
         seen.eval().unwrap();
         let made = hidden[2].detach() * 1.0;
@@ -194,7 +194,7 @@ fn a_thousand_old_handles_keep_a_thousand_values() {
     assert_eq!(device.counters().bytes_kept, 0);
 }
 
-/// A handle that cannot be computed fails its reader, not the step, whatever the step has in common with it.
+/// A handle that cannot be computed is an error for its reader, not for the step, whatever the two have in common.
 #[test]
 fn a_handle_that_cannot_be_computed_fails_its_own_reader() {
     let device = open(false);
@@ -236,7 +236,7 @@ fn reading_every_gradient_takes_one_backward_pass() {
     }
 }
 
-/// What a step does not take, a normalisation has not seen.
+/// A forward pass whose step is skipped or fails leaves no trace in a normalisation layer's statistics.
 #[test]
 fn statistics_go_with_the_step_or_not_at_all() {
     let device = open(false);
@@ -278,7 +278,7 @@ fn statistics_go_with_the_step_or_not_at_all() {
         assert_eq!(run.state() == before, !is_taken, "({bad}, {read}, {fail}): statistics and parameters change together");
         assert_eq!(counted(&run), taken, "({bad}, {read}, {fail})");
     }
-    // Without a step they are there for whoever reads them, as in PyTorch.
+    // Without a step they are visible to every reader, as in PyTorch.
     let before = run.state();
     for _ in 0..2 {
         no_grad(|| run.model.forward(&run.x)).unwrap().eval().unwrap();
@@ -288,7 +288,7 @@ fn statistics_go_with_the_step_or_not_at_all() {
     assert!(run.state() != before);
 }
 
-/// A thread that panics leaves nothing behind: neither what it held nor what it had tracked.
+/// A thread that panics leaves nothing behind: neither what it held nor the statistics it tracked.
 #[test]
 fn a_panic_in_the_middle_of_a_step_leaves_the_model_as_it_was() {
     let device = open(false);
@@ -304,13 +304,13 @@ fn a_panic_in_the_middle_of_a_step_leaves_the_model_as_it_was() {
         thread.join()
     });
     assert!(panicked.is_err());
-    assert!(run.state() == before, "an unfinished step is no step");
+    assert!(run.state() == before, "an unfinished step changes nothing");
     let (_, loss) = run.forward().unwrap();
     run.sgd.step(loss.backward().unwrap()).unwrap();
     assert!(run.state() != before);
 }
 
-/// An optimizer goes on when the model is dropped in the middle of its steps, in another thread.
+/// An optimizer keeps working when another thread drops the model in the middle of its steps.
 #[test]
 fn a_model_may_be_dropped_while_another_thread_steps() {
     let device = open(false);

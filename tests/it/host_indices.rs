@@ -39,7 +39,7 @@ pub fn indexed() -> Vec<Indexed> {
     ]
 }
 
-/// A way from host values to an index: makes a tensor whose elements are the six values, in order and of the shape.
+/// A path from host values to an index: makes a tensor of the given shape whose elements are the six values, in order.
 type Chain = (&'static str, fn(&[i32], &[usize], &Device) -> Tensor);
 
 fn ints(v: &[i32], shape: &[usize], device: &Device) -> Tensor {
@@ -139,7 +139,7 @@ const CHAINS: [Chain; 34] = [
     }),
 ];
 
-/// What the chain of many views makes of the order of elements.
+/// How the chain of many views reorders the elements.
 fn reordered(chain: &str, v: &[i32]) -> Vec<i32> {
     let mut v = v.to_vec();
     if chain == "forty views" {
@@ -165,7 +165,7 @@ fn an_index_out_of_range_is_an_error_through_views_and_casts() {
                 let mut values = good;
                 values[position] = wrong;
                 let position = reordered(chain, &values).iter().position(|&v| v == wrong);
-                // As u32 a negative index is a large one.
+                // As u32, a negative index is a large one.
                 let wrong =
                     if chain.starts_with("u32") && wrong < 0 { 0x1_0000_0000 + i64::from(wrong) } else { i64::from(wrong) };
                 let error = run(&make(&values, shape, device())).and_then(|t| t.eval()).expect_err(&what);
@@ -199,7 +199,7 @@ fn an_index_that_is_ignored_hides_no_other() {
     }
 }
 
-/// What stands beyond a sample's labels is not looked at.
+/// What follows a sample's labels is not checked.
 #[test]
 fn padding_of_labels_may_hold_anything() {
     let scores = f(&ints(&[0], &[1], device()), &[5, 2, 4]).log_softmax(-1);
@@ -226,7 +226,7 @@ fn the_next_token_is_checked() {
     assert!(matches!(error, Error::Index { op: "cross_entropy_rows", index: 2, position: 0, .. }), "{error}");
 }
 
-/// Host integers are checked without waiting for the device, whatever lies between.
+/// Host integers are checked without waiting for the device, whatever operations come between.
 #[test]
 fn checks_of_host_integers_submit_nothing() {
     let device = open(false);
@@ -243,7 +243,7 @@ fn checks_of_host_integers_submit_nothing() {
     assert_eq!((before.submissions, before.dispatches, before.plans), (after.submissions, after.dispatches, after.plans));
 }
 
-/// An index that is stretched over more elements than memory holds is looked at once for each of its own.
+/// An index that is expanded to more elements than fit in memory is checked once for each of its own elements.
 #[test]
 fn stretched_indices_are_not_laid_out() {
     let wide = 1usize << 40;
@@ -256,7 +256,7 @@ fn stretched_indices_are_not_laid_out() {
     }
 }
 
-/// A chain of casts between integers and floats holds each node above it: dropping it does not recurse.
+/// In a chain of casts between integers and floats each node holds the one before: dropping it does not recurse.
 #[test]
 fn long_chains_of_casts_are_dropped() {
     let mut chain = floats(&[1, 2], device());

@@ -1,5 +1,5 @@
-//! Sizes near 2^64: every op, called with lengths, counts, axes and steps that no memory holds, gives a typed error, and so
-//! does the evaluation of a tensor stretched past what kernels count. Nothing wraps around, panics or aborts the process.
+//! Sizes near 2^64: every op, called with lengths, counts, axes and steps that fit in no memory, gives a typed error, and so
+//! does the evaluation of a tensor expanded past what kernels count. Nothing wraps around, panics or aborts the process.
 
 use crate::common::{device, is_refusal, upload};
 use crate::numerics::elementwise::{binary_ops, unary_ops};
@@ -13,7 +13,7 @@ use wgrad::{
     PadMode, PoolOptions, Result, Shape, Tensor, VarOptions,
 };
 
-/// Lengths, counts and steps that nothing can have; products and sums of two of them wrap around to small numbers, or to 0.
+/// Impossible lengths, counts and steps; products and sums of two of them wrap around to small numbers, or to 0.
 pub const HUGE: [usize; 9] = [
     usize::MAX,
     usize::MAX - 1,
@@ -34,7 +34,7 @@ pub const ENDS: [isize; 6] = [isize::MIN, isize::MIN + 1, isize::MIN / 2, isize:
 pub enum Call {
     Size(fn(usize) -> Result<Tensor>),
     Axis(fn(isize) -> Result<Tensor>),
-    /// A call that is right, whatever the number, and the elements of its result.
+    /// A call that is valid, whatever the number, and the elements of its result.
     Right(fn(isize) -> Result<Tensor>, &'static [f64]),
 }
 
@@ -72,7 +72,7 @@ fn g() -> Generator {
     Generator::new(1)
 }
 
-/// The options of windows with one of them huge along the last axis.
+/// Window options, with one of them huge along the last axis.
 fn conv<const D: usize>(change: impl FnOnce(&mut ConvOptions<D>)) -> ConvOptions<D> {
     let mut options = ConvOptions::default();
     change(&mut options);
@@ -374,7 +374,7 @@ fn creation() -> Vec<(&'static str, Call)> {
             rows.push((stringify!($op), Size(|n| $make([n, 1]))));
             rows.push((stringify!($op), Size(|n| $make([n, n]))));
             rows.push((stringify!($op), Size(|n| $make([n, 0]))));
-            // A shape that can be, of more elements than any kernel counts.
+            // A possible shape, with more elements than any kernel counts.
             rows.push((stringify!($op), Size(|_| $make([1 << 33, 1 << 20]))));
         )*};
     }
@@ -394,7 +394,7 @@ fn creation() -> Vec<(&'static str, Call)> {
     rows.extend([
         ("iota", Size(|n| Tensor::iota(n, DType::I32, device()))),
         ("iota", Size(|_| Ok(Tensor::iota(1 << 40, DType::I32, device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
-        // Parts of what 32-bit indices do not count.
+        // Parts of a tensor with more elements than 32-bit indices count.
         ("iota", Size(|_| Ok(Tensor::iota(1 << 40, DType::F32, device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
         ("random_bits", Size(|_| Ok(Tensor::random_bits([1 << 40], &g(), device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
         ("eye", Size(|n| Tensor::eye(n, device()))),
@@ -411,7 +411,7 @@ fn calls() -> Vec<(&'static str, Call)> {
     [rows, movement(), reductions(), indexing(), convolutions(), pools(), layers(), creation()].into_iter().flatten().collect()
 }
 
-/// Ops whose operands alone have sizes, besides the elementwise ones of `tests/rows`: [`huge_operands`] tries them.
+/// Ops whose only sizes are those of their operands, besides the elementwise ones of `tests/rows`: [`huge_operands`] tries them.
 const ONLY_OPERANDS: [&str; 57] = [
     "batch_norm",
     "batch_norm_with",
@@ -482,10 +482,10 @@ fn every_op_has_its_calls_or_takes_no_sizes() {
         .chain(kernel_ops().into_iter().filter(|op| op.huge.is_empty()).map(|op| op.name))
         .collect();
     let both: Vec<_> = called.intersection(&without).collect();
-    assert!(both.is_empty(), "called with sizes, and said to take none: {both:?}");
+    assert!(both.is_empty(), "called with sizes, although listed as having none: {both:?}");
     let all: BTreeSet<&str> = called.union(&without).copied().collect();
     let table: BTreeSet<&str> = ops().into_keys().collect();
-    assert!(all == table, "in one of the lists alone: {:?}", all.symmetric_difference(&table).collect::<Vec<_>>());
+    assert!(all == table, "in only one of the lists: {:?}", all.symmetric_difference(&table).collect::<Vec<_>>());
 }
 
 #[test]
@@ -515,7 +515,7 @@ fn huge_sizes_are_typed_errors() {
     none(&faults);
 }
 
-/// Operands of a sample with every axis of length `from` stretched to `to`, from one element: no memory holds them.
+/// Operands of a sample with every axis of length `from` expanded to `to` from one element: they would fit in no memory.
 fn stretched(sample: &Sample, from: usize, to: usize) -> Result<Vec<Tensor>> {
     let stretch = |o: &crate::samples::Operand| {
         let dims: Vec<usize> = o.shape.iter().map(|&d| if d == from { to } else { d }).collect();
@@ -526,7 +526,7 @@ fn stretched(sample: &Sample, from: usize, to: usize) -> Result<Vec<Tensor>> {
     sample.operands.iter().map(stretch).collect()
 }
 
-/// The first two samples of each op, of those whose operands have elements, and a length of at least 2.
+/// The first two samples of each op whose operands have elements and a length of at least 2.
 fn two_of_each() -> Vec<Sample> {
     let mut seen: BTreeMap<&'static str, usize> = BTreeMap::new();
     let long = |s: &Sample| {
@@ -550,14 +550,14 @@ fn huge_operands() {
     for sample in two_of_each() {
         let lengths: BTreeSet<usize> = sample.operands.iter().flat_map(|o| o.shape.clone()).filter(|&d| d > 1).collect();
         for from in lengths {
-            // So long that an operand has at least 2^33 elements, or nearly as many as a shape can have.
+            // Long enough that an operand has at least 2^33 elements, or nearly as many as a shape can have.
             let axes = |o: &crate::samples::Operand| o.shape.iter().filter(|&&d| d == from).count();
             let most = sample.operands.iter().map(axes).max().unwrap_or(1);
             for to in [1 << 33usize.div_ceil(most), 1 << (54 / most)] {
                 let Ok(operands) = stretched(&sample, from, to) else { continue };
                 tried.insert(sample.op);
                 let what = format!("{}: {from} to {to:#x}", sample.name);
-                // A sample unwraps what gives a `Result` at once: its panic is that error's.
+                // A sample unwraps methods that return a `Result`: its panic contains that error.
                 match catch_unwind(AssertUnwindSafe(|| (sample.run)(&operands).eval())) {
                     Ok(result) => faults.extend(untyped(&what, || result)),
                     Err(panic) => {
@@ -575,5 +575,5 @@ fn huge_operands() {
     let creation: BTreeSet<&str> =
         creation.into_iter().chain(["randint", "randn", "random_bits", "scalar", "uniform", "zeros"]).collect();
     let untried: Vec<&str> = ops().into_keys().filter(|op| !tried.contains(op) && !creation.contains(op)).collect();
-    assert!(untried.is_empty(), "no operand of {untried:?} could be stretched");
+    assert!(untried.is_empty(), "no operand of {untried:?} could be expanded");
 }

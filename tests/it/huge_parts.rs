@@ -22,7 +22,7 @@ use wgrad::{ConvTransposeOptions, DType, Generator, Interpolation, Result, Tenso
 
 type Refused = fn(usize) -> Result<()>;
 
-/// A set that only says how large it is.
+/// A data set of the given length, whose samples are all 0.
 struct Many(usize);
 
 impl Dataset for Many {
@@ -35,7 +35,7 @@ impl Dataset for Many {
     }
 }
 
-/// A loader of the numbers from 0 to 4.
+/// A loader of the numbers 0 to 4.
 fn five(batch_size: usize) -> Result<DataLoader<VecDataset<i32>>> {
     Ok(DataLoader::new(VecDataset(vec![0, 1, 2, 3, 4]), batch_size, device())?.shuffle(true).seed(1))
 }
@@ -228,7 +228,7 @@ fn huge_sizes_of_parts_are_typed_errors() {
     none(&faults);
 }
 
-/// Calls that are right with any number.
+/// Calls that are valid with any number.
 #[test]
 fn huge_sizes_that_make_sense_work() {
     type Right = fn(usize) -> Result<bool>;
@@ -267,7 +267,7 @@ fn huge_sizes_that_make_sense_work() {
         ("a draw at a late step", |n| {
             let (windows, g) = (Tokens::new(vec![1; 5000]).windows(2)?.stride(1)?, Generator::new(1));
             let at = |step| windows.draw(8, &g, step);
-            // Steps that agree in their lower 32 bits draw apart.
+            // Steps that agree in their lower 32 bits have different draws.
             Ok(at(n)?.iter().all(|&s| s < 4998) && at(3)? != at(3 + (1 << 32))?)
         }),
         ("generators at late offsets", |n| {

@@ -1,4 +1,4 @@
-//! Cases that `scripts/mutants` found missing: each notices a mistake that the rest of the suite lets pass.
+//! Cases that `scripts/mutants` found missing: each notices a mistake that the rest of the suite misses.
 
 use crate::common::{Noise, close, device, oracle, upload, values};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
@@ -17,7 +17,7 @@ fn agrees(what: &str, operands: &[&[usize]], f: impl Fn(&[Tensor]) -> Vec<Tensor
     }
 }
 
-/// Some images a thread, and more weights than one piece of the sum over threads.
+/// Several images per thread, and more weights than one piece of the sum over threads.
 #[test]
 fn weight_gradients_of_many_images_and_channels() {
     let options = ConvOptions { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1, ..Default::default() };
@@ -60,7 +60,7 @@ fn gradients_at_corners() {
     }
 }
 
-/// `Σ c · ∂f/∂x` for every operand x, with fixed c: a function whose gradient holds all second derivatives.
+/// `Σ c · ∂f/∂x` for every operand x, with fixed c: a function whose gradient involves all second derivatives.
 fn slope(f: &dyn Fn(&[Tensor]) -> Tensor, x: &[Tensor]) -> Tensor {
     let first = grad(&f(x), &x.iter().collect::<Vec<_>>()).expect("differentiable");
     let weigh = |g: &Tensor| {
@@ -70,7 +70,7 @@ fn slope(f: &dyn Fn(&[Tensor]) -> Tensor, x: &[Tensor]) -> Tensor {
     first.iter().map(weigh).reduce(|a, b| a + b).expect("an operand")
 }
 
-/// Second derivatives of losses that are not linear in what the op gives, against central differences.
+/// Second derivatives of losses that are not linear in the op's result, against central differences.
 #[test]
 fn second_derivatives_through_squares() {
     type Case = (&'static str, &'static [&'static [usize]], Box<dyn Fn(&[Tensor]) -> Tensor>);
@@ -107,7 +107,7 @@ fn second_derivatives_through_squares() {
     }
 }
 
-/// The first of equal maxima takes the gradient; NaN is a maximum.
+/// The first of equal maxima gets the gradient; NaN is a maximum.
 #[test]
 fn pools_of_equals() {
     let same = upload(&[1.0; 36], &[1, 1, 6, 6], DType::F32, device()).variable().expect("float");
@@ -148,7 +148,7 @@ fn remainders_take_the_divisors_sign() {
     }
 }
 
-/// Views with a mask, read through steps, in products and in expressions.
+/// Padded views, read with steps, in products and in expressions.
 #[test]
 fn padded_views_are_zero_outside() {
     agrees("every third of a padded row", &[&[3, 7]], |t| {
@@ -158,7 +158,7 @@ fn padded_views_are_zero_outside() {
     agrees("a padded expression", &[&[5, 6]], |t| vec![(&t[0] + 2.0).pad(&[(1, 2), (1, 1)]) * 3.0]);
 }
 
-/// A product is wanted together with what follows it, itself or as a view.
+/// A product, or a view of it, is evaluated together with its activation.
 #[test]
 fn a_product_and_its_activation_are_both_kept() {
     agrees("a product and relu", &[&[8, 12], &[12, 4]], |t| {
@@ -175,7 +175,7 @@ fn a_product_and_its_activation_are_both_kept() {
     });
 }
 
-/// The largest second moment stays when gradients shrink.
+/// The largest second moment is kept when gradients shrink.
 #[test]
 fn amsgrad_remembers() {
     let p = Param::new(&Tensor::zeros([4], device()).expect("valid")).expect("valid");
@@ -200,7 +200,7 @@ fn rows_of_large_and_of_tiny_numbers() {
     close("rms_norm", &values(&x.rms_norm([3], None, Some(1e-5)))[3..], &[1e-4 * scale, 2e-4 * scale, -1e-4 * scale], 1e-4, 0.0);
 }
 
-/// Rows long enough for a workgroup each, several at once.
+/// Several rows, each long enough for a workgroup of its own.
 #[test]
 fn rows_shared_by_a_workgroup() {
     for cols in [130, 1000] {
@@ -208,7 +208,7 @@ fn rows_shared_by_a_workgroup() {
     }
 }
 
-/// One large number a row, at every place in turn: a maximum that misses it overflows.
+/// One large number per row, at each position in turn: a softmax whose maximum misses it overflows.
 #[test]
 fn a_rows_maximum_is_found_wherever_it_is() {
     let data: Vec<f64> = (0..128 * 128).map(|i| if i % 128 == i / 128 { 500.0 } else { 0.0 }).collect();
@@ -217,7 +217,7 @@ fn a_rows_maximum_is_found_wherever_it_is() {
     close("softmax", &values(&x.softmax(-1)), &expected, 1e-6, 1e-6);
 }
 
-/// Slices whose first element is at no multiple of 4, of lengths that are.
+/// Slices whose offset is not a multiple of 4 and whose length is.
 #[test]
 fn slices_at_odd_places() {
     agrees("slices", &[&[67]], |t| (1..4).map(|start| t[0].slice(0, start, start + 64) * 2.0).collect());
@@ -232,7 +232,7 @@ fn the_first_of_equals_and_the_last_element_are_found() {
     assert_eq!(values(&rising.argmax_dim(0)), [1999.0]);
 }
 
-/// An index on the device is clamped into range, whatever it is.
+/// An index that the device computed is clamped into range, whatever its value.
 #[test]
 fn device_indices_past_the_end_take_the_last() {
     let table = upload(&[1.0, 2.0, 3.0], &[3, 1], DType::F32, device());
@@ -249,7 +249,7 @@ fn random_bits_are_threefrys() {
     assert_eq!(bits, [0x6B20_0159]);
 }
 
-/// The gradient of cross entropy carries the incoming one, a factor per row.
+/// The gradient of cross entropy is multiplied by the incoming one, a factor per row.
 #[test]
 fn cross_entropy_passes_the_gradient_on() {
     let labels = |d: &Device| Tensor::from_slice(&[0, 3, 1], [3], d).expect("valid");
@@ -260,13 +260,13 @@ fn cross_entropy_passes_the_gradient_on() {
     });
 }
 
-/// Batches that one operand or the other repeats.
+/// Batch axes along which one operand or the other is broadcast.
 #[test]
 fn batches_are_stretched_on_either_side() {
     agrees("batches", &[&[3, 1, 4, 8], &[2, 8, 5]], |t| vec![t[0].matmul(&t[1]), t[1].t().matmul(&t[0].t())]);
 }
 
-/// An element that several windows take gets all their gradients.
+/// An element that is the maximum of several windows gets all their gradients.
 #[test]
 fn overlapping_windows_add_up() {
     agrees("max pool", &[&[1, 2, 6, 6]], |t| {
@@ -275,7 +275,7 @@ fn overlapping_windows_add_up() {
     });
 }
 
-/// What reads a cell late in a plan comes before what writes it early.
+/// A kernel that reads a cell late in a plan must still come before the one that writes it.
 #[test]
 fn an_old_value_is_read_before_it_is_overwritten() {
     let x = upload(&[1.0, 1.0, 0.0, 1.0], &[2, 2], DType::F32, device());

@@ -1,4 +1,4 @@
-//! What the library logs, by a program of its own with a logger that prints.
+//! What the library logs, tested in a separate process with a logger that prints.
 
 use crate::common::{device, open};
 use std::process::Command;
@@ -21,7 +21,7 @@ impl log::Log for Printer {
     fn flush(&self) {}
 }
 
-/// Run by the test below in a process of its own.
+/// Run by the test below in a separate process.
 #[test]
 fn program() {
     if std::env::var_os("WGRAD_TEST_LOG").is_none() {

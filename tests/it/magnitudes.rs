@@ -1,4 +1,4 @@
-//! Sums of squares at magnitudes whose squares f32 does not hold: clipping by norm, norms, angles, distances, trust ratios.
+//! Sums of squares at magnitudes whose squares are outside f32's range: clipping by norm, norms, angles, distances, trust ratios.
 
 use crate::common::{close, device, oracle, upload, values};
 use wgrad::nn::loss::{Reduction, TripletOptions, triplet_margin};
@@ -11,7 +11,7 @@ const MAGNITUDES: [f64; 7] = [1e-30, 1e-20, 1e-4, 1.0, 1e15, 1e20, 1e30];
 fn gradients(scale: f64, params: &[Param], dtype: DType) -> wgrad::Gradients {
     let loss = params.iter().enumerate().map(|(k, p)| {
         let n = p.shape().numel();
-        // Another magnitude a parameter: the largest alone must not decide about units only.
+        // Each parameter has its own magnitude, so that the scale of the largest alone does not give the answer.
         let g: Vec<f64> = (0..n).map(|i| scale * (0.5 + 0.1 * k as f64) * [1.0, -2.0, 0.25][i % 3]).collect();
         (p.tensor() * upload(&g, &[n], dtype, p.device())).sum()
     });
@@ -38,7 +38,7 @@ fn clipping_scales_gradients_of_every_magnitude() {
         let (expected_norm, expected) = on(&oracle(), DType::F64);
         close(&format!("the norm of gradients of {scale:e}"), &[norm], &[expected_norm], 1e-5, 0.0);
         close(&format!("clipped gradients of {scale:e}"), &clipped, &expected, 2e-5, 1e-37);
-        // The step that clips by itself: on a GPU, another path.
+        // The step does the clipping itself: on a GPU, that is another path.
         let params = params(device(), DType::F32);
         let mut sgd = Sgd::new(&params, SgdConfig { lr: 1.0, ..SgdConfig::default() }).expect("an optimizer");
         let mut g = gradients(scale, &params, DType::F32);

@@ -1,6 +1,6 @@
-//! The manifest tells the truth: every dependency of every platform has a licence that `deny.toml` allows, comes from crates.io,
-//! stands in one version (or is listed as an exception there), and compiles with the Rust version that we promise; and
-//! `Cargo.toml` says of each why it is there.
+//! The manifest is correct: every dependency on every platform has a licence that `deny.toml` allows, comes from crates.io,
+//! occurs in one version (or is listed as an exception there), and compiles with the Rust version that we promise; and
+//! `Cargo.toml` says why each dependency is needed.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ fn denied(key: &str) -> Vec<String> {
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Whether an SPDX expression offers a choice of allowed licences; "/" is an old way to write OR. AND binds more strongly.
+/// Whether an SPDX expression offers a choice of allowed licences; "/" is an old notation for OR. AND binds more strongly.
 fn permits(expression: &str, allowed: &[String]) -> bool {
     fn alternatives<'a>(words: &mut std::iter::Peekable<impl Iterator<Item = &'a str>>, allowed: &[String]) -> bool {
         let (mut any, mut all) = (false, true);
@@ -138,7 +138,7 @@ fn every_dependency_says_why_it_is_there() {
         if line.starts_with('[') {
             section = line;
         } else if matches!(section, "[dependencies]" | "[dev-dependencies]") && line.contains(" = ") {
-            // A pair that belongs together shares a comment.
+            // Two dependencies that belong together share a comment.
             let reason = before.starts_with("# ") || (before.contains(" = ") && section == "[dev-dependencies]");
             assert!(reason, "no comment above `{line}`");
             named += 1;
@@ -148,7 +148,7 @@ fn every_dependency_says_why_it_is_there() {
     assert!(named > 15, "{named} dependencies were found");
 }
 
-/// What is public can be said in terms of what is public: the planner's graphs are not.
+/// Public items need no private types: the planner's graphs and other inner modules stay private.
 #[test]
 fn inner_rooms_are_private() {
     let root = read("src/lib.rs");

@@ -1,4 +1,4 @@
-//! Memory follows use: what handles no longer need is kept within limits, and given up before an evaluation fails.
+//! Memory follows use: memory that handles no longer need is kept within limits, and freed before an evaluation fails.
 
 use crate::common::{Noise, open, upload, values};
 use crate::sweep::in_part;
@@ -70,8 +70,8 @@ fn a_loop_over_64_shapes_lets_nothing_go() {
     assert_eq!((after.bytes_live, after.bytes_cached), (before.bytes_live, before.bytes_cached));
 }
 
-/// With hardly any room for what is cached, a batch that grows runs, gives what it should, and leaves no more than its last
-/// sizes need.
+/// With hardly any room in the cache, a loop with a growing batch runs, gives the right results, and leaves no more memory than
+/// its last sizes need.
 #[test]
 fn a_growing_batch_runs_within_a_small_limit() {
     let device = open(false);
@@ -91,7 +91,7 @@ fn a_growing_batch_runs_within_a_small_limit() {
     assert!(counters.bytes_cached < 16 * MIB && counters.plans_cached <= 2, "{counters:?}");
 }
 
-/// A step that works in many times the limit keeps what it works in.
+/// A step that needs many times the limit keeps its working memory.
 #[test]
 fn a_loop_past_the_limit_is_steady() {
     let device = open(false);
@@ -115,7 +115,7 @@ fn a_loop_past_the_limit_is_steady() {
     assert_eq!((after.pipelines, after.bind_groups), (before.pipelines, before.bind_groups));
 }
 
-/// What handles, parameters and optimizers hold is live, on every device to the byte.
+/// The memory of handles, parameters and optimizers counts as live, to the byte on every device.
 #[test]
 fn live_bytes_are_those_of_handles() {
     let device = open(false);
@@ -127,7 +127,7 @@ fn live_bytes_are_those_of_handles() {
     optimizer.step(w.tensor().square().sum().backward().expect("differentiable")).expect("steps");
     device.flush().expect("idle");
     let n = 4 * n as u64;
-    // The parameter and two moments; a GPU has an arena for gradients, too.
+    // The parameter and two moments; a GPU also has an arena for gradients.
     let arenas = if device.kind() == DeviceKind::Cpu { 3 } else { 4 };
     assert_eq!(device.counters().bytes_live, arenas * n, "{:?}", device.counters());
     let kept = w.tensor();
@@ -140,7 +140,7 @@ fn live_bytes_are_those_of_handles() {
     assert!(device.counters().bytes_cached > 0);
 }
 
-/// A step works in the memory of what was kept for its backward pass: its loss may be read first, or its outputs, or all
+/// A step reuses the memory of what was kept for its backward pass, even if its loss is read first, or its outputs, or all
 /// gradients.
 #[test]
 fn a_step_that_is_read_takes_little_more_memory() {
@@ -190,7 +190,7 @@ fn a_step_that_is_read_takes_little_more_memory() {
 
 // ---- resident memory ----
 
-/// Runs a training loop of this file in a process of its own; its resident memory in KiB after the warm-up and at the end.
+/// Runs a training loop of this file in a separate process; returns its resident memory in KiB after the warm-up and at the end.
 fn resident(kind: &str, steps: usize) -> (f64, f64) {
     let me = std::env::current_exe().expect("this test's program");
     let output = Command::new(me)
@@ -256,7 +256,7 @@ fn a_loop_in_a_process_of_its_own() {
     let mut adam = Adam::new(&model.parameters().unwrap(), AdamConfig::default()).expect("valid");
     let mut noise = Noise(5);
     let mut step = |n: usize| {
-        // A new batch size or image size with each step; batch sizes come again once all have been there.
+        // A new batch size or image size in each step; batch sizes repeat once all have occurred.
         let [batch, h, w] = match kind {
             "batches" => [1 + n * 89 % 256, 16, 16],
             "images" => [2, 8 + n * 1009 % 2100 % 50, 8 + n * 1009 % 2100 / 50],

@@ -1,4 +1,4 @@
-//! Texts of errors: short, exact, and with what helps.
+//! Texts of errors: short, exact, and with a remedy.
 
 use crate::common::device;
 use std::panic::Location;
@@ -21,7 +21,7 @@ fn text<T>(result: Result<T>) -> String {
     result.map(|_| "no error").unwrap_err().to_string()
 }
 
-/// A message without its file and line, and whether it had this file's.
+/// A message without its file and line, and whether they were in this file.
 fn placed(message: &str) -> (&str, bool) {
     match message.rsplit_once(" (at ") {
         Some((text, place)) => (text, place.starts_with(file!())),
@@ -211,7 +211,7 @@ fn layers_say_what_does_not_fit() {
         assert!(message.starts_with(expected), "{message}\n{expected}");
         assert!(message.len() < 400 && message.lines().count() == 1, "{message}");
     }
-    // A mask in the proposed form is taken.
+    // A mask of the suggested shape is accepted.
     let options = AttentionOptions { mask: Some(f(&[3, 1, 1, 5]).gt(0.0)), ..AttentionOptions::default() };
     attention.attend(&f(&[3, 5, 4]), &f(&[3, 5, 4]), &f(&[3, 5, 4]), &options).unwrap().eval().unwrap();
 }

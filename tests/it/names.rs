@@ -1,4 +1,4 @@
-//! Names of values: each stands for one, and a second one is refused wherever names meet.
+//! Names of values: each stands for one value, and a duplicate is refused wherever names meet.
 
 use crate::common::{device, values};
 use wgrad::data::AudioClips;
@@ -83,7 +83,7 @@ fn two_values_under_one_name_are_the_models_first_error() {
             // A push names its line.
             assert!(message.contains("Module::fields") || message.contains("names.rs:"), "{name}: {what}: {message}");
         }
-        // What cannot fail still works.
+        // Methods that return no `Result` still work.
         model.freeze();
         model.eval();
     }
@@ -198,7 +198,7 @@ fn files_have_one_place_for_a_name() {
     let message = dict.save(&path).unwrap_err().to_string();
     assert!(message.contains("\"__metadata__\"") && !path.exists(), "{message}");
 
-    // A file by another hand, with one name twice.
+    // A file from another program, with one name twice.
     let entry = |from: usize| format!(r#""w":{{"dtype":"F32","shape":[1],"data_offsets":[{from},{}]}}"#, from + 4);
     let header = format!("{{{},{}}}", entry(0), entry(4));
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 8]].concat();

@@ -6,7 +6,7 @@ use wgrad::nn::loss::Reduction;
 use wgrad::nn::{Dropout, Identity as Same, Init, Module, Sequential};
 use wgrad::{ConvOptions, DType, Generator, Interpolation, PadMode, Param, Tensor, grad, no_grad};
 
-/// An op on a tensor of ones of a shape on which it changes nothing.
+/// An op on a tensor of ones, with a shape on which it changes nothing.
 pub struct Identity {
     pub op: &'static str,
     shape: &'static [usize],
@@ -173,7 +173,7 @@ fn layers_that_change_nothing_pass_no_gradient_under_no_grad() {
     }
 }
 
-/// A parameter's own tensor is not a result of an op: as in PyTorch it requires its gradient.
+/// A parameter's own tensor is not the result of an op: it requires a gradient, as in PyTorch.
 #[test]
 fn a_parameters_tensor_requires_its_gradient_under_no_grad() {
     let p = Param::new(&upload(&[1.0], &[1], DType::F32, device())).expect("a parameter");

@@ -1,4 +1,4 @@
-//! Operators: tensors beside tensors and beside numbers of every type, assigning operators, sums of iterators.
+//! Operators: on two tensors, on a tensor and a number of any type, assigning operators, sums of iterators.
 
 use crate::common::{device, upload, values};
 use wgrad::{DType, Device, Tensor};
@@ -40,7 +40,7 @@ fn numbers_of_every_type_stand_beside_tensors() {
         assert_eq!(values(&x.gt(5u8).cast(dtype)), [1.0, 0.0]);
     }
     let x = tensor(&[7.0, 3.0], DType::F32);
-    // The type of a literal on either side is known without being said.
+    // The type of a literal on either side is inferred.
     assert_eq!(values(&((1.0 - &x) * 2.0 + 1).square()), [121.0, 9.0]);
     assert_eq!(values(&(&x * 0.5f32 + 0.25f64 * &x)), [5.25, 2.25]);
     assert_eq!(values(&(&x / [1, 2].len())), [3.5, 1.5]);
@@ -74,7 +74,7 @@ fn iterators_of_tensors_have_sums_and_products() {
     assert!(none.contains("there are no tensors") && none.contains("iter.fold"), "{none}");
 }
 
-/// Integers have no fractions, and nothing beyond their range.
+/// Integer tensors accept no fractions, and no numbers outside their range.
 #[test]
 fn numbers_that_a_dtype_lacks_are_refused() {
     let cpu = Device::cpu().unwrap();

@@ -189,7 +189,7 @@ fn loops_past_65_535_iterations_are_right() {
 
 #[test]
 fn long_divisions_in_a_reduction_keep_to_the_loop_limit() {
-    // Every element loops some turns: together they pass what a software adapter lets a thread loop.
+    // Every element takes a few iterations: together they are more than a software adapter allows a thread.
     let n = 300_000;
     let x = Tensor::iota(n, DType::F32, &devices().fused).expect("valid") * 64.0 + 2048.0;
     let odd = &x % 3.0;

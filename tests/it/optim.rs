@@ -8,7 +8,7 @@ use wgrad::optim::{
 };
 use wgrad::{DType, Param, Tensor};
 
-/// Our optimizer for a PyTorch configuration, or `None` if it is not built yet.
+/// Our optimizer for a PyTorch configuration, or `None` if there is none.
 fn build(params: &[Param], c: &Value) -> Option<Box<dyn Optimizer>> {
     let n = |k: &str| c[k].as_f64().unwrap_or_else(|| panic!("{k} in {c}"));
     let flag = |k: &str| c[k].as_bool().unwrap_or(false);
@@ -60,7 +60,7 @@ fn build(params: &[Param], c: &Value) -> Option<Box<dyn Optimizer>> {
     })
 }
 
-/// Steps with given gradients: the loss `Σ g · w` has just these.
+/// Steps with given gradients: the loss `Σ g · w` has exactly these.
 fn step(optimizer: &mut dyn Optimizer, params: &[Param], gradients: &[Tensor]) {
     let loss = params.iter().zip(gradients).map(|(p, g)| (p.tensor() * g).sum()).reduce(|a, b| a + b).expect("a parameter");
     optimizer.step(loss.backward().expect("differentiable")).expect("steps");

@@ -1,4 +1,4 @@
-//! Sorting and adding by index at sizes that users have, against loops on the host.
+//! Sorting and adding by index at realistic sizes, against loops on the host.
 
 use crate::common::{Noise, close, device, upload, values};
 use wgrad::{DType, Tensor};
@@ -44,7 +44,7 @@ fn sorting_keeps_the_bits_of_what_it_moves() {
 fn embeddings_of_a_large_vocabulary_have_gradients() {
     let (rows, cols, n) = (50_257, 16, 8192);
     let mut noise = Noise(9);
-    // A third of the words are one word, as padding is.
+    // A third of the tokens are the same one, as with padding.
     let words: Vec<i32> = (0..n).map(|i| if i % 3 == 0 { 11 } else { (noise.next() * rows as f64) as i32 }).collect();
     let scale = noise.values(n * cols, -1.0, 1.0);
     let table = Tensor::zeros([rows, cols], device()).and_then(|t| t.variable()).expect("a table");
@@ -73,7 +73,7 @@ fn many_indices_are_scattered_by_sorting() {
         let mut noise = Noise(19);
         let at: Vec<usize> = (0..rows * count).map(|_| (noise.next() * (len as f64 * 0.8)) as usize).collect();
         let index = upload(&at.iter().map(|&p| p as f64).collect::<Vec<_>>(), &[rows, count], DType::I32, device());
-        // Sums of these pass 31 bits, and wrap around.
+        // Sums of these exceed 31 bits, and wrap around.
         let whole = |noise: &mut Noise, n| noise.values(n, -2e9, 2e9).iter().map(|v| v.trunc()).collect::<Vec<f64>>();
         let (x, src) = (whole(&mut noise, rows * len), whole(&mut noise, rows * count));
         let (mut put, mut sums) = (x.clone(), x.iter().map(|&v| v as i32).collect::<Vec<_>>());

@@ -1,4 +1,4 @@
-//! `with_gradient`, and `grad` by parameters.
+//! `with_gradient`, and `grad` with respect to parameters.
 
 use crate::common::device;
 use wgrad::nn::{Init, Linear, Module, Sequential, Tanh};
@@ -13,7 +13,7 @@ fn floats(t: &Tensor) -> Vec<f32> {
     t.to_vec().unwrap()
 }
 
-/// `xy²`, by a rule that says twice what is true of x.
+/// `xy²`, with a rule that gives twice the true gradient of x.
 fn doubled(x: &Tensor, y: &Tensor) -> Tensor {
     (x * y.square()).with_gradient([x, y], |ct, [x, y]| [ct * y.square() * 2, ct * x * y * 2])
 }
@@ -60,7 +60,7 @@ fn a_rule_trains_within_steps() {
 #[test]
 fn without_gradients_a_rule_is_not_asked() {
     let x = tensor(&[1.0]).variable().unwrap();
-    let never = |_: &Tensor, _: [&Tensor; 1]| -> [Tensor; 1] { panic!("the rule was asked") };
+    let never = |_: &Tensor, _: [&Tensor; 1]| -> [Tensor; 1] { panic!("the rule was called") };
     assert!(!no_grad(|| x.with_gradient([&x], never)).requires_grad());
     assert!(!x.with_gradient([&x.detach()], never).requires_grad());
     assert!(!x.with_gradient([], |_, []| []).requires_grad());

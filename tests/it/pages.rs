@@ -1,4 +1,4 @@
-//! Pages of the documentation: tables of contents name everything public beneath them once, and the guide's links lead to chapters
+//! Pages of the documentation: tables of contents name every public item below them once, and the guide's links lead to chapters
 //! both in the repository and in rustdoc.
 
 use proc_macro2::{TokenStream, TokenTree};
@@ -31,11 +31,11 @@ fn is_tensor(ty: &Type) -> bool {
     matches!(ty, Type::Path(p) if p.path.is_ident("Tensor"))
 }
 
-/// The methods that the rows of a macro make: the name before a colon, as in `neg: Neg, ..;`, or all before an arrow, as in
+/// The methods that the rows of a macro generate: the name before a colon, as in `neg: Neg, ..;`, or all before an arrow, as in
 /// `sum(), sum_dim, sum_keepdim => sums;`.
 fn rows(tokens: TokenStream) -> Vec<String> {
     let mut names = Vec::new();
-    // The row's names go on, or its rest is skipped until the semicolon.
+    // Whether more names of the row follow; otherwise its rest is skipped up to the semicolon.
     let (mut open, mut fresh) = (true, Vec::new());
     for token in tokens {
         match token {
@@ -51,7 +51,8 @@ fn rows(tokens: TokenStream) -> Vec<String> {
     names
 }
 
-/// The public methods of `Tensor` that these files declare, themselves or by macros of their folder, and the blocks without a title.
+/// The public methods of `Tensor` that these files declare, directly or by macros of their folder, and the blocks without a
+/// title.
 fn methods(sources: &[Source]) -> (Vec<String>, Vec<String>) {
     let files: Vec<_> = sources.iter().map(|(folder, text)| (folder, syn::parse_file(text).unwrap())).collect();
     let items = || files.iter().flat_map(|(folder, file)| file.items.iter().map(move |item| (folder, item)));
@@ -98,7 +99,7 @@ fn subjects(sources: &[Source]) -> Vec<String> {
     names.flat_map(str::split_whitespace).map(str::to_owned).collect()
 }
 
-/// What does not stand in a list exactly once: absent, twice, or unknown.
+/// What is not in a list exactly once: missing, duplicate, or unknown.
 fn faults(public: &[String], listed: &[String]) -> Vec<String> {
     let mut counts: BTreeMap<&String, (usize, usize)> = BTreeMap::new();
     public.iter().for_each(|name| counts.entry(name).or_default().0 += 1);
@@ -206,7 +207,7 @@ fn links_of_the_guide_lead_to_chapters_in_both_places() {
         for (label, file) in &files {
             assert!(used.contains(label), "{name}: no link to [{label}]");
             assert!(folder.join(file.split('#').next().unwrap()).is_file(), "{name}: there is no {file}");
-            // Both lead to one chapter, and one heading of it.
+            // Both lead to the same chapter, and the same heading in it.
             let page = pages.get(label).unwrap_or_else(|| panic!("{name}: src/guide/links.md lacks [{label}]"));
             let stem = |target: &str| target.replace('-', "_").replace(".md", "").replace(".rs", "");
             let last = |target: &str| stem(target).rsplit(['/', ':']).next().map(str::to_owned);

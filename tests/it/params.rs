@@ -33,7 +33,7 @@ fn operators_read_a_parameter_on_either_side() {
         close("a parameter on the right", &values(&on_the_right), &expected[0], 1e-6, 0.0);
         close("a parameter on the left", &values(&on_the_left), &expected[1], 1e-6, 0.0);
     }
-    // The value is that of the call's time, and gradients reach the parameter.
+    // The value is the one at the time of the call, and gradients reach the parameter.
     let y = &x * &p;
     let slope = y.sum().backward().and_then(|g| g.get(&p)).expect("a gradient");
     assert_eq!(values(&slope), [7.0, 9.0]);
@@ -121,7 +121,7 @@ fn a_graph_on_overwritten_values_is_an_error_not_a_wrong_gradient() {
     p.set(&upload(&[7.0], &[1], DType::F32, device())).expect("assigns");
     drop(again);
     match loss.backward().and_then(|g| g.get(&p)).and_then(|g| g.to_vec::<f32>()) {
-        // The saved factor may still be at hand; then the gradient is that of the old value.
+        // The saved factor may still exist; then the gradient is that of the old value.
         Ok(g) => assert_eq!(g, [4.0]),
         Err(e) => assert!(matches!(e, Error::Stale { .. }), "{e}"),
     }

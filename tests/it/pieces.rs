@@ -1,4 +1,4 @@
-//! Kernels that are longer than a submission may be.
+//! Kernels that take longer than a submission may.
 
 use crate::common::{SLOW, device};
 use wgrad::nn::loss::{Reduction, cross_entropy};
@@ -6,13 +6,13 @@ use wgrad::nn::{Init, Module};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
 use wgrad::{ConvOptions, Device, DeviceKind, DeviceOptions, Generator, Result, Tensor};
 
-/// The device under test, told to be slow, which changes nothing on the CPU device.
+/// The device under test, opened as slow; on the CPU device that changes nothing.
 fn slow() -> Device {
     let options = DeviceOptions { submission: Some(SLOW), checks: Some(true), ..DeviceOptions::default() };
     Device::named_with(device().name(), options).expect("opens")
 }
 
-/// The same with the usual time.
+/// The same with the default limit.
 fn usual() -> Device {
     let options = DeviceOptions { checks: Some(true), ..DeviceOptions::default() };
     Device::named_with(device().name(), options).expect("opens")

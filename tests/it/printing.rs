@@ -3,7 +3,7 @@
 use crate::common::{device, open};
 use wgrad::{DType, Param, Tensor};
 
-/// 2,000 ones but for some elements.
+/// 2,000 ones, except for some elements.
 fn ones_but(changed: &[(usize, f32)]) -> Vec<f32> {
     let mut values = vec![1.0; 2000];
     changed.iter().for_each(|&(i, x)| values[i] = x);
@@ -32,7 +32,7 @@ fn elements_that_are_shown_have_one_format() {
         (t(&[0.5, 1000.0], &[2]), "[5.e-01 1.e+03]\nf32 [2]"),
         (t(&[1.0, 1e7], &[2]), "[       1. 10000000.]\nf32 [2]"),
         (t(&[1.0, 1e8], &[2]), "[1.e+00 1.e+08]\nf32 [2]"),
-        // An element that is not shown has no part in the format.
+        // An element that is not shown does not affect the format.
         (t(&ones_but(&[(1000, 1e-20)]), &[2000]), "[1. 1. 1. ... 1. 1. 1.]\nf32 [2000]"),
         (t(&ones_but(&[(1999, 0.25)]), &[2000]), "[1.00 1.00 1.00 ... 1.00 1.00 0.25]\nf32 [2000]"),
         (grid([2, 600]), "[[   0.    1.    2. ...  597.  598.  599.]\n [ 600.  601.  602. ... 1197. 1198. 1199.]]\nf32 [2, 600]"),
@@ -71,7 +71,7 @@ fn a_precision_is_the_number_of_decimals() {
     }
 }
 
-/// Mid-graph the value is computed as by any read, and kept; of it only the ends come to the host.
+/// In the middle of a graph, printing computes the value like any read, and keeps it; only the ends are copied to the host.
 #[test]
 fn printing_a_large_tensor_reads_what_it_shows() {
     let d = open(false);

@@ -35,7 +35,7 @@ impl Run {
         loss.item()
     }
 
-    /// All bits, those of running statistics and counts of batches among them.
+    /// All bits, including those of running statistics and counts of batches.
     fn state(&self) -> Vec<u64> {
         let dict = self.model.state_dict().unwrap();
         dict.tensors.values().flat_map(|t| t.data.to_f64()).map(f64::to_bits).collect()
@@ -62,14 +62,14 @@ fn a_profiled_step_is_the_same_step() {
         last = Some(profile);
     }
     let profile = last.unwrap();
-    assert_eq!(profile.compiled, 0, "the loop has met its plans");
+    assert_eq!(profile.compiled, 0, "the loop has compiled its plans");
     adds_up(&profile);
     let optimizer = profile.rows().iter().filter(|row| row.kernel == "optim_step").map(|row| row.launches).sum::<usize>();
     assert_eq!(optimizer, 1, "{profile}");
     assert!(profile.rows().iter().any(|row| row.kernel == "matmul 4x64x5" && row.flops >= 2 * 4 * 64 * 5), "{profile}");
 }
 
-/// Launches, rows, totals and the table say the same.
+/// Launches, rows, totals and the table agree.
 fn adds_up(profile: &Profile) {
     let rows = profile.rows();
     assert!(!rows.is_empty());

@@ -1,4 +1,4 @@
-//! Distributions: bit-equal where they promise it, within their bounds, and of the right shape.
+//! Distributions: bit-identical where that is promised, within their bounds, and of the right shape.
 
 use crate::common::{close, device, oracle, upload, values};
 use wgrad::{DType, Device, Generator, Result, Tensor};

@@ -1,6 +1,6 @@
-//! Wrong calls: a typed error that names the op, the shapes and a remedy; never a panic, and the device works on.
+//! Wrong calls: each gives a typed error that names the op, the shapes and a remedy; none panics, and the device keeps working.
 
-use crate::common::{device, upload, values};
+use crate::common::{device, file_of, upload, values};
 use crate::numerics::elementwise::{BinaryRow, Pairs, Takes, UnaryRow, binary_ops, unary_ops};
 use crate::samples::kernel_ops;
 use wgrad::{ConvOptions, DType, Device, Error, Generator, PoolOptions, Tensor};
@@ -20,7 +20,7 @@ pub fn b(shape: &[usize]) -> Tensor {
 /// One wrong call of an op, and what its error must say.
 pub struct WrongCall {
     pub op: &'static str,
-    /// The name in brackets: the op's, or that of the op it hands the call to.
+    /// The name in brackets: the op's, or that of the op that it delegates to.
     says: &'static str,
     error: Error,
     parts: Vec<&'static str>,
@@ -28,7 +28,7 @@ pub struct WrongCall {
 
 impl WrongCall {
     pub fn new(op: &'static str, result: wgrad::Result<Tensor>, parts: &[&'static str]) -> Self {
-        // Nothing was submitted where `check` alone finds the mistake: all but indices out of range.
+        // Nothing is submitted if `check` alone finds the mistake: that is all except indices out of range.
         let error = result.and_then(|t| t.check()).expect_err(op);
         let says = match op {
             "where_" => "where",
@@ -53,8 +53,11 @@ impl WrongCall {
         if !message.contains("help: ") {
             return say("no remedy");
         }
-        // Rows make their own calls.
-        if !["refusals", "tests/rows/", "kernel_ops"].iter().any(|place| file_of(&self.error).is_some_and(|file| file.contains(place))) {
+        // The calls are made in the files of the rows.
+        if !["refusals", "tests/rows/", "kernel_ops"]
+            .iter()
+            .any(|place| file_of(&self.error).is_some_and(|file| file.contains(place)))
+        {
             return say("it does not say where");
         }
         match &self.error {
@@ -71,7 +74,7 @@ impl WrongCall {
     }
 }
 
-/// Elementwise ops, which can be wrong in few ways: dtypes, and shapes that do not broadcast.
+/// Elementwise ops, whose calls can be wrong in few ways: dtypes, and shapes that do not broadcast.
 fn elementwise() -> Vec<WrongCall> {
     let mut rows = Vec::new();
     for UnaryRow { name, run, takes, .. } in unary_ops() {
@@ -125,7 +128,7 @@ pub fn wrong_calls() -> Vec<WrongCall> {
 fn wrong_calls_name_op_operands_remedy_and_place() {
     let faults: Vec<String> = wrong_calls().iter().filter_map(WrongCall::faults).collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
-    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device works on");
+    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device keeps working");
 }
 
 fn core() -> Vec<WrongCall> {
@@ -271,7 +274,7 @@ fn wrong_reads_and_creations() {
         assert!(matches!(huge.eval(), Err(Error::OutOfMemory { .. })));
         assert!(text(Tensor::from_slice(&[1.0f64], [1], d).map(|_| ())).contains("f64"));
     }
-    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device works on");
+    assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device keeps working");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Wrong calls of losses, indexing, products and distributions: as in `refusals`. And their extremes.
+//! Wrong calls of losses, indexing, products and distributions: as in `refusals`. Also their extremes.
 
 use crate::common::{close, device, upload, values};
 use crate::refusals::WrongCall;
@@ -314,7 +314,7 @@ fn nonzero_and_integers() {
     assert_eq!(values(&i(&[5, 6, 7]).index_add(0, &i(&[2, 2]), &i(&[1, 10]))), [5.0, 6.0, 18.0]);
     assert_eq!(values(&i(&[5, 6, 7]).index_select(0, &i(&[1]).cast(DType::U32))), [6.0]);
     assert_eq!(Tensor::einsum("i,i->", &[&i(&[1, 2]), &i(&[3, 4])]).item().expect("a scalar"), 11.0);
-    // Of several elements for one place the last wins.
+    // If several elements have one place, the last wins.
     assert_eq!(values(&i(&[0, 0]).scatter(0, &i(&[1, 1, 1]), &i(&[4, 5, 6]))), [0.0, 6.0]);
     // A padding row keeps its value and gets no gradient.
     let table = upload(&[1.0, 2.0, 3.0], &[3, 1], DType::F32, device()).variable().expect("float");

@@ -16,7 +16,7 @@ fn b(shape: &[usize]) -> Tensor {
     f(shape).gt(&f(shape))
 }
 
-/// One of a pair, to read the error from.
+/// The first of a pair, to read the error from.
 fn first(pair: (Tensor, Tensor)) -> Tensor {
     pair.0
 }

@@ -1,11 +1,11 @@
-//! Shaders are valid for WebGPU and translate to every backend: those of optimizers here, those of samples where sweeps emit them.
+//! Shaders are valid for WebGPU and translate to every backend: those of optimizers here, those of samples in the sweeps.
 
 use crate::common::{open_unlimited, upload};
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgrad::{DType, Device, DeviceKind, Param};
 
-/// Every optimizer, with what a step may be told.
+/// Runs every optimizer, with each kind of step.
 fn emit(device: &Device) {
     for row in crate::rows::ROWS {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device)).expect("float");

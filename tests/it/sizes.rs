@@ -1,4 +1,4 @@
-//! Sizes at which a grid of 65,535 workgroups a dimension overflows: 65,535 · 256 elements and 65,535 of anything, ±1.
+//! Sizes at which a grid of 65,535 workgroups per dimension overflows: 65,535 · 256 elements and 65,535 of anything, ±1.
 //!
 //! Expected values are closed forms of the index, so whole results are compared on the host, independently of the device.
 
@@ -20,14 +20,14 @@ fn at(i: usize) -> f32 {
     (i % 251) as f32
 }
 
-/// The device of the family and size at hand: what it holds is freed before the next.
+/// The device of the current family and size: its memory is freed before the next.
 static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
 
 fn device() -> Device {
     DEVICE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| open(false)).clone()
 }
 
-/// The pattern in a shape.
+/// The pattern in the given shape.
 fn pattern(shape: &[usize]) -> Tensor {
     pattern_on(shape, &device())
 }
@@ -42,7 +42,7 @@ fn integers(n: usize, modulus: usize) -> Tensor {
     Tensor::from_host(HostData::I32((0..n).map(|i| (i % modulus) as i32).collect()), DType::I32, [n], &device()).expect("uploads")
 }
 
-/// Every element of `t`, of `len` in all, is `expected(i)`, within `tolerance · max(1, |expected|)`.
+/// Checks that every element of `t`, `len` in all, is `expected(i)`, within `tolerance · max(1, |expected|)`.
 fn holds(what: &str, t: &Tensor, len: usize, tolerance: f64, expected: impl Fn(usize) -> f64) {
     let data = t.to_host().unwrap_or_else(|e| panic!("{what}: {e}"));
     let check = |i: usize, got: f64| {
@@ -59,7 +59,7 @@ fn holds(what: &str, t: &Tensor, len: usize, tolerance: f64, expected: impl Fn(u
     }
 }
 
-/// The gradient of `Σ y` by `x`.
+/// The gradient of `Σ y` with respect to `x`.
 fn gradient(y: &Tensor, x: &Tensor) -> Tensor {
     y.sum().backward().and_then(|g| g.get(x)).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -82,7 +82,7 @@ fn run(families: &[Family], sizes: [usize; 3]) {
     }
 }
 
-/// Elementwise kernels, views and what is built of them, over n elements.
+/// Elementwise kernels, views and compositions of them, over n elements.
 #[test]
 fn elementwise_families_at_the_grid_limit() {
     let families: [Family; 8] = [
@@ -117,7 +117,7 @@ fn elementwise_families_at_the_grid_limit() {
         ("random", |n| {
             let bits = Tensor::random_bits([n], &Generator::at(11, 3), &device()).and_then(|t| t.to_vec::<u32>()).expect("draws");
             assert_eq!(bits.len(), n);
-            // A stride that is prime to all widths, and the whole end.
+            // With a stride that is coprime to all widths, and the whole end.
             for i in (0..n).step_by(61).chain(n - 100_000..n) {
                 assert_eq!(bits[i], threefry2x32([11, 0], [i as u32, 3])[0], "word {i} of {n}");
             }
@@ -171,7 +171,7 @@ fn reductions_at_the_grid_limit() {
                 assert!(matches!(row.eval(), Err(Error::Unsupported { op: "softmax", .. })), "{:?}", row.eval());
             } else if excepted("softmax of one row of 16,776,959") {
                 let last = row.slice(1, n as isize - 1, n as isize).item().expect("a value");
-                assert_ne!(last, 1.0, "an exception that passes is none: take it off the list");
+                assert_ne!(last, 1.0, "an exception passes: remove it from the list");
             } else {
                 holds("1 row of n", &row, n, 0.0, |i| f64::from(u8::from(i == n - 1)));
             }
@@ -256,7 +256,7 @@ fn rows_at_the_grid_limit() {
             holds("down r rows", &x.sum_dim(0), 5, 0.0, |j| long[j]);
         }),
         ("softmax and cross entropy", |r| {
-            // One logit far above: the others' shares vanish in f32.
+            // One logit far above the others, whose shares vanish in f32.
             let hot =
                 pattern(&[r]).rem(&Tensor::scalar(4.0, &device()).expect("valid")).cast(DType::I32).one_hot(4).cast(DType::F32);
             let hit = |i: usize| i % 251 % 4;
@@ -294,7 +294,7 @@ fn rows_at_the_grid_limit() {
             holds("into r rows", &table, 2 * r, 0.0, |i| if i < 2 * (r - 5) { 0.0 } else { (i - 2 * (r - 5)) as f64 });
         }),
         ("layer norm", |r| {
-            // Rows of two neighbours are -1 and 1 but for the variance's eps; where the period ends, 1 and -1.
+            // Rows of two neighbours become -1 and 1, apart from rounding; where the period ends, 1 and -1.
             let y = pattern(&[r, 2]).layer_norm([2], None, None, 0.0);
             let sign = |i: usize| if at(i ^ 1) < at(i) { 1.0 } else { -1.0 };
             holds("layer_norm", &y, 2 * r, 1e-5, sign);
@@ -368,7 +368,7 @@ fn images_and_channels_at_the_grid_limit() {
             }
         }),
         ("batch norm", |c| {
-            // Channels of two images' neighbours: -1 and 1.
+            // Channels of two neighbouring values, which become -1 and 1.
             let x = pattern(&[c, 2]).t();
             let (y, mean, _) = x.batch_norm(None, None, 0.0);
             let sign = |i: usize| if at(i % c * 2 + (1 - i / c)) < at(i % c * 2 + i / c) { 1.0 } else { -1.0 };
@@ -397,7 +397,7 @@ fn a_module_normalises_65_537_channels() {
     holds("BatchNorm2d", &y, 2 * c, 1e-4, sign);
 }
 
-/// Calls that no device carries out: a typed error before anything is compiled or allocated.
+/// Calls that no device can run: each gives a typed error before anything is compiled or allocated.
 #[test]
 fn what_is_too_large_is_refused_before_any_allocation() {
     // Counters are compared, so the device is this test's own.
@@ -450,6 +450,6 @@ fn what_is_too_large_is_refused_before_any_allocation() {
             assert!(matches!(error, Error::OutOfMemory { bytes: 0x8000_0000, .. }), "{name}: {error}");
         }
     }
-    // The device works on.
+    // The device keeps working.
     holds("after", &(&x + 1.0), 65_537, 0.0, |i| f64::from(at(i)) + 1.0);
 }

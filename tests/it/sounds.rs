@@ -1,4 +1,4 @@
-//! Sounds: WAV files as writers make them, and log-mel spectrograms of every window, hop and length.
+//! Sounds: WAV files as programs write them, and log-mel spectrograms of every window, hop and length.
 
 use crate::common::{close, device, values};
 use std::path::Path;
@@ -36,7 +36,7 @@ fn pcm(channels: u16, bits: u16) -> Vec<u8> {
     fmt(1, channels, bits, bits.div_ceil(8), &[])
 }
 
-/// The extension of a fmt chunk: bits that hold values, and the format.
+/// The extension of a fmt chunk: the number of valid bits, and the format.
 fn extension(valid: u16, format: u16) -> Vec<u8> {
     let mut more = vec![22, 0];
     more.extend(valid.to_le_bytes());
@@ -54,13 +54,13 @@ fn data(content: &[u8]) -> Vec<u8> {
     chunk("data", content)
 }
 
-/// The same with another size in its header.
+/// The same chunk with another size in its header.
 fn sized(mut chunk: Vec<u8>, size: u32) -> Vec<u8> {
     chunk[4..8].copy_from_slice(&size.to_le_bytes());
     chunk
 }
 
-/// A folder of two words: a good file, and this one.
+/// Loads a folder of two words: a good file, and this one.
 fn load(bytes: &[u8]) -> Result<Vec<f32>> {
     let dir = tempfile::tempdir().unwrap();
     for (word, bytes) in [("a", &riff(&[pcm(1, 16), data(&i16s(&[1]))])[..]), ("b", bytes)] {
@@ -135,7 +135,7 @@ fn wav_files_of_every_make_are_read() {
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-/// One bad file fails its folder: fewer clips than there are files would go unnoticed.
+/// One bad file makes loading its folder fail: fewer clips than files would go unnoticed.
 #[test]
 fn bad_wav_files_are_named() {
     let two = i16s(&[1, 2]);
@@ -178,12 +178,12 @@ fn bad_wav_files_are_named() {
     }
 }
 
-/// The settings of these tests: few bands, so that every one holds a frequency.
+/// The settings of these tests: few bands, so that each one contains a frequency.
 fn config(window: usize, hop: usize, bands: usize) -> MelConfig {
     MelConfig { rate: 1000, window, hop, bands, low: 0.0, high: 500.0, eps: 1e-3 }
 }
 
-/// The definition: windows centred on every hop-th sample of the sound reflected at its ends, as many as fit.
+/// The definition: as many windows as fit, centred on every hop-th sample of the sound, which is reflected at its ends.
 fn reference(sound: &[f64], MelConfig { rate, window, hop, bands, low, high, eps }: MelConfig) -> Vec<Vec<f64>> {
     let (half, length) = ((window / 2) as isize, sound.len() as isize);
     let at = |i: isize| {

@@ -1,5 +1,5 @@
-//! Whole or not at all: a run is loaded part by part, and whatever is wrong with one part leaves that part, and what is loaded
-//! with it, as it was, to the bit.
+//! All or nothing: a run is loaded part by part, and if anything is wrong with one part, that part and everything loaded with it
+//! stay bit for bit as they were.
 
 use crate::common::device;
 use crate::rows::{Make, fullest};
@@ -11,7 +11,7 @@ use wgrad::optim::{Ema, Optimizer};
 use wgrad::train::Checkpoint;
 use wgrad::{DType, Device, DeviceOptions, HostData, Param, Result, Shape, Tensor};
 
-/// A model and what trains it.
+/// A model, its optimizer and its averages.
 pub struct Run {
     pub model: Sequential,
     pub optimizer: Box<dyn Optimizer>,
@@ -73,7 +73,7 @@ fn integers(dims: &[usize]) -> HostTensor {
     HostTensor::new(DType::I32, shape, HostData::I32(vec![1; shape.numel()])).unwrap()
 }
 
-/// Says more than its data hold, as the public fields allow.
+/// Declares more elements than its data has, which the public fields allow.
 fn truncated(dims: &[usize]) -> HostTensor {
     HostTensor { data: HostData::F32(vec![0.25; 1]), ..floats(dims) }
 }
@@ -83,7 +83,7 @@ fn mistyped(dims: &[usize]) -> HostTensor {
     HostTensor { data: HostData::F64(tensor.data.to_f64()), ..tensor }
 }
 
-/// Hands out a state as its own.
+/// A module that returns a given state as its own.
 struct Given(StateDict);
 
 impl Module for Given {
@@ -96,19 +96,19 @@ impl Module for Given {
     }
 }
 
-/// What is loaded, and from where.
+/// The part of a run that is loaded.
 enum Part {
     /// A checkpoint file, into model and optimizer.
     File,
     /// A checkpoint whose model part is edited in memory, where tensors may contradict themselves.
     Model,
-    /// The optimizer's part alone.
+    /// Only the optimizer's part.
     Optimizer,
     /// The averages.
     Ema,
 }
 
-/// What is wrong in each row, and words of the error.
+/// The rows: the part that is loaded, words of the error, and what is wrong.
 fn failures() -> Vec<(Part, &'static str, Edit)> {
     use Part::{Ema, File, Model, Optimizer};
     vec![
@@ -231,7 +231,7 @@ fn every_failed_load_leaves_the_run_as_it_was() {
     assert!(run.all()[..2] == source.all()[..2]);
 }
 
-/// A handle that cannot be computed is its own reader's trouble: loads, steps and averages are what they are without it.
+/// A handle that cannot be computed is an error only for its reader: loads, steps and averages are the same as without it.
 #[test]
 fn a_handle_that_cannot_be_computed_stands_in_nobodys_way() {
     // Of one to three state arrays.
@@ -252,7 +252,7 @@ fn a_handle_that_cannot_be_computed_stands_in_nobodys_way() {
         assert!(held.iter().all(|h| h.to_vec::<f32>().is_err()), "{name}");
         run.step().unwrap();
         twin.step().unwrap();
-        assert!(run.all() == twin.all(), "{name}: the next step is another one");
+        assert!(run.all() == twin.all(), "{name}: the next step differs");
     }
 }
 
@@ -262,7 +262,7 @@ fn impossible_average(ema: &Ema) -> Tensor {
     average.reshape([1, n]).expand([1usize << 34, n]).sum()
 }
 
-/// Several devices are set one after the other; a failure on the last takes the first ones back.
+/// Parameters on several devices are set one device after the other; a failure on the last one undoes the others.
 #[test]
 fn parameters_of_several_devices_are_set_together() {
     let other = Device::cpu_with(DeviceOptions::default()).unwrap();
@@ -282,7 +282,7 @@ fn parameters_of_several_devices_are_set_together() {
     assert_eq!(now(), [7.0; 4]);
 }
 
-/// Rules that match nothing, and rules that fit badly, found after others that do.
+/// Loading rules that match nothing or conflict, and tensors that are inconsistent, which are found late.
 #[test]
 fn rules_that_fail_change_nothing() {
     let run = Run::new(3, fullest()[0].1, 1);
@@ -309,7 +309,7 @@ fn rules_that_fail_change_nothing() {
     assert_eq!(trains(), [true; 6]);
 }
 
-/// Swapped in, the averages' cells hold the parameters' own values, which a load would overwrite.
+/// While averages are swapped in, their cells hold the parameters' own values, which a load would overwrite.
 #[test]
 fn averages_that_are_swapped_in_are_not_loaded() {
     let mut run = Run::new(5, fullest()[0].1, 2);

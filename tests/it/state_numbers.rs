@@ -1,5 +1,5 @@
-//! Every number of a file has a range: one outside of it is an error that names it, and changes nothing. Numbers that are right
-//! and differ from the running ones are reported.
+//! Every number in a file has a range: one outside it is an error that names it, and changes nothing. Numbers that are valid
+//! and differ from the current ones are reported.
 
 use crate::common::device;
 use crate::rows::{Entry, Make, entry, fullest};
@@ -17,7 +17,7 @@ const NAN: f64 = f64::NAN;
 const INF: f64 = f64::INFINITY;
 /// No count, rate, factor or moment of squares may be any of these.
 const NEVER: [f64; 5] = [NAN, INF, -INF, -5.0, 1e300];
-/// What else a count may not be: fractions, and numbers whose neighbours are not whole.
+/// What a count may not be: also fractions, and numbers so large that neighbouring whole numbers are not representable.
 const NO_COUNT: [f64; 7] = [NAN, INF, -INF, -5.0, 1e300, 0.5, 1e17];
 const NO_FACTOR: [f64; 6] = [NAN, INF, -INF, -5.0, 1e300, 1.0];
 const NO_FLAG: [f64; 7] = [NAN, INF, -INF, -5.0, 1e300, 0.5, 2.0];
@@ -26,7 +26,7 @@ const NOT_FINITE: [f64; 4] = [NAN, INF, -INF, 1e300];
 const NOT_FINITE_F32: [f64; 3] = [NAN, INF, -INF];
 const NO_SQUARE: [f64; 4] = [NAN, INF, -INF, -5.0];
 
-/// What an entry of an optimizer's state may not hold, by the last part of its name.
+/// The values that an entry of an optimizer's state must not have, by the last part of its name.
 fn wrong_for(name: &str) -> &'static [f64] {
     match entry(name) {
         Entry::Count => &NO_COUNT,
@@ -50,7 +50,7 @@ fn with_last(tensor: &HostTensor, value: f64) -> HostTensor {
     tensor
 }
 
-/// Loads a state with each number replaced in turn; gives what was accepted, was misreported, or has changed something.
+/// Loads a state with each number replaced in turn; returns which ones were accepted, were misreported, or changed something.
 fn probe(
     what: &str,
     good: &StateDict,
@@ -65,7 +65,7 @@ fn probe(
             dict.tensors.insert(name.clone(), with_last(tensor, value));
             match load(&dict) {
                 Ok(()) => failures.push(format!("{what}: {name} = {value} was accepted")),
-                // Messages may leave out what all the names begin with.
+                // Messages may omit the common prefix of the names.
                 Err(e) if !e.to_string().contains(name.split_once('.').unwrap().1) || !e.to_string().contains("help: ") => {
                     failures.push(format!("{what}: {name} = {value}: {e}"));
                 }
@@ -142,7 +142,7 @@ fn every_number_beside_the_optimizer_has_its_range() {
         let load = |d: &StateDict| stopping.borrow_mut().load_state_dict(d);
         failures.extend(probe("stopping", &observed.state_dict(), wrong, load, || stopping.borrow().state_dict()));
         stopping.borrow_mut().load_state_dict(&make().state_dict()).unwrap();
-        // A best epoch that has not come yet, or none although there are weights.
+        // A best epoch in the future, or none although there are weights.
         for (name, value) in [("stopping.best_epoch", 3.0), ("stopping.best_epoch", 0.0), ("stopping.epoch", 0.0)] {
             let mut dict = observed.state_dict();
             dict.tensors.insert(name.into(), HostTensor::scalar(value));
@@ -163,7 +163,7 @@ fn every_number_beside_the_optimizer_has_its_range() {
     assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Weights may be any numbers that their dtype holds: not those that would become infinite on the way.
+/// Weights may be any numbers that their dtype can represent, but none that would become infinite in the conversion.
 #[test]
 fn weights_that_f32_cannot_hold_are_refused() {
     let model = Linear::new(2, 1, &Init::new(device(), 0)).unwrap();
@@ -225,7 +225,7 @@ fn params() -> [Param; 1] {
     [Param::new(&Tensor::ones([3], device()).unwrap()).unwrap()]
 }
 
-/// As PyTorch does, a load takes the file's settings; what they were before is told.
+/// As in PyTorch, a load takes the file's settings; the report says what they were before.
 #[test]
 fn settings_come_from_the_file_and_differences_are_told() {
     let p = params();
@@ -246,7 +246,7 @@ fn settings_come_from_the_file_and_differences_are_told() {
     assert_eq!(adam.configs(), [there]);
     assert_eq!(adam.load_state_dict(&saved).unwrap(), Default::default());
 
-    // A file of earlier versions has learning rates alone.
+    // A file from an earlier version has only learning rates.
     let mut old = saved.clone();
     old.tensors.retain(|name, _| !name.contains(".group.") || name.ends_with(".lr"));
     let mut adam = Adam::new(&p, here).unwrap();
@@ -254,7 +254,7 @@ fn settings_come_from_the_file_and_differences_are_told() {
     assert_eq!((report.changed.len(), report.kept.len()), (1, 4), "{report}");
     assert_eq!(adam.configs(), [AdamConfig { lr: 0.02, ..here }]);
 
-    // A checkpoint tells the same, and so do averages.
+    // A checkpoint reports the same, and so do averages.
     let run = Run::new(1, fullest()[1].1, 1);
     let mut other = Run::new(2, fullest()[1].1, 1);
     other.optimizer.set_lr(0.5);
@@ -266,7 +266,7 @@ fn settings_come_from_the_file_and_differences_are_told() {
     assert_eq!(report.changed.iter().map(|c| (c.before, c.after)).collect::<Vec<_>>(), [(0.5, 0.75)]);
 }
 
-/// What kernels and state are made for does not change under a running optimizer.
+/// Settings that determine kernels and state do not change in an existing optimizer.
 #[test]
 fn another_structure_is_refused() {
     macro_rules! row {
@@ -311,7 +311,7 @@ fn another_structure_is_refused() {
     assert!(Sgd::with_groups(vec![group(&a), group(&b)]).unwrap().load_state_dict(&saved).is_err());
 }
 
-/// Settings that single precision cannot hold would reach the kernels as infinity.
+/// Settings outside the range of single precision would reach the kernels as infinity.
 #[test]
 fn settings_past_single_precision_are_refused() {
     let p = params();

@@ -1,4 +1,4 @@
-//! F16 and U8: packed storage, casts, views, rows, and what does not compute in them.
+//! F16 and U8: packed storage, casts, views, rows, and ops that refuse them.
 
 use crate::common::{device, open, oracle, values};
 use wgrad::dtype::F16;
@@ -26,7 +26,7 @@ fn floats(v: &[f32]) -> Tensor {
     Tensor::from_slice(v, [v.len()], device()).unwrap()
 }
 
-/// The values that bytes and halves are compared with after the same views: as I32, whose layout is plain.
+/// The same values as I32, whose layout is plain, and packed, to be compared after the same views.
 fn pair(n: usize, shape: &[usize], dtype: DType) -> (Tensor, Tensor) {
     let plain = Tensor::from_slice(&bytes(n).iter().map(|&b| i32::from(b)).collect::<Vec<_>>(), shape, device()).unwrap();
     let packed = plain.cast(dtype);

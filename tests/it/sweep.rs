@@ -8,12 +8,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 use wgrad::Device;
 
-/// A driver keeps what it compiles until its device is closed: lavapipe holds a megabyte for each pipeline.
+/// A driver keeps what it compiles until its device is closed: lavapipe keeps a megabyte per pipeline.
 const SAMPLES_A_DEVICE: usize = 24;
 
 /// The fixed part of each long sweep that this process takes: one sample in so many, or the whole. `scripts/test` asks for a part
-/// where it runs the tests again, under other limits, with other kernels or on another adapter; `scripts/sweep` runs the whole
-/// there.
+/// when it runs the tests again, with other limits, other kernels or on another adapter; there, `scripts/sweep` runs the
+/// whole.
 fn part() -> Option<usize> {
     static PART: OnceLock<Option<usize>> = OnceLock::new();
     *PART.get_or_init(|| match std::env::var("WGRAD_TEST_PART").as_deref() {
@@ -29,15 +29,15 @@ pub fn in_part() -> bool {
     part().is_some()
 }
 
-/// Runs `check` on each sample in each layout on the fused and the unfused device under test, which are opened anew now and
-/// then; whatever shaders they compile must be valid. In part, each sample (or each second one) is tried once, and the samples
-/// take turns through layouts and modes.
+/// Runs `check` on each sample in each layout on the fused and the unfused device under test, which are reopened now and
+/// then; all shaders that they compile must be valid. In part, each sample (or every second one) is tried once, and the samples
+/// cycle through layouts and modes.
 pub fn sweep(
     samples: &[&Sample],
     layouts: impl Fn(&Sample) -> &'static [Layout],
     check: impl Fn(&Sample, Layout, &[(&'static str, &Device)]),
 ) {
-    // Hashes of the shaders so far, whose texts would be hundreds of megabytes.
+    // Hashes of the shaders so far; their texts would take hundreds of megabytes.
     let (mut seen, state) = (HashSet::new(), RandomState::new());
     let samples: Vec<&&Sample> = samples.iter().step_by(part().unwrap_or(1)).collect();
     for (chunk, some) in samples.chunks(SAMPLES_A_DEVICE).enumerate() {

@@ -1,4 +1,4 @@
-//! The table of ops: one entry per op. Its tests hold the table against the ops that the source declares, and count what each op
+//! The table of ops: one entry per op. Its tests compare the table with the ops that the source declares, and count what each op
 //! has: samples, gradient checks, wrong calls, documentation.
 
 use crate::fixtures::Fixture;
@@ -11,7 +11,7 @@ use std::path::Path;
 /// Family, mark, ops.
 type Family = (&'static str, Mark, &'static [&'static str]);
 
-/// Every op but those of `tests/rows` and `samples/kernel_ops.rs`.
+/// Every op except those of `tests/rows` and `samples/kernel_ops.rs`.
 const FAMILIES: [Family; 33] = [
     ("unary", Mark::Smooth, &["powf"]),
     ("unary", Mark::Once, &["clamp", "dropout"]),
@@ -92,7 +92,7 @@ const NOT_OPS: [(&str, &str); 17] = [
     ("avg_pool1d_with", "most samples of avg_pool1d"),
     ("avg_pool2d_with", "most samples of avg_pool2d"),
     ("avg_pool3d_with", "most samples of avg_pool3d"),
-    ("from_host", "every sample uploads by it"),
+    ("from_host", "every sample uploads with it"),
     ("from_slice", "ops::creation, and every label"),
     ("kl_div_with", "the samples of kl_div of logarithms"),
     ("max_pool1d_with", "most samples of max_pool1d"),
@@ -108,7 +108,7 @@ const NOT_OPS: [(&str, &str); 17] = [
 
 /// Ops with no wrong call, and why.
 const NEVER_REFUSED: [(&str, &str); 9] = [
-    ("cast", "every dtype becomes every other, but for f64 on a GPU"),
+    ("cast", "every dtype becomes every other, except f64 on a GPU"),
     ("detach", "takes every tensor"),
     ("eye", "takes every size that memory holds"),
     ("full_like", "takes every tensor and number"),
@@ -119,7 +119,7 @@ const NEVER_REFUSED: [(&str, &str); 9] = [
     ("zeros_like", "takes every tensor"),
 ];
 
-/// Ops whose cases in PyTorch's fixtures begin with something else than their name and a dot.
+/// Ops whose cases in PyTorch's fixtures start with something other than their name and a dot.
 const IN_FIXTURES_AS: [(&str, &str); 9] = [
     ("cross_entropy_rows", "cross_entropy."),
     ("gelu_tanh", "gelu.random_tanh gelu.wide_tanh"),
@@ -135,7 +135,7 @@ const IN_FIXTURES_AS: [(&str, &str); 9] = [
 /// Why an op has no fixture made by PyTorch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum NoFixture {
-    /// Draws at random, where PyTorch draws other numbers: held to bounds, moments or known answers by the named test.
+    /// Draws at random, and PyTorch's draws differ: the named test checks bounds, moments or known answers.
     Random(&'static str),
 }
 
@@ -154,7 +154,7 @@ const WITHOUT_FIXTURE: [(&str, NoFixture); 9] = [
 /// The files whose every case is checked by the tests of their name.
 const FIXTURES: [&str; 6] = ["core", "image", "loss", "ops", "rest", "shape"];
 
-/// Cases of PyTorch's that each op needs, one of them with gradients if it has any.
+/// PyTorch cases that each op needs, one of them with gradients if the op has any.
 const FIXTURES_AN_OP: usize = 2;
 
 const SAMPLES_AN_OP: usize = 12;
@@ -166,7 +166,7 @@ const CASES: usize = 2_500;
 pub fn ops() -> BTreeMap<&'static str, Mark> {
     let mut table = BTreeMap::new();
     let mut insert = |family: &str, name, mark| {
-        assert!(table.insert(name, mark).is_none(), "{name} ({family}) stands in the table twice");
+        assert!(table.insert(name, mark).is_none(), "{name} ({family}) is in the table twice");
     };
     unary_ops().iter().for_each(|op| insert("unary", op.name, op.mark));
     binary_ops().iter().for_each(|op| insert("binary", op.name, op.mark));
@@ -178,11 +178,11 @@ pub fn ops() -> BTreeMap<&'static str, Mark> {
 }
 
 /// The ops that a file declares, and whether each is documented with an example: public functions that return tensors, and the
-/// rows of the macros that make elementwise methods, whose examples stand behind `=>`, and reductions.
+/// rows of the macros that generate reductions and elementwise methods, whose examples follow `=>`.
 fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
     let lines: Vec<&str> = text.lines().collect();
     let (mut in_macro, mut examples_in_rows) = (false, false);
-    // An op of two homes, the losses and `Tensor`, needs an example in both.
+    // An op that is declared twice, among the losses and on `Tensor`, needs an example in both.
     let mut declare = |name, documented| *found.entry(name).or_insert(true) &= documented;
     for (i, line) in lines.iter().enumerate() {
         let word: String =
@@ -197,7 +197,7 @@ fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
                 declare(word, !doc.is_empty() && (example || examples_in_rows && line.contains("=>")))
             }
             _ if line.trim_start().starts_with("pub fn ") && !word.is_empty() => {
-                // A signature ends at its brace, which may lie some lines below.
+                // A signature ends at its brace, which may be some lines below.
                 let signature = lines[i..(i + 10).min(lines.len())].join(" ");
                 let signature = signature.split('{').next().unwrap_or_default();
                 let result = signature.split("->").last().unwrap_or_default().trim();
@@ -259,7 +259,7 @@ fn an_op_without_an_example_counts_as_undocumented() {
     declared_in(text, &mut found);
     let documented: Vec<&str> = found.iter().filter(|(_, documented)| **documented).map(|(name, _)| &name[..]).collect();
     assert_eq!((documented, found.len()), (vec!["log", "square"], 5));
-    // A second op of the name, without one.
+    // A second op of the same name, without an example.
     declared_in("/// Of rows.\npub fn log(&self) -> Self {\n}\n", &mut found);
     assert!(!found["log"]);
 }
@@ -294,7 +294,7 @@ fn every_op_has_its_samples_and_wrong_calls() {
             short.push(format!("{op}: {calls} wrong calls"));
         }
     }
-    // What takes numbers is swept in ULPs.
+    // Ops that take numbers are swept in ULPs.
     let unswept = unary_ops().into_iter().filter(|op| op.takes != Takes::Truths && op.sweep.is_none()).map(|op| op.name);
     short.extend(unswept.map(|op| format!("{op} has no sweep")));
     let unswept = binary_ops().into_iter().filter(|op| op.pairs != Pairs::Truths && op.sweep.is_none()).map(|op| op.name);
@@ -342,7 +342,7 @@ fn every_op_has_fixtures_made_by_pytorch_or_a_reason() {
             Some(reason) if !of.is_empty() => {
                 short.push(format!("{op} has {} cases, and a reason for none: {reason:?}", of.len()))
             }
-            // Known values hold their derivatives as well.
+            // Known values include their derivatives.
             None if known.get(op).is_some_and(|&known| known >= FIXTURES_AN_OP) => {}
             None if of.len() < FIXTURES_AN_OP => short.push(format!("{op}: {} cases", of.len())),
             None if *mark != Mark::NoGradient && graded == 0 => short.push(format!("{op}: no case has gradients")),

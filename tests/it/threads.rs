@@ -1,4 +1,4 @@
-//! One model, many threads: whoever reads, evaluates, saves or steps at any time gets whole steps.
+//! One model, many threads: reads, evaluations, saves and steps at any time see only whole steps.
 
 use crate::common::open;
 use std::sync::Mutex;
@@ -10,13 +10,13 @@ use wgrad::nn::{BatchNorm1d, Init, Linear, Module, Relu, Sequential, evaluating}
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
 use wgrad::{Device, Param, Result, Tensor};
 
-/// How long threads disturb each other: 2 seconds, or as many as the sweep says.
+/// How long threads disturb each other: 2 seconds, or as many as `WGRAD_TEST_SECONDS` says.
 fn duration() -> Duration {
     let seconds = std::env::var("WGRAD_TEST_SECONDS").map_or(2, |s| s.parse().expect("WGRAD_TEST_SECONDS is a number"));
     Duration::from_secs(seconds)
 }
 
-/// Runs bodies over and over, each in a thread of its own, until time is up or one fails; how often each ran.
+/// Runs bodies over and over, each in a thread of its own, until time is up or one fails; returns how often each ran.
 fn together(bodies: &[(&str, &(dyn Fn() -> Result<()> + Sync))]) -> Vec<u64> {
     let (stop, counts): (AtomicBool, Vec<AtomicU64>) =
         (AtomicBool::new(false), bodies.iter().map(|_| AtomicU64::new(0)).collect());
@@ -45,11 +45,11 @@ fn together(bodies: &[(&str, &(dyn Fn() -> Result<()> + Sync))]) -> Vec<u64> {
     let errors = errors.into_inner().unwrap();
     assert!(errors.is_empty(), "{}", errors.join("\n"));
     let counts: Vec<u64> = counts.into_iter().map(AtomicU64::into_inner).collect();
-    assert!(counts.iter().all(|&n| n > 0), "a thread never came through: {counts:?}");
+    assert!(counts.iter().all(|&n| n > 0), "a thread never finished a run: {counts:?}");
     counts
 }
 
-/// Steps of two optimizers that subtract 1 from every element: between two steps all elements are one number.
+/// Steps of two optimizers that subtract 1 from every element: between two steps all elements are equal.
 #[test]
 fn two_steppers_four_readers_a_saver_and_an_evaluator_share_a_model() {
     let device = open(false);
@@ -115,7 +115,7 @@ fn two_steppers_four_readers_a_saver_and_an_evaluator_share_a_model() {
     println!("{counts:?}, {:?}", device.counters());
     assert_eq!(model.0[0].tensor().to_vec::<f32>().unwrap(), [-steps; 5], "every step of both counts, once");
     drop(optimizers);
-    assert_eq!(device.counters().bytes_kept, 0, "old contents go with the last that wants them");
+    assert_eq!(device.counters().bytes_kept, 0, "old contents are freed with their last reader");
 }
 
 fn network(device: &Device) -> Sequential {
@@ -165,8 +165,8 @@ impl Training {
     }
 }
 
-/// Running statistics and the count of batches are part of a step: what savers and evaluators see is what a run without them has
-/// after some step, to the bit.
+/// Running statistics and the count of batches are part of a step: savers and evaluators see, to the bit, the state after some
+/// step of a run without them.
 #[test]
 fn what_is_saved_beside_training_is_the_state_after_some_step() {
     const STEPS: usize = 60;
@@ -200,5 +200,5 @@ fn what_is_saved_beside_training_is_the_state_after_some_step() {
     while run.adam.lock().unwrap().1 < STEPS {
         run.step().unwrap();
     }
-    assert_eq!(run.bits(&run.model.state_dict().unwrap()), states[STEPS], "nobody has disturbed the run");
+    assert_eq!(run.bits(&run.model.state_dict().unwrap()), states[STEPS], "nobody disturbed the run");
 }

@@ -1,17 +1,17 @@
-//! Elementwise ops, one row each: what the tests, the fixtures of PyTorch and the numerics report know of them.
+//! Elementwise ops, one row each: what the tests, the PyTorch fixtures and the numerics report know about them.
 //!
-//! `scripts/fixtures` reads the rows of this file as text: `row("name", ...)` to `.pytorch(low, high)`.
+//! `scripts/fixtures` reads the rows of this file as text, from `row("name", ...)` to `.pytorch(low, high)`.
 
 use wgrad::Tensor;
 
-/// What an error is counted in: the spacing of f32 numbers (one ULP) at some magnitude.
+/// The unit of an error: the spacing of f32 numbers (one ULP) at some magnitude.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     /// At the result.
     Result,
-    /// At the larger of the result and 1: where a formula ends in a difference from 1.
+    /// At the larger of the result and 1: for formulas that end in a difference from 1.
     One,
-    /// At the larger of the result and the first operand: where x is multiplied by such a difference.
+    /// At the larger of the result and the first operand: for formulas that multiply x by such a difference.
     Operand,
 }
 
@@ -51,14 +51,14 @@ impl Budget {
     }
 }
 
-/// What a gradient check may ask of an op.
+/// Which gradients of an op are checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
     /// First and second derivatives are checked.
     Smooth,
     /// First derivatives are checked; the op has kinks, or is made of ops whose second derivatives are checked.
     Once,
-    /// The mark "no gradient": integers, truth values, steps, constants.
+    /// The mark "no gradient": integers, booleans, steps, constants.
     NoGradient,
 }
 
@@ -82,15 +82,15 @@ pub struct UnaryRow {
     pub run: One,
     pub mark: Mark,
     pub takes: Takes,
-    /// Whether it can leave its operand as it is: held to `no_grad` there by `no_grad::identities`.
+    /// Whether it can leave its operand unchanged: `no_grad::identities` checks it under `no_grad` then.
     pub identity: bool,
-    /// Samples: what is special, the operand's range, and whether gradients are left out for want of one.
+    /// Samples: what is special, the operand's range, and whether gradients are left out because there are none.
     pub samples: Vec<(&'static str, [f64; 2], bool)>,
-    /// What samples and fixtures make of their floats first.
+    /// How samples and fixtures convert their floats first.
     pub of: One,
-    /// Where it is swept densely, and how far off it may be. It must be right everywhere.
+    /// The range of the dense sweep, and how far off it may be. It must be correct everywhere.
     pub sweep: Option<([f64; 2], Budget)>,
-    /// The range of PyTorch's cases in `core.safetensors`; without one, it has cases in another file, or known values.
+    /// The range of the PyTorch cases in `core.safetensors`; without it, the op has cases in another file, or known values.
     pub pytorch: Option<[f64; 2]>,
     /// Known values: x, y and dy/dx.
     pub known: &'static [(f64, f64, f64)],
@@ -115,11 +115,11 @@ impl UnaryRow {
     fn takes(self, takes: Takes) -> Self {
         Self { takes, ..self }
     }
-    /// Can leave its operand as it is.
+    /// Marks an op that can leave its operand unchanged.
     fn identity(self) -> Self {
         Self { identity: true, ..self }
     }
-    /// A sample of this range.
+    /// A sample with this range.
     fn on(self, low: f64, high: f64) -> Self {
         self.case("", low, high)
     }
@@ -218,13 +218,13 @@ pub struct BinaryRow {
     pub run: Two,
     pub mark: Mark,
     pub pairs: Pairs,
-    /// Whether it can leave an operand as it is: held to `no_grad` there by `no_grad::identities`.
+    /// Whether it can leave an operand unchanged: `no_grad::identities` checks it under `no_grad` then.
     pub identity: bool,
-    /// Samples: what is special, the operands' ranges, and whether gradients are left out for want of one.
+    /// Samples: what is special, the operands' ranges, and whether gradients are left out because there are none.
     pub samples: Vec<(&'static str, [[f64; 2]; 2], bool)>,
-    /// What samples make of their floats first.
+    /// How samples convert their floats first.
     pub of: One,
-    /// Where it is swept densely, and how far off it may be. It must be right everywhere.
+    /// The range of the dense sweep, and how far off it may be. It must be correct everywhere.
     pub sweep: Option<([[f64; 2]; 2], Budget)>,
 }
 
@@ -233,11 +233,11 @@ fn pair(name: &'static str, mark: Mark, run: Two) -> BinaryRow {
 }
 
 impl BinaryRow {
-    /// Can leave an operand as it is.
+    /// Marks an op that can leave an operand unchanged.
     fn identity(self) -> Self {
         Self { identity: true, ..self }
     }
-    /// Samples of these ranges.
+    /// Samples with these ranges.
     fn on(mut self, a: [f64; 2], b: [f64; 2]) -> Self {
         self.samples.push(("", [a, b], self.mark == Mark::NoGradient));
         self
@@ -264,7 +264,7 @@ pub fn binary_ops() -> Vec<BinaryRow> {
     use Mark::{NoGradient, Once, Smooth};
     let some = [-2.0, 2.0];
     let (low, high) = ([0.0, 1.0], [2.0, 3.0]);
-    // Whole numbers meet each other.
+    // Whole numbers, so that some are equal.
     let few = [0.0, 3.0];
     vec![
         pair("add", Smooth, |a, b| a + b).identity().on(some, some).sweep(WIDE, WIDE, FOUR),
@@ -292,16 +292,16 @@ pub fn binary_ops() -> Vec<BinaryRow> {
     ]
 }
 
-/// What the report measures of an op or activation of one operand.
+/// What the report measures for an op or activation of one operand.
 pub struct Unary {
     pub name: &'static str,
     pub run: One,
-    /// Where it is swept densely. It must be right everywhere.
+    /// The range of the dense sweep. It must be correct everywhere.
     pub range: [f64; 2],
     pub budget: Budget,
 }
 
-/// What the report measures of an op of two operands.
+/// What the report measures for an op of two operands.
 pub struct Binary {
     pub name: &'static str,
     pub run: Two,

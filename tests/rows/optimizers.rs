@@ -7,14 +7,14 @@ use wgrad::{Param, Result};
 
 pub type Make = fn(&[Param]) -> Result<Box<dyn Optimizer>>;
 
-/// What says where a row's steps lead, from the parameters `param.{i}` and the gradients `grad.{t}.{i}` of a file of
+/// The reference for a row's steps, from the parameters `param.{i}` and the gradients `grad.{t}.{i}` of a file in
 /// `tests/fixtures`.
 #[derive(Clone, Copy)]
 pub enum Judge {
     /// The file: PyTorch in f64, or a transcription of the paper there, as `{name}.after{t}.{i}` for the first and last step.
     Trace { file: &'static str, steps: usize },
-    /// An element's formula as the paper has it, in f64: from the step's number from 1, the parameter, the gradient and as many
-    /// states, 0 at first, as it needs. Over the gradients of `optimizers_more`.
+    /// The paper's formula for one element, in f64, of the step's number (from 1), the parameter, the gradient and as many
+    /// states, initially 0, as it needs. It uses the gradients of `optimizers_more`.
     Paper(fn(f64, f64, f64, &mut [f64; 4]) -> f64),
 }
 
@@ -23,7 +23,7 @@ pub enum Judge {
 pub struct Row {
     /// The optimizer's name in checkpoints.
     pub optimizer: &'static str,
-    /// The row's name, which starts with the optimizer's: that of its trace.
+    /// The row's name, which starts with the optimizer's; its trace has the same name.
     pub name: &'static str,
     pub make: Make,
     pub judge: Judge,
@@ -119,10 +119,10 @@ rows! {
     }
 }
 
-/// What a number of an optimizer's checkpoint may be.
+/// The kinds of numbers in an optimizer's checkpoint.
 #[derive(Clone, Copy)]
 pub enum Entry {
-    /// A whole number from 0 on.
+    /// A whole number, at least 0.
     Count,
     /// In `0..1`.
     Factor,
@@ -152,7 +152,7 @@ pub fn entry(name: &str) -> Entry {
     }
 }
 
-/// Of each optimizer the row with all the state that it can have.
+/// For each optimizer, the row with all the state that it can have.
 pub fn fullest() -> Vec<(&'static str, Make)> {
     let lasts = ROWS.chunk_by(|a, b| a.optimizer == b.optimizer).filter_map(<[Row]>::last);
     lasts.map(|row| (row.optimizer, row.make)).collect()

@@ -1,4 +1,4 @@
-//! Matrix products, convolutions and attention, and what a case is.
+//! Matrix products, convolutions and attention, and the definition of a case.
 
 use super::error::{Bits, normalised};
 use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Device, HostData, Result, Tensor};
@@ -22,7 +22,7 @@ impl Case {
         Self { name, shapes, ranges, run: Box::new(run) }
     }
 
-    /// Normalised squared errors on a device: of the result, and the worst of the gradients under a random cotangent.
+    /// Normalised squared errors on a device: of the result, and the worst of the gradients with a random cotangent.
     #[allow(clippy::cast_possible_truncation, reason = "operands are rounded to what the device computes in")]
     pub fn measure(&self, device: &Device) -> Result<(f64, f64)> {
         let mut bits = Bits(5);
@@ -51,7 +51,7 @@ impl Case {
         let cotangent: Vec<f32> = (0..shape.numel()).map(|_| (2.0 * bits.unit() - 1.0) as f32).collect();
         let gradients = y.backward_with(&upload(&cotangent, shape.dims(), dtype, device)?)?;
         for leaf in &leaves {
-            // A target that only steers a loss has none.
+            // A target that only selects has no gradient.
             if let Ok(g) = gradients.get(leaf) {
                 values.push(g.to_host()?.to_f64());
             }

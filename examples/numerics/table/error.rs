@@ -1,15 +1,15 @@
 //! Measuring errors: a device's f32 results against f64.
 //!
 //! The CPU device runs f64 node by node on its reference executor: that is the truth here. A device may flush subnormal
-//! numbers, operands and results alike; an error is the least over what that allows.
+//! operands and results to 0; an error is the smallest over all that this allows.
 
 use super::elementwise::{At, Binary, Budget, TINY, Unary};
 use wgrad::{DType, Device, HostData, Result, Tensor};
 
-/// The end of f32's range: what rounds to infinity.
+/// The end of f32's range: from here on, numbers round to infinity.
 const OVERFLOW: f64 = f32::MAX as f64 * (1.0 + f32::EPSILON as f64 / 4.0);
 
-/// SplitMix64, for bits that differ from the generator under test.
+/// SplitMix64, for bits that do not come from the generator under test.
 pub struct Bits(pub u64);
 
 impl Bits {
@@ -26,7 +26,7 @@ impl Bits {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Any f32 but a subnormal.
+    /// Any f32 except a subnormal.
     #[allow(clippy::cast_possible_truncation, reason = "the low 32 bits")]
     fn normal(&mut self) -> f32 {
         loop {
@@ -64,7 +64,7 @@ pub struct Worst {
 }
 
 impl Worst {
-    /// The operands, in text.
+    /// The operands, as text.
     pub fn place(&self) -> String {
         self.operands.iter().map(|x| format!("{x:e}")).collect::<Vec<_>>().join(", ")
     }
@@ -88,7 +88,7 @@ fn read(t: &Tensor) -> Result<Vec<f64>> {
     Ok(t.to_host()?.to_f64())
 }
 
-/// Zero of a subnormal's sign; anything else as it is.
+/// A zero with the same sign for a subnormal; anything else unchanged.
 fn flushed(x: f32) -> f32 {
     if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }
@@ -157,7 +157,7 @@ pub fn error(got: f64, expected: f64, operand: f64, budget: Budget) -> f64 {
         At::One => expected.abs().max(1.0),
         At::Operand => expected.abs().max(operand.abs().min(f64::from(f32::MAX))),
     };
-    // Infinity in place of a number near the end of the range is off by what lies between.
+    // Infinity in place of a number near the end of the range is off by the distance to the end.
     let got = if got.is_infinite() { got.signum() * f64::from(f32::MAX) * (1.0 + f64::from(f32::EPSILON)) } else { got };
     (got - expected).abs() / ulp(magnitude)
 }
@@ -168,7 +168,7 @@ fn ulp(magnitude: f64) -> f64 {
     (exponent - 23.0).exp2()
 }
 
-/// `Σ(got - expected)² / Σ expected²`; 0 for equals, ∞ if a value is not finite where the other is.
+/// `Σ(got - expected)² / Σ expected²`; 0 if all are equal, ∞ if one value is finite and the other is not.
 pub fn normalised(got: &[f64], expected: &[f64]) -> f64 {
     let error: f64 = got.iter().zip(expected).map(|(g, e)| if g == e { 0.0 } else { (g - e) * (g - e) }).sum();
     let norm: f64 = expected.iter().map(|e| e * e).sum();

@@ -1,4 +1,4 @@
-//! What the numerics report measures and the tests check: every op, over which numbers, and how far off it may be.
+//! What the numerics report measures and the tests check: every op, the numbers that it runs on, and how far off it may be.
 
 pub mod contractions;
 #[path = "../../../tests/rows/elementwise.rs"]

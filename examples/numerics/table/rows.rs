@@ -4,7 +4,7 @@ use super::contractions::Case;
 use wgrad::nn::loss::{self, CrossEntropyOptions, Reduction};
 use wgrad::{DType, Tensor};
 
-/// Labels 0, 1, ... of as many classes as the last axis has, one per row.
+/// Labels 0, 1, ..., one per row, cycling through as many classes as the last axis has elements.
 fn labels(x: &Tensor) -> Tensor {
     let device = x.device().expect("a valid case");
     let [rows, classes] = x.dims().expect("a matrix");
@@ -13,7 +13,7 @@ fn labels(x: &Tensor) -> Tensor {
     Tensor::from_slice(&values, [rows], &device).expect("labels upload")
 }
 
-/// 1 and -1 in turn, in the shape of x's first axis.
+/// 1 and -1 alternating, in the shape of x's first axis.
 fn signs(x: &Tensor) -> Tensor {
     let (device, dtype) = (x.device().expect("a valid case"), x.dtype().expect("a valid case"));
     let rows = x.dim(0).expect("an axis");

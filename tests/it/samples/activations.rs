@@ -67,7 +67,7 @@ pub fn activations() -> Vec<Sample> {
     rows
 }
 
-/// Blends and fills of further shapes, powers and casts.
+/// Blends and fills with further shapes, powers and casts.
 pub fn more() -> Vec<Sample> {
     let shapes: [(&[usize], &[usize]); 10] = [
         (&[], &[]),

@@ -1,4 +1,4 @@
-//! Products: named ones, and einsum.
+//! Products: named methods, and einsum.
 
 use super::{Sample, operand};
 use wgrad::Tensor;
@@ -38,7 +38,7 @@ pub fn algebra() -> Vec<Sample> {
     rows.into_iter().map(|s| s.within(4e-6, 4e-6)).collect()
 }
 
-/// Products of further shapes.
+/// Products with further shapes.
 pub fn more() -> Vec<Sample> {
     let ab = |a: &[usize], b: &[usize]| vec![operand(a, -1.0, 1.0), operand(b, -1.0, 1.0)];
     let mut rows = Vec::new();

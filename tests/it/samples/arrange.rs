@@ -1,11 +1,11 @@
-//! Taking apart, repeating, shifting, padding, sorting.
+//! Splitting, repeating, shifting, padding, sorting.
 
 use super::{Sample, operand};
 use wgrad::{DType, PadMode, Tensor};
 
 pub fn arrange() -> Vec<Sample> {
     type Row = (&'static str, &'static str, &'static [usize], fn(&Tensor) -> Tensor);
-    // A product after each: its gradient is not constant.
+    // Each is followed by a product, whose gradient is not constant.
     let moved: [Row; 51] = [
         ("split", "", &[5, 3], |x| {
             let parts = x.split(0, &[1, 0, 4]).expect("the sizes fit");
@@ -86,7 +86,7 @@ pub fn arrange() -> Vec<Sample> {
         ("topk", "of none", &[3, 6], |x| x.topk(0, 1).0),
     ];
     let make = |&(op, what, shape, f): &Row| Sample::new(op, what, vec![operand(shape, -2.0, 2.0)], move |x: &[Tensor]| f(&x[0]));
-    // Sorting has kinks where elements are equal, as the broadcast layout makes them along the first axis.
+    // Sorting has kinks where elements are equal, as they are along the first axis in the broadcast layout.
     let kink = |what: &str| what.contains("first axis");
     let rows = moved.iter().map(|r| if kink(r.1) { make(r).flat() } else { make(r).smooth() });
     rows.chain(flat.iter().map(|r| make(r).flat())).collect()

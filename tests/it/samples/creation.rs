@@ -1,4 +1,4 @@
-//! Tensors made of nothing: constants, counts, random numbers. The first operand only tells the device.
+//! Tensors made without operands: constants, counts, random numbers. The first operand only determines the device.
 
 use super::{Sample, operand};
 use wgrad::{DType, Device, Generator, Result, Tensor};
@@ -26,7 +26,7 @@ pub fn creation() -> Vec<Sample> {
     let mut rows = Vec::new();
     let mut add = |op: &'static str, what: String, make: Made| {
         let run = move |x: &[Tensor]| make(&x[0].device().expect("valid")).expect("a tensor");
-        // Normal numbers come of a logarithm and a cosine, on which devices differ.
+        // Normal numbers are made with a logarithm and a cosine, in which devices differ.
         rows.push(Sample::new(op, what, vec![operand(&[1], 0.0, 1.0)], run).within(1e-5, 1e-5).flat().brief());
     };
     for (op, make) in of_shape {

@@ -1,9 +1,9 @@
-//! Several ops in one graph: what is fused into one kernel, and what ends a kernel.
+//! Several ops in one graph: those that are fused into one kernel, and those that end a kernel.
 
 use super::{Sample, operand};
 use wgrad::{DType, Tensor, VarOptions};
 
-/// Graphs of two operands, as they are and in a size small enough for differences.
+/// Graphs of two operands, at full size and at a size small enough for finite differences.
 pub fn graphs() -> Vec<Sample> {
     let large = graphs_of([4, 6, 10]).into_iter().map(|row| Sample::flat(row).within(1e-5, 1e-5));
     large.chain(graphs_of([2, 2, 5]).into_iter().map(Sample::brief)).collect()

@@ -69,7 +69,7 @@ fn transposed() -> Vec<Sample> {
             ConvTransposeOptions { stride: [2, 3], padding: [1, 0], output_padding: [1, 2], ..flat() },
         ),
         ([1, 4, 3, 3], [4, 1, 3, 2], 4, ConvTransposeOptions { groups: 4, dilation: [2, 1], ..flat() }),
-        // More output padding than the stride leaves over.
+        // More output padding than the stride requires.
         (
             [1, 2, 2, 3],
             [2, 2, 2, 2],
@@ -252,7 +252,7 @@ fn further_convolutions() -> Vec<Sample> {
             &[2, 2 / groups, 2, 1, 2],
             Box::new(move |t| t[0].conv3d(&t[1], None, o).square()),
         );
-        // A transposed convolution takes the padding off again: less of it.
+        // A transposed convolution removes the padding again, so there is less of it.
         let p = padding.min(1);
         let o = ConvTransposeOptions {
             stride: [stride],
@@ -339,7 +339,7 @@ fn further_pools() -> Vec<Sample> {
     rows
 }
 
-/// Images of one size from those of another: adaptive pools, grids of points.
+/// Images of one size from images of another: adaptive pools, grids of points.
 fn grids_and_sizes() -> Vec<Sample> {
     let mut rows = Vec::new();
     for (shape, size) in [

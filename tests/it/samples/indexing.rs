@@ -1,4 +1,4 @@
-//! Taking elements by index, putting them there, drawing them.
+//! Reading elements by index, writing them, drawing them.
 
 use super::{Sample, operand};
 use wgrad::{Generator, Tensor};
@@ -77,7 +77,7 @@ pub fn indexing() -> Vec<Sample> {
     rows
 }
 
-/// Indexing along each axis of further shapes, by indices of a fixed pattern.
+/// Indexing along each axis of further shapes, with indices in a fixed pattern.
 pub fn more() -> Vec<Sample> {
     let pattern = |like: &Tensor, shape: &[usize], below: usize, step: usize| {
         let values: Vec<i32> = (0..shape.iter().product()).map(|i| ((i * step + 1) % below) as i32).collect();
@@ -110,7 +110,7 @@ pub fn more() -> Vec<Sample> {
         let t = taken.clone();
         let run = move |x: &[Tensor]| x[0].scatter_add(axis, &pattern(&x[0], &t, len, 2), &x[1]).square();
         rows.push(Sample::new("scatter_add", what(), xs(), run));
-        // Places that are written once: `scatter` to the same place twice has no gradient to compare.
+        // Every place is written once: with a place written twice, `scatter` has no gradient to compare.
         let m = n.min(len);
         let (mut once, mut places) = (shape.to_vec(), Vec::new());
         once[at] = m;

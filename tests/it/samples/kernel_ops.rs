@@ -1,4 +1,4 @@
-//! Ops with kernels of their own, one row each: all that the tests know of an op stands here.
+//! Ops with kernels of their own, one row each: everything that the tests know about an op is here.
 
 use super::{Sample, operand};
 use crate::confined::Reach;
@@ -14,18 +14,18 @@ pub struct KernelOp {
     pub name: &'static str,
     pub mark: Mark,
     pub samples: fn() -> Vec<Sample>,
-    /// How far a value that is not finite may go, and why, where it goes beyond what its element reaches.
+    /// How far a value that is not finite may spread, and why, if it goes beyond what its element reaches.
     pub reach: Option<(Reach, &'static str)>,
-    /// The call with everything drawn.
+    /// The call with all arguments drawn.
     pub call: Call,
-    /// Calls that are refused whatever the number; without any, operands alone have sizes.
+    /// Calls that are refused whatever the number; if there are none, only operands have sizes.
     pub huge: &'static [huge::Call],
     pub wrong: fn() -> Vec<WrongCall>,
-    /// Known results and gradients, two at least, of an op that has no cases of PyTorch's.
+    /// Known results and gradients, at least two, of an op that has no PyTorch cases.
     pub known: &'static [Known],
 }
 
-/// What a matrix becomes: `y`, and under the cotangent `ct` the gradient `dx`.
+/// For a matrix x: the result `y`, and the gradient `dx` for the cotangent `ct`.
 pub struct Known {
     pub run: fn(&Tensor) -> Tensor,
     pub x: [&'static [f64]; 2],
@@ -34,7 +34,7 @@ pub struct Known {
     pub dx: [&'static [f64]; 2],
 }
 
-/// Every op whose row is here.
+/// Every op with a row here.
 pub fn kernel_ops() -> Vec<KernelOp> {
     const CONSTANT: &str = "constant of one element, which is still subtracted from itself";
     vec![
@@ -94,12 +94,12 @@ fn matrix(shape: &[usize]) -> Vec<super::Operand> {
     vec![operand(shape, -3.0, 3.0)]
 }
 
-/// A wrong call, made on the line that hands it over.
+/// A wrong call, made on the line that passes it.
 fn wrong(op: &'static str, result: Tensor, parts: &[&'static str]) -> WrongCall {
     WrongCall::new(op, Result::Ok(result), parts)
 }
 
-/// An op along an axis, over further shapes.
+/// An op along an axis, with further shapes.
 fn along_axes(op: &'static str, run: fn(&Tensor, isize) -> Tensor) -> impl Iterator<Item = Sample> {
     AXES.iter().map(move |&(shape, axis)| {
         let sample = Sample::new(op, format!("{axis}"), matrix(shape), move |x| run(&x[0], axis).square());
@@ -107,7 +107,7 @@ fn along_axes(op: &'static str, run: fn(&Tensor, isize) -> Tensor) -> impl Itera
     })
 }
 
-/// Shapes and axes: vectors, rows of one, no rows, the middle of several.
+/// Shapes and axes: vectors, rows of one element, no rows, a middle axis.
 pub const AXES: [(&[usize], isize); 10] = [
     (&[1], 0),
     (&[7], 0),

@@ -11,12 +11,12 @@ fn labels(like: &Tensor, values: &[i32], shape: &[usize]) -> Tensor {
     Tensor::from_slice(values, shape, &like.device().expect("valid")).expect("labels upload")
 }
 
-/// 1 and -1 in turn, of a tensor's shape without its last `dropped` axes.
+/// 1 and -1 alternating, in a tensor's shape without its last `dropped` axes.
 fn signs(like: &Tensor, dropped: usize) -> Tensor {
     let shape = like.shape().expect("valid");
     let shape = &shape.dims()[..shape.rank() - dropped];
     if shape.iter().product::<usize>() > 1 << 20 {
-        // Stretched past what memory holds: nothing is computed of it.
+        // Expanded to more than fits in memory: it is never computed.
         return like.mean().expand(shape);
     }
     let values: Vec<f32> = (0..shape.iter().product()).map(|i| if i % 2 == 0 { 1.0 } else { -1.0 }).collect();

@@ -38,7 +38,7 @@ pub type Run = Box<dyn Fn(&[Tensor]) -> Tensor + Send + Sync>;
 
 /// One op on operands of given shapes.
 pub struct Sample {
-    /// The op, as in the method that is called.
+    /// The op, by the name of the method that is called.
     pub op: &'static str,
     /// The op, what is special about this sample, the operands' shapes.
     pub name: String,
@@ -52,7 +52,7 @@ pub struct Sample {
     pub gradient: bool,
     /// Whether second derivatives are checked as well.
     pub second: bool,
-    /// Whether it is tried in every layout, or only contiguous and transposed.
+    /// Whether it is tried in every layout, or only in the first two.
     pub full: bool,
 }
 
@@ -84,22 +84,22 @@ impl Sample {
         self.second = true;
         self
     }
-    /// For one more shape of an op whose other samples see every layout.
+    /// For one more shape of an op whose other samples cover every layout.
     fn brief(mut self) -> Self {
         (self.full, self.second) = (false, false);
-        // Nothing in or nothing out: there is no gradient to compare.
+        // An empty operand or result: there is no gradient to compare.
         let leaf = |o: &Operand| upload(&vec![1.0; o.shape.iter().product()], &o.shape, DType::F64, &oracle());
         let empty = || (self.run)(&self.operands.iter().map(leaf).collect::<Vec<_>>()).shape().is_ok_and(|s| s.numel() == 0);
         self.gradient = self.gradient && self.operands.iter().all(|o| !o.shape.contains(&0)) && !empty();
         self
     }
-    /// The layouts its operands are tried in.
+    /// The layouts that its operands are tried in.
     pub fn layouts(&self) -> &'static [Layout] {
         if self.full { &LAYOUTS } else { &LAYOUTS[..2] }
     }
 }
 
-/// The first sample of each op, in two layouts: what families add for further shapes.
+/// The first sample of each op, in two layouts, which families add for further shapes.
 fn first_of_each(rows: Vec<Sample>) -> Vec<Sample> {
     let mut seen = Vec::new();
     rows.into_iter()
@@ -151,7 +151,7 @@ pub fn samples() -> Vec<Sample> {
     .flatten()
     .filter(|s| s.name.contains(&part))
     .collect();
-    // A test of no samples would pass.
+    // A test without samples would pass.
     assert!(!all.is_empty(), "WGRAD_TEST_SAMPLES={part}: no sample has that in its name");
     all
 }

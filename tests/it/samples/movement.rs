@@ -5,7 +5,7 @@ use wgrad::Tensor;
 
 pub fn movement() -> Vec<Sample> {
     let x = |shape: &[usize]| vec![operand(shape, -2.0, 2.0)];
-    // A product after each view: its gradient is not constant.
+    // Each view is followed by a product, whose gradient is not constant.
     let twice = |t: Tensor| &t * &t;
     vec![
         Sample::new("reshape", "to one axis", x(&[2, 3, 2]), move |x| twice(x[0].permute(&[1, 0, 2]).reshape([12]))),
@@ -42,7 +42,7 @@ pub fn movement() -> Vec<Sample> {
     ]
 }
 
-/// A view squared, as above: one more shape of an op whose other samples see every layout.
+/// A view squared, as above: one more shape of an op whose other samples cover every layout.
 fn view(
     op: &'static str,
     what: impl AsRef<str>,
@@ -53,7 +53,7 @@ fn view(
         let y = run(&x[0]);
         &y * &y
     };
-    // Products of several numbers carry several roundings.
+    // Products of several numbers are rounded several times.
     Sample::new(op, what, vec![operand(shape, -2.0, 2.0)], squared).within(8e-6, 4e-6).brief()
 }
 
@@ -152,7 +152,7 @@ fn orders() -> Vec<Sample> {
     rows
 }
 
-/// Axes stretched and repeated.
+/// Axes expanded and repeated.
 fn stretches() -> Vec<Sample> {
     let mut rows = Vec::new();
     let stretches: [(&[usize], &[usize]); 10] = [
@@ -225,7 +225,7 @@ fn axes() -> Vec<Sample> {
     rows
 }
 
-/// Parts, by steps and backwards.
+/// Slices, with steps and backwards.
 fn cuts() -> Vec<Sample> {
     let mut rows = Vec::new();
     let cuts: [(&[usize], isize, isize, isize); 10] = [
@@ -278,7 +278,7 @@ fn cuts() -> Vec<Sample> {
     rows
 }
 
-/// Borders.
+/// Padding.
 fn pads() -> Vec<Sample> {
     let mut rows = Vec::new();
     type Pads = (&'static [usize], &'static [(usize, usize)]);

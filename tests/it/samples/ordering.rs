@@ -33,7 +33,7 @@ pub fn ordering() -> Vec<Sample> {
         ("scatter_add_rows", "of many, odd", &[300, 3], |x| x.scatter_add_rows(3001, &index(x, 300, 91))),
     ];
     let make = |&(op, what, shape, f): &Row| Sample::new(op, what, vec![operand(shape, -2.0, 2.0)], move |x: &[Tensor]| f(&x[0]));
-    // A layout that repeats the first row makes equals, where sorting has kinks.
+    // A layout that repeats the first row has equal elements, where sorting has kinks.
     let kink = |what: &str| what.contains("down");
     let rows = moved.iter().map(|r| if kink(r.1) { make(r).flat() } else { make(r) });
     rows.chain(flat.iter().map(|r| make(r).flat())).chain(adaptive_pools()).collect()

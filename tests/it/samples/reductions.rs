@@ -70,7 +70,7 @@ pub fn reductions() -> Vec<Sample> {
     rows
 }
 
-/// Shapes and axes that every reduction is tried over: all axes, none, nothing, axes of length 1, many axes.
+/// Shapes and axes that every reduction is tried on: all axes, no axes, no elements, axes of length 1, many axes.
 pub const OVER: [(&[usize], &[isize], bool); 8] = [
     (&[7], &[0], false),
     (&[1], &[0], true),
@@ -92,7 +92,7 @@ pub fn more() -> Vec<Sample> {
         ("max", true, |x, a, k| if k { x.max_keepdim(a) } else { x.max_dim(a) }),
         ("min", true, |x, a, k| if k { x.min_keepdim(a) } else { x.min_dim(a) }),
         ("var", true, |x, a, k| x.var_with(a, VarOptions { correction: 0, keepdim: k })),
-        // One element has no deviation, and the root of 0 no slope.
+        // One element has no standard deviation, and the root of 0 has no slope.
         ("std", true, |x, a, k| (x + x.sin()).std_with(a, VarOptions { correction: 0, keepdim: k })),
         ("logsumexp", true, |x, a, k| if k { x.logsumexp_keepdim(a) } else { x.logsumexp_dim(a) }),
         ("norm", true, |x, a, k| if k { x.norm_keepdim(2.0, a) } else { x.norm_dim(2.0, a) }),

@@ -30,7 +30,7 @@ pub fn statistics() -> Vec<Sample> {
             let run = move |x: &[Tensor]| f(&x[0], axes, keep);
             Sample::new(r.0, format!("{} over {axes:?}", r.1), vec![operand(&[2, 3, 4], 0.3, 2.0)], run).within(4e-6, 2e-6)
         };
-        // The deviation of two equal elements, as the broadcast layout has, has a kink.
+        // The standard deviation of two equal elements, as in the broadcast layout, has a kink.
         rows.extend(smooth.iter().map(|r| if r.0.starts_with("std") && axes == [0, 2] { make(r) } else { make(r).smooth() }));
         rows.extend(kinked.iter().map(make));
         rows.extend(flat.iter().map(|r| make(r).flat()));

@@ -4,7 +4,7 @@ use super::{Sample, first_of_each, operand};
 use crate::numerics::elementwise::{Mark, UnaryRow, unary_ops};
 use wgrad::{DType, Tensor};
 
-/// Shapes that every op of one operand is tried on: a scalar, nothing, axes of length 1, odd lengths, many axes.
+/// Shapes that every op of one operand is tried on: a scalar, no elements, axes of length 1, odd lengths, many axes.
 pub const MORE_SHAPES: [&[usize]; 10] =
     [&[], &[0, 3], &[2, 0, 3], &[9], &[33], &[5, 1], &[1, 1, 3], &[2, 3, 5], &[1, 4, 1, 2], &[2, 2, 2, 2]];
 

@@ -1,4 +1,4 @@
-//! Whole or not at all: what is set, loaded or restored and fails on the way leaves everything as it was.
+//! All or nothing: if setting, loading or restoring fails on the way, everything stays as it was.
 
 use crate::common::{device, values};
 use wgrad::io::StateDict;
@@ -29,7 +29,7 @@ fn trained(seed: u64, steps: usize) -> (Sequential, Adam) {
     (model, adam)
 }
 
-/// A scalar that is lazy, and that no device evaluates: its sum runs over more elements than kernels count.
+/// A lazy scalar that no device can evaluate: its sum runs over more elements than kernels count.
 fn impossible() -> Tensor {
     Tensor::ones([1, 1], device()).unwrap().expand([1 << 20, 1 << 14]).sum()
 }
@@ -38,7 +38,7 @@ fn impossible() -> Tensor {
 fn a_value_that_fails_in_evaluation_leaves_every_parameter() {
     let param = |v: f64| Param::new(&Tensor::full((), v, device()).unwrap()).unwrap();
     let params = [param(1.0), param(2.0), param(3.0)];
-    // An assignment that waits, as a running statistic's does, is not lost with one that fails after it.
+    // A pending assignment, such as a running statistic's, is not lost when one after it fails.
     let anchor = Tensor::ones((), device()).unwrap() + 1.0;
     let _ = no_grad(|| params[1].assign_with(&(params[1].tensor() * 10.0), &anchor)).unwrap();
     let value = || Tensor::full((), 7.0, device()).unwrap();
@@ -55,13 +55,13 @@ fn a_value_that_fails_in_evaluation_leaves_every_parameter() {
     assert!(error.to_string().contains("the value is f32 [2] and the parameter f32 []"), "{error}");
     assert_eq!(now(&params), [1.0, 20.0, 3.0]);
     device().flush().unwrap();
-    assert_eq!(now(&params), [1.0, 20.0, 3.0], "nothing waits any more");
+    assert_eq!(now(&params), [1.0, 20.0, 3.0], "nothing is pending any more");
     Param::set_all(&[(&params[0], &five), (&params[2], &params[0].tensor())]).unwrap();
     assert_eq!(now(&params), [7.0, 20.0, 1.0], "values are those from before");
     Param::set_all(&[]).unwrap();
 }
 
-/// Puts a tensor in the place of what has the name.
+/// Replaces the tensor with the given name.
 fn set(dict: &mut StateDict, name: &str, tensor: wgrad::io::HostTensor) {
     dict.tensors.insert(name.into(), tensor);
 }

@@ -1,4 +1,4 @@
-//! Augmentations of images, sounds and targets: reproducible, the same on every device, and what they promise.
+//! Augmentations of images, sounds and targets: they are reproducible, the same on every device, and do what they promise.
 
 use crate::common::{device, fixture, host, near, upload_host, values};
 use wgrad::data::transforms::{
@@ -16,7 +16,7 @@ fn ramp(shape: &[usize], on: &Device) -> Tensor {
     Tensor::from_slice(&data, shape, on).unwrap()
 }
 
-/// Every augmentation with a batch that it takes.
+/// Every augmentation with a batch that it accepts.
 fn all() -> Vec<(&'static str, Vec<usize>, Box<dyn Transform>)> {
     let colours = || vec![N, 3, 6, 5];
     vec![
@@ -83,7 +83,7 @@ fn augmentations_do_what_they_say() {
         assert!((-2..=2).any(|dy| (-2..=2).any(|dx| shifted(dy, dx) == cropped)), "{cropped:?}");
     }
 
-    // Every part is in the image, and not all are at one place.
+    // Every crop is in the image, and not all are at the same place.
     let parts = values(&RandomCrop::new([3, 2]).apply(&x, &generator()).unwrap());
     let part = |image: &[f64], y: usize, x: usize| (0..6).map(|p| image[(y + p / 2) * 4 + x + p % 2]).collect::<Vec<_>>();
     let places: Vec<usize> = rows(&before)

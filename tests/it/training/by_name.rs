@@ -1,4 +1,4 @@
-//! An optimizer's state belongs to parameters by their names, and by their places where there are none.
+//! An optimizer's state is matched to parameters by their names, or by their positions if they have none.
 
 use crate::common::device;
 use wgrad::io::StateDict;
@@ -34,7 +34,7 @@ fn adam(params: &[Param]) -> Adam {
     Adam::new(params, AdamConfig::default()).unwrap()
 }
 
-/// A state as files had it before parameters were named in them.
+/// A state in the form that files had before they named parameters.
 fn by_place(dict: &StateDict, names: &[&str]) -> StateDict {
     let mut old = StateDict::new();
     for (key, tensor) in &dict.tensors {
@@ -53,7 +53,7 @@ fn by_place(dict: &StateDict, names: &[&str]) -> StateDict {
 
 const NAMES: [&str; 4] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"];
 
-/// All layers have one shape: only names tell their states apart.
+/// All layers have the same shape: only names tell their states apart.
 #[test]
 fn states_follow_names_whatever_the_order() {
     let net = Net::new(1);
@@ -116,14 +116,14 @@ fn parameters_without_names_are_found_by_position() {
     step(&bare, &mut first);
     let saved = first.state_dict().unwrap();
     assert!(saved.tensors.contains_key("adam.1.exp_avg"));
-    // Named there and bare here, and the other way round.
+    // With names in the file and none here, and the other way round.
     let named = make();
     named.iter().zip(["a", "b"]).for_each(|(param, name)| param.set_name(name));
     let mut other = adam(&named);
     assert_eq!(other.load_state_dict(&saved).unwrap().by_position, ["a", "b"]);
     let report = adam(&bare).load_state_dict(&other.state_dict().unwrap()).unwrap();
     assert_eq!(report.by_position, ["0 as a", "1 as b"]);
-    // Two of one name have none.
+    // Two parameters with the same name count as unnamed.
     named.iter().for_each(|param| param.set_name("same"));
     assert!(adam(&named).state_dict().unwrap().tensors.contains_key("adam.1.exp_avg"));
 }

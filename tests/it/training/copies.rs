@@ -79,7 +79,7 @@ fn what_does_not_fit_changes_nothing() {
     }
 }
 
-/// What a copy is of, how, and an input's shape. Inputs of one axis are token ids.
+/// The modules to copy: name, module, and the shape of an input. Inputs with one axis are token ids.
 fn originals(init: &Init) -> Vec<(&'static str, Box<dyn Module>, Vec<usize>)> {
     let gpt = GptConfig { vocab_size: 7, block_size: 6, n_layer: 1, n_head: 2, n_embd: 8, ..GptConfig::default() };
     let encoder = (0..2).map(|_| TransformerEncoderLayer::new(8, 2, init).unwrap()).collect();
@@ -123,7 +123,7 @@ fn copies_compute_what_the_original_does_on_any_device() {
             assert!(near && found.len() == expected.len(), "{name}: {found:?}, {expected:?}");
         }
     }
-    // The large ready models, by their state alone.
+    // The large ready-made models, only by their state.
     let small = ResNetConfig { classes: 2, small_images: true, ..ResNetConfig::default() };
     let resnet = ResNet::new(small, &init).unwrap();
     assert_eq!(resnet.duplicate().unwrap().state_dict().unwrap(), resnet.state_dict().unwrap());
@@ -167,7 +167,7 @@ fn what_is_tied_frozen_or_in_evaluation_is_so_in_the_copy() {
     let head = copy.head.as_ref().unwrap();
     assert!(!head.weight.is_trainable() && head.bias.as_ref().unwrap().is_trainable());
     assert_eq!(copy.collect().modes.iter().map(|m| m.is_training()).collect::<Vec<_>>(), [false]);
-    // They go their own ways.
+    // From here on they are independent.
     let mut sgd = Sgd::new(&copy.parameters().unwrap(), SgdConfig { lr: 0.1, ..SgdConfig::default() }).unwrap();
     sgd.step(copy.embedding.weight.tensor().square().sum().backward().unwrap()).unwrap();
     copy.dropout.0.train();

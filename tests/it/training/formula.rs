@@ -35,14 +35,14 @@ pub fn state(note: &str) -> StateDict {
     let mut dict = StateDict::new();
     for (name, shape) in note.split(';').filter(|e| !e.is_empty()).map(|e| e.split_once(':').unwrap()) {
         let shape: Vec<usize> = shape.split(',').map(|d| d.parse().unwrap()).collect();
-        // PyTorch's tied weight has one value under both of its names.
+        // PyTorch's tied weight has the same value under both of its names.
         let seed = if name == "lm_head.weight" { "transformer.wte.weight" } else { name };
         let layer = name.rsplit_once('.').map_or("", |(layer, _)| layer);
         let batch_norm = !name.ends_with("running_mean") && note.contains(&format!("{layer}.running_mean:"));
         let (center, spread) = if name.ends_with("running_var") {
             (1.0, 0.2)
         } else if batch_norm {
-            // Few channels die, near which rounding grows fast.
+            // Few channels are dead; near dead ones rounding errors grow fast.
             (if name.ends_with("weight") { 0.4 } else { 0.8 }, 0.1)
         } else if shape.len() >= 2 {
             (0.0, (3.0 / shape[1..].iter().product::<usize>() as f64).sqrt())

@@ -67,7 +67,7 @@ fn f16_activations_train_under_a_scale_that_halves_and_recovers() {
         assert!(after.iter().flatten().all(|v| v.is_finite()), "step {step}");
         scale = now;
     }
-    // The largest f16 is 65504, and gradients of these activations are some hundredths: 2²⁶ is too much at first.
+    // The largest f16 is 65504, and gradients of these activations are a few hundredths: 2²⁶ is too much at first.
     assert!(skipped >= 3 && grown >= 2, "{skipped} steps were skipped, and the scale grew {grown} times");
     assert_eq!(sgd.skipped().unwrap(), skipped);
     let last = values(&loss(&net))[0];

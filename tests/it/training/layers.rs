@@ -171,7 +171,7 @@ fn encodings_and_rearrangements_keep_their_promises() {
     near("sinusoidal", &values(&y)[12..], &expected, 1e-6);
     let x = floats("x", &[2, 6, 4]);
     for interleaved in [false, true] {
-        // Scores of rotated vectors depend on the distance of their positions alone, and lengths stay.
+        // Scores of rotated vectors depend only on the distance of their positions, and lengths are preserved.
         let rotary = RotaryEncoding::with(4, 16, RotaryConfig { base: 100.0, interleaved }, &init).unwrap();
         let scores = |offset| {
             let r = rotary.rotate(&x, offset).unwrap();
@@ -203,7 +203,7 @@ fn a_sequence_in_parts_goes_on_from_the_state_carried_on_without_its_gradient() 
     let rest = lstm.run(&second, &state).unwrap();
     close("the second part", &values(&rest.output), &values(&whole.output.narrow(0, 2, 3)), 1e-5, 1e-6);
     close("the cells", &values(&rest.cell.unwrap()), &values(&whole.cell.unwrap()), 1e-5, 1e-6);
-    // Only the second part's steps are reached.
+    // The gradient reaches only the steps of the second part.
     let slope = values(&rest.output.sum().backward().unwrap().get(&x).unwrap().abs().sum_dim([1, 2]));
     assert!(slope[..2].iter().all(|&g| g == 0.0) && slope[2..].iter().all(|&g| g > 0.0), "{slope:?}");
 }
@@ -250,6 +250,6 @@ fn a_long_sequence_unrolls_at_bearable_cost() {
     let (first, second) = (step(), step());
     let pipelines = device.counters().pipelines;
     println!("LSTM, 64 steps: first {first:?}, then {second:?}; {pipelines} pipelines");
-    // Steps share their kernels: what differs from one to the next is data.
+    // Steps share their kernels: only data differs between them.
     assert!(pipelines <= 48, "{pipelines} pipelines");
 }

@@ -1,4 +1,4 @@
-//! Further layers against PyTorch at default and other settings, and the count of what has a fixture: every public layer and
+//! Further layers against PyTorch with default and other settings, and a check of the fixtures: every public layer and
 //! optimizer is in a file that PyTorch wrote, or in a list with the reason why not.
 
 use super::formula::{floats, integers, state};
@@ -194,7 +194,7 @@ fn sequences(c: &mut Cases, init: &Init) {
     c.call("decoder.plain", SEQUENCE, decoder(bare), move |m, x| m.decode(x, &memory(), &plain(), &plain()));
     let norm = Some(LayerNorm::new([4], init).unwrap());
     c.call("decoder.stack", SEQUENCE, TransformerDecoder::new(vec![decoder(post), decoder(post)], norm), move |m, x| {
-        // True where PyTorch's mask is false: there it hides.
+        // True where PyTorch's mask is false: in PyTorch, true hides a key.
         let seen = Tensor::from_slice(&[true, false, true, true, false, true], [3, 2], device())?;
         m.decode(x, &memory(), &causal(), &AttentionOptions { mask: Some(seen), ..plain() })
     });
@@ -258,7 +258,7 @@ fn further_layers_agree_with_pytorch() {
     for (name, shape, module, run) in &cases.rows {
         let note = dict.metadata.get(name).unwrap_or_else(|| panic!("the fixture has no {name}"));
         compare(name, shape, module.as_ref(), run, note);
-        assert!(checked.insert(name.clone()), "{name} stands here twice");
+        assert!(checked.insert(name.clone()), "{name} is here twice");
     }
     // A residual block of PyTorch's has no name for its body.
     let block = Residual::new(Linear::new(4, 4, &init).unwrap());
@@ -272,7 +272,7 @@ fn compare(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tenso
     let dict = fixture("layers_more.safetensors");
     let mut given = state(note);
     if name == "Residual" {
-        // The formula goes by the names that PyTorch's layer has.
+        // The formula uses the names of PyTorch's layer.
         let own = state("weight:4,4;bias:4");
         given.tensors = own.tensors.into_iter().map(|(key, tensor)| (format!("body.{key}"), tensor)).collect();
     }
@@ -302,11 +302,11 @@ fn compare(name: &str, shape: &[usize], module: &dyn Module, run: &dyn Fn(&Tenso
 /// Why a public name of a module has no fixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Without {
-    /// Choices, reports, traits, functions: nothing that computes.
+    /// Options, reports, traits, functions: it is not a layer.
     NotALayer,
-    /// Draws at random, and the draws of PyTorch are other ones: held to moments by the named test.
+    /// Draws at random, and PyTorch's draws differ: the named test checks moments.
     Random(&'static str),
-    /// No rule of its own: the named test holds it to what it is made of.
+    /// No rule of its own: the named test compares it with its parts.
     MadeOfOthers(&'static str),
 }
 
@@ -329,7 +329,7 @@ const LAYERS_WITHOUT: [(&str, Without); 16] = [
     ("ModuleList", Without::MadeOfOthers("modules::names_are_pytorchs")),
 ];
 
-/// Cases that go by another name than their layer.
+/// Layers whose cases have another name.
 const LAYERS_AS: [(&str, &str); 7] = [
     ("GeluTanh", "gelu.tanh"),
     ("TransformerEncoderLayer", "encoder.p"),
@@ -368,7 +368,7 @@ const WITHOUT_SETTINGS: [&str; 24] = [
     "TransformerEncoder",
 ];
 
-/// What is wrong with the tests that reasons name.
+/// Reasons that name a test that does not exist.
 fn missing_tests<'a>(reasons: impl Iterator<Item = (&'a &'a str, &'a Without)>) -> Vec<String> {
     let missing = |(name, reason): (&&str, &Without)| {
         let (Without::Random(test) | Without::MadeOfOthers(test)) = reason else { return None };
@@ -380,7 +380,7 @@ fn missing_tests<'a>(reasons: impl Iterator<Item = (&'a &'a str, &'a Without)>) 
     reasons.filter_map(missing).collect()
 }
 
-/// The types that a file's `pub use` lines bring out.
+/// The types that a file's `pub use` lines export.
 fn public(file: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
     let uses = text.split("pub use ").skip(1).map(|rest| rest.split(';').next().unwrap_or_default());
@@ -397,7 +397,7 @@ fn every_layer_has_fixtures_or_a_reason() {
     }
     let (without, renamed): (BTreeMap<_, _>, BTreeMap<_, _>) = (LAYERS_WITHOUT.into(), LAYERS_AS.into());
     let mut layers = public("src/nn/mod.rs");
-    // Settings are no layers.
+    // Settings are not layers.
     layers.retain(|name| !name.ends_with("Config") && !name.ends_with("Options"));
     assert!(layers.len() > 90, "only {} names were found", layers.len());
     let mut problems = missing_tests(without.iter());

@@ -1,4 +1,4 @@
-//! Loaders of data sets: what an epoch has, in which order, and where a resumed run goes on.
+//! Loaders of data sets: what an epoch contains, in which order, and where a resumed run continues.
 
 use crate::common::device;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ fn loops_count_epochs_and_a_state_resumes_them_to_the_bit() {
     for stop in 0..12 {
         let first = new(4);
         for (i, _) in (0..3).flat_map(|_| &first).enumerate() {
-            // The batch is dealt out; what comes next is in the state, within the loop.
+            // The batch has been handed out; inside the loop, the state says which one comes next.
             if i == stop {
                 break;
             }
@@ -81,7 +81,7 @@ fn loops_count_epochs_and_a_state_resumes_them_to_the_bit() {
         assert_eq!(rest, epochs.concat()[stop + 1..], "{stop}");
     }
 
-    // A loop that is left begins the next epoch when it comes again.
+    // After a loop is left early, the next loop begins the next epoch.
     let left = new(4);
     left.iter().nth(1);
     assert_eq!(left.position(), (0, 2));

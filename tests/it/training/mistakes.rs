@@ -1,4 +1,4 @@
-//! What the compiler says about likely mistakes. It speaks differently to other crates than to this one, so that the programs
+//! What the compiler says about likely mistakes. Its messages in other crates differ from those in this one, so the programs
 //! are crates of their own, compiled against the library that this test is linked to.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ struct Mistake {
     says: &'static [&'static str],
 }
 
-/// A model whose mistake is in how it is written.
+/// A model whose definition has a mistake.
 fn model(name: &'static str, fields: &str, forward: &str, list: &str, says: &'static [&'static str]) -> Mistake {
     let forward = format!("    fn forward(&self, x: &Tensor) -> Result<Tensor> {{ {forward} }}");
     let program = format!("struct Settings;\nstruct Net {{ {fields} }}\nimpl Module for Net {{\n{forward}\n{list}\n}}\n");
@@ -85,7 +85,7 @@ fn mistakes() -> [Mistake; 26] {
     ]
 }
 
-/// The library beside this test, the newest if there are several: those of earlier builds and of other features.
+/// The library in this test's folder, the newest one if there are others from earlier builds or with other features.
 fn library() -> (PathBuf, PathBuf) {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().unwrap();
@@ -138,7 +138,7 @@ fn the_compiler_names_the_mistake_in_the_users_line() {
         std::fs::write(&path, format!("use wgrad::prelude::*;\n{program}")).unwrap();
         compile(&path, &library, &dependencies)
     };
-    // Without a mistake all is well: what fails below fails for the mistake.
+    // Without a mistake it compiles: what fails below fails because of the mistake.
     let right = model("", "fc1: Linear, settings: Settings", "self.fc1.forward(x)", "fields!(fc1; skip settings);", &[]);
     let (compiled, text) = said(&(right.program + &statement("", "fc.forward(&fc.forward(x)?.relu())?.shape()?;", &[]).program));
     assert!(compiled && text.is_empty(), "{text}");
@@ -146,10 +146,10 @@ fn the_compiler_names_the_mistake_in_the_users_line() {
     for Mistake { name, program, says } in mistakes() {
         let (compiled, text) = said(&program);
         let line = 2 + program.lines().position(|line| line.ends_with("// here")).unwrap();
-        // Where a name is said in full depends on what else is imported.
+        // Whether a name is printed in full depends on what else is imported.
         let plain = text.replace("wgrad::nn::", "").replace("wgrad::", "").replace("std::result::", "");
         let missing: Vec<&&str> = says.iter().filter(|piece| !plain.contains(**piece)).collect();
-        // Every error points at the line, and none into the library.
+        // Every error points to the line, and none into the library.
         let places: Vec<&str> =
             plain.split("\nerror").filter_map(|error| error.lines().find(|l| l.trim_start().starts_with("-->"))).collect();
         let here = format!("program.rs:{line}:");

@@ -1,4 +1,4 @@
-//! Ready models against PyTorch: state names, logits, the losses of ten training steps, and files that PyTorch wrote.
+//! Ready-made models against PyTorch: state names, logits, the losses of ten training steps, and files that PyTorch wrote.
 
 use super::formula::{floats, integers, state};
 use crate::common::{device, fixture, host, near, values};
@@ -21,7 +21,7 @@ fn resnet(depth: ResNetDepth, width: usize, small_images: bool, init: &Init) -> 
     boxed(ResNet::new(ResNetConfig { depth, classes: 5, width, small_images, ..ResNetConfig::default() }, init))
 }
 
-/// Name, input, how many tokens there are if the input is made of them, labels, classes.
+/// Name, input shape, size of the vocabulary if the input is tokens, shape of the labels, classes.
 type Row<'a> = (&'a str, &'a [usize], Option<usize>, &'a [usize], usize);
 
 fn check((name, shape, tokens, labels, classes): Row<'_>, model: &dyn Module) {
@@ -52,7 +52,7 @@ fn check((name, shape, tokens, labels, classes): Row<'_>, model: &dyn Module) {
     }
 }
 
-/// Loads a file of PyTorch's strictly, and compares names and logits.
+/// Loads a file that PyTorch wrote strictly, and compares names and logits.
 fn check_file((name, shape, tokens, _, _): Row<'_>, model: &dyn Module) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/files/{name}.safetensors"));
     StateDict::load(&path).and_then(|dict| model.load_state_dict(&dict)).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -74,13 +74,13 @@ fn check_file((name, shape, tokens, _, _): Row<'_>, model: &dyn Module) {
             continue;
         };
         assert_eq!(given.shape, tensor.shape, "{name}, {key}");
-        assert!(given.data.to_f64() == tensor.data.to_f64(), "{name}, {key}: other values than in the file");
+        assert!(given.data.to_f64() == tensor.data.to_f64(), "{name}, {key}: values differ from the file");
         assert!(!key.ends_with("num_batches_tracked") || given.data.to_f64() == [2.0], "{name}, {key}");
     }
     assert!(theirs.tensors.keys().all(|key| ours.tensors.contains_key(key)), "{name}");
 }
 
-/// A module of two tests for each model.
+/// A module with two tests per model.
 macro_rules! models {
     ($($model:ident: $row:expr, $make:expr;)*) => {$(
         mod $model {

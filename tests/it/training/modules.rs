@@ -8,7 +8,7 @@ use wgrad::nn::{
 };
 use wgrad::{DType, Error, HostData, Param, Result, Shape, Tensor};
 
-/// Two layers that share a weight, a list of layers, and settings that are no fields.
+/// Two layers that share a weight, a list of layers, and settings that `fields!` skips.
 struct Net {
     conv1: Conv2d,
     bn1: BatchNorm2d,
@@ -62,7 +62,7 @@ fn names_are_pytorchs() {
     assert!(net.named_buffers().unwrap().iter().all(|(_, b)| !b.is_trainable()), "buffers never train");
 }
 
-/// A layer that holds itself, in a box.
+/// A layer that contains another of its kind, in a box.
 struct Chain {
     fc: Linear,
     rest: Option<Box<Chain>>,
@@ -76,7 +76,7 @@ impl Module for Chain {
     fields!(fc, rest);
 }
 
-/// Fields of fields.
+/// Nested fields.
 struct Nested {
     row: [Linear; 2],
     pair: (Linear, Dropout),
@@ -115,13 +115,13 @@ fn fields_are_arrays_tuples_and_boxes() {
     let expected = "row.0.weight row.1.weight pair.0.weight grid.0.0 named.0.0.weight boxed.weight any.0.weight chain.fc.weight \
         chain.rest.fc.weight";
     assert_eq!(names, expected.split(' ').collect::<Vec<_>>());
-    // Modes are reached, and a summary names each layer by its place.
+    // `train` and `eval` reach all layers, and a summary names each layer by its path.
     model.eval();
     assert!(!model.pair.1.forward(&Tensor::ones([64], device()).unwrap()).unwrap().eq(0.0).any().to_vec::<bool>().unwrap()[0]);
     let rows = wgrad::nn::summary(&model, [1, 3]).unwrap().rows;
     let labels: Vec<&str> = rows[..8].iter().map(|row| row.name.as_str()).collect();
     assert_eq!(labels, ["row.0", "row.1", "pair.0", "pair.1", "named.0.0", "boxed", "any.0", "any.1.0"]);
-    // A box is a layer of a row, too.
+    // A box may be a layer of a list, too.
     let model = Sequential::new().push(Box::new(fc())).push(Box::new(Relu) as Box<dyn Module>);
     assert_eq!(model.named_parameters().unwrap()[0].0, "0.weight");
 }

@@ -1,4 +1,4 @@
-//! Batch and instance normalisation layers against PyTorch, at default and other settings: outputs, gradients, running
+//! Batch and instance normalisation layers against PyTorch, with default and other settings: outputs, gradients, running
 //! statistics and state over three batches of training and one of evaluation.
 
 use super::formula::{floats, state};
@@ -14,7 +14,7 @@ fn boxed<M: Module + 'static>(module: Result<M>) -> Box<dyn Module> {
     Box::new(module.unwrap())
 }
 
-/// The layer that a fixture's note describes; what it does not name has our defaults.
+/// The layer that a fixture's note describes; settings that it does not name have our defaults.
 fn layer(note: &Value, init: &Init) -> Box<dyn Module> {
     let channels = usize::try_from(note["channels"].as_u64().unwrap()).unwrap();
     let args = &note["args"];

@@ -13,7 +13,7 @@ pub fn params(dict: &StateDict) -> Vec<Param> {
     (0..3).map(|i| Param::new(&upload(host(dict, &format!("param.{i}")))).unwrap()).collect()
 }
 
-/// The fixture's gradients times a factor: those of Σ w · g · factor.
+/// The fixture's gradients times a factor: the gradients of Σ w · g · factor.
 pub fn gradients(params: &[Param], dict: &StateDict, t: usize, factor: f64) -> Gradients {
     let term = |(i, p): (usize, &Param)| (p.tensor() * upload(host(dict, &format!("grad.{t}.{i}"))) * factor).sum();
     params.iter().enumerate().map(term).reduce(|a, b| a + b).unwrap().backward().unwrap()
@@ -45,7 +45,7 @@ impl Row {
     }
 }
 
-/// Steps through the judges' gradients. With `broken`, some that are not finite come in between, and are to leave no trace.
+/// Steps through the reference's gradients. With `broken`, some that are not finite come in between, and must leave no trace.
 fn agree(broken: bool) {
     for row in ROWS {
         let (dict, last) = row.inputs();
@@ -131,7 +131,7 @@ fn a_resumed_optimizer_continues_bit_for_bit() {
     }
 }
 
-/// A gradient that never changes takes the centred variance to 0, and rounding takes it below 0 for some elements: its root
+/// With a constant gradient the centred variance goes to 0, and rounding makes it negative for some elements: its root
 /// must not be NaN.
 #[test]
 fn a_constant_gradient_keeps_centred_steps_finite() {
@@ -209,7 +209,7 @@ fn groups_have_their_own_settings() {
     optimizer.step(loss()).unwrap();
     close("group 1, new rate", &[first(&b)], &[0.49], 1e-6);
     assert!(optimizer.set_group_lr(2, 0.5).is_err());
-    // A factor is of the rates that the groups were made with.
+    // The factor applies to the rates that the groups were made with.
     for (factor, expected) in [(0.5, [0.05, 0.005]), (0.0, [0.0, 0.0]), (-1.0, [0.0, 0.0]), (1.0, [0.1, 0.01])] {
         optimizer.scale_lr(factor);
         close("scaled", &optimizer.configs().iter().map(|c| c.lr).collect::<Vec<_>>(), &expected, 1e-12);

@@ -55,7 +55,7 @@ fn gradients_are_clipped_by_value_and_by_their_common_norm() {
     assert_eq!(of(&g), [3.0, -4.0, 12.0]);
     g.clip_by_value(3.5).unwrap();
     assert_eq!(of(&g), [3.0, -3.5, 3.5]);
-    // Whoever reads clipped gradients, and whatever is done to them next, finds them clipped.
+    // Clipped gradients are clipped for every reader, and for whatever is done with them next.
     let mut g = fresh();
     g.clip_by_norm(6.5).unwrap();
     close("norm", &values(&g.global_norm().unwrap()), &[6.5], 1e-6);
@@ -125,7 +125,7 @@ fn a_step_that_clips_by_itself_agrees_with_clipped_gradients() {
             }
         }
     }
-    // Gradients of another parameter, or of none: the step leaves clipping to the gradients.
+    // Gradients of another parameter, or of none: the gradients are clipped outside the step.
     let param = |v: f64| Param::new(&Tensor::full(2, v, device()).unwrap()).unwrap();
     let (a, b) = (param(3.0), param(4.0));
     let mut sgd = Sgd::new(std::slice::from_ref(&a), SgdConfig { lr: 1.0, ..SgdConfig::default() }).unwrap();
@@ -180,7 +180,7 @@ fn the_loss_scale_adapts_and_skips() {
         sgd.step(gradients).unwrap();
         scaler.update().unwrap();
         assert_eq!((values(&w.tensor()), scaler.current().unwrap()), (vec![weight; 2], scale), "step {i}");
-        // A restored scaler goes on from here.
+        // A restored scaler continues from here.
         let mut other = LossScaler::new(device(), config).unwrap();
         other.load_state_dict(&scaler.state_dict().unwrap()).unwrap();
         scaler = other;

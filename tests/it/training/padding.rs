@@ -1,4 +1,5 @@
-//! Padding never matters: whatever stands there, results and the gradients of inputs and weights are bit for bit those of zeros.
+//! Padding never matters: whatever its values, results and the gradients of inputs and weights are bit-identical to those with
+//! zeros.
 
 use crate::common::device;
 use wgrad::nn::loss::{CrossEntropyOptions, CtcOptions, Reduction, cross_entropy_with, ctc, nll};
@@ -8,14 +9,14 @@ use wgrad::nn::{
 };
 use wgrad::{AttentionOptions, Tensor};
 
-/// What stands in the padding, besides zeros.
+/// The values in the padding, besides zeros.
 const JUNK: [f32; 4] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -3e38];
 
 fn init() -> Init {
     Init::new(device(), 5)
 }
 
-/// Numbers of a fixed pattern, `junk` where `padding` says so of the index along the shape.
+/// Numbers in a fixed pattern, with `junk` at the indices for which `padding` is true.
 fn filled(shape: &[usize], junk: f32, padding: impl Fn(&[usize]) -> bool) -> Tensor {
     let n: usize = shape.iter().product();
     let at = |i: usize| -> Vec<usize> {
@@ -28,7 +29,7 @@ fn filled(shape: &[usize], junk: f32, padding: impl Fn(&[usize]) -> bool) -> Ten
     Tensor::from_slice(&values, shape, device()).unwrap().variable().unwrap()
 }
 
-/// The bits of results, then of the gradients of `inputs` and of a module's weights, under a fixed cotangent.
+/// The bits of results, then of the gradients of `inputs` and of a module's weights, for a fixed cotangent.
 fn all(results: &[Tensor], inputs: &[&Tensor], module: Option<&dyn Module>) -> Vec<Vec<u32>> {
     let loss = results.iter().map(|y| (y * filled(y.shape().unwrap().dims(), 0.0, |_| false).detach()).sum());
     let gradients = loss.reduce(|a, b| a + b).unwrap().backward().unwrap();
@@ -103,7 +104,7 @@ fn losses() -> Vec<Case> {
             "ctc",
             Box::new(move |junk| {
                 let x = filled(&[4, 3, 3], junk, |i| i[0] >= LENGTHS[i[1]]);
-                // Padding of labels, too: any class.
+                // Labels are padded, too, with any class.
                 let junk = if junk == 0.0 { 1 } else { 2 };
                 let labels = Tensor::from_slice(&[1, 2, 1, junk, 2, junk], [3, 2], device()).unwrap();
                 let options = CtcOptions { reduction, ..Default::default() };

@@ -1,5 +1,5 @@
-//! A run that stops, is written to a file and goes on from it in another process is the run that never stopped, to the bit; so is
-//! a rerun from the same seed. Each row trains, with one part more than the plainest run or with all of them.
+//! A run that stops, is written to a file and continues from it in another process is bit-identical to the run that never
+//! stopped; so is a rerun from the same seed. Each row trains with one part more than the plainest run, or with all of them.
 
 use crate::common::{Noise, device};
 use crate::rows::{Make, ROWS};
@@ -12,7 +12,7 @@ use wgrad::train::{Checkpoint, EarlyStopping, EarlyStoppingConfig};
 use wgrad::{Gradients, Result, Tensor};
 
 const SAMPLES: usize = 18;
-/// Two epochs of five batches, the last of them small, and a part of the third.
+/// Two epochs of five batches, of which the last is small, and part of a third epoch.
 const STEPS: usize = 12;
 
 /// What a run has besides a model, an optimizer and a loader.
@@ -32,9 +32,9 @@ enum Part {
     ClipByValue,
     /// Two batches per step.
     Accumulated,
-    /// Noise on the inputs and dropout, of one generator.
+    /// Noise on the inputs and dropout, from one generator.
     Random,
-    /// Some parameters are frozen on the way: counts of steps differ.
+    /// Some parameters are frozen for a while, so their counts of steps differ.
     Freezing,
 }
 
@@ -56,11 +56,11 @@ struct Row {
     make: Make,
     schedule: Option<Schedule>,
     parts: Vec<Part>,
-    /// After which steps the run stops.
+    /// The steps after which the run stops.
     stops: Vec<usize>,
 }
 
-/// An optimizer of the table of all.
+/// An optimizer from the table of all.
 fn optimizer(name: &str) -> Make {
     ROWS.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("no row {name}")).make
 }
@@ -74,7 +74,7 @@ fn rows() -> Vec<Row> {
         stops: vec![7],
     };
     let mut rows = Vec::new();
-    // Each optimizer, with all the state that it can have, and what else decides which state there is.
+    // Each optimizer, with all the state that it can have, and with other settings that determine its state.
     for name in [
         "sgd_default",
         "sgd_nesterov",
@@ -127,7 +127,7 @@ fn rows() -> Vec<Row> {
     rows
 }
 
-/// Inputs and targets, at random but the same each time.
+/// Inputs and targets, random but the same each time.
 struct Points;
 
 impl Dataset for Points {
@@ -152,7 +152,7 @@ struct Run<'r> {
     stopping: EarlyStopping,
     scaler: LossScaler,
     loader: DataLoader<Points>,
-    /// Steps taken, from which epoch and batch follow.
+    /// Steps taken, which determine epoch and batch.
     steps: usize,
 }
 
@@ -202,7 +202,7 @@ impl<'r> Run<'r> {
         if !row.has(Part::Scaler) {
             return loss.backward();
         }
-        // Past what f32 holds, once it is scaled.
+        // Outside f32's range, once it is scaled.
         let loss = if [1, 5, 6, 9].contains(&t) { loss * 1e38 } else { loss };
         let mut gradients = self.scaler.scale(&loss).backward()?;
         self.scaler.unscale(&mut gradients)?;
@@ -294,7 +294,7 @@ impl Row {
     }
 }
 
-/// Compares two files byte by byte; where they differ, says in what.
+/// Compares two files byte by byte; if they differ, says where.
 fn equal(what: &str, a: &Path, b: &Path) {
     if std::fs::read(a).unwrap() == std::fs::read(b).unwrap() {
         return;
@@ -317,7 +317,7 @@ fn a_resumed_run_and_a_rerun_are_the_run_itself() {
         whole.save(&first).unwrap();
         for stop in 1..STEPS {
             whole.until(stop).unwrap();
-            // A checkpoint is taken where the run is to stop, and leaves no trace in the run that goes on.
+            // A checkpoint is taken where the run is to stop, and leaves no trace in the run that continues.
             if row.stops.contains(&stop) {
                 whole.save(&at(&format!("{stop}"))).unwrap();
             }
@@ -333,7 +333,7 @@ fn a_resumed_run_and_a_rerun_are_the_run_itself() {
         equal(&format!("{}, run again", row.name), &at("again"), &end);
 
         for &stop in &row.stops {
-            // Whatever the new process did before is gone.
+            // Whatever the new process did before has no effect.
             let mut run = Run::new(row, 3).unwrap();
             run.until(2).unwrap();
             run.load(&at(&format!("{stop}"))).unwrap();
@@ -349,7 +349,7 @@ fn a_resumed_run_and_a_rerun_are_the_run_itself() {
     assert!(rows.len() >= 38, "only {} rows", rows.len());
 }
 
-/// The rows have every kind of schedule, and every part comes alone once.
+/// The rows have every kind of schedule, and every part occurs alone once.
 #[test]
 fn every_part_of_a_run_has_a_row() {
     let rows = rows();

@@ -16,7 +16,7 @@ fn a_step_with_augmentation_and_metrics_is_one_submission() {
     steady(false);
 }
 
-/// As its draws are data, each batch's generator makes no plan.
+/// Each batch has a generator of its own, which makes no new plan, since draws are data.
 #[test]
 fn a_step_with_augmentation_in_the_loader_is_one_submission() {
     steady(true);

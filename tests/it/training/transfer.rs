@@ -1,4 +1,4 @@
-//! Loading with rules, freezing by name, groups, schedules, heads and cached features; what is refused changes nothing.
+//! Loading with rules, freezing by name, groups, schedules, heads and cached features; calls that are refused change nothing.
 
 use crate::common::{device, values};
 use wgrad::io::StateDict;
