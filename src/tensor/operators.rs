@@ -62,7 +62,7 @@ for_numbers!(from_numbers);
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot stand beside a tensor",
     label = "neither a tensor nor a number",
-    note = "tensors are combined with tensors, parameters and numbers; a layer's output is a Result: write `?` behind the call"
+    note = "tensors are combined with tensors, parameters and numbers; a layer's output is a Result: write `?` after the call"
 )]
 pub trait RightSide: sealed::Sealed {
     #[doc(hidden)]
@@ -104,7 +104,7 @@ macro_rules! numbers_on_the_right {
 for_numbers!(numbers_on_the_right);
 
 // One implementation for all right sides: the result is known to be a tensor before the type of a literal is. On the left that
-// cannot be written, so only the types that literals fall back to stand there.
+// cannot be written, so only the types that literals fall back to are implemented.
 macro_rules! operator {
     ($trait:ident $method:ident, $assign_trait:ident $assign:ident) => {
         operator!(@right $trait $method, Tensor);
@@ -114,7 +114,7 @@ macro_rules! operator {
         operator!(@left $trait $method, i32, Tensor);
         operator!(@left $trait $method, i32, &Tensor);
 
-        /// Makes the left side name the result. Tensors do not change: other handles on the old value keep it.
+        /// Makes the left side name the result. Tensors do not change: other handles to the old value keep it.
         impl<R: RightSide> $assign_trait<R> for Tensor {
             #[track_caller]
             fn $assign(&mut self, right: R) {
@@ -150,14 +150,14 @@ operator!(Rem rem, RemAssign rem_assign);
 
 macro_rules! folds {
     ($($trait:ident $method:ident, $operator:ident, $what:literal;)*) => {$(
-        #[doc = concat!("The ", $what, " of the tensors, broadcast; of none an error, since nothing says what device and dtype it would have.")]
+        #[doc = concat!("The ", $what, " of the tensors, broadcast; an error if there are none, since nothing tells their device and dtype.")]
         impl $trait for Tensor {
             fn $method<I: Iterator<Item = Self>>(tensors: I) -> Self {
                 tensors.reduce(|a, b| a.$operator(&b)).unwrap_or_else(|| of_none(stringify!($method)))
             }
         }
 
-        #[doc = concat!("The ", $what, " of the tensors, broadcast; of none an error, since nothing says what device and dtype it would have.")]
+        #[doc = concat!("The ", $what, " of the tensors, broadcast; an error if there are none, since nothing tells their device and dtype.")]
         impl<'t> $trait<&'t Tensor> for Tensor {
             fn $method<I: Iterator<Item = &'t Tensor>>(tensors: I) -> Self {
                 tensors.cloned().$method()
@@ -172,7 +172,7 @@ folds! {
 
 fn of_none(op: &'static str) -> Tensor {
     let help = "begin with a tensor of zeros or ones: iter.fold(start, |a, b| a + b)";
-    Tensor::from_error(Error::argument(op, "there are no tensors, of which device and dtype would be known", help))
+    Tensor::from_error(Error::argument(op, "there are no tensors to tell the device and dtype", help))
 }
 
 impl Neg for Tensor {
