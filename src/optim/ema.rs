@@ -19,7 +19,7 @@ pub struct Ema {
     decay: f64,
     params: Vec<Param>,
     averages: Vec<Param>,
-    /// What files call the parameters.
+    /// The parameters' names in files.
     names: Names,
     swapped: bool,
 }
@@ -45,7 +45,7 @@ impl Ema {
     /// for the device.
     ///
     /// # Errors
-    /// The averages are swapped in; evaluation errors. No average has changed then.
+    /// The averages are swapped in; evaluation errors. No average changes in that case.
     pub fn update(&mut self) -> Result<()> {
         if self.swapped {
             return Err(Error::argument("Ema::update", "the averages are swapped in", "swap them out before training goes on"));
@@ -60,7 +60,7 @@ impl Ema {
     /// Exchanges parameters and averages: once to evaluate or save with the averages, once more to train on.
     ///
     /// # Errors
-    /// Evaluation errors; nothing has changed places then.
+    /// Evaluation errors; nothing is exchanged in that case.
     pub fn swap(&mut self) -> Result<()> {
         no_grad(|| {
             let old: Vec<Tensor> = self.params.iter().map(|p| p.tensor().detach()).collect();
@@ -72,7 +72,7 @@ impl Ema {
         Ok(())
     }
 
-    /// Whether the parameters hold the averages now.
+    /// Whether the averages are swapped in now.
     pub fn is_swapped(&self) -> bool {
         self.swapped
     }
@@ -101,11 +101,11 @@ impl Ema {
     }
 
     /// Restores what [`Ema::state_dict`] gave, whole or not at all. The decay becomes the file's; the report says if it was
-    /// another one before.
+    /// different before.
     ///
     /// # Errors
-    /// The averages are swapped in; the state is of other parameters, or its decay is outside of 0..1; evaluation errors.
-    /// Nothing has changed then.
+    /// The averages are swapped in; the state is of other parameters, or its decay is outside 0..1; evaluation errors. Nothing
+    /// changes in that case.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<StateReport> {
         const LOAD: &str = "Ema::load_state_dict";
         if self.swapped {

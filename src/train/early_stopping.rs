@@ -48,7 +48,7 @@ impl EarlyStopping {
         Ok(Self { best: config.mode.worst(), config, best_epoch: 0, epoch: 0, weights: None })
     }
 
-    /// Looks at an epoch's metric and keeps the model's weights if it is the best. Returns whether to stop. NaN is not progress.
+    /// Takes an epoch's metric and keeps the model's weights if it is the best. Returns whether to stop. NaN is not progress.
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
@@ -78,7 +78,7 @@ impl EarlyStopping {
     /// Puts the best weights back into the model.
     ///
     /// # Errors
-    /// No epoch brought progress; another model.
+    /// No epoch brought progress; a different model.
     pub fn restore(&self, model: &dyn Module) -> Result<()> {
         let help = "call observe with a metric that is a number first";
         let weights =
@@ -103,7 +103,7 @@ impl EarlyStopping {
     /// Restores what [`EarlyStopping::state_dict`] gave.
     ///
     /// # Errors
-    /// An entry is missing or out of range; nothing has changed then.
+    /// An entry is missing or out of range; nothing changes in that case.
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "EarlyStopping::load_state_dict";
         let bad = |reason: String| Error::argument(LOAD, reason, "load the state of an EarlyStopping with the same mode");

@@ -107,7 +107,7 @@ impl Gate {
     }
 }
 
-/// How weight decay enters an update.
+/// How weight decay is applied in an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DecayMode {
     /// Added to the gradient: `g += decay * w` (classic L2; Adam, SGD ...).
