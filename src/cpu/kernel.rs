@@ -1,4 +1,4 @@
-//! A plan's kernels made ready for this device.
+//! A plan's kernels, prepared for this device.
 
 use super::expr::{Context, Program};
 use super::reduce::{ArgReduce, Reduce};

@@ -210,7 +210,7 @@ impl CellState {
         of(Some(thread)).or_else(|| of(None)).map(|p| &p.assign)
     }
 
-    /// Replaces what a thread reads by an assignment; returns what was there, to be dropped without the lock.
+    /// Replaces what a thread reads with an assignment; returns what was there, to be dropped without the lock.
     fn replace(&mut self, thread: u64, assign: Option<Arc<Node>>) -> Vec<Pending> {
         let (out, kept) = std::mem::take(&mut self.pending).into_iter().partition(|p| p.thread.is_none_or(|t| t == thread));
         self.pending = kept;

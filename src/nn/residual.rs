@@ -54,7 +54,7 @@ impl Module for Residual {
 }
 
 impl Residual {
-    // Separate from `forward`, whose frame is on the stack once for each block within a block.
+    // Separate from `forward`, whose frame is on the stack once for each nested block.
     #[inline(never)]
     fn sum(&self, y: Result<Tensor>, skipped: Result<Tensor>, caller: &'static Location<'static>) -> Result<Tensor> {
         let (y, skipped) = y.and_then(|y| Ok((y, skipped?))).map_err(|error| error.seen_from(caller))?;

@@ -89,7 +89,7 @@ impl Sequential {
         fields.clash().map(|two| format!("with the layer \"{name}\", two values are named \"{two}\""))
     }
 
-    /// Replaces the layer of that name, for example by a new head.
+    /// Replaces the layer of that name, for example with a new head.
     ///
     /// # Errors
     /// There is no layer of that name; a value of the new layer has a name that another layer's value has. Nothing changes in

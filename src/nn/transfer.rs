@@ -127,7 +127,7 @@ impl UnfreezeSchedule {
     }
 }
 
-/// Replaces `head` by a new head, which must take as many features.
+/// Replaces `head` with a new head, which must take as many features.
 ///
 /// # Errors
 /// The new head takes a different number of features; nothing changes in that case.

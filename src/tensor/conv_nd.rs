@@ -228,7 +228,7 @@ impl Tensor {
 
     // ---- windows along one axis, shared with `pool_nd` ----
 
-    /// Replaces an axis by `[kernel, count]`: tap k of window i is element `k·dilation + i·stride`.
+    /// Replaces an axis with `[kernel, count]`: tap k of window i is element `k·dilation + i·stride`.
     pub(super) fn take_windows(&self, axis: usize, kernel: usize, stride: usize, dilation: usize, count: usize) -> Self {
         let taps: Vec<Self> = (0..kernel)
             .map(|k| {

@@ -26,7 +26,7 @@ impl GpuExecutor {
         lock(&self.pipelines).in_use().count()
     }
 
-    /// Lets the driver give so many bytes for values and plans.
+    /// Lets the driver give this many bytes for values and plans.
     pub fn limit_capacity(&self, bytes: u64) {
         self.memory.capacity.store(bytes, std::sync::atomic::Ordering::SeqCst);
     }

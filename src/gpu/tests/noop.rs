@@ -1,5 +1,5 @@
 //! Whole pieces of work on wgpu's `noop` backend: every text is compiled, every buffer bound, every launch encoded and submitted as
-//! on a GPU, and wgpu's validation judges all of it. Nothing is computed, so results are not looked at; no adapter is needed.
+//! on a GPU, and wgpu's validation judges all of it. Nothing is computed, so results are not checked; no adapter is needed.
 
 use super::*;
 use crate::device::{CacheLimits, Device, DeviceKind, DeviceOptions};
@@ -195,7 +195,7 @@ fn every_plan_of_representative_work_is_valid() {
         assert!(device.counters().dispatches > 500, "{:?}", device.counters());
         sources.extend(device.shader_sources());
     }
-    // Each file of `shaders/` is among them, told by a line that no other file has.
+    // Each file of `shaders/` is among them, recognised by a line that no other file has.
     let files = shader::files();
     for (name, text) in files {
         let own = |line: &&str| {

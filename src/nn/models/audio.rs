@@ -77,7 +77,7 @@ impl M5 {
         Ok(x.mean_dim(2isize))
     }
 
-    /// Replaces `fc1` by a new head.
+    /// Replaces `fc1` with a new head.
     ///
     /// # Errors
     /// It takes a different number of features.

@@ -133,7 +133,7 @@ impl MobileNetV2 {
         Ok(self.features.forward(x)?.mean_dim([2isize, 3]))
     }
 
-    /// Replaces the head by a new one.
+    /// Replaces the head with a new one.
     ///
     /// # Errors
     /// It takes a different number of features.

@@ -164,7 +164,7 @@ impl ResNet {
         Ok(x.mean_dim([2isize, 3]))
     }
 
-    /// Replaces `fc` by a new head.
+    /// Replaces `fc` with a new head.
     ///
     /// # Errors
     /// It takes a different number of features.

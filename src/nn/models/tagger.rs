@@ -85,7 +85,7 @@ impl LstmTagger {
         self.hidden2tag.forward(&self.lstm.run(&self.word_embeddings.forward(words)?, &options)?.output)
     }
 
-    /// Replaces `hidden2tag` by a new head.
+    /// Replaces `hidden2tag` with a new head.
     ///
     /// # Errors
     /// It takes a different number of features.
