@@ -17,7 +17,7 @@ pub(crate) const MAX_PIECES: usize = 1 << 16;
 /// factor is.
 ///
 /// ```text
-/// Lengths of one shape may be multiplied with *, for a shape has fewer than MAX_ELEMENTS elements. What is multiplied by
+/// Lengths of one shape may be multiplied with *, since a shape has fewer than MAX_ELEMENTS elements. What is multiplied by
 /// anything else, a caller's number or a length of another shape, is multiplied here.
 /// ```
 pub(crate) fn product(factors: &[usize]) -> usize {

@@ -31,7 +31,7 @@
 //! | F16 with F32 | the same, where the operands broadcast, in `where_`, `matmul` and `conv2d`; elsewhere an error: cast one |
 //! | U8 | an error: cast to F32, or to I32 or U32 |
 //! | any other two dtypes that differ | an error: cast one |
-//! | a tensor and a number | the number takes the tensor's dtype (F32 beside F16), which must be able to represent it: no fraction beside integers |
+//! | a tensor and a number | the number takes the tensor's dtype (F32 with F16), which must be able to represent it: no fraction with integers |
 //!
 //! Parameters and optimizer states are F32 (F64 on the CPU device). Gradients are F32 throughout: a cast from F16 passes its
 //! gradient on rounded to F16 values, as in PyTorch, and the gradient with respect to an F16 tensor has dtype F32.

@@ -95,7 +95,7 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
     Ok(Propagated { order, cotangents })
 }
 
-/// `cotangent · ∂output/∂w` for each w of `wrt`; `None` where none flows. What those are made of is not visited.
+/// `cotangent · ∂output/∂w` for each w of `wrt`; `None` where no gradient flows. What those are made of is not visited.
 fn vjp_at(output: &Tensor, cotangent: &Tensor, wrt: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
     let ids = wrt.iter().map(|t| Ok(t.node()?.id)).collect::<Result<Vec<_>>>()?;
     let found = propagate(output, cotangent, &ids)?;

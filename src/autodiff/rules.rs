@@ -7,7 +7,7 @@ use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, RowOp, UnaryOp};
 use crate::lazy::Payload;
 use crate::tensor::Tensor;
 
-/// One gradient per input; `None` where none flows.
+/// One gradient per input; `None` where no gradient flows.
 type Parts = Vec<Option<Tensor>>;
 
 /// `ct · ∂out/∂input` for each input, where `ct` has the shape of `out`. Parts for inputs that need no gradient are built

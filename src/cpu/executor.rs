@@ -117,7 +117,7 @@ impl CpuExecutor {
         self.memory().account()
     }
 
-    /// What is cached beside the plans' data, added up piece by piece.
+    /// What is cached besides the plans' data, added up piece by piece.
     #[cfg(test)]
     pub fn cached_piece_by_piece(&self) -> u64 {
         let slots: usize = lock(&self.slots).iter().map(|slot| 4 * slot.words.len()).sum();

@@ -24,8 +24,8 @@ const NAME_ONE: &str = "use best, gpu, software or cpu, an index, part of a name
 /// The APIs that a name may begin with.
 const BACKENDS: [&str; 3] = ["vulkan", "metal", "dx12"];
 
-/// What [`Device::list`](crate::Device::list) tells about a device, without opening it. `Display` writes all but the limits, in one
-/// line.
+/// What [`Device::list`](crate::Device::list) says about a device, without opening it. `Display` writes all but the limits, in
+/// one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Position in the list (that of its GPU, if it is listed for another API); a name that

@@ -14,8 +14,8 @@ use crate::storage::pool::Counted;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
-/// Results of a few elements, such as a loss per example, are computed along the way: at most so many nodes may be missing, and
-/// their elements together may be at most so many, or as many as are computed anyway.
+/// Results of a few elements, such as a loss per example, are computed along the way: at most [`FEW_NODES`] nodes may be missing,
+/// with at most [`FEW_ELEMENTS`] elements together, or as many as are computed anyway.
 const FEW_ELEMENTS: usize = 4096;
 const FEW_NODES: u32 = 64;
 
@@ -142,7 +142,7 @@ impl Wanted {
         numbering.out.along |= !few.is_empty();
         numbering.add_tracked(tracked)?;
         numbering.add(few)?;
-        // Dropped last: a handle's drop may free what was looked at.
+        // Dropped last: a handle's drop may free what was inspected.
         drop(handles);
         Ok(wanted)
     }

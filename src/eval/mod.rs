@@ -127,7 +127,7 @@ impl<'d> Session<'d> {
         };
         let (mut outcome, mut gathered) = attempt(true);
         if outcome.is_err() && gathered.along && !gathered.planned {
-            // What is computed along the way may be what fails, which is its readers' affair.
+            // What is computed along the way may be what fails, which concerns only its readers.
             (outcome, gathered) = attempt(false);
         }
         if outcome.is_err() {

@@ -18,7 +18,7 @@ pub struct CacheLimits {
     /// If the plans of the latest 64 runs work in more than half of that, the limit is twice what they work in, so that a
     /// loop over large batches keeps its memory.
     pub bytes: u64,
-    /// The most compiled plans. A training loop has one for each shape of batch that it meets, and one for each way in which
+    /// The most compiled plans. A training loop has one for each shape of batch that it sees, and one for each way in which
     /// it evaluates. Defaults to 256.
     pub plans: usize,
 }

@@ -63,7 +63,7 @@ pub struct Profile {
     pub runs: usize,
     /// How many different plans were run.
     pub plans: usize,
-    /// Plans compiled meanwhile: 0 in a loop that has met all its shapes.
+    /// Plans compiled meanwhile: 0 in a loop that has seen all its shapes.
     pub compiled: u64,
     /// Pipelines compiled meanwhile (GPU).
     pub pipelines: u64,

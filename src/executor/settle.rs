@@ -69,7 +69,7 @@ impl Executor {
         }
     }
 
-    /// The tally of bytes that are cached beside the pool.
+    /// The tally of bytes that are cached outside the pool.
     pub(super) fn aside(&self) -> Arc<AtomicU64> {
         match &self.backend {
             Backend::Cpu(cpu) => cpu.memory().aside().clone(),

@@ -198,7 +198,7 @@ impl GpuExecutor {
         self.memory.account()
     }
 
-    /// The tally of bytes that are cached beside the pool.
+    /// The tally of bytes that are cached outside the pool.
     pub fn aside(&self) -> Arc<AtomicU64> {
         self.memory.pool().aside().clone()
     }

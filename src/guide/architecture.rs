@@ -43,10 +43,10 @@
 //!
 //! # When work happens
 //! At [`Tensor::eval`], at a read, and at an optimizer's step. An evaluation
-//! 1. gathers the uncomputed nodes under what is wanted and numbers them canonically. What changes from step to step is
+//! 1. gathers the uncomputed nodes under the wanted values and numbers them canonically. What changes from step to step is
 //!    data, not structure: scalars, learning rates, the offsets of random numbers;
-//! 2. looks the structure up in the device's plan cache, comparing it in full. A training loop compiles one plan for each
-//!    shape it meets, so an ordinary imperative loop costs what a recorded one does;
+//! 2. looks the structure up in the device's plan cache, comparing it in full. A training loop compiles one plan for each shape
+//!    it sees, so an ordinary imperative loop costs what a recorded one does;
 //! 3. on a miss, compiles (`src/plan`): values that are cheap or read once are inlined into the kernels that read them,
 //!    products and reductions take the elementwise work that follows them as epilogues, views (permute, expand, slice, pad,
 //!    most reshapes) become index arithmetic, and values whose lifetimes do not overlap share slots of memory;
@@ -62,8 +62,8 @@
 //! The memory of a value returns to its device's pool when its last handle is dropped, and the next value of that size reuses it.
 //! What is only cached (the pool, slots and scratch memory, plans and what belongs to them) stays within [`CacheLimits`], and the
 //! least recently used goes first; the memory that plans work in shrinks with the plans. When memory runs out, everything that is
-//! only cached is freed, and the work is tried again before it fails. [`Device::counters`] tells what is live and what is cached,
-//! to the byte except for plans and pipelines, which are estimated.
+//! only cached is freed, and the work is tried again before it fails. [`Device::counters`] reports what is live and what is
+//! cached, to the byte except for plans and pipelines, which are estimated.
 //!
 //! # When the caller waits
 //! Only where a value must be on the host: [`Tensor::to_vec`], [`Tensor::item`], `Display`, [`Tensor::to_device`], saving.

@@ -6,7 +6,7 @@
 //! ```text
 //! Tensor ── Handle ──> Node ──> operands: Node ...          Param ──> Cell: memory, version
 //!             ^          │                                              ^   │
-//!             │          └── payload: (Cell, the version it reads) ─────┘   ├── reader: the handle on the newest version
+//!             │          └── payload: (Cell, the version it reads) ─────┘   ├── reader: the handle to the newest version
 //!             │                                                             └── pending: each thread's newest assignment
 //! Device ── Registry: handles that read a cell, cells with pending assignments
 //! ```

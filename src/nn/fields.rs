@@ -195,7 +195,7 @@ impl Copier {
         self.device.as_ref().unwrap_or(device).clone()
     }
 
-    /// A tensor that a layer holds beside its fields, such as a table.
+    /// A tensor that a layer holds besides its fields, such as a table.
     pub(super) fn tensor(&self, tensor: &Tensor) -> Result<Tensor> {
         tensor.to_device(&self.device(&tensor.device()?))
     }

@@ -52,7 +52,7 @@ pub(crate) struct Account {
     pub working: u64,
     /// Bytes that wait in the pool.
     pub pooled: u64,
-    /// Bytes beside the pool: plans themselves, and memory for transfers.
+    /// Bytes outside the pool: plans themselves, and memory for transfers.
     pub aside: u64,
     /// The most that was ever live and working at once.
     pub peak: u64,
@@ -75,7 +75,7 @@ pub(crate) struct Loan {
     used: u64,
 }
 
-/// Free memory by size, last in, first out, so that a loop meets the same memory in the same places. Past what is allowed, the
+/// Free memory by size, last in, first out, so that a loop finds the same memory in the same places. Past what is allowed, the
 /// least recently used is released.
 #[derive(Debug)]
 pub(crate) struct Pool<M> {
@@ -215,7 +215,7 @@ impl<M: Memory> Pool<M> {
         Account { aside: self.aside.load(Ordering::Relaxed), ..self.account }
     }
 
-    /// Counts bytes beside the pool that are cached, too.
+    /// Counts cached bytes outside the pool.
     pub fn aside(&self) -> &Arc<AtomicU64> {
         &self.aside
     }
@@ -227,7 +227,7 @@ impl<M: Memory> Pool<M> {
     }
 }
 
-/// A counter of bytes beside a pool.
+/// A counter of cached bytes outside a pool.
 pub(crate) fn tally<M: Memory>(pool: &Mutex<Pool<M>>) -> Arc<AtomicU64> {
     Arc::clone(lock(pool).aside())
 }

@@ -194,7 +194,7 @@ impl Tensor {
     }
 
     /// Zeros around the last axes so that a convolution of stride 1 with this kernel keeps their lengths:
-    /// `dilation·(k - 1)` each, half of it in front and the larger half behind, as PyTorch's `padding="same"`.
+    /// `dilation·(k - 1)` each, half of it in front and the larger half at the end, like PyTorch's `padding="same"`.
     ///
     /// ```
     /// # use wgrad::{ConvOptions, Device, Tensor};

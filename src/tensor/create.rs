@@ -47,7 +47,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As [`Tensor::from_slice`]; data of another type than `dtype`.
+    /// As [`Tensor::from_slice`]; data whose type is not `dtype`.
     pub fn from_host(data: HostData, dtype: DType, shape: impl IntoShape, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
         shape.check_len("from_host", data.len())?;
@@ -339,7 +339,7 @@ pub(super) fn draw(generator: &Generator) -> RandomKey {
     RandomKey { key, offset }
 }
 
-/// The dtype that numbers of the host take beside tensors of `dtype`: no source is of a storage type.
+/// The dtype that numbers of the host take in ops with tensors of `dtype`: no source is of a storage type.
 pub(super) const fn counted_in(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::U8 => DType::F32,

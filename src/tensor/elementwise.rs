@@ -267,7 +267,7 @@ impl Tensor {
     pub(super) fn binary_scalar(&self, name: &'static str, op: BinaryOp, value: f64, swapped: bool, at: super::At) -> Self {
         Self::guard(name, &[self], at, |n| {
             let dtype = n[0].dtype;
-            // What takes floats alone says so itself.
+            // Ops that take only floats report that themselves.
             if dtype != DType::U8 && op.pairs() != Pairs::Float && !dtype.holds(value) {
                 let reason = format!("{value} is not a number of dtype {dtype}");
                 let help = if value.fract() == 0.0 {

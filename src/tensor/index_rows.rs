@@ -57,7 +57,7 @@ pub(super) fn last_writers(index: &Tensor, len: usize) -> Result<Tensor> {
     Ok(written.where_(&(before + 1), &none))
 }
 
-/// The indices of each row in ascending order, equal ones as they were, with an end mark for each place behind those that point
+/// The indices of each row in ascending order, equal ones as they were, with an end mark for each place after those that point
 /// there.
 struct Sorted {
     /// `[rows, n + len]`: the number of an index, or n + p for the end of place p.

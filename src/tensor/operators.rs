@@ -13,7 +13,7 @@ use std::iter::{Product, Sum};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Rem, RemAssign, Sub, SubAssign};
 use std::panic::Location;
 
-/// What a method like [`Tensor::gt`] or [`Tensor::maximum`] takes beside a tensor: another tensor, or a number, which takes the
+/// What a method like [`Tensor::gt`] or [`Tensor::maximum`] combines a tensor with: another tensor, or a number, which takes the
 /// tensor's dtype.
 ///
 /// ```
@@ -39,7 +39,7 @@ impl<'t> From<&'t Tensor> for Operand<'t> {
     }
 }
 
-/// Runs a macro once per type of numbers that stand beside tensors.
+/// Runs a macro once per type of numbers that can be combined with tensors.
 macro_rules! for_numbers {
     ($run:ident) => {
         $run!(f32 f64 i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
@@ -57,10 +57,10 @@ macro_rules! from_numbers {
 }
 for_numbers!(from_numbers);
 
-/// What stands to the right of an operator: a tensor, owned or borrowed, a parameter, or a number of any type, which takes the left
-/// side's dtype.
+/// What may be to the right of an operator: a tensor, owned or borrowed, a parameter, or a number of any type, which takes the
+/// left side's dtype.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot stand beside a tensor",
+    message = "`{Self}` cannot be combined with a tensor",
     label = "neither a tensor nor a number",
     note = "tensors are combined with tensors, parameters and numbers; a layer's output is a Result: write `?` after the call"
 )]

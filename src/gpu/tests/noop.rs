@@ -186,7 +186,7 @@ fn every_plan_of_representative_work_is_valid() {
         [plain, DeviceOptions { hardware_kernels: true, ..plain }, DeviceOptions { checks: Some(false), unfused: true, ..plain }]
     {
         let device = open(options);
-        // Whatever was compiled is looked at in the end.
+        // Whatever was compiled is checked in the end.
         device.set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });
         for (name, work) in WORK {
             work(&device).unwrap_or_else(|e| panic!("{name} with {options:?}: {e}"));

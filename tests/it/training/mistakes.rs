@@ -81,7 +81,7 @@ fn mistakes() -> [Mistake; 26] {
         statement("a loader that is dropped", "DataLoader::new(wgrad::data::VecDataset(vec![1.0f32]), 1, fc.weight.device())?;",
             &["that must be used", "a loader makes batches only when it is iterated over"]),
         statement("a layer's output beside a tensor, without ?", "let _ = x + fc.forward(x);",
-            &["error[E0277]: `Result<Tensor, Error>` cannot stand beside a tensor", "write `?` after the call"]),
+            &["error[E0277]: `Result<Tensor, Error>` cannot be combined with a tensor", "write `?` after the call"]),
     ]
 }
 
