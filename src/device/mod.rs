@@ -1,4 +1,4 @@
-//! Devices: where tensors live and graphs run.
+//! Devices, on which tensors are stored and graphs run.
 
 mod choice;
 #[cfg(all(test, feature = "gpu"))]
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub struct DeviceOptions {
     /// Use only WebGPU's default limits, as the weakest adapter would offer. Defaults to false.
     pub clamped: bool,
-    /// Compile shaders with the driver's bounds checks. Defaults to false in release builds, true in debug builds.
+    /// Compile shaders with wgpu's bounds and loop checks. Defaults to false in release builds, true in debug builds.
     pub checks: Option<bool>,
     /// Run every op as its own kernel. For tests. Defaults to false.
     pub unfused: bool,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 ///
 /// A device keeps compiled plans, the memory that plans work in, and memory that handles no longer need, so that a loop
 /// compiles and allocates nothing. Past a limit the least recently used goes first. What runs takes whatever memory it needs:
-/// no run fails because of a limit, and nothing that the latest few uploads and runs used is released to keep within one. If
+/// no run fails because of a limit, and memory that the latest few uploads and runs used is not released to keep within one. If
 /// memory runs out, everything that is only cached is released, whatever the limits, before an evaluation fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheLimits {

@@ -49,7 +49,7 @@ impl Default for MultiheadAttentionConfig {
 #[derive(Debug)]
 #[must_use = "a layer computes nothing until its forward is called"]
 pub struct MultiheadAttention {
-    /// Projections of queries, keys and values, one below the other: `[3·e, e]`. Xavier-uniform.
+    /// Projections of queries, keys and values, stacked: `[3·e, e]`. Xavier-uniform.
     pub in_proj_weight: Param,
     /// `[3·e]`; starts at 0.
     pub in_proj_bias: Option<Param>,

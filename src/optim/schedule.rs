@@ -222,7 +222,7 @@ impl Schedule {
         }
     }
 
-    /// How many steps the schedule was made for; none if it goes on for ever. Past them [`Schedule::lr`] stays at the last rate.
+    /// How many steps the schedule was made for; none if it goes on forever. Past them [`Schedule::lr`] stays at the last rate.
     pub fn steps(&self) -> Option<usize> {
         let (mut schedule, mut before) = (self, 0usize);
         loop {

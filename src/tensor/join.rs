@@ -96,7 +96,7 @@ pub(super) fn listed(tensors: &[impl AsRef<Tensor>]) -> Vec<&Tensor> {
     tensors.iter().map(AsRef::as_ref).collect()
 }
 
-/// Joins tensors along axis `d` two by two, as a balanced tree: many tensors make several kernels, each of which reads a few.
+/// Joins tensors along axis `d` in pairs, as a balanced tree: many tensors make several kernels, each of which reads a few.
 fn join(tensors: &[&Tensor], d: usize) -> Result<Tensor> {
     if let [one] = tensors {
         return Ok((*one).clone());

@@ -38,7 +38,7 @@ impl Meter {
         Ok(Self { sum, weight, ..Self::default() })
     }
 
-    /// Adds a scalar; its weight is the number of samples it is the mean of. Computes nothing: push before or after the
+    /// Adds a scalar; its weight is the number of samples it is the mean of. Does not compute it: push before or after the
     /// optimizer's step.
     ///
     /// # Errors
