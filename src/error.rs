@@ -58,8 +58,8 @@ impl fmt::Display for OpError {
 
 /// Everything that can go wrong.
 ///
-/// `Debug` prints what `Display` does, so that `unwrap` and a `main` that returns an error are as clear; programs match on the
-/// fields.
+/// `Debug` prints what `Display` does, so that `unwrap` and a `main` that returns an error are as clear; programs match on
+/// variants and fields.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -65,7 +65,7 @@ impl<D: Dataset> DataLoader<D> {
     /// Batches of `batch_size` samples in the order of `dataset`, which may be a reference; the last one may be smaller.
     ///
     /// # Errors
-    /// `batch_size` is 0; more samples than `i32::MAX`, or more than their order fits in memory.
+    /// `batch_size` is 0; more samples than `i32::MAX`, or so many that their order does not fit in memory.
     pub fn new(dataset: D, batch_size: usize, device: &Device) -> Result<Self> {
         const NEW: &str = "DataLoader::new";
         if batch_size == 0 {

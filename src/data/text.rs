@@ -133,7 +133,7 @@ impl Tokenizer for CharTokenizer {
         let number = |(i, c): (usize, char)| {
             self.numbers.get(&c).copied().or(self.unknown).ok_or_else(|| {
                 let reason = format!("the character {c:?} at position {i} is not in the vocabulary");
-                Error::argument("encode", reason, "leave the character out, or set a stand-in with with_unknown")
+                Error::argument("encode", reason, "leave the character out, or set a stand-in: with_unknown")
             })
         };
         text.chars().enumerate().map(number).collect()

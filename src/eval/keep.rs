@@ -14,8 +14,8 @@ use crate::storage::pool::Counted;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
-/// Results of a few elements, such as a loss per example, are computed along the way: at most [`FEW_NODES`] nodes may be missing,
-/// with at most [`FEW_ELEMENTS`] elements together, or as many as are computed anyway.
+/// Results of at most this many elements, such as a loss per example, are computed along the way if at most [`FEW_NODES`] nodes
+/// are missing, with no more elements together than this, or than are computed anyway.
 const FEW_ELEMENTS: usize = 4096;
 const FEW_NODES: u32 = 64;
 

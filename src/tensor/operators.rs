@@ -172,7 +172,7 @@ folds! {
 
 fn of_none(op: &'static str) -> Tensor {
     let help = "begin with a tensor of zeros or ones: iter.fold(start, |a, b| a + b)";
-    Tensor::from_error(Error::argument(op, "there are no tensors to tell the device and dtype", help))
+    Tensor::from_error(Error::argument(op, "there are no tensors, so device and dtype are unknown", help))
 }
 
 impl Neg for Tensor {

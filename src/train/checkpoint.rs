@@ -103,7 +103,7 @@ impl Checkpoint {
             let names = self.dict.tensors.keys().filter_map(|key| key.strip_prefix(STATE)?.split('.').next());
             let known: std::collections::BTreeSet<&str> = names.collect();
             let reason = format!("there is no state \"{name}\", but {known:?}");
-            return Err(Error::argument("Checkpoint::state", reason, "add it with with_state before saving"));
+            return Err(Error::argument("Checkpoint::state", reason, "add it by calling with_state before saving"));
         }
         Ok(state)
     }
