@@ -6,18 +6,18 @@ use std::ops::Deref;
 /// The most dimensions a tensor can have.
 pub const MAX_RANK: usize = 8;
 
-/// The most elements a shape can have, axes of length 0 left out: products and sums of such lengths, signed or not, and bytes
-/// of so many elements fit in 64 bits.
+/// The most elements a shape can have, axes of length 0 left out: products and sums of such lengths, signed or not, and the bytes
+/// of that many elements fit in 64 bits.
 const MAX_ELEMENTS: usize = isize::MAX as usize / 8;
 
-/// The most tensors that one call makes of one: pieces, taps of a kernel, blocks of queries.
+/// The most tensors that one call makes from one: pieces, taps of a kernel, blocks of queries.
 pub(crate) const MAX_PIECES: usize = 1 << 16;
 
 /// A product of lengths that stops at the largest number, which no axis can have: a shape with it is refused. 0 if any
 /// factor is.
 ///
 /// ```text
-/// Lengths of one shape may be multiplied with *, for a shape has fewer than MAX_ELEMENTS elements. What is multiplied by
+/// Lengths of one shape may be multiplied with *, since a shape has fewer than MAX_ELEMENTS elements. What is multiplied by
 /// anything else, a caller's number or a length of another shape, is multiplied here.
 /// ```
 pub(crate) fn product(factors: &[usize]) -> usize {
@@ -46,7 +46,7 @@ impl Shape {
         shape
     }
 
-    /// Whether memory could address the elements, were no axis of length 0.
+    /// Whether memory could address the elements if no axis had length 0.
     pub(crate) fn is_possible(&self) -> bool {
         let numel = self.dims().iter().filter(|&&d| d != 0).fold(1, |n: usize, &d| n.saturating_mul(d));
         numel <= MAX_ELEMENTS
@@ -90,8 +90,8 @@ impl Shape {
         shape
     }
 
-    /// The shape that two operands broadcast to, by NumPy's rule: align at the end; sizes must agree or be 1. `None` where
-    /// they do not, or where the result has more elements than [`Shape::new`] allows.
+    /// The shape that two operands broadcast to, by NumPy's rule: align at the end; sizes must agree or be 1. `None` if they do
+    /// not, or if the result has more elements than [`Shape::new`] allows.
     pub fn broadcast(&self, other: &Self) -> Option<Self> {
         self.stretched(other).filter(Self::is_possible)
     }

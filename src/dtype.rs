@@ -1,10 +1,10 @@
 //! Element types, and the host's typed arrays of them.
 //!
 //! # Storage types
-//! F16 and U8 save memory: a GPU holds two, or four, elements in a 32-bit word. Nothing computes in them. Kernels unpack
+//! F16 and U8 save memory: a GPU stores two, or four, elements in a 32-bit word. Nothing computes in them. Kernels unpack
 //! what they load and pack what they store, so an image set stays resident as bytes and
 //! `images.cast(DType::F32) * (1.0 / 255.0)` is one kernel. Views, [`Tensor::gather_rows`] and casts keep them as they are.
-//! The CPU device, where memory is not what runs out, holds each of their elements in a 32-bit word, as it does all others.
+//! The CPU device, where memory rarely runs out, stores each of their elements in a 32-bit word.
 //!
 //! # Casts
 //! [`Tensor::cast`] converts as Rust's `as` does:
@@ -31,10 +31,10 @@
 //! | F16 with F32 | the same, where the operands broadcast, in `where_`, `matmul` and `conv2d`; elsewhere an error: cast one |
 //! | U8 | an error: cast to F32, or to I32 or U32 |
 //! | any other two dtypes that differ | an error: cast one |
-//! | a tensor and a number | the number takes the tensor's dtype (F32 beside F16), of which it must be one: no fraction beside integers |
+//! | a tensor and a number | the number takes the tensor's dtype (F32 with F16), which must be able to represent it: no fraction with integers |
 //!
-//! Parameters and optimizer states are F32 (F64 on the CPU device). Gradients are F32 throughout: a cast from F16 passes on
-//! its gradient rounded to F16's values, as PyTorch's does, and the gradient by an F16 tensor has dtype F32.
+//! Parameters and optimizer states are F32 (F64 on the CPU device). Gradients are F32 throughout: a cast from F16 passes its
+//! gradient on rounded to F16 values, as in PyTorch, and the gradient with respect to an F16 tensor has dtype F32.
 //!
 //! [`Tensor::cast`]: crate::Tensor::cast
 //! [`Tensor::gather_rows`]: crate::Tensor::gather_rows
@@ -77,7 +77,7 @@ impl DType {
         }
     }
 
-    /// Whether a number is one of this type's; every number is rounded to a float.
+    /// Whether this type can represent a number; a float takes every number, rounded.
     pub(crate) fn holds(self, value: f64) -> bool {
         let within = |low: f64, high: f64| value.fract() == 0.0 && (low..=high).contains(&value);
         match self {
@@ -176,7 +176,7 @@ impl HostData {
         self.len() == 0
     }
 
-    /// Whether these are elements of a dtype; truth values lie in `u32`.
+    /// Whether these are elements of a dtype; truth values are stored in `u32`.
     pub(crate) fn is_of(&self, dtype: DType) -> bool {
         matches!(
             (self, dtype),
@@ -230,7 +230,7 @@ impl HostData {
         }
     }
 
-    /// One 32-bit word for each element of a storage type, as the CPU device holds them; others as they are.
+    /// One 32-bit word for each element of a storage type, as the CPU device stores them; others as they are.
     pub(crate) fn unpacked(self) -> Self {
         match self {
             Self::U8(v) => Self::U32(v.into_iter().map(u32::from).collect()),
@@ -281,11 +281,11 @@ mod sealed {
             indices to i32"
 )]
 pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
-    /// The dtype that holds it.
+    /// The dtype of a tensor of these elements.
     const DTYPE: DType;
     /// Packs a slice for upload.
     fn pack(values: &[Self]) -> HostData;
-    /// Unpacks what a tensor of exactly this dtype holds.
+    /// Unpacks the elements of a tensor of exactly this dtype.
     fn unpack(data: HostData) -> Option<Vec<Self>>;
 }
 

@@ -18,9 +18,9 @@ pub enum OpErrorKind {
     Shape,
     /// A dtype does not fit the op or the other operand.
     DType,
-    /// An axis or a range lies outside the tensor.
+    /// An axis or a range is outside the tensor.
     Axis,
-    /// Operands live on different devices.
+    /// Operands are on different devices.
     Device,
     /// An attribute (stride, groups, probability ...) has an impossible value.
     Attribute,
@@ -58,8 +58,8 @@ impl fmt::Display for OpError {
 
 /// Everything that can go wrong.
 ///
-/// `Debug` prints what `Display` does, so that `unwrap` and a `main` that returns an error are as clear; the parts are there to
-/// be matched on.
+/// `Debug` prints what `Display` does, so that `unwrap` and a `main` that returns an error are as clear; programs match on
+/// variants and fields.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -79,14 +79,14 @@ pub enum Error {
         /// The caller's file and line.
         at: &'static Location<'static>,
     },
-    /// A label or index lies outside its range.
+    /// A label or index is outside its range.
     #[error("[{op}] index {index} at position {position} is outside 0..{len}; help: {help} (at {}:{})", .at.file(), .at.line())]
     Index {
         /// The op that uses the index.
         op: &'static str,
         /// The offending value.
         index: i64,
-        /// Where it stands in the flattened index tensor.
+        /// Its position in the flattened index tensor.
         position: usize,
         /// How many rows or classes there are.
         len: usize,
@@ -117,7 +117,7 @@ pub enum Error {
         name: String,
         /// The version that the graph was built on.
         wanted: u64,
-        /// The version that memory holds.
+        /// The version that is in memory.
         current: u64,
     },
     // ---- files ----
@@ -140,7 +140,7 @@ pub enum Error {
         help: String,
     },
     // ---- devices ----
-    /// No device answers to the request.
+    /// No device matches the request.
     #[error("no device matches \"{wanted}\": {reason}; help: {help}")]
     NoDevice {
         /// What was asked for.
@@ -150,7 +150,7 @@ pub enum Error {
         /// How to get one.
         help: String,
     },
-    /// The device is there and does not open.
+    /// The device exists but does not open.
     #[error("{device} does not open: {reason}; help: {help}")]
     DeviceUnavailable {
         /// Its name and its API.
@@ -160,7 +160,7 @@ pub enum Error {
         /// What to do about it.
         help: String,
     },
-    /// The device has not enough memory, or a single buffer is past its limit.
+    /// The device does not have enough memory, or a single buffer exceeds its limit.
     #[error("[memory] {reason} ({bytes} bytes asked for); help: {help}")]
     OutOfMemory {
         /// Bytes asked for.
@@ -191,7 +191,7 @@ pub enum Error {
     /// What another library or the caller's own code reports: see [`Error::other`].
     #[error(transparent)]
     Other(Arc<dyn std::error::Error + Send + Sync>),
-    /// A broken promise inside this crate: please report it.
+    /// A broken invariant inside this crate: please report it.
     #[error("internal error, please report it: {0}")]
     Internal(String),
 }
@@ -203,8 +203,8 @@ impl fmt::Debug for Error {
 }
 
 impl Error {
-    /// An [`Error::Argument`]: the error for modules, data sets and transforms of one's own. It names the caller's file and line;
-    /// `#[track_caller]` on a function of one's own makes that the line where the function is called.
+    /// An [`Error::Argument`]: the error for modules, data sets and transforms of your own. It names the caller's file and line;
+    /// `#[track_caller]` on a function of yours makes that the line where the function is called.
     ///
     /// ```
     /// #[track_caller]
@@ -222,7 +222,7 @@ impl Error {
         Self::Argument { what: what.into(), reason: reason.into(), help: help.into(), at: Location::caller() }
     }
 
-    /// The same, with the name of the layer where a wrong call was met. Names of layers within layers become dotted.
+    /// The same, with the name of the layer where a wrong call was found. Names of layers within layers become dotted.
     pub(crate) fn in_layer(mut self, name: &str) -> Self {
         const IN: &str = "in layer ";
         let reason = match &mut self {
@@ -239,7 +239,7 @@ impl Error {
         self
     }
 
-    /// The same, with the line of a caller in place of one of this crate, which a layer behind a pointer has reported.
+    /// The same, with the caller's line in place of a line of this crate, which a layer behind a pointer reported.
     pub(crate) fn seen_from(mut self, caller: &'static Location<'static>) -> Self {
         if let (Some(at), Some(here)) = (self.place(), file!().strip_suffix("error.rs"))
             && at.file().starts_with(here)
@@ -249,7 +249,7 @@ impl Error {
         self
     }
 
-    /// The same, as met by the caller of an op: a part of the op found it.
+    /// The same, as seen by the caller of an op, a part of which found it.
     pub(crate) fn met_at(mut self, caller: &'static Location<'static>) -> Self {
         if let Some(at) = self.place() {
             *at = caller;
@@ -257,7 +257,7 @@ impl Error {
         self
     }
 
-    /// Where the wrong call stands.
+    /// The place of the wrong call.
     fn place(&mut self) -> Option<&mut &'static Location<'static>> {
         match self {
             Self::Op(error) => Some(&mut error.at),
@@ -277,8 +277,8 @@ impl Error {
     }
 
     /// An [`Error::Other`]: passes on an error of another library, or a message, through a data set, a module or a transform of
-    /// one's own, or out of a `main`. No foreign error becomes one by `?` alone: with one conversion more, closures that end in
-    /// `Ok(..)`, such as those of [`no_grad`](crate::no_grad), would have to name their result's type.
+    /// your own, or out of `main`. `?` alone does not convert foreign errors: if it did, closures that end in `Ok(..)`, such as
+    /// those of [`no_grad`](crate::no_grad), would have to name their result's type.
     ///
     /// ```
     /// use wgrad::{Error, Result};

@@ -1,4 +1,4 @@
-//! Host memory that may not be there: `vec![0; len]` and `collect` end the process where memory runs out, these give an error.
+//! Host memory that may not be available: `vec![0; len]` and `collect` end the process when memory runs out, these give an error.
 
 use crate::error::{Error, Result};
 use bytemuck::Zeroable;
@@ -13,7 +13,7 @@ pub(crate) fn reserved<T>(what: &str, len: usize) -> Result<Vec<T>> {
     Ok(vector)
 }
 
-/// `len` zeros. Pages are touched by who writes them, as with `vec![0; len]`.
+/// `len` zeros. Pages are first touched when they are written, as with `vec![0; len]`.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].

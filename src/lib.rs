@@ -1,8 +1,8 @@
 //! A tensor engine that trains neural networks on any GPU.
 //!
 //! WGSL compute shaders do the work, through wgpu on Vulkan, Metal or DX12: no CUDA. A CPU device runs the same programs and is the
-//! reference that every kernel is tested against. Names, layouts and defaults are PyTorch's; what goes wrong is a [`Result`], not
-//! a panic.
+//! reference that every kernel is tested against. Names, layouts and defaults are PyTorch's; whatever goes wrong is reported as a
+//! [`Result`], not a panic.
 //!
 //! ```
 //! use wgrad::prelude::*;
@@ -31,7 +31,7 @@
 //!
 //! # Where things are
 //!
-//! | module | what it has | in PyTorch |
+//! | module | what is in it | in PyTorch |
 //! |---|---|---|
 //! | [`tensor`] | [`Tensor`]: its page lists every op by subject | `torch`, `torch.Tensor`, `torch.nn.functional` |
 //! | [`nn`] | layers, [`Module`](nn::Module), [`Sequential`](nn::Sequential), initial values, ready models, transfer | `torch.nn`, `torchvision.models` |
@@ -42,7 +42,7 @@
 //! | [`autodiff`] | [`Gradients`], [`grad`], clipping | `torch.autograd` |
 //! | [`param`] | [`Param`], parameter groups | `torch.nn.Parameter` |
 //! | [`io`] | safetensors files, state dicts | `torch.save`, `safetensors` |
-//! | [`device`] | [`Device`], limits of caches, counters | `torch.device`, `torch.cuda` |
+//! | [`device`] | [`Device`], cache limits, counters | `torch.device`, `torch.cuda` |
 //! | [`dtype`], [`shape`], [`rng`], [`error`] | element types, shapes, [`Generator`], [`Error`] | `torch.dtype`, `torch.Size`, `torch.Generator` |
 //! | [`prelude`] | what most programs import | |
 //!
@@ -63,8 +63,8 @@
 //!  handles)       no values)                        slots, levels)    per submission)
 //! ```
 //!
-//! An op builds a node of a graph. An evaluation looks the graph's structure up in a cache of compiled plans and carries the plan
-//! out, so an ordinary imperative loop compiles once. [The architecture](guide::architecture) tells the rest:
+//! An op builds a node of a graph. An evaluation looks the graph's structure up in a cache of compiled plans and runs the plan,
+//! so an ordinary imperative loop compiles once. [The architecture](guide::architecture) explains the rest:
 //! [when work happens](guide::architecture#when-work-happens), [memory](guide::architecture#memory),
 //! [when the caller waits](guide::architecture#when-the-caller-waits),
 //! [what is deterministic](guide::architecture#randomness-and-determinism),

@@ -11,7 +11,7 @@ use std::ops::{Add, Div, Mul, Neg, Rem, Sub};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// A user's hold on a cell; the last one to go drops assignments that never ran.
+/// A user's handle to a cell; dropping the last one drops assignments that never ran.
 #[derive(Debug)]
 struct Owner {
     cell: Arc<Cell>,
@@ -25,7 +25,7 @@ impl Drop for Owner {
 
 /// A parameter, or a statistic that a layer tracks: a tensor that changes in place. Clones share it.
 ///
-/// [`Param::tensor`] reads the current value lazily, and so do the operators. Handles read before a change keep the value of that
+/// [`Param::tensor`] reads the current value lazily, and so do the operators. Tensors read before a change keep the value of that
 /// time.
 ///
 /// ```
@@ -167,7 +167,7 @@ impl Param {
         self.cell().set_name(name.into());
     }
 
-    /// Whether gradients flow here.
+    /// Whether gradients flow to the parameter.
     pub fn is_trainable(&self) -> bool {
         self.cell().is_trainable()
     }
@@ -192,14 +192,14 @@ impl Param {
     /// Replaces the value now.
     ///
     /// # Errors
-    /// Another shape, dtype or device; evaluation errors.
+    /// A different shape, dtype or device; evaluation errors.
     #[track_caller]
     pub fn set(&self, value: &Tensor) -> Result<()> {
         Self::set_all(&[(self, value)])
     }
 
-    /// Replaces several parameters' values now: all of them, or none if anything fails. Where they lie on several devices,
-    /// those of the first ones are taken back if a later one fails; only a device that is lost can prevent that.
+    /// Replaces several parameters' values now: all of them, or none if anything fails. If they are on several devices and a
+    /// later device fails, the values on the earlier ones are restored; only a lost device can prevent that.
     ///
     /// ```
     /// # use wgrad::{Device, Param, Tensor};
@@ -213,7 +213,7 @@ impl Param {
     /// ```
     ///
     /// # Errors
-    /// Another shape, dtype or device; evaluation errors. No parameter has changed then.
+    /// A different shape, dtype or device; evaluation errors. No parameter changes in that case.
     #[track_caller]
     pub fn set_all(values: &[(&Self, &Tensor)]) -> Result<()> {
         let mut devices: Vec<&Device> = Vec::new();
@@ -222,7 +222,7 @@ impl Param {
                 devices.push(param.device());
             }
         }
-        // Handles of the old values are the way back. The last device needs none.
+        // Handles to the old values are the way back. The last device needs none.
         let keeps = |param: &Self| devices.last().is_some_and(|last| *last != param.device());
         let mut made: Vec<Assigned<'_>> = Vec::with_capacity(values.len());
         let at = Location::caller();
@@ -242,7 +242,7 @@ impl Param {
             for made in made.iter().rev() {
                 made.param.cell().retract(&made.assign, made.waiting.clone());
             }
-            // One device at a time: there is no way further back. The error of the way there is the one to report.
+            // One device at a time: if this fails, there is nothing left to try. The first error is the one to report.
             for device in &devices[..done] {
                 let here = made.iter().filter(|m| m.param.device() == *device);
                 let old: Vec<(&Self, &Tensor)> = here.filter_map(|m| Some((m.param, m.before.as_ref()?))).collect();
@@ -252,19 +252,19 @@ impl Param {
         outcome
     }
 
-    /// Replaces the value in program order, exactly once: when the parameter is next read by this thread, at
-    /// [`Device::flush`], or with `anchor`. That is, if a gradient can flow through `anchor`, with this thread's next optimizer
-    /// step that computes what the value is made of, if the step is taken; else when `anchor` is evaluated. Until then all other
-    /// threads read the old value. Returns `anchor`.
+    /// Replaces the value in program order, exactly once: when the parameter is next read by this thread, at [`Device::flush`],
+    /// or with `anchor`. With `anchor` means: if a gradient can flow through it, with this thread's next optimizer step that
+    /// computes what the value is made of, provided that the step is taken; otherwise when `anchor` is evaluated. Until then all
+    /// other threads read the old value. Returns `anchor`.
     ///
     /// # Errors
-    /// Another shape, dtype or device.
+    /// A different shape, dtype or device.
     #[track_caller]
     pub fn assign_with(&self, value: &Tensor, anchor: &Tensor) -> Result<Tensor> {
         self.assign_tallied(value, anchor, None)
     }
 
-    /// As [`Param::assign_with`]; `tally` counts up when it is done.
+    /// As [`Param::assign_with`]; `tally` is incremented when it is done.
     pub(crate) fn assign_tallied(&self, value: &Tensor, anchor: &Tensor, tally: Option<&Tally>) -> Result<Tensor> {
         let node = anchor.node()?;
         let assign = self.assign_node(value, tally, node.requires_grad)?;
@@ -300,12 +300,12 @@ impl Param {
 struct Assigned<'p> {
     param: &'p Param,
     before: Option<Tensor>,
-    /// The assignment that waited before.
+    /// The assignment that was pending before.
     waiting: Option<Arc<Node>>,
     assign: Arc<Node>,
 }
 
-/// Parameters that share settings, such as a weight decay that biases do without.
+/// Parameters that share settings, such as a weight decay that does not apply to biases.
 #[derive(Debug, Clone)]
 pub struct ParamGroup<C> {
     /// The parameters.

@@ -35,14 +35,14 @@ pub(crate) const fn key(seed: u64) -> [u32; 2] {
     [(seed & 0xFFFF_FFFF) as u32, (seed >> 32) as u32]
 }
 
-/// The key where a 64-bit count has passed 32 bits `beyond` times: counters have room for the lower half.
+/// The key for a 64-bit count whose upper half is `beyond`: counters have room for the lower half only.
 pub(crate) fn far(key: [u32; 2], beyond: u32) -> [u32; 2] {
     if beyond == 0 { key } else { threefry2x32(key, [beyond, 0xFA4]) }
 }
 
 /// A source of random tensors: a seed, and an offset that counts the draws.
 ///
-/// Clones share the offset. Two generators with one seed and one offset give the same numbers on every device.
+/// Clones share the offset. Two generators with the same seed and offset give the same numbers on every device.
 #[derive(Debug, Clone)]
 pub struct Generator {
     seed: u64,
@@ -97,7 +97,7 @@ impl Generator {
     /// A random permutation of `0..n` (Fisher-Yates), a pure function of the seed and `stream`.
     ///
     /// # Errors
-    /// More than 2³² numbers, or more than memory holds.
+    /// More than 2³² numbers, or more than fit in memory.
     #[track_caller]
     pub fn permutation(&self, n: usize, stream: u64) -> Result<Vec<usize>> {
         if n > 1 << 32 {

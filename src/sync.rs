@@ -22,7 +22,7 @@ pub(crate) fn get_mut<T: ?Sized>(mutex: &mut Mutex<T>) -> &mut T {
     mutex.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the process remembers under a name; made where there is nothing yet.
+/// What the process remembers under a name; made if there is nothing yet.
 #[cfg(feature = "gpu")]
 pub(crate) fn remembered<T: Clone>(all: &Mutex<Vec<(String, T)>>, name: String, make: impl FnOnce() -> T) -> T {
     let mut all = lock(all);

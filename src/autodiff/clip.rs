@@ -1,4 +1,5 @@
-//! Gradients as a whole: their norm, clipping, and the test for values that are not finite. All of it lazy, on the device.
+//! Gradients as a whole: their norm, clipping, and the test for values that are not finite. All of this is lazy, and happens on
+//! the device.
 
 use super::gradients::{Clip, Gradients};
 use crate::dtype::DType;
@@ -7,12 +8,12 @@ use crate::lazy::no_grad;
 use crate::tensor::Tensor;
 use std::panic::Location;
 
-/// Gradients of at most so many elements are reduced together.
+/// Gradients of at most this many elements are reduced together.
 const SMALL: usize = 4096;
 /// The most buffers that a kernel reads.
 const TOGETHER: usize = 7;
 
-/// A scalar tensor that a call leaves beside its work: read it, or do without. It is computed when it is read.
+/// A scalar tensor that a call measures along the way: read it, or ignore it. It is computed when it is read.
 #[derive(Debug, Clone)]
 pub struct Measured(Tensor);
 
@@ -65,8 +66,8 @@ impl Gradients {
         Ok(folded)
     }
 
-    /// The norm of all gradients as one vector, `√(Σ g²)`: a scalar that nobody has waited for. f64 if a gradient is f64. No square
-    /// overflows or vanishes: gradients of 1e-30 and 1e30 have a norm, too.
+    /// The norm of all gradients as one vector, `√(Σ g²)`: a scalar, without waiting for the device. f64 if a gradient is f64. No
+    /// square overflows or vanishes: gradients of 1e-30 and 1e30 have a norm, too.
     ///
     /// # Errors
     /// There are no gradients.
@@ -76,7 +77,7 @@ impl Gradients {
         let dtype = if wide { DType::F64 } else { DType::F32 };
         let at = Location::caller();
         let norm = no_grad(|| {
-            // In units of the largest magnitude: squares of gradients from 1e20 on overflow in f32, those below 1e-19 vanish.
+            // In units of the largest magnitude: squares of gradients of 1e20 and more overflow in f32, those below 1e-19 vanish.
             let largest = |g: &Tensor| match g.shape() {
                 Ok(shape) if shape.numel() == 0 => g.sum().cast(dtype),
                 _ => g.abs().max().cast(dtype),
@@ -102,9 +103,9 @@ impl Gradients {
     }
 
     /// Scales all gradients by `min(1, limit / (norm + 1e-6))`, where `norm` is [`Gradients::global_norm`], and returns the norm
-    /// before. The device works it out in the step's submission; reading the norm is up to the caller. On a GPU an optimizer
-    /// whose parameters these gradients are takes two launches for it, however many parameters there are; a norm that is kept
-    /// costs some per parameter.
+    /// before. The device computes it in the step's submission; reading the norm is up to the caller. On a GPU, an optimizer of
+    /// exactly these gradients' parameters takes two launches for it, however many parameters there are; a norm that is kept
+    /// costs a few launches per parameter.
     ///
     /// A norm that is not finite gives gradients that are 0 or NaN, as in PyTorch: see [`Gradients::skip_non_finite`].
     ///
@@ -139,10 +140,10 @@ impl Gradients {
         self.map(|g| g * &factor.cast(g.dtype().unwrap_or(DType::F32)));
     }
 
-    /// Has the optimizer leave out this step if a gradient holds a NaN or an infinity, and returns the test's outcome: an f32
-    /// scalar, 1 if all are finite, else 0. The test is by bits, on the device, and nobody waits for it.
+    /// Has the optimizer skip this step if a gradient contains a NaN or an infinity, and returns the test's outcome: an f32
+    /// scalar, 1 if all are finite, else 0. The test is by bits, on the device, and nothing waits for it.
     ///
-    /// A skipped step changes no parameter and no state, and does not count: bias corrections and checkpoints go on from the
+    /// A skipped step changes no parameter and no state, and does not count: bias corrections and checkpoints continue from the
     /// steps that were taken. Test before clipping by norm, which may turn an infinity into 0.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Gradients of the caller's own.
+//! Gradients that the caller defines.
 
 use crate::error::{Error, Result};
 use crate::graph::Op;
@@ -51,13 +51,14 @@ impl<F: Fn(&Tensor, [&Tensor; N]) -> [Tensor; N] + Send + Sync, const N: usize> 
 
 /// # Backward passes
 impl Tensor {
-    /// This value with a gradient of your own, as by PyTorch's `torch.autograd.Function`. The value is detached; its derivatives by
-    /// `inputs` are what `rule(ct, inputs)` says: `ct · ∂value/∂input` for each, where `ct` has the value's shape, and each result
-    /// its input's shape and dtype. The result for an input that requires no gradient is not looked at.
+    /// This value with a gradient of your own, as with PyTorch's `torch.autograd.Function`. The value is detached; its
+    /// derivatives with respect to `inputs` are what `rule(ct, inputs)` returns: `ct · ∂value/∂input` for each, where `ct` has
+    /// the value's shape, and each result its input's shape and dtype. The result for an input that requires no gradient is
+    /// ignored.
     ///
     /// With the value itself as the input, the rule is a hook on its gradient: PyTorch's `Tensor.register_hook`. What a rule
-    /// computes from `ct` and its inputs can be differentiated again by [`grad`](crate::grad). Let it use the inputs that it is
-    /// given: a tensor that it holds keeps its value as long as this one lives.
+    /// computes from `ct` and its inputs can be differentiated again by [`grad`](crate::grad). Have it use the inputs that it is
+    /// given: the value of a tensor that it captures stays in memory as long as this tensor lives.
     ///
     /// ```
     /// # use wgrad::{DType, Device, Tensor, grad};

@@ -1,4 +1,4 @@
-//! The gradients of a loss, and what they can be asked for by.
+//! The gradients of a loss, and what they are looked up by.
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -28,8 +28,8 @@ pub(super) fn key(node: &Node) -> Key {
 const NO_VARIABLE: &str = "it is not a variable; x.variable() leaves x as it is and returns the tensor to use in its place, in the \
                            loss and here";
 
-/// Something that derivatives are taken by, in [`grad`](crate::grad), and looked up by, in [`Gradients::get`]: a [`Param`], a
-/// variable [`Tensor`], or a reference to one.
+/// Something to take derivatives with respect to, in [`grad`](crate::grad), and to look gradients up by, in [`Gradients::get`]: a
+/// [`Param`], a variable [`Tensor`], or a reference to one.
 pub trait Differentiable {
     #[doc(hidden)]
     fn lookup(&self, gradients: &Gradients, at: &'static Location<'static>) -> Result<Tensor>;
@@ -37,7 +37,7 @@ pub trait Differentiable {
     #[doc(hidden)]
     fn value(&self) -> Tensor;
 
-    /// What a message calls it, where it is one of several.
+    /// What a message calls it when it is one of several.
     #[doc(hidden)]
     fn title(&self, index: usize) -> Result<String>;
 
@@ -93,7 +93,7 @@ impl Differentiable for Tensor {
         gradients.find(key(node), at, || {
             let why = match (node.requires_grad, node.op.is_source()) {
                 (true, true) => "the loss does not depend on it",
-                (true, false) => "it is the result of an op; ask wgrad::grad for the derivative by it",
+                (true, false) => "it is the result of an op; ask wgrad::grad for the derivative with respect to it",
                 (false, _) => NO_VARIABLE,
             };
             format!("the tensor of shape {} has no gradient: {why}", node.shape)
@@ -120,14 +120,14 @@ pub struct Gradients {
     pub(super) by_key: FxHashMap<Key, Tensor>,
     /// f32, 0 if the optimizer's step is to be skipped.
     pub(super) gate: Option<Tensor>,
-    /// Clipping by the norm of all, which an optimizer may do itself, and every other reader does.
+    /// Clipping by the norm of all, still to be done: by an optimizer itself, or for any other reader.
     pub(super) clip: Option<Clip>,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Clip {
     pub limit: f64,
-    /// What every gradient is to be multiplied with.
+    /// What every gradient is to be multiplied by.
     pub factor: Tensor,
 }
 
@@ -138,10 +138,10 @@ impl Clip {
 }
 
 impl Gradients {
-    /// The gradients of one backward pass: the first read of one evaluates them all, as long as they live.
+    /// The gradients of one backward pass: the first read of one evaluates all that are still alive.
     pub(super) fn together(by_key: FxHashMap<Key, Tensor>) -> Self {
         let mut handles: Vec<_> = by_key.values().filter_map(|gradient| gradient.outcome().as_ref().ok()).collect();
-        // In one order in every step: a plan is found again by it.
+        // In the same order in every step, so that the plan is found again.
         handles.sort_by_key(|h| h.node.id);
         let siblings: Arc<Siblings> = Arc::new(handles.iter().map(|h| Arc::downgrade(h)).collect());
         for handle in handles.into_iter().filter(|h| !h.node.op.is_source()) {
@@ -153,7 +153,7 @@ impl Gradients {
     /// The gradient with respect to a parameter or variable, lazily.
     ///
     /// # Errors
-    /// None flows there.
+    /// No gradient flows there.
     #[track_caller]
     pub fn get(&self, of: &impl Differentiable) -> Result<Tensor> {
         of.lookup(self, Location::caller())
@@ -180,7 +180,7 @@ impl Gradients {
         }
     }
 
-    /// Multiplies every gradient by the factor that waits.
+    /// Multiplies every gradient by the factor of pending clipping.
     pub(super) fn apply_clip(&mut self) {
         if let Some(clip) = self.clip.take() {
             no_grad(|| self.by_key.values_mut().for_each(|g| *g = clip.of(g)));
@@ -212,7 +212,7 @@ impl Gradients {
         self.by_key.get(&Key::Cell(id)).cloned()
     }
 
-    /// The limit of the norm that is still to be clipped by, if these cells are all that have a gradient.
+    /// The norm's limit, if clipping by it is still to be done and these cells are all that have a gradient.
     pub(crate) fn limit_of(&self, mut cells: impl ExactSizeIterator<Item = u64>) -> Option<f64> {
         let all = cells.len() == self.by_key.len() && cells.all(|id| self.by_key.contains_key(&Key::Cell(id)));
         self.clip.as_ref().filter(|_| all).map(|clip| clip.limit)

@@ -1,4 +1,4 @@
-//! Reverse-mode differentiation: a graph to graph transform.
+//! Reverse-mode differentiation: a graph-to-graph transform.
 //!
 //! Gradients are tensors built of the same ops as the forward pass, so they are fused, planned and cached like anything
 //! else, and can be differentiated again. Every rule uses the incoming gradient.

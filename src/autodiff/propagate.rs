@@ -28,7 +28,7 @@ impl Propagated {
     }
 }
 
-/// Cotangents of all differentiable nodes from `output` up to and with the nodes `ends` (by id), or the sources.
+/// Cotangents of all differentiable nodes from `output` up to and including the nodes `ends` (by id), or the sources.
 #[track_caller]
 pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Result<Propagated> {
     let root = output.node()?;
@@ -77,7 +77,7 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
             }
             _ => rules::vjp(&node.op, &inputs, &out, &ct)?,
         };
-        // Someone may ask for the derivative by an inner node.
+        // Someone may ask for the derivative with respect to an inner node.
         cotangents.insert(node.id, ct);
         for (input, part) in inputs.iter().zip(parts) {
             let input = input.node()?;
@@ -95,7 +95,7 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
     Ok(Propagated { order, cotangents })
 }
 
-/// `cotangent · ∂output/∂w` for each w of `wrt`; `None` where none flows. What lies above those is not looked at.
+/// `cotangent · ∂output/∂w` for each w of `wrt`; `None` where no gradient flows. What those are made of is not visited.
 fn vjp_at(output: &Tensor, cotangent: &Tensor, wrt: &[Tensor]) -> Result<Vec<Option<Tensor>>> {
     let ids = wrt.iter().map(|t| Ok(t.node()?.id)).collect::<Result<Vec<_>>>()?;
     let found = propagate(output, cotangent, &ids)?;

@@ -7,7 +7,7 @@ use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, RowOp, UnaryOp};
 use crate::lazy::Payload;
 use crate::tensor::Tensor;
 
-/// One gradient per input; `None` where none flows.
+/// One gradient per input; `None` where no gradient flows.
 type Parts = Vec<Option<Tensor>>;
 
 /// `ct · ∂out/∂input` for each input, where `ct` has the shape of `out`. Parts for inputs that need no gradient are built
@@ -22,7 +22,7 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
             let zero = ct.zeros_like();
             vec![None, Some(inputs[0].where_(ct, &zero)), Some(inputs[0].where_(&zero, ct))]
         }
-        // As in PyTorch an F16 tensor's gradient has F16's values, though it is carried in F32.
+        // As in PyTorch, an F16 tensor's gradient has F16 values, though it is stored in F32.
         Op::Cast => match inputs[0].dtype()? {
             DType::F16 => vec![Some(ct.cast(DType::F16).cast(DType::F32))],
             dtype => vec![dtype.is_float().then_some(ct.cast(dtype))],
@@ -114,7 +114,7 @@ fn binary(op: BinaryOp, a: &Tensor, b: &Tensor, y: &Tensor, ct: &Tensor) -> Part
     vec![Some(da), Some(db)]
 }
 
-/// The gradient of a minimum, for `a` and `b`: to the smaller; in halves where they are equal.
+/// The gradient of a minimum, for `a` and `b`: to the smaller, or half to each where they are equal.
 fn share(ct: &Tensor, a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
     let half = ct * 0.5;
     let tie = a.eq(b);
@@ -124,7 +124,7 @@ fn share(ct: &Tensor, a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
 
 fn row(op: RowOp, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts> {
     Ok(match op {
-        // Positions do not change with the values, but in jumps.
+        // Positions change with the values only in jumps.
         RowOp::ArgSort { .. } => vec![None],
         RowOp::Softmax { log: false } => vec![Some(out * (ct - (ct * out).sum_keepdim(-1)))],
         RowOp::Softmax { log: true } => vec![Some(ct - out.exp() * ct.sum_keepdim(-1))],
@@ -182,7 +182,7 @@ fn reduce(op: ReduceOp, axes: &[usize], x: &Tensor, y: &Tensor, ct: &Tensor) -> 
     Ok(match op {
         ReduceOp::Sum => ct.broadcast_to(shape),
         ReduceOp::Prod => {
-            // The product of all others, also where some are 0.
+            // The product of all others, even where some are 0.
             let is_zero = x.eq(&zero);
             let safe = is_zero.where_(&x.scalar_like(1.0), x);
             let zeros = is_zero.cast(x.dtype()?).sum_keepdim(&axes);

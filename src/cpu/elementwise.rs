@@ -8,7 +8,7 @@ fn grain(cost: usize) -> usize {
     (65_536 / cost.max(1)).next_multiple_of(BLOCK).max(BLOCK)
 }
 
-/// `out[i] = program(i)`; an accumulator is what stood in `out[i]` before.
+/// `out[i] = program(i)`; an accumulator is what was in `out[i]` before.
 pub(super) fn run(program: &Program, context: Context, out: &mut [u32]) {
     let grain = grain(program.cost);
     if out.len() <= grain {

@@ -1,4 +1,4 @@
-//! Carries out plans in host memory.
+//! Runs plans in host memory.
 
 mod f64_graph;
 
@@ -41,7 +41,7 @@ struct Slot {
     loan: Loan,
 }
 
-/// A plan made ready to run.
+/// A plan prepared to run.
 #[derive(Debug)]
 pub(crate) struct Compiled {
     code: Code,
@@ -52,11 +52,11 @@ pub(crate) struct Compiled {
 enum Code {
     /// Kernels of 32-bit elements.
     Plan { plan: Arc<Plan>, kernels: Vec<Prepared> },
-    /// F64 takes part: the reference runs the graph.
+    /// F64 is involved: the reference runs the graph.
     Graph(Graph),
 }
 
-/// All that a run takes memory for before its first kernel, but for what single kernels keep to themselves.
+/// Everything that a run takes memory for before its first kernel, except for what single kernels keep to themselves.
 #[derive(Debug)]
 pub(crate) struct Room<'a> {
     slots: MutexGuard<'a, Vec<Slot>>,
@@ -117,7 +117,7 @@ impl CpuExecutor {
         self.memory().account()
     }
 
-    /// What is cached beside the plans' data, added up piece by piece.
+    /// What is cached besides the plans' data, added up piece by piece.
     #[cfg(test)]
     pub fn cached_piece_by_piece(&self) -> u64 {
         let slots: usize = lock(&self.slots).iter().map(|slot| 4 * slot.words.len()).sum();
@@ -131,7 +131,7 @@ impl CpuExecutor {
         self.kernels.load(Ordering::Relaxed)
     }
 
-    /// Makes a plan ready. A graph with F64 in it runs node by node instead.
+    /// Prepares a plan. A graph with F64 in it runs node by node instead.
     pub fn compile(&self, graph: &Graph, plan: Arc<Plan>) -> Result<Compiled> {
         let is_f64 = graph.nodes.iter().any(|n| n.dtype == DType::F64) || plan.buffers.iter().any(|b| b.dtype == DType::F64);
         if is_f64 {
@@ -141,7 +141,7 @@ impl CpuExecutor {
         Ok(Compiled { workspace: workspace(&plan), code: Code::Plan { plan, kernels } })
     }
 
-    /// Takes the memory for a run; nothing has happened yet if there is none.
+    /// Takes the memory for a run; if there is none, nothing has happened yet.
     ///
     /// # Errors
     /// Out of memory.
@@ -249,7 +249,7 @@ impl CpuExecutor {
         sizes.into_iter().map(take).collect()
     }
 
-    /// So many words, with undefined contents: from the pool, else from the system, else from the system once the pool is
+    /// `len` words, with undefined contents: from the pool, else from the system, else from the system once the pool is
     /// empty.
     fn take(&self, len: usize, holder: Holder, what: &str) -> Result<(Words, Loan)> {
         let bytes = 4 * len as u64;
@@ -301,7 +301,7 @@ fn workspace(plan: &Plan) -> Workspace {
     Workspace { slots, scratch: vec![4 * floats.max().unwrap_or(0) as u64] }
 }
 
-/// The words in so many bytes; of more than memory can have, the most there are.
+/// The words in this many bytes; for more bytes than memory can have, the most there are.
 fn word_count(bytes: u64) -> usize {
     usize::try_from(bytes / 4).unwrap_or(usize::MAX)
 }
@@ -349,7 +349,7 @@ enum Read<'a> {
     Again(usize),
     /// A copy of what the step overwrites.
     Copy(Vec<u32>),
-    /// The elements stand in the output itself.
+    /// The elements are in the output itself.
     InPlace,
 }
 

@@ -47,7 +47,7 @@ enum Constant {
     Scalar { slot: usize, dtype: DType },
 }
 
-/// An expression made ready for evaluation.
+/// An expression prepared for evaluation.
 #[derive(Debug)]
 pub(super) struct Program {
     /// Elements of the expression's shape.
@@ -59,7 +59,7 @@ pub(super) struct Program {
     actions: Vec<(Action, usize)>,
     constants: Vec<(usize, Constant)>,
     columns: usize,
-    /// Whether column 0 holds what stood in the output before.
+    /// Whether column 0 holds what was in the output before.
     reads_output: bool,
 }
 
@@ -217,7 +217,7 @@ impl<'a> Evaluator<'a> {
         Self { program, context, columns }
     }
 
-    /// Evaluates elements `start..start + out.len()` into `out`, which holds the accumulator before, block by block.
+    /// Evaluates elements `start..start + out.len()` block by block into `out`, which holds the accumulator beforehand.
     pub fn run(&mut self, start: usize, out: &mut [u32]) {
         for (i, block) in out.chunks_mut(BLOCK).enumerate() {
             self.block(start + i * BLOCK, block);

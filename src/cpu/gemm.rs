@@ -1,4 +1,4 @@
-//! A checked door to the `gemm` crate.
+//! A checked interface to the `gemm` crate.
 
 use crate::error::{Error, Result};
 
@@ -26,7 +26,7 @@ impl<'a> Matrix<'a> {
         Self { row: self.col, col: self.row, ..self }
     }
 
-    /// Whether `rows` by `cols` elements lie within the slice.
+    /// Whether `rows` by `cols` elements are within the slice.
     fn holds(&self, rows: usize, cols: usize) -> bool {
         let (down, right) = ((rows as i64 - 1) * self.row, (cols as i64 - 1) * self.col);
         let low = self.offset + down.min(0) + right.min(0);
@@ -53,8 +53,8 @@ pub(super) fn gemm([m, n, k]: [usize; 3], dst: &mut [f32], accumulate: bool, a: 
         return Ok(());
     }
     let parallelism = if parallel { gemm::Parallelism::Rayon(0) } else { gemm::Parallelism::None };
-    // SAFETY: dst holds m * n elements and is borrowed exclusively; every element that the strides of a and b reach was
-    // checked to lie within their slices.
+    // SAFETY: dst holds m * n elements and is borrowed exclusively; every element that the strides of a and b reach was checked
+    // to be within their slices.
     unsafe {
         gemm::gemm(
             m,

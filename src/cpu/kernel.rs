@@ -1,4 +1,4 @@
-//! A plan's kernels made ready for this device.
+//! A plan's kernels, prepared for this device.
 
 use super::expr::{Context, Program};
 use super::reduce::{ArgReduce, Reduce};
@@ -35,7 +35,7 @@ impl Prepared {
             Kernel::Elementwise(expr) => {
                 let write = step.write.map(info).transpose()?;
                 let shared = reads.iter().position(|r| write.is_some_and(|w| w.place == r.place));
-                // A read in another order than it is written needs a copy, which the executor makes.
+                // What is read in a different order from the one in which it is written needs a copy, which the executor makes.
                 let in_place = shared.filter(|&operand| reads_in_order(expr, operand));
                 let program = Program::new(expr, in_place)?;
                 if write.is_none_or(|w| w.len != program.len) {

@@ -50,8 +50,8 @@ pub(super) fn run(kernel: &MatMul, epilogue: &Program, context: Context, out: &m
     Ok(())
 }
 
-/// `x · wᵀ` with a small x: the gemm crate repacks its left operand, which is b, as `out` has contiguous rows. The transposed
-/// result makes it x instead.
+/// `x · wᵀ` with a small x: the gemm crate repacks its left operand, which is b, since `out` has contiguous rows. With a
+/// transposed result it is x instead.
 fn is_transposed(kernel: &MatMul) -> bool {
     let MatMul { ref batch, m, n, k, ref a, ref b, .. } = *kernel;
     batch.numel() == 1 && a.col == 1 && b.row == 1 && 2 * m <= n && k >= 64

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 /// Elements of a parallel task.
 const PIECE: usize = 16 << 10;
 
-/// A part of one entry: its coefficients, parameters, gradients and up to three state values, all of one length.
+/// A part of one entry: its coefficients, parameters, gradients and up to three state values, all of the same length.
 struct Piece<'a> {
     coefficients: &'a Coefficients,
     parameter: &'a mut [f32],

@@ -18,7 +18,7 @@ struct Plane<'a> {
 }
 
 impl Plane<'_> {
-    /// The kernel taps of output `o` along axis `d` that lie inside the image, and the first tap's coordinate.
+    /// The kernel taps of output `o` along axis `d` that are inside the image, and the first tap's coordinate.
     #[inline(always)]
     fn taps(&self, d: usize, o: usize) -> (Range<usize>, usize) {
         let (start, pad, dilation) = (o * self.spec.stride[d], self.spec.padding[d], self.spec.dilation[d]);

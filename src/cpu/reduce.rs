@@ -1,4 +1,4 @@
-//! Reductions of an expression. Sums of f32 are carried in f64; the order of additions depends on shapes alone.
+//! Reductions of an expression. Sums of f32 are accumulated in f64; the order of additions depends only on shapes.
 
 mod fold;
 
@@ -16,7 +16,7 @@ use rayon::prelude::*;
 /// Elements that a parallel task combines.
 const PIECE: usize = 32 * BLOCK;
 
-/// A reduction made ready.
+/// A prepared reduction.
 #[derive(Debug)]
 pub(super) struct Reduce {
     op: ReduceOp,
@@ -67,7 +67,7 @@ impl Reduce {
         }
     }
 
-    /// Whole rows a task.
+    /// Whole rows per task.
     fn rows<T: Fold>(&self, context: Context, out: &mut [u32]) {
         let rows = (PIECE / self.value.cost.max(1) / self.reduced.max(1)).max(1);
         let task = |(i, out): (usize, &mut [u32])| {
@@ -180,7 +180,7 @@ fn transpose(value: &Expr, kept: usize) -> Expr {
     out
 }
 
-/// An arg-reduction made ready.
+/// A prepared arg-reduction.
 #[derive(Debug)]
 pub(super) struct ArgReduce {
     op: ReduceOp,

@@ -45,7 +45,7 @@ pub(super) fn with_scratch<R>(len: usize, body: impl FnOnce(&mut [f32]) -> Resul
     result
 }
 
-/// Frees this thread's piece if it is larger than so many bytes.
+/// Frees this thread's piece if it is larger than this many bytes.
 pub(super) fn fit(bytes: u64) {
     let floats = SCRATCH.with_borrow_mut(|s| std::mem::take(&mut s.floats));
     keep(if 4 * floats.len() as u64 > bytes { Vec::new() } else { floats });
@@ -57,7 +57,7 @@ pub(super) fn bytes() -> usize {
     SCRATCH.with_borrow(|s| 4 * s.floats.len())
 }
 
-/// Keeps a piece, rather than one that a call within this thread's has left meanwhile.
+/// Keeps a piece in place of one that a nested call on this thread has left meanwhile.
 fn keep(floats: Vec<f32>) {
     SCRATCH.with_borrow_mut(|s| {
         s.counted = s.tally.as_ref().map(|tally| Counted::new(4 * floats.len() as u64, tally));

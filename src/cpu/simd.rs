@@ -32,7 +32,7 @@ pub(super) fn zip<A: Copy, B: Copy, C>(a: &[A], b: &[B], out: &mut [C], f: impl 
     );
 }
 
-/// Makes the calling thread treat subnormal f32 as 0, for good. They slow training 5 to 20 times as losses approach 0.
+/// Makes the calling thread treat subnormal f32 as 0, for good. They slow training down 5 to 20 times as losses approach 0.
 #[allow(unsafe_code, reason = "the control register is reachable through assembly only")]
 pub(super) fn flush_subnormals() {
     #[cfg(target_arch = "x86_64")]

@@ -16,8 +16,8 @@ const HELP: &str = "use one folder per word, with mono or stereo PCM or float WA
 
 /// Clips with one label each, in host memory.
 ///
-/// As a [`Dataset`] it gives clips of one length with their labels, each in the middle: shorter ones with silence around, longer
-/// ones cut on both sides. Batches are F32 `[n, length]` and I32 `[n]`.
+/// As a [`Dataset`] it gives clips of equal length with their labels: shorter clips are centred in silence, longer ones are cut
+/// on both sides. Batches are F32 `[n, length]` and I32 `[n]`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioClips {
     rate: u32,
@@ -25,34 +25,33 @@ pub struct AudioClips {
     clips: Vec<Vec<f32>>,
     labels: Vec<i32>,
     files: Vec<PathBuf>,
-    /// Of clips as samples and in batches.
+    /// The length of clips as samples and in batches.
     length: usize,
 }
 
 impl AudioClips {
     /// Reads every `*.wav` of every folder in `dir`; a folder's name is the word, and words are numbered in alphabetical
-    /// order. Folders whose names start with `_` (`_background_noise_`) or `.`, and other files, are passed over. Several
-    /// channels are averaged; samples are scaled to -1..1. Samples may be integers of 1 to 4 bytes or floats of 4 or 8, with
-    /// whatever chunks around them, and of a stream whose header says no length.
+    /// order. Folders whose names start with `_` (`_background_noise_`) or `.`, and other files, are skipped. Several channels
+    /// are averaged; samples are scaled to -1..1. Samples may be integers of 1 to 4 bytes or floats of 4 or 8. Files may have any
+    /// other chunks, and may come from a stream, whose header gives no length.
     ///
     /// # Errors
-    /// The directory cannot be read or has no clips; a file is not a WAV file that can be read, is truncated, or holds samples that
-    /// are not finite; sample rates differ. One bad file fails the whole folder, since data that lack clips go unnoticed: the
+    /// The directory cannot be read or has no clips; a file is not a WAV file that can be read, is truncated, or has samples that
+    /// are not finite; sample rates differ. One bad file fails the whole folder, since missing clips would go unnoticed: the
     /// error names the file, what is wrong with it and what to do.
     #[track_caller]
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         Self::load_words(dir.as_ref(), None)
     }
 
-    /// As [`AudioClips::load`], with the words in a given order, such as those of the training set. Other folders are passed
-    /// over.
+    /// As [`AudioClips::load`], with the words in a given order, such as those of the training set. Other folders are skipped.
     ///
     /// # Errors
-    /// As [`AudioClips::load`]; a word has no folder, or stands twice.
+    /// As [`AudioClips::load`]; a word has no folder, or is listed twice.
     #[track_caller]
     pub fn load_only(dir: impl AsRef<Path>, words: &[String]) -> Result<Self> {
         if let Some((_, word)) = words.iter().enumerate().find(|(i, word)| words[..*i].contains(word)) {
-            let reason = format!("the word \"{word}\" stands twice");
+            let reason = format!("the word \"{word}\" is listed twice");
             return Err(Error::argument("AudioClips::load_only", reason, "give each word once: its position is its label"));
         }
         Self::load_words(dir.as_ref(), Some(words))
@@ -69,7 +68,7 @@ impl AudioClips {
                 let Wav { rate: found, samples } = wav::read(&path)?;
                 let expected = *rate.get_or_insert(found);
                 if found != expected {
-                    let reason = format!("the clip has {found} samples a second, and those before it {expected}");
+                    let reason = format!("the clip has {found} samples per second, and those before it {expected}");
                     return Err(Error::format(path, reason, "resample the files to one rate"));
                 }
                 clips.push(samples);
@@ -92,7 +91,7 @@ impl AudioClips {
         self.clips.is_empty()
     }
 
-    /// Samples a second.
+    /// Samples per second.
     pub fn rate(&self) -> u32 {
         self.rate
     }
@@ -134,7 +133,7 @@ impl AudioClips {
         self.length
     }
 
-    /// Copies clip `i`, which stands at `position` of a list, into the middle of silence; gives its label.
+    /// Copies clip `i`, which is at `position` of a list, into the middle of silence; returns its label.
     #[track_caller]
     fn place(&self, op: &'static str, position: usize, i: usize, row: &mut [f32]) -> Result<i32> {
         let at = Location::caller();
@@ -173,7 +172,7 @@ impl Dataset for AudioClips {
     }
 }
 
-/// The names of the folders of `dir` that hold words, sorted.
+/// The names of the folders of `dir` that contain words, sorted.
 fn folders(dir: &Path) -> Result<Vec<String>> {
     let mut words = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|e| Error::io(dir, e))? {
@@ -248,7 +247,7 @@ mod tests {
         assert!(AudioClips::load(dir.path().join("none")).is_err());
         write(&dir.path().join("a/1.wav"), 100, 1, &[1, 2]);
         write(&dir.path().join("a/2.wav"), 200, 1, &[1, 2]);
-        assert!(AudioClips::load(dir.path()).unwrap_err().to_string().contains("200 samples a second"));
+        assert!(AudioClips::load(dir.path()).unwrap_err().to_string().contains("200 samples per second"));
         fs::write(dir.path().join("a/2.wav"), b"RIFF but no more").unwrap();
         let error = AudioClips::load(dir.path()).unwrap_err().to_string();
         assert!(error.contains("2.wav"), "{error}");

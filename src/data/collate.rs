@@ -17,7 +17,7 @@ use crate::tensor::Tensor;
 /// | [`HostTensor`] or [`Tensor`] of a shape | tensor `[n, ..shape]` |
 /// | a tuple of two to six samples | a tuple of their batches |
 ///
-/// All samples of a batch have one shape and dtype. Samples of several lengths become one batch by a type of one's own:
+/// All samples of a batch have the same shape and dtype. Samples of different lengths become a batch through a type of your own:
 ///
 /// ```
 /// use wgrad::data::{Collate, Dataset, VecDataset};
@@ -65,7 +65,7 @@ fn refuse(reason: impl Into<String>, help: &str) -> Error {
     Error::argument("collate", reason, help)
 }
 
-/// Samples of which nothing is known.
+/// The error for no samples, of which nothing is known.
 fn none() -> Error {
     refuse("there are no samples", "give at least one")
 }
@@ -93,7 +93,7 @@ impl<T: Element> Collate for Vec<T> {
         let len = samples.first().ok_or_else(none)?.len();
         if let Some((i, other)) = samples.iter().enumerate().find(|(_, s)| s.len() != len) {
             let reason = format!("sample {i} of the batch has {} elements, and those before it have {len}", other.len());
-            return Err(refuse(reason, "bring samples to one length, such as by Dataset::map, or implement Collate"));
+            return Err(refuse(reason, "bring samples to one length, say with Dataset::map, or implement Collate"));
         }
         let mut all = reserved("a batch", product(&[samples.len(), len]))?;
         samples.iter().for_each(|sample| all.extend_from_slice(sample));
@@ -111,7 +111,7 @@ impl Collate for HostTensor {
             sample.check("collate", &format!("sample {i}"))?;
             if (sample.dtype, sample.shape) != (dtype, shape) {
                 let found = format!("sample {i} of the batch is {} {}", sample.dtype, sample.shape);
-                let help = "bring samples to one shape and dtype, such as by Dataset::map";
+                let help = "bring samples to one shape and dtype, say with Dataset::map";
                 return Err(refuse(format!("{found}, and those before it are {dtype} {shape}"), help));
             }
         }
@@ -152,7 +152,7 @@ pub(super) fn with_rows(n: usize, shape: &[usize]) -> Result<Shape> {
     Shape::new(&[&[n], shape].concat())
 }
 
-/// Copies pieces of `len` elements, each from a place of data of one dtype, one after the other.
+/// Copies pieces of `len` elements, each from a position in data of the same dtype, one after the other.
 pub(super) fn gather(pieces: &[(&HostData, usize)], len: usize) -> Result<HostData> {
     macro_rules! pick {
         ($($kind:ident),*) => {
@@ -176,7 +176,7 @@ pub(super) fn gather(pieces: &[(&HostData, usize)], len: usize) -> Result<HostDa
 /// A batch whose inputs can be changed, as [`DataLoader::with_transform`](super::DataLoader::with_transform) does: a tensor, or a
 /// tuple whose first part is the inputs.
 pub trait Inputs: Sized {
-    /// The batch with its inputs after `f`.
+    /// The batch with its inputs changed by `f`.
     ///
     /// # Errors
     /// Those of `f`.

@@ -1,4 +1,4 @@
-//! What a data set is, parts of one, and what is made of one sample by sample.
+//! What a data set is, parts of one, and sets that are made from one sample by sample.
 
 use super::collate::Collate;
 use crate::device::Device;
@@ -56,8 +56,8 @@ pub trait Dataset: Send + Sync {
     #[track_caller]
     fn get(&self, index: usize) -> Result<Self::Sample>;
 
-    /// The samples at `indices` as one batch on a device. Defaults to [`Dataset::get`] for each and [`Collate::collate`]; sets
-    /// whose samples lie side by side copy them straight into the batch instead.
+    /// The samples at `indices` as one batch on a device. By default this calls [`Dataset::get`] for each and then
+    /// [`Collate::collate`]; sets whose samples are contiguous copy them straight into the batch instead.
     ///
     /// # Errors
     /// As [`Dataset::get`]; samples do not fit each other; there are none; the device is out of memory.
@@ -69,7 +69,7 @@ pub trait Dataset: Send + Sync {
         Self::Sample::collate(samples, device)
     }
 
-    /// The same samples after `f`, which runs on the host, for each sample when it is asked for.
+    /// The same samples changed by `f`, which runs on the host, for each sample when it is asked for.
     ///
     /// ```
     /// # use wgrad::data::{Dataset, VecDataset};
@@ -90,10 +90,10 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// A batch of a data set: of pairs of a host tensor `[c, h, w]` and a label, `(Tensor, Tensor)` of `[n, c, h, w]` and `[n]`.
+/// A batch of a data set: for pairs of a host tensor `[c, h, w]` and a label, `(Tensor, Tensor)` of `[n, c, h, w]` and `[n]`.
 pub type Batch<D> = <<D as Dataset>::Sample as Collate>::Batch;
 
-/// The error of a position that a set does not have; `position` is where it stands in a list of them.
+/// The error for a position outside a set; `position` is where it is in a list of them.
 pub(super) fn outside(op: &'static str, index: usize, position: usize, len: usize, at: &'static Location<'static>) -> Error {
     let index = i64::try_from(index).unwrap_or(i64::MAX);
     Error::Index { op, index, position, len, help: "draw indices from 0..len()".into(), at }
@@ -120,7 +120,7 @@ macro_rules! forward {
 }
 forward!(&D, Arc<D>, Box<D>);
 
-/// Some samples of a data set, in an order of their own.
+/// Some samples of a data set, in any order.
 ///
 /// ```
 /// # use wgrad::data::{Dataset, Subset, VecDataset};
@@ -136,7 +136,7 @@ pub struct Subset<D> {
 }
 
 impl<D: Dataset> Subset<D> {
-    /// The samples at `indices`; one may stand there several times. `dataset` may be a reference.
+    /// The samples at `indices`, where one may occur several times. `dataset` may be a reference.
     ///
     /// # Errors
     /// An index is out of range.
@@ -150,7 +150,7 @@ impl<D: Dataset> Subset<D> {
         }
     }
 
-    /// Where the samples stand in the whole set.
+    /// Where the samples are in the whole set.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }

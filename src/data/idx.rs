@@ -1,6 +1,6 @@
 //! The IDX format of MNIST: a magic number, big-endian dimensions, then bytes; plain or compressed with gzip.
 //!
-//! Nothing in a file is trusted: the header is checked, and the size it claims is limited, before memory is taken for it.
+//! Nothing in a file is trusted: the header is checked, and the size it claims is limited, before memory is allocated for it.
 //!
 //! Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 
@@ -10,14 +10,14 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
-/// The most elements that a file may hold: 1 GiB, twenty times the full MNIST.
+/// The most elements that a file may have: 1 GiB, twenty times the full MNIST.
 pub const MAX_ELEMENTS: usize = 1 << 30;
 
 const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 const UNSIGNED_BYTE: u8 = 0x08;
 const FETCH: &str = "fetch the file again, or name a directory with the four MNIST files";
 
-/// An array of bytes, as an IDX file holds it.
+/// An array of bytes, as an IDX file stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdxArray {
     /// The dimensions, outermost first.

@@ -36,11 +36,11 @@ pub struct LabelledImages {
 }
 
 impl LabelledImages {
-    /// Images of a shape `[channels, height, width]`: `pixels` holds them one after the other in row-major order, channel by
+    /// Images of a shape `[channels, height, width]`: `pixels` has them one after the other in row-major order, channel by
     /// channel, 0 for dark and 255 for bright.
     ///
     /// # Errors
-    /// There are not as many pixels as that takes.
+    /// The number of pixels is not what that takes.
     #[track_caller]
     pub fn new(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<i32>) -> Result<Self> {
         let expected = shape.iter().try_fold(labels.len(), |n, &d| n.checked_mul(d));
@@ -79,7 +79,7 @@ impl LabelledImages {
         &self.labels
     }
 
-    /// The images at `indices`, in that order, as a set of their own. [`Subset`](super::Subset) does without the copy.
+    /// The images at `indices`, in that order, as a set of their own. [`Subset`](super::Subset) avoids the copy.
     ///
     /// # Errors
     /// An index is out of range.
@@ -126,13 +126,13 @@ impl LabelledImages {
         Ok(Self { shape: self.shape, pixels, labels })
     }
 
-    /// The label and the pixels of image `i`, which stands at `position` of a list.
+    /// The label and the pixels of image `i`, which is at `position` of a list.
     #[track_caller]
     fn at(&self, op: &'static str, position: usize, i: usize) -> Result<(i32, &[u8])> {
         let at = Location::caller();
         let size = product(&self.shape);
         match self.labels.get(i) {
-            // The constructor has made sure of the pixels.
+            // The constructor has checked the number of pixels.
             Some(&label) => Ok((label, &self.pixels[i * size..(i + 1) * size])),
             None => Err(outside(op, i, position, self.labels.len(), at)),
         }
@@ -161,8 +161,8 @@ impl LabelledImages {
         (0..channels).map(moments).unzip()
     }
 
-    /// Normalisation by [`LabelledImages::statistics`]; a channel without contrast is only centred. For test images use that of
-    /// the training images.
+    /// Normalisation by [`LabelledImages::statistics`]; a channel without contrast is only centred. For test images, use the one
+    /// of the training images.
     ///
     /// # Errors
     /// There are no pixels; the device is out of memory.

@@ -77,7 +77,7 @@ impl<T: Rows + Send + Sync> Dataset for TensorDataset<T> {
     }
 }
 
-/// Samples in host memory, one by one. Samples that lie side by side are copied faster out of a [`TensorDataset`].
+/// Samples in host memory, one by one. Contiguous samples are copied faster out of a [`TensorDataset`].
 ///
 /// ```
 /// # use wgrad::data::{Dataset, VecDataset};
@@ -232,7 +232,7 @@ mod tests {
     use super::super::dataset::Subset;
     use super::*;
 
-    /// Rows out of the device's memory, out of the host's, and sample by sample are the same batch.
+    /// Rows from the device's memory, from the host's, and sample by sample make the same batch.
     #[test]
     fn rows_are_the_same_from_wherever_they_come() {
         let device = Device::cpu().unwrap();

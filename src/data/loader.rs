@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 /// A change of a batch on the device.
 type Stage<B> = Arc<dyn Fn(B, &Generator) -> Result<B> + Send + Sync>;
 
-/// Makes batches of a data set on a device, epoch by epoch, in an order that depends on the seed and the epoch alone.
+/// Makes batches of a data set on a device, epoch by epoch, in an order that depends only on the seed and the epoch.
 ///
 /// `for batch in &loader` is one epoch; the next such loop is the next epoch. [`DataLoader::epoch`] gives the batches of any epoch,
 /// whatever came before. Both give `Result`s, since reading and uploading can fail.
@@ -37,8 +37,8 @@ type Stage<B> = Arc<dyn Fn(B, &Generator) -> Result<B> + Send + Sync>;
 /// # Ok(()) }
 /// ```
 ///
-/// [`DataLoader::state_dict`] keeps the epoch and the batch that comes next, also within a loop, so that a resumed run goes
-/// on with that batch, to the bit.
+/// [`DataLoader::state_dict`] records the epoch and the batch that comes next, even within a loop, so that a resumed run goes on
+/// with that batch, bit for bit.
 #[must_use = "a loader makes batches only when it is iterated over"]
 pub struct DataLoader<D: Dataset> {
     dataset: D,
@@ -51,7 +51,7 @@ pub struct DataLoader<D: Dataset> {
     position: Mutex<Position>,
 }
 
-/// Where loops over a loader have come to.
+/// How far loops over a loader have come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Position {
     epoch: usize,
@@ -65,7 +65,7 @@ impl<D: Dataset> DataLoader<D> {
     /// Batches of `batch_size` samples in the order of `dataset`, which may be a reference; the last one may be smaller.
     ///
     /// # Errors
-    /// `batch_size` is 0; more samples than `i32::MAX`, or than memory has room to order.
+    /// `batch_size` is 0; more samples than `i32::MAX`, or so many that their order does not fit in memory.
     #[track_caller]
     pub fn new(dataset: D, batch_size: usize, device: &Device) -> Result<Self> {
         const NEW: &str = "DataLoader::new";
@@ -75,7 +75,7 @@ impl<D: Dataset> DataLoader<D> {
         let len = dataset.len();
         if i32::try_from(len).is_err() {
             let reason = format!("an order of {len} samples is drawn at once");
-            return Err(Error::argument(NEW, reason, "load at most i32::MAX samples, or parts of them by Subset"));
+            return Err(Error::argument(NEW, reason, "load at most i32::MAX samples, or parts of them with Subset"));
         }
         drop(reserved::<usize>("an order of samples", len)?);
         Ok(Self {
@@ -90,7 +90,7 @@ impl<D: Dataset> DataLoader<D> {
         })
     }
 
-    /// Whether to shuffle, in each epoch anew. Defaults to false.
+    /// Whether to shuffle, anew in each epoch. Defaults to false.
     pub fn shuffle(mut self, shuffle: bool) -> Self {
         self.shuffle = shuffle;
         self
@@ -108,8 +108,8 @@ impl<D: Dataset> DataLoader<D> {
         self
     }
 
-    /// Applies a transform to the inputs of each batch, on the device, after those that were added before. Its draws depend on the
-    /// seed, the epoch and the batch alone.
+    /// Applies a transform to the inputs of each batch, on the device, after those that were added before. Its draws depend only
+    /// on the seed, the epoch and the batch.
     pub fn with_transform(mut self, transform: impl Transform + 'static) -> Self
     where
         Batch<D>: Inputs,
@@ -140,7 +140,7 @@ impl<D: Dataset> DataLoader<D> {
         if self.drop_last { self.len() * self.batch_size } else { self.dataset.len() }
     }
 
-    /// The batches of an epoch: a function of the seed and `epoch` alone, which changes nothing. Skipping some of them costs
+    /// The batches of an epoch: a function of only the seed and `epoch`, which changes nothing. Skipping some of them costs
     /// nothing.
     pub fn epoch(&self, epoch: usize) -> Batches<'_, D> {
         Batches { loader: self, order: self.order(epoch), epoch, next: 0, end: self.len(), tracked: false }
@@ -169,7 +169,7 @@ impl<D: Dataset> DataLoader<D> {
         order
     }
 
-    /// The epoch and the batch, both from 0, that loops over `&loader` come to next. After the last batch of epoch `e` that is
+    /// The epoch and the batch, both from 0, that loops over `&loader` give next. After the last batch of epoch `e` that is
     /// `(e + 1, 0)`.
     pub fn position(&self) -> (usize, usize) {
         let at = lock(&self.position);
@@ -201,11 +201,12 @@ impl<D: Dataset> DataLoader<D> {
         ]
     }
 
-    /// Puts the loader where the one of [`DataLoader::state_dict`] was: the next loop over `&loader` goes on with its next batch.
+    /// Puts the loader where the loader of [`DataLoader::state_dict`] was: the next loop over `&loader` goes on with its next
+    /// batch.
     ///
     /// # Errors
-    /// An entry is missing or damaged; the state is of the middle of an epoch, and the number of samples, the batch size, the seed
-    /// or another setting is not the same. Nothing has changed then.
+    /// An entry is missing or damaged; the state is from the middle of an epoch, and the number of samples, the batch size, the
+    /// seed or another setting is not the same. Nothing changes in that case.
     #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "DataLoader::load_state_dict";
@@ -214,11 +215,11 @@ impl<D: Dataset> DataLoader<D> {
             for (key, own) in self.settings() {
                 let theirs: String = entry(dict, LOAD, key)?;
                 if theirs != own {
-                    let reason = format!("{key} is {own}, and {theirs} in the state, which is of the middle of an epoch");
+                    let reason = format!("{key} is {own}, and {theirs} in the state, which is from the middle of an epoch");
                     return Err(Error::argument(
                         LOAD,
                         reason,
-                        "use the same data and settings, or a state of an epoch's beginning",
+                        "use the same data and settings, or a state from the beginning of an epoch",
                     ));
                 }
             }
@@ -295,13 +296,13 @@ impl<D: Dataset> fmt::Debug for Batches<'_, D> {
 }
 
 impl<D: Dataset> Batches<'_, D> {
-    /// Where the samples of the next batch, which is not the end, stand in the data set.
+    /// Where the samples of the next batch are in the data set. There must be a next batch.
     fn indices(&self) -> &[usize] {
         let first = self.next * self.loader.batch_size;
         &self.order[first..first.saturating_add(self.loader.batch_size).min(self.order.len())]
     }
 
-    /// The batch that comes next, which is not the end.
+    /// The batch that comes next. There must be one.
     fn load(&self) -> Result<Batch<D>> {
         let loader = self.loader;
         let mut batch = loader.dataset.batch(self.indices(), &loader.device)?;

@@ -11,7 +11,7 @@ use crate::tensor::{ConvOptions, PadMode, Tensor};
 /// Settings of [`LogMel`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MelConfig {
-    /// Samples a second. Defaults to 16,000.
+    /// Samples per second. Defaults to 16,000.
     pub rate: u32,
     /// Samples in a window. Defaults to 400 (25 ms).
     pub window: usize,
@@ -37,8 +37,8 @@ impl Default for MelConfig {
 /// 0), squared magnitudes of their Fourier transform, sums under triangles on the mel scale `2595·log₁₀(1 + f/700)`, and
 /// `ln(power + eps)`.
 ///
-/// Both transforms are products with constant matrices, so gradients flow to the sound. The same as torchaudio's
-/// `MelSpectrogram` of these lengths, bands and frequencies with its other defaults, and a logarithm.
+/// Both transforms are products with constant matrices, so gradients flow to the sound. The result is that of torchaudio's
+/// `MelSpectrogram` with these lengths, bands and frequencies and its other defaults, followed by a logarithm.
 #[derive(Debug, Clone)]
 pub struct LogMel {
     config: MelConfig,
@@ -53,7 +53,7 @@ impl LogMel {
     ///
     /// # Errors
     /// A length is 0; the frequencies are out of order or above half the rate; a band so narrow that no frequency of the
-    /// transform lies in it.
+    /// transform is in it.
     #[track_caller]
     pub fn new(config: MelConfig, device: &Device) -> Result<Self> {
         let MelConfig { rate, window, hop, bands, low, high, eps } = config;
@@ -61,7 +61,7 @@ impl LogMel {
         let ordered = 0.0 <= low && low < high && high <= nyquist;
         if window < 2 || hop == 0 || bands == 0 || !ordered || !(eps.is_finite() && eps > 0.0) {
             let help = format!("use a window of at least 2, hop, bands and eps above 0, and 0 <= low < high <= {nyquist} Hz");
-            return Err(Error::argument("LogMel::new", format!("{config:?} cannot be carried out"), help));
+            return Err(Error::argument("LogMel::new", format!("{config:?} is not possible"), help));
         }
         let bins = window / 2 + 1;
         let turn = std::f64::consts::TAU / window as f64;
@@ -85,8 +85,8 @@ impl LogMel {
         })
     }
 
-    /// Windows that a sound of `length` samples has: `length / hop + 1` of an even number of samples, which start at every hop
-    /// and the end; `(length - 1) / hop + 1` of an odd number.
+    /// The number of windows that a sound of `length` samples has: `length / hop + 1` if a window has an even number of samples,
+    /// `(length - 1) / hop + 1` if it has an odd number.
     pub fn frames(&self, length: usize) -> usize {
         (length.saturating_sub(self.config.window % 2) / self.config.hop).saturating_add(1)
     }

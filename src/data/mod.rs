@@ -3,7 +3,7 @@
 //! A [`Dataset`] gives samples by position, a [`DataLoader`] makes batches of them on a device, and a
 //! [`Transform`](transforms::Transform) changes batches there. Sets come from memory ([`TensorDataset`], [`LabelledImages`],
 //! [`VecDataset`]) or from files ([`Mnist`], [`AudioClips`], text as [`Tokens`]); [`Subset`], [`Dataset::map`] and
-//! [`random_split`] make others of them.
+//! [`random_split`] make new sets from them.
 //!
 //! | subject | |
 //! |---|---|

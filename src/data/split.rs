@@ -13,8 +13,8 @@ mod sealed {
 
 /// How large a part of a split is: a share, as `f64`, or a number of samples, as `usize`.
 pub trait Portion: Copy + sealed::Sealed {
-    /// The parts' numbers of samples, which add up to `len`. Shares are rounded so that each boundary between two parts is as near
-    /// to its place as it can be.
+    /// The parts' numbers of samples, which add up to `len`. Shares are rounded so that each boundary between two parts is as
+    /// close as possible to its exact place.
     ///
     /// # Errors
     /// Shares do not add up to 1, or counts to `len`; a part has no samples.
@@ -67,7 +67,7 @@ impl Portion for usize {
 }
 
 /// Deals `0..len` out at random into parts, each ascending, whose sizes are shares that add up to 1 or counts that add up to
-/// `len`. Depends on the length, the sizes and the seed alone.
+/// `len`. Depends only on the length, the sizes and the seed.
 ///
 /// ```
 /// let [train, validation, test] = wgrad::data::split(10, [0.6, 0.2, 0.2], 7)?;
@@ -91,7 +91,7 @@ pub fn split<P: Portion, const N: usize>(len: usize, portions: [P; N], seed: u64
     exactly(parts.collect())
 }
 
-/// [`split`] of samples with these labels, so that each part has its share of every class, to a sample or so.
+/// [`split`] of samples with these labels, so that each part has its share of every class, give or take a sample.
 ///
 /// ```
 /// let labels = [0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2];
@@ -111,7 +111,7 @@ pub fn split_stratified<P: Portion, const N: usize>(labels: &[i32], portions: [P
     // Class after class, each sample goes to the part that is furthest behind its share of those dealt so far.
     for (dealt, i) in (1..).zip(by_class(labels, "split stratified", seed)?.into_values().flatten()) {
         let behind = |part: usize| counts[part] as i128 * dealt - parts[part].len() as i128 * len as i128;
-        // Of several the first.
+        // Of several, the first.
         let furthest = (0..parts.len()).rev().max_by_key(|&part| behind(part));
         if let Some(part) = furthest {
             parts[part].push(i);
@@ -121,7 +121,8 @@ pub fn split_stratified<P: Portion, const N: usize>(labels: &[i32], portions: [P
     exactly(parts)
 }
 
-/// [`split`] of a data set: the parts as data sets. Each has a clone of `dataset`, so give a reference or an `Arc` of a large one.
+/// [`split`] of a data set: the parts as data sets. Each has a clone of `dataset`, so pass a large one as a reference or an
+/// `Arc`.
 ///
 /// ```
 /// # use wgrad::data::{Dataset, VecDataset, random_split};
@@ -145,7 +146,7 @@ pub fn random_split<D: Dataset + Clone, P: Portion, const N: usize>(
 
 /// As many parts as were asked for.
 fn exactly<T, const N: usize>(parts: Vec<T>) -> Result<[T; N]> {
-    parts.try_into().map_err(|_| Error::internal("a split has another number of parts than was asked for"))
+    parts.try_into().map_err(|_| Error::internal("a split has a different number of parts than was asked for"))
 }
 
 /// The indices of each class, in a random order.
@@ -157,8 +158,8 @@ fn by_class(labels: &[i32], purpose: &str, seed: u64) -> Result<BTreeMap<i32, Ve
     Ok(classes)
 }
 
-/// Draws `count` samples of each class at random, for training on few labels; indices ascending. Depends on the labels, the
-/// count and the seed alone.
+/// Draws `count` samples of each class at random, for training on few labels; indices ascending. Depends only on the labels, the
+/// count and the seed.
 ///
 /// ```
 /// let few = wgrad::data::draw_per_class(&[7, 3, 7, 3, 3, 7], 2, 0)?;
@@ -227,7 +228,7 @@ mod tests {
 
     #[test]
     fn stratified_parts_have_their_share_of_every_class() {
-        // How often each class stands in the labels.
+        // How often each class occurs in the labels.
         for counts in [vec![50, 50], vec![90, 10], vec![7, 1, 30, 4, 4, 4], vec![100]] {
             let labels: Vec<i32> = counts.iter().zip(0..).flat_map(|(&n, class)| vec![class; n]).collect();
             let shares = [0.7, 0.2, 0.1];

@@ -31,7 +31,7 @@ pub trait Tokenizer {
     fn decode(&self, tokens: &[i32]) -> Result<String>;
 }
 
-/// A token that the vocabulary does not have.
+/// The error for a token that is not in the vocabulary.
 fn unknown(position: usize, token: i32, len: usize, at: &'static Location<'static>) -> Error {
     let help = "use tokens that this tokeniser has made, or a model with its vocabulary".into();
     Error::Index { op: "decode", index: i64::from(token), position, len, help, at }
@@ -100,7 +100,7 @@ impl CharTokenizer {
         Ok(Self { characters, numbers, unknown: None })
     }
 
-    /// Characters that the vocabulary lacks become `stand_in`, which joins it as the last token if it is not there yet. So a
+    /// Characters that are not in the vocabulary become `stand_in`, which is added as the last token if it is not there yet. So a
     /// vocabulary can be made from the training text alone.
     #[must_use]
     pub fn with_unknown(mut self, stand_in: char) -> Self {
@@ -114,7 +114,7 @@ impl CharTokenizer {
         self
     }
 
-    /// The token of characters that the vocabulary lacks, if there is one.
+    /// The token for characters that are not in the vocabulary, if there is one.
     pub fn unknown(&self) -> Option<i32> {
         self.unknown
     }
@@ -136,7 +136,7 @@ impl Tokenizer for CharTokenizer {
         for (i, c) in text.chars().enumerate() {
             let Some(token) = self.numbers.get(&c).copied().or(self.unknown) else {
                 let reason = format!("the character {c:?} at position {i} is not in the vocabulary");
-                let help = "leave the character out, or give the tokeniser a stand-in by with_unknown";
+                let help = "leave the character out, or set a stand-in: with_unknown";
                 return Err(Error::argument("encode", reason, help));
             };
             tokens.push(token);
@@ -197,7 +197,7 @@ impl Tokens {
             Self { tokens: self.tokens[start - count..start].into() }
         });
         let parts: Vec<Self> = parts.collect();
-        parts.try_into().map_err(|_| Error::internal("a split has another number of parts than was asked for"))
+        parts.try_into().map_err(|_| Error::internal("a split has a different number of parts than was asked for"))
     }
 
     /// Windows of `length` inputs and, one token later, as many targets, one after the other without overlap; see
@@ -234,7 +234,7 @@ pub struct Windows {
 
 impl Windows {
     /// Tokens from the start of one window to that of the next. Defaults to `length`; with 1 a window starts at every token that
-    /// has enough others behind it.
+    /// has enough others after it.
     ///
     /// # Errors
     /// `stride` is 0.
@@ -246,7 +246,7 @@ impl Windows {
         Ok(Self { stride, ..self })
     }
 
-    /// `n` windows at random, each any of them; a function of the generator's seed and `step` alone.
+    /// The indices of `n` windows at random, with repetition; a function of only the generator's seed and `step`.
     ///
     /// # Errors
     /// The text is too short for one window.
@@ -273,7 +273,7 @@ impl Windows {
         Ok(drawn)
     }
 
-    /// Inputs and targets of window `index`, which stands at `position` of a list.
+    /// Inputs and targets of window `index`, which is at `position` of a list.
     #[track_caller]
     fn at(&self, op: &'static str, position: usize, index: usize) -> Result<(&[i32], &[i32])> {
         let at = Location::caller();

@@ -12,7 +12,7 @@ const FETCH: &str = "fetch or convert the file again, or take it out of the fold
 /// Samples of all channels, averaged.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wav {
-    /// Samples a second.
+    /// Samples per second.
     pub rate: u32,
     /// In -1..1, if the file keeps to its full scale.
     pub samples: Vec<f32>,
@@ -21,8 +21,8 @@ pub struct Wav {
 /// Reads a file.
 ///
 /// # Errors
-/// [`Error::Io`] if it cannot be read; [`Error::Format`] if it is not a WAV file, is truncated, stores other samples than integers
-/// of 1 to 4 bytes or floats of 4 or 8, or holds a sample that is not finite.
+/// [`Error::Io`] if it cannot be read; [`Error::Format`] if it is not a WAV file, is truncated, stores samples other than
+/// integers of 1 to 4 bytes or floats of 4 or 8, or has a sample that is not finite.
 #[track_caller]
 pub fn read(path: &Path) -> Result<Wav> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
@@ -69,7 +69,7 @@ fn parse(bytes: &[u8]) -> Result<Wav, Refusal> {
             b"data" => return Err(("the data chunk comes before the fmt chunk".into(), FETCH)),
             _ => {}
         }
-        // Chunks begin at even bytes. Some writers leave the padding out: then the next chunk's name stands in its place.
+        // Chunks begin at even bytes. Some writers leave the padding out: then the next chunk's name is in its place.
         let unpadded = body
             .get(size..size + 4)
             .is_some_and(|next| [b"data", b"fmt ", b"fact", b"LIST"].contains(&next.first_chunk().unwrap_or(b"    ")));
@@ -85,7 +85,7 @@ fn part<'b>(body: &'b [u8], size: usize, name: &[u8]) -> Result<&'b [u8], Refusa
     })
 }
 
-/// What a stream holds; its end may have cut a frame.
+/// What a stream contains; its end may have cut a frame.
 fn whole_frames(body: &[u8], layout: Layout) -> &[u8] {
     &body[..body.len() - body.len() % (layout.channels * layout.width)]
 }
@@ -108,7 +108,7 @@ fn layout_of(fmt: &[u8]) -> Result<Layout, Refusal> {
         format = half(fmt, 24);
     }
     if channels == 0 || rate == 0 || frame % channels != 0 {
-        let reason = format!("the fmt chunk says {channels} channels, {rate} samples a second and {frame} bytes per frame");
+        let reason = format!("the fmt chunk says {channels} channels, {rate} samples per second and {frame} bytes per frame");
         return Err((reason, FETCH));
     }
     let width = usize::from(frame / channels);
@@ -155,12 +155,12 @@ fn decode(data: &[u8], layout: Layout) -> Result<Wav, Refusal> {
     Ok(Wav { rate, samples })
 }
 
-/// The 32-bit number at a place that is there.
+/// The 32-bit number at a place within the bytes.
 fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from(half(bytes, at)) | u32::from(half(bytes, at + 2)) << 16
 }
 
-/// The 16-bit number at a place that is there.
+/// The 16-bit number at a place within the bytes.
 fn half(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }

@@ -1,4 +1,4 @@
-//! Which device a text, or nobody's wish, comes to.
+//! Which device a text names, and which one is chosen without any.
 
 use crate::error::{Error, Result};
 use crate::gpu::adapters::{self, AdapterSummary};
@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 #[cfg(not(feature = "gpu"))]
-const GET_A_GPU: &str = "this build has the CPU device alone: build wgrad with its default features";
+const GET_A_GPU: &str = "this build has only the CPU device: build wgrad with its default features";
 
 #[cfg(not(feature = "gpu"))]
 const GET_SOFTWARE: &str = GET_A_GPU;
@@ -24,8 +24,8 @@ const NAME_ONE: &str = "use best, gpu, software or cpu, an index, part of a name
 /// The APIs that a name may begin with.
 const BACKENDS: [&str; 3] = ["vulkan", "metal", "dx12"];
 
-/// What [`Device::list`](crate::Device::list) tells about a device, without opening it. `Display` writes all but the limits, in one
-/// line.
+/// What [`Device::list`](crate::Device::list) says about a device, without opening it. `Display` writes all but the limits, in
+/// one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceInfo {
     /// Position in the list (that of its GPU, if it is listed for another API); a name that
@@ -37,14 +37,14 @@ pub struct DeviceInfo {
     pub name: String,
     /// The graphics API (`vulkan`, `metal`, `dx12`), or `native`.
     pub backend: String,
-    /// Other APIs and drivers by which the same GPU can be reached: [`Device::named`](crate::Device::named) takes `dx12:` and part of
-    /// the name.
+    /// Other APIs and drivers through which the same GPU can be reached: [`Device::named`](crate::Device::named) takes `dx12:`
+    /// and part of the name.
     pub also: Vec<String>,
     /// The driver and its version.
     pub driver: String,
     /// Limits and features that matter here, as (name, value).
     pub limits: Vec<(&'static str, String)>,
-    /// The adapter that it is, none for the CPU device.
+    /// Its adapter; none for the CPU device.
     pub(super) adapter: Option<usize>,
 }
 
@@ -98,7 +98,7 @@ pub(super) fn best(variable: Option<&OsStr>) -> Result<Choice> {
     }
 }
 
-/// What is chosen where nobody asks for anything.
+/// What is chosen when no device is asked for.
 fn unasked() -> Result<Choice> {
     let list = list();
     let gpus = list.iter().filter(|d| d.kind == DeviceKind::Gpu).count();
@@ -131,7 +131,7 @@ pub(super) fn named(wanted: &str) -> Result<DeviceInfo> {
     if let Some(kind) = kind(&lower) {
         return list.iter().find(|d| d.kind == kind).cloned().ok_or_else(missing);
     }
-    // Every name has the empty text, which is not an index either; digits in names tell a model or a count of threads.
+    // Every name contains the empty text, which is not an index either; digits in names are a model or a count of threads.
     if lower.chars().all(|c| c.is_ascii_digit()) {
         return lower.parse().ok().and_then(|i: usize| list.get(i)).cloned().ok_or_else(missing);
     }

@@ -1,4 +1,4 @@
-//! Devices: where tensors live and graphs run.
+//! Devices, on which tensors are stored and graphs run.
 
 mod choice;
 #[cfg(all(test, feature = "gpu"))]
@@ -21,23 +21,23 @@ use std::time::Duration;
 pub struct DeviceOptions {
     /// Use only WebGPU's default limits, as the weakest adapter would offer. Defaults to false.
     pub clamped: bool,
-    /// Compile shaders with the driver's bounds checks. Defaults to false in release builds, true in debug builds.
+    /// Compile shaders with wgpu's bounds and loop checks. Defaults to false in release builds, true in debug builds.
     pub checks: Option<bool>,
     /// Run every op as its own kernel. For tests. Defaults to false.
     pub unfused: bool,
-    /// Use the kernels that are chosen for hardware GPUs, on a software adapter, too. For tests. Defaults to false.
+    /// Use the kernels that are chosen for hardware GPUs on a software adapter, too. For tests. Defaults to false.
     pub hardware_kernels: bool,
-    /// Try each kernel family against the reference before its first use, in a few milliseconds each, and take a plainer form of it
-    /// where a driver refuses or miscompiles it. Defaults to true on hardware GPUs, false on software adapters.
+    /// Test each kernel family against the reference before its first use, in a few milliseconds each, and use a plainer form of
+    /// it where a driver refuses or miscompiles it. Defaults to true on hardware GPUs, false on software adapters.
     pub self_test: Option<bool>,
-    /// What the work of one submission may take, on a GPU. A kernel that is longer is split into launches over parts of its
-    /// output, with the same results. Defaults to 200 ms on a hardware GPU: Windows and macOS end work that takes seconds.
+    /// How long the work of one submission may take, on a GPU. A kernel that takes longer is split into launches over parts of
+    /// its output, with the same results. Defaults to 200 ms on a hardware GPU: Windows and macOS end work that takes seconds.
     pub submission: Option<Duration>,
 }
 
 impl Device {
-    /// The device that [`Device::choice`] tells of: the one that `WGRAD_DEVICE` names; if it is unset, blank or `best`, the
-    /// first hardware GPU; else the CPU device. As [`Device::named`], it gives one device to all who ask.
+    /// The device that [`Device::choice`] describes: the one that `WGRAD_DEVICE` names; if it is unset, blank or `best`, the
+    /// first hardware GPU; else the CPU device. Like [`Device::named`], it gives all callers the same device.
     ///
     /// A software adapter is never chosen by itself: it is slower than the CPU device.
     ///
@@ -50,7 +50,7 @@ impl Device {
         Self::shared(&choice.device)
     }
 
-    /// The first hardware GPU, opened once and shared: all who ask get one device, and their tensors mix.
+    /// The first hardware GPU, opened once and shared: all callers get the same device, and their tensors can be combined.
     ///
     /// # Errors
     /// There is none, or it fails to open.
@@ -89,7 +89,7 @@ impl Device {
         Ok(Self::new(DeviceKind::Cpu, choice::cpu_name(), executor))
     }
 
-    /// The first device of a kind, opened anew, with options: its tensors mix with those of no other device.
+    /// The first device of a kind, opened anew, with options: its tensors cannot be combined with those of any other device.
     ///
     /// # Errors
     /// There is none of that kind, or it fails to open.
@@ -97,7 +97,8 @@ impl Device {
         Self::open(&choice::first(kind)?, options)
     }
 
-    /// The device that a text names. All who name one adapter get one device, until it is lost; then it is opened anew.
+    /// The device that a text names. All callers that name the same adapter get the same device, until it is lost; then it is
+    /// opened anew.
     ///
     /// | text | device |
     /// |---|---|
@@ -108,7 +109,7 @@ impl Device {
     /// | `dx12:nvidia`, `vulkan:software` | the same, by part of its name or by kind |
     /// | else | the first with that in its name, else in its driver's, in any case |
     ///
-    /// Blanks around the text are passed over.
+    /// Blanks around the text are ignored.
     ///
     /// # Errors
     /// Nothing matches; the text is blank; the device fails to open.
@@ -116,7 +117,7 @@ impl Device {
         Self::shared(&choice::named(wanted)?)
     }
 
-    /// As [`Device::named`], opened anew, with options: its tensors mix with those of no other device.
+    /// As [`Device::named`], opened anew, with options: its tensors cannot be combined with those of any other device.
     ///
     /// # Errors
     /// As [`Device::named`].
@@ -137,7 +138,7 @@ impl Device {
         Ok(Self::new(info.kind, info.name.clone(), executor))
     }
 
-    /// The device that all share who ask for this one without options.
+    /// The device that all callers share who ask for this one without options.
     fn shared(info: &DeviceInfo) -> Result<Self> {
         static SHARED: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
         let Some(adapter) = info.adapter else { return Self::cpu() };
@@ -152,10 +153,10 @@ impl Device {
     }
 
     /// Every device of this machine: adapters, discrete GPUs first, then integrated, virtual and software ones, each GPU once
-    /// (for Vulkan before DX12); then the CPU device. The order stays while the process lives.
+    /// (for Vulkan before DX12); then the CPU device. The order stays the same as long as the process runs.
     ///
-    /// `WGPU_BACKEND=dx12` lists adapters of that API alone, `WGPU_POWER_PREF=low` integrated GPUs first, and
-    /// `WGPU_ADAPTER_NAME=radeon` first those with that in their names.
+    /// `WGPU_BACKEND=dx12` lists only adapters of that API, `WGPU_POWER_PREF=low` integrated GPUs first, and
+    /// `WGPU_ADAPTER_NAME=radeon` adapters with that in their names first.
     pub fn list() -> Vec<DeviceInfo> {
         choice::list()
     }
@@ -168,9 +169,9 @@ impl Device {
         choice::best(std::env::var_os("WGRAD_DEVICE").as_deref())
     }
 
-    /// Tries every kernel family of a GPU against the reference, in a few milliseconds each, and gives those that take a plainer
-    /// form because the driver refuses the usual one or gets it wrong. On hardware GPUs each family is tried before its first
-    /// use without being asked ([`DeviceOptions::self_test`]). None on the CPU device.
+    /// Tests every kernel family of a GPU against the reference, in a few milliseconds each, and returns those that use a plainer
+    /// form because the driver refuses the usual one or gets it wrong. On hardware GPUs each family is tested before its first
+    /// use anyway ([`DeviceOptions::self_test`]). On the CPU device there are none.
     ///
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported): no form of a kernel gives right results; the device is lost.
@@ -178,7 +179,7 @@ impl Device {
         self.executor().self_test()
     }
 
-    /// What the device has done and holds.
+    /// What the device has done, and what it holds in memory.
     pub fn counters(&self) -> Counters {
         Counters { bytes_kept: self.kept_bytes(), ..self.executor().counters() }
     }
@@ -188,8 +189,8 @@ impl Device {
         self.executor().cache_limits()
     }
 
-    /// Sets what the device may keep for later; what is beyond goes at once. [`Device::cpu`] gives one device to all who ask,
-    /// with one set of limits.
+    /// Sets what the device may keep for later; anything beyond that is freed at once. All callers of [`Device::cpu`] share one
+    /// device, with one set of limits.
     ///
     /// ```
     /// use wgrad::{CacheLimits, Device};
@@ -203,12 +204,12 @@ impl Device {
         self.executor().set_cache_limits(limits);
     }
 
-    /// Runs `work`, such as a training step, and gives what it returns with every launch of every plan that ran on the device
-    /// meanwhile, by whichever thread. The results are those of an unprofiled run, bit for bit.
+    /// Runs `work`, such as a training step, and returns its result with every launch of every plan that ran on the device
+    /// meanwhile, from any thread. The results are those of an unprofiled run, bit for bit.
     ///
-    /// On a GPU each launch is a pass between two timestamps, and each plan is waited for; without timestamps there are counts
-    /// alone. What nobody evaluates does not run: let `work` end with a step, [`Tensor::eval`](crate::Tensor::eval) or a read.
-    /// The first step of its kind compiles plans, so profile a later one.
+    /// On a GPU each launch is a pass between two timestamps, and each plan is waited for; without timestamps there are only
+    /// counts. What nobody evaluates does not run: end `work` with a step, [`Tensor::eval`](crate::Tensor::eval) or a read. The
+    /// first step of its kind compiles plans, so profile a later one.
     ///
     /// ```
     /// use wgrad::{Device, Tensor};
@@ -238,7 +239,7 @@ impl Device {
         self.executor().shader_sources()
     }
 
-    /// Runs this thread's assignments that still wait (see [`Param::assign_with`]), then waits until the device is idle.
+    /// Runs this thread's pending assignments (see [`Param::assign_with`]), then waits until the device is idle.
     ///
     /// # Errors
     /// Evaluation errors; a lost device.

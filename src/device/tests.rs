@@ -1,4 +1,4 @@
-//! Which device is chosen, on adapters that tests pretend.
+//! Which device is chosen, with adapters that tests simulate.
 
 use super::choice::{best, list, named};
 use super::{Device, DeviceInfo, DeviceKind, DeviceOptions};

@@ -33,7 +33,7 @@ impl F16 {
             // A NaN keeps its upper bits, and is quiet, since those may be 0.
             0x7F80_0001.. => 0x7E00 | ((magnitude >> 13) & 0x3FF),
             0x477F_F000.. => 0x7C00,
-            // The exponent's bias changes from 127 to 15. A carry out of the mantissa counts the exponent up, as it should.
+            // The exponent's bias changes from 127 to 15. A carry out of the mantissa increments the exponent, as it should.
             0x3880_0000.. => round_off(magnitude - (112 << 23), 13),
             // Units of 2^-24. Less than half of one is 0.
             0x3300_0000.. => round_off((magnitude & 0x7F_FFFF) | 0x80_0000, 126 - (magnitude >> 23)),
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn neighbours_and_ties_round_to_nearest_even() {
         for bits in 0..0x7C00u16 {
-            // The next number after the largest finite one would be 65,536, were there one.
+            // The next number after the largest finite one would be 65,536, if there were one.
             let next = if bits == 0x7BFF { 65536.0 } else { F16::from_bits(bits + 1).to_f32() };
             let tie = (F16::from_bits(bits).to_f32() + next) / 2.0;
             let even = bits + (bits & 1);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// What an evaluation is for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Purpose {
-    /// Whether it is an optimizer's step, with which goes what its forward pass tracks.
+    /// Whether it is an optimizer's step; what its forward pass tracks goes with it.
     pub step: bool,
     /// One f32 that is 0 if the device is to skip the step.
     pub gate: Option<Arc<Node>>,
@@ -28,17 +28,17 @@ pub(super) struct Gathered {
     pub outputs: Vec<Vec<Arc<Node>>>,
     /// Assignments that run, in program order.
     pub assigned: Vec<Arc<Node>>,
-    /// Those of them that go with the step, and are bound to its gate.
+    /// Those of them that go with the step and depend on its gate.
     pub tracked: Vec<Arc<Node>>,
     /// Nodes that assignments were anchored at.
     anchors: Vec<Arc<Node>>,
-    /// Differentiable values that are read from memory: kept for a backward pass, or read by somebody before.
+    /// Differentiable values that are read from memory: kept for a backward pass, or read before.
     pub saved: Vec<Arc<Node>>,
     /// The cells that an optimizer step updates.
     pub stepped: Vec<Arc<Cell>>,
-    /// Whether gradients of a backward pass are evaluated apart from a step.
+    /// Whether gradients of a backward pass are evaluated separately from a step.
     pub gradients: bool,
-    /// Whether handles' results are computed along that nobody has asked for.
+    /// Whether results of handles that nobody has asked for are computed along the way.
     pub along: bool,
     /// Whether there is a plan.
     pub planned: bool,
@@ -268,7 +268,7 @@ impl Numbering {
         Ok(())
     }
 
-    /// `value` if the step is taken, else what the cell holds.
+    /// `value` if the step is taken, else the cell's contents.
     fn gated(&mut self, value: NodeId, cell: &Arc<Cell>) -> Result<NodeId> {
         let Some(gate) = self.purpose.gate.clone() else { return Ok(value) };
         let open = self.number_of(&gate).ok_or_else(|| Error::internal("a gate has no number"))?;

@@ -1,8 +1,8 @@
 //! What an evaluation keeps: values that backward will read, and what live handles need of cells that it overwrites.
 //!
 //! A handle whose value the evaluation computes anyway gets it. For any other, what it needs is kept: values on the way that have
-//! a buffer anyway, and beyond them the cells' old contents. Nothing is computed that nobody reads, with one exception: results of
-//! few elements, such as a loss, that take few nodes more.
+//! a buffer anyway, and beyond them the cells' old contents. Nothing is computed that nobody reads, with one exception: results
+//! of few elements, such as a loss, that take only a few more nodes.
 
 use super::gather::Numbering;
 use crate::error::Result;
@@ -14,12 +14,12 @@ use crate::storage::pool::Counted;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 
-/// A result of so many elements, such as a loss per example, is computed along if only so many nodes are missing, which together
-/// are not larger than what is computed anyway.
+/// Results of at most this many elements, such as a loss per example, are computed along the way if at most [`FEW_NODES`] nodes
+/// are missing, with no more elements together than this, or than are computed anyway.
 const FEW_ELEMENTS: usize = 4096;
 const FEW_NODES: u32 = 64;
 
-/// What lies below a node.
+/// What is below a node.
 #[derive(Debug, Clone, Copy, Default)]
 struct Below {
     /// Nodes of the evaluation.
@@ -28,7 +28,7 @@ struct Below {
     cells: bool,
     /// Something whose value cannot be had any more.
     lost: bool,
-    /// Nodes that are not part of the evaluation, and their elements; one that is reached by two ways counts twice.
+    /// Nodes that are not part of the evaluation, and their elements; one that is reached in two ways counts twice.
     nodes: u32,
     elements: usize,
 }
@@ -44,7 +44,7 @@ impl Below {
         }
     }
 
-    /// Whether the evaluation, which computes so many elements, can do it along.
+    /// Whether the evaluation, which computes `computed` elements, can compute this along the way.
     fn is_little(self, computed: usize) -> bool {
         self.numbered && !self.lost && self.nodes <= FEW_NODES && self.elements <= computed.max(FEW_ELEMENTS)
     }
@@ -82,8 +82,8 @@ impl Wanted {
         wanted
     }
 
-    /// What this thread's training pass tracks and the evaluation can compute along: its values are wanted by the step to come,
-    /// and do not hold on to all that they are made of.
+    /// What this thread's training pass tracks and the evaluation can compute along the way: the next step wants its values,
+    /// which then do not hold on to all that they are made of.
     pub fn tracked(numbering: &mut Numbering, device: &Device) -> Result<()> {
         let (mut known, mut few, computed) = (FxHashMap::default(), Vec::new(), numbering.elements());
         for assign in device.pending().iter().filter(|a| a.target().is_some_and(|t| t.tracks)) {
@@ -110,7 +110,7 @@ impl Wanted {
                 wanted.nodes.push(node.clone());
             } else if !node.is_realised() {
                 let below = below(numbering, node, &mut known);
-                // What other threads hold at the moment would make another plan of every step.
+                // What other threads hold at the moment would give every step a different plan.
                 let along = along && handle.is_own() && below.is_little(computed) && !below.cells;
                 if along && node.shape.numel() <= FEW_ELEMENTS {
                     few.push(node.clone());
@@ -142,20 +142,20 @@ impl Wanted {
         numbering.out.along |= !few.is_empty();
         numbering.add_tracked(tracked)?;
         numbering.add(few)?;
-        // Dropped last: a handle's drop may free what was looked at.
+        // Dropped last: a handle's drop may free what was inspected.
         drop(handles);
         Ok(wanted)
     }
 
-    /// Adds what is wanted besides.
+    /// Adds what else is wanted.
     pub fn join(&mut self, other: Self) {
         self.nodes.extend(other.nodes);
         self.differentiable.extend(other.differentiable);
         self.held.extend(other.held);
     }
 
-    /// Frees what was saved for a backward pass, which the step has carried out, where no handle has it or, as resolved, is made
-    /// of it.
+    /// Frees what was saved for a backward pass that the step has run, unless a handle has it or, according to `resolved`, is
+    /// made of it.
     pub fn release(&self, saved: &[Arc<Node>], resolved: &Resolved) {
         for node in self.unheld(saved).filter(|node| !resolved.realised.contains(&node.id)) {
             let freed = node.state().value.take();
@@ -163,7 +163,7 @@ impl Wanted {
         }
     }
 
-    /// What was saved for the backward pass that a step carries out, and nobody reads after it: the step may work in its memory.
+    /// What was saved for the backward pass that a step runs, and nobody reads after it: the step may work in its memory.
     pub fn spent(&self, saved: &[Arc<Node>]) -> Vec<Arc<Node>> {
         let mut spent: Vec<_> = self.unheld(saved).cloned().collect();
         if !spent.is_empty() {
@@ -250,8 +250,8 @@ pub(super) struct Resolved {
 }
 
 impl Resolved {
-    /// Gives all readers of a cell's old contents one copy of them. What there is no memory for, the reader will miss: that is
-    /// its error, not the step's.
+    /// Gives all readers of a cell's old contents one copy of them. If there is no memory for a copy, its readers fail: that is
+    /// their error, not the step's.
     pub fn keep_contents(&self, device: &Device) {
         let mut copies: FxHashMap<u64, Option<(Storage, Arc<Counted>)>> = FxHashMap::default();
         for (cell, reader) in &self.readers {

@@ -1,6 +1,6 @@
 //! Evaluation: from lazy nodes to a canonical graph, a cached plan, and values in memory.
 //!
-//! All that reads or changes contents happens within a [`Session`], of which a device has one at a time.
+//! Everything that reads or changes contents happens within a [`Session`], of which a device has one at a time.
 
 mod gather;
 mod keep;
@@ -97,7 +97,7 @@ impl<'d> Session<'d> {
     /// for a later backward. If it is gated, the device decides whether it is taken.
     ///
     /// # Errors
-    /// Whatever evaluation reports; then nothing has changed, and the assignments that the step would have run are dropped.
+    /// Whatever evaluation reports; in that case nothing changes, and the assignments that the step would have run are dropped.
     pub fn step(&mut self, roots: Vec<Arc<Node>>, gate: Option<Arc<Node>>) -> Result<()> {
         self.run(roots, Purpose { step: true, gate }, false)
     }
@@ -127,7 +127,7 @@ impl<'d> Session<'d> {
         };
         let (mut outcome, mut gathered) = attempt(true);
         if outcome.is_err() && gathered.along && !gathered.planned {
-            // What is computed along may be at fault, and is its readers' affair.
+            // What is computed along the way may be what fails, which concerns only its readers.
             (outcome, gathered) = attempt(false);
         }
         if outcome.is_err() {
@@ -186,7 +186,7 @@ fn compute(device: &Device, numbering: &mut Numbering, roots: &[Arc<Node>], keep
     verdict.map(|_| ())
 }
 
-/// What the device decides about a gated step, if somebody counts by it.
+/// What the device decides about a gated step, if a count depends on it.
 fn verdict(device: &Device, numbering: &Numbering) -> Result<Option<Arc<Verdict>>> {
     let Some(gate) = numbering.gate() else { return Ok(None) };
     if numbering.out.tracked.iter().all(|assign| assign.target().is_none_or(|t| t.ticket.is_none())) {
@@ -220,7 +220,7 @@ fn realise(node: &Node, value: &Storage) {
     drop((freed, siblings));
 }
 
-/// The writes of an evaluation, from their begin to their end, whichever it is.
+/// The writes of an evaluation, from their beginning to their end, successful or not.
 #[derive(Default)]
 struct Writes {
     /// Each cell, its writes, and the version that the first one makes.

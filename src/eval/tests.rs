@@ -19,7 +19,7 @@ enum Act {
     Read,
     /// Lets go of what it holds.
     Drop,
-    /// Reads what it holds: the same as ever, and the result is twice the value.
+    /// Reads what it holds: the same as always, and the result is twice the value.
     Check,
     /// Subtracts 1 by an optimizer of its own.
     Step,
@@ -27,7 +27,7 @@ enum Act {
     Gradient,
     /// Assigns a value that cannot be computed.
     Fail,
-    /// Assigns 100 more, for itself, and has it carried out.
+    /// Assigns 100 more, for itself, and has it run.
     Assign,
 }
 
@@ -126,8 +126,8 @@ fn play(script: &'static [Act], param: &Param) -> Player {
     Player { turn, told, thread }
 }
 
-/// Plays one schedule: at the n-th turn the choice is `path[n]`-th of those that can move, then always the first. Gives, for each
-/// turn, how many could.
+/// Plays one schedule: at the n-th turn it picks the `path[n]`-th of those that can move, afterwards always the first. Returns,
+/// for each turn, how many could.
 fn schedule(scripts: &[&'static [Act]], path: &[usize], device: &Device) -> Vec<usize> {
     let param = Param::new(&Tensor::full([2], 8.0, device).unwrap()).unwrap();
     let players: Vec<Player> = scripts.iter().map(|script| play(script, &param)).collect();
@@ -156,7 +156,7 @@ fn schedule(scripts: &[&'static [Act]], path: &[usize], device: &Device) -> Vec<
                 done[chosen] += 1;
                 within = within.filter(|&w| w != chosen);
             }
-            // It has failed, which the join tells.
+            // It has failed, which the join reports.
             Err(_) => done[chosen] = scripts[chosen].len(),
         }
     }
@@ -175,7 +175,7 @@ fn schedule(scripts: &[&'static [Act]], path: &[usize], device: &Device) -> Vec<
     choices
 }
 
-/// The next path in order, after one that had so many choices at each turn.
+/// The next path in order, after one that had `choices` choices at its turns.
 fn next(mut path: Vec<usize>, choices: &[usize]) -> Option<Vec<usize>> {
     path.resize(choices.len(), 0);
     while let Some(last) = path.pop() {

@@ -7,7 +7,7 @@ use crate::graph::optim::{BLOCK, Coefficients};
 use crate::storage::Storage;
 use crate::storage::bindings::{Entry, OptimStore};
 
-/// A parameter that an optimizer takes in.
+/// A parameter that an optimizer adopts.
 #[derive(Debug, Clone)]
 pub(crate) struct Adoptee {
     /// Where its value is now.
@@ -20,7 +20,7 @@ pub(crate) struct Adoptee {
 pub(crate) type Adopted = (Vec<OptimStore>, Vec<(usize, usize)>);
 
 impl Executor {
-    /// Memory for these parameters and `states` state arrays of each, which hold 0. On a GPU the stores hold copies of the
+    /// Memory for these parameters and `states` state arrays of each, which are 0. On a GPU the stores hold copies of the
     /// parameters; nothing reads them before the parameters are told so.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ impl Executor {
         }
     }
 
-    /// Parameters stay where they are, and state lies beside them.
+    /// Parameters stay where they are, and state is kept beside them.
     fn beside(&self, parameters: &[Adoptee], states: usize) -> Result<Adopted> {
         let entries: Vec<Entry> =
             parameters.iter().map(|p| Entry { parameter: p.storage.clone(), len: p.len, offset: 0 }).collect();
@@ -58,7 +58,7 @@ impl Executor {
                 filled = filled.saturating_add(padded(p));
                 filled <= limit
             });
-            // One that is past the limit by itself is refused by the allocation, which names its size.
+            // One that exceeds the limit by itself is refused by the allocation, which names its size.
             let (chunk, more) = rest.split_at(fits.count().max(1));
             chunks.push(chunk);
             rest = more;

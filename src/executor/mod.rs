@@ -1,5 +1,5 @@
-//! Who carries plans out: the CPU device or a GPU, with the plans that it has compiled. The one place where the two are told
-//! apart; what lies in their memory is told apart in [`storage`](crate::storage).
+//! What runs plans: the CPU device or a GPU, with the plans that it has compiled. The one place where the two are told apart;
+//! their memory is told apart in [`storage`](crate::storage).
 
 pub(crate) mod arena;
 mod cache;
@@ -30,7 +30,7 @@ use profile::Record;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// What a device has done and holds; all counts are since it was opened.
+/// What a device has done, and what it holds in memory; counts are since it was opened.
 ///
 /// `bytes_live` and `bytes_cached` together are all that the device holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,7 +39,7 @@ pub struct Counters {
     pub plans: u64,
     /// Plans in the cache now.
     pub plans_cached: u64,
-    /// Plans that the cache has let go, because of its limits or because memory ran out.
+    /// Plans that the cache has evicted, because of its limits or because memory ran out.
     pub evictions: u64,
     /// Pipelines created (GPU).
     pub pipelines: u64,
@@ -51,14 +51,14 @@ pub struct Counters {
     pub submissions: u64,
     /// Kernels launched.
     pub dispatches: u64,
-    /// Bytes that tensors, parameters, optimizers and values kept for gradients hold.
+    /// Bytes of tensors, parameters, optimizers and values kept for gradients.
     pub bytes_live: u64,
     /// Bytes that are only kept for later: memory that handles no longer need, the memory that plans work in and their
-    /// tables, staging memory, and the plans themselves with their pipelines; of the last two an estimate.
+    /// tables, staging memory, and the plans themselves with their pipelines; the last two are estimates.
     pub bytes_cached: u64,
-    /// The most bytes that were in use at one time: those of `bytes_live` and those that plans work in.
+    /// The most bytes that were in use at the same time: those of `bytes_live` and those that plans work in.
     pub bytes_peak: u64,
-    /// Bytes of parameters' old values that are kept because handles still want them; part of `bytes_live`.
+    /// Bytes of parameters' old values that are kept because handles still need them; part of `bytes_live`.
     pub bytes_kept: u64,
 }
 
@@ -80,7 +80,7 @@ enum Code {
 pub(crate) struct Compiled {
     /// The plan as data.
     pub plan: Arc<Plan>,
-    /// The nodes whose values a run gives, in order: the graph's outputs, and what its wishes came to.
+    /// The nodes whose values a run gives, in order: the graph's outputs, and what its wishes were resolved to.
     pub outputs: Vec<NodeId>,
     code: Code,
 }
@@ -140,7 +140,7 @@ impl Executor {
         }
     }
 
-    /// Tries every kernel family against the reference; gives those that take a plainer form. None on the CPU device.
+    /// Tests every kernel family against the reference; returns those that use a plainer form. None on the CPU device.
     pub fn self_test(&self) -> Result<Vec<&'static str>> {
         match &self.backend {
             Backend::Cpu(_) => Ok(Vec::new()),
@@ -169,7 +169,7 @@ impl Executor {
         }
     }
 
-    /// What was done so far, and is held.
+    /// What has been done so far, and what is held.
     pub fn counters(&self) -> Counters {
         let account = self.account();
         let plans = lock(&self.plans);
@@ -217,7 +217,7 @@ impl Executor {
 
     // ---- memory ----
 
-    /// Memory that holds these values.
+    /// Memory with these values.
     pub fn upload(&self, data: HostData) -> Result<Storage> {
         match &self.backend {
             Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(data.unpacked()))),
@@ -273,7 +273,7 @@ impl Executor {
         }
     }
 
-    /// The most f32 elements that an arena can hold; `None` where optimizers use none.
+    /// The most f32 elements that an arena can hold; `None` if optimizers use none.
     fn arena_limit(&self) -> Option<usize> {
         match &self.backend {
             Backend::Cpu(_) => None,
@@ -313,7 +313,7 @@ impl Executor {
 
     // ---- plans ----
 
-    /// The plan of a graph, compiled on first sight.
+    /// The plan of a graph, compiled on first use.
     pub fn plan(&self, graph: &Graph) -> Result<Arc<Compiled>> {
         let uses = self.uses();
         if let Some(found) = lock(&self.plans).get(graph, uses) {
@@ -340,7 +340,7 @@ impl Executor {
         Ok(compiled)
     }
 
-    /// Carries a plan out; the values of its outputs, in order.
+    /// Runs a plan; the values of its outputs, in order.
     pub fn run(&self, compiled: &Arc<Compiled>, bindings: &Bindings) -> Result<Vec<Storage>> {
         let recorded = lock(&self.record).is_some();
         let mut launched = Vec::new();

@@ -14,19 +14,19 @@ pub struct Launch {
     /// The kernel, as in [`Tensor::explain`](crate::Tensor::explain): `matmul 64x10x128` is m, n and k, `elementwise[5]` an
     /// expression of 5 terms.
     pub kernel: String,
-    /// Which of the device's kernels carried it out. On the CPU device a plan with F64 counts as one launch, `f64 graph`.
+    /// Which of the device's kernels ran it. On the CPU device a plan with F64 counts as one launch, `f64 graph`.
     pub variant: String,
     /// The run of a plan that it belongs to, from 0.
     pub run: usize,
-    /// That run's plan, from 0: runs of one plan have one number.
+    /// That run's plan, from 0: runs of the same plan have the same number.
     pub plan: usize,
-    /// The kernel's place in the plan. A kernel of several launches has several in a row of the same place.
+    /// The kernel's place in the plan. Several launches of one kernel follow each other and have the same place.
     pub step: usize,
-    /// Its time: on the GPU's clock, or by the wall on the CPU device; `None` where the device takes no timestamps.
+    /// Its time: by the GPU's clock, or wall time on the CPU device; `None` if the device takes no timestamps.
     pub time: Option<Duration>,
-    /// Floating-point operations, an estimate. Those of a kernel with several launches are the first one's.
+    /// Floating-point operations, an estimate. If a kernel has several launches, the first one counts them all.
     pub flops: u64,
-    /// Bytes read and written, at least. Those of a kernel with several launches are the first one's.
+    /// Bytes read and written, at least. If a kernel has several launches, the first one counts them all.
     pub bytes: u64,
 }
 
@@ -40,9 +40,9 @@ pub struct ProfileRow {
     pub variant: String,
     /// How many there were.
     pub launches: usize,
-    /// Their time in sum; `None` where the device takes no timestamps.
+    /// Their total time; `None` if the device takes no timestamps.
     pub time: Option<Duration>,
-    /// Their floating-point operations in sum, an estimate.
+    /// Their floating-point operations in total, an estimate.
     pub flops: u64,
     /// The bytes that they read and wrote, at least.
     pub bytes: u64,
@@ -57,13 +57,13 @@ pub struct Profile {
     pub device: String,
     /// Every launch, in order.
     pub launches: Vec<Launch>,
-    /// The time from begin to end, the host's work included.
+    /// The time from beginning to end, including the host's work.
     pub wall: Duration,
     /// How many times a plan was run.
     pub runs: usize,
     /// How many different plans were run.
     pub plans: usize,
-    /// Plans compiled meanwhile: 0 in a loop that has met all its shapes.
+    /// Plans compiled meanwhile: 0 in a loop that has seen all its shapes.
     pub compiled: u64,
     /// Pipelines compiled meanwhile (GPU).
     pub pipelines: u64,
@@ -92,7 +92,7 @@ impl Profile {
         rows
     }
 
-    /// The time of all launches in sum; `None` where the device takes no timestamps.
+    /// The total time of all launches; `None` if the device takes no timestamps.
     pub fn time(&self) -> Option<Duration> {
         self.launches.iter().fold(None, |time, launch| sum(time, launch.time))
     }
@@ -171,7 +171,7 @@ impl fmt::Display for Profile {
 pub(super) struct Record<C> {
     pub launches: Vec<Launch>,
     pub runs: usize,
-    /// The plans so far. They are kept, so that no other takes the place of one in memory.
+    /// The plans so far. They are kept alive, so that no other plan can take the address of one.
     pub plans: Vec<Arc<C>>,
 }
 

@@ -1,4 +1,4 @@
-//! Keeps what is only cached to its limits, and lets go of all of it when memory runs out.
+//! Keeps what is only cached within its limits, and releases all of it when memory runs out.
 
 use super::{Backend, CacheLimits, Code, Compiled, Executor};
 use crate::error::{Error, Result};
@@ -9,10 +9,10 @@ use crate::sync::lock;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-/// Whose work counts as under way: slots and staging memory that these runs need stay.
+/// How many of the latest runs count as under way: slots and staging memory that they need stay.
 const LATEST: u64 = 64;
 
-/// Uploads and runs whose memory stays, whatever the limit: a loop of a few of them meets it again.
+/// How many of the latest uploads and runs keep their memory, whatever the limit: a loop of a few of them uses it again.
 const KEPT: u64 = 4;
 
 /// A launch with its names, record and bind groups, roughly.
@@ -27,7 +27,7 @@ impl Compiled {
         }
     }
 
-    /// About the bytes that the plan of a graph takes on the host, but for pipelines, which plans share.
+    /// Roughly the bytes that the plan of a graph takes on the host, without pipelines, which plans share.
     pub(super) fn weight(&self, graph: &Graph) -> u64 {
         let inputs: usize = graph.nodes.iter().map(|n| n.inputs.len()).sum();
         let graph = size_of::<GraphNode>() * graph.nodes.len() + size_of::<usize>() * (inputs + graph.outputs.len());
@@ -46,7 +46,7 @@ impl Compiled {
 }
 
 impl Executor {
-    /// Sets what may be cached, and lets go of what is beyond.
+    /// Sets what may be cached, and releases anything beyond that.
     pub fn set_cache_limits(&self, limits: CacheLimits) {
         lock(&self.plans).limits = limits;
         if self.account().cached() > limits.bytes {
@@ -69,7 +69,7 @@ impl Executor {
         }
     }
 
-    /// The tally of bytes that are cached beside the pool.
+    /// The tally of bytes that are cached outside the pool.
     pub(super) fn aside(&self) -> Arc<AtomicU64> {
         match &self.backend {
             Backend::Cpu(cpu) => cpu.memory().aside().clone(),
@@ -77,7 +77,7 @@ impl Executor {
         }
     }
 
-    /// Lets go of memory that nobody uses beyond these bytes, but for what the latest uploads and runs had, so many of them.
+    /// Releases unused memory beyond these bytes, except for what the latest `latest` uploads and runs had.
     fn allow(&self, bytes: u64, latest: u64) {
         match &self.backend {
             Backend::Cpu(cpu) => cpu.memory().allow(bytes, latest),
@@ -85,8 +85,8 @@ impl Executor {
         }
     }
 
-    /// Lets go of memory that plans work in beyond what is wanted, and of staging memory that the latest submissions, so many
-    /// of them, had no use for.
+    /// Releases memory that plans work in beyond what is wanted, and staging memory that the latest `latest` submissions did not
+    /// use.
     fn fit(&self, wanted: &Workspace, latest: u64) {
         match &self.backend {
             Backend::Cpu(cpu) => cpu.fit(wanted),
@@ -101,8 +101,8 @@ impl Executor {
         all
     }
 
-    /// Lets go of what is cached past the limits: memory that old plans work in, then memory that nobody uses, then plans, of
-    /// all that the least recently used first.
+    /// Releases what is cached past the limits: memory that old plans work in, then memory that nobody uses, then plans, each
+    /// with the least recently used first.
     pub(super) fn settle(&self) {
         let (limits, gone) = {
             let mut plans = lock(&self.plans);
@@ -138,7 +138,7 @@ impl Executor {
         }
     }
 
-    /// Lets go of memory that went with plans: what is beyond the others' wants, and what none of them has used in its latest
+    /// Releases memory of plans that are gone: what is beyond the others' needs, and what none of them has used in its latest
     /// run.
     fn follow_plans(&self) {
         self.fit(&self.workspace(u64::MAX), LATEST);
@@ -157,8 +157,8 @@ impl Executor {
         }
     }
 
-    /// Does work that takes memory before it does anything else. If there is not enough, it is tried again once everything is
-    /// gone that is only cached, but for the plan that is to run.
+    /// Does work that takes memory before it does anything else. If there is not enough, it is tried again once everything that
+    /// is only cached is gone, except for the plan that is to run.
     pub(super) fn with_room<T>(&self, plan: Option<&Compiled>, work: impl Fn() -> Result<T>) -> Result<T> {
         match work() {
             Err(Error::OutOfMemory { bytes, .. }) if bytes <= self.most_bytes() => {
@@ -169,7 +169,7 @@ impl Executor {
         }
     }
 
-    /// Lets go of everything that is only cached, but for one plan and what it works in.
+    /// Releases everything that is only cached, except for one plan and what it works in.
     fn reclaim(&self, plan: Option<&Compiled>) -> Result<()> {
         let gone = lock(&self.plans).evict_others(plan);
         drop(gone);
@@ -183,7 +183,7 @@ impl Executor {
         }
     }
 
-    /// More than this no memory can make room for.
+    /// No memory can make room for more than this.
     pub(super) fn most_bytes(&self) -> u64 {
         match &self.backend {
             Backend::Cpu(_) => u64::MAX,

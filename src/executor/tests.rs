@@ -1,4 +1,4 @@
-//! Graphs made by hand, planned and carried out with no device, tensor or parameter in sight.
+//! Graphs made by hand, planned and run with no device, tensor or parameter in sight.
 
 use super::cache::PlanCache;
 use super::*;
@@ -211,8 +211,8 @@ fn slots_and_pipelines_go_with_the_plans_that_needed_them() {
     }
 }
 
-/// Sizes that never come again, on a device with room for a few of them: with no limit on what is cached it is all that is
-/// cached that goes, and not the run that fails. What cannot fit fails, and the device works on.
+/// Sizes that never come again, on a device with room for a few of them: with no limit on the cache, everything cached is
+/// released before a run fails. What cannot fit fails, and the device works on.
 #[test]
 fn memory_that_is_only_cached_makes_room() {
     const CAPACITY: u64 = 10_000_000;
@@ -301,7 +301,7 @@ fn parameters_are_adopted_with_their_values() {
     }
 }
 
-/// Kernels that a driver refuses or gets wrong are found before their first use, and others take their place.
+/// Kernels that a driver refuses or gets wrong are found before their first use and replaced by others.
 #[test]
 fn a_kernel_that_fails_its_trial_is_replaced() {
     use gpu::forms::{Fault, Form, Forms};
@@ -338,7 +338,7 @@ fn a_kernel_that_fails_its_trial_is_replaced() {
     }
 }
 
-/// On this adapter every family stands its trial, in both forms.
+/// On this adapter every family passes its trial, in both forms.
 #[test]
 fn every_family_stands_its_trial() {
     let Some(software) = software() else { return };

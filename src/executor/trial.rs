@@ -1,7 +1,7 @@
 //! Trials: before a hardware GPU uses a kernel family for the first time, a small graph of it runs there and on the reference.
 //!
-//! Drivers have refused kernels, and compiled them wrongly, that are right by the standard. What a trial finds holds for the
-//! adapter as long as the process lives.
+//! Drivers have refused kernels, and compiled them wrongly, that are right by the standard. What a trial finds applies to the
+//! adapter as long as the process runs.
 
 use crate::cpu::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use crate::dtype::{DType, HostData};
@@ -35,19 +35,19 @@ pub(super) const FAMILIES: [&str; 14] = [
     "scatter_add",
 ];
 
-/// How far a result may be from the reference, of the larger of 1 and the result.
+/// How far a result may be from the reference, as a share of the larger of 1 and the result.
 const TOLERANCE: f64 = 1e-3;
 
-/// Tries the families of a plan that the device has not used yet, each in one form after the other until one is right.
+/// Tests the families of a plan that the device has not used yet, each in one form after the other until one is right.
 ///
 /// # Errors
-/// [`Error::Unsupported`]: a family is wrong in all its forms. What ends any run: a lost device, or no memory.
+/// [`Error::Unsupported`]: a family is wrong in all its forms. Whatever ends any run: a lost device, or no memory.
 pub(super) fn prove(gpu: &GpuExecutor, plan: &Plan) -> Result<()> {
     let families = plan.steps.iter().map(|step| step.kernel.name());
     families.filter(|family| gpu.forms.unproven(family)).try_for_each(|family| prove_one(gpu, family))
 }
 
-/// Tries every family, used or not; gives those that take a plainer form than the device's class would have.
+/// Tests every family, used or not; returns those that use a plainer form than the device's class would have.
 ///
 /// # Errors
 /// As [`prove`].
@@ -62,11 +62,11 @@ fn prove_one(gpu: &GpuExecutor, family: &'static str) -> Result<()> {
             return Err(reason);
         }
         let name = gpu.name();
-        log::warn!(target: "wgrad::device", "{name}: {family} fails its trial, and takes a plainer form: {reason}");
+        log::warn!(target: "wgrad::device", "{name}: {family} fails its trial, and uses a plainer form: {reason}");
         if !gpu.forms.next(family) {
             return Err(Error::Unsupported {
                 op: family,
-                reason: format!("{name} gives no right result in any form of this kernel: {reason}"),
+                reason: format!("{name} gives wrong results in all forms of this kernel: {reason}"),
                 help: "update the driver, or use another device".into(),
             });
         }
@@ -75,7 +75,7 @@ fn prove_one(gpu: &GpuExecutor, family: &'static str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a graph there and on the reference, and compares.
+/// Runs a graph on the GPU and on the reference, and compares.
 fn run(gpu: &GpuExecutor, graph: &Graph) -> Result<()> {
     let sources = graph.nodes.iter().filter(|node| node.op == Op::Data);
     let data: Vec<HostData> = sources.clone().enumerate().map(|(n, node)| numbers(node, n)).collect();
@@ -98,7 +98,7 @@ fn run(gpu: &GpuExecutor, graph: &Graph) -> Result<()> {
     Ok(())
 }
 
-/// What a source holds: indices below 7, floats in [-1, 1].
+/// A source's values: indices below 7, floats in [-1, 1].
 fn numbers(node: &GraphNode, source: usize) -> HostData {
     let len = node.shape.numel();
     if node.dtype == DType::I32 {

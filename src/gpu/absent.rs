@@ -1,4 +1,4 @@
-//! What stands for GPUs in a build without the feature `gpu`: types that have no values, and a list of no adapters.
+//! What takes the place of GPUs in a build without the feature `gpu`: types that have no values, and a list of no adapters.
 
 use crate::dtype::{DType, HostData};
 use crate::error::Result;
@@ -76,7 +76,7 @@ pub(crate) struct GpuExecutor {
     pub forms: Forms,
 }
 
-/// Nothing to try.
+/// Nothing to test.
 #[derive(Debug)]
 pub(crate) enum Forms {}
 
@@ -136,7 +136,7 @@ impl Compiled {
     }
 }
 
-/// Methods of a device that cannot be: each as with the feature.
+/// Methods of a device that cannot exist: each as with the feature.
 macro_rules! methods {
     ($($name:ident($($argument:ident: $ty:ty),*) -> $result:ty;)*) => {
         impl GpuExecutor {

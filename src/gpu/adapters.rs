@@ -1,8 +1,8 @@
-//! Adapters: what GPUs and drivers there are, each GPU once, in one order for the life of the process.
+//! Adapters: what GPUs and drivers there are, each GPU once, in the same order for the life of the process.
 //!
-//! A driver's order says little: laptops often name the slow GPU first, and Windows names each GPU for Vulkan and for DX12. So
-//! adapters are sorted (discrete, integrated, virtual, software; Vulkan before DX12), those that are one GPU share an entry, and
-//! what was listed is kept, so that it is what is opened.
+//! A driver's order says little: laptops often list the slow GPU first, and Windows lists each GPU for Vulkan and for DX12. So
+//! adapters are sorted (discrete, integrated, virtual, software; Vulkan before DX12), those of the same GPU share an entry, and
+//! the list is kept, so that what was listed is what is opened.
 
 use crate::error::{Error, Result};
 use crate::sync::lock;
@@ -17,7 +17,7 @@ const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::ME
 pub(crate) struct AdapterSummary {
     /// Opens it through [`super::context::open`]; the same as long as the process lives.
     pub id: usize,
-    /// The adapter under which its GPU is listed: itself, or another by which the same GPU can be reached.
+    /// The adapter under which its GPU is listed: itself, or another through which the same GPU can be reached.
     pub listed_as: usize,
     /// The adapter's name.
     pub name: String,
@@ -29,7 +29,7 @@ pub(crate) struct AdapterSummary {
     pub driver: String,
     /// Limits and features that matter here, as (name, value).
     pub limits: Vec<(&'static str, String)>,
-    /// On one that is listed: backends and drivers by which the same GPU can be reached, too.
+    /// For one that is listed: other backends and drivers through which the same GPU can be reached.
     pub also: Vec<String>,
 }
 
@@ -107,7 +107,7 @@ pub(super) struct Wishes<'a> {
     pub name: Option<&'a str>,
 }
 
-/// Every adapter of this machine, in order, those included that are listed under another one.
+/// Every adapter of this machine, in order, including those that are listed under another one.
 pub(crate) fn list() -> Vec<AdapterSummary> {
     with(|registry| registry.found.iter().map(|f| f.summary.clone()).collect())
 }
@@ -123,7 +123,7 @@ pub(super) fn get(id: usize) -> Result<Found> {
     })
 }
 
-/// Looks for an adapter once more, and for it alone; `None` if it is gone.
+/// Looks for one adapter once more, and for no other; `None` if it is gone.
 pub(super) fn refresh(id: usize) -> Option<Found> {
     with(|registry| {
         let wanted = registry.found.get(id)?.adapter.get_info();
@@ -136,7 +136,7 @@ pub(super) fn refresh(id: usize) -> Option<Found> {
     })
 }
 
-/// What an adapter is known by.
+/// What identifies an adapter.
 fn identity(info: &wgpu::AdapterInfo) -> (wgpu::Backend, u32, u32, &str, &str, &str) {
     (info.backend, info.vendor, info.device, &info.name, &info.device_pci_bus_id, &info.driver)
 }
@@ -157,7 +157,7 @@ impl Registry {
         if wgpu::Backends::from_env().is_none() {
             descriptor.backends = BACKENDS;
         } else if !BACKENDS.contains(descriptor.backends) {
-            log::warn!(target: "wgrad::device", "WGPU_BACKEND: wgrad runs on vulkan, metal and dx12 alone");
+            log::warn!(target: "wgrad::device", "WGPU_BACKEND: wgrad runs only on vulkan, metal and dx12");
         }
         descriptor.backends &= BACKENDS;
         let instance = wgpu::Instance::new(descriptor);
@@ -176,7 +176,7 @@ fn enumerate(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
     pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
 }
 
-/// Sorts adapters and tells which are one GPU.
+/// Sorts adapters and finds out which are the same GPU.
 fn arrange(adapters: Vec<wgpu::Adapter>, wishes: Wishes<'_>) -> Vec<Found> {
     let infos: Vec<wgpu::AdapterInfo> = adapters.iter().map(wgpu::Adapter::get_info).collect();
     let places = places(&infos, wishes);
@@ -199,14 +199,14 @@ fn arrange(adapters: Vec<wgpu::Adapter>, wishes: Wishes<'_>) -> Vec<Found> {
 /// Where an adapter goes in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    /// Its position as the drivers named it.
+    /// Its position in the drivers' order.
     pub adapter: usize,
     /// The place in the list of the one under which its GPU is listed.
     pub same_as: Option<usize>,
 }
 
-/// The order of adapters, and which of them are one GPU: those with one PCI address; else the n-th of its model of one backend
-/// and the n-th of another.
+/// The order of adapters, and which of them are the same GPU: those with the same PCI address; else the n-th of a model on one
+/// backend and the n-th on another.
 pub(super) fn places(infos: &[wgpu::AdapterInfo], wishes: Wishes<'_>) -> Vec<Place> {
     let rank = |info: &wgpu::AdapterInfo| {
         let named = wishes.name.is_some_and(|name| info.name.to_lowercase().contains(&name.to_lowercase()));
@@ -232,7 +232,7 @@ pub(super) fn places(infos: &[wgpu::AdapterInfo], wishes: Wishes<'_>) -> Vec<Pla
     places
 }
 
-/// Whether two adapters are one GPU.
+/// Whether two adapters are the same GPU.
 fn one_gpu(infos: &[wgpu::AdapterInfo], a: usize, b: usize) -> bool {
     let (first, second) = (&infos[a], &infos[b]);
     let (here, there) = (&first.device_pci_bus_id, &second.device_pci_bus_id);
@@ -242,7 +242,7 @@ fn one_gpu(infos: &[wgpu::AdapterInfo], a: usize, b: usize) -> bool {
     let model = |x: &wgpu::AdapterInfo, y: &wgpu::AdapterInfo| {
         x.name == y.name || (x.device != 0 && (x.vendor, x.device) == (y.vendor, y.device))
     };
-    // How many of the model the backend named before.
+    // How many of the model the backend listed before.
     let nth = |i: usize| infos[..i].iter().filter(|x| x.backend == infos[i].backend && model(x, &infos[i])).count();
     first.backend != second.backend && model(first, second) && nth(a) == nth(b)
 }
@@ -338,14 +338,14 @@ fn pretend(pretended: Pretended) -> Registry {
     Registry { instance, found }
 }
 
-/// What `open` gives where the `noop` backend, with WebGPU's default limits, is the only adapter, and counts as a software
+/// What `open` returns when the `noop` backend, with WebGPU's default limits, is the only adapter and counts as a software
 /// adapter.
 #[cfg(test)]
 pub(crate) fn with_noop<T>(open: impl FnOnce() -> T) -> T {
     with_pretended(Pretended { kind: AdapterKind::Software, refuses: false }, open)
 }
 
-/// What `work` gives where this is the only adapter.
+/// What `work` returns when this is the only adapter.
 #[cfg(test)]
 pub(crate) fn with_pretended<T>(pretended: Pretended, work: impl FnOnce() -> T) -> T {
     PRETENDED.set(Some(pretended));

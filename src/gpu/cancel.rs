@@ -1,15 +1,15 @@
-//! What a driver's compiler must not see: it may take `x - x` for 0, `√x·√x` for |x| and `x·(1/x)` for 1, as if no number of WGSL
-//! were NaN or infinite.
+//! What a driver's compiler must not see: it may simplify `x - x` to 0, `√x·√x` to |x| and `x·(1/x)` to 1, as if no number in
+//! WGSL were NaN or infinite.
 
 use crate::graph::op::{BinaryOp, UnaryOp};
 use crate::plan::expr::{Expr, Term, TermId};
 use std::collections::HashMap;
 
-/// The most summands that a sum is remembered by.
+/// The most summands that are remembered of a sum.
 const SUMMANDS: usize = 64;
 
-/// For each term, whether its last operand is to be hidden: in sums of which both sides hold one value, whatever its sign; in
-/// products of a root with itself; in products and quotients that undo each other.
+/// For each term, whether its last operand is to be hidden: in sums of which both sides contain the same value, whatever its
+/// sign; in products of a root with itself; in products and quotients that undo each other.
 pub(super) fn hidden(expr: &Expr) -> Vec<bool> {
     let mut first = HashMap::new();
     // The first term of the same value, and what the term is a sum of.

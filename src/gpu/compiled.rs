@@ -1,4 +1,4 @@
-//! A plan made ready for a device: its programs, pipelines and uniform records.
+//! A plan prepared for a device: its programs, pipelines and uniform records.
 
 use super::executor::GpuExecutor;
 use super::kernels;
@@ -22,7 +22,7 @@ pub(crate) struct Compiled {
     pub(super) dispatches: Vec<Dispatch>,
     /// All of it.
     pub(super) work: Work,
-    /// The slots, and of each scratch buffer the most bytes that any step wants.
+    /// The slots, and for each scratch buffer the most bytes that any step needs.
     pub(super) workspace: Workspace,
     pub(super) state: Mutex<State>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Dispatch {
 /// What a plan keeps between evaluations.
 #[derive(Debug)]
 pub(super) struct State {
-    /// All uniform records; those with words that change lie at the end.
+    /// All uniform records; those with words that change are at the end.
     pub record: Buffer,
     template: Vec<u8>,
     dynamic: Vec<(usize, Word)>,
@@ -139,7 +139,7 @@ impl Compiled {
         let submissions = compiled.cuts(&gpu.pace).into_iter().filter(|&cut| cut).count() + 1;
         if submissions > 1 {
             let launches = compiled.launches();
-            log::debug!(target: "wgrad::submit", "a plan of {launches} launches goes in {submissions} submissions");
+            log::debug!(target: "wgrad::submit", "a plan of {launches} launches takes {submissions} submissions");
         }
         Ok(compiled)
     }
@@ -149,7 +149,7 @@ impl Compiled {
         pace.cuts(self.dispatches.iter().map(|d| d.work))
     }
 
-    /// Whether it has been carried out, and so whether the driver has compiled it for good.
+    /// Whether it has run, and so whether the driver has compiled it for good.
     pub(super) fn has_run(&self) -> bool {
         lock(&self.state).uploaded
     }
@@ -166,7 +166,7 @@ impl Compiled {
 }
 
 impl State {
-    /// Fills in the words that change; gives the bytes to upload and where they go, or `None` if none changed.
+    /// Fills in the words that change; returns the bytes to upload and where they go, or `None` if none changed.
     pub fn patch(&mut self, bindings: &Bindings) -> Result<Option<(usize, &[u8])>> {
         let mut changed = false;
         for &(at, word) in &self.dynamic {
@@ -182,12 +182,12 @@ impl State {
         Ok(wanted.then(|| (from, &self.template[from..])))
     }
 
-    /// The bytes that [`State::patch`] gave are on their way.
+    /// The bytes that [`State::patch`] returned are on their way.
     pub fn patched(&mut self) {
         self.uploaded = true;
     }
 
-    /// The next [`State::patch`] gives everything again, because the last upload may not have arrived.
+    /// The next [`State::patch`] returns everything again, because the last upload may not have arrived.
     pub fn forget(&mut self) {
         self.uploaded = false;
         self.groups.iter_mut().for_each(Vec::clear);
@@ -218,7 +218,7 @@ fn word_value(word: Word, bindings: &Bindings) -> Result<u32> {
     }
 }
 
-/// Where each program's record lies.
+/// Where each program's record is.
 pub(super) struct Layout {
     /// Per program, its record's bytes.
     pub places: Vec<std::ops::Range<u64>>,
@@ -229,7 +229,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Constant records first, those with changing words last, each as the device wants uniforms aligned.
+    /// Constant records first, those with changing words last, each aligned as the device requires for uniforms.
     pub fn of<'p>(programs: impl ExactSizeIterator<Item = &'p Program> + Clone, limits: &wgpu::Limits) -> Self {
         let align = limits.min_uniform_buffer_offset_alignment.max(16) as usize;
         let changes = |p: &Program| p.record.iter().any(|w| !matches!(w, Word::U32(_)));

@@ -16,9 +16,9 @@ pub(crate) struct Options {
     pub checks: bool,
     /// The kernels for hardware GPUs, on whatever adapter, for tests.
     pub hardware_kernels: bool,
-    /// Whether kernels are tried before they are used, unless as usual.
+    /// Whether kernels are tested before they are used; `None` for the default.
     pub self_test: Option<bool>,
-    /// What one submission may take, unless it is the usual.
+    /// How long one submission may take; `None` for the default.
     pub submission: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Context {
     /// At which point of loss, counted from 1, a test has the device lost; see `loss.rs`.
     #[cfg(test)]
     pub(super) until_loss: std::sync::atomic::AtomicUsize,
-    /// Which submission, counted from 1, a test has killed without a word.
+    /// Which submission, counted from 1, a test has killed silently.
     #[cfg(test)]
     pub(super) until_kill: std::sync::atomic::AtomicUsize,
 }
@@ -57,7 +57,7 @@ pub(crate) fn open(id: usize, options: Options) -> Result<Context> {
     let found = adapters::get(id)?;
     request(&found, options)
         .or_else(|reason| {
-            log::warn!(target: "wgrad::device", "{} does not open, once more: {reason}", found.summary.name);
+            log::warn!(target: "wgrad::device", "{} does not open, trying once more: {reason}", found.summary.name);
             let again = adapters::refresh(id).ok_or(reason)?;
             request(&again, options)
         })
@@ -74,7 +74,7 @@ fn unavailable(summary: &AdapterSummary, reason: &str) -> Error {
     }
 }
 
-/// Asks the driver for a device; gives its reason where it refuses.
+/// Asks the driver for a device; returns its reason if it refuses.
 fn request(found: &Found, options: Options) -> std::result::Result<Context, String> {
     let (adapter, info) = (&found.adapter, found.summary.clone());
     #[cfg(test)]
@@ -102,7 +102,7 @@ fn request(found: &Found, options: Options) -> std::result::Result<Context, Stri
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| record(&uncaught, Failure::Uncaught(error.to_string()))));
     log::info!(target: "wgrad::device", "opened {} ({}, {}, {})", info.name, info.kind, info.backend, info.driver);
     let mut caps = caps(&limits, info.is_software() && !options.hardware_kernels);
-    // On DX12 subgroups take shader model 6, which DXC alone compiles: without them it is FXC.
+    // On DX12, subgroups need shader model 6, which only DXC compiles: without them the compiler is FXC.
     let fxc = info.backend == "dx12" && !features.contains(wgpu::Features::SUBGROUP);
     if fxc || info.name.contains("SwiftShader") {
         caps = caps.with_short_texts();
@@ -156,7 +156,7 @@ impl Context {
         }
     }
 
-    /// Makes a buffer, or gives what the driver said instead.
+    /// Makes a buffer, or returns what the driver said instead.
     pub fn guarded(&self, make: impl FnOnce(&wgpu::Device) -> wgpu::Buffer) -> Result<wgpu::Buffer, String> {
         self.at(Point::Create);
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
@@ -178,7 +178,7 @@ impl Context {
     }
 }
 
-/// The adapter's limits, or WebGPU's defaults where that is asked for.
+/// The adapter's limits, or WebGPU's defaults if that is asked for.
 fn wanted_limits(offered: &wgpu::Limits, options: Options) -> wgpu::Limits {
     if options.clamped {
         return wgpu::Limits::default().or_worse_values_from(offered);

@@ -1,4 +1,4 @@
-//! Downloads without a wait: the copy rides along with the next submission, and the caller looks in later.
+//! Downloads without a wait: the copy rides along with the next submission, and the caller checks later.
 
 use super::executor::GpuExecutor;
 use super::proof::{PROOF, checked};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// How long a thread may take from hearing that a copy has arrived to telling so.
+/// How long a thread may take from learning that a copy has arrived to reporting it.
 const TOLD: Duration = Duration::from_secs(10);
 
 /// A value on its way to the host.
@@ -70,7 +70,7 @@ impl GpuExecutor {
             if download.progress.state.load(Ordering::Acquire) == SUBMITTED {
                 self.context.wait(None)?;
             }
-            // The thread that hears of it first tells: it may be another one, which has not come to it yet.
+            // The thread that learns of it first reports it: that may be another one, which has not got round to it yet.
             let since = Instant::now();
             while download.progress.state.load(Ordering::Acquire) == SUBMITTED && since.elapsed() < TOLD {
                 std::thread::yield_now();

@@ -1,5 +1,5 @@
-//! The executor, and memory in and out of it. What it does with plans stands with their parts: `compiled.rs`, `run.rs`,
-//! `profile.rs`; downloads stand in `download.rs`.
+//! The executor, and memory in and out of it. What it does with plans is in `compiled.rs`, `run.rs` and `profile.rs`; downloads
+//! are in `download.rs`.
 
 use super::context::{self, Context, Options};
 use super::forms::Forms;
@@ -18,7 +18,7 @@ use crate::sync::lock;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Carries out plans on one GPU. All methods may be called from any thread; submissions keep the order of the calls.
+/// Runs plans on one GPU. All methods may be called from any thread; submissions keep the order of the calls.
 #[derive(Debug)]
 pub(crate) struct GpuExecutor {
     pub(super) context: Context,
@@ -74,11 +74,11 @@ impl GpuExecutor {
 
     /// The most bytes of one buffer.
     pub fn max_bytes(&self) -> u64 {
-        // Memory is taken in grains of 16 bytes; what is read has its proof behind it.
+        // Memory is taken in grains of 16 bytes; what is read has its proof after it.
         self.context.caps.max_binding.min(self.context.limits.max_buffer_size.saturating_sub(PROOF)) / 16 * 16
     }
 
-    /// New memory that holds `data`. The bytes are staged now and copied by the next submission.
+    /// New memory with `data` in it. The bytes are staged now and copied by the next submission.
     ///
     /// # Errors
     /// F64 data, or out of memory.
@@ -198,7 +198,7 @@ impl GpuExecutor {
         self.memory.account()
     }
 
-    /// The tally of bytes that are cached beside the pool.
+    /// The tally of bytes that are cached outside the pool.
     pub fn aside(&self) -> Arc<AtomicU64> {
         self.memory.pool().aside().clone()
     }
@@ -213,20 +213,20 @@ impl GpuExecutor {
         self.memory.pool().uses()
     }
 
-    /// Lets go of buffers that wait: see [`Pool::forget`](crate::storage::pool::Pool::forget).
+    /// Releases buffers that wait: see [`Pool::forget`](crate::storage::pool::Pool::forget).
     pub fn forget(&self, uses: u64) {
         self.memory.pool().forget(uses);
     }
 
-    /// Shrinks slots and scratch memory to what a workspace wants, and lets go of staging memory of sizes that the latest
-    /// submissions, so many of them, have not needed.
+    /// Shrinks slots and scratch memory to what a workspace wants, and releases staging memory of sizes that the latest
+    /// `submissions` submissions have not needed.
     pub fn fit(&self, workspace: &Workspace, submissions: u64) {
         let mut queue = self.queue();
         queue.fit(workspace);
         queue.staging.trim(submissions);
     }
 
-    /// Lets go of all memory that nobody uses but for slots and scratch memory, and waits until the driver has it.
+    /// Releases all memory that nobody uses except for slots and scratch memory, and waits until the driver has it.
     pub fn clear(&self) -> Result<()> {
         self.context.unless_lost(|| {
             let mut queue = self.queue();

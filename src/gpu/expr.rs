@@ -13,10 +13,10 @@ use crate::graph::op::RandomWord;
 use crate::plan::expr::{Expr, Term, TermId, operands};
 use std::fmt::Write;
 
-/// How an expression meets the kernel around it.
+/// How an expression fits into the kernel around it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Site<'a> {
-    /// Operands whose element i is handed in, as parameters `v{operand}`; their loads must all be identity views.
+    /// Operands whose element i is passed in, as parameters `v{operand}`; their loads must all be identity views.
     pub given: &'a [usize],
     /// The operand whose loads read `out`, because the kernel overwrites it in place.
     pub in_place: Option<usize>,
@@ -108,7 +108,7 @@ impl Axes {
         Self { axes }
     }
 
-    /// A view's buffer index: offset aside, `Σ coord * stride`, in wrapping u32 arithmetic.
+    /// A view's buffer index without the offset: `Σ coord * stride`, in wrapping u32 arithmetic.
     fn linear(&self, view: &View) -> Vec<String> {
         let mut sum = Vec::new();
         for axis in &self.axes {

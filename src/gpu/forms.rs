@@ -1,5 +1,5 @@
-//! Which form of each kernel family a device takes: that which is chosen for its class, or, where a trial has found that a driver
-//! refuses or miscompiles it, a simpler one.
+//! Which form of each kernel family a device uses: the one chosen for its class, or, if a trial has found that a driver refuses
+//! or miscompiles it, a simpler one.
 
 use super::context::Context;
 use super::program::Caps;
@@ -23,7 +23,7 @@ struct Known {
     proven: bool,
 }
 
-/// What the trials of an adapter came to, for all its devices.
+/// The results of an adapter's trials, for all its devices.
 #[derive(Debug, Clone)]
 pub(crate) struct Forms {
     known: Arc<Mutex<HashMap<&'static str, Known>>>,
@@ -46,7 +46,7 @@ pub(crate) struct Fault {
 }
 
 impl Forms {
-    /// Those of an adapter, as far as this process has tried them.
+    /// The forms of an adapter, as far as this process has tested them.
     pub fn of(context: &Context) -> Self {
         static KNOWN: Mutex<Vec<(String, Forms)>> = Mutex::new(Vec::new());
         let trials = context.options.self_test.unwrap_or(!context.info.is_software());
@@ -59,7 +59,7 @@ impl Forms {
         })
     }
 
-    /// Those of an adapter that nobody has tried, whose driver does these things wrong.
+    /// The forms of an adapter that nobody has tested, whose driver does these things wrong.
     #[cfg(test)]
     pub fn faulty(trials: bool, faults: Vec<Fault>) -> Self {
         Self { known: Arc::default(), trials, faults }
@@ -73,17 +73,17 @@ impl Forms {
         }
     }
 
-    /// Whether a family is to be tried before it is used.
+    /// Whether a family is to be tested before it is used.
     pub fn unproven(&self, family: &'static str) -> bool {
         self.trials && !lock(&self.known).get(family).is_some_and(|known| known.proven)
     }
 
-    /// The family's form has stood its trial.
+    /// The family's form has passed its trial.
     pub fn prove(&self, family: &'static str) {
         lock(&self.known).entry(family).or_insert(Known { form: Form::Chosen, proven: false }).proven = true;
     }
 
-    /// The family's form has failed: takes the next. Whether there is one.
+    /// The family's form has failed: moves on to the next. Returns whether there is one.
     pub fn next(&self, family: &'static str) -> bool {
         let mut known = lock(&self.known);
         let known = known.entry(family).or_insert(Known { form: Form::Chosen, proven: false });

@@ -1,7 +1,7 @@
-//! Lost devices: every way in which a loss shows becomes one typed error.
+//! Lost devices: every sign of a loss becomes one typed error.
 //!
-//! wgpu tells of a loss through a callback, and from then on ignores what is asked of the device: it hands out invalid buffers
-//! and skips submissions without an error. So each call of the executor looks for a loss when it is done, not only before.
+//! wgpu reports a loss through a callback, and from then on ignores what is asked of the device: it hands out invalid buffers
+//! and skips submissions without an error. So each call of the executor checks for a loss when it is done, not only before.
 
 use super::context::Context;
 use super::failure::{Failure, Point, record};
@@ -36,7 +36,7 @@ impl Context {
         Error::DeviceLost { device: self.info.name.clone(), reason: reason.to_owned() }
     }
 
-    /// Carries out a call of the executor. Whatever it comes to, it is the loss that is reported if the device is lost by then.
+    /// Makes a call of the executor. Whatever its outcome, the loss is reported if the device is lost by then.
     pub fn unless_lost<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         let outcome = call();
@@ -65,8 +65,8 @@ impl Context {
     #[cfg(not(test))]
     pub(super) fn at(&self, _: Point) {}
 
-    /// Loses the device if a test has asked for that here, as nearly as possible as wgpu does when a driver reports it: the
-    /// callback tells the reason, the device is invalid from then on, and a poll panics.
+    /// Loses the device if a test has asked for that here, as closely as possible to what wgpu does when a driver reports it: the
+    /// callback gives the reason, the device is invalid from then on, and a poll panics.
     #[cfg(test)]
     pub(super) fn at(&self, point: Point) {
         use std::sync::atomic::Ordering;
@@ -98,11 +98,11 @@ impl Context {
 }
 
 thread_local! {
-    /// Whether this thread is inside of [`caught`].
+    /// Whether this thread is inside [`caught`].
     static CATCHING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `work` gives, or the message that it panicked with, which nobody sees printed.
+/// What `work` returns, or the message that it panicked with, which is not printed.
 ///
 /// A last resort. `wgpu::Device::poll` returns time-outs and panics on every other failure, a lost device above all
 /// (`handle_error_fatal`), so do its siblings, and no other call runs the callbacks of mappings. wgpu has released its locks by
@@ -126,7 +126,7 @@ fn caught<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
     CATCHING.set(false);
     outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        // The cause stands in the last line.
+        // The cause is in the last line.
         text.and_then(|t| t.trim().lines().next_back()).unwrap_or("the driver gave no reason").trim().to_owned()
     })
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Memory {
     pool: Arc<Mutex<Pool<Allocation>>>,
-    /// The most bytes that a test lets the driver give, where it is not 0.
+    /// The most bytes that a test lets the driver give, if it is not 0.
     #[cfg(test)]
     pub capacity: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -53,7 +53,7 @@ impl Memory {
         Ok(Buffer::adopt(&self.pool, buffer, bytes, holder))
     }
 
-    /// What happened so far, and is held.
+    /// What has happened so far, and what is held.
     pub fn account(&self) -> Account {
         self.pool().account()
     }

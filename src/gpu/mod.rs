@@ -1,4 +1,4 @@
-//! The GPU executor: carries out plans through wgpu.
+//! The GPU executor: runs plans through wgpu.
 
 pub(crate) mod adapters;
 mod cancel;

@@ -9,19 +9,19 @@ use crate::sync::{lock, remembered};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What one submission may take where nobody says otherwise.
+/// How long one submission may take by default.
 const SUBMISSION: Duration = Duration::from_millis(200);
 
 /// FLOPs and bytes per second of a middling GPU, in which work is estimated.
 const GPU: Rate = Rate { flops: 1e12, bytes: 5e10 };
 
-/// The same of a driver on the host's cores, which nothing ends.
+/// The same for a driver on the host's cores, whose work nothing ends.
 const SOFTWARE: Rate = Rate { flops: 5e9, bytes: 2e9 };
 
 /// How many times slower than [`GPU`] a GPU is taken to be before it was measured: 50 GFLOP/s.
 const UNKNOWN: f64 = 20.0;
 
-/// So many runs are measured, those that take longer than this at the assumed rate.
+/// How many runs are measured, and how many seconds they must take at the assumed rate.
 const RUNS: usize = 3;
 const MEASURABLE: f64 = 5e-3;
 
@@ -52,7 +52,7 @@ impl Work {
 #[derive(Debug)]
 pub(super) struct Pace {
     software: bool,
-    /// What one submission may take, in seconds.
+    /// How long one submission may take, in seconds.
     budget: f64,
     /// Whether single launches are split.
     splits: bool,
@@ -68,7 +68,7 @@ struct Known {
 }
 
 impl Pace {
-    /// That of an adapter, as far as this process has measured it.
+    /// The pace of an adapter, as far as this process has measured it.
     pub fn of(context: &Context) -> Self {
         static KNOWN: Mutex<Vec<(String, Arc<Mutex<Known>>)>> = Mutex::new(Vec::new());
         let software = context.caps.software;
@@ -85,7 +85,7 @@ impl Pace {
         Work((flops as f64 / rate.flops).max(bytes as f64 / rate.bytes))
     }
 
-    /// In how many launches a kernel goes, so that even a slow device takes no longer than it may for one.
+    /// Into how many launches a kernel is split, so that even a slow device takes no longer for one than it may.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what a count holds")]
     pub fn launches(&self, work: Work) -> usize {
         let slowness = if self.software { 1.0 } else { UNKNOWN };
@@ -106,13 +106,13 @@ impl Pace {
             .collect()
     }
 
-    /// Whether a run of so much work is to be timed, alone on the device.
+    /// Whether a run of this much work is to be timed, alone on the device.
     pub fn wants(&self, work: Work) -> bool {
         let known = lock(&self.known);
         !self.software && known.measured < RUNS && work.0 * known.slowness >= MEASURABLE
     }
 
-    /// A run of so much work has taken so long.
+    /// Notes how long a run of this much work took.
     pub fn measured(&self, work: Work, took: Duration) {
         let slowness = took.as_secs_f64() / work.0;
         let mut known = lock(&self.known);

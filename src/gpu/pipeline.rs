@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-/// What a pipeline takes beside its text: its parsed form and its code. A software adapter's compiler keeps more (lavapipe one
+/// What a pipeline takes besides its text: its parsed form and its code. A software adapter's compiler keeps more (lavapipe one
 /// to two MiB), which is counted in part, so that a loop over many shapes keeps its plans.
 const ON_A_GPU: u64 = 64 << 10;
 const IN_SOFTWARE: u64 = 512 << 10;
@@ -51,13 +51,13 @@ impl Pipeline {
     }
 }
 
-/// The pipelines of a device, as long as plans use them. Programs with one text and one list of access modes share one.
+/// The pipelines of a device, as long as plans use them. Programs with the same text and the same access modes share one.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
     made: HashMap<Key, Weak<Pipeline>>,
     layouts: HashMap<Vec<bool>, Layouts>,
     created: u64,
-    /// What each takes beside its text.
+    /// What each takes besides its text.
     each: u64,
     tally: Arc<AtomicU64>,
 }
@@ -80,14 +80,14 @@ impl Pipelines {
         Self { each: if software { IN_SOFTWARE } else { ON_A_GPU }, tally, ..Self::default() }
     }
 
-    /// A pipeline for each program, compiled where it is new: on several threads, since that takes most of the time of a
+    /// A pipeline for each program, compiled if it is new: on several threads, since that takes most of the time of a
     /// first step.
     ///
     /// # Errors
     /// A text does not compile, which is a mistake of this crate.
     pub fn all<'p>(&mut self, context: &Context, programs: impl Iterator<Item = &'p Program>) -> Result<Vec<Arc<Pipeline>>> {
         let keyed: Vec<(&Program, Key)> = programs.map(|p| (p, key(p))).collect();
-        // Held from here on, so that a plan that goes meanwhile takes none of them along.
+        // Held from here on, so that a plan that is dropped meanwhile takes none of them along.
         let mut found: HashMap<&Key, Arc<Pipeline>> = HashMap::new();
         let mut new: HashMap<&Key, Task<'_>> = HashMap::new();
         for (program, key) in &keyed {
@@ -175,7 +175,7 @@ fn compile(context: &Context, tasks: &[Task<'_>]) -> Vec<(usize, Result<wgpu::Co
     };
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(tasks.len());
     std::thread::scope(|scope| {
-        // Where the system gives no more threads, this one does their share.
+        // If the system gives no more threads, this one does their share.
         let helpers: Vec<_> = (1..threads).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
         let mut made = work();
         for helper in helpers {

@@ -24,7 +24,7 @@ struct Part {
 }
 
 impl GpuExecutor {
-    /// As [`GpuExecutor::run`], and tells what was launched: with times, for which it waits, where the device takes timestamps.
+    /// As [`GpuExecutor::run`], and reports what was launched: with times, for which it waits, if the device takes timestamps.
     pub fn run_timed(&self, compiled: &Compiled, bindings: &Bindings) -> Result<(Vec<Option<Buffer>>, Vec<Launched>)> {
         let launched = |d: &Dispatch, time| Launched { step: d.step, name: d.name.clone(), time };
         if !self.context.timestamps || compiled.dispatches.is_empty() {

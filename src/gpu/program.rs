@@ -85,8 +85,8 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The same work in at least so many launches, one after the other, each over workgroups of its own; as it is where it has
-    /// too few of them. Workgroups do not know of one another, so the results are the same bit for bit.
+    /// The same work in about `launches` launches, one after the other, each over workgroups of its own; unchanged if it has too
+    /// few of them. Workgroups do not know of one another, so the results are the same bit for bit.
     #[allow(clippy::cast_possible_truncation, reason = "at most the limit of a grid, which has 32 bits")]
     pub fn pieces(self, launches: usize, caps: &Caps) -> Vec<Self> {
         let [x, y, z] = self.grid.map(|n| n as usize);
@@ -134,7 +134,7 @@ pub(crate) struct Lowered {
 
 #[cfg(test)]
 impl Lowered {
-    /// As a driver makes of it that refuses it, or miscompiles it so that nothing is written.
+    /// What a driver makes of it that refuses it, or that miscompiles it so that nothing is written.
     pub fn with_fault(mut self, fault: Option<super::forms::Fault>) -> Self {
         for program in &mut self.programs {
             program.source = match fault {
@@ -152,7 +152,7 @@ impl Lowered {
 pub(crate) struct Caps {
     /// Runs on the host's cores (lavapipe, SwiftShader, WARP): avoid workgroup memory and barriers.
     pub software: bool,
-    /// Multiply-adds that a kernel may unroll into text: compilation takes time in proportion, on SwiftShader in its square.
+    /// Multiply-adds that a kernel may unroll into text: compile time grows in proportion, on SwiftShader with the square.
     pub unrolled: usize,
     /// Most workgroups along a grid dimension.
     pub max_grid: u32,

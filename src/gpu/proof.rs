@@ -1,15 +1,15 @@
 //! Proof that submissions ran to their end.
 //!
 //! On Metal a command buffer that the system has killed counts as done, and wgpu reports no error: a read gives zeros or old
-//! values. So each submission ends by adding 1 to a counter on the device, and what is read comes with the counter behind it. A
-//! submission that was cut short leaves the counter behind for good, and the next read finds out.
+//! values. So each submission ends by adding 1 to a counter on the device, and what is read comes with the counter after it. A
+//! submission that was cut short leaves the counter too low for good, and the next read finds out.
 
 use super::context::Context;
 use super::failure::{Failure, record};
 use super::staging::Mappable;
 use crate::error::Result;
 
-/// Bytes behind what is read.
+/// Bytes after what is read.
 pub(super) const PROOF: u64 = 4;
 
 const COUNT: &str = "
@@ -71,8 +71,8 @@ impl Proof {
         self.count(&mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
     }
 
-    /// Copies the counter behind `bytes` bytes that are read into `target`, and gives the number that must arrive there: another
-    /// than the target held before, or an old proof would do for a new one.
+    /// Copies the counter after `bytes` bytes that are read into `target`, and returns the number that must arrive there: not the
+    /// one that the target held before, or an old proof could pass for a new one.
     pub fn append(&mut self, encoder: &mut wgpu::CommandEncoder, target: &Mappable, bytes: u64) -> u32 {
         if target.proof() == Some(self.counted) {
             self.count_apart(encoder);
@@ -83,7 +83,7 @@ impl Proof {
     }
 }
 
-/// The bytes without the proof behind them; the device counts as lost where that is not the number that must be there.
+/// The bytes without the proof after them; the device counts as lost if that is not the number that must be there.
 pub(super) fn checked<'b>(context: &Context, bytes: &'b [u8], expected: u32) -> Result<&'b [u8]> {
     let (value, proof) = bytes.split_at(bytes.len().saturating_sub(4));
     let found = proof.try_into().map_or(0, u32::from_le_bytes);

@@ -62,7 +62,7 @@ pub(super) struct Queue {
     pending_bytes: u64,
     /// What encoded copies refer to, until they are submitted: a buffer that nobody holds may be destroyed.
     encoded: Vec<Buffer>,
-    /// Slot i of every plan; as large as any plan in the cache wants.
+    /// Slot i of every plan; as large as any plan in the cache needs.
     pub slots: Vec<Option<Buffer>>,
     /// Scratch memory n of every step.
     pub scratch: Vec<Option<Buffer>>,
@@ -90,7 +90,7 @@ pub(super) struct Mapping {
 pub(super) struct Progress {
     /// [`QUEUED`] and so on.
     pub state: AtomicU8,
-    /// The proof that arrives behind it, known once it is submitted.
+    /// The proof that arrives after it, known once it is submitted.
     pub proof: AtomicU32,
 }
 
@@ -114,7 +114,7 @@ impl Queue {
         }
     }
 
-    /// Lets go of slots and scratch memory that are larger than a workspace wants. The next run makes what it lacks.
+    /// Releases slots and scratch memory that are larger than a workspace needs. The next run makes what it lacks.
     pub fn fit(&mut self, workspace: &Workspace) {
         for (held, wanted) in [(&mut self.slots, &workspace.slots), (&mut self.scratch, &workspace.scratch)] {
             for (n, place) in held.iter_mut().enumerate() {

@@ -49,7 +49,7 @@ impl Readback {
         Ok(Arc::new(Mappable::new(buffer, &self.tally)))
     }
 
-    /// Keeps a buffer for later, unmapped; of many the one that has waited longest goes.
+    /// Keeps a buffer for later, unmapped; if there are too many, the one that has waited longest goes.
     pub fn give_back(&mut self, target: Arc<Mappable>) {
         if target.buffer.size() > KEEP {
             return;
@@ -60,7 +60,7 @@ impl Readback {
         self.free.push(target);
     }
 
-    /// Lets go of all that wait.
+    /// Releases all that wait.
     pub fn trim(&mut self) {
         self.free.clear();
     }

@@ -1,4 +1,4 @@
-//! Carries out a compiled plan: resolves its memory, finds its bind groups, encodes and submits.
+//! Runs a compiled plan: resolves its memory, finds its bind groups, encodes and submits.
 
 use super::compiled::{Compiled, Dispatch, Optimizer, State};
 use super::executor::GpuExecutor;
@@ -40,7 +40,7 @@ impl Ready {
 }
 
 impl GpuExecutor {
-    /// Carries out a plan. Per graph output, its buffer: a new one, or the leaf's where the output is a leaf. Everything is
+    /// Runs a plan. Per graph output, its buffer: a new one, or the leaf's if the output is a leaf. Everything is
     /// allocated before the first submission.
     pub fn run(&self, compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>> {
         self.context.unless_lost(|| {
@@ -63,7 +63,7 @@ impl GpuExecutor {
     }
 }
 
-/// Resolves a plan's memory, makes its bind groups and queues its uploads; then `submit` has the launches carried out.
+/// Resolves a plan's memory, makes its bind groups and queues its uploads; then `submit` runs the launches.
 pub(super) fn with_launches(
     gpu: &GpuExecutor,
     queue: &mut Queue,
@@ -95,7 +95,7 @@ pub(super) fn with_launches(
     Ok(compiled.plan.outputs.iter().map(|&b| buffers[b].clone()).collect())
 }
 
-/// Grows slots or scratch memory to what a plan wants.
+/// Grows slots or scratch memory to what a plan needs.
 fn grow_to(gpu: &GpuExecutor, held: &mut Vec<Option<Buffer>>, wanted: &[u64], what: &str) -> Result<()> {
     for (n, &bytes) in wanted.iter().enumerate() {
         if n == held.len() {
@@ -124,7 +124,7 @@ fn outputs(gpu: &GpuExecutor, compiled: &Compiled) -> Result<Vec<Option<Buffer>>
     Ok(chosen)
 }
 
-/// Finds where a plan's values live in this evaluation.
+/// Finds where a plan's values are in this evaluation.
 struct Resolver<'a> {
     compiled: &'a Compiled,
     bindings: &'a Bindings,
@@ -253,7 +253,7 @@ fn prepare(
     let key: Vec<(u64, u64)> = bound.iter().map(|b| (b.id(), b.offset)).collect();
     let cache = &mut state.groups[n];
     if let Some(hit) = cache.iter().rposition(|(k, _)| *k == key) {
-        // The least recently used is the first to go.
+        // The least recently used goes first.
         cache[hit..].rotate_left(1);
         return Ok(Ready { group: cache[cache.len() - 1].1.clone(), copies });
     }

@@ -1,6 +1,6 @@
 //! The files of `shaders/common/`: what expressions call, and what the files of `shaders/` import.
 
-/// A snippet of `shaders/common/`: its name, its text, and the snippets that must stand with it where an expression calls it. A
+/// A snippet of `shaders/common/`: its name, its text, and the snippets that must accompany it where an expression calls it. A
 /// file that `#import`s one names those, too.
 pub(super) struct Snippet {
     pub name: &'static str,

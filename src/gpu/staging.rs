@@ -90,7 +90,7 @@ impl Staging {
         }
     }
 
-    /// Puts bytes (a multiple of 4, at least 4) into staging memory; gives the buffer and offset to copy from, or `None` if
+    /// Puts bytes (a multiple of 4, at least 4) into staging memory; returns the buffer and offset to copy from, or `None` if
     /// all staging memory is under way: the caller then submits what is queued, waits, and asks again.
     pub fn write(&mut self, context: &Context, bytes: &[u8]) -> Result<Option<(wgpu::Buffer, u64)>> {
         let size = bytes.len() as u64;
@@ -141,7 +141,7 @@ impl Staging {
         }
     }
 
-    /// Lets go of free buffers of sizes that nobody has asked for in the latest submissions, so many of them.
+    /// Releases free buffers of sizes that nobody has asked for in the latest `submissions` submissions.
     pub fn trim(&mut self, submissions: u64) {
         self.free.extend(self.returned.try_iter());
         let (rings, now) = (&mut self.rings, self.submissions);

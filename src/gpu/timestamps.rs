@@ -14,7 +14,7 @@ pub(crate) struct Timestamps {
 }
 
 impl Timestamps {
-    /// For so many passes of one submission, [`MAX_PASSES`] at most, on a device that takes timestamps.
+    /// For `passes` passes of one submission, [`MAX_PASSES`] at most, on a device that takes timestamps.
     pub fn new(context: &Context, passes: usize) -> Result<Self> {
         let count = u32::try_from(passes * 2).map_err(|_| Error::internal(format!("{passes} passes in one submission")))?;
         context.scoped("timestamps", || {
@@ -53,7 +53,7 @@ impl Timestamps {
     }
 }
 
-/// Seconds of each pass, from what was resolved; `None` where the clock stands still at 0, as macOS 26 has it.
+/// Seconds of each pass, from what was resolved; `None` where the clock stands still at 0, as on macOS 26.
 pub(crate) fn seconds(context: &Context, bytes: &[u8]) -> Vec<Option<f64>> {
     let period = f64::from(context.queue.get_timestamp_period()) * 1e-9;
     let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(bytes);

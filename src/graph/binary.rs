@@ -1,4 +1,4 @@
-//! Elementwise functions of two operands: the table. A row is what an op is; its WGSL stands in `gpu/math.rs`, its gradient in
+//! Elementwise functions of two operands: the table. A row is what an op is; its WGSL is in `gpu/math.rs`, its gradient in
 //! `autodiff/rules.rs`, its method in `tensor/elementwise.rs`.
 
 #![allow(clippy::cast_possible_truncation, reason = "integers are computed in f64 and truncated, as `Tensor::cast` says")]
@@ -11,13 +11,13 @@ use crate::math::{Number, Word, exact, fast};
 pub(crate) enum Pairs {
     /// Every dtype with arithmetic.
     Number,
-    /// Floats alone.
+    /// Floats only.
     Float,
     /// Truth values and integers.
     Logic,
-    /// Every dtype with arithmetic; `Bool` comes out.
+    /// Every dtype with arithmetic; the result is `Bool`.
     Order,
-    /// Every dtype; `Bool` comes out.
+    /// Every dtype; the result is `Bool`.
     Equality,
 }
 
@@ -30,7 +30,7 @@ pub(crate) trait VisitPairs<T> {
 /// Rows: `Name: operands, what the gradient rule reads, functions in f64, f32, i32 and u32;`.
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident: $pairs:ident, $kept:expr, $exact:expr, $fast:expr, $i32:expr, $u32:expr;)*) => {
-        /// Elementwise functions of two operands of one shape and dtype.
+        /// Elementwise functions of two operands of the same shape and dtype.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]
         pub enum BinaryOp {

@@ -41,10 +41,10 @@ pub struct Graph {
     pub nodes: Vec<GraphNode>,
     /// The nodes whose values the evaluation must hand out, ascending and unique. Effects are not listed; they always run.
     pub outputs: Vec<NodeId>,
-    /// Nodes whose values handles or a later backward pass want: where one has a buffer anyway it is handed out, else what it is
-    /// made of is, as far as that has one. Ascending and unique.
+    /// Nodes whose values handles or a later backward pass want: one that has a buffer anyway is handed out; for any other, what
+    /// it is made of is, as far as that has buffers. Ascending and unique.
     pub wishes: Vec<NodeId>,
-    /// `Data` nodes that nobody reads once the evaluation has: their memory may be written over. Ascending and unique.
+    /// `Data` nodes that nobody reads after the evaluation: their memory may be written over. Ascending and unique.
     pub spent: Vec<NodeId>,
 }
 

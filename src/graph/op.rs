@@ -42,8 +42,8 @@ impl ConvSpec {
     }
 }
 
-/// How often a window of `kernel` taps fits an axis: `(len + 2·padding - dilation·(kernel - 1) - 1) / stride + 1`, or `None` if
-/// it does not. Computed in 128 bits, so that no number overflows.
+/// How many times a window of `kernel` taps fits an axis: `(len + 2·padding - dilation·(kernel - 1) - 1) / stride + 1`, or `None`
+/// if it does not. Computed in 128 bits, so that no number overflows.
 pub(crate) fn places(len: usize, kernel: usize, stride: usize, padding: usize, dilation: usize) -> Option<usize> {
     let wide = |n: usize| n as u128;
     let window = wide(dilation) * wide(kernel.checked_sub(1)?) + 1;
@@ -107,7 +107,7 @@ pub enum Op {
     Data,
     /// `()`: a 0-d value passed as data with each evaluation (f64 on the host, rounded to the dtype on use).
     Scalar,
-    /// `()`: what a cell (parameter or statistic) holds.
+    /// `()`: the contents of a cell (parameter or statistic).
     Cell,
     /// `()`: the element's linear index, in the node's dtype.
     Iota,
@@ -144,7 +144,7 @@ pub enum Op {
         /// Step, one per axis.
         step: Vec<i64>,
     },
-    /// `(x)`: zeros around x, `before[d]` in front of axis d and the rest of the node's shape behind
+    /// `(x)`: zeros around x, `before[d]` in front of axis d and the rest of the node's shape after it
     Pad {
         /// Zeros in front, one per axis.
         before: Vec<usize>,
@@ -195,7 +195,7 @@ pub enum Op {
         rule: OptimRule,
         /// Whether a gate decides on the device if the step is taken.
         gated: bool,
-        /// Whether the step itself clips the gradients by their common norm. On GPUs alone.
+        /// Whether the step itself clips the gradients by their common norm. Only on GPUs.
         clipped: bool,
         /// Which entries of the store the gradients belong to, ascending.
         entries: Vec<u32>,
@@ -210,7 +210,7 @@ impl Op {
         matches!(self, Self::Data | Self::Scalar | Self::Cell | Self::Iota | Self::Random(_) | Self::OptimStore)
     }
 
-    /// Whether one output element depends on the same element of each input alone.
+    /// Whether one output element depends only on the same element of each input.
     pub const fn is_elementwise(&self) -> bool {
         matches!(self, Self::Unary(_) | Self::Binary(_) | Self::Where | Self::Cast | Self::Standardize { .. })
     }
@@ -226,7 +226,7 @@ impl Op {
     }
 
     /// What each element of a result is where an operand has none: the sum of no terms, the product of no factors, the
-    /// largest of no window's taps. `None` for ops that have no elements then, or whose rules refuse the call.
+    /// largest of no window's taps. `None` for ops that have no elements in that case, or whose rules refuse the call.
     pub fn of_nothing(&self) -> Option<f64> {
         match self {
             Self::Reduce { op: ReduceOp::Sum, .. } | Self::MatMul => Some(0.0),

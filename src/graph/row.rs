@@ -51,7 +51,7 @@ impl RowOp {
         }
     }
 
-    /// What each element of a result is where an operand has none; `None` where there are no elements then.
+    /// What each element of a result is where an operand has none; `None` if there are no elements in that case.
     pub(crate) const fn of_nothing(self) -> Option<f64> {
         match self {
             Self::ScatterAdd => Some(0.0),

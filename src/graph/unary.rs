@@ -1,4 +1,4 @@
-//! Elementwise functions of one operand: the table. A row is what an op is; its WGSL stands in `gpu/math.rs`, its gradient in
+//! Elementwise functions of one operand: the table. A row is what an op is; its WGSL is in `gpu/math.rs`, its gradient in
 //! `autodiff/rules.rs`, its method in `tensor/elementwise.rs`.
 
 #![allow(clippy::cast_possible_truncation, reason = "integers are computed in f64 and truncated, as `Tensor::cast` says")]
@@ -10,7 +10,7 @@ use crate::math::{Number, Word, exact, fast};
 /// The operands that an op takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Takes {
-    /// Floats alone.
+    /// Floats only.
     Float,
     /// Every dtype with arithmetic.
     Number,

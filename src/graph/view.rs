@@ -2,9 +2,9 @@
 
 use crate::shape::{MAX_RANK, Shape};
 
-/// Maps coordinates of `shape` to an element index of a buffer: `offset + Σ coord[d] * strides[d]`, modulo 2⁶⁴. An index that
-/// is read lies in the buffer, so that sums on the way to it may wrap around: offset and strides of a view that is padded far
-/// beyond its buffer do.
+/// Maps coordinates of `shape` to an element index of a buffer: `offset + Σ coord[d] * strides[d]`, modulo 2⁶⁴. An index that is
+/// read is within the buffer, so sums on the way to it may wrap around, as offset and strides of a view that is padded far beyond
+/// its buffer do.
 ///
 /// Where a mask is present, coordinates outside `mask[d].0 .. mask[d].1` on any axis have no element and read as 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

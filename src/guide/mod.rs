@@ -1,7 +1,8 @@
-// Each page begins with `links.md`, so that links between chapters lead to pages: of two definitions of a label the first counts, and
-// those at a chapter's end, which lead to files, are for readers of the repository.
+// Each page begins with `links.md`, so that links between chapters lead to pages: the first of two definitions of a label counts,
+// and those at a chapter's end, which lead to files, are for readers of the repository.
 //
-// A failing example is reported under `links.md`: the module says which chapter, and the line counts both files, one after the other.
+// A failing example is reported under `links.md`: the module names the chapter, and line numbers count through both files, one
+// after the other.
 
 #![doc = include_str!("links.md")]
 #![doc = include_str!("../../docs/guide/README.md")]

@@ -24,7 +24,7 @@ impl Drop for Scratch {
 
 /// Writes `bytes` to `path`: to a temporary file beside it first, which then takes its name.
 ///
-/// Missing parent directories are made. After an error the old file, if any, is as it was, and no temporary file stays.
+/// Missing parent directories are made. After an error the old file, if any, is as it was, and no temporary file remains.
 ///
 /// # Errors
 /// [`Error::Io`] with the path: a directory that cannot be written, a full disk.

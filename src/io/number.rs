@@ -1,4 +1,4 @@
-//! Numbers of files: each has a range, and one outside of it is an error that names it.
+//! Numbers from files: each has a range, and a number outside it is an error that names it.
 
 use super::{HostTensor, StateDict};
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub enum Range {
 }
 
 impl Range {
-    /// Whether a number lies in the range.
+    /// Whether a number is in the range.
     pub fn holds(self, x: f64) -> bool {
         let finite = x.abs() <= f64::from(f32::MAX);
         match self {
@@ -56,7 +56,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// A whole number that [`Range::Count`] holds.
+/// A whole number that is in [`Range::Count`].
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and from 0 to 2^53")]
 pub fn count(x: f64) -> u64 {
     x as u64
@@ -68,7 +68,7 @@ pub fn place(count: u64) -> usize {
 }
 
 impl HostTensor {
-    /// Whether the data are of the dtype, and as many as the shape holds, which the public fields do not enforce.
+    /// Whether the data are of the dtype, and as many as the shape has, which the public fields do not enforce.
     ///
     /// # Errors
     /// They are not; the message names the tensor.
@@ -79,7 +79,7 @@ impl HostTensor {
         }
         let (dtype, shape) = (self.dtype, self.shape);
         let reason =
-            format!("{name} is called {dtype} {shape}, and its data are {} elements of {}", self.data.len(), self.data.kind());
+            format!("{name} is declared {dtype} {shape}, and its data are {} elements of {}", self.data.len(), self.data.kind());
         Err(Error::argument(what, reason, "make tensors with HostTensor::new, from data of their dtype"))
     }
 
@@ -90,10 +90,10 @@ impl HostTensor {
 }
 
 impl StateDict {
-    /// The number that a tensor of one element holds.
+    /// The number in a tensor of one element.
     ///
     /// # Errors
-    /// No such tensor; another number of elements; a number outside of the range.
+    /// No such tensor; a tensor of more or fewer elements; a number outside the range.
     #[track_caller]
     pub(crate) fn number(&self, what: &str, name: &str, range: Range) -> Result<f64> {
         let help = format!("load a state in which it is {range}");
@@ -107,7 +107,7 @@ impl StateDict {
         if range.holds(value) { Ok(value) } else { Err(Error::argument(what, format!("{name} is {value}"), help)) }
     }
 
-    /// The whole number that a tensor of one element holds.
+    /// The whole number in a tensor of one element.
     ///
     /// # Errors
     /// As [`StateDict::number`] in [`Range::Count`].
@@ -116,7 +116,7 @@ impl StateDict {
         self.number(what, name, Range::Count).map(count)
     }
 
-    /// The name of a tensor for which `known` has no use.
+    /// The name of a tensor that `known` rejects.
     pub(crate) fn unknown(&self, known: impl Fn(&str) -> bool) -> Option<&str> {
         self.tensors.keys().map(String::as_str).find(|name| !known(name))
     }
@@ -124,13 +124,13 @@ impl StateDict {
 
 /// What a loaded state has changed in the settings of what it was loaded into. `Display` prints it for people.
 ///
-/// As in PyTorch, settings come from the file. This says which of them are other ones now, so that a run that was meant to go
-/// on with its own can set them again.
+/// As in PyTorch, settings come from the file. This says which of them have changed, so that a run that was meant to go on with
+/// its own can set them again.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StateReport {
     /// Settings whose value in the file differs from the one before, in the file's order.
     pub changed: Vec<SettingChange>,
-    /// Settings that the file does not have, as files of earlier versions; they stay.
+    /// Settings that are not in the file, as in files of earlier versions; they stay as they are.
     pub kept: Vec<String>,
     /// Parameters whose state was found by their position, since they or the file's have no names.
     pub by_position: Vec<String>,

@@ -1,7 +1,7 @@
 //! Patterns of tensor names.
 
-/// What each `*` of `pattern` stands for in `name`, or `None` if they do not match. A `*` takes any run of characters, dots
-/// among them, and as few as possible; all else stands for itself.
+/// What each `*` of `pattern` stands for in `name`, or `None` if they do not match. A `*` takes any run of characters, including
+/// dots, but as few as possible; everything else stands for itself.
 ///
 /// ```
 /// # use wgrad::io::{captures, matches};

@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// The key of the notes among the tensors' names in a file's header.
 const NOTES: &str = "__metadata__";
-/// The most bytes of a header that readers take.
+/// The most bytes of a header that readers accept.
 const MAX_HEADER: usize = 100_000_000;
 const DAMAGED: &str = "save or download it again";
 const FROM_TORCH: &str =
@@ -28,7 +28,7 @@ const FOREIGN: [(&[u8], &str, &str); 10] = [
         "a NumPy array",
         "convert it in Python: safetensors.numpy.save_file({\"x\": numpy.load(path)}, \"x.safetensors\")",
     ),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes", "save the weights by safetensors in Python"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes", "save the weights with safetensors in Python"),
     (b"GGUF", "a GGUF file", "download the model's *.safetensors"),
     (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself: git lfs pull"),
     (b"<!DOCTYPE", "a web page", FROM_PAGE),
@@ -40,7 +40,7 @@ impl StateDict {
     ///
     /// # Errors
     /// The file cannot be written; a tensor's data do not fit its shape or dtype; a tensor has the name `__metadata__`, which the
-    /// format keeps for notes.
+    /// format reserves for notes.
     #[track_caller]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
@@ -62,7 +62,7 @@ impl StateDict {
     #[track_caller]
     fn to_bytes(&self) -> Result<Vec<u8>> {
         if self.tensors.contains_key(NOTES) {
-            let reason = format!("a tensor is named \"{NOTES}\", which the format keeps for notes");
+            let reason = format!("a tensor is named \"{NOTES}\", which the format reserves for notes");
             return Err(Error::argument("StateDict::save", reason, "choose another name"));
         }
         let mut views = Vec::with_capacity(self.tensors.len());
@@ -104,8 +104,8 @@ impl StateDict {
     }
 }
 
-/// A file with notes in its header, in the order of their names: `safetensors` would write them in any, and equal contents are to
-/// give equal files.
+/// A file with notes in its header, in the order of their names: `safetensors` would write them in any order, and equal contents
+/// must give equal files.
 #[track_caller]
 fn with_notes(file: &[u8], notes: &BTreeMap<String, String>) -> Result<Vec<u8>> {
     let broken = || Error::internal("safetensors wrote no header");

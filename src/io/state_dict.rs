@@ -1,4 +1,4 @@
-//! Named tensors in host memory: what checkpoints hold.
+//! Named tensors in host memory: what checkpoints contain.
 
 use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
@@ -15,7 +15,7 @@ pub struct HostTensor {
     pub dtype: DType,
     /// The shape.
     pub shape: Shape,
-    /// The elements in row-major order, as many as the shape holds.
+    /// The elements in row-major order, as many as the shape has.
     pub data: HostData,
 }
 
@@ -121,7 +121,7 @@ impl StateDict {
     /// Adds all of another's tensors under `prefix` (`"optimizer."`, say); notes are left out.
     ///
     /// # Errors
-    /// There is a tensor of one of the new names. Nothing has been added then.
+    /// There is a tensor of one of the new names. Nothing is added in that case.
     #[track_caller]
     pub fn insert_all(&mut self, prefix: &str, other: Self) -> Result<()> {
         let new: Vec<(String, HostTensor)> = other.tensors.into_iter().map(|(name, t)| (format!("{prefix}{name}"), t)).collect();
@@ -132,13 +132,13 @@ impl StateDict {
         Ok(())
     }
 
-    /// The tensors whose names begin with `prefix`, without it.
+    /// The tensors whose names begin with `prefix`, under the rest of their names.
     pub fn under(&self, prefix: &str) -> Self {
         let strip = |(name, tensor): (&String, &HostTensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()));
         Self { tensors: self.tensors.iter().filter_map(strip).collect(), metadata: BTreeMap::new() }
     }
 
-    /// A copy of one tensor on a device, as by `load_file(path, device=d)["weight"]` in Python.
+    /// A copy of one tensor on a device, like `load_file(path, device=d)["weight"]` in Python.
     ///
     /// ```
     /// # use wgrad::Device;
@@ -176,7 +176,7 @@ impl StateDict {
             return Err(Error::argument(
                 "note",
                 reason,
-                "resume from a file of the same program, which wrote it by Checkpoint::with",
+                "resume from a file of the same program, which wrote it with Checkpoint::with",
             ));
         };
         let Ok(value) = text.parse() else {

@@ -31,21 +31,21 @@ impl Cell {
         lock(&self.state).storage.clone()
     }
 
-    /// The memory, if it holds this version.
+    /// The memory, if it has this version.
     ///
     /// # Errors
-    /// The version that it holds instead.
+    /// The version that it has instead.
     pub fn contents(&self, version: u64) -> Result<Storage, u64> {
         let state = lock(&self.state);
         if (state.since..=state.ended).contains(&version) { Ok(state.storage.clone()) } else { Err(state.ended) }
     }
 
-    /// Moves the contents to other memory, which must hold the same values.
+    /// Moves the contents to other memory, which must have the same values.
     pub fn relocate(&self, storage: Storage) {
         lock(&self.state).storage = storage;
     }
 
-    /// Begins `writes` writes: reads are of the last one's version from now on. Gives the first one's.
+    /// Begins `writes` writes: from now on reads are of the last one's version. Returns the first one's.
     pub fn begin(&self, writes: u64) -> u64 {
         let mut state = lock(&self.state);
         let first = state.version + 1;
@@ -54,7 +54,7 @@ impl Cell {
         first
     }
 
-    /// Ends writes that have begun: the memory holds the last one's value, or still what it held before.
+    /// Ends writes that have begun: the memory has the last one's value, or still what it had before.
     pub fn end(&self, written: bool) {
         let mut state = lock(&self.state);
         state.ended = state.version;
@@ -65,7 +65,7 @@ impl Cell {
 
     // ---- reads ----
 
-    /// A handle on the newest value, as this thread sees it: of the snapshot that it is in, of its own pending assignment, or
+    /// A handle to the newest value, as this thread sees it: of the snapshot that it is in, of its own pending assignment, or
     /// the committed one.
     pub fn read(self: &Arc<Self>) -> Arc<Handle> {
         if let Some(handle) = snapshot::framed(self.id) {
@@ -92,12 +92,12 @@ impl Cell {
     /// A node that will overwrite the cell with `source`, of its shape, dtype and device; for this thread the newest value from
     /// now on.
     ///
-    /// `tally` counts up when it has; `tracks` as in [`Target`].
+    /// `tally` is incremented when it has run; `tracks` as in [`Target`].
     pub fn assign(self: &Arc<Self>, source: Arc<Node>, tally: Option<&Tally>, tracks: bool) -> Arc<Node> {
         let own = thread::current();
         let mut state = lock(&self.state);
-        // One that waits runs first, and so does not come later and undo this one. If its value is at hand already, this one
-        // stands for both: a loop without steps would make an endless chain of them.
+        // A pending one runs first, so that it does not come later and undo this one. If its value is at hand already, this one
+        // stands for both: otherwise a loop without steps would make an endless chain of them.
         let mut before = state.pending_of(own).filter(|before| before.state().assigned.is_none()).cloned();
         let superseded = before.take_if(|before| before.supersede());
         let taken = superseded.as_ref().and_then(|s| s.target()?.ticket.as_ref().map(Ticket::take));
@@ -129,12 +129,12 @@ impl Cell {
         drop(replaced);
     }
 
-    /// This thread's assignment that waits.
+    /// This thread's pending assignment.
     pub fn pending(&self) -> Option<Arc<Node>> {
         lock(&self.state).pending_of(thread::current()).cloned()
     }
 
-    /// The assignments of all threads that wait.
+    /// The pending assignments of all threads.
     pub fn all_pending(&self) -> Vec<Arc<Node>> {
         lock(&self.state).pending.iter().map(|p| p.assign.clone()).collect()
     }
@@ -156,7 +156,7 @@ impl Cell {
         drop(dropped);
     }
 
-    /// Tells the device whether assignments wait.
+    /// Tells the device whether assignments are pending.
     fn settle(self: &Arc<Self>, state: std::sync::MutexGuard<'_, CellState>) {
         if state.pending.is_empty() {
             self.device.wait(self, false);
@@ -192,7 +192,7 @@ impl Cell {
 }
 
 impl thread::Owned for Cell {
-    /// What a thread has assigned is there for those that join it; what it has tracked for a step that did not come is not.
+    /// What a thread has assigned remains for those that join it; what it has tracked for a step that did not come does not.
     fn thread_ends(self: Arc<Self>, thread: u64) {
         let mut state = lock(&self.state);
         let tracks = |p: &mut Pending| p.thread == Some(thread) && p.assign.target().is_some_and(|t| t.tracks);
@@ -210,7 +210,7 @@ impl CellState {
         of(Some(thread)).or_else(|| of(None)).map(|p| &p.assign)
     }
 
-    /// Puts an assignment in the place of what a thread reads; gives what was there, to be dropped without the lock.
+    /// Replaces what a thread reads with an assignment; returns what was there, to be dropped without the lock.
     fn replace(&mut self, thread: u64, assign: Option<Arc<Node>>) -> Vec<Pending> {
         let (out, kept) = std::mem::take(&mut self.pending).into_iter().partition(|p| p.thread.is_none_or(|t| t == thread));
         self.pending = kept;

@@ -58,7 +58,7 @@ impl Device {
         &self.0.name
     }
 
-    /// Who carries plans out.
+    /// What runs plans.
     pub(crate) fn executor(&self) -> &Executor {
         &self.0.executor
     }
@@ -68,7 +68,7 @@ impl Device {
         self.executor().is_cpu()
     }
 
-    /// Memory that holds these values.
+    /// Memory with these values.
     pub(crate) fn upload(&self, data: HostData) -> Result<Storage> {
         self.executor().upload(data)
     }
@@ -78,7 +78,7 @@ impl Device {
         self.executor().read(storage, dtype, len)
     }
 
-    /// Keeps others from reading and changing the contents of nodes and cells. Gives the last number that an evaluation gave to
+    /// Keeps others from reading and changing the contents of nodes and cells. Returns the last number that an evaluation gave to
     /// a node.
     pub(crate) fn evaluating(&self) -> MutexGuard<'_, u64> {
         lock(&self.0.evaluation)
@@ -89,7 +89,7 @@ impl Device {
         self.0.number
     }
 
-    /// A handle that is known from the moment when it exists.
+    /// A handle that the device knows from the moment when it exists.
     pub(super) fn register(&self, node: Arc<Node>, thread: u64) -> Arc<Handle> {
         lock(&self.0.registry.live).add(|slot| Arc::new(Handle { node, thread, slot: Some(slot) }))
     }

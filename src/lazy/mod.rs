@@ -1,12 +1,12 @@
 //! The types of the lazy graph that know one another: a [`Tensor`] holds a node, a node its operands, its device and perhaps a
-//! cell; a device knows who still wants the values that a step is about to overwrite. They have one file because each is said in
-//! terms of the others; what can be done with them lies above, in [`eval`](crate::eval), [`device`](crate::device),
+//! cell; a device knows who still wants the values that a step is about to overwrite. They are in one file because each is
+//! defined in terms of the others; what can be done with them is above, in [`eval`](crate::eval), [`device`](crate::device),
 //! [`tensor`](crate::tensor) and [`param`](crate::param).
 //!
 //! ```text
 //! Tensor ── Handle ──> Node ──> operands: Node ...          Param ──> Cell: memory, version
 //!             ^          │                                              ^   │
-//!             │          └── payload: (Cell, the version it reads) ─────┘   ├── reader: the handle on the newest version
+//!             │          └── payload: (Cell, the version it reads) ─────┘   ├── reader: the handle to the newest version
 //!             │                                                             └── pending: each thread's newest assignment
 //! Device ── Registry: handles that read a cell, cells with pending assignments
 //! ```
@@ -24,15 +24,15 @@
 //!        end(not written): version v + 1 has the contents of version v
 //! ```
 //!
-//! - All that reads or changes contents holds the device's evaluation lock. Making nodes and dropping handles does not.
+//! - Everything that reads or changes contents holds the device's evaluation lock. Making nodes and dropping handles does not.
 //! - A write *begins* before anyone asks who still wants the old contents: from then on nobody new can want them. A reading
 //!   handle is registered while its cell is locked, so that it is either on the old version and known, or on the new one.
-//! - Who wants the old contents gets them ([`eval`](crate::eval)): what the evaluation computes anyway, or one copy per cell and
-//!   version that all its readers share; the last of them frees it.
+//! - Whoever wants the old contents gets them ([`eval`](crate::eval)): what the evaluation computes anyway, or one copy per cell
+//!   and version that all its readers share; the last of them frees it.
 //! - A write *ends* when it has been submitted, or has failed. Then both versions have the same contents, and nobody has lost
 //!   anything.
 //! - An assignment is pending for the thread that made it: this thread reads the new value, all others the committed one. What
-//!   a training pass tracks, such as running statistics, is carried out with the thread's next step, if that is taken.
+//!   a training pass tracks, such as running statistics, is run with the thread's next step, if that is taken.
 
 mod cell;
 mod device;
@@ -83,7 +83,7 @@ pub enum DeviceKind {
 
 /// A device: a GPU, a software adapter, or the CPU. Clones share it.
 ///
-/// It has a name, an executor that carries plans out, and a registry of who still wants values that a later step overwrites.
+/// It has a name, an executor that runs plans, and a registry of who still wants values that a later step overwrites.
 #[derive(Clone)]
 pub struct Device(Arc<Inner>);
 
@@ -100,7 +100,7 @@ struct Inner {
 /// Who wants old values of cells.
 #[derive(Debug, Default)]
 struct Registry {
-    /// Handles on nodes that depend on a cell.
+    /// Handles to nodes that depend on a cell.
     live: Mutex<Slots<Handle>>,
     /// Cells with pending assignments, by id.
     waiting: Mutex<BTreeMap<u64, Weak<Cell>>>,
@@ -133,7 +133,7 @@ pub struct Tensor(Outcome);
 /// The outcome of an op: a node, or the first error on the way to it.
 pub(crate) type Outcome = Result<Arc<Handle>, Arc<Error>>;
 
-/// A user's hold on a node. While one lives, the node's value must stay obtainable.
+/// A user's handle to a node. While one lives, the node's value must stay obtainable.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub node: Arc<Node>,
@@ -191,9 +191,9 @@ pub(crate) struct State {
 pub(crate) struct Target {
     /// What it overwrites.
     pub cell: Arc<Cell>,
-    /// What it counts up when it does.
+    /// What it increments when it runs.
     pub ticket: Option<Ticket>,
-    /// Whether it belongs to a training step that is to come, and is carried out if that is.
+    /// Whether it belongs to a training step that is to come, and runs only if that does.
     pub tracks: bool,
 }
 
@@ -224,12 +224,12 @@ pub(crate) enum Payload {
     Gradient(Arc<dyn GradientRule>),
 }
 
-/// `ct · ∂output/∂w`, of an output, its cotangent `ct` and several w; `None` where none flows.
+/// `ct · ∂output/∂w`, for an output, its cotangent `ct` and several w; `None` where no gradient flows.
 pub(crate) type VjpAt = fn(&Tensor, &Tensor, &[Tensor]) -> Result<Vec<Option<Tensor>>, Error>;
 
 /// The gradient of an `Op::Recomputed`.
 pub(crate) trait GradientRule: fmt::Debug + Send + Sync {
-    /// `ct · ∂value/∂operand` for each operand; `None` where none flows. `vjp_at` differentiates what the rule builds.
+    /// `ct · ∂value/∂operand` for each operand; `None` where no gradient flows. `vjp_at` differentiates what the rule builds.
     fn vjp(&self, operands: &[Tensor], ct: &Tensor, vjp_at: VjpAt) -> Result<Vec<Option<Tensor>>, Error>;
 }
 
@@ -262,7 +262,7 @@ struct CellState {
     pending: Vec<Pending>,
 }
 
-/// An assignment that waits, and the thread for which it is the cell's newest value; `None` for all of them.
+/// A pending assignment, and the thread for which it is the cell's newest value; `None` for all of them.
 #[derive(Debug)]
 struct Pending {
     thread: Option<u64>,
@@ -281,7 +281,7 @@ pub(crate) enum Origin {
     Seen(Seen),
 }
 
-/// Host values, and what lies between them and the node.
+/// Host values, and what is between them and the node.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub leaf: Arc<HostLeaf>,
@@ -298,12 +298,12 @@ pub(crate) struct HostLeaf {
     pub range: Arc<ValueRange>,
 }
 
-/// Where host values lie.
+/// Where host values are.
 #[derive(Debug)]
 pub(crate) enum HostSource {
     /// In host memory, beside the upload.
     Kept(HostData),
-    /// Held by the mark of a node above it, which drops it without recursion.
+    /// Held by the origin of a node above it, which drops it without recursion.
     Node(Arc<Node>),
 }
 

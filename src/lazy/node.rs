@@ -115,7 +115,7 @@ impl Node {
         }
     }
 
-    /// For an assignment that waits: leaves its place to a later one if its value is at hand.
+    /// For a pending assignment: gives way to a later one if its value is at hand.
     pub fn supersede(&self) -> bool {
         let inputs = self.inputs();
         let can = inputs.len() == 1 && inputs[0].is_realised();
@@ -140,7 +140,7 @@ impl Node {
         self.state().value.is_some()
     }
 
-    /// The memory that holds the value: the node's own, or its cell's. The caller holds the device's evaluation lock.
+    /// The memory of the value: the node's own, or its cell's. The caller holds the device's evaluation lock.
     ///
     /// # Errors
     /// [`Error::Stale`]: the cell has moved on; the value was not computed yet.
@@ -207,7 +207,7 @@ impl Drop for Node {
 }
 
 impl Handle {
-    /// A new hold, known to the device if a later step could overwrite what the node depends on.
+    /// A new handle, known to the device if a later step could overwrite what the node depends on.
     pub fn new(node: Arc<Node>) -> Arc<Self> {
         let thread = thread::current();
         if node.reads_cell {

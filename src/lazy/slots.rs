@@ -1,8 +1,8 @@
-//! Lists of what lives.
+//! Lists of live items.
 
 use std::sync::{Arc, Weak};
 
-/// What lives, each in a slot of its own.
+/// Live items, each in a slot of its own.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     items: Vec<Weak<T>>,
@@ -33,7 +33,7 @@ impl<T> Slots<T> {
         self.free.push(slot);
     }
 
-    /// What lives now.
+    /// The items that are alive now.
     pub fn live(&self) -> Vec<Arc<T>> {
         self.items.iter().filter_map(Weak::upgrade).collect()
     }

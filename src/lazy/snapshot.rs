@@ -9,7 +9,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Frame(Arc<FxHashMap<u64, Arc<Handle>>>);
 
-/// A frame that a thread reads cells by.
+/// A frame through which a thread reads cells.
 struct Entered {
     frame: Frame,
     /// Cells that this thread has written since: it reads what it wrote.
@@ -22,7 +22,7 @@ thread_local! {
 }
 
 impl Frame {
-    /// The newest versions of these cells, none of them in the middle of a step; and what `besides` gives at the same moment.
+    /// The newest versions of these cells, none of them in the middle of a step; and what `besides` returns at the same moment.
     pub fn take<'c, R>(cells: impl Iterator<Item = &'c Arc<Cell>> + Clone, besides: impl FnOnce() -> R) -> (Self, R) {
         let mut devices: Vec<&Device> = Vec::new();
         for cell in cells.clone() {
@@ -30,7 +30,7 @@ impl Frame {
                 devices.push(&cell.device);
             }
         }
-        // In one order for all threads.
+        // In the same order for all threads.
         devices.sort_by_key(|d| d.number());
         let _guards: Vec<_> = devices.iter().map(|d| d.evaluating()).collect();
         (Self(Arc::new(cells.map(|c| (c.id, c.read())).collect())), besides())
@@ -41,7 +41,7 @@ impl Frame {
         self.0.get(&cell).cloned()
     }
 
-    /// Runs `f` with this thread's reads of the frame's cells being those of its moment, but for what `f` writes.
+    /// Runs `f`; meanwhile this thread reads the frame's cells as of its moment, except for what `f` writes.
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Leave;
         impl Drop for Leave {
@@ -65,7 +65,7 @@ pub(super) fn framed(cell: u64) -> Option<Arc<Handle>> {
     ENTERED.try_with(find).ok().flatten()
 }
 
-/// This thread writes a cell: no frame that it is in tells what the cell holds any more.
+/// This thread writes a cell: no frame that it is in applies to the cell any more.
 pub(crate) fn written(cell: u64) {
     let _ = ENTERED.try_with(|all| {
         for entered in all.borrow_mut().iter_mut() {

@@ -1,4 +1,4 @@
-//! Counts that go with assignments: of a step that the device may skip, the host hears later.
+//! Counts that go with assignments: the outcome of a step that the device may skip reaches the host later.
 
 use super::thread;
 use crate::sync::lock;
@@ -10,16 +10,16 @@ use std::sync::{Arc, Mutex};
 /// How many steps' verdicts are kept before the oldest is waited for.
 const WINDOW: usize = 8;
 
-/// A number that counts the assignments that were carried out. Clones share it.
+/// A number that counts the assignments that have run. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tally(Arc<Mutex<Counted>>);
 
 #[derive(Debug, Default)]
 struct Counted {
     known: u64,
-    /// Of gated steps.
+    /// Counts of gated steps.
     coming: VecDeque<(u64, Arc<Verdict>)>,
-    /// Of assignments that wait, by the threads that made them.
+    /// Counts of pending assignments, by the threads that made them.
     ahead: Vec<(u64, u64)>,
 }
 
@@ -39,7 +39,7 @@ impl Ticket {
         Self { tally: tally.clone(), thread, count: AtomicU64::new(count) }
     }
 
-    /// What it was to add, which it will not any more.
+    /// What it was to add; it will not add it any more.
     pub fn take(&self) -> u64 {
         let count = self.count.swap(0, Ordering::Relaxed);
         lock(&self.tally.0).leave(self.thread, count);
@@ -70,7 +70,7 @@ impl Drop for Ticket {
 pub(crate) struct Verdict(Mutex<State>);
 
 enum State {
-    /// Waits for it and tells.
+    /// Waits for the decision and returns it.
     Coming(Box<dyn FnOnce() -> bool + Send>),
     Heard(bool),
 }
@@ -103,7 +103,7 @@ impl Verdict {
 }
 
 impl Tally {
-    /// The number as this thread sees it; waits for the device if it still has to decide about steps.
+    /// The number as this thread sees it; waits for the device if it has yet to decide about steps.
     pub fn get(&self) -> u64 {
         let mut counted = lock(&self.0);
         counted.settle(0);
@@ -119,7 +119,7 @@ impl Tally {
         counted.coming.clear();
     }
 
-    /// Counts one up now.
+    /// Adds one now.
     pub fn increment(&self) {
         let mut counted = lock(&self.0);
         counted.known = counted.known.wrapping_add(1);
@@ -148,7 +148,7 @@ impl Counted {
         }
     }
 
-    /// Hears verdicts until at most `left` are out.
+    /// Collects verdicts until at most `left` are outstanding.
     fn settle(&mut self, left: usize) {
         while self.coming.len() > left {
             let Some((n, verdict)) = self.coming.pop_front() else { break };

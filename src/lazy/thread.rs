@@ -7,19 +7,19 @@ use std::sync::{Arc, Weak};
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// What has something of a thread's own.
+/// Something that keeps data of particular threads.
 pub(super) trait Owned: Send + Sync {
     /// The thread of this number ends.
     fn thread_ends(self: Arc<Self>, thread: u64);
 }
 
-/// A thread's number, and what has something of its own.
+/// A thread's number, and what keeps data of it.
 struct Thread {
     number: u64,
     owned: RefCell<Things>,
 }
 
-/// Things by address, and how many there may be before those that are gone are left out.
+/// Things by address, and how many there may be before those that are gone are removed.
 #[derive(Default)]
 struct Things {
     all: FxHashMap<usize, Weak<dyn Owned>>,
@@ -43,7 +43,7 @@ pub(super) fn current() -> u64 {
     THREAD.try_with(|t| t.number).unwrap_or_default()
 }
 
-/// Notes that something has what is this thread's own.
+/// Notes that something keeps data of this thread.
 pub(super) fn owns(what: Weak<dyn Owned>) {
     let _ = THREAD.try_with(|t| {
         let mut owned = t.owned.borrow_mut();

@@ -2,7 +2,7 @@
 
 const LN2_HI: f32 = 0.693_359_4;
 const LN2_LO: f32 = -2.121_944_4e-4;
-/// 1.5 · 2²³: adding it rounds to an integer, which then stands in the low bits.
+/// 1.5 · 2²³: adding it rounds to an integer, which is then in the low bits.
 const ROUND: f32 = 12_582_912.0;
 
 /// `x = n·ln 2 + r` with |r| at most ln 2 / 2: n as a float and as an integer, and r.
@@ -212,8 +212,8 @@ pub(crate) fn minimum(a: f32, b: f32) -> f32 {
     if a < b || a.is_nan() { a } else { b }
 }
 
-/// Zero of its sign for a subnormal number. The threads flush subnormals, which the library's functions don't expect: they
-/// take them apart by bits and then compute with what is 0.
+/// Zero of its sign for a subnormal number. The threads flush subnormals, which the standard library's functions do not expect:
+/// they take them apart by bits and then compute with zeros.
 #[inline(always)]
 fn flushed(x: f32) -> f32 {
     if x.to_bits() & 0x7f80_0000 == 0 { f32::from_bits(x.to_bits() & 0x8000_0000) } else { x }

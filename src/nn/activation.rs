@@ -80,7 +80,7 @@ activation! {
     Selu => |x| x.selu();
     /// `x · Φ(x)`, exactly.
     Gelu => |x| x.gelu();
-    /// GELU by a hyperbolic tangent: PyTorch's `GELU(approximate="tanh")`, GPT-2's `gelu_new`.
+    /// GELU approximated by a hyperbolic tangent: PyTorch's `GELU(approximate="tanh")`, GPT-2's `gelu_new`.
     GeluTanh => |x| x.gelu_tanh();
     /// `x · sigmoid(x)`.
     Silu => |x| x.silu();
@@ -198,7 +198,7 @@ impl Default for PReluConfig {
     }
 }
 
-/// `x` above 0, else `weight · x` with a learned slope, common or one per channel of `[n, c, ..]`.
+/// `x` above 0, else `weight · x` with a learned slope, one for all or one per channel of `[n, c, ..]`.
 ///
 /// Source: K. He et al., "Delving deep into rectifiers", 2015.
 #[derive(Debug)]

@@ -49,7 +49,7 @@ impl Default for MultiheadAttentionConfig {
 #[derive(Debug)]
 #[must_use = "a layer computes nothing until its forward is called"]
 pub struct MultiheadAttention {
-    /// Projections of queries, keys and values, one below the other: `[3·e, e]`. Xavier-uniform.
+    /// Projections of queries, keys and values, stacked: `[3·e, e]`. Xavier-uniform.
     pub in_proj_weight: Param,
     /// `[3·e]`; starts at 0.
     pub in_proj_bias: Option<Param>,
@@ -96,10 +96,10 @@ impl MultiheadAttention {
     }
 
     /// Attends from `query` `[n, l, e]` to `key` and `value` `[n, s, e]`: `[n, l, e]`. Of `options`, `causal`, `mask`
-    /// (broadcast to `[n, heads, l, s]`), `scale` and `block` count; dropout is the layer's own.
+    /// (broadcast to `[n, heads, l, s]`), `scale` and `block` are used; dropout is the layer's own.
     ///
-    /// Whatever stands in keys and values that no query sees, or in queries that see nothing, has no part in results or gradients.
-    /// A Bool mask is true where a query may see a key: the opposite of PyTorch's `attn_mask` and `key_padding_mask` here.
+    /// The contents of keys and values that no query sees, and of queries that see nothing, do not affect results or gradients. A
+    /// Bool mask is true where a query may see a key: the opposite of `attn_mask` and `key_padding_mask` of PyTorch's layer.
     ///
     /// # Errors
     /// Tensors that do not fit the layer or each other.
@@ -125,7 +125,7 @@ impl MultiheadAttention {
         if let Some(mask) = &options.mask {
             self.check_mask(&mask.shape()?, &shape, &key.shape()?)?;
         }
-        // Before the projections, whose weights' gradients multiply what is hidden with 0.
+        // Before the projections, whose weights' gradients multiply what is hidden by 0.
         let [query, key, value] = &match &options.mask {
             Some(mask) => {
                 [(query, -1), (key, -2), (value, -2)].map(|(x, axis)| zeroed(x, &without_heads(&reaching(mask, axis)), axis))

@@ -32,7 +32,7 @@ pub struct Bilinear {
 }
 
 impl Bilinear {
-    /// A layer with bias, initialised as PyTorch's.
+    /// A layer with bias, initialised as in PyTorch.
     ///
     /// # Errors
     /// An impossible shape; the device is out of memory.

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 /// How many names a message lists.
 const SHOWN: usize = 3;
 
-/// Moves `to`'s values towards `from`'s by a share `weight`; integers and counters are copied, and so is everything for 1.
+/// Moves `to`'s values towards `from`'s by a share `weight`; integers and counters are copied, and with a weight of 1 so is
+/// everything else.
 #[track_caller]
 pub(super) fn blend(op: &'static str, to: &Fields, from: &Fields, weight: f64) -> Result<()> {
     if !(0.0..=1.0).contains(&weight) {

@@ -28,7 +28,7 @@ macro_rules! layer {
 
         impl $name {
             /// A layer from `inputs` to `outputs` channels with a window of `kernel`, one number or one per axis, initialised as
-            /// PyTorch's: stride 1, no padding, with bias.
+            /// in PyTorch: stride 1, no padding, with bias.
             ///
             /// # Errors
             /// The device is out of memory.
@@ -62,7 +62,7 @@ macro_rules! layer {
             #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 let bias = self.bias.as_ref().map(Param::tensor);
-                // Whoever gives or takes the bias field has the last word.
+                // What counts is the bias field, which callers may set or clear.
                 let options = $options { bias: bias.is_some(), ..self.options };
                 observe(self, stringify!($name), x.$method(&self.weight.tensor(), bias.as_ref(), options))
             }

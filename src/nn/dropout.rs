@@ -31,7 +31,7 @@ macro_rules! dropout {
         }
 
         impl $name {
-            /// A layer that drops with probability `p` in `0..=1`, by the generator of `init`.
+            /// A layer that drops with probability `p` in `0..=1`, using the generator of `init`.
             ///
             /// # Errors
             /// `p` is outside that range.
@@ -59,7 +59,8 @@ macro_rules! dropout {
 }
 
 dropout! {
-    /// In training, sets each element to 0 with probability `p` and divides the rest by `1 - p`; in evaluation, passes them on.
+    /// In training, sets each element to 0 with probability `p` and divides the rest by `1 - p`; in evaluation, passes its input
+    /// on.
     ///
     /// Source: N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     Dropout, None, 0, "any shape";
@@ -88,7 +89,7 @@ impl Dropout {
     }
 }
 
-/// Drops together what shares the first `axes` coordinates.
+/// Drops elements that share the first `axes` coordinates together.
 fn drop(x: &Tensor, axes: Option<usize>, p: f64, generator: &Generator) -> Result<Tensor> {
     let Some(axes) = axes else { return Ok(x.dropout(p, generator)) };
     let shape = x.shape()?;

@@ -4,8 +4,8 @@ use super::fields::{Copier, Field};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 
-/// A field of a module under `skip`, for the macro `fields!`: what is a [`Field`] or `Clone` can be copied. Which of the three
-/// traits below has the method is decided by how many references stand before it.
+/// A field of a module under `skip`, for the macro `fields!`: a [`Field`] or anything `Clone` can be copied. The number of
+/// references in front of it decides which of the three traits below provides the method.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Skipped<'a, T>(pub &'a T);

@@ -49,7 +49,7 @@ fn rows(kind: &str, table: &Tensor, x: &Tensor, d: usize, offset: usize) -> Resu
     }
     let end = offset.saturating_add(shape[rank - 2]);
     if end > len {
-        let reason = format!("positions {offset}..{end} were asked for and {len} are known");
+        let reason = format!("positions {offset}..{end} were asked for, and the table has {len}");
         return Err(Error::argument(kind, reason, "make the encoding with a larger max_len"));
     }
     Ok(table.slice(0, offset as isize, end as isize))

@@ -10,21 +10,21 @@ use std::collections::HashMap;
 
 /// The parameters, buffers, counters, modes and submodules of a module and all below it, in order, with dotted names.
 ///
-/// One value may have several names, as a tied weight has; one name has one value, which [`Fields::check`] holds.
+/// One value may have several names, as a tied weight has; one name has one value, which [`Fields::check`] verifies.
 #[derive(Debug, Default)]
 pub struct Fields {
     /// Trainable state.
     pub parameters: Vec<(String, Param)>,
     /// State that is saved, not trained.
     pub buffers: Vec<(String, Param)>,
-    /// Numbers that are saved and live on the host.
+    /// Numbers that are saved and kept on the host.
     pub counters: Vec<(String, Counter)>,
     /// Every layer's mode.
     pub modes: Vec<Mode>,
     /// The submodules' addresses, to label a [`summary`](super::summary()), and where each is in `trail`.
     pub(crate) modules: Vec<(usize, usize)>,
     prefix: String,
-    /// The fields on the way: what each is within, and its own name. Names in full would take memory in the square of the depth.
+    /// The fields on the way: what each is within, and its own name. Full names would take memory quadratic in the depth.
     trail: Vec<(usize, String)>,
     /// The field that is being listed: its place in `trail` from 1, or 0 for the module itself.
     at: usize,
@@ -57,7 +57,7 @@ impl Fields {
         self.buffers.push((self.path(name), buffer.clone()));
     }
 
-    /// Notes that the module is not sound, such as a [`Sequential`](super::Sequential) with two layers of one name. The first
+    /// Notes that the module is not valid, such as a [`Sequential`](super::Sequential) with two layers of one name. The first
     /// note counts: [`Fields::check`] returns it.
     pub fn refuse(&mut self, error: &Error) {
         if self.error.is_none() {
@@ -69,7 +69,7 @@ impl Fields {
     /// Whether every name has one value.
     ///
     /// # Errors
-    /// The first error that a module has noted by [`Fields::refuse`]; two parameters, buffers or counters under one name.
+    /// The first error that a module has noted with [`Fields::refuse`]; two parameters, buffers or counters under one name.
     #[track_caller]
     pub fn check(&self) -> Result<()> {
         if let Some(error) = &self.error {
@@ -116,7 +116,7 @@ impl Fields {
         parts.join(".")
     }
 
-    /// Has this thread, and no other, switch modes for itself until the value is dropped: then each is again what it was.
+    /// Has this thread, and no other, switch modes for itself until the value is dropped, which restores each of them.
     #[must_use = "the modes go back when the value is dropped"]
     pub(super) fn keep_modes(&self) -> KeptModes {
         KeptModes::of(&self.modes)
@@ -139,7 +139,7 @@ pub(super) fn address<M: ?Sized>(module: &M) -> usize {
 /// start them.
 #[derive(Debug, Default)]
 pub struct Copier {
-    /// Where the copy lies; `None` for where each value is.
+    /// Where the copy goes; `None` for the device of each value.
     device: Option<Device>,
     params: HashMap<u64, Param>,
     counters: HashMap<usize, Counter>,
@@ -196,18 +196,18 @@ impl Copier {
         self.device.as_ref().unwrap_or(device).clone()
     }
 
-    /// A tensor that a layer holds beside its fields, such as a table.
+    /// A tensor that a layer holds besides its fields, such as a table.
     pub(super) fn tensor(&self, tensor: &Tensor) -> Result<Tensor> {
         tensor.to_device(&self.device(&tensor.device()?))
     }
 }
 
-/// What a module without `fields!` answers.
+/// The error of a module without `fields!`.
 pub(super) fn not_copied() -> Error {
     Error::Unsupported {
         op: "duplicate",
         reason: "a module lists its fields by hand".into(),
-        help: "list them by fields!, or implement copied and boxed_copy as well".into(),
+        help: "list them with fields!, or implement copied and boxed_copy as well".into(),
     }
 }
 
@@ -217,7 +217,7 @@ pub(super) fn not_copied() -> Error {
     message = "`{Self}` cannot be listed by fields!",
     label = "not a module, a parameter or a plain setting",
     note = "a field may be a Module, a Param, a Mode, a number, a string, a Device or a Generator, or an Option, a Vec, an array, a tuple or a Box of these",
-    note = "what makes a layer gives a Result: add `?` behind the call, as in Linear::new(4, 2, &init)?",
+    note = "a layer's constructor returns a Result: add `?` after the call, as in Linear::new(4, 2, &init)?",
     note = "leave other settings out: fields!(fc1, fc2; skip config)"
 )]
 pub trait Field {
@@ -298,7 +298,7 @@ impl<F: Field, const N: usize> Field for [F; N] {
 
     fn copied(&self, copier: &mut Copier) -> Result<Self> {
         let copies: Vec<F> = self.iter().map(|field| field.copied(copier)).collect::<Result<_>>()?;
-        copies.try_into().map_err(|_| Error::internal("an array has another length than its copy"))
+        copies.try_into().map_err(|_| Error::internal("an array and its copy differ in length"))
     }
 }
 

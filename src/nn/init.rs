@@ -1,7 +1,8 @@
 //! Initial values of parameters.
 //!
 //! A weight's fan-in is the number of inputs that one output sees: `in` of a linear weight `[out, in]`,
-//! `ci/groups · kh · kw` of a convolution's `[co, ci/groups, kh, kw]`; the fan-out is the same from the other side.
+//! `ci/groups · kh · kw` of a convolution's `[co, ci/groups, kh, kw]`; the fan-out is the number of outputs that one input
+//! reaches.
 
 use crate::device::Device;
 use crate::dtype::DType;
@@ -11,13 +12,13 @@ use crate::rng::Generator;
 use crate::shape::{IntoShape, MAX_PIECES, Shape};
 use crate::tensor::Tensor;
 
-/// Where and from which random numbers layers are made.
+/// Where layers are made, and from which random numbers.
 ///
 /// Layers that need random numbers later, such as dropout, share the generator: its seed and offset are all that a
 /// checkpoint has to keep.
 #[derive(Debug, Clone)]
 pub struct Init {
-    /// The device that parameters live on.
+    /// The device that parameters are on.
     pub device: Device,
     /// The source of initial values and dropout masks.
     pub generator: Generator,
@@ -79,7 +80,6 @@ pub fn fans(shape: &Shape) -> Result<(usize, usize)> {
     Ok((inputs * taps, outputs * taps))
 }
 
-/// `√(2 / (1 + a²))`: keeps the variance through a leaky ReLU of negative slope `a`.
 /// Faults on layers or steps that would be made one by one without end.
 #[track_caller]
 pub(super) fn need_few(what: &str, of: &str, count: usize) -> Result<()> {
@@ -89,6 +89,7 @@ pub(super) fn need_few(what: &str, of: &str, count: usize) -> Result<()> {
     Err(Error::argument(what, format!("{count} {of} are too many"), format!("use at most {MAX_PIECES}")))
 }
 
+/// `√(2 / (1 + a²))`: keeps the variance through a leaky ReLU of negative slope `a`.
 fn leaky_gain(a: f64) -> f64 {
     (2.0 / (1.0 + a * a)).sqrt()
 }

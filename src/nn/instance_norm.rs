@@ -19,13 +19,13 @@ macro_rules! instance_norm {
             $(#[$doc])*
             ///
             /// [`Tensor::instance_norm`]: `y = (x - mean) / √(variance + eps) · weight + bias`, a mean and a variance for each
-            /// channel of each example. Running statistics, where they are kept, follow the mean of the examples' means and of
-            /// their unbiased variances, and take their place in evaluation. As in PyTorch, `num_batches_tracked` is part of the
-            /// state then, and stays at 0. An input without the first axis is one example.
+            /// channel of each example. Running statistics, if they are kept, follow the mean of the examples' means and of their
+            /// unbiased variances, and take their place in evaluation. As in PyTorch, `num_batches_tracked` is then part of the
+            /// state, and stays at 0. An input without the first axis is one example.
             ///
             /// Source: D. Ulyanov et al., "Instance normalization", 2016.
             $name, InstanceNormConfig,
-            /// Part of PyTorch's state, which does not count here.
+            /// Part of PyTorch's state; it does not count anything here.
             num_batches_tracked,
             /// A layer for `channels` with PyTorch's settings: eps 1e-5, without scale, shift and running statistics.
             new

@@ -34,7 +34,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// A layer with bias, initialised as PyTorch's.
+    /// A layer with bias, initialised as in PyTorch.
     ///
     /// # Errors
     /// The device is out of memory.

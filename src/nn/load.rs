@@ -1,4 +1,4 @@
-//! How a file's tensors come to fit a module: other names, matrices transposed, tensors left out.
+//! How a file's tensors are made to fit a module: other names, matrices transposed, tensors left out.
 
 use crate::dtype::HostData;
 use crate::error::{Error, Result, counted};
@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, HashSet};
 pub struct LoadOptions {
     /// Whether missing and unexpected names are errors. Defaults to false; [`LoadOptions::strict`] sets it.
     pub strict: bool,
-    /// Whether tensors of another shape are passed over, not refused. Defaults to false.
+    /// Whether tensors of a different shape are skipped, not refused. Defaults to false.
     pub skip_mismatched: bool,
-    /// Patterns of the file's names and what they become; of several that match, the first counts.
+    /// Patterns of the file's names and what these become; of several that match, the first counts.
     pub rename: Vec<(String, String)>,
     /// Patterns, after renaming, of matrices to transpose.
     pub transpose: Vec<String>,
@@ -22,7 +22,7 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Every name of the file and of the module must be in the other.
+    /// Every name in the file must be in the module, and the other way round.
     pub fn strict() -> Self {
         Self { strict: true, ..Self::default() }
     }
@@ -32,7 +32,7 @@ impl LoadOptions {
         Self::default()
     }
 
-    /// Renames what matches `from`: each `*` of `to` takes what the `*` in the same place stands for.
+    /// Renames what matches `from`: each `*` of `to` becomes what the `*` of `from` in the same place stands for.
     #[must_use]
     pub fn rename(mut self, from: impl Into<String>, to: impl Into<String>) -> Self {
         self.rename.push((from.into(), to.into()));
@@ -53,7 +53,7 @@ impl LoadOptions {
         self
     }
 
-    /// Passes over tensors of another shape, such as a head for other classes.
+    /// Skips tensors of a different shape, such as a head for other classes.
     #[must_use]
     pub fn skip_mismatched(mut self) -> Self {
         self.skip_mismatched = true;
@@ -77,7 +77,7 @@ impl LoadOptions {
                 renamed = fill(from, to, &parts)?;
             }
             if out.insert(renamed.clone(), tensor.clone()).is_some() {
-                let reason = format!("two tensors of the file come to be named {renamed}, {name} among them");
+                let reason = format!("two tensors of the file would be named {renamed}, {name} among them");
                 return Err(Error::argument("load_state_dict: rename", reason, "narrow the rules, or ignore one of the tensors"));
             }
         }
@@ -133,7 +133,7 @@ fn transposed(name: &str, tensor: &HostTensor) -> Result<HostTensor> {
     HostTensor::new(tensor.dtype, Shape::new(&[cols, rows])?, data)
 }
 
-/// A pattern that matches nothing, with the nearest names there are.
+/// A pattern that matches nothing, with the names nearest to it.
 #[track_caller]
 pub(super) fn nothing<'a>(what: &str, pattern: &str, names: impl Iterator<Item = &'a String>) -> Error {
     let common = |name: &str| name.chars().zip(pattern.chars()).take_while(|(a, b)| a == b).count();

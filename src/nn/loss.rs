@@ -1,7 +1,7 @@
 //! Losses: how far predictions are from what they should be. PyTorch's formulas, names (without `_loss`) and defaults.
 //!
-//! The two sides of a loss must have one shape: broadcasting them is nearly always a mistake, `[n]` against `[n, 1]` above
-//! all. Every loss is a composition of tensor ops, which the planner fuses; all have second derivatives.
+//! The two sides of a loss must have the same shape: broadcasting them is nearly always a mistake, above all `[n]` against
+//! `[n, 1]`. Every loss is a composition of tensor ops, which the planner fuses; all have second derivatives.
 //!
 //! | for | |
 //! |---|---|

@@ -1,6 +1,7 @@
 //! What is written for every module: its list of fields, and its copies.
 
-/// Writes [`Module::fields`](crate::nn::Module::fields): lists every field of the struct, so that one that is forgotten does not compile.
+/// Writes [`Module::fields`](crate::nn::Module::fields): lists every field of the struct, so that forgetting one does not
+/// compile.
 ///
 /// Fields after `skip` are left out: settings of a type that is not a [`Field`](crate::nn::Field).
 ///

@@ -1,4 +1,4 @@
-//! What there is to say of a file that does not fit a module.
+//! The error for a file that does not fit a module.
 
 use crate::error::{Error, counted};
 use crate::shape::Shape;
@@ -54,7 +54,7 @@ impl Misfit<'_> {
     fn help(&self) -> String {
         let (rules, fit) = rules(&self.unexpected, &self.missing, &self.fitting);
         if rules.is_empty() {
-            return "load the file that belongs to this model, or rename, transpose and ignore tensors by LoadOptions".into();
+            return "load the file that belongs to this model, or rename, transpose and ignore tensors with LoadOptions".into();
         }
         let calls: Vec<String> = rules.iter().map(|r| format!(".rename(\"{}*\", \"{}*\")", r.from, r.to)).collect();
         format!("LoadOptions::strict(){} makes {fit} of the missing names fit", calls.concat())
@@ -85,8 +85,8 @@ impl Rule {
     }
 }
 
-/// Rules of beginnings that give names of the file to tensors of the same shape in the module, and how many they give. None of
-/// them touches a name that fits already.
+/// Rules for the beginnings of names that match names of the file to tensors of the same shape in the module, and how many they
+/// match. None of them touches a name that fits already.
 fn rules(unexpected: &[Named<'_>], missing: &[Named<'_>], fitting: &[&str]) -> (Vec<Rule>, usize) {
     let mut wanted: HashMap<&str, Shape> = missing.iter().copied().collect();
     let mut left: Vec<Named<'_>> = unexpected.to_vec();
@@ -102,7 +102,7 @@ fn rules(unexpected: &[Named<'_>], missing: &[Named<'_>], fitting: &[&str]) -> (
                 && !found.iter().any(|known| taken(&known.from) || rule.from.starts_with(&known.from))
         };
         let candidates: HashSet<Rule> = left.iter().take(TRIED).flat_map(|from| proposed(from, &wanted)).collect();
-        // Of rules that give as many the shortest, and of these always the same.
+        // Of rules that match equally many, the shortest, and of these always the same.
         let best = candidates.into_iter().filter(free).map(|rule| (given(&rule), rule)).max_by(|(a, x), (b, y)| {
             let length = |rule: &Rule| rule.from.len() + rule.to.len();
             a.cmp(b).then(length(y).cmp(&length(x))).then_with(|| (&y.from, &y.to).cmp(&(&x.from, &x.to)))
@@ -121,7 +121,7 @@ fn rules(unexpected: &[Named<'_>], missing: &[Named<'_>], fitting: &[&str]) -> (
     (found, fit)
 }
 
-/// The rules that would give a name to each tensor of its shape with the same ending, from a dot on.
+/// The rules that would match a name to each tensor of its shape whose name has the same ending, from a dot on.
 fn proposed(from: &Named<'_>, wanted: &HashMap<&str, Shape>) -> Vec<Rule> {
     let (name, shape) = *from;
     let common = |other: &str| {

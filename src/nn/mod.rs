@@ -1,6 +1,6 @@
 //! Neural-network modules: layers with named parameters under PyTorch's names.
 //!
-//! A model is a struct of layers that implements [`Module`]: `forward`, and the list of its fields by [`fields!`].
+//! A model is a struct of layers that implements [`Module`]: `forward`, and the list of its fields, which [`fields!`] writes.
 //!
 //! ```
 //! use wgrad::nn::{Dropout, Init, Linear, Module, fields};
@@ -53,7 +53,7 @@
 //! | writing a module | [`Module`] [`fields!`] [`Fields`] [`Field`] [`Mode`] [`Counter`] [`Copier`] |
 //! | looking at a model | [`summary`] [`summary_with`] [`Summary`] [`SummaryRow`] |
 //! | evaluation, snapshots | [`evaluating`] [`Snapshot`] |
-//! | weights of others | [`transfer`] [`models`] [`LoadOptions`] [`LoadReport`] |
+//! | pretrained weights | [`transfer`] [`models`] [`LoadOptions`] [`LoadReport`] |
 
 mod activation;
 mod attention;

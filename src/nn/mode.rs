@@ -29,7 +29,7 @@ impl Mode {
         own.unwrap_or_else(|| self.0.load(Ordering::Relaxed))
     }
 
-    /// Switches between training and evaluation. Within [`evaluating`](super::evaluating) it does so for this thread, until
+    /// Switches between training and evaluation. Within [`evaluating`](super::evaluating) it does so only for this thread, until
     /// that ends.
     pub fn set_training(&self, training: bool) {
         let own = OWN.with_borrow_mut(|all| {
@@ -49,13 +49,13 @@ impl Mode {
 /// A whole number that a layer keeps on the host and saves with its state, such as the batches that it has seen; clones
 /// share it. In files it is a 0-d i32, where PyTorch has an i64.
 ///
-/// One that counts what training passes track counts steps that were taken: this thread sees its passes counted at once, others
-/// when their step is.
+/// A counter of what training passes track counts only steps that were taken: this thread sees its own passes counted at once,
+/// other threads once their step is taken.
 #[derive(Debug, Clone, Default)]
 pub struct Counter(Tally);
 
 impl Counter {
-    /// The number. Waits for the device if that still has to decide about steps.
+    /// The number. Waits for the device if it has yet to decide whether steps are taken.
     pub fn get(&self) -> u64 {
         self.0.get()
     }
@@ -65,21 +65,21 @@ impl Counter {
         self.0.set(value);
     }
 
-    /// Counts one up, and gives the new number.
+    /// Adds one, and returns the new number.
     pub fn increment(&self) -> u64 {
         self.0.increment();
         self.0.get()
     }
 
-    /// What counts up with an assignment.
+    /// The tally that an assignment increments.
     pub(super) fn tally(&self) -> &Tally {
         &self.0
     }
 }
 
-/// Modes that this thread switches for itself as long as this lives.
+/// Modes that this thread switches for itself as long as this value lives.
 pub(super) struct KeptModes {
-    /// They live at least as long as their addresses count.
+    /// They are kept alive at least as long as their addresses are in use.
     modes: Vec<Mode>,
     of_this_thread: PhantomData<*const ()>,
 }

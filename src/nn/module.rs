@@ -15,11 +15,12 @@ use std::path::Path;
 
 /// A layer or a model.
 ///
-/// Implement `forward`, and `fields` by the macro [`fields!`](crate::fields); the rest follows. Several threads may run one model.
+/// Implement `forward`, and `fields` with the macro [`fields!`](crate::fields); the rest follows. Several threads may run one
+/// model.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a Module",
     label = "not a layer or a model: add `?` if it is a Result",
-    note = "what makes a layer gives a Result: add `?` behind the call, as in Linear::new(4, 2, &init)?",
+    note = "a layer's constructor returns a Result: add `?` after the call, as in Linear::new(4, 2, &init)?",
     note = "a struct of layers becomes a Module by `impl Module`, with forward and fields!; a row of layers is a Sequential"
 )]
 pub trait Module: Send + Sync {
@@ -32,13 +33,13 @@ pub trait Module: Send + Sync {
     /// Lists the module's fields; written by [`fields!`](crate::fields).
     fn fields(&self, fields: &mut Fields);
 
-    /// What a summary knows the module by while it is not moved. A box has its content's.
+    /// What a summary knows the module by while it is not moved. A box has its content's identity.
     #[doc(hidden)]
     fn identity(&self) -> usize {
         address(self)
     }
 
-    /// A deep copy, written by [`fields!`](crate::fields): [`Module::duplicate`] begins it.
+    /// A deep copy, written by [`fields!`](crate::fields): [`Module::duplicate`] starts it.
     ///
     /// # Errors
     /// The device is out of memory; fields that are listed by hand.
@@ -50,7 +51,7 @@ pub trait Module: Send + Sync {
         Err(not_copied())
     }
 
-    /// As `copied`, of a module whose type is not known.
+    /// As `copied`, for a module whose type is not known.
     ///
     /// # Errors
     /// As `copied`.
@@ -69,8 +70,8 @@ pub trait Module: Send + Sync {
         fields
     }
 
-    /// Whether the module is sound: each name of a parameter, buffer or counter stands for one value. Whatever reads names or
-    /// hands out parameters begins with this.
+    /// Checks that the module is valid: each name of a parameter, buffer or counter stands for one value. Everything that reads
+    /// names or returns parameters begins with this.
     ///
     /// # Errors
     /// Two values under one name; two layers of one name in a [`Sequential`](super::Sequential).
@@ -102,8 +103,8 @@ pub trait Module: Send + Sync {
         Ok(self.named_parameters()?.into_iter().map(|(_, p)| p).filter(|p| seen.insert(p.id())).collect())
     }
 
-    /// State that is saved and not trained, such as running statistics, with its names. Counters of batches, which live on the
-    /// host, are in [`Module::state_dict`] alone.
+    /// State that is saved and not trained, such as running statistics, with its names. Counters of batches, which are kept on
+    /// the host, are only in [`Module::state_dict`].
     ///
     /// # Errors
     /// As [`Module::check`].
@@ -118,7 +119,7 @@ pub trait Module: Send + Sync {
         self.collect().modes.iter().for_each(|m| m.set_training(true));
     }
 
-    /// Switches to evaluation: dropout passes, batch normalisation uses its running statistics.
+    /// Switches to evaluation: dropout passes its input on, batch normalisation uses its running statistics.
     fn eval(&self) {
         self.collect().modes.iter().for_each(|m| m.set_training(false));
     }
@@ -133,12 +134,12 @@ pub trait Module: Send + Sync {
         self.collect().parameters.iter().for_each(|(_, p)| p.unfreeze());
     }
 
-    /// The module as it is now: between two steps, whatever other threads do to it from then on.
+    /// The module as it is now, between two steps, whatever other threads do to it afterwards.
     fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.collect())
     }
 
-    /// Parameters, buffers and counters in host memory, all of one moment between two steps. Waits for the device.
+    /// Parameters, buffers and counters in host memory, all from one moment between two steps. Waits for the device.
     ///
     /// # Errors
     /// As [`Module::check`]; evaluation errors; a lost device.
@@ -151,7 +152,7 @@ pub trait Module: Send + Sync {
     /// changes. Counters (`num_batches_tracked`) may be missing, as they are in files of PyTorch before 0.4.1.
     ///
     /// # Errors
-    /// A tensor is missing, unknown, or of another shape or dtype; the message counts them, names a few, and gives
+    /// A tensor is missing, unknown, or of a different shape or dtype; the message counts them, names a few, and gives
     /// the rules of [`LoadOptions::rename`] that would fit.
     #[track_caller]
     fn load_state_dict(&self, dict: &StateDict) -> Result<()> {
@@ -161,23 +162,23 @@ pub trait Module: Send + Sync {
     /// As [`Module::load_state_dict`], leaving parameters without a tensor as they are and ignoring unknown tensors.
     ///
     /// # Errors
-    /// A tensor has another shape or dtype.
+    /// A tensor has a different shape or dtype.
     #[track_caller]
     fn load_state_dict_partial(&self, dict: &StateDict) -> Result<LoadReport> {
         state::load(&self.collect(), dict, &LoadOptions::lenient())
     }
 
-    /// As [`Module::load_state_dict`], with names changed, matrices transposed, or what differs passed over.
+    /// As [`Module::load_state_dict`], with names changed, matrices transposed, or tensors that differ skipped.
     ///
     /// # Errors
-    /// A rule that matches nothing; names or shapes that the options do not allow. Nothing has changed then.
+    /// A rule that matches nothing; names or shapes that the options do not allow. Nothing changes in that case.
     #[track_caller]
     fn load_state_dict_with(&self, dict: &StateDict, options: &LoadOptions) -> Result<LoadReport> {
         state::load(&self.collect(), dict, options)
     }
 
-    /// A deep copy: parameters, buffers, counters and modes of its own, as they are now. What is tied or frozen is so in the copy.
-    /// Generators are shared.
+    /// A deep copy: parameters, buffers, counters and modes of its own, as they are now. What is tied or frozen stays so in the
+    /// copy. Generators are shared.
     ///
     /// ```
     /// # use wgrad::nn::{Init, Linear, Module, Sequential};
@@ -199,7 +200,7 @@ pub trait Module: Send + Sync {
         self.snapshot().read(|| self.copied(&mut Copier::onto(None)))
     }
 
-    /// A deep copy on another device, as [`Module::duplicate`]; make the optimizer for the copy. Waits for the values.
+    /// A deep copy on another device, like [`Module::duplicate`]; make the optimizer for the copy. Waits for the values.
     ///
     /// ```
     /// # use wgrad::nn::{Init, Linear, Module};
@@ -222,8 +223,8 @@ pub trait Module: Send + Sync {
         self.snapshot().read(|| self.copied(&mut Copier::onto(Some(device))))
     }
 
-    /// Takes over another module's parameters, buffers and counters, on the device, whole or not at all: a target network, say. The
-    /// other may be on another device.
+    /// Copies another module's parameters, buffers and counters into this one, on the device, all or none: for a target network,
+    /// say. The other module may be on another device.
     ///
     /// ```
     /// # use wgrad::nn::{Init, Linear, Module};
@@ -236,7 +237,7 @@ pub trait Module: Send + Sync {
     /// ```
     ///
     /// # Errors
-    /// Names, shapes or dtypes differ; evaluation errors. Nothing has changed then.
+    /// Names, shapes or dtypes differ; evaluation errors. Nothing changes in that case.
     #[track_caller]
     fn copy_from(&self, other: &dyn Module) -> Result<()> {
         blend("copy_from", &self.collect(), &other.collect(), 1.0)
@@ -266,7 +267,7 @@ pub trait Module: Send + Sync {
         blend("lerp_from", &self.collect(), &other.collect(), weight)
     }
 
-    /// Writes parameters and buffers to a safetensors file that PyTorch can read, whole or not at all. For a `dyn Module` it is
+    /// Writes parameters and buffers to a safetensors file that PyTorch can read, whole or not at all. For a `dyn Module` use
     /// `model.state_dict()?.save(path)`.
     ///
     /// # Errors
@@ -278,7 +279,7 @@ pub trait Module: Send + Sync {
         self.state_dict()?.save(path)
     }
 
-    /// Reads parameters and buffers from a safetensors file, as [`Module::load_state_dict`]. For a `dyn Module` it is
+    /// Reads parameters and buffers from a safetensors file, as [`Module::load_state_dict`]. For a `dyn Module` use
     /// `model.load_state_dict(&StateDict::load(path)?)`.
     ///
     /// # Errors
@@ -341,8 +342,8 @@ boxed! {
     [] dyn Module, module, copier => module.boxed_copy(copier);
 }
 
-/// Runs `f` without gradients, with a module in evaluation mode and as it is now ([`Module::snapshot`]): for this thread. Other
-/// threads may go on training it. Afterwards every layer is back in its own mode, whatever happened: what was in evaluation
+/// Runs `f` without gradients, with a module in evaluation mode and as it is now ([`Module::snapshot`]), for this thread alone.
+/// Other threads may go on training it. Afterwards every layer is back in its own mode, whatever happens: what was in evaluation
 /// before, such as a frozen part of a model, stays so.
 ///
 /// ```

@@ -153,7 +153,7 @@ pub struct GroupNorm {
 }
 
 impl GroupNorm {
-    /// A layer of `groups` groups of `channels` in all, with PyTorch's settings.
+    /// A layer of `groups` groups for `channels` channels, with PyTorch's settings.
     ///
     /// # Errors
     /// The groups do not divide the channels; the device is out of memory.

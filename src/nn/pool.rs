@@ -75,7 +75,7 @@ macro_rules! adaptive {
         }
 
         impl $name {
-            /// To this size: one number, or one per axis.
+            /// A layer that pools to this size: one number, or one per axis.
             pub fn new(size: impl PerAxis<$axes>) -> Self {
                 Self { size: size.per_axis() }
             }
@@ -157,7 +157,7 @@ pub struct Unflatten {
 }
 
 impl Unflatten {
-    /// Splits `axis` into axes of these lengths, whose product is its own.
+    /// Splits `axis` into axes of these lengths, whose product is its length.
     pub fn new(axis: isize, lengths: impl Into<Vec<usize>>) -> Self {
         Self { axis, lengths: lengths.into() }
     }
@@ -169,7 +169,7 @@ impl Module for Unflatten {
         let (len, rank) = (x.dim(self.axis)?, x.shape()?.rank());
         if product(&self.lengths) != len {
             let reason = format!("{:?} does not fill axis {} of {}", self.lengths, self.axis, x.shape()?);
-            return Err(Error::argument("Unflatten", reason, "give lengths whose product is the axis'"));
+            return Err(Error::argument("Unflatten", reason, "give lengths whose product is the axis' length"));
         }
         let axis = if self.axis < 0 { rank - self.axis.unsigned_abs() } else { self.axis.unsigned_abs() };
         let mut dims = x.shape()?.to_vec();

@@ -28,7 +28,7 @@ pub enum RnnNonlinearity {
 /// Settings of an [`Rnn`], [`Lstm`] or [`Gru`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RecurrentConfig {
-    /// Layers one above the other. Defaults to 1.
+    /// How many layers are stacked. Defaults to 1.
     pub num_layers: usize,
     /// Whether biases are added. Defaults to true.
     pub bias: bool,
@@ -36,9 +36,9 @@ pub struct RecurrentConfig {
     pub batch_first: bool,
     /// In training, drops each layer's outputs but the last one's with this probability. Defaults to 0.
     pub dropout: f64,
-    /// A second pass from the end, whose outputs stand behind the first's. Defaults to false.
+    /// Adds a second pass from the end, whose outputs follow those of the first. Defaults to false.
     pub bidirectional: bool,
-    /// [`Rnn`] alone: its activation. Defaults to tanh.
+    /// [`Rnn`] only: its activation. Defaults to tanh.
     pub nonlinearity: RnnNonlinearity,
 }
 
@@ -72,21 +72,21 @@ impl RecurrentConfig {
 pub struct SequenceOptions {
     /// The first hidden states `[layers · directions, n, h]`. Defaults to 0.
     pub hidden: Option<Tensor>,
-    /// [`Lstm`] alone: the first cell states, of the same shape. Defaults to 0.
+    /// [`Lstm`] only: the first cell states, of the same shape. Defaults to 0.
     pub cell: Option<Tensor>,
-    /// The length of each of the n sequences, from 1 to t, as in PyTorch's packed sequences: steps past a sequence's end
-    /// change no state and give 0, and whatever stands there reaches no gradient. Defaults to t for all.
+    /// The length of each of the n sequences, from 1 to t, as in PyTorch's packed sequences: steps past a sequence's end change
+    /// no state and give 0, and their inputs reach no gradient. Defaults to t for all.
     pub lengths: Option<Vec<usize>>,
 }
 
-/// What a recurrent layer gives.
+/// What a recurrent layer returns.
 #[derive(Debug, Clone)]
 pub struct Sequence {
     /// The last layer's hidden states, `[t, n, directions · h]`, or `[n, t, ..]` if batch comes first.
     pub output: Tensor,
     /// Hidden states after each sequence's last step, `[layers · directions, n, h]`; backward passes end at its first step.
     pub hidden: Tensor,
-    /// [`Lstm`] alone: the cell states, of the same shape.
+    /// [`Lstm`] only: the cell states, of the same shape.
     pub cell: Option<Tensor>,
 }
 
@@ -172,7 +172,7 @@ fn uniform(name: String, dims: &[usize], bound: f64, init: &Init) -> Result<Para
     Ok(param)
 }
 
-/// Hidden and cell state; the cell of others than LSTM is the hidden state.
+/// Hidden and cell state; for layers other than LSTM the cell is the hidden state.
 type State = (Tensor, Tensor);
 
 impl Recurrent {
@@ -255,7 +255,7 @@ impl Recurrent {
         let Some(lengths) = lengths else { return Ok(None) };
         if lengths.len() != n {
             let reason = format!("{} lengths were given for {n} sequences", lengths.len());
-            return self.refuse(reason, "give one length a sequence");
+            return self.refuse(reason, "give one length per sequence");
         }
         if let Some((i, len)) = lengths.iter().enumerate().find(|&(_, len)| !(1..=t).contains(len)) {
             return self.refuse(format!("length {len} of sequence {i} is outside 1..={t}"), "give lengths from 1 to the input's");
@@ -284,7 +284,7 @@ impl Recurrent {
             return self.refuse(format!("the input {shape} is empty"), "give at least one step and one sequence");
         }
         if options.cell.is_some() && self.kind != Kind::Lstm {
-            return self.refuse("cell states were given".into(), "give hidden states alone; only LSTM has cells");
+            return self.refuse("cell states were given".into(), "give only hidden states; only LSTM has cells");
         }
         let x = if self.config.batch_first { x.transpose(0, 1) } else { x.clone() };
         let [t, n, _] = x.dims::<3>()?;
@@ -295,7 +295,7 @@ impl Recurrent {
             _ => hidden.clone(),
         };
         let running = self.running(options.lengths.as_deref(), n, t, &x)?;
-        // Weights' gradients multiply inputs with cotangents: 0 times NaN in the padding would be NaN.
+        // Weights' gradients multiply inputs by cotangents: 0 times NaN in the padding would be NaN.
         let x = running.as_ref().map_or(x.clone(), |running| running.where_(&x, &x.scalar_like(0.0)));
         let running = running.map(|running| unstack(&running, t));
         let (mut input, mut last) = (x, Vec::new());
@@ -407,7 +407,7 @@ macro_rules! recurrent {
         $(#[$doc])*
         ///
         /// Weights, uniform in ±`1/√h`, are `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, then `_reverse` and
-        /// the other layers, in PyTorch's layout `[gates · h, inputs]`. [`Module::forward`] gives the output alone.
+        /// the other layers, in PyTorch's layout `[gates · h, inputs]`. [`Module::forward`] gives only the output.
         #[derive(Debug)]
         #[must_use = "a layer computes nothing until its forward is called"]
         pub struct $name(Recurrent);

@@ -17,7 +17,7 @@ pub type ModuleList = Vec<Box<dyn Module>>;
 pub struct Residual {
     /// The branch that is learned.
     pub body: Box<dyn Module>,
-    /// A projection for inputs of another shape than the body's output.
+    /// A projection for inputs whose shape is not that of the body's output.
     pub shortcut: Option<Box<dyn Module>>,
 }
 
@@ -27,7 +27,7 @@ impl Residual {
         Self { body: Box::new(body), shortcut: None }
     }
 
-    /// With a layer in place of the plain connection.
+    /// The block with a layer in place of the plain connection.
     pub fn with_shortcut(mut self, shortcut: impl Module + 'static) -> Self {
         self.shortcut = Some(Box::new(shortcut));
         self
@@ -54,7 +54,7 @@ impl Module for Residual {
 }
 
 impl Residual {
-    // Apart from `forward`, whose frame is on the stack once for each block within a block.
+    // Separate from `forward`, whose frame is on the stack once for each nested block.
     #[inline(never)]
     #[track_caller]
     fn sum(&self, y: Result<Tensor>, skipped: Result<Tensor>, caller: &'static Location<'static>) -> Result<Tensor> {

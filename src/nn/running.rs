@@ -8,7 +8,7 @@ use crate::param::Param;
 use crate::tensor::Tensor;
 
 /// A layer with running statistics: its fields, and its constructors from settings (`eps`, `momentum`, `affine`,
-/// `track_running_stats`). What the counter counts, and which settings are the default, the layer's documentation says.
+/// `track_running_stats`). The layer's documentation says what the counter counts and which settings are the default.
 macro_rules! norm_layer {
     (
         $(#[$doc:meta])* $name:ident, $config:ident,
@@ -63,7 +63,7 @@ macro_rules! norm_layer {
 }
 pub(super) use norm_layer;
 
-/// The settings of such layers: what is the default of each, and what a momentum of `None` means, differ.
+/// The settings of such layers, which differ in their defaults and in what a momentum of `None` means.
 macro_rules! norm_config {
     ($(#[$doc:meta])* $name:ident, $momentum:literal, $affine:literal, $track:literal, $without:literal) => {
         $(#[$doc])*
@@ -118,7 +118,7 @@ pub(super) fn check_settings(kind: &'static str, eps: f64, momentum: Option<f64>
     Err(Error::argument(kind, format!("eps is {eps}"), "use a small positive number, such as 1e-5"))
 }
 
-/// Has `running = (1 - momentum) · running + momentum · batch` carried out with the step that `y` leads to; `counter` counts it.
+/// Has `running = (1 - momentum) · running + momentum · batch` run with the step that `y` leads to; `counter` counts it.
 pub(super) fn track(running: &Param, batch: &Tensor, momentum: f64, y: &Tensor, counter: Option<&Counter>) -> Result<Tensor> {
     let batch = batch.detach();
     let value = no_grad(|| running.tensor() * (1.0 - momentum) + batch * momentum);

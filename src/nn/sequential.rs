@@ -10,9 +10,10 @@ use std::panic::Location;
 /// Feeds each layer's output to the next. Layers are named `0`, `1` ... as in PyTorch, or as given.
 ///
 /// A model may be a layer of another. Each level takes some stack in `forward`, in listing parameters and when the model is dropped:
-/// a main thread's 8 MiB have room for 10,000 levels in a release build. One's own layers that hold layers are no different.
+/// a main thread's 8 MiB have room for 10,000 levels in a release build. The same goes for your own layers that contain layers.
 ///
-/// A name that another layer has is the model's first error: `forward`, `parameters`, `save` and [`Module::check`] return it.
+/// A name that another layer has becomes the model's first error: `forward`, `parameters`, `save` and [`Module::check`] return
+/// it.
 ///
 /// ```
 /// # use wgrad::nn::{Init, Linear, Module, Relu, Sequential};
@@ -56,7 +57,7 @@ impl Sequential {
         if self.error.is_none()
             && let Some(reason) = self.clash(&name, &layer)
         {
-            let help = "give each layer a name of its own by push_named; push takes the layer's position".to_owned();
+            let help = "give each layer a name of its own with push_named; push takes the layer's position".to_owned();
             let error = OpError { kind: OpErrorKind::Attribute, op, operands: Vec::new(), reason, help, at };
             self.error = Some(Error::Op(Box::new(error)));
         }
@@ -65,7 +66,7 @@ impl Sequential {
         self
     }
 
-    /// What is wrong with a layer's name beside those of the other layers.
+    /// What is wrong with a layer's name, given those of the other layers.
     fn clash(&self, name: &str, layer: &dyn Field) -> Option<String> {
         if name.split('.').any(str::is_empty) {
             return Some(format!("the name \"{name}\" is empty or has an empty part"));
@@ -75,7 +76,7 @@ impl Sequential {
         }
         let below = format!("{name}.");
         let holds = self.names.range(below.clone()..).next().is_some_and(|other| other.starts_with(&below));
-        // A layer that is at fault by itself says so where it is asked.
+        // A layer that is invalid by itself reports that when it is asked.
         if !holds && !name.match_indices('.').any(|(dot, _)| self.names.contains(&name[..dot])) {
             return None;
         }
@@ -88,11 +89,11 @@ impl Sequential {
         fields.clash().map(|two| format!("with the layer \"{name}\", two values are named \"{two}\""))
     }
 
-    /// Puts another layer in the place of the one of that name, such as a new head.
+    /// Replaces the layer of that name, for example with a new head.
     ///
     /// # Errors
-    /// There is no layer of that name; a value of the new layer has a name that another layer's value has. Nothing has changed
-    /// then.
+    /// There is no layer of that name; a value of the new layer has a name that another layer's value has. Nothing changes in
+    /// that case.
     #[track_caller]
     pub fn replace(&mut self, name: &str, layer: impl Module + 'static) -> Result<()> {
         let names: Vec<&str> = self.layers.iter().map(|(n, _)| n.as_str()).collect();
@@ -127,9 +128,9 @@ impl std::fmt::Debug for Sequential {
     }
 }
 
-// Models within models call each other, so what `forward` does itself stands in functions apart: its frame stays small.
+// Models within models call each other, so what `forward` does itself is in separate functions: its frame stays small.
 impl Sequential {
-    /// The input, if it and the model are sound.
+    /// The input, if it and the model are valid.
     #[inline(never)]
     fn input(&self, x: &Tensor) -> Result<Tensor> {
         x.check()?;

@@ -15,8 +15,8 @@ const WINDOW: usize = 16;
 
 /// A module's parameters, buffers and counters as they were between two optimizer steps, whatever other threads do to it.
 ///
-/// It costs nothing until a step overwrites a parameter: then that one's old value is copied within the device, once for all
-/// snapshots and tensors that want it, and freed with the last of them ([`Counters::bytes_kept`](crate::Counters)).
+/// It costs nothing until a step overwrites a parameter: then the old value is copied within the device, once for all snapshots
+/// and tensors that need it, and freed with the last of them ([`Counters::bytes_kept`](crate::Counters)).
 ///
 /// ```
 /// # use wgrad::nn::{Init, Linear, Module};
@@ -32,7 +32,7 @@ const WINDOW: usize = 16;
 /// # Ok(()) }
 /// ```
 #[derive(Debug, Clone)]
-#[must_use = "a snapshot is there to be read"]
+#[must_use = "a snapshot does nothing until it is read"]
 pub struct Snapshot {
     frame: Frame,
     entries: Vec<(String, Param)>,
@@ -48,7 +48,7 @@ impl Snapshot {
         Self { frame, entries, counters, error: fields.check().err() }
     }
 
-    /// Runs `f` with what this thread reads of the module being as in the snapshot. What `f` itself assigns, it reads.
+    /// Runs `f`; meanwhile this thread reads the module as it is in the snapshot. What `f` itself assigns, it reads back.
     pub fn read<R>(&self, f: impl FnOnce() -> R) -> R {
         self.frame.enter(f)
     }

@@ -22,11 +22,11 @@ const LISTED: usize = 5;
 pub struct LoadReport {
     /// Parameters and buffers that have a new value, by the module's names.
     pub loaded: Vec<String>,
-    /// Parameters and buffers that the file does not have.
+    /// Parameters and buffers that are not in the file.
     pub missing: Vec<String>,
-    /// Tensors that the module does not have, after renaming.
+    /// Tensors that are not in the module, after renaming.
     pub unexpected: Vec<String>,
-    /// Names, with the shape in the file and the one in the module, that were passed over because they differ.
+    /// Names, with the shape in the file and the one in the module, that were skipped because they differ.
     pub mismatched: Vec<(String, Shape, Shape)>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
     };
     let mut misfit = Misfit { file: tensors.len(), module: known.len(), ..Misfit::default() };
     let mut values: Vec<(&'f Param, HostTensor)> = Vec::new();
-    // A tied parameter has several names, and a file may know it under one alone.
+    // A tied parameter has several names, and a file may have it under only one of them.
     let mut given: HashMap<u64, (&str, &HostTensor)> = HashMap::new();
     for (name, param) in &entries {
         let Some(tensor) = tensors.get(name) else { continue };
@@ -156,7 +156,7 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
     }
 }
 
-/// The number that a tensor of one element holds.
+/// The number in a tensor of one element.
 fn count_in(tensor: &HostTensor) -> Option<u64> {
     let [value] = tensor.data.to_f64()[..] else { return None };
     Range::Count.holds(value).then(|| number::count(value))

@@ -24,7 +24,7 @@ struct Call {
     parameters: Vec<Param>,
 }
 
-/// Checks a layer's output at the module's border, and reports it if a summary is being made.
+/// Checks a layer's output at the module's boundary, and reports it if a summary is being made.
 pub(super) fn observe(layer: &impl Module, kind: &'static str, output: Tensor) -> Result<Tensor> {
     output.check()?;
     let output = output.returned();
@@ -75,7 +75,7 @@ pub fn summary(model: &dyn Module, input: impl IntoShape) -> Result<Summary> {
     summary_with(model, || model.forward(&x))
 }
 
-/// As [`summary`], of a call of one's own: with tokens, or with several inputs. The call builds a graph; nothing is computed.
+/// As [`summary`], for a call of your own: with tokens, or with several inputs. The call builds a graph; nothing is computed.
 ///
 /// ```
 /// # use wgrad::nn::{Embedding, Init, Linear, Module, Sequential, summary_with};

@@ -99,7 +99,7 @@ pub fn param_groups<'a, C>(module: &dyn Module, rules: impl IntoIterator<Item = 
     Ok(groups)
 }
 
-/// Which parameters come into training at which epoch.
+/// Which parameters begin to train at which epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UnfreezeSchedule {
     rules: Vec<(usize, String)>,
@@ -111,12 +111,12 @@ impl UnfreezeSchedule {
         Self { rules: rules.into_iter().map(|(epoch, pattern)| (epoch, pattern.to_owned())).collect() }
     }
 
-    /// Sets what trains in `epoch`: parameters of rules that are due train, those of rules that are not do not, others stay.
-    /// Where several rules name a parameter, the earliest counts. Returns the names in training. Call it at every epoch's
-    /// start; it also puts a resumed run right.
+    /// Sets what trains in `epoch`: parameters of rules that are due train, those of rules that are not yet due do not, others
+    /// stay as they are. Where several rules name a parameter, the earliest counts. Returns the names in training. Call it at
+    /// every epoch's start; it also puts a resumed run into the right state.
     ///
     /// # Errors
-    /// A pattern that matches no parameter; nothing has changed then.
+    /// A pattern that matches no parameter; nothing changes in that case.
     #[track_caller]
     pub fn apply(&self, module: &dyn Module, epoch: usize) -> Result<Vec<String>> {
         let mut rules: Vec<&(usize, String)> = self.rules.iter().collect();
@@ -132,10 +132,10 @@ impl UnfreezeSchedule {
     }
 }
 
-/// Puts a new head in the place of `head`, which must take as many features.
+/// Replaces `head` with a new head, which must take as many features.
 ///
 /// # Errors
-/// The new head takes another number of features; nothing has changed then.
+/// The new head takes a different number of features; nothing changes in that case.
 #[track_caller]
 pub fn replace_head(head: &mut Linear, new: Linear) -> Result<()> {
     let (old, given) = (head.weight.shape(), new.weight.shape());
@@ -189,7 +189,7 @@ pub fn extract_features(
         let appended = whole[1..] == shape[1..] && append(all, data);
         if !appended {
             let reason = format!("one batch gives {whole:?} and another {shape:?}");
-            return Err(Error::argument("extract_features", reason, "give batches that differ in their first axis alone"));
+            return Err(Error::argument("extract_features", reason, "give batches that differ only in their first axis"));
         }
         whole[0] += shape[0];
     }

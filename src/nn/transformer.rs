@@ -19,7 +19,7 @@ pub enum FeedForward {
     Relu,
     /// Exact GELU.
     Gelu,
-    /// GELU by a hyperbolic tangent.
+    /// GELU approximated by a hyperbolic tangent.
     GeluTanh,
     /// `x · sigmoid(x)`.
     Silu,
@@ -41,7 +41,7 @@ impl FeedForward {
 pub struct TransformerConfig {
     /// Width between the two linear layers. Defaults to 2048.
     pub dim_feedforward: usize,
-    /// Probability of all dropouts, that of attention weights among them. Defaults to 0.1.
+    /// Probability of all dropouts, including that of attention weights. Defaults to 0.1.
     pub dropout: f64,
     /// Defaults to ReLU.
     pub activation: FeedForward,
@@ -115,9 +115,9 @@ pub struct TransformerEncoderLayer {
     pub linear1: Linear,
     /// `[e, dim_feedforward]`.
     pub linear2: Linear,
-    /// Of the attention.
+    /// The attention's normalisation.
     pub norm1: LayerNorm,
-    /// Of the perceptron.
+    /// The perceptron's normalisation.
     pub norm2: LayerNorm,
     dropout: Dropout,
     dropout1: Dropout,
@@ -192,11 +192,11 @@ pub struct TransformerDecoderLayer {
     pub linear1: Linear,
     /// `[e, dim_feedforward]`.
     pub linear2: Linear,
-    /// Of the self-attention.
+    /// The self-attention's normalisation.
     pub norm1: LayerNorm,
-    /// Of the attention to the memory.
+    /// The normalisation of the attention to the memory.
     pub norm2: LayerNorm,
-    /// Of the perceptron.
+    /// The perceptron's normalisation.
     pub norm3: LayerNorm,
     dropout: Dropout,
     dropout1: Dropout,
@@ -237,8 +237,8 @@ impl TransformerDecoderLayer {
         })
     }
 
-    /// Decodes a target `[n, l, e]` by a memory `[n, s, e]`. PyTorch's default has no mask; a language model's target
-    /// attention is causal.
+    /// Decodes a target `[n, l, e]` with a memory `[n, s, e]`. PyTorch's default has no mask; a language model's target attention
+    /// is causal.
     ///
     /// # Errors
     /// Inputs or masks that do not fit.
@@ -322,7 +322,7 @@ impl TransformerDecoder {
         Self { layers, norm }
     }
 
-    /// Decodes a target `[n, l, e]` by a memory `[n, s, e]`; all layers share the options.
+    /// Decodes a target `[n, l, e]` with a memory `[n, s, e]`; all layers share the options.
     ///
     /// # Errors
     /// As [`TransformerDecoderLayer::decode`].

@@ -22,7 +22,7 @@ enum Target {
 }
 
 impl Upsample {
-    /// Multiplies every length after the first two by `factor`, by nearest neighbours.
+    /// Multiplies every length after the first two by `factor`, with nearest neighbours.
     pub fn new(factor: usize) -> Self {
         Self::with(factor, Interpolation::Nearest)
     }
@@ -60,7 +60,7 @@ pub struct PixelShuffle {
 }
 
 impl PixelShuffle {
-    /// By this factor along both axes.
+    /// A layer with this factor along both axes.
     pub fn new(factor: usize) -> Self {
         Self { factor }
     }
@@ -74,7 +74,7 @@ pub struct PixelUnshuffle {
 }
 
 impl PixelUnshuffle {
-    /// By this factor along both axes.
+    /// A layer with this factor along both axes.
     pub fn new(factor: usize) -> Self {
         Self { factor }
     }

@@ -1,4 +1,4 @@
-//! Gradients of several batches as one step's.
+//! Gradients of several batches for one step.
 
 use crate::autodiff::Gradients;
 use crate::error::{Error, Result};
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 ///
 /// Each batch's gradients are computed when they are added: nothing of the batch is kept, and the graph does not grow.
 ///
-/// The sum is not part of a checkpoint: one that is to continue bit for bit is taken after a step, when there is no sum.
+/// The sum is not part of a checkpoint: to continue bit for bit, take a checkpoint after a step, when there is no sum.
 ///
 /// ```
 /// # use wgrad::optim::GradientAccumulator;
@@ -42,7 +42,7 @@ impl GradientAccumulator {
     /// Adds a batch's gradients and starts their computation.
     ///
     /// # Errors
-    /// Evaluation errors; the sum is as before then.
+    /// Evaluation errors; the sum does not change in that case.
     #[track_caller]
     pub fn add(&mut self, gradients: &Gradients) -> Result<()> {
         let mut sum = self.sum.clone().unwrap_or_default();
@@ -66,7 +66,7 @@ impl GradientAccumulator {
         Ok(sum)
     }
 
-    /// The sum divided by the number of batches: the gradient of the mean loss, if the batches are of one size.
+    /// The sum divided by the number of batches: the gradient of the mean loss, if the batches are of equal size.
     ///
     /// # Errors
     /// Nothing was added.

@@ -21,13 +21,13 @@ config! {
     AdaDeltaConfig {
         /// Learning rate.
         lr: f64 = 1.0, AtLeastZero;
-        /// How much of each running mean stays.
+        /// How much of each running mean is kept.
         rho: f64 = 0.9, Factor;
         /// Added under the roots.
         eps: f64 = 1e-6, AtLeastZero;
         /// Weight decay.
         weight_decay: f64 = 0.0, AtLeastZero;
-        /// How the decay enters.
+        /// How the decay is applied.
         decay_mode: DecayMode = DecayMode::L2;
         /// Whether to go up the gradient instead of down.
         maximize: bool = false;

@@ -23,7 +23,7 @@ config! {
         lr_decay: f64 = 0.0, AtLeastZero;
         /// Weight decay.
         weight_decay: f64 = 0.0, AtLeastZero;
-        /// How the decay enters.
+        /// How the decay is applied.
         decay_mode: DecayMode = DecayMode::L2;
         /// What the sum of squares starts as.
         initial_accumulator_value: f64 = 0.0, AtLeastZero;

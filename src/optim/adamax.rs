@@ -20,13 +20,13 @@ config! {
     AdamaxConfig {
         /// Learning rate.
         lr: f64 = 2e-3, AtLeastZero;
-        /// How much of each running mean stays: (β₁, β₂).
+        /// How much of each running mean is kept: (β₁, β₂).
         betas: (f64, f64) = (0.9, 0.999), Factor;
         /// Added to the gradient's size.
         eps: f64 = 1e-8, AtLeastZero;
         /// Weight decay.
         weight_decay: f64 = 0.0, AtLeastZero;
-        /// How the decay enters.
+        /// How the decay is applied.
         decay_mode: DecayMode = DecayMode::L2;
         /// Whether to go up the gradient instead of down.
         maximize: bool = false;

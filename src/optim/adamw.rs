@@ -17,7 +17,7 @@ config! {
     AdamWConfig {
         /// Learning rate.
         lr: f64 = 1e-3, AtLeastZero;
-        /// How much of each running mean stays: (β₁, β₂).
+        /// How much of each running mean is kept: (β₁, β₂).
         betas: (f64, f64) = (0.9, 0.999), Factor;
         /// Added to the root.
         eps: f64 = 1e-8, AtLeastZero;

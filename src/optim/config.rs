@@ -5,7 +5,7 @@ use crate::io::number::Range;
 /// Numbers among an optimizer's settings: the name, the range, the value.
 pub type Settings<'a> = Vec<(&'static str, Range, &'a mut f64)>;
 
-/// What all optimizers' settings have. Made by [`config!`].
+/// What all optimizers' settings have. Implemented by [`config!`].
 pub trait Config: Clone + Default + std::fmt::Debug {
     /// The learning rate.
     fn lr(&mut self) -> &mut f64;

@@ -1,4 +1,4 @@
-//! The step counts of an optimizer, some of which the device tells later.
+//! The step counts of an optimizer, some of which the device reports later.
 
 use crate::error::Result;
 use crate::graph::optim::WINDOW;
@@ -12,11 +12,11 @@ pub(super) struct Counts {
     pub steps: Vec<u64>,
     /// On the device: how many steps have been skipped, one f32. Exact below 2²⁴.
     pub skipped: Option<Tensor>,
-    /// How many of them the host has heard of.
+    /// How many of them the host knows of.
     pub known: u64,
-    /// The number after each step since.
+    /// The number after each later step, on its way to the host.
     coming: VecDeque<PendingValue>,
-    /// The parameters of the steps in `coming`, which all have the same.
+    /// The parameters of the steps in `coming`, the same for all of them.
     active: Vec<usize>,
 }
 
@@ -26,7 +26,7 @@ impl Counts {
         Self { steps: vec![0; params], ..Self::default() }
     }
 
-    /// Hears of steps until at most `left` are unknown. Waits for the device if it has to.
+    /// Learns the outcome of steps until at most `left` are unknown. Waits for the device if it has to.
     #[track_caller]
     pub fn settle(&mut self, left: usize) -> Result<()> {
         while self.coming.len() > left {
@@ -42,7 +42,7 @@ impl Counts {
         Ok(())
     }
 
-    /// Hears of as many steps as it takes for one of the parameters `stepped` to be counted.
+    /// Learns the outcome of as many steps as it takes to count one more step of the parameters `stepped`.
     #[track_caller]
     pub fn settle_for(&mut self, stepped: &[usize], gated: bool) -> Result<()> {
         if !gated || stepped != self.active {
@@ -52,7 +52,7 @@ impl Counts {
         self.settle(WINDOW - 1)
     }
 
-    /// Counts a step that was queued; if it was gated, `after` is how many have been skipped then.
+    /// Counts a step that was queued; if it was gated, `after` is how many steps have been skipped after it.
     #[track_caller]
     pub fn add(&mut self, stepped: &[usize], after: Option<Tensor>) -> Result<()> {
         for &i in stepped {

@@ -19,7 +19,7 @@ pub struct Ema {
     decay: f64,
     params: Vec<Param>,
     averages: Vec<Param>,
-    /// What files call the parameters.
+    /// The parameters' names in files.
     names: Names,
     swapped: bool,
 }
@@ -46,7 +46,7 @@ impl Ema {
     /// for the device.
     ///
     /// # Errors
-    /// The averages are swapped in; evaluation errors. No average has changed then.
+    /// The averages are swapped in; evaluation errors. No average changes in that case.
     #[track_caller]
     pub fn update(&mut self) -> Result<()> {
         if self.swapped {
@@ -62,7 +62,7 @@ impl Ema {
     /// Exchanges parameters and averages: once to evaluate or save with the averages, once more to train on.
     ///
     /// # Errors
-    /// Evaluation errors; nothing has changed places then.
+    /// Evaluation errors; nothing is exchanged in that case.
     #[track_caller]
     pub fn swap(&mut self) -> Result<()> {
         no_grad(|| {
@@ -75,7 +75,7 @@ impl Ema {
         Ok(())
     }
 
-    /// Whether the parameters hold the averages now.
+    /// Whether the averages are swapped in now.
     pub fn is_swapped(&self) -> bool {
         self.swapped
     }
@@ -105,11 +105,11 @@ impl Ema {
     }
 
     /// Restores what [`Ema::state_dict`] gave, whole or not at all. The decay becomes the file's; the report says if it was
-    /// another one before.
+    /// different before.
     ///
     /// # Errors
-    /// The averages are swapped in; the state is of other parameters, or its decay is outside of 0..1; evaluation errors.
-    /// Nothing has changed then.
+    /// The averages are swapped in; the state is of other parameters, or its decay is outside 0..1; evaluation errors. Nothing
+    /// changes in that case.
     #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<StateReport> {
         const LOAD: &str = "Ema::load_state_dict";

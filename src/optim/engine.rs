@@ -121,13 +121,13 @@ impl Stepper {
     }
 
     /// Updates every trainable parameter that has a gradient, in one dispatch per arena. What the gradients need is computed
-    /// in the same submission; so are handles that still want the old values.
+    /// in the same submission; so are handles that still need the old values.
     ///
     /// `coefficients(i, t)` gives entry i's numbers for its t-th step (counted from 1). If the gradients are gated, the device
     /// decides whether the step is taken, and the host does not wait for its decision.
     ///
     /// # Errors
-    /// Whatever evaluation reports; then no parameter, state or count has changed.
+    /// Whatever evaluation reports; in that case no parameter, state or count changes.
     #[track_caller]
     pub fn step(&mut self, gradients: Gradients, coefficients: &mut dyn FnMut(usize, u64) -> Coefficients) -> Result<()> {
         let device = self.device.clone();
@@ -245,7 +245,7 @@ impl Stepper {
     fn step_node(&self, store: usize, gate: Option<Arc<Node>>, clipped: bool, active: Vec<Active>) -> Arc<Node> {
         let payload = Payload::Store { store: self.stores[store].clone(), cells: self.cells[store].clone() };
         let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);
-        // An arena has fewer than 2³² elements, and so entries.
+        // An arena has fewer than 2³² elements, and so fewer entries.
         let entries = active.iter().map(|a| a.entry as u32).collect();
         let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), clipped, entries };
         let inputs = std::iter::once(source).chain(gate).chain(active.into_iter().map(|a| a.gradient)).collect();
@@ -262,11 +262,11 @@ impl Stepper {
         self.device.read(&self.state_storage(i, state)?, param.dtype(), param.shape().numel())
     }
 
-    /// Makes ready what a checkpoint says: state arrays, each with its entry and its number, and the step counts of all entries.
+    /// Prepares what a checkpoint contains: state arrays, each with its entry and its number, and the step counts of all entries.
     /// Everything that can fail happens here, and nothing changes before [`Stepper::restore`].
     ///
     /// # Errors
-    /// Another number or type of elements; whatever the device reports.
+    /// A wrong number or type of elements; whatever the device reports.
     #[track_caller]
     pub fn stage(&self, states: Vec<(usize, usize, HostData)>, steps: Vec<u64>) -> Result<Staged> {
         if steps.len() != self.params.len() {
@@ -276,10 +276,10 @@ impl Stepper {
         Ok(Staged { copies: self.upload_states(states)?, steps })
     }
 
-    /// Overwrites state arrays and step counts with what was made ready.
+    /// Overwrites state arrays and step counts with what was prepared.
     ///
     /// # Errors
-    /// The device was lost since.
+    /// The device has been lost since.
     #[track_caller]
     pub fn restore(&mut self, staged: Staged) -> Result<()> {
         staged.copies.iter().try_for_each(|(source, target)| self.device.executor().copy(source, target))?;
@@ -290,7 +290,7 @@ impl Stepper {
     /// Overwrites state arrays; uploads everything before the first one changes.
     ///
     /// # Errors
-    /// As [`Stepper::stage`]; nothing has changed then.
+    /// As [`Stepper::stage`]; nothing changes in that case.
     #[track_caller]
     pub fn set_states(&self, states: Vec<(usize, usize, HostData)>) -> Result<()> {
         let copies = self.upload_states(states)?;
@@ -320,7 +320,7 @@ impl Stepper {
         self.stores[store].state_of(entry, state).ok_or_else(|| Error::internal(format!("an optimizer has no state {state}")))
     }
 
-    /// Takes parameters back that another optimizer has moved into an arena of its own.
+    /// Takes back parameters that another optimizer has moved into an arena of its own.
     fn reclaim(&self, session: &mut Session<'_>) -> Result<()> {
         let own = |&(store, entry): &(usize, usize)| &self.stores[store].entries[entry].parameter;
         let moved = |(param, place): &(&Param, &(usize, usize))| !param.cell().storage().is_same(own(place));
@@ -332,7 +332,7 @@ impl Stepper {
         Ok(())
     }
 
-    /// Makes the arenas, with states of 0, and moves the parameters into them. After an error all is where it was.
+    /// Makes the arenas, with states of 0, and moves the parameters into them. After an error everything is where it was.
     fn adopt(&mut self) -> Result<()> {
         let device = self.device.clone();
         let _session = Session::new(&device);

@@ -19,7 +19,7 @@ pub trait Formula: Config {
     const NAME: &'static str;
     /// The part of the settings that kernels are compiled for; the same in all groups.
     fn rule(&self) -> OptimRule;
-    /// How weight decay enters.
+    /// How weight decay is applied.
     fn decay_mode(&self) -> DecayMode;
     /// The numbers of a parameter's step `t`, counted from 1.
     fn coefficients(&self, t: u64) -> Coefficients;
@@ -27,7 +27,7 @@ pub trait Formula: Config {
     fn initial_state(&self) -> f64 {
         0.0
     }
-    /// The rest of what may be wrong with the settings.
+    /// Checks the settings for what their ranges do not cover.
     fn validate(&self) -> Result<()> {
         Ok(())
     }
@@ -38,7 +38,7 @@ pub(super) fn plain(lr: f64, (l2, shrink): (f64, f64)) -> Coefficients {
     Coefficients { lr: f32_of(lr), l2: f32_of(l2), shrink: f32_of(shrink), ..Coefficients::default() }
 }
 
-/// Those of optimizers with two running means.
+/// The numbers of optimizers with two running means.
 pub(super) fn moments(lr: f64, betas: (f64, f64), eps: f64, decay: (f64, f64)) -> Coefficients {
     Coefficients {
         beta1: f32_of(betas.0),
@@ -50,7 +50,7 @@ pub(super) fn moments(lr: f64, betas: (f64, f64), eps: f64, decay: (f64, f64)) -
     }
 }
 
-/// An optimizer that updates all parameters in one fused pass. Used through its names: [`Sgd`](super::Sgd),
+/// An optimizer that updates all parameters in one fused pass. Used through its aliases: [`Sgd`](super::Sgd),
 /// [`Adam`](super::Adam) and the others.
 #[derive(Debug)]
 #[must_use = "an optimizer changes nothing until it steps"]
@@ -62,12 +62,12 @@ pub struct Fused<C: Formula> {
     initial_lrs: Vec<f64>,
     /// The group of each registered parameter.
     group_of: Vec<usize>,
-    /// What files call the parameters.
+    /// The parameters' names in files.
     names: Names,
 }
 
 impl<C: Formula> Fused<C> {
-    /// An optimizer of parameters with common settings. A parameter that is listed twice counts once.
+    /// An optimizer of parameters that share one group of settings. A parameter that is listed twice counts once.
     ///
     /// # Errors
     /// No parameters; parameters on different devices; settings out of range.
@@ -145,7 +145,7 @@ impl<C: Formula> Fused<C> {
         self.stepper.skipped().map(number::place)
     }
 
-    /// Whether a state of this optimizer has an entry of that name; `keys` are what the file calls the parameters.
+    /// Whether a state of this optimizer has an entry of that name; `keys` are the parameters' names in the file.
     fn knows(&self, name: &str, keys: &[String]) -> bool {
         if let Some((g, setting)) = name.strip_prefix("group.").and_then(|rest| rest.split_once('.')) {
             let group = g.parse().ok().filter(|n: &usize| n.to_string() == g).and_then(|g| self.configs.get(g));
@@ -197,7 +197,7 @@ impl<C: Formula> Optimizer for Fused<C> {
     #[track_caller]
     fn step(&mut self, gradients: Gradients) -> Result<()> {
         let (configs, group_of) = (&self.configs, &self.group_of);
-        // Parameters of a group nearly always are at the same step.
+        // Parameters of a group are nearly always at the same step.
         let mut last: Option<(usize, u64, Coefficients)> = None;
         self.stepper.step(gradients, &mut |entry, t| {
             let group = group_of[entry];
@@ -289,7 +289,7 @@ impl<C: Formula> Optimizer for Fused<C> {
     }
 }
 
-/// The settings of a group as a file has them. Files of earlier versions have the learning rate alone.
+/// The settings of a group as a file has them. Files of earlier versions have only the learning rate.
 #[track_caller]
 fn config_in<C: Formula>(own: &StateDict, g: usize, running: &C, report: &mut StateReport) -> Result<C> {
     let mut config = running.clone();
@@ -317,8 +317,8 @@ fn config_in<C: Formula>(own: &StateDict, g: usize, running: &C, report: &mut St
     Ok(config)
 }
 
-/// A state array of a file, if it fits its parameter. A moment that is not finite stops its weight for good, and one of squares
-/// that is negative makes it NaN.
+/// A state array of a file, if it fits its parameter. A moment that is not finite spoils its weight for good, and a negative one
+/// of squares makes it NaN.
 #[track_caller]
 fn state_in(own: &StateDict, key: &str, state: State, param: &Param) -> Result<HostData> {
     let Some(tensor) = own.tensors.get(key) else {
@@ -341,7 +341,7 @@ fn state_in(own: &StateDict, key: &str, state: State, param: &Param) -> Result<H
 }
 
 /// Settings that a running optimizer cannot change: kernels and state are made for them. What a number of the same name decides,
-/// as it does whether there is momentum, is not among them.
+/// such as whether there is momentum, is not among them.
 fn flags<C: Formula>(config: &C) -> Vec<(&'static str, bool)> {
     let decoupled = config.decay_mode() == DecayMode::Decoupled;
     let mut config = config.clone();

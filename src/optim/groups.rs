@@ -5,8 +5,8 @@ use crate::nn::Module;
 use crate::param::{Param, ParamGroup};
 use std::collections::HashSet;
 
-/// The rule `no_decay`: whether weight decay suits a parameter. Not if its name is `bias` or ends in `.bias`, and not if it has
-/// fewer than two dimensions, as the scales and shifts of normalisations have.
+/// The rule `no_decay`: whether weight decay suits a parameter. It does not if the name is `bias` or ends in `.bias`, or if the
+/// parameter has fewer than two dimensions, as the scales and shifts of normalisation layers do.
 ///
 /// Source: the usual practice, as in [nanoGPT](https://github.com/karpathy/nanoGPT/blob/master/model.py).
 pub fn decays(name: &str, param: &Param) -> bool {

@@ -4,7 +4,7 @@ use super::config::config;
 use super::fused::{Formula, Fused, decay, moments};
 use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
-/// Steps of one size, by the sign of a mean of momentum and gradient; the weights decay by themselves:
+/// Steps of one size, by the sign of a mean of momentum and gradient; weight decay is decoupled:
 /// ```text
 /// w = w - lr · decay · w
 /// w = w - lr · sign(β₁ · m + (1 - β₁) · ∇w)
@@ -20,7 +20,7 @@ config! {
     LionConfig {
         /// Learning rate.
         lr: f64 = 1e-4, AtLeastZero;
-        /// How much of each running mean stays: (β₁, β₂).
+        /// How much of each running mean is kept: (β₁, β₂).
         betas: (f64, f64) = (0.9, 0.99), Factor;
         /// Weight decay, decoupled.
         weight_decay: f64 = 0.0, AtLeastZero;

@@ -1,4 +1,4 @@
-//! Whose state is whose in a file: by the parameters' names, or by position where there are none.
+//! Which state in a file is which parameter's: by the parameters' names, or by position where there are none.
 
 use crate::error::{Error, Result};
 use crate::io::{HostTensor, StateDict, StateReport};
@@ -22,7 +22,7 @@ impl Names {
         Self(names.into_iter().zip(unique).map(|(name, unique)| name.filter(|_| unique)).collect())
     }
 
-    /// What a file calls parameter `i`: `param.fc1.weight`, or its position.
+    /// The name of parameter `i` in a file: `param.fc1.weight`, or its position.
     pub fn key(&self, i: usize) -> String {
         self.0[i].as_ref().map_or_else(|| i.to_string(), |name| format!("param.{name}"))
     }
@@ -39,10 +39,10 @@ impl Names {
         dict.insert(format!("{prefix}{}.position", self.key(i)), HostTensor::scalar(i as f64))
     }
 
-    /// What a file calls each parameter. Those that were found by position are listed in the report.
+    /// The name of each parameter in a file. Those that were found by position are listed in the report.
     ///
     /// # Errors
-    /// As `misfit` says: parameters without an entry. A position that is not a number from 0 on.
+    /// As `misfit` says: parameters without an entry. A position that is not a whole number of at least 0.
     #[track_caller]
     pub fn find(
         &self,

@@ -1,17 +1,17 @@
-//! What an optimizer is, whatever its formula.
+//! What all optimizers can do, whatever their formula.
 
 use crate::autodiff::Gradients;
 use crate::error::Result;
 use crate::io::{StateDict, StateReport};
 use std::panic::Location;
 
-/// What changes parameters by their gradients.
+/// Changes parameters by their gradients.
 pub trait Optimizer {
     /// Updates every registered parameter that has a gradient and is not frozen. Evaluates what the gradients need; does not
     /// wait for the device.
     ///
     /// # Errors
-    /// Evaluation errors; no parameter has changed then.
+    /// Evaluation errors; no parameter changes in that case.
     fn step(&mut self, gradients: Gradients) -> Result<()>;
 
     /// The first group's learning rate.
@@ -32,20 +32,20 @@ pub trait Optimizer {
     /// Errors of earlier steps; a lost device.
     fn state_dict(&self) -> Result<StateDict>;
 
-    /// Checks a state and brings it to the device; [`PreparedState::commit`] then puts it in force. Until that nothing changes,
+    /// Checks a state and brings it to the device; [`PreparedState::commit`] then applies it. Until then nothing changes,
     /// so that a state can be loaded together with other things, or not at all.
     ///
     /// # Errors
-    /// The state belongs to another optimizer, or to other parameters; a number is outside of its range; the device is out of
+    /// The state belongs to another optimizer, or to other parameters; a number is outside its range; the device is out of
     /// memory or lost.
     fn prepare_state_dict(&mut self, dict: &StateDict) -> Result<PreparedState<'_>>;
 
     /// Restores what [`Optimizer::state_dict`] gave, whole or not at all. As in PyTorch, the settings (learning rate, betas and
-    /// so on) become the file's; the report says which of them were other ones before. What the kernels are made for (momentum
+    /// so on) become the file's; the report says which of them were different before. What the kernels are compiled for (momentum
     /// or none, AMSGrad, the kind of decay) has to agree.
     ///
     /// # Errors
-    /// As [`Optimizer::prepare_state_dict`]; nothing has changed then.
+    /// As [`Optimizer::prepare_state_dict`]; nothing changes in that case.
     #[track_caller]
     fn load_state_dict(&mut self, dict: &StateDict) -> Result<StateReport> {
         let at = Location::caller();
@@ -53,14 +53,14 @@ pub trait Optimizer {
     }
 }
 
-/// A state that was found right and only has to be put in force.
+/// A state that has been checked and only has to be applied.
 pub struct PreparedState<'a> {
     report: StateReport,
     commit: Box<dyn FnOnce() -> Result<()> + 'a>,
 }
 
 impl<'a> PreparedState<'a> {
-    /// For optimizers of one's own: `commit` may fail only if the device was lost.
+    /// For optimizers of your own: `commit` may fail only if the device is lost.
     #[track_caller]
     pub fn new(report: StateReport, commit: impl FnOnce() -> Result<()> + 'a) -> Self {
         Self { report, commit: Box::new(commit) }
@@ -71,10 +71,10 @@ impl<'a> PreparedState<'a> {
         &self.report
     }
 
-    /// Puts the state in force.
+    /// Applies the state.
     ///
     /// # Errors
-    /// The device was lost since.
+    /// The device has been lost since.
     #[track_caller]
     pub fn commit(self) -> Result<StateReport> {
         (self.commit)()?;

@@ -55,17 +55,17 @@ impl PlateauMode {
 pub struct PlateauConfig {
     /// What counts as better. Defaults to `Min`.
     pub mode: PlateauMode,
-    /// What the learning rate is multiplied with. Defaults to 0.1.
+    /// What the learning rate is multiplied by. Defaults to 0.1.
     pub factor: f64,
-    /// How many epochs without progress are put up with. Defaults to 10.
+    /// How many epochs in a row may pass without progress. Defaults to 10.
     pub patience: usize,
     /// How much better counts as progress. Defaults to `Relative(1e-4)`.
     pub threshold: Threshold,
-    /// Epochs after a reduction that are not looked at. Defaults to 0.
+    /// How many epochs after a reduction are ignored. Defaults to 0.
     pub cooldown: usize,
     /// The lowest learning rate. Defaults to 0.
     pub min_lr: f64,
-    /// Reductions by no more than this are left out. Defaults to 1e-8.
+    /// Reductions by no more than this are skipped. Defaults to 1e-8.
     pub eps: f64,
 }
 
@@ -127,7 +127,7 @@ impl ReduceOnPlateau {
         Ok(Self { config, lr, best: config.mode.worst(), bad: 0, cooling: 0 })
     }
 
-    /// Looks at an epoch's metric and returns the learning rate from here on. NaN counts as no progress.
+    /// Takes an epoch's metric and returns the learning rate from here on. NaN counts as no progress.
     pub fn step(&mut self, metric: f64) -> f64 {
         if self.config.mode.better(metric, self.best, self.config.threshold) {
             self.best = metric;
@@ -167,7 +167,7 @@ impl ReduceOnPlateau {
     /// Restores what [`ReduceOnPlateau::state_dict`] gave.
     ///
     /// # Errors
-    /// An entry is missing or out of range; nothing has changed then.
+    /// An entry is missing or out of range; nothing changes in that case.
     #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "ReduceOnPlateau::load_state_dict";

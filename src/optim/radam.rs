@@ -4,7 +4,7 @@ use super::config::config;
 use super::fused::{Formula, Fused, decay, moments};
 use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
 
-/// [`Adam`](super::Adam) that does without the division while the variance of v is unknown, and is rectified afterwards:
+/// [`Adam`](super::Adam) without the division while the variance of v is unknown, and with a rectified step afterwards:
 /// ```text
 /// g  = ∇w + decay · w
 /// m  = β₁ · m + (1 - β₁) · g
@@ -22,13 +22,13 @@ config! {
     RAdamConfig {
         /// Learning rate.
         lr: f64 = 1e-3, AtLeastZero;
-        /// How much of each running mean stays: (β₁, β₂).
+        /// How much of each running mean is kept: (β₁, β₂).
         betas: (f64, f64) = (0.9, 0.999), Factor;
         /// Added to the root.
         eps: f64 = 1e-8, AtLeastZero;
         /// Weight decay.
         weight_decay: f64 = 0.0, AtLeastZero;
-        /// How the decay enters.
+        /// How the decay is applied.
         decay_mode: DecayMode = DecayMode::L2;
         /// Whether to go up the gradient instead of down.
         maximize: bool = false;

@@ -22,15 +22,15 @@ config! {
     RmsPropConfig {
         /// Learning rate.
         lr: f64 = 1e-2, AtLeastZero;
-        /// How much of the mean square stays.
+        /// How much of the mean square is kept.
         alpha: f64 = 0.99, Factor;
         /// Added to the root.
         eps: f64 = 1e-8, AtLeastZero;
         /// Weight decay.
         weight_decay: f64 = 0.0, AtLeastZero;
-        /// How the decay enters.
+        /// How the decay is applied.
         decay_mode: DecayMode = DecayMode::L2;
-        /// How much of the velocity stays.
+        /// How much of the velocity is kept.
         momentum: f64 = 0.0, AtLeastZero;
         /// Whether the mean gradient's square is subtracted.
         centered: bool = false;

@@ -15,9 +15,9 @@ use crate::tensor::Tensor;
 pub struct LossScalerConfig {
     /// The first scale. Defaults to 65536.
     pub init_scale: f64,
-    /// What the scale is multiplied with after `growth_interval` good steps in a row. Defaults to 2.
+    /// What the scale is multiplied by after `growth_interval` good steps in a row. Defaults to 2.
     pub growth_factor: f64,
-    /// What the scale is multiplied with after a step that was skipped. Defaults to 0.5.
+    /// What the scale is multiplied by after a step that was skipped. Defaults to 0.5.
     pub backoff_factor: f64,
     /// See `growth_factor`. Defaults to 2000.
     pub growth_interval: usize,
@@ -30,8 +30,8 @@ impl Default for LossScalerConfig {
 }
 
 /// Keeps small gradients from vanishing in half precision: the loss is multiplied by a scale, the gradients are divided by it,
-/// a step with gradients that are not finite is skipped, and the scale adapts. Scale and counts live on the device, and nobody
-/// waits for them. With f32 throughout it changes nothing but rounding, if scales are powers of two.
+/// a step with gradients that are not finite is skipped, and the scale adapts. Scale and counts are kept on the device, and
+/// nothing waits for them. With f32 throughout it changes nothing but rounding, if scales are powers of two.
 ///
 /// ```
 /// # use wgrad::optim::{LossScaler, LossScalerConfig, Optimizer, Sgd, SgdConfig};
@@ -106,12 +106,12 @@ impl LossScaler {
         })
     }
 
-    /// Adapts the scale to the gradients seen since the last update: once per step, after the optimizer's. Lazy.
+    /// Adapts the scale to the gradients seen since the last update: call it once per step, after the optimizer's. Lazy.
     ///
     /// The scale stays within f32's range of normal numbers.
     ///
     /// # Errors
-    /// Nothing was unscaled since.
+    /// Nothing has been unscaled since.
     #[track_caller]
     pub fn update(&mut self) -> Result<()> {
         let Some(finite) = self.finite.take() else {
@@ -155,7 +155,7 @@ impl LossScaler {
     /// Restores what [`LossScaler::state_dict`] gave.
     ///
     /// # Errors
-    /// An entry is missing or out of range; nothing has changed then.
+    /// An entry is missing or out of range; nothing changes in that case.
     #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "LossScaler::load_state_dict";

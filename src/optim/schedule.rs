@@ -5,9 +5,9 @@ use std::f64::consts::PI;
 
 /// How the learning rate changes over the steps of a run.
 ///
-/// Plain data: [`Schedule::lr`] has no state, so resuming needs the step's number alone. A schedule that ends keeps its last
-/// rate from there on; [`Schedule::lr_within`] makes that an error. Settings that make no sense are found by
-/// [`Schedule::validate`]; `lr` gives a number all the same.
+/// Plain data: [`Schedule::lr`] has no state, so resuming needs only the step's number. A schedule that ends keeps its last
+/// rate from there on; [`Schedule::lr_within`] makes that an error. [`Schedule::validate`] finds settings that make no sense;
+/// `lr` gives a number all the same.
 ///
 /// A rate that reacts to results is [`ReduceOnPlateau`](super::ReduceOnPlateau).
 ///
@@ -28,7 +28,7 @@ pub enum Schedule {
         /// The learning rate.
         base: f64,
     },
-    /// Multiplied by `gamma` every so many steps. `StepLR`.
+    /// Multiplied by `gamma` every `every` steps. `StepLR`.
     Step {
         /// The first learning rate.
         base: f64,
@@ -50,7 +50,7 @@ pub enum Schedule {
     Exponential {
         /// The first learning rate.
         base: f64,
-        /// The factor of a step.
+        /// The factor per step.
         gamma: f64,
     },
     /// From `base · start` to `base · end` in a straight line. `LinearLR`.
@@ -109,9 +109,9 @@ pub enum Schedule {
         total: usize,
         /// The share of the run that the rise takes, in 0..1; PyTorch's default is 0.3.
         rise: f64,
-        /// By how much the first rate is lower than the highest; PyTorch's default is 25.
+        /// How many times lower the first rate is than the highest; PyTorch's default is 25.
         div: f64,
-        /// By how much the last rate is lower than the first; PyTorch's default is 1e4.
+        /// How many times lower the last rate is than the first; PyTorch's default is 1e4.
         final_div: f64,
         /// Along half a cosine (PyTorch's default) rather than a straight line.
         cosine: bool,
@@ -172,7 +172,7 @@ impl Schedule {
         }
     }
 
-    /// [`Schedule::lr`] of a schedule that has no other within.
+    /// [`Schedule::lr`] of a schedule that contains no other.
     fn plain(&self, step: usize) -> f64 {
         let t = step as f64;
         match self {
@@ -222,7 +222,7 @@ impl Schedule {
         }
     }
 
-    /// How many steps the schedule was made for; none if it goes on for ever. Past them [`Schedule::lr`] stays at the last rate.
+    /// How many steps the schedule was made for; none if it goes on forever. Past them [`Schedule::lr`] stays at the last rate.
     pub fn steps(&self) -> Option<usize> {
         let (mut schedule, mut before) = (self, 0usize);
         loop {
@@ -290,7 +290,7 @@ impl Schedule {
         Ok(self)
     }
 
-    /// Whether its own settings make sense, whatever is within.
+    /// Whether its own settings make sense, apart from those of schedules within.
     #[track_caller]
     fn check(&self) -> Result<()> {
         type Named<T> = Vec<(&'static str, T)>;

@@ -20,13 +20,13 @@ config! {
     SgdConfig {
         /// Learning rate.
         lr: f64 = 1e-3, AtLeastZero;
-        /// How much of the velocity stays.
+        /// How much of the velocity is kept.
         momentum: f64 = 0.0, AtLeastZero;
         /// How much of the gradient is kept out of the velocity.
         dampening: f64 = 0.0, Finite;
         /// Weight decay.
         weight_decay: f64 = 0.0, AtLeastZero;
-        /// How the decay enters.
+        /// How the decay is applied.
         decay_mode: DecayMode = DecayMode::L2;
         /// Whether to look ahead; needs momentum and no dampening.
         nesterov: bool = false;

@@ -3,7 +3,7 @@
 use super::schedule::Schedule;
 
 impl Schedule {
-    /// [`Schedule::Step`] with PyTorch's default: multiplied by 0.1 every so many steps.
+    /// [`Schedule::Step`] with PyTorch's default: multiplied by 0.1 every `every` steps.
     ///
     /// ```
     /// # use wgrad::optim::Schedule;
@@ -34,7 +34,7 @@ impl Schedule {
         Self::Polynomial { base, steps, power: 1.0 }
     }
 
-    /// [`Schedule::Cosine`] with PyTorch's default: half a cosine from `base` at once to 0 at step `total`.
+    /// [`Schedule::Cosine`] with PyTorch's default: half a cosine from `base`, without warm-up, to 0 at step `total`.
     ///
     /// ```
     /// # use wgrad::optim::Schedule;

@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op};
 use std::borrow::Cow;
 
-/// The graph with what its wishes come to among the outputs. Of a wish that has no buffer, what it is made of is handed out, as
-/// far as that has one: to repeat the rest takes little.
+/// The graph with what its wishes are resolved to among the outputs. For a wish that has no buffer, what it is made of is handed
+/// out, as far as that has one: repeating the rest costs little.
 pub(crate) fn granted(graph: &Graph, options: Options) -> Cow<'_, Graph> {
     if graph.wishes.is_empty() {
         return Cow::Borrowed(graph);
@@ -47,7 +47,7 @@ pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
     super::sizes::check_nodes(graph)?;
     let mut materialised = decide(graph, options);
     // Lowering may find that views cannot be expressed; then what they look at gets a buffer and lowering starts again. A round
-    // finds all that it can, so there are few, and each finds a node that no other has found, so they end.
+    // finds all that it can, so there are few rounds, and each finds a node that no other has found, so they end.
     for _ in 0..=graph.nodes.len() {
         match Lowering::new(graph, materialised.clone(), options)?.run()? {
             Outcome::Materialise(nodes) => nodes.into_iter().for_each(|node| materialised[node] = true),

@@ -15,7 +15,7 @@ use crate::shape::Shape;
 use std::collections::{HashMap, HashSet};
 use window::Window;
 
-/// What a lowering pass came to.
+/// The result of a lowering pass.
 pub(super) enum Outcome {
     /// These nodes must have buffers of their own; start again.
     Materialise(Vec<NodeId>),
@@ -85,7 +85,7 @@ pub(super) struct Lowering<'g> {
     windows: Vec<Option<Box<Window>>>,
     /// Per leaf, scalar and random node, its position among its kind.
     position: Vec<usize>,
-    /// Where each value is, once it is.
+    /// Where each value is, once it has a buffer.
     buffer: Vec<Option<BufferId>>,
     /// Nodes finished by another node's kernel: heavy node to elementwise node.
     finished_by: HashMap<NodeId, NodeId>,
@@ -145,7 +145,8 @@ impl<'g> Lowering<'g> {
         Ok(if self.missing.is_empty() { Outcome::Done(self.plan) } else { Outcome::Materialise(self.missing) })
     }
 
-    /// Carries an attempt through, with buffers for what has none and must have one: the round is there to find those then.
+    /// Repeats an attempt until it succeeds, with buffers for what has none and must have one: from then on, all that the round
+    /// does is find those.
     fn carry<T>(&mut self, mut attempt: impl FnMut(&mut Self) -> Attempt<T>) -> Result<T> {
         loop {
             match attempt(self) {

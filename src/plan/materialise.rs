@@ -23,7 +23,7 @@ pub(crate) struct Options {
 pub(crate) const MAX_OPERANDS: usize = 7;
 /// The most nodes that are fused into one expression.
 const MAX_FUSED: usize = 48;
-/// The most nodes that are copied into one expression once a view.
+/// The most nodes that are copied into one expression, once per view.
 const MAX_COPIED: usize = 8;
 
 /// Per node, the one that it looks at through a chain of movements: itself if it is not a movement.
@@ -121,7 +121,7 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
         | Op::OptimStep { .. }
         | Op::OptimStore => return 0,
     };
-    // Two levels suffice to tell cheap from dear.
+    // Two levels are enough to tell cheap from expensive.
     own + node.inputs.iter().map(|&i| if graph.nodes[i].op.is_elementwise() { 1 } else { 0 }).sum::<u32>()
 }
 

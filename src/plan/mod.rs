@@ -1,4 +1,4 @@
-//! Plans as plain data: which kernels run, in which order, on which memory. Executors carry them out; tests read them.
+//! Plans as plain data: which kernels run, in which order, on which memory. Executors run them; tests read them.
 
 pub(crate) mod compile;
 pub(crate) mod explain;
@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The index of a buffer within its [`Plan`].
 pub type BufferId = usize;
 
-/// Where a value of a plan lives.
+/// Where a value of a plan is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
     /// Leaf number n of the graph: its n-th `Data`, `Cell` or `OptimStore` node, bound at each evaluation.
@@ -39,7 +39,7 @@ pub enum Place {
 /// One contiguous value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BufferInfo {
-    /// Where it lives.
+    /// Where it is stored.
     pub place: Place,
     /// Its elements' type.
     pub dtype: DType,
@@ -172,8 +172,8 @@ pub enum Kernel {
     },
     /// An op over rows; reads its operands, contiguous.
     Row(Row),
-    /// Updates entries of an optimizer store. The gate, if there is one, is the first read. On the GPU the gradients lie in
-    /// the store's arena; on the CPU they are the further reads, in the order of `entries`.
+    /// Updates entries of an optimizer store. The gate, if there is one, is the first read. On the GPU the gradients are in the
+    /// store's arena; on the CPU they are the further reads, in the order of `entries`.
     OptimStep {
         /// The store's leaf number.
         store: usize,
@@ -247,7 +247,7 @@ pub struct Step {
     pub bytes: u64,
 }
 
-/// A launch that a device has carried out.
+/// A launch that a device has run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Launched {
     /// The plan's step that it belongs to.

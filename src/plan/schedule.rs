@@ -43,8 +43,8 @@ fn assign_levels(plan: &mut Plan) {
     }
 }
 
-/// Computes intermediate results as late as they can be, where that keeps about as much memory as it saves, or less: what
-/// backward makes of saved values alone would otherwise all come first, and wait.
+/// Computes intermediate results as late as possible if that holds on to about as much memory as it saves, or less: what backward
+/// makes of saved values alone would otherwise all come first, and wait.
 fn delay(plan: &mut Plan, spent: &[usize]) {
     let mut readers: HashMap<BufferId, Vec<usize>> = HashMap::new();
     for (i, step) in plan.steps.iter().enumerate() {
@@ -105,8 +105,8 @@ enum Space {
 struct Free(BTreeSet<(usize, Space)>);
 
 impl Free {
-    /// Takes the smallest space that fits, else the largest slot that does not. A space far too large is left to large values:
-    /// a small one that lives long would keep it from them.
+    /// Takes the smallest space that fits, else the largest slot that does not. A space that is far too large is left to large
+    /// values: a small one that lives long would keep it from them.
     fn take(&mut self, bytes: usize, accepts_leaf: bool) -> Option<(usize, Space)> {
         let is_slot = |entry: &&(usize, Space)| matches!(entry.1, Space::Slot(_));
         let roomy = (bytes * 4).max(ROOMY);

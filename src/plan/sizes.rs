@@ -35,7 +35,7 @@ pub(crate) fn check_nodes(graph: &Graph) -> Result<()> {
 }
 
 /// Whether a kernel would make elements of an operand without any. Lowering makes constants of such values, so that no kernel
-/// needs to know what it leaves unwritten then.
+/// needs to know what it would leave unwritten.
 fn reads_nothing(plan: &Plan, step: &Step) -> bool {
     step.write.is_some_and(|w| plan.buffers[w].len > 0) && step.reads.iter().any(|&r| plan.buffers[r].len == 0)
 }

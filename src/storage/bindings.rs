@@ -1,4 +1,4 @@
-//! What a graph's sources are bound to in one evaluation, an optimizer's memory among them.
+//! What a graph's sources are bound to in one evaluation, including an optimizer's memory.
 
 use super::Storage;
 use crate::graph::optim::Coefficients;

@@ -6,7 +6,8 @@ use crate::sync::{self, lock};
 use bytemuck::allocation::cast_vec;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
-/// Host memory that holds a value. Clones share it; what the device has made returns to its pool with the last of them.
+/// Host memory that holds a value. Clones share it; memory that the device has made returns to its pool when the last one is
+/// dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Buffer(Arc<Inner>);
 
@@ -76,7 +77,7 @@ impl Buffer {
         sync::read(&self.0.data)
     }
 
-    /// Exclusive access. The number and type of the elements must stay.
+    /// Exclusive access. The number and type of the elements must stay the same.
     pub fn write(&self) -> RwLockWriteGuard<'_, HostData> {
         sync::write(&self.0.data)
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 /// Sizes are rounded up to this many bytes, so that a buffer can also be bound as `array<vec4<f32>>`.
 const GRAIN: u64 = 16;
 
-/// A buffer of the driver's, and its number, never used twice on a device.
+/// A buffer from the driver, and its number, never used twice on a device.
 #[derive(Debug, Clone)]
 pub(crate) struct Allocation {
     buffer: wgpu::Buffer,
@@ -16,7 +16,7 @@ pub(crate) struct Allocation {
 
 impl Memory for Allocation {
     /// Bind groups of plans that may never run again refer to the buffer, so that dropping it would not free it. Destroyed, it
-    /// stays only until the GPU is done with it. A bind group is found by the numbers of its buffers: that of a destroyed one
+    /// stays only until the GPU is done with it. A bind group is found by the numbers of its buffers: one with a destroyed buffer
     /// never is.
     fn release(self) {
         self.buffer.destroy();
@@ -76,7 +76,7 @@ impl Buffer {
         Self { raw: Arc::new(Raw { allocation, loan, pool: Arc::downgrade(pool), kept: true }), offset: 0, bytes }
     }
 
-    /// A part of this buffer; `offset` and `bytes` lie within it.
+    /// A part of this buffer; `offset` and `bytes` are within it.
     pub fn range(&self, offset: u64, bytes: u64) -> Self {
         Self { raw: self.raw.clone(), offset: self.offset + offset, bytes }
     }

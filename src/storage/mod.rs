@@ -48,7 +48,7 @@ impl Storage {
         }
     }
 
-    /// How many have it: values, bindings, transfers.
+    /// How many hold it: values, bindings, transfers.
     pub fn owners(&self) -> usize {
         match self {
             Self::Cpu(buffer) => buffer.owners(),

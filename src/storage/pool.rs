@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Bytes that a tally has until this is dropped.
+/// Bytes that a tally counts until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
     bytes: u64,
@@ -26,7 +26,7 @@ impl Drop for Counted {
     }
 }
 
-/// Who has memory that was taken.
+/// Who holds memory that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// Handles, parameters, optimizers: it counts as live.
@@ -41,7 +41,7 @@ pub(crate) trait Memory {
     fn release(self);
 }
 
-/// What a device's memory has done, and holds. All of it is `live`, `working`, `pooled` or `aside`.
+/// What a device's memory has done, and what it holds. All of it is `live`, `working`, `pooled` or `aside`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     /// Allocations made since the device was opened.
@@ -52,7 +52,7 @@ pub(crate) struct Account {
     pub working: u64,
     /// Bytes that wait in the pool.
     pub pooled: u64,
-    /// Bytes beside the pool: plans themselves, and memory for transfers.
+    /// Bytes outside the pool: plans themselves, and memory for transfers.
     pub aside: u64,
     /// The most that was ever live and working at once.
     pub peak: u64,
@@ -65,7 +65,7 @@ impl Account {
     }
 }
 
-/// What is known of memory that was taken, to give it back by.
+/// What is known of memory that was taken, for giving it back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Loan {
     /// Bytes.
@@ -75,11 +75,11 @@ pub(crate) struct Loan {
     used: u64,
 }
 
-/// Free memory by size, last in, first out, so that a loop meets the same memory in the same places. Past what is allowed, the
-/// least recently used goes.
+/// Free memory by size, last in, first out, so that a loop finds the same memory in the same places. Past what is allowed, the
+/// least recently used is released.
 #[derive(Debug)]
 pub(crate) struct Pool<M> {
-    /// By size: what waits, and the use that it was taken for, by since when it waits.
+    /// By size: what waits, and the use that it was taken for, ordered by since when it waits.
     free: HashMap<u64, BTreeMap<u64, (M, u64)>>,
     /// The sizes of what waits, by the use that it was taken for and since when it waits.
     order: BTreeMap<(u64, u64), u64>,
@@ -165,20 +165,20 @@ impl<M: Memory> Pool<M> {
         Loan { size, holder, used: self.use_now }
     }
 
-    /// Sets the bytes that may be cached, and lets go of what is beyond, but for what the latest uses had, so many of them.
+    /// Sets the bytes that may be cached, and releases anything beyond that, except for what the latest `latest` uses had.
     pub fn allow(&mut self, bytes: u64, latest: u64) {
         self.allowed = (bytes, latest);
         self.trim();
     }
 
-    /// Lets all go that waits.
+    /// Releases everything that waits.
     pub fn clear(&mut self) {
         self.order.clear();
         self.account.pooled = 0;
         self.free.drain().flat_map(|(_, waiting)| waiting.into_values()).for_each(|(memory, _)| memory.release());
     }
 
-    /// Lets go of what waits and was last taken for one of the first uploads and runs, so many of them.
+    /// Releases what waits and was last taken for one of the first `uses` uploads and runs.
     pub fn forget(&mut self, uses: u64) {
         while self.oldest().is_some_and(|used| used <= uses) {
             self.release_oldest();
@@ -192,7 +192,7 @@ impl<M: Memory> Pool<M> {
         }
     }
 
-    /// The use that what waits was taken for, the longest ago.
+    /// The oldest of the uses that waiting memory was taken for.
     fn oldest(&self) -> Option<u64> {
         self.order.first_key_value().map(|(&(used, _), _)| used)
     }
@@ -210,12 +210,12 @@ impl<M: Memory> Pool<M> {
         }
     }
 
-    /// What happened so far, and is held.
+    /// What has happened so far, and what is held.
     pub fn account(&self) -> Account {
         Account { aside: self.aside.load(Ordering::Relaxed), ..self.account }
     }
 
-    /// Counts bytes beside the pool that are cached, too.
+    /// Counts cached bytes outside the pool.
     pub fn aside(&self) -> &Arc<AtomicU64> {
         &self.aside
     }
@@ -227,7 +227,7 @@ impl<M: Memory> Pool<M> {
     }
 }
 
-/// A counter of bytes beside a pool.
+/// A counter of cached bytes outside a pool.
 pub(crate) fn tally<M: Memory>(pool: &Mutex<Pool<M>>) -> Arc<AtomicU64> {
     Arc::clone(lock(pool).aside())
 }

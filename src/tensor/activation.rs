@@ -187,7 +187,7 @@ impl Tensor {
         self.activation("hardsigmoid", Location::caller(), || Ok((self + 3.0).between(0.0, 6.0) / 6.0))
     }
 
-    /// `x · relu6(x + 3) / 6`, divided first: large x stay finite, which overflow in PyTorch. The gradient at 3 is 1.
+    /// `x · relu6(x + 3) / 6`, divided first: large x, which overflow in PyTorch, stay finite. The gradient at 3 is 1.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};

@@ -31,13 +31,13 @@ impl Tensor {
             }
             if a[2] != b[1] {
                 let reason = format!("inner dimensions {} and {} differ", a[2], b[1]);
-                return Err(Fault::shape(reason, "make lhs' last and rhs' middle axis agree"));
+                return Err(Fault::shape(reason, "make lhs's last and rhs's middle axis agree"));
             }
             Ok(self.matmul(other))
         })
     }
 
-    /// `Σ a·b` of two vectors of one length: a scalar.
+    /// `Σ a·b` of two vectors of equal length: a scalar.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -53,7 +53,7 @@ impl Tensor {
             need_vectors(n[0], n[1])?;
             if n[0].shape != n[1].shape {
                 let reason = format!("lengths {} and {} differ", n[0].shape[0], n[1].shape[0]);
-                return Err(Fault::shape(reason, "use vectors of one length"));
+                return Err(Fault::shape(reason, "use vectors of equal length"));
             }
             Ok((self * other).sum_dim(0))
         })
@@ -102,7 +102,7 @@ impl Tensor {
             let (x, w) = (n[0].shape, n[1].shape);
             if w.rank() != 2 || x.rank() == 0 || x[x.rank() - 1] != w[1] {
                 let help = "use x [.., in] and a weight [out, in]";
-                return Err(Fault::shape("the weight does not fit x' last axis", help));
+                return Err(Fault::shape("the weight does not fit x's last axis", help));
             }
             let out = self.matmul(&weight.t());
             let Some(bias) = bias else { return Ok(out) };

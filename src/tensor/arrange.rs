@@ -12,10 +12,10 @@ use std::panic::Location;
 pub enum PadMode {
     /// One value everywhere.
     Constant(f64),
-    /// The tensor mirrored at its first and last element, which are not repeated: `c b | a b c | b a`. At most one element
-    /// less than the axis has.
+    /// The tensor mirrored at its first and last element, which are not repeated: `c b | a b c | b a`. At most one element fewer
+    /// than the axis has.
     Reflect,
-    /// The first and the last element, again and again: `a a | a b c | c c`.
+    /// The first and the last element, repeated: `a a | a b c | c c`.
     Replicate,
 }
 
@@ -42,7 +42,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// The error that the tensor carries; an axis that is not there; sizes that do not add up to its length.
+    /// The error that the tensor carries; an axis out of range; sizes that do not add up to its length.
     #[track_caller]
     pub fn split(&self, axis: isize, sizes: &[usize]) -> Result<Vec<Self>> {
         let at = Location::caller();
@@ -59,7 +59,7 @@ impl Tensor {
         Ok(self.pieces(axis, sizes))
     }
 
-    /// Up to `n` neighbouring pieces along an axis, each `⌈length / n⌉` long but for the last, which may be shorter.
+    /// Up to `n` neighbouring pieces along an axis, each `⌈length / n⌉` long except for the last, which may be shorter.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -72,7 +72,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// The error that the tensor carries; an axis that is not there; `n` of 0.
+    /// The error that the tensor carries; an axis out of range; `n` of 0.
     #[track_caller]
     pub fn chunk(&self, n: usize, axis: isize) -> Result<Vec<Self>> {
         let at = Location::caller();
@@ -107,7 +107,7 @@ impl Tensor {
         sizes.iter().map(piece).collect()
     }
 
-    /// The tensor `counts[d]` times along each axis d; more counts than axes add axes in front.
+    /// The tensor, repeated `counts[d]` times along each axis d; counts beyond the number of axes add axes in front.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -311,7 +311,7 @@ impl Tensor {
     }
 }
 
-/// A diagonal's number, within i32 as positions are; beyond it all matrices are on one side.
+/// A diagonal's number, within i32 as positions are; beyond that, all elements are on one side.
 fn bounded(k: isize) -> f64 {
     k.clamp(-(1 << 30), 1 << 30) as f64
 }

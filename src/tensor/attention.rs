@@ -10,7 +10,7 @@ use crate::shape::{Shape, product};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// Scores that may lie in memory at a time before queries are taken in blocks.
+/// How many scores may be in memory at once before queries are taken in blocks.
 const SCORES: usize = 1 << 23;
 /// The fewest queries that are worth a block.
 const MIN_ROWS: usize = 128;
@@ -18,21 +18,22 @@ const MIN_ROWS: usize = 128;
 /// Settings of [`Tensor::scaled_dot_product_attention`].
 #[derive(Debug, Clone, Default)]
 pub struct AttentionOptions {
-    /// Query i sees the keys `0..=i` alone. Defaults to false.
+    /// Query i sees only the keys `0..=i`. Defaults to false.
     pub causal: bool,
     /// Broadcast to `[.., l, s]`. Bool: true where a query may see a key. Floating-point: added to the scores.
     pub mask: Option<Tensor>,
-    /// Drops attention weights with this probability, by this generator. Defaults to none.
+    /// Drops attention weights with this probability, using this generator. Defaults to none.
     pub dropout: Option<(f64, Generator)>,
-    /// Factor of the scores. Defaults to `1/√d`.
+    /// What the scores are multiplied by. Defaults to `1/√d`.
     pub scale: Option<f64>,
     /// Queries per block. By default as many as keep a block's scores within some 2²³ elements, and at least 128.
     pub block: Option<usize>,
 }
 
 impl AttentionOptions {
-    /// Hides padding, as PyTorch's `key_padding_mask`: Bool `[n, s]`, true where a token is padding. No query of that sequence, in
-    /// any head, sees it. `AttentionOptions { causal: true, ..AttentionOptions::key_padding_mask(&padding) }` hides later tokens, too.
+    /// Hides padding, like PyTorch's `key_padding_mask`: Bool `[n, s]`, true where a token is padding. No query of that sequence,
+    /// in any head, sees it. `AttentionOptions { causal: true, ..AttentionOptions::key_padding_mask(&padding) }` hides later
+    /// tokens, too.
     ///
     /// ```
     /// # use wgrad::nn::{Init, TransformerEncoderLayer};
@@ -55,13 +56,13 @@ impl Tensor {
     /// `softmax(q · kᵀ · scale + mask) · v`: queries (self) `[.., l, d]`, keys `[.., s, d]` and values `[.., s, e]` give
     /// `[.., l, e]`; leading axes broadcast. A query that may see no key gives zeros.
     ///
-    /// Whatever stands in a key that `mask` hides from all queries, or in its value, does not matter, nor does a query that may see
-    /// no key: NaN there reaches neither results nor gradients. A key that some queries see has weight 0 for the others, and 0
-    /// times NaN is NaN.
+    /// The contents of a key that `mask` hides from all queries, and of its value, do not matter, nor do those of a query that
+    /// may see no key: NaN there reaches neither results nor gradients. A key that some queries see has weight 0 for the others,
+    /// and 0 times NaN is NaN.
     ///
-    /// Where the scores are many, queries are taken in blocks one after the other, each with an exact softmax, and the
-    /// gradient computes each block's scores again: memory then grows with `l + s`, not with `l · s`. The dropout mask
-    /// depends on the blocks. Unlike in PyTorch, `causal` and `mask` go together.
+    /// When there are many scores, queries are taken in blocks, one after the other, each with an exact softmax, and the gradient
+    /// computes each block's scores again: memory then grows with `l + s`, not with `l · s`. The dropout mask depends on the
+    /// blocks. Unlike in PyTorch, `causal` and `mask` may be combined.
     ///
     /// Source: A. Vaswani et al., "Attention is all you need", 2017.
     ///
@@ -135,7 +136,7 @@ impl Tensor {
     }
 }
 
-/// Where a mask lets anything through, over its queries (`axis` -2) or keys (-1): that axis has length 1 then.
+/// Where a mask lets anything through, over its queries (`axis` -2) or keys (-1): that axis then has length 1.
 pub(crate) fn reaching(mask: &Tensor, axis: isize) -> Tensor {
     let Ok(shape) = mask.shape() else { return mask.clone() };
     let mask = mask.detach();
@@ -155,7 +156,7 @@ pub(crate) fn reaching(mask: &Tensor, axis: isize) -> Tensor {
 pub(crate) fn zeroed(rows: &Tensor, open: &Tensor, gone: isize) -> Tensor {
     let (Ok(shape), Ok(mut seen)) = (rows.shape(), open.shape()) else { return rows.clone() };
     let mut open = if gone == -2 { open.transpose(-2, -1) } else { open.clone() };
-    // Axes that the rows share among several masks: what one of these lets through counts.
+    // Axes along which several masks share the rows: what any of these masks lets through counts.
     for from_end in 3..=seen.rank() {
         let axis = seen.rank() - from_end;
         if seen[axis] != 1 && (from_end > shape.rank() || shape[shape.rank() - from_end] == 1) {

@@ -1,8 +1,8 @@
-//! Sums along an axis of which each takes few neighbours: windows of averages, resizing. Work is proportional to what goes in and
-//! comes out, and a value reaches only the sums that take it, whatever the value is.
+//! Sums along an axis, each over a few neighbours: windows of averages, resizing. Work is proportional to the sizes of input and
+//! output, and a value reaches only the sums that take it, whatever the value is.
 //!
-//! The adjoint of such a sum is one again: each element of the input has few neighbours among the results. So a gradient is
-//! gathered, too, and nothing is scattered.
+//! The adjoint of such a sum is another such sum: each element of the input has few neighbours among the results. So a gradient
+//! is gathered, too, and nothing is scattered.
 
 use super::Tensor;
 use crate::dtype::DType;
@@ -23,7 +23,7 @@ pub(super) enum Taps {
     Nearest,
     /// Linear interpolation: weight `max(0, 1 - |position(i) - j|)` of element j, with exact differences.
     Linear {
-        /// Whether the first and last elements lie on each other, rather than the borders of elements.
+        /// Whether the first and last elements coincide, rather than the borders of elements.
         align_corners: bool,
     },
 }
@@ -60,7 +60,7 @@ impl Band {
         }
     }
 
-    /// The weight of element j in result i, times [`Band::unit`]; 0 or less where it takes none.
+    /// The weight of element j in result i, times [`Band::unit`]; 0 or less if the result does not take it.
     fn weight(self, i: &Tensor, j: &Tensor) -> Tensor {
         let n = |v: usize| i.scalar_like(v as f64);
         let (len, new) = (n(self.len), n(self.new));
@@ -82,7 +82,7 @@ impl Band {
         }
     }
 
-    /// No later than the first element that result i takes, and how many from there on are enough.
+    /// A position no later than the first element that result i takes, and how many elements from there on are enough.
     fn elements(self, i: &Tensor) -> (Tensor, usize) {
         let (len, new) = (i.scalar_like(self.len as f64), i.scalar_like(self.new as f64));
         match self.taps {
@@ -98,13 +98,13 @@ impl Band {
         }
     }
 
-    /// No later than the first result that takes element j, and how many from there on are enough.
+    /// A position no later than the first result that takes element j, and how many results from there on are enough.
     fn results(self, j: &Tensor) -> (Tensor, usize) {
         let n = |v: usize| j.scalar_like(v as f64);
         match self.taps {
             Taps::Windows => (j * n(self.new) / n(self.len), self.new.div_ceil(self.len) + 1),
             Taps::Nearest => ((j * n(self.new) + (self.len as f64 - 1.0)) / n(self.len), self.new.div_ceil(self.len)),
-            // One element has all results.
+            // A single element takes part in all results.
             Taps::Linear { .. } if self.len == 1 => (j * 0.0, self.new),
             Taps::Linear { align_corners: true } => {
                 let before = ((j - 1.0) * n(self.unit())).maximum(&n(0));
@@ -140,7 +140,7 @@ impl Pass {
         let place = Tensor::iota(to, DType::I32, &device)?;
         let (first, count) = if adjoint { band.results(&place) } else { band.elements(&place) };
         let count = count.min(from);
-        // Shifted back where fewer follow: the weights tell who takes part.
+        // Shifted back where fewer follow: the weights tell which ones take part.
         let first = first.minimum(&first.scalar_like((from - count) as f64));
         let taken = first + Tensor::iota(count, DType::I32, &device)?.unsqueeze(1);
         let weight = if adjoint { band.weight(&taken, &place) } else { band.weight(&place, &taken) };
@@ -149,7 +149,7 @@ impl Pass {
         let front = x.permute(&order);
         let rest = shape.numel() / from;
         let rows = front.reshape([from, rest]).gather_rows(&taken.reshape([count * to])).reshape([count, to, rest]);
-        // A table in memory: worked out once, not for every element beside this axis.
+        // A table in memory: worked out once, not again for every position along the other axes.
         let share = (weight.cast(rows.dtype()?) / band.unit() as f64).unsqueeze(2).settled();
         let share_of = |rows: &Tensor, share: &Tensor| {
             let part = if matches!(band.taps, Taps::Linear { .. }) { rows * share } else { rows.clone() };

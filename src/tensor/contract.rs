@@ -7,8 +7,8 @@ use std::panic::Location;
 
 /// # Matrix products
 impl Tensor {
-    /// The matrix product over the last two axes, `out[i][j] = Σ_k a[i][k]·b[k][j]`; leading axes broadcast. A vector on the
-    /// left is a row, on the right a column, and loses that axis again, as in NumPy.
+    /// The matrix product over the last two axes, `out[i][j] = Σ_k a[i][k]·b[k][j]`; leading axes broadcast. A vector on the left
+    /// is a row, one on the right a column, and the result loses that axis again, as in NumPy.
     ///
     /// `[.., m, k] · [.., k, n]` gives `[.., m, n]`. Transposes and broadcasts are read in place, without a copy.
     ///
@@ -45,7 +45,7 @@ impl Tensor {
                 let help = if k == cols {
                     "transpose rhs: .matmul(&rhs.t())"
                 } else {
-                    "make lhs' last and rhs' second-to-last axis agree"
+                    "make lhs's last and rhs's second-to-last axis agree"
                 };
                 return Err(Fault::shape(format!("inner dimensions {k} and {k2} differ"), help));
             }

@@ -1,4 +1,4 @@
-//! Convolutions over one and three axes, and transposed ones, by the 2-D kernels.
+//! Convolutions over one and three axes, and transposed ones, through the 2-D kernels.
 
 use super::fault::need_channels;
 use super::geometry::Window;
@@ -194,7 +194,7 @@ impl Tensor {
     }
 
     /// Zeros around the last axes so that a convolution of stride 1 with this kernel keeps their lengths:
-    /// `dilation·(k - 1)` each, half of it in front and the larger half behind, as PyTorch's `padding="same"`.
+    /// `dilation·(k - 1)` each, half of it in front and the larger half at the end, like PyTorch's `padding="same"`.
     ///
     /// ```
     /// # use wgrad::{ConvOptions, Device, Tensor};
@@ -226,9 +226,9 @@ impl Tensor {
         })
     }
 
-    // ---- windows along one axis, for here and for `pool_nd` ----
+    // ---- windows along one axis, shared with `pool_nd` ----
 
-    /// Replaces an axis by `[kernel, count]`: tap k of window i is element `k·dilation + i·stride`.
+    /// Replaces an axis with `[kernel, count]`: tap k of window i is element `k·dilation + i·stride`.
     pub(super) fn take_windows(&self, axis: usize, kernel: usize, stride: usize, dilation: usize, count: usize) -> Self {
         let taps: Vec<Self> = (0..kernel)
             .map(|k| {
@@ -273,7 +273,7 @@ impl Tensor {
         let Some(bias) = bias else { return self };
         if !wanted {
             let fault =
-                Fault::attribute("a bias was given, and the options have none", "give None, or options whose bias is true");
+                Fault::attribute("a bias was given, but the options have none", "give None, or options whose bias is true");
             return Self::refuse(op, &[operands, &[bias]].concat(), at, fault);
         }
         let Ok(shape) = self.shape() else { return self };

@@ -48,7 +48,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// As [`Tensor::from_slice`]; data of another type than `dtype`.
+    /// As [`Tensor::from_slice`]; data whose type is not `dtype`.
     #[track_caller]
     pub fn from_host(data: HostData, dtype: DType, shape: impl IntoShape, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
@@ -58,7 +58,7 @@ impl Tensor {
             return Err(Error::argument("from_host", format!("the data is not {dtype}"), "give data of the tensor's dtype"));
         }
         let tensor = Self::source(Op::Data, shape, dtype, device, Payload::None);
-        // A GPU's memory is far: the host keeps what may be an index.
+        // Reading a GPU's memory takes long: the host keeps what may be an index.
         let keeps = matches!(dtype, DType::I32 | DType::U32) && !device.is_cpu();
         let origin = if keeps { Origin::kept(data.clone()) } else { Origin::Host(Arc::default()) };
         let mut state = tensor.node()?.state();
@@ -80,7 +80,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// Never, at present; a `Result` like all creation.
+    /// None at present; it returns a `Result`, as all creation does.
     #[track_caller]
     pub fn scalar(value: f64, device: &Device) -> Result<Self> {
         Ok(Self::source(Op::Scalar, Shape::SCALAR, DType::F32, device, Payload::Scalar(value)))
@@ -177,7 +177,7 @@ impl Tensor {
             let reason = format!("from {start} to {stop} in steps of {step} is not a finite range");
             return Err(Error::argument("arange", reason, "use finite bounds and a step other than 0"));
         }
-        // Checked above to lie within u32.
+        // Checked above to be within u32.
         let len = count.max(0.0) as usize;
         let index = Self::iota(len, DType::F32, device)?;
         Ok(index * step + start)
@@ -194,7 +194,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// f64 on a GPU; an impossible length; more integers than the dtype counts.
+    /// f64 on a GPU; an impossible length; more integers than the dtype can count.
     #[track_caller]
     pub fn iota(len: usize, dtype: DType, device: &Device) -> Result<Self> {
         need_dtype(dtype, device)?;
@@ -352,7 +352,7 @@ pub(super) fn draw(generator: &Generator) -> RandomKey {
     RandomKey { key, offset }
 }
 
-/// The dtype in which numbers of the host enter beside tensors of `dtype`: no source is of a storage type.
+/// The dtype that numbers of the host take in ops with tensors of `dtype`: no source is of a storage type.
 pub(super) const fn counted_in(dtype: DType) -> DType {
     match dtype {
         DType::F16 | DType::U8 => DType::F32,

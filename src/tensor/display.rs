@@ -1,4 +1,4 @@
-//! Printing in NumPy's manner: one format for all elements that are shown, columns aligned, long axes shortened.
+//! Printing in NumPy's style: one format for all elements that are shown, columns aligned, long axes shortened.
 
 use super::Tensor;
 use crate::dtype::{DType, HostData};
@@ -21,8 +21,8 @@ const DECIMALS: usize = 4;
 /// each end of every axis are read and shown. A failure is printed rather than returned.
 ///
 /// All elements that are shown have one format. Exponents are for ranges that need them: an element of 1e8 or more, one below
-/// 1e-4, or fractions whose largest and smallest are more than 1,000 apart. `{:.2}` asks for two decimals; by default there are
-/// as many as needed, four at most.
+/// 1e-4, or fractions of which the largest is more than 1,000 times the smallest. `{:.2}` asks for two decimals; by default there
+/// are as many as needed, four at most.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor};
@@ -81,14 +81,14 @@ impl fmt::Debug for Tensor {
 }
 
 impl Tensor {
-    /// The shape and dtype, and the elements to show. Of a long axis only its ends leave the device.
+    /// The shape and dtype, and the elements to show. Of a long axis, only the ends are copied to the host.
     fn shown(&self) -> Result<(Shape, DType, HostData)> {
         let (shape, dtype) = (self.shape()?, self.dtype()?);
         let edge = edge(&shape);
         if shape.iter().all(|&len| len <= edge.saturating_mul(2)) {
             return Ok((shape, dtype, self.to_host()?));
         }
-        // The whole value first, by the plan that any other read would have.
+        // The whole value first, with the plan that any other read would use.
         self.eval()?;
         let ends = no_grad(|| (0..shape.rank()).fold(self.clone(), |x, axis| x.ends(axis, shape[axis], edge)));
         Ok((shape, dtype, ends.to_host()?))
@@ -162,7 +162,7 @@ struct Layout<'a> {
     /// The elements to show: all, or those at the ends of axes.
     cells: &'a [String],
     edge: usize,
-    /// Whether rows stand on lines of their own, cells apart by blanks; else commas part them.
+    /// Whether rows are on lines of their own, with blanks between cells; otherwise commas separate them.
     lines: bool,
 }
 

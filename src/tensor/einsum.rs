@@ -29,8 +29,8 @@ impl Tensor {
     /// axes, which broadcast. Without `->` the result has the axes of `...` and then, in alphabetical order, every letter that
     /// occurs once.
     ///
-    /// Operands are contracted in pairs, always the pair whose result is smallest against what it replaces (with elements
-    /// counted). Axes of length 1 stretch. Products of floats run as [`Tensor::matmul`].
+    /// Operands are contracted in pairs, always the pair whose result has the fewest elements compared with what it replaces.
+    /// Axes of length 1 stretch. Products of floats run as a [`Tensor::matmul`].
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -163,7 +163,7 @@ fn kept(others: &[Part], output: &[Label]) -> Vec<Label> {
     others.iter().flat_map(|p| &p.labels).chain(output).copied().collect()
 }
 
-/// The pair whose contraction grows memory least.
+/// The pair whose contraction adds the fewest elements.
 fn cheapest(parts: &[Part], output: &[Label], sizes: &Sizes) -> (usize, usize) {
     let volume = |labels: &[Label]| labels.iter().map(|l| sizes[l] as f64).product::<f64>();
     let mut best = (0, 1, f64::INFINITY);

@@ -1,5 +1,5 @@
-//! Elementwise methods. Operands broadcast by NumPy's rule; dtypes must agree, but for F16, which is widened to F32. The second
-//! operand may be a number.
+//! Elementwise methods. Operands broadcast by NumPy's rule; dtypes must agree, except for F16, which is widened to F32. The
+//! second operand may be a number.
 
 use super::create::need_dtype;
 use super::operators::Operand;
@@ -34,8 +34,8 @@ macro_rules! subjects {
 }
 pub(super) use subjects;
 
-/// The doctest of an op whose operands are three numbers each: what comes out is written as it is, or, after `about`, as text
-/// of four decimals.
+/// The doctest of an op whose operands are three numbers each: results are written as they are, or, after `about`, as text with
+/// four decimals.
 macro_rules! example {
     ($name:ident($x:tt) => $($result:tt)+) => {
         concat!(
@@ -156,7 +156,7 @@ macro_rules! binary {
 }
 
 binary! {
-    /// `a + b`, broadcast: sizes must agree or be 1, aligned at the last axis. So does the operator `+`, which takes numbers,
+    /// `a + b`, broadcast: sizes must agree or be 1, aligned at the last axis. The operator `+` does the same, and takes numbers,
     /// too.
     ///
     /// ```
@@ -263,11 +263,11 @@ impl Tensor {
         }
     }
 
-    /// With a number, which takes this tensor's dtype, and must be one of it: an integer cannot stand for a fraction.
+    /// With a number, which takes this tensor's dtype and must be representable in it: an integer cannot stand for a fraction.
     pub(super) fn binary_scalar(&self, name: &'static str, op: BinaryOp, value: f64, swapped: bool, at: super::At) -> Self {
         Self::guard(name, &[self], at, |n| {
             let dtype = n[0].dtype;
-            // What takes floats alone says so itself.
+            // Ops that take only floats report that themselves.
             if dtype != DType::U8 && op.pairs() != Pairs::Float && !dtype.holds(value) {
                 let reason = format!("{value} is not a number of dtype {dtype}");
                 let help = if value.fract() == 0.0 {

@@ -6,7 +6,7 @@ use crate::lazy::Node;
 use crate::shape::{MAX_PIECES, MAX_RANK, Shape, product};
 use std::panic::Location;
 
-/// Where an op was called: carried to errors.
+/// Where an op was called: errors report it.
 pub(crate) type At = &'static Location<'static>;
 
 /// What is wrong with a call, before the op's name and operands are added.
@@ -51,7 +51,7 @@ impl Fault {
     }
 }
 
-/// A shape of results, of lengths that may have been saturated.
+/// The shape of a result, from lengths that may have been saturated.
 pub(crate) fn need_possible(dims: &[usize]) -> Result<Shape, Fault> {
     if dims.len() > MAX_RANK {
         return Err(Fault::shape(

@@ -20,7 +20,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// How often the window fits an axis: `(len + 2·padding - dilation·(kernel - 1) - 1) / stride + 1`.
+    /// How many times the window fits an axis: `(len + 2·padding - dilation·(kernel - 1) - 1) / stride + 1`.
     #[track_caller]
     pub fn places(self, len: usize) -> Result<usize, Fault> {
         self.check()?;

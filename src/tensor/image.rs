@@ -14,9 +14,9 @@ pub enum Interpolation {
     #[default]
     Nearest,
     /// Straight lines between elements: PyTorch's linear, bilinear or trilinear, by the number of axes. Pixels are areas, and the
-    /// outermost values go on to the border.
+    /// outermost values extend to the border.
     Linear,
-    /// The same with PyTorch's `align_corners=True`: pixels are points, and the first and last of them stay first and last.
+    /// The same, with PyTorch's `align_corners=True`: pixels are points, and the first and last of them stay first and last.
     LinearAligned,
 }
 
@@ -29,10 +29,10 @@ pub struct GridOptions {
 
 /// # Images: resizing and sampling
 impl Tensor {
-    /// Resizes the axes after the first two of `[n, c, ..]` to `size`, as `torch.nn.functional.interpolate`.
+    /// Resizes the axes after the first two of `[n, c, ..]` to `size`, like `torch.nn.functional.interpolate`.
     ///
-    /// A value reaches only the results between it and its neighbours, also if it is not finite: a neighbour of weight 0 takes no
-    /// part, where PyTorch multiplies it with 0. Work is proportional to what goes in and comes out, forward and backward.
+    /// A value reaches only the results between it and its neighbours, even if it is not finite: a neighbour of weight 0 takes no
+    /// part, where PyTorch multiplies it by 0. Work is proportional to the sizes of input and output, forward and backward.
     ///
     /// ```
     /// # use wgrad::{Device, Interpolation, Tensor};
@@ -96,9 +96,9 @@ impl Tensor {
         Band { taps: Taps::Nearest, len, new }.apply(self, axis)
     }
 
-    /// Reads images `[n, c, h, w]` at the points of a grid `[n, oh, ow, 2]` of (x, y): `[n, c, oh, ow]`, bilinear, zeros
-    /// outside, as `torch.nn.functional.grid_sample`. -1 and 1 are the outer edges of the outermost pixels, or what
-    /// [`GridOptions`] says. Gradients flow to images and grid.
+    /// Reads images `[n, c, h, w]` at the points of a grid `[n, oh, ow, 2]` of (x, y): `[n, c, oh, ow]`, bilinear, zeros outside,
+    /// like `torch.nn.functional.grid_sample`. -1 and 1 are the outer edges of the outermost pixels, or what [`GridOptions`]
+    /// says. Gradients flow to images and grid.
     ///
     /// Source: M. Jaderberg et al., "Spatial transformer networks", 2015.
     ///
@@ -170,7 +170,7 @@ impl Tensor {
     }
 
     /// The grid `[n, h, w, 2]` of the points `θ · (x, y, 1)` for affine maps θ (self) `[n, 2, 3]`, for
-    /// [`Tensor::grid_sample`] with the same options, as `torch.nn.functional.affine_grid`.
+    /// [`Tensor::grid_sample`] with the same options, like `torch.nn.functional.affine_grid`.
     ///
     /// ```
     /// # use wgrad::{Device, GridOptions, Tensor};

@@ -1,6 +1,6 @@
-//! Taking elements by index, and putting them there.
+//! Reading and writing elements by index.
 //!
-//! Indices of the tensor's rank are merged into rows, whose elements `index_rows` takes and puts; whole slices go through
+//! Indices of the tensor's rank are merged into rows, whose elements `index_rows` reads and writes; whole slices go through
 //! [`Tensor::gather_rows`] and its adjoint.
 //!
 //! Indices that were made on the host are checked against their range, through views and casts (see [`origin`]); indices that a
@@ -16,14 +16,14 @@ use crate::error::{Error, Result, counted};
 use crate::shape::{MAX_RANK, Shape};
 use std::panic::Location;
 
-/// What an index out of range is told.
+/// The help for an index out of range.
 const FROM_ZERO: &str = "indices count positions along the axis from 0";
 
 /// # Indexing by tensors and masks
 impl Tensor {
     /// Elements by index along an axis: `out[.., i, ..] = self[.., index[.., i, ..], ..]`. The index is i32 or u32, has the
-    /// tensor's rank, and is at most as long along the other axes; the result has its shape. The gradient adds up elements
-    /// that are taken several times.
+    /// tensor's rank, and is at most as long as the tensor along the other axes; the result has the index's shape. The gradient
+    /// adds up elements that are taken several times.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -55,8 +55,8 @@ impl Tensor {
     }
 
     /// A copy in which `out[.., index[.., i, ..], ..] = src[.., i, ..]` along an axis. The index is i32 or u32, has the
-    /// tensor's rank, and is at most as long as `src`, and along the other axes as the tensor. Of several elements for one
-    /// place the last is taken, and it alone has a gradient (in PyTorch, any is taken).
+    /// tensor's rank, and is at most as long as `src`, and along the other axes at most as long as the tensor. Of several
+    /// elements for one place the last one is taken, and it alone has a gradient (in PyTorch, any one is taken).
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -71,7 +71,7 @@ impl Tensor {
     #[track_caller]
     pub fn scatter(&self, axis: isize, index: &Self, src: &Self) -> Self {
         self.scattered("scatter", axis, index, src, |x, src, index, shape, axis| {
-            // Counted from 1; 0 is a place that stays.
+            // Counted from 1; 0 marks a place that stays as it is.
             let last = last_writers(index, shape[axis])?;
             let values = picked(src, &(&last - 1).maximum(&last.scalar_like(0.0)))?;
             let written = last.lines_back(shape, axis).grown(&x.shape()?);
@@ -102,7 +102,7 @@ impl Tensor {
     }
 
     /// Checks a scatter and hands `write` the tensor, `src` and the index as `[rows, count]`, and the shape and axis of what
-    /// it writes: the index' shape with the tensor's length along the axis.
+    /// it writes: the index's shape with the tensor's length along the axis.
     #[track_caller]
     fn scattered(
         &self,
@@ -209,7 +209,7 @@ impl Tensor {
         })
     }
 
-    /// I32 of this shape and one more axis: 1 at each index' position among `classes`, 0 elsewhere. The tensor is i32 or u32.
+    /// I32 of this shape and one more axis: 1 at each index's position among `classes`, 0 elsewhere. The tensor is i32 or u32.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -401,7 +401,7 @@ fn swapped(rank: usize, axis: usize) -> Vec<usize> {
     order
 }
 
-/// Faults unless an index has the rank of a shape and is nowhere longer, one axis aside.
+/// Faults unless an index has the rank of a shape and is no longer than it along any axis but one.
 fn covers(what: &str, shape: &Shape, index: &Shape, except: Option<usize>) -> Result<(), Fault> {
     if shape.rank() != index.rank() {
         let reason = format!("the index has {}, and the {what} has {}", counted(index.rank(), "axis"), shape.rank());

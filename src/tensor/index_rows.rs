@@ -1,8 +1,8 @@
-//! Taking and putting elements by index within rows: `[rows, len]` by an i32 index `[rows, n]`.
+//! Reading and writing elements by index within rows: `[rows, len]` by an i32 index `[rows, n]`.
 //!
-//! Few indices compare with positions inside one fused reduction: the comparison's `[rows, len, n]` never is in memory, and
-//! gradients are reductions of the same kind. Of many, floats are gathered and added up by row, and what has no such kernel is
-//! sorted. Indices out of range are clamped.
+//! Few indices are compared with positions inside one fused reduction: the comparison's `[rows, len, n]` is never in memory, and
+//! gradients are reductions of the same kind. With many indices, floats are gathered and added up by row, and what has no such
+//! kernel is sorted. Indices out of range are clamped.
 
 use super::Tensor;
 use crate::dtype::DType;
@@ -57,12 +57,12 @@ pub(super) fn last_writers(index: &Tensor, len: usize) -> Result<Tensor> {
     Ok(written.where_(&(before + 1), &none))
 }
 
-/// The indices of each row in ascending order, equal ones as they were, with an end mark for each place behind those that point
+/// The indices of each row in ascending order, equal ones as they were, with an end mark for each place after those that point
 /// there.
 struct Sorted {
     /// `[rows, n + len]`: the number of an index, or n + p for the end of place p.
     order: Tensor,
-    /// `[rows, len]`: where in `order` the ends stand.
+    /// `[rows, len]`: where in `order` the ends are.
     ends: Tensor,
 }
 

@@ -11,8 +11,8 @@ use std::panic::Location;
 
 /// # Joining
 impl Tensor {
-    /// Joins tensors along an axis, whose lengths add up; the other dimensions must agree, and the dtypes. The list may hold
-    /// tensors or references, as a `&Vec<Tensor>` does.
+    /// Joins tensors along an axis, along which their lengths add up; the other dimensions and the dtypes must agree. The list
+    /// may contain tensors, as a `&Vec<Tensor>` does, or references.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -49,8 +49,7 @@ impl Tensor {
         })
     }
 
-    /// Joins tensors of one shape along a new axis, as long as there are tensors. [`Tensor::cat`] joins along one that is
-    /// there.
+    /// Joins tensors of one shape along a new axis, whose length is their number. [`Tensor::cat`] joins along an existing axis.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -97,7 +96,7 @@ pub(super) fn listed(tensors: &[impl AsRef<Tensor>]) -> Vec<&Tensor> {
     tensors.iter().map(AsRef::as_ref).collect()
 }
 
-/// Joins tensors along axis `d` two by two, as a balanced tree: many tensors make several kernels, each of which reads few.
+/// Joins tensors along axis `d` in pairs, as a balanced tree: many tensors make several kernels, each of which reads a few.
 fn join(tensors: &[&Tensor], d: usize) -> Result<Tensor> {
     if let [one] = tensors {
         return Ok((*one).clone());

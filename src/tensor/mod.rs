@@ -66,7 +66,7 @@ mod window;
     cosine_similarity
 )]
 #[doc = subject!(
-    "truth over axes, counts":
+    "any, all and counts over axes":
     any any_dim any_keepdim all all_dim all_keepdim count_nonzero count_nonzero_dim count_nonzero_keepdim
 )]
 #[doc = subject!("shapes and axes": reshape flatten unflatten squeeze unsqueeze permute transpose t expand)]
@@ -95,8 +95,8 @@ mod window;
 #[doc = subject!("normalisation": layer_norm rms_norm group_norm instance_norm batch_norm batch_norm_with)]
 #[doc = subject!("losses ([`nn::loss`](crate::nn::loss) has the others)": cross_entropy mse)]
 ///
-/// Operators: `+ - * / %` and unary `-`, `+= -= *= /= %=`, with tensors and numbers on either side ([`Operand`] tells which methods
-/// take numbers, too); `sum` and `product` of iterators of tensors.
+/// Operators: `+ - * / %` and unary `-`, `+= -= *= /= %=`, with tensors and numbers on either side ([`Operand`] lists the methods
+/// that take numbers, too); `sum` and `product` of iterators of tensors.
 ///
 /// # What a tensor is
 pub use crate::lazy::Tensor;
@@ -191,7 +191,7 @@ impl Tensor {
     }
 
     /// Runs a rule over the operands' nodes; its fault becomes an error that names the op and the operands. Under `no_grad` a
-    /// rule may return an operand: its value, through which no gradient flows, is what the caller gets.
+    /// rule may return an operand: the caller gets its value, through which no gradient flows.
     pub(crate) fn guard(
         op: &'static str,
         operands: &[&Self],
@@ -236,7 +236,7 @@ impl Tensor {
         out.returned()
     }
 
-    /// What an op or a layer hands to its caller: under `no_grad` an operand that it passes on is detached.
+    /// What an op or a layer returns to its caller: under `no_grad` an operand that it passes on is detached.
     pub(crate) fn returned(self) -> Self {
         if grad_enabled() { self } else { self.detach() }
     }
@@ -274,7 +274,7 @@ impl Tensor {
     /// The length of one axis; negative axes count from the end.
     ///
     /// # Errors
-    /// The error that the tensor carries; an axis that is not there.
+    /// The error that the tensor carries; an axis out of range.
     #[track_caller]
     pub fn dim(&self, axis: isize) -> Result<usize> {
         let shape = self.shape()?;
@@ -287,7 +287,7 @@ impl Tensor {
     /// The dimensions as an array.
     ///
     /// # Errors
-    /// The error that the tensor carries; another rank.
+    /// The error that the tensor carries; a different rank.
     #[track_caller]
     pub fn dims<const N: usize>(&self) -> Result<[usize; N]> {
         let shape = self.shape()?;
@@ -346,7 +346,7 @@ impl Tensor {
             return Err(Error::argument(
                 "eval_all",
                 "the tensors are on different devices",
-                "evaluate each device's tensors apart",
+                "evaluate each device's tensors separately",
             ));
         }
         crate::eval::evaluate(&nodes)
@@ -379,7 +379,7 @@ impl Tensor {
     /// The value of a tensor with one element. Computes it and waits for it.
     ///
     /// # Errors
-    /// Another number of elements; as [`Tensor::to_host`].
+    /// A number of elements other than 1; as [`Tensor::to_host`].
     #[track_caller]
     pub fn item(&self) -> Result<f64> {
         let node = self.node()?;

@@ -89,8 +89,8 @@ impl Tensor {
             }
             let mut dims = n[0].shape.to_vec();
             dims.splice(at..=at, sizes.iter().copied());
-            let to =
-                Shape::new(&dims).map_err(|_| Fault::shape(format!("{} axes are too many", dims.len()), "8 are the most"))?;
+            let to = Shape::new(&dims)
+                .map_err(|_| Fault::shape(format!("{} axes are too many", dims.len()), "at most 8 are supported"))?;
             Ok(self.reshape(to))
         })
     }

@@ -161,7 +161,7 @@ impl Tensor {
         (y, mean.reshape([shape[1]]), variance.reshape([shape[1]]))
     }
 
-    /// Normalises each channel of `[n, c, ..]` with a mean and a variance that are given, both `[c]`, as in evaluation:
+    /// Normalises each channel of `[n, c, ..]` with a given mean and variance, both `[c]`, as in evaluation:
     /// `(x - mean) / √(variance + eps) · weight + bias`.
     ///
     /// ```
@@ -194,7 +194,7 @@ impl Tensor {
     }
 }
 
-/// The operands that are there.
+/// The operands that are present.
 fn listed<'t>(x: &'t Tensor, weight: Option<&'t Tensor>, bias: Option<&'t Tensor>) -> Vec<&'t Tensor> {
     [Some(x), weight, bias].into_iter().flatten().collect()
 }
@@ -210,7 +210,7 @@ fn need_eps(eps: f64) -> Result<(), Fault> {
     if eps >= 0.0 {
         return Ok(());
     }
-    Err(Fault::attribute(format!("eps = {eps} is not a number from 0 on"), "use a small positive value, such as 1e-5"))
+    Err(Fault::attribute(format!("eps = {eps} is negative or NaN"), "use a small positive value, such as 1e-5"))
 }
 
 /// The axes at the end of x that have the shape `wanted`.
@@ -224,7 +224,7 @@ fn need_trailing(x: &Node, wanted: &Shape) -> Result<Vec<usize>, Fault> {
     Ok((rank - count..rank).collect())
 }
 
-/// The number of channels, after which every operand but the first must be shaped.
+/// The number of channels, which the shape of every operand but the first must match.
 fn need_channels(n: &[&Arc<Node>], min_rank: usize) -> Result<usize, Fault> {
     need_float(n[0])?;
     if n[0].shape.rank() < min_rank {

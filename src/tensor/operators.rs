@@ -13,7 +13,7 @@ use std::iter::{Product, Sum};
 use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Rem, RemAssign, Sub, SubAssign};
 use std::panic::Location;
 
-/// What a method like [`Tensor::gt`] or [`Tensor::maximum`] takes beside a tensor: another tensor, or a number, which takes the
+/// What a method like [`Tensor::gt`] or [`Tensor::maximum`] combines a tensor with: another tensor, or a number, which takes the
 /// tensor's dtype.
 ///
 /// ```
@@ -39,7 +39,7 @@ impl<'t> From<&'t Tensor> for Operand<'t> {
     }
 }
 
-/// Runs a macro once per type of numbers that stand beside tensors.
+/// Runs a macro once per type of numbers that can be combined with tensors.
 macro_rules! for_numbers {
     ($run:ident) => {
         $run!(f32 f64 i8 i16 i32 i64 isize u8 u16 u32 u64 usize);
@@ -57,12 +57,12 @@ macro_rules! from_numbers {
 }
 for_numbers!(from_numbers);
 
-/// What stands to the right of an operator: a tensor, owned or borrowed, a parameter, or a number of any type, which takes the left
-/// side's dtype.
+/// What may be to the right of an operator: a tensor, owned or borrowed, a parameter, or a number of any type, which takes the
+/// left side's dtype.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot stand beside a tensor",
+    message = "`{Self}` cannot be combined with a tensor",
     label = "neither a tensor nor a number",
-    note = "tensors are combined with tensors, parameters and numbers; a layer's output is a Result: write `?` behind the call"
+    note = "tensors are combined with tensors, parameters and numbers; a layer's output is a Result: write `?` after the call"
 )]
 pub trait RightSide: sealed::Sealed {
     #[doc(hidden)]
@@ -104,7 +104,7 @@ macro_rules! numbers_on_the_right {
 for_numbers!(numbers_on_the_right);
 
 // One implementation for all right sides: the result is known to be a tensor before the type of a literal is. On the left that
-// cannot be written, so only the types that literals fall back to stand there.
+// cannot be written, so only the types that literals fall back to are implemented.
 macro_rules! operator {
     ($trait:ident $method:ident, $assign_trait:ident $assign:ident) => {
         operator!(@right $trait $method, Tensor);
@@ -114,7 +114,7 @@ macro_rules! operator {
         operator!(@left $trait $method, i32, Tensor);
         operator!(@left $trait $method, i32, &Tensor);
 
-        /// Makes the left side name the result. Tensors do not change: other handles on the old value keep it.
+        /// Makes the left side name the result. Tensors do not change: other handles to the old value keep it.
         impl<R: RightSide> $assign_trait<R> for Tensor {
             #[track_caller]
             fn $assign(&mut self, right: R) {
@@ -150,7 +150,7 @@ operator!(Rem rem, RemAssign rem_assign);
 
 macro_rules! folds {
     ($($trait:ident $method:ident, $operator:ident, $what:literal;)*) => {$(
-        #[doc = concat!("The ", $what, " of the tensors, broadcast; of none an error, since nothing says what device and dtype it would have.")]
+        #[doc = concat!("The ", $what, " of the tensors, broadcast; an error if there are none, since nothing tells their device and dtype.")]
         impl $trait for Tensor {
             #[track_caller]
             fn $method<I: Iterator<Item = Self>>(tensors: I) -> Self {
@@ -161,7 +161,7 @@ macro_rules! folds {
             }
         }
 
-        #[doc = concat!("The ", $what, " of the tensors, broadcast; of none an error, since nothing says what device and dtype it would have.")]
+        #[doc = concat!("The ", $what, " of the tensors, broadcast; an error if there are none, since nothing tells their device and dtype.")]
         impl<'t> $trait<&'t Tensor> for Tensor {
             fn $method<I: Iterator<Item = &'t Tensor>>(tensors: I) -> Self {
                 tensors.cloned().$method()
@@ -177,7 +177,7 @@ folds! {
 #[track_caller]
 fn of_none(op: &'static str) -> Tensor {
     let help = "begin with a tensor of zeros or ones: iter.fold(start, |a, b| a + b)";
-    Tensor::from_error(Error::argument(op, "there are no tensors, of which device and dtype would be known", help))
+    Tensor::from_error(Error::argument(op, "there are no tensors, so device and dtype are unknown", help))
 }
 
 impl Neg for Tensor {

@@ -1,9 +1,9 @@
-//! How windows move: the options of convolutions, poolings and folds over any number of axes, for [`Tensor`](super::Tensor)'s
+//! How windows move: the options of convolutions, pooling and folds over any number of axes, for [`Tensor`](super::Tensor)'s
 //! methods and for layers.
 
 use crate::shape::PerAxis;
 
-/// For each field a method of its name, by which one number stands for all axes.
+/// For each field a method of its name, to which one number may be given for all axes.
 macro_rules! setters {
     ($axes:tt; $($axis:ident),*; $($field:ident: $type:ty),*) => {
         $(
@@ -61,8 +61,9 @@ impl<const D: usize> ConvOptions<D> {
     setters!(D; stride, padding, dilation; groups: usize, bias: bool);
 }
 
-/// How the windows of a transposed convolution over `D` axes lie: [`Tensor::conv_transpose2d`](crate::Tensor::conv_transpose2d),
-/// [`nn::ConvTranspose2d`](crate::nn::ConvTranspose2d) and those over one and three axes. Methods as in [`ConvOptions`].
+/// How the windows of a transposed convolution over `D` axes are placed:
+/// [`Tensor::conv_transpose2d`](crate::Tensor::conv_transpose2d), [`nn::ConvTranspose2d`](crate::nn::ConvTranspose2d) and those
+/// over one and three axes. Methods as in [`ConvOptions`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvTransposeOptions<const D: usize> {
     /// Distance between the windows that are added up. Defaults to 1.
@@ -90,7 +91,7 @@ impl<const D: usize> ConvTransposeOptions<D> {
 }
 
 /// How the window of a pooling over `D` axes moves: [`Tensor::max_pool2d_with`](crate::Tensor::max_pool2d_with),
-/// [`nn::MaxPool2d`](crate::nn::MaxPool2d), the means and those over one and three axes.
+/// [`nn::MaxPool2d`](crate::nn::MaxPool2d), average pooling, and those over one and three axes.
 ///
 /// ```
 /// use wgrad::PoolOptions;

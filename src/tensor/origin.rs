@@ -1,4 +1,4 @@
-//! Which values came from the host: by them, indices are checked where they are used, without waiting for a device.
+//! Which values came from the host: with them, indices are checked where they are used, without waiting for a device.
 //!
 //! Integers that the host uploads stay known through views, casts, joins, selections and simple arithmetic. A GPU's are kept in
 //! host memory beside the upload; the CPU device's are at hand anyway. Other dtypes keep only the mark that they are the host's:
@@ -29,7 +29,7 @@ impl Origin {
         Self::Seen(Seen::leaf(HostSource::Kept(data), Arc::default()))
     }
 
-    /// That of a new node of `op` over `inputs`.
+    /// The origin of a new node of `op` over `inputs`.
     pub fn of(op: &Op, inputs: &[Arc<Node>], shape: Shape, dtype: DType) -> Self {
         let is_index = matches!(dtype, DType::I32 | DType::U32);
         match op {
@@ -52,7 +52,7 @@ impl Origin {
         }
     }
 
-    /// That of `front` and `back` joined along axis `d`.
+    /// The origin of `front` and `back` joined along axis `d`.
     pub fn joined(front: &Tensor, back: &Tensor, d: usize, shape: Shape) -> Self {
         let (Ok(a), Ok(b)) = (front.node(), back.node()) else { return Self::Device };
         let marked = |n: &Node| !matches!(n.state().origin, Self::Device);
@@ -184,7 +184,7 @@ impl Seen {
         Ok(found(last, &|i| values[i], f))
     }
 
-    /// Whether no value can lie outside `0..len`, seen by the leaf's range.
+    /// Whether no value can be outside `0..len`, judging by the leaf's range.
     fn surely_within(&self, len: f64) -> bool {
         let (mut lo, mut hi) = self.leaf.range();
         for step in &self.steps {
@@ -301,7 +301,8 @@ fn walk<R>(view: &View, part: &Shape, get: &dyn Fn(usize) -> f64, mut f: impl Fn
     None
 }
 
-/// As [`Tensor::cast`] converts, but that u32 and i32 keep a value which the other cannot hold: as an index it is wrong either way.
+/// Converts as [`Tensor::cast`] does, except that u32 and i32 keep a value that the other cannot represent: as an index it is
+/// wrong either way.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts truncate and saturate")]
 fn cast(v: f64, from: DType, to: DType) -> f64 {
     match to {
@@ -334,7 +335,7 @@ fn wrapped(v: f64) -> f64 {
     f64::from(v as i64 as i32)
 }
 
-/// Row `row` of `[rows, d]`; out of range clamps.
+/// Row `row` of `[rows, d]`, clamped into range.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped into range")]
 fn clamped(table: &[f64], row: f64, rows: usize, d: usize) -> impl Iterator<Item = f64> {
     let row = (row.max(0.0) as usize).min(rows.saturating_sub(1));

@@ -12,7 +12,7 @@ impl Tensor {
     /// The means of `[n, c, h, w]` over a grid of `size` windows that cover the image: window i of `o` along an axis of
     /// length `l` is `⌊i·l/o⌋ .. ⌈(i+1)·l/o⌉`.
     ///
-    /// A value reaches only the windows that hold it, also if it is not finite.
+    /// A value reaches only the windows that contain it, even if it is not finite.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -33,8 +33,8 @@ impl Tensor {
         })
     }
 
-    /// The largest values of `[n, c, h, w]` over a grid of `size` windows, as in [`Tensor::adaptive_avg_pool2d`]. Of equal
-    /// ones the first takes the gradient.
+    /// The largest values of `[n, c, h, w]` over a grid of `size` windows, as in [`Tensor::adaptive_avg_pool2d`]. Of equal ones
+    /// the first gets the gradient.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -151,7 +151,7 @@ impl Tensor {
     }
 
     /// The largest values of `[n, c, d, h, w]` over a grid of `size` windows, as in [`Tensor::adaptive_avg_pool3d`]. Of equal
-    /// ones the first takes the gradient.
+    /// ones the first gets the gradient.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};

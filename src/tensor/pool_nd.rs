@@ -7,7 +7,7 @@ use crate::lazy::Node;
 use crate::shape::{PerAxis, product};
 use std::panic::Location;
 
-/// A window and how it moves over two of the axes; `None` stands for an axis without window.
+/// A window and how it moves over two of the axes; `None` stands for an axis without a window.
 fn over<const D: usize>(axes: [Option<usize>; 2], kernel: [usize; D], options: &PoolOptions<D>) -> ([usize; 2], PoolOptions<2>) {
     let of = |values: [usize; D], none: usize| axes.map(|a| a.map_or(none, |a| values[a]));
     let flat = PoolOptions {
@@ -39,8 +39,8 @@ fn fold_counts(kernel: [usize; 2], options: &FoldOptions, size: [usize; 2]) -> R
 
 /// # Pooling over one and three axes, adaptive and global pooling, unfolding
 impl Tensor {
-    /// The largest value of each window of `[n, c, l]`, windows of `kernel` side by side: `out[i] = max_k x[i·kernel + k]`. Of equal
-    /// ones the first takes the gradient. NaN wins.
+    /// The largest value of each window of `[n, c, l]`, windows of `kernel` side by side: `out[i] = max_k x[i·kernel + k]`. Of
+    /// equal ones the first gets the gradient. NaN wins.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -104,7 +104,7 @@ impl Tensor {
     }
 
     /// The largest value of each window of `[n, c, d, h, w]`, windows of `kernel` side by side, each axis as in
-    /// [`Tensor::max_pool1d`]; of equal ones the first takes the gradient. NaN wins.
+    /// [`Tensor::max_pool1d`]; of equal ones the first gets the gradient. NaN wins.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -219,7 +219,7 @@ impl Tensor {
         Self::guard("global_max_pool", &[self], Location::caller(), |n| Ok(self.max_keepdim(&positions(n[0])?)))
     }
 
-    /// Windows as columns (im2col): `[n, c, h, w]` to `[n, c·kh·kw, oh·ow]`, as `torch.nn.functional.unfold`.
+    /// Windows as columns (im2col): `[n, c, h, w]` to `[n, c·kh·kw, oh·ow]`, like `torch.nn.functional.unfold`.
     ///
     /// ```
     /// # use wgrad::{Device, FoldOptions, Tensor};
@@ -248,8 +248,8 @@ impl Tensor {
         })
     }
 
-    /// The adjoint of [`Tensor::unfold`] (col2im): `[n, c·kh·kw, oh·ow]` to images `[n, c, h, w]` of `size`, where windows
-    /// that overlap add up, as `torch.nn.functional.fold`.
+    /// The adjoint of [`Tensor::unfold`] (col2im): `[n, c·kh·kw, oh·ow]` to images `[n, c, h, w]` of `size`, where windows that
+    /// overlap add up, like `torch.nn.functional.fold`.
     ///
     /// ```
     /// # use wgrad::{Device, FoldOptions, Tensor};
@@ -269,7 +269,7 @@ impl Tensor {
             let FoldOptions { stride, padding, dilation } = options;
             let (x, taps) = (n[0].shape, product(&[kh, kw]));
             if x.rank() != 3 || !x[1].is_multiple_of(taps) || x[2] != product(&[oh, ow]) {
-                let reason = format!("images of {size:?} have {oh} x {ow} windows of {kh} x {kw}, which {x} does not hold");
+                let reason = format!("images of {size:?} have {oh} x {ow} windows of {kh} x {kw}, which {x} does not contain");
                 return Err(Fault::shape(reason, "use [n, c·kh·kw, oh·ow], as unfold gives it"));
             }
             let c = x[1] / taps;

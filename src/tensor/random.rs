@@ -93,7 +93,7 @@ impl Tensor {
         Ok(bits.lt(&bits.scalar_like(threshold)).cast(DType::F32))
     }
 
-    /// Integers on `low..high`, i32, bit-equal on every device. The bias is below 2⁻³².
+    /// Integers in `low..high`, i32, bit-equal on every device. The bias is below 2⁻³².
     ///
     /// ```
     /// # use wgrad::{Device, Generator, Tensor};
@@ -123,7 +123,7 @@ impl Tensor {
         Ok((high_product(&high, &span) + carry).cast(DType::I32) + f64::from(low))
     }
 
-    /// `0..n` in random order, i32, equal on every device. It is made on the host: an exact Fisher-Yates shuffle.
+    /// `0..n` in random order, i32, equal on every device: an exact Fisher-Yates shuffle on the host.
     ///
     /// ```
     /// # use wgrad::{Device, Generator, Tensor};
@@ -140,7 +140,7 @@ impl Tensor {
     #[allow(clippy::cast_possible_truncation, reason = "random numbers have single precision, and fewer than 2^31 positions")]
     #[track_caller]
     pub fn permutation(n: usize, generator: &Generator, device: &Device) -> Result<Self> {
-        // The top bit keeps these streams apart from the ones that callers of `Generator::permutation` number.
+        // The top bit keeps these streams apart from those that callers of `Generator::permutation` number.
         if i32::try_from(n).is_err() {
             return Err(Error::argument("permutation", format!("{n} numbers are too many"), "use at most i32::MAX"));
         }
@@ -151,10 +151,10 @@ impl Tensor {
     }
 
     /// One index along an axis, i32, with probability `softmax(self)`: the tensor holds logits (for probabilities, take their
-    /// [`Tensor::log`]). The axis drops out.
+    /// [`Tensor::log`]). The axis is dropped.
     ///
-    /// By the largest of `x - ln(-ln u)` with u on a grid of 2⁻²³, so that choices below 1e-6 or so are coarse. Devices agree
-    /// but where two are within rounding. Source: Gumbel, 1954.
+    /// It is the index of the largest `x - ln(-ln u)` with u on a grid of 2⁻²³, so probabilities below 1e-6 or so are coarse.
+    /// Devices agree except where two choices are within rounding. Source: Gumbel, 1954.
     ///
     /// ```
     /// # use wgrad::{Device, Generator, Tensor};

@@ -1,5 +1,5 @@
-//! Reductions over any axes. Each has three forms: over everything, over axes that the result lacks, and over axes that it keeps with
-//! length 1.
+//! Reductions over any axes. Each has three forms: over everything, over axes that the result drops, and over axes that it keeps
+//! with length 1.
 
 use super::{Fault, Tensor, need_axis, need_float, need_number};
 use crate::dtype::DType;
@@ -11,10 +11,10 @@ use std::panic::Location;
 /// How [`Tensor::var_with`] and [`Tensor::std_with`] divide, and what shape they give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VarOptions {
-    /// What is taken from the count before dividing by it: 1 makes the variance unbiased, 0 gives that of a population.
+    /// What is subtracted from the count before dividing by it: 1 makes the variance unbiased, 0 gives that of a population.
     /// Defaults to 1.
     pub correction: usize,
-    /// Whether the axes stay with length 1. Defaults to false.
+    /// Whether the axes are kept with length 1. Defaults to false.
     pub keepdim: bool,
 }
 
@@ -35,13 +35,13 @@ macro_rules! reductions {
                 self.$form($($arg,)? None, false, Location::caller())
             }
 
-            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") over `axes`, which the result lacks; over all for `()`.")]
+            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") over `axes`, which the result drops; over all for `()`.")]
             #[track_caller]
             pub fn $dim(&self $(, $arg: $type)?, axes: impl IntoAxes) -> Self {
                 self.$form($($arg,)? axes.into_axes(), false, Location::caller())
             }
 
-            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") over `axes`, which stay with length 1; over all for `()`.")]
+            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") over `axes`, which are kept with length 1; over all for `()`.")]
             #[track_caller]
             pub fn $keepdim(&self $(, $arg: $type)?, axes: impl IntoAxes) -> Self {
                 self.$form($($arg,)? axes.into_axes(), true, Location::caller())
@@ -78,8 +78,8 @@ reductions! {
     /// ```
     prod(), prod_dim, prod_keepdim => products;
 
-    /// The largest element, max x; NaN if any is. Equal maxima share the gradient. Refuses axes without elements. Over axes it gives
-    /// the values alone, as PyTorch's `amax`; their places are [`argmax_dim`](Self::argmax_dim).
+    /// The largest element, max x; NaN if any is. Equal maxima share the gradient. Refuses axes without elements. Over axes it
+    /// gives only the values, like PyTorch's `amax`; [`argmax_dim`](Self::argmax_dim) gives their positions.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -147,7 +147,7 @@ reductions! {
     /// ```
     argmax(), argmax_dim, argmax_keepdim => first_maxima;
 
-    /// I32: the index of the first smallest element, as [`Tensor::argmax`]; NaN counts as the smallest.
+    /// I32: the index of the first smallest element, like [`Tensor::argmax`]; NaN counts as the smallest.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -293,7 +293,7 @@ impl Tensor {
     #[track_caller]
     pub fn standardize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
         let at = Location::caller();
-        // What no isize holds is not an axis either.
+        // What does not fit an isize is not an axis either.
         let signed: Vec<isize> = axes.iter().map(|&a| isize::try_from(a).unwrap_or(isize::MAX)).collect();
         let checked = Self::guard("standardize", &[self], at, |n| {
             super::need_float(n[0])?;
@@ -318,7 +318,7 @@ impl Tensor {
     }
 }
 
-/// How many elements lie along these axes.
+/// How many elements there are along these axes.
 fn count(shape: &Shape, axes: Option<&[isize]>) -> Result<usize, Fault> {
     Ok(resolve(shape, axes)?.into_iter().map(|d| shape[d]).product())
 }

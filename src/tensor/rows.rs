@@ -69,8 +69,8 @@ impl Tensor {
     /// The cross-entropy of each row: logits `[n, c]` and integer labels `[n]` give `[n]`,
     /// `-log_softmax(logits)[i, labels[i]]`. [`cross_entropy`](Self::cross_entropy) is the usual loss.
     ///
-    /// Labels that were made on the host are checked against `0..c`, whatever views and casts lie between; labels that a device
-    /// computed are clamped.
+    /// Labels that were made on the host are checked against `0..c`, through any views and casts; labels that a device computed
+    /// are clamped.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -117,8 +117,8 @@ impl Tensor {
     /// Rows by index: a table `[rows, d]` and an index `[n]` give `[n, d]`. The gradient adds up rows that are taken
     /// several times.
     ///
-    /// Indices that were made on the host are checked against `0..rows`, whatever views and casts lie between; indices that a
-    /// device computed are clamped.
+    /// Indices that were made on the host are checked against `0..rows`, through any views and casts; indices that a device
+    /// computed are clamped.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -148,7 +148,7 @@ impl Tensor {
         })
     }
 
-    /// The adjoint of [`Tensor::gather_rows`]: `[n, d]` and an index `[n]` give `[rows, d]`, where rows with one index add
+    /// The adjoint of [`Tensor::gather_rows`]: `[n, d]` and an index `[n]` give `[rows, d]`, where rows with the same index add
     /// up in a fixed order.
     ///
     /// ```
@@ -197,7 +197,7 @@ pub(crate) fn need_index(node: &Node) -> Result<(), Fault> {
     Err(Fault::dtype(format!("indices are {}, not i32", node.dtype), "cast them: .cast(DType::I32)"))
 }
 
-/// The error of a label that is below 0, with the way to leave out its samples; `how` begins it.
+/// The error of a label that is below 0, with help on leaving out its samples, which `how` begins.
 pub(crate) fn ignorable(mut error: Error, how: &str) -> Error {
     if let Error::Index { index, help, .. } = &mut error
         && *index < 0
@@ -207,13 +207,13 @@ pub(crate) fn ignorable(mut error: Error, how: &str) -> Error {
     error
 }
 
-/// Checks indices that came from the host, whatever views and casts lie between.
+/// Checks indices that came from the host, through any views and casts.
 #[track_caller]
 pub(crate) fn check_range(op: &'static str, index: &Arc<Node>, len: usize, help: &str) -> Option<Error> {
     check_range_but(op, index, len, None, help)
 }
 
-/// As [`check_range`], but one index may stand outside.
+/// As [`check_range`], but one index may be outside.
 #[track_caller]
 pub(crate) fn check_range_but(op: &'static str, index: &Arc<Node>, len: usize, but: Option<i32>, help: &str) -> Option<Error> {
     let at = Location::caller();

@@ -32,7 +32,7 @@ impl Tensor {
         self.scan("cumsum", Scan::Sum, axis, Location::caller())
     }
 
-    /// `out[i] = x[0] · .. · x[i]` along an axis. The gradient is right where elements are 0, too.
+    /// `out[i] = x[0] · .. · x[i]` along an axis. The gradient is correct where elements are 0, too.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};

@@ -9,7 +9,7 @@ use std::panic::Location;
 
 /// # Slices
 impl Tensor {
-    /// The slice at one position along an axis, which drops out: PyTorch's `x[i]` for axis 0. A negative position counts from
+    /// The slice at one position along an axis, which is dropped: PyTorch's `x[i]` for axis 0. A negative position counts from
     /// the end.
     ///
     /// ```
@@ -34,7 +34,7 @@ impl Tensor {
         })
     }
 
-    /// `len` elements from position `start` on along an axis: PyTorch's `narrow`. A negative start counts from the end.
+    /// `len` elements along an axis, from position `start` on: PyTorch's `narrow`. A negative start counts from the end.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -76,8 +76,8 @@ impl Tensor {
         self.slice_step(axis, start, stop, 1)
     }
 
-    /// Elements `start`, `start + step`, .. before `stop` along an axis. Negative bounds count from the end. With a negative
-    /// step the range runs backwards, from `start` down to, and without, `stop`; `isize::MIN` means "past the first".
+    /// Elements `start`, `start + step`, .. before `stop` along an axis. Negative bounds count from the end. With a negative step
+    /// the range runs backwards, from `start` down to `stop`, which is left out; `isize::MIN` means "past the first".
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -108,7 +108,7 @@ impl Tensor {
             let rank = n[0].shape.rank();
             let (mut starts, mut steps) = (vec![0; rank], vec![1; rank]);
             starts[at] = from as i64;
-            // Of one element at most the step does not matter; of more it is shorter than the axis.
+            // With at most one element the step does not matter; with more it is shorter than the axis.
             steps[at] = if count > 1 { step as i64 } else { 1 };
             let shape = n[0].shape.with(at, count);
             if shape == n[0].shape && steps[at] == 1 {

@@ -11,8 +11,8 @@ use std::panic::Location;
 /// # Order
 impl Tensor {
     /// The elements along an axis in order, and the i32 indices they come from. Stable: equal elements keep their order. NaN
-    /// counts as the largest, and -0 as equal to 0. The gradient follows the values. Axes of any length, of tensors of up to
-    /// 2³¹ elements.
+    /// counts as the largest, and -0 as equal to 0. The gradient follows the values. Takes axes of any length, in tensors of up
+    /// to 2³¹ elements.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -45,8 +45,8 @@ impl Tensor {
         self.ordered("argsort", axis, descending, None, Location::caller()).1
     }
 
-    /// The `k` largest elements along an axis, largest first, and the i32 indices they come from. Of equal elements the first
-    /// are taken (in PyTorch, any). NaN counts as the largest.
+    /// The `k` largest elements along an axis, largest first, and the i32 indices they come from. Of equal elements the first are
+    /// taken (in PyTorch, any of them). NaN counts as the largest.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -73,7 +73,7 @@ impl Tensor {
                 return Err(Fault::dtype("bool has no order", "cast it to i32 first"));
             }
             if i32::try_from(shape.numel()).is_err() {
-                let reason = format!("{} elements are more than i32 indices count", shape.numel());
+                let reason = format!("{} elements are more than i32 indices can count", shape.numel());
                 return Err(Fault::shape(reason, "sort slices"));
             }
             let k = k.unwrap_or(len);

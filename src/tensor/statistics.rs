@@ -102,7 +102,8 @@ impl Tensor {
         self.deviation(axes.into_axes(), options, Location::caller())
     }
 
-    /// `x / max(‖x‖ₚ, 1e-12)`, the norm over `axes` (`()` for all): vectors along an axis get the length 1, and those of zeros stay.
+    /// `x / max(‖x‖ₚ, 1e-12)`, the norm over `axes` (`()` for all): vectors along an axis get length 1, and those of zeros stay
+    /// as they are.
     ///
     /// Source: [PyTorch](https://pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html).
     /// [`standardize`](Self::standardize) subtracts a mean and divides by a deviation.

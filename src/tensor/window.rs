@@ -59,7 +59,7 @@ impl Tensor {
     }
 
     /// The largest value of each window of `[n, c, h, w]`, windows of `kernel` side by side, each axis as in
-    /// [`Tensor::max_pool1d`]; of equal ones the first takes the gradient. NaN wins. [`Tensor::max_pool2d_with`] has other
+    /// [`Tensor::max_pool1d`]; of equal ones the first gets the gradient. NaN wins. [`Tensor::max_pool2d_with`] takes other
     /// strides, and padding.
     ///
     /// ```
@@ -76,7 +76,7 @@ impl Tensor {
         self.pool2d("max_pool2d", PoolOp::Max, kernel.per_axis(), PoolOptions::default(), Location::caller())
     }
 
-    /// [`Tensor::max_pool2d`] with a stride, padding or dilation of its own, as `torch.nn.functional.max_pool2d`.
+    /// [`Tensor::max_pool2d`] with a stride, padding or dilation of its own, like `torch.nn.functional.max_pool2d`.
     ///
     /// ```
     /// # use wgrad::{Device, PoolOptions, Tensor};
@@ -93,7 +93,7 @@ impl Tensor {
     }
 
     /// The mean of each window of `[n, c, h, w]`, windows of `kernel` side by side, each axis as in [`Tensor::avg_pool1d`].
-    /// [`Tensor::avg_pool2d_with`] has other strides, and padding.
+    /// [`Tensor::avg_pool2d_with`] takes other strides, and padding.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -108,7 +108,7 @@ impl Tensor {
         self.pool2d("avg_pool2d", PoolOp::Avg, kernel.per_axis(), PoolOptions::default(), Location::caller())
     }
 
-    /// [`Tensor::avg_pool2d`] with a stride or padding of its own, as `torch.nn.functional.avg_pool2d`.
+    /// [`Tensor::avg_pool2d`] with a stride or padding of its own, like `torch.nn.functional.avg_pool2d`.
     ///
     /// ```
     /// # use wgrad::{Device, PoolOptions, Tensor};

@@ -21,13 +21,14 @@ pub struct Panel {
     pub title: String,
     /// The lines.
     pub series: Vec<Series>,
-    /// What is written behind the numbers of the y axis, such as `%`.
+    /// What is written after the numbers of the y axis, such as `%`.
     pub unit: String,
-    /// Whether the y axis is logarithmic, as suits losses that fall over decades. Values that are not above 0 are left out then.
+    /// Whether the y axis is logarithmic, as suits losses that fall by orders of magnitude. Values that are not above 0 are then
+    /// left out.
     pub log: bool,
 }
 
-/// Panels side by side, three in a row at most, with a common name of the x axis.
+/// Panels side by side, three in a row at most, with a common label of the x axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chart {
     /// The heading.
@@ -51,7 +52,7 @@ const TITLE: f64 = 32.0;
 /// Baseline of a panel's heading.
 const HEADING: f64 = 54.0;
 const LEGEND_ROW: f64 = 18.0;
-/// Length of a line in the legend with the space behind it, and the space behind a name.
+/// Length of a line in the legend with the space after it, and the space after a name.
 const MARK: f64 = 24.0;
 const GAP: f64 = 16.0;
 /// The Okabe-Ito palette: distinct to colour-blind readers too.
@@ -99,7 +100,7 @@ impl Chart {
     }
 }
 
-/// Where the names of the lines stand: beside the heading if there is room, else in rows below it, where no line of the plot
+/// Where the names of the lines are: beside the heading if there is room, else in rows below it, where no line of the plot
 /// runs through them.
 struct Legend {
     /// Rows below the heading.
@@ -133,7 +134,7 @@ fn text_width(text: &str) -> f64 {
     6.6 * text.chars().count() as f64
 }
 
-/// An axis: the data range widened to whole ticks, and where it lies in the picture.
+/// An axis: the data range widened to whole ticks, and where it is in the picture.
 struct Axis {
     low: f64,
     high: f64,
@@ -168,7 +169,7 @@ impl Axis {
         Self { low, high, step, log: None, from, to }
     }
 
-    /// A logarithmic axis for `values`, with ticks at 1, 2 and 5 times powers of ten, or at these alone if there are many.
+    /// A logarithmic axis for `values`, with ticks at 1, 2 and 5 times powers of ten, or at powers of ten only if there are many.
     fn log(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
         let logs = Self::new(values.map(f64::log10), 6.0, true, from, to);
         #[allow(clippy::cast_possible_truncation, reason = "clamped")]
@@ -274,7 +275,7 @@ fn draw(svg: &mut String, panel: &Panel, x_label: &str, top: f64) {
     }
 }
 
-/// Text that may stand in XML.
+/// Text that is safe in XML.
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -57,12 +57,12 @@ impl Checkpoint {
         self
     }
 
-    /// The contents, if all that was added could be.
+    /// The contents, if everything could be added.
     fn dict(&self) -> Result<&StateDict> {
         self.error.clone().map_or(Ok(&self.dict), Err)
     }
 
-    /// Adds what else remembers something, such as an [`Ema`](crate::optim::Ema), an
+    /// Adds anything else that has a state, such as an [`Ema`](crate::optim::Ema), an
     /// [`EarlyStopping`](super::EarlyStopping) or a [`ReduceOnPlateau`](crate::optim::ReduceOnPlateau), under a name of its own
     /// without dots.
     ///
@@ -110,7 +110,7 @@ impl Checkpoint {
             let names = self.dict.tensors.keys().filter_map(|key| key.strip_prefix(STATE)?.split('.').next());
             let known: std::collections::BTreeSet<&str> = names.collect();
             let reason = format!("there is no state \"{name}\", but {known:?}");
-            return Err(Error::argument("Checkpoint::state", reason, "add it by with_state before saving"));
+            return Err(Error::argument("Checkpoint::state", reason, "add it by calling with_state before saving"));
         }
         Ok(state)
     }
@@ -148,12 +148,12 @@ impl Checkpoint {
     }
 
     /// Puts a model and its optimizer into the checkpoint's state: both, or neither. The report says which of the optimizer's
-    /// settings were other ones before (see [`Optimizer::load_state_dict`]).
+    /// settings were different before (see [`Optimizer::load_state_dict`]).
     ///
     /// # Errors
-    /// The checkpoint belongs to another model or optimizer, or a number in it is outside of its range; the checkpoint's first
-    /// error; the device is out of memory. Neither has changed then. If the device is lost on the way, there is nothing left on
-    /// it to be whole.
+    /// The checkpoint belongs to another model or optimizer, or a number in it is outside its range; the checkpoint's first
+    /// error; the device is out of memory. Neither changes in that case. If the device is lost on the way, what it held is lost
+    /// anyway.
     #[track_caller]
     pub fn restore(&self, model: &dyn Module, optimizer: &mut dyn Optimizer) -> Result<StateReport> {
         // Everything is checked and on the device before anything changes; then the model changes whole or not at all, and

@@ -17,7 +17,7 @@ impl ConfusionMatrix {
     /// An empty matrix for labels `0..classes`.
     ///
     /// # Errors
-    /// More counts, `classes²`, than memory holds.
+    /// More counts, `classes²`, than fit in memory.
     #[track_caller]
     pub fn new(classes: usize) -> Result<Self> {
         Ok(Self { classes, counts: zeroed("a confusion matrix", product(&[classes, classes]))? })
@@ -26,7 +26,7 @@ impl ConfusionMatrix {
     /// Counts predictions against labels.
     ///
     /// # Errors
-    /// The slices differ in length, or hold a class outside `0..classes`; nothing is counted then.
+    /// The slices differ in length, or contain a class outside `0..classes`; nothing is counted in that case.
     #[track_caller]
     pub fn update(&mut self, labels: &[i32], predictions: &[i32]) -> Result<()> {
         if labels.len() != predictions.len() {

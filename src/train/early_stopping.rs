@@ -49,7 +49,7 @@ impl EarlyStopping {
         Ok(Self { best: config.mode.worst(), config, best_epoch: 0, epoch: 0, weights: None })
     }
 
-    /// Looks at an epoch's metric and keeps the model's weights if it is the best. Returns whether to stop. NaN is not progress.
+    /// Takes an epoch's metric and keeps the model's weights if it is the best. Returns whether to stop. NaN is not progress.
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
@@ -80,7 +80,7 @@ impl EarlyStopping {
     /// Puts the best weights back into the model.
     ///
     /// # Errors
-    /// No epoch brought progress; another model.
+    /// No epoch brought progress; a different model.
     #[track_caller]
     pub fn restore(&self, model: &dyn Module) -> Result<()> {
         let Some(weights) = &self.weights else {
@@ -107,7 +107,7 @@ impl EarlyStopping {
     /// Restores what [`EarlyStopping::state_dict`] gave.
     ///
     /// # Errors
-    /// An entry is missing or out of range; nothing has changed then.
+    /// An entry is missing or out of range; nothing changes in that case.
     #[track_caller]
     pub fn load_state_dict(&mut self, dict: &StateDict) -> Result<()> {
         const LOAD: &str = "EarlyStopping::load_state_dict";

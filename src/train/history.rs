@@ -18,11 +18,11 @@ pub struct EpochRecord {
     pub epoch: usize,
     /// Mean training loss. Defaults to NaN.
     pub train_loss: f64,
-    /// Share of training samples predicted rightly, while training, in 0..1. Defaults to NaN: there is none, as in regression.
+    /// Share of training samples predicted correctly, while training, in 0..1. Defaults to NaN: there is none, as in regression.
     pub train_accuracy: f64,
     /// Mean loss on the test set. Defaults to NaN.
     pub test_loss: f64,
-    /// Share of test samples predicted rightly, in 0..1. Defaults to NaN.
+    /// Share of test samples predicted correctly, in 0..1. Defaults to NaN.
     pub test_accuracy: f64,
     /// Learning rate at the end of the epoch. Defaults to 0.
     pub lr: f64,
@@ -62,7 +62,7 @@ impl History {
     /// Reads what [`History::to_text`] wrote.
     ///
     /// # Errors
-    /// A line has other than seven numbers; an epoch is 0 or does not come after the one before; an accuracy is neither in 0..=1
+    /// A line does not have seven numbers; an epoch is 0 or does not come after the one before; an accuracy is neither in 0..=1
     /// nor NaN, or a learning rate or duration not finite and at least 0. Losses may be any numbers, as those of a run that
     /// diverges are.
     #[track_caller]
@@ -141,7 +141,7 @@ impl History {
         self.records.is_empty() || self.records.iter().any(|r| !r.test_loss.is_nan())
     }
 
-    /// Loss and, if there are any, accuracy over the epochs, training and test curves apart.
+    /// Loss and, if there are any, accuracy over the epochs, with separate curves for training and test.
     pub fn chart(&self, title: impl Into<String>) -> Chart {
         self.chart_against("test", title)
     }
@@ -164,8 +164,8 @@ impl History {
         Chart { title: title.into(), x_label: "epoch".into(), panels }
     }
 
-    /// Several runs in the same axes, one line per run: losses (on logarithmic axes) and accuracies, of training and held-out
-    /// data apart.
+    /// Several runs in the same axes, one line per run: losses (on logarithmic axes) and accuracies, separately for training and
+    /// held-out data.
     pub fn compare(held_out: &str, title: impl Into<String>, runs: &[(&str, &Self)]) -> Chart {
         let panel = |data: &str, what: &str, unit: &str, value: fn(&EpochRecord) -> f64| {
             let line = |(name, run): &(&str, &Self)| Series {
@@ -207,7 +207,7 @@ mod tests {
         };
         let history = History { records: vec![record(1), record(2)] };
         let back = History::from_text(&history.to_text()).unwrap();
-        // NaN is not equal to itself, its text is.
+        // NaN is not equal to itself, but its text is.
         assert_eq!(back.to_text(), history.to_text());
         assert_eq!(back.records[1].train_accuracy.to_bits(), (0.1f64 + 0.2).to_bits());
         assert_eq!(History::from_text("").unwrap(), History::default());

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::tensor::{PendingValue, Tensor};
 use std::collections::VecDeque;
 
-/// The most values that may be on their way; beyond, the oldest is waited for.
+/// The most values that may be on their way; beyond that, the oldest is waited for.
 const WINDOW: usize = 16;
 
 /// A weighted mean of scalar tensors.
@@ -21,7 +21,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A mean of nothing.
+    /// A mean of no values.
     pub fn new() -> Self {
         Self::default()
     }
@@ -29,7 +29,7 @@ impl Meter {
     /// A mean that continues from another's [`Meter::parts`].
     ///
     /// # Errors
-    /// A weight that is not finite or below 0. The sum may be any number, as that of losses that diverge.
+    /// A weight that is not finite or below 0. The sum may be any number, as it may for losses that diverge.
     #[track_caller]
     pub fn from_parts(sum: f64, weight: f64) -> Result<Self> {
         if !(weight.is_finite() && weight >= 0.0) {
@@ -39,7 +39,7 @@ impl Meter {
         Ok(Self { sum, weight, ..Self::default() })
     }
 
-    /// Adds a scalar; its weight is the number of samples it is the mean of. Computes nothing: push before or after the
+    /// Adds a scalar; its weight is the number of samples it is the mean of. Does not compute it: push before or after the
     /// optimizer's step.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::Instant;
 
-/// Shows how far an epoch is, its mean loss and its speed, on standard error; nothing if that is not a terminal.
+/// Shows how far along an epoch is, its mean loss and its speed, on standard error; nothing if that is not a terminal.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
@@ -36,7 +36,7 @@ impl Progress {
         self.bar.set_position(batch as u64);
     }
 
-    /// Notes a finished batch of `samples`. The loss may be one that is some steps old.
+    /// Notes a finished batch of `samples`. The loss may be a few steps old.
     pub fn step(&mut self, samples: usize, loss: Option<f64>) {
         self.samples = self.samples.saturating_add(samples);
         let loss = loss.map(|l| format!("loss {l:.4}  ")).unwrap_or_default();
@@ -49,7 +49,7 @@ impl Progress {
         self.samples as f64 / self.start.elapsed().as_secs_f64().max(1e-9)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }

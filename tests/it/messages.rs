@@ -272,7 +272,7 @@ fn files_of_other_formats_are_named() {
 #[test]
 fn a_note_that_is_missing_lists_those_there_are() {
     let mut dict = StateDict::new();
-    let help = "help: resume from a file of the same program, which wrote it by Checkpoint::with";
+    let help = "help: resume from a file of the same program, which wrote it with Checkpoint::with";
     let message = format!("[note] the note \"settings\" is missing: the file has no notes; {help}");
     assert_eq!(placed(&text(dict.note::<usize>("settings"))), (message.as_str(), true));
     dict.metadata.extend(["step", "epoch"].map(|key| (key.into(), "a".into())));
@@ -320,7 +320,7 @@ fn a_file_that_does_not_fit_is_told_in_few_lines_with_the_rules_that_would() {
         ),
         (
             |name| format!("{name}_"),
-            "load the file that belongs to this model, or rename, transpose and ignore tensors by LoadOptions",
+            "load the file that belongs to this model, or rename, transpose and ignore tensors with LoadOptions",
         ),
     ];
     for (name, expected) in rows {

@@ -210,7 +210,7 @@ fn files_have_one_place_for_a_name() {
 fn a_word_has_one_label() {
     let words = ["one", "two", "one"].map(String::from);
     let message = AudioClips::load_only("no/such/folder", &words).unwrap_err().to_string();
-    assert!(message.contains("the word \"one\" stands twice") && message.contains("help: "), "{message}");
+    assert!(message.contains("the word \"one\" is listed twice") && message.contains("help: "), "{message}");
     assert!(matches!(AudioClips::load_only("no/such/folder", &words[1..]), Err(wgrad::Error::Io { .. })));
 }
 

@@ -151,7 +151,7 @@ fn losses() -> Vec<WrongCall> {
         ("triplet_margin", triplet(&[2, 4], default), &["[2, 4]"]),
         ("triplet_margin", triplet(&[2, 3], TripletOptions { margin: -1.0, ..default }), &["margin"]),
         ("triplet_margin", triplet(&[2, 3], TripletOptions { p: 0.0, ..default }), &["p = 0"]),
-        ("cosine_embedding", loss::cosine_embedding(&logits(), &logits(), &f(&[3]), 0.0, mean), &["a vector"]),
+        ("cosine_embedding", loss::cosine_embedding(&logits(), &logits(), &f(&[3]), 0.0, mean), &["per vector"]),
         ("cosine_embedding", loss::cosine_embedding(&logits(), &f(&[2]), &f(&[2]), 0.0, mean), &["[2, 3]"]),
         ("cosine_embedding", loss::cosine_embedding(&logits(), &logits(), &i(&[1, 1]), 0.0, mean), &["floating"]),
         ("cross_entropy_with", with(&i(&[0]), plain()), &["[1]", "[2]"]),

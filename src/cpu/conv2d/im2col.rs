@@ -33,7 +33,7 @@ impl Columns {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }
 
-    /// The outputs along axis `d` whose tap k lies inside the image, and the input coordinate of the first of them.
+    /// The outputs along axis `d` whose tap k is inside the image, and the input coordinate of the first of them.
     fn inside(&self, d: usize, k: usize) -> (Range<usize>, usize) {
         let (tap, pad, stride) = (k * self.dilation[d], self.padding[d], self.stride[d]);
         let first = pad.saturating_sub(tap).div_ceil(stride);

@@ -9,7 +9,7 @@ const LANES: usize = 32;
 
 /// An element type that reductions combine.
 pub(super) trait Fold: bytemuck::Pod + Send + Sync {
-    /// What partial results are carried in.
+    /// The type of partial results.
     type Acc: Copy + Send + Sync;
     /// The neutral element.
     fn start(op: ReduceOp) -> Self::Acc;

@@ -1,6 +1,6 @@
 //! The oracle: runs a graph node by node, unfused and serial, with all arithmetic in f64.
 //!
-//! The loops here are meant to be trusted by reading. Speed is nobody's concern, except that f64 tensors run here too.
+//! The loops here are meant to be trusted by reading. Speed does not matter, except that f64 tensors run here too.
 
 pub(crate) mod conv2d;
 pub(crate) mod elementwise;
@@ -94,7 +94,7 @@ pub(crate) fn run(graph: &Graph, inputs: &mut ReferenceInputs, precision: Precis
     graph.outputs.iter().map(|&o| values[o].clone().ok_or_else(|| Error::internal(format!("node {o} has no value")))).collect()
 }
 
-/// The value of a node that is neither a source (but `Iota`) nor an effect, before it is rounded.
+/// The value of a node that is neither a source (except `Iota`) nor an effect, before it is rounded.
 fn compute(node: &GraphNode, x: &[&Value]) -> Result<Numbers> {
     Ok(match &node.op {
         Op::Iota => random::iota(node),

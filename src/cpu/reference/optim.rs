@@ -76,7 +76,7 @@ pub(crate) fn step(
     Ok(())
 }
 
-/// One element; what comes of it is what the formula gives.
+/// One element; the result is what the formula gives.
 struct One<'a> {
     p: f64,
     g: f64,
@@ -87,7 +87,7 @@ impl Elements<f64> for One<'_> {
     type Output = f64;
 
     fn each<const N: usize>(self, step: impl Fn(f64, f64, &mut [f64; N]) -> f64) -> f64 {
-        // Whoever calls gives as many states as the rule has.
+        // The caller passes as many states as the rule has.
         self.state.first_chunk_mut::<N>().map_or(f64::NAN, |state| step(self.p, self.g, state))
     }
 }

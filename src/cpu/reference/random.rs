@@ -1,4 +1,4 @@
-//! Sources that depend on the element's index alone.
+//! Sources that depend only on the element's index.
 
 use super::Numbers;
 use crate::graph::GraphNode;

@@ -96,7 +96,7 @@ impl Value {
         Self { dtype, shape, data: data.stored_as(dtype) }
     }
 
-    /// The elements as the CPU device holds the value's dtype.
+    /// The elements as the CPU device stores the value's dtype.
     pub fn to_host(&self) -> HostData {
         match (&self.data, self.dtype) {
             (Numbers::Float(v), DType::F64) => HostData::F64(v.clone()),

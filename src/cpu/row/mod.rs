@@ -1,4 +1,4 @@
-//! Ops over rows: for each op a file with its kernel and, apart from it, its reference in f64.
+//! Ops over rows: for each op a file with its kernel and, separate from it, its reference in f64.
 
 mod cross_entropy;
 mod gather;

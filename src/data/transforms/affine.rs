@@ -47,7 +47,7 @@ pub struct RandomAffine {
     weights: [Tensor; 4],
 }
 
-/// A neighbour that is sampled can lie one pixel in front of the image and two behind.
+/// A neighbour that is sampled can be one pixel before the image or two after it.
 const PAD: (usize, usize) = (1, 2);
 
 impl RandomAffine {

@@ -1,4 +1,4 @@
-//! Augmentations of image batches `[n, c, h, w]`, each image by its own draw.
+//! Augmentations of image batches `[n, c, h, w]`, with a draw of its own for each image.
 
 use super::transform::{Transform, need_probability, per_sample};
 use crate::error::{Error, Result, counted};
@@ -19,7 +19,7 @@ pub struct RandomVerticalFlip {
 }
 
 impl RandomHorizontalFlip {
-    /// With probability `p`.
+    /// A flip with probability `p`.
     ///
     /// # Errors
     /// `p` is not in 0..=1.
@@ -30,7 +30,7 @@ impl RandomHorizontalFlip {
 }
 
 impl RandomVerticalFlip {
-    /// With probability `p`.
+    /// A flip with probability `p`.
     ///
     /// # Errors
     /// `p` is not in 0..=1.
@@ -52,7 +52,7 @@ impl Transform for RandomVerticalFlip {
     }
 }
 
-/// Cuts a part of one size out of each image at a random place, after padding the image with zeros on all sides.
+/// Cuts a part of a given size out of each image at a random place, after padding the image with zeros on all sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RandomCrop {
     size: [usize; 2],
@@ -99,7 +99,7 @@ impl Transform for RandomCrop {
     }
 }
 
-/// Scales images to one size by bilinear interpolation, without antialiasing; nothing about it is random.
+/// Scales images to a given size by bilinear interpolation, without antialiasing; nothing about it is random.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resize {
     /// Height and width in pixels.
@@ -182,7 +182,7 @@ impl Transform for RandomGrayscale {
     }
 }
 
-/// Blurs by a Gaussian whose width is drawn for each image; zeros lie outside.
+/// Blurs by a Gaussian whose width is drawn for each image; with zeros outside.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GaussianBlur {
     radius: usize,
@@ -254,7 +254,7 @@ impl Transform for GaussianNoise {
     }
 }
 
-/// Sets a square of each image to 0, centred on any pixel, so that it may reach over the edge.
+/// Sets a square of each image to 0, centred on any pixel, so that it may extend over the edge.
 ///
 /// Source: T. DeVries, G. Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use crate::lazy::no_grad;
 use crate::rng::{Generator, key, threefry2x32};
 use crate::tensor::Tensor;
 
-/// Mixes each sample with another of the batch: `λ·x + (1 - λ)·x'`, and their targets alike, with one λ from Beta(α, α) a
+/// Mixes each sample with another of the batch: `λ·x + (1 - λ)·x'`, and likewise their targets, with one λ from Beta(α, α) per
 /// batch.
 ///
 /// Source: H. Zhang et al., "mixup: beyond empirical risk minimization", 2018.
@@ -64,7 +64,7 @@ impl CutMix {
     /// The mixed images `[n, c, h, w]` and their targets `[n, classes]`, given as probabilities.
     ///
     /// # Errors
-    /// The batch has another rank; the batch and the targets differ in length.
+    /// The batch has a different rank; the batch and the targets differ in length.
     #[track_caller]
     pub fn apply(&self, x: &Tensor, targets: &Tensor, generator: &Generator) -> Result<(Tensor, Tensor)> {
         let [_, _, h, w] = x.dims::<4>()?;

@@ -1,4 +1,4 @@
-//! Augmentations of sounds `[n, length]` and spectrograms `[n, bands, frames]`, each by its own draw.
+//! Augmentations of sounds `[n, length]` and spectrograms `[n, bands, frames]`, with a draw of its own for each.
 
 use super::transform::{Transform, per_sample};
 use crate::dtype::DType;
@@ -68,7 +68,7 @@ impl Transform for FrequencyMasking {
     }
 }
 
-/// Hides up to `width` places along an axis, the same at all places of the other.
+/// Hides up to `width` places along an axis, the same for all places along the other axis.
 #[track_caller]
 fn mask(x: &Tensor, axis: usize, width: usize, generator: &Generator) -> Result<Tensor> {
     let len = x.dims::<3>()?[axis];

@@ -35,10 +35,10 @@ use std::sync::Arc;
 /// # Ok(()) }
 /// ```
 pub trait Transform: Send + Sync {
-    /// The changed batch. What is random comes from `generator` alone, so that its seed and offset reproduce the batch.
+    /// The changed batch. All randomness comes from `generator`, so that its seed and offset reproduce the batch.
     ///
     /// # Errors
-    /// The batch has another rank, number of channels or size than the transform is for.
+    /// The batch does not have the rank, number of channels or size that the transform is for.
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor>;
 }
 
@@ -114,7 +114,7 @@ impl Transform for Compose {
     }
 }
 
-/// Uniform in 0..1, one number per sample of `x`, of its rank.
+/// Uniform in 0..1, one number per sample of `x`, with the rank of `x`.
 pub(super) fn per_sample(x: &Tensor, generator: &Generator) -> Result<Tensor> {
     let mut shape = vec![1; x.shape()?.rank()];
     if let Some(first) = shape.first_mut() {

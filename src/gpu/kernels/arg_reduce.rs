@@ -1,6 +1,6 @@
 //! `out[i]` = index of the first extreme of `value(i, j)` over j; NaN counts as the extreme.
 //!
-//! One thread per output; where rows are long, one per chunk of a row and a second program over the chunks. Traffic: each
+//! One thread per output; for long rows, one per chunk of a row and a second program over the chunks. Traffic: each
 //! loaded element once.
 
 use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};

@@ -18,7 +18,8 @@ const WORKGROUP: u32 = 64;
 pub(crate) enum Variant {
     /// A thread computes one word of the result.
     Scalar,
-    /// A thread computes four neighbours, whose plain operands it loads as one vector; as [`Variant::Scalar`] where that cannot be.
+    /// A thread computes four neighbours, whose plain operands it loads as one vector; as [`Variant::Scalar`] where that is not
+    /// possible.
     Vector,
 }
 
@@ -91,7 +92,7 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    /// WGSL for the words that a thread writes; `clamped` where the last thread's lanes may lie past the end.
+    /// WGSL for the words that a thread writes; `clamped` where the last thread's lanes may be past the end.
     fn words(&self, clamped: bool) -> String {
         let (lanes, per_word, acc) = (self.lanes, self.dtype.per_word(), zero(self.expr.dtype()));
         let lane = |l: usize| {

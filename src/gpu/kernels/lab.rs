@@ -59,12 +59,12 @@ pub(crate) struct Target {
     pub data: HostData,
 }
 
-/// What times are taken by.
+/// How times are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Clock {
     /// The adapter's timestamps, around passes.
     Timestamps,
-    /// The time of all this process' threads divided by the cores, as if nothing else ran on the machine: for adapters that
+    /// The time of all this process's threads divided by the cores, as if nothing else ran on the machine: for adapters that
     /// compute on the host's cores.
     Processor,
     /// The host's clock, around submissions.
@@ -114,7 +114,7 @@ impl Lab {
         Ok(Prepared { launches, written, scratch, name })
     }
 
-    /// Memory that holds `data` between sentinels.
+    /// Memory with `data` between sentinels.
     #[allow(clippy::cast_possible_truncation, reason = "sizes of the lab are small")]
     fn guarded(&self, data: &[u8]) -> Result<Guarded> {
         let size = (data.len().max(4) as u64).next_multiple_of(16) + 2 * GUARD;
@@ -135,7 +135,7 @@ impl Lab {
         self.context.wait(Some(submission))
     }
 
-    /// What [`Lab::time`] goes by.
+    /// The clock that [`Lab::time`] uses.
     pub fn clock(&self) -> Clock {
         match (self.context.info.is_software(), self.context.timestamps) {
             (true, _) if cpu_seconds().is_some() => Clock::Processor,
@@ -190,7 +190,7 @@ impl Lab {
         })
     }
 
-    /// What target number `n` holds. Fails if a program wrote over the sentinels around it or around scratch memory.
+    /// The contents of target number `n`. Fails if a program wrote over the sentinels around it or around scratch memory.
     #[cfg(test)]
     pub fn read(&self, prepared: &Prepared, n: usize, dtype: DType, len: usize) -> HostData {
         for guarded in prepared.written.iter().chain(&prepared.scratch) {
@@ -226,7 +226,7 @@ impl Prepared {
     }
 }
 
-/// Seconds that this process' threads have run, where the system tells (Linux).
+/// Seconds that this process's threads have run, where the system reports them (Linux).
 fn cpu_seconds() -> Option<f64> {
     let mut nanoseconds = 0.0;
     for task in std::fs::read_dir("/proc/self/task").ok()? {

@@ -9,7 +9,7 @@ use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
 use crate::gpu::shader::Shader;
 use crate::plan::{Kernel, MatMul, MatrixView, Plan, Step};
 
-/// A way to carry out a product. Each has a file in `shaders/`, and stands in [`FORCED`].
+/// A way to compute a product. Each has a file in `shaders/`, and is listed in [`FORCED`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// Register tiles, without workgroup memory: `matmul.wgsl`.
@@ -56,7 +56,7 @@ impl Variant {
         }
     }
 
-    /// Its file in `shaders/`, how profiles call it, and its holes.
+    /// Its file in `shaders/`, its name in profiles, and its holes.
     fn form(self, [lhs, rhs, _]: [Path; 3], shader: Shader) -> (&'static str, String, Shader) {
         match self {
             Self::Register { tile: [tm, tn], lanes: [lm, ln], .. } => (
@@ -165,7 +165,7 @@ fn register_cost(mm: &MatMul, [tm, tn]: [usize; 2], [lm, ln]: [usize; 2], busy: 
     block_cost(mm, [tm * lm, tn * ln], lm * ln, busy, thread)
 }
 
-/// The estimated cost of blocks, one per workgroup of so many threads, and the parts that they cut the inner dimension into;
+/// The estimated cost of blocks, one per workgroup of this many threads, and the parts that they cut the inner dimension into;
 /// `thread` is what a thread costs over k steps of it.
 fn block_cost(mm: &MatMul, block: [usize; 2], threads: usize, busy: usize, thread: impl Fn(f64) -> f64) -> (f64, usize) {
     let (m, n, k, batches) = (mm.m, mm.n, mm.k, mm.batch.numel());

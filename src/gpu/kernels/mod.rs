@@ -32,7 +32,7 @@ use crate::graph::row::RowOp;
 use crate::plan::{Kernel, Plan, Step};
 use optim::Control;
 
-/// The programs that carry out a step.
+/// The programs that run a step.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for dtypes or sizes that the kernel cannot take.

@@ -1,5 +1,5 @@
 //! Optimizers, one dispatch over all parameters: `shaders/optim.wgsl` around a rule's own shader, which is its formula; three for
-//! LAMB, which needs norms. Two more come first where gradients are clipped by their norm: `grad_squares.wgsl` and
+//! LAMB, which needs norms. Two more come first if gradients are clipped by their norm: `grad_squares.wgsl` and
 //! `grad_norm.wgsl`.
 
 use super::source::word;
@@ -14,7 +14,7 @@ use crate::storage::bindings::OptimStore;
 pub(crate) struct Control {
     /// Whether the step is taken: the gate is the step's first read.
     pub gated: bool,
-    /// What the gradients are multiplied with, so that their norm keeps to a limit.
+    /// Whether the gradients are multiplied by a factor that keeps their norm within a limit.
     pub clipped: bool,
 }
 

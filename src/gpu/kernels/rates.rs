@@ -20,9 +20,9 @@ pub struct Wanted {
     pub device: String,
     /// Only cases whose group and label contain this text.
     pub only: String,
-    /// Each variant of a kernel by itself, too.
+    /// Whether each variant of a kernel is timed by itself, too.
     pub variants: bool,
-    /// Choose kernels as for a hardware GPU, on whatever adapter.
+    /// Whether kernels are chosen as for a hardware GPU, on any adapter.
     pub hardware_kernels: bool,
     /// Seconds per line, about.
     pub seconds: f64,

@@ -19,7 +19,7 @@ use std::ops::Range;
 const WORKGROUP: u32 = 64;
 const TREE: u32 = 256;
 
-/// Who computes one result, or a part of it.
+/// What computes one result, or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// A thread.
@@ -104,7 +104,7 @@ impl<'a> Lowering<'a> {
         4 * self.value.terms.len() <= self.caps.unrolled
     }
 
-    /// Where neighbouring outputs are neighbours in memory, a thread walks down four of them together: what it loads so.
+    /// Where neighbouring outputs are neighbours in memory, a thread walks down four of them together: what it loads that way.
     fn down(&self) -> Option<Vec<VectorOperand>> {
         let across = self.vectors(0..self.kept);
         let fits = self.four() && self.outputs.is_multiple_of(4) && self.outputs > 0 && vector::pays(&across);
@@ -234,8 +234,8 @@ impl<'a> Lowering<'a> {
         Ok(bindings)
     }
 
-    /// The entry point. In a partial stage neighbouring threads take neighbouring parts, or neighbouring outputs where
-    /// those lie side by side in memory.
+    /// The entry point. In a partial stage neighbouring threads take neighbouring parts, or neighbouring outputs where those are
+    /// adjacent in memory.
     fn main(&self, stage: Stage, variant: Variant, lanes: Lanes, element: &str) -> String {
         let (n, size) = match variant {
             Variant::Thread => (format!("wg * {WORKGROUP}u + lid"), WORKGROUP),
@@ -363,7 +363,7 @@ fn needs_order(op: ReduceOp, dtype: DType) -> bool {
     dtype.is_float() && matches!(op, ReduceOp::Max | ReduceOp::Min)
 }
 
-/// The bits of the value that a reduction of nothing gives.
+/// The bits of the value of a reduction over no elements.
 fn identity(op: ReduceOp, dtype: DType) -> u32 {
     let (smallest, largest) = match dtype {
         DType::F32 | DType::F64 => (f32::NEG_INFINITY.to_bits(), f32::INFINITY.to_bits()),

@@ -1,5 +1,5 @@
 //! Sums of rows that share an index: `shaders/scatter_add.wgsl` for few indices; else the indices are sorted and
-//! `shaders/segment_sum.wgsl` adds what lies side by side.
+//! `shaders/segment_sum.wgsl` adds what is adjacent.
 
 use super::sort::{self, Keys};
 use super::source::word;
@@ -13,7 +13,7 @@ use crate::plan::{Plan, Row, Step};
 /// What the launches of a sort cost, in comparisons of an element of the result with an index; and what each index adds.
 const LAUNCHES: usize = 1 << 17;
 const SORTED: usize = 120;
-/// The least pairs of a chunk that is summed beforehand.
+/// The fewest pairs in a chunk that is summed beforehand.
 const CHUNK: usize = 256;
 
 /// Lowers a sum of rows by index.
@@ -29,7 +29,7 @@ pub(crate) fn lower(row: &Row, step: &Step, plan: &Plan, caps: &Caps) -> Result<
     sorted(&kind, bytes, (rows, cols, n), caps)
 }
 
-/// The indices are sorted, and what then lies side by side is added.
+/// The indices are sorted, and what is then adjacent is added.
 fn sorted(kind: &str, bytes: usize, (rows, cols, n): (usize, usize, usize), caps: &Caps) -> Result<Lowered> {
     // A row walks at most two parts of chunks and all chunks between.
     let chunk = CHUNK.max(n.isqrt());

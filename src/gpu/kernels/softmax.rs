@@ -7,11 +7,11 @@ use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Plan, Row, Step};
 
-/// How threads share rows: one thread per row where rows are short or barriers are dear, else one workgroup per row.
+/// How threads share rows: one thread per row if rows are short or barriers are expensive, else one workgroup per row.
 pub(crate) struct RowLaunch {
-    /// Threads a row.
+    /// Threads per row.
     pub lanes: usize,
-    /// Threads a workgroup.
+    /// Threads per workgroup.
     pub size: usize,
     /// Rows per workgroup.
     pub rows: usize,

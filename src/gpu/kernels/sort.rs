@@ -9,7 +9,7 @@ use crate::plan::{Plan, Row, Step};
 
 /// Rows up to this length are sorted in one launch.
 const ONE_LAUNCH: usize = 64;
-/// The runs that merging starts from; also the results of a merging thread, which must lie in one pair of runs.
+/// The runs that merging starts from; also the results of a merging thread, which must be in one pair of runs.
 const BLOCK: usize = 16;
 
 /// What is put in order.

@@ -85,7 +85,7 @@ pub(crate) fn written(step: &Step) -> Result<usize> {
     step.write.ok_or_else(|| Error::internal(format!("{} writes nothing", step.kernel.name())))
 }
 
-/// Checks a kernel against the device's limit on storage buffers, which the planner keeps.
+/// Checks a kernel against the device's limit on storage buffers, which the planner respects.
 pub(crate) fn check_bindings(count: usize, caps: &Caps, step: &Step) -> Result<()> {
     if count as u64 <= u64::from(caps.max_storage_buffers) {
         return Ok(());

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::gpu::program::{Caps, Lowered};
 use crate::plan::{Kernel, Plan, Step};
 
-/// A way to carry out a step.
+/// A way to run a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// Of a product.
@@ -31,7 +31,7 @@ impl Variant {
         }
     }
 
-    /// The programs of a step, carried out in this way.
+    /// The programs that run a step in this way.
     ///
     /// # Errors
     /// As for [`super::lower`]; the step is of another kernel.

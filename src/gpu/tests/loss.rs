@@ -37,7 +37,7 @@ impl Work {
         Self { gpu, plan, compiled, x, y }
     }
 
-    /// Each call by name, and what it came to.
+    /// Each call by name, and its outcome.
     fn calls(&self) -> Vec<(&'static str, Result<()>)> {
         let Self { gpu, plan, compiled, x, y } = self;
         let bindings = |s: f64| Bindings { leaves: vec![leaf(x)], scalars: vec![s], randoms: Vec::new() };
@@ -96,7 +96,7 @@ fn a_loss_at_any_point_is_one_typed_error() {
     for name in ["upload", "large upload", "alloc", "copy within", "submit", "run", "read", "finish_download"] {
         assert!(struck.contains(name), "no loss was seen by {name}, only by {struck:?}");
     }
-    // How many points lie before this one depends on how often the calls before it polled.
+    // How many points there are before this one depends on how often the calls before it polled.
     let work = Work::new(adapter);
     work.gpu.context.until_loss.store(1, Ordering::SeqCst);
     assert!(is_lost(&work.gpu.wait()), "no loss was seen by wait");

@@ -6,7 +6,7 @@ use crate::storage::gpu::Buffer;
 use crate::sync::lock;
 
 impl GpuExecutor {
-    /// What is cached beside the plans' data on the host; these plans are all there are.
+    /// What is cached besides the plans' data on the host; these plans are all there are.
     pub fn cached_piece_by_piece<'p>(&self, plans: impl Iterator<Item = &'p Compiled>) -> u64 {
         let mut tables = 0;
         for plan in plans {
@@ -26,7 +26,7 @@ impl GpuExecutor {
         lock(&self.pipelines).in_use().count()
     }
 
-    /// Lets the driver give so many bytes for values and plans.
+    /// Lets the driver give this many bytes for values and plans.
     pub fn limit_capacity(&self, bytes: u64) {
         self.memory.capacity.store(bytes, std::sync::atomic::Ordering::SeqCst);
     }

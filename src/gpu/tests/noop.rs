@@ -1,5 +1,5 @@
 //! Whole pieces of work on wgpu's `noop` backend: every text is compiled, every buffer bound, every launch encoded and submitted as
-//! on a GPU, and wgpu's validation judges all of it. Nothing is computed, so results are not looked at; no adapter is needed.
+//! on a GPU, and wgpu's validation judges all of it. Nothing is computed, so results are not checked; no adapter is needed.
 
 use super::*;
 use crate::device::{CacheLimits, Device, DeviceKind, DeviceOptions};
@@ -186,7 +186,7 @@ fn every_plan_of_representative_work_is_valid() {
         [plain, DeviceOptions { hardware_kernels: true, ..plain }, DeviceOptions { checks: Some(false), unfused: true, ..plain }]
     {
         let device = open(options);
-        // Whatever was compiled is looked at in the end.
+        // Whatever was compiled is checked in the end.
         device.set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });
         for (name, work) in WORK {
             work(&device).unwrap_or_else(|e| panic!("{name} with {options:?}: {e}"));
@@ -195,7 +195,7 @@ fn every_plan_of_representative_work_is_valid() {
         assert!(device.counters().dispatches > 500, "{:?}", device.counters());
         sources.extend(device.shader_sources());
     }
-    // Each file of `shaders/` is among them, told by a line that no other file has.
+    // Each file of `shaders/` is among them, recognised by a line that no other file has.
     let files = shader::files();
     for (name, text) in files {
         let own = |line: &&str| {

@@ -19,7 +19,7 @@ macro_rules! coefficients {
         }
 
         /// [`Coefficients`] in the type that a formula computes in.
-        #[allow(dead_code, reason = "kernels alone read some of them")]
+        #[allow(dead_code, reason = "only kernels read some of them")]
         #[derive(Debug, Clone, Copy)]
         pub(crate) struct Numbers<F> {
             $(pub $name: F,)+
@@ -40,7 +40,7 @@ coefficients! {
     lr,
     /// Decay that is added to the gradient (L2); 0 if decoupled.
     l2,
-    /// What the weight is multiplied with first: `1 - lr·decay` if decoupled, else 1.
+    /// What the weight is multiplied by first: `1 - lr·decay` if decoupled, else 1.
     shrink,
     /// SGD and RMSprop: momentum; Adam: β₁.
     beta1,
@@ -54,9 +54,9 @@ coefficients! {
     eps,
     /// Adam: `1 / √(1 - β₂ᵗ)`.
     inv_sqrt_bias2,
-    /// What the gradient is multiplied with first (gradient clipping, loss scaling); 1 otherwise.
+    /// What the gradient is multiplied by first (gradient clipping, loss scaling); 1 otherwise.
     grad_scale,
-    /// NAdam: what m is multiplied with; RAdam: 1 if the step is divided by √v, else 0; LAMB: `1 / (1 - β₁ᵗ)`.
+    /// NAdam: what m is multiplied by; RAdam: 1 if the step is divided by √v, else 0; LAMB: `1 / (1 - β₁ᵗ)`.
     extra,
     /// LAMB: the weight decay.
     decay,
@@ -87,7 +87,7 @@ pub(crate) const VARIANTS: usize = WINDOW + 1;
 pub struct Gate {
     /// Whether the step is taken.
     pub open: bool,
-    /// Which of an entry's coefficients hold.
+    /// Which of an entry's coefficients apply.
     pub variant: usize,
 }
 
@@ -107,7 +107,7 @@ impl Gate {
     }
 }
 
-/// How weight decay enters an update.
+/// How weight decay is applied in an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum DecayMode {
     /// Added to the gradient: `g += decay * w` (classic L2; Adam, SGD ...).

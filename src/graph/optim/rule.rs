@@ -69,7 +69,7 @@ const SUM: State = square("sum");
 const STEPS: State = square("acc_delta");
 const NORM: State = square("exp_inf");
 
-/// What the engine knows of a rule beside its formula.
+/// What the engine knows of a rule besides its formula.
 #[derive(Debug)]
 pub(crate) struct Facts {
     /// Name of the kernel and of its shader.
@@ -141,12 +141,12 @@ impl OptimRule {
         }
     }
 
-    /// How many numbers each parameter element has beside itself.
+    /// How many numbers are kept for each parameter element.
     pub fn states(self) -> usize {
         self.facts().states.len()
     }
 
-    /// Takes `elements` through the rule's formula, which gives an element's new value (for LAMB its direction, see
+    /// Runs the rule's formula over `elements`, which gives an element's new value (for LAMB its direction, see
     /// [`direction`]) from its old one after decoupled decay, its gradient after scaling and L2 decay, and its states.
     #[inline(always)]
     pub(crate) fn update<F: Float, E: Elements<F>>(self, c: &Coefficients, elements: E) -> E::Output {
@@ -237,11 +237,11 @@ impl OptimRule {
 
 /// What a formula runs over: an array of a thread, or one element of the reference.
 pub(crate) trait Elements<F> {
-    /// What comes of it.
+    /// The result.
     type Output;
 
-    /// Calls `step` with each element, its gradient and its states. Each rule calls it in one place, so that the loop is
-    /// compiled for its formula alone.
+    /// Calls `step` with each element, its gradient and its states. Each rule calls it in one place, so that the loop is compiled
+    /// only for its formula.
     fn each<const N: usize>(self, step: impl Fn(F, F, &mut [F; N]) -> F) -> Self::Output;
 }
 

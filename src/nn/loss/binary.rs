@@ -1,4 +1,4 @@
-//! Losses of yes and no.
+//! Losses for yes or no.
 
 use super::common::{Reduction, alike, elementwise, loss, need_positive, one_dtype};
 use crate::error::Result;
@@ -8,7 +8,7 @@ use std::panic::Location;
 /// The slope that PyTorch gives the loss of a probability of exactly 0 or 1 that should be the other.
 const STEEPEST: f64 = 1e12;
 
-/// `-(t·ln p + (1 - t)·ln(1 - p))` of probabilities and targets in 0..=1, of one shape. At probability 0 and 1 a logarithm
+/// `-(t·ln p + (1 - t)·ln(1 - p))` of probabilities and targets in 0..=1, of the same shape. At probability 0 and 1 a logarithm
 /// counts as -100 and its slope as 1e12, so that loss and gradient stay finite.
 ///
 /// A p outside 0..=1 gives NaN (in PyTorch, an error).
@@ -44,8 +44,8 @@ pub fn binary_cross_entropy(probability: &Tensor, target: &Tensor, reduction: Re
     })
 }
 
-/// [`binary_cross_entropy`] of `sigmoid(logits)`, stable for large logits: `(1 - t)·x + (1 + (w - 1)·t)·ln(1 + e⁻ˣ)`, with
-/// `w` the weight of positive targets, which broadcasts (1 without).
+/// [`binary_cross_entropy`] of `sigmoid(logits)`, stable for large logits: `(1 - t)·x + (1 + (w - 1)·t)·ln(1 + e⁻ˣ)`, with `w`
+/// the weight of positive targets, which broadcasts (1 if none is given).
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, binary_cross_entropy_with_logits}};
@@ -89,8 +89,8 @@ pub fn binary_cross_entropy_with_logits(
 }
 
 /// The focal loss of `sigmoid(logits)`: `a·(1 - p_t)^gamma·CE`, where CE is the binary cross-entropy, `p_t` the probability of
-/// the target (p for 1, 1 - p for 0), and `a` is `alpha` for 1 and `1 - alpha` for 0 (1 without). Usual are an alpha of 0.25
-/// and a gamma of 2. Source: Lin et al., ICCV 2017; torchvision's `sigmoid_focal_loss`.
+/// the target (p for 1, 1 - p for 0), and `a` is `alpha` for 1 and `1 - alpha` for 0 (1 if `alpha` is `None`). Usual values are
+/// 0.25 for alpha and 2 for gamma. Source: Lin et al., ICCV 2017; torchvision's `sigmoid_focal_loss`.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, focal}};
@@ -114,7 +114,7 @@ pub fn focal(logits: &Tensor, target: &Tensor, alpha: Option<f64>, gamma: f64, r
         }
         let others = 1.0 - target;
         let entropy = &others * logits + (-logits).softplus();
-        // 1 - p_t, without cancellation; not below what devices hold, for the power's gradient.
+        // 1 - p_t, without cancellation; not below what devices can represent, for the power's gradient.
         let missed = &others * logits.sigmoid() + target * (-logits).sigmoid();
         let missed = missed.maximum(&missed.scalar_like(f64::from(f32::MIN_POSITIVE)));
         let focused = entropy * missed.powf(gamma);
@@ -125,7 +125,7 @@ pub fn focal(logits: &Tensor, target: &Tensor, alpha: Option<f64>, gamma: f64, r
     })
 }
 
-/// `max(0, 1 - t·x)` of scores and targets of 1 or -1, of one shape.
+/// `max(0, 1 - t·x)` of scores and targets of 1 or -1, of the same shape.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, hinge}};

@@ -1,4 +1,4 @@
-//! Losses of one class among several.
+//! Losses for one class among several.
 
 use super::common::{Reduction, checked, loss, one_dtype};
 use crate::dtype::DType;
@@ -40,9 +40,9 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> 
 
 /// # Cross-entropy
 impl Tensor {
-    /// The mean cross-entropy of logits `[n, classes, ..]` with integer labels `[n, ..]` or probabilities `[n, classes, ..]`, as
-    /// PyTorch's function: `-Σ_c t_c·log_softmax(logits)_c`, averaged over everything else. [`cross_entropy`] reduces otherwise,
-    /// [`cross_entropy_with`] has the options.
+    /// The mean cross-entropy of logits `[n, classes, ..]` with integer labels `[n, ..]` or probabilities `[n, classes, ..]`,
+    /// like PyTorch's function: `-Σ_c t_c·log_softmax(logits)_c`, averaged over everything else. [`cross_entropy`] reduces in
+    /// other ways, [`cross_entropy_with`] has the options.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -59,7 +59,7 @@ impl Tensor {
     }
 }
 
-/// What [`cross_entropy_with`] counts, and how much.
+/// Options of [`cross_entropy_with`].
 #[derive(Debug, Clone, Default)]
 pub struct CrossEntropyOptions {
     /// A weight per class, `[classes]`. Defaults to 1 for each.
@@ -138,7 +138,7 @@ fn general(name: &'static str, logits: &Tensor, target: &Tensor, options: &Cross
 }
 
 /// `-w[labels]·log_probabilities[.., labels, ..]` for log-probabilities `[n, classes, ..]`, integer labels `[n, ..]` and a
-/// weight per class `[classes]` (1 without). Samples with the label `ignore_index` do not count. The mean is weighted.
+/// weight per class `[classes]` (1 if none is given). Samples with the label `ignore_index` do not count. The mean is weighted.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, nll}};
@@ -178,7 +178,7 @@ pub fn nll(
     })
 }
 
-/// The share of rows of logits `[n, classes]` whose largest element stands at their label, as an F32 scalar.
+/// The share of rows of logits `[n, classes]` whose largest element is at their label, as an F32 scalar.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::accuracy};
@@ -233,7 +233,7 @@ impl Labels {
         Ok(Ok(Self { index, counts, shape }))
     }
 
-    /// Rows of scores, with 0 where a sample is ignored: whatever stands there has no part in gradients either.
+    /// Rows of scores, with 0 where a sample is ignored: its contents do not affect gradients either.
     fn counted(&self, rows: &Tensor) -> Tensor {
         match &self.counts {
             Some(counts) => counts.unsqueeze(1).where_(rows, &rows.scalar_like(0.0)),
@@ -255,7 +255,7 @@ impl Labels {
 
     fn reduce(&self, losses: &Tensor, scale: &Tensor, reduction: Reduction) -> Tensor {
         let losses = match &self.counts {
-            // Also where a sample to ignore is infinite.
+            // Even where a sample to ignore is infinite.
             Some(counts) => counts.where_(losses, &losses.scalar_like(0.0)),
             None => losses.clone(),
         };

@@ -13,7 +13,7 @@ pub enum Reduction {
     Mean,
     /// Their sum.
     Sum,
-    /// They stay apart.
+    /// Nothing: one loss per sample or element.
     None,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn loss(
     checked(Tensor::guard(name, operands, at, rule))
 }
 
-/// A loss of two float tensors of one shape, element by element.
+/// A loss of two float tensors of the same shape, element by element.
 pub(super) fn elementwise(
     name: &'static str,
     [prediction, target]: [&Tensor; 2],
@@ -57,7 +57,7 @@ pub(super) fn checked(x: Tensor) -> Result<Tensor> {
     Ok(x)
 }
 
-/// Faults unless all operands are floats of one dtype and one shape.
+/// Faults unless all operands are floats of the same dtype and shape.
 pub(super) fn alike(nodes: &[&Arc<Node>]) -> Result<(), Fault> {
     one_dtype(nodes)?;
     let Some(other) = nodes.iter().find(|n| n.shape != nodes[0].shape) else { return Ok(()) };
@@ -65,7 +65,7 @@ pub(super) fn alike(nodes: &[&Arc<Node>]) -> Result<(), Fault> {
     Err(Fault::shape(reason, "reshape or expand one of them"))
 }
 
-/// Faults unless all operands are floats of one dtype.
+/// Faults unless all operands are floats of the same dtype.
 pub(super) fn one_dtype(nodes: &[&Arc<Node>]) -> Result<(), Fault> {
     for node in nodes {
         need_float(node)?;

@@ -22,10 +22,10 @@ pub struct CtcOptions {
 
 /// `-ln Σ_π Π_t p[t, π_t]` over all alignments π that become the labels once repetitions are merged and blanks dropped.
 ///
-/// Log-probabilities are `[time, n, classes]`, labels i32 `[n, longest]`, and each sample has its number of time steps and of
-/// labels; what lies beyond them does not count, whatever it is. The recursion over time is unrolled: its graph grows with `time`, and suits
-/// some hundred steps. Unlike in PyTorch, an infinite loss has gradient 0, and a sample has at least one time step.
-/// Source: Graves et al., ICML 2006.
+/// Log-probabilities are `[time, n, classes]`, labels i32 `[n, longest]`, and each sample has its own number of time steps and of
+/// labels; whatever follows them is ignored. The recursion over time is unrolled: its graph grows with `time`, and suits a few
+/// hundred steps. Unlike in PyTorch, an infinite loss has gradient 0, and a sample has at least one time step. Source: Graves et
+/// al., ICML 2006.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{CtcOptions, ctc}};
@@ -116,7 +116,7 @@ impl Alignments {
             Tensor::from_slice(&lens, [n, 1], &device)
         };
         let (times, counts) = (column(times)?, column(counts)?);
-        // Whatever stands in the padding, of time and of labels, takes no part.
+        // The contents of the padding, of time and of labels, take no part.
         let step = Tensor::iota(self.time, DType::I32, &device)?.reshape([self.time, 1, 1]);
         let running = step.lt(&times.unsqueeze(0));
         let log_probabilities = running.where_(log_probabilities, &log_probabilities.scalar_like(0.0));
@@ -164,7 +164,7 @@ impl Alignments {
     }
 }
 
-/// `[n, states]` moved by `by` states, with `fill` before.
+/// `[n, states]` moved by `by` states, with `fill` in front.
 fn shifted(x: &Tensor, states: usize, by: usize, fill: &Tensor, state: &Tensor) -> Tensor {
     let kept = states.saturating_sub(by);
     let moved = x.slice(1, 0, kept as isize).pad(&[(0, 0), (states - kept, 0)]);

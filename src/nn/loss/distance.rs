@@ -28,7 +28,7 @@ pub fn hinge_embedding(distance: &Tensor, target: &Tensor, margin: f64, reductio
     })
 }
 
-/// `max(0, margin - t·(a - b))`, with targets of 1 where `a` should be the larger and -1 where `b`; all of one shape.
+/// `max(0, margin - t·(a - b))`, with targets of 1 where `a` should be the larger and -1 where `b` should; all of the same shape.
 /// PyTorch's default margin is 0.
 ///
 /// ```
@@ -52,7 +52,7 @@ pub fn margin_ranking(a: &Tensor, b: &Tensor, target: &Tensor, margin: f64, redu
     })
 }
 
-/// What [`triplet_margin`] compares.
+/// Options of [`triplet_margin`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TripletOptions {
     /// How much farther the negative should be. Defaults to 1.
@@ -128,7 +128,7 @@ pub fn cosine_embedding(a: &Tensor, b: &Tensor, target: &Tensor, margin: f64, re
         one_dtype(n)?;
         let (vectors, targets) = (n[0].shape, n[2].shape);
         if vectors.rank() == 0 || targets.dims() != &vectors[..vectors.rank() - 1] {
-            return Err(Fault::shape("the target must have one element a vector", "use [n, d], [n, d] and [n]"));
+            return Err(Fault::shape("the target must have one element per vector", "use [n, d], [n, d] and [n]"));
         }
         let length = |x: &Tensor| (x.square().sum_dim(-1) + 1e-12).sqrt();
         let cosine = (a * b).sum_dim(-1) / (length(a) * length(b));

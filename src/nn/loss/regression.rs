@@ -1,11 +1,11 @@
-//! Losses of numbers, and of distributions given element by element.
+//! Losses for numbers, and for distributions given element by element.
 
 use super::common::{Reduction, elementwise, need_positive};
 use crate::error::Result;
 use crate::tensor::Tensor;
 use std::panic::Location;
 
-/// Squared error `(prediction - target)²` of two tensors of one shape.
+/// Squared error `(prediction - target)²` of two tensors of the same shape.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, mse}};
@@ -26,8 +26,8 @@ pub fn mse(prediction: &Tensor, target: &Tensor, reduction: Reduction) -> Result
 
 /// # Squared error
 impl Tensor {
-    /// The mean squared error against a target of the same shape, as PyTorch's `F.mse_loss`: the mean of `(self - target)²`.
-    /// [`mse`] reduces otherwise.
+    /// The mean squared error against a target of the same shape, like PyTorch's `F.mse_loss`: the mean of `(self - target)²`.
+    /// [`mse`] reduces in other ways.
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -45,7 +45,7 @@ impl Tensor {
     }
 }
 
-/// Absolute error `|prediction - target|` of two tensors of one shape; the gradient at 0 is 0.
+/// Absolute error `|prediction - target|` of two tensors of the same shape; the gradient at 0 is 0.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{Reduction, l1}};
@@ -116,10 +116,10 @@ pub fn smooth_l1(prediction: &Tensor, target: &Tensor, beta: f64, reduction: Red
     })
 }
 
-/// What [`kl_div_with`] compares.
+/// Options of [`kl_div_with`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct KlDivOptions {
-    /// Whether the target is given by its logarithms. Defaults to false.
+    /// Whether the target is given as logarithms. Defaults to false.
     pub log_target: bool,
     /// Defaults to the mean.
     pub reduction: Reduction,
@@ -147,7 +147,7 @@ pub fn kl_div(log_prediction: &Tensor, target: &Tensor, reduction: Reduction) ->
     kl_div_with(log_prediction, target, KlDivOptions { reduction, ..KlDivOptions::default() })
 }
 
-/// [`kl_div`] of a target that may be given by its logarithms: the terms are `exp(target)·(target - log_prediction)` then.
+/// [`kl_div`] of a target that may be given as logarithms: the terms are then `exp(target)·(target - log_prediction)`.
 ///
 /// ```
 /// # use wgrad::{Device, Tensor, nn::loss::{KlDivOptions, Reduction, kl_div_with}};

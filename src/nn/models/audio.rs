@@ -15,7 +15,7 @@ pub struct M5Config {
     pub classes: usize,
     /// Step of the first window of 80 samples. Defaults to 16.
     pub stride: usize,
-    /// Channels of the first two convolutions, half of the others'. Defaults to 32.
+    /// Channels of the first two convolutions, half as many as in the others. Defaults to 32.
     pub width: usize,
 }
 
@@ -79,10 +79,10 @@ impl M5 {
         Ok(x.mean_dim(2isize))
     }
 
-    /// Puts a new head in the place of `fc1`.
+    /// Replaces `fc1` with a new head.
     ///
     /// # Errors
-    /// It takes another number of features.
+    /// It takes a different number of features.
     #[track_caller]
     pub fn set_head(&mut self, head: Linear) -> Result<()> {
         replace_head(&mut self.fc1, head)

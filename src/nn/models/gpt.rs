@@ -12,7 +12,7 @@ use crate::tensor::{AttentionOptions, Tensor};
 /// Settings of a [`Gpt`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GptConfig {
-    /// Tokens. Defaults to 50257.
+    /// The number of tokens. Defaults to 50257.
     pub vocab_size: usize,
     /// The longest sequence. Defaults to 1024.
     pub block_size: usize,
@@ -56,7 +56,7 @@ impl GptConfig {
         Ok(layer)
     }
 
-    /// The spread of what adds to the residual stream.
+    /// The standard deviation of weights whose outputs are added to the residual stream.
     fn residual_std(&self) -> f64 {
         0.02 / (2.0 * self.n_layer.max(1) as f64).sqrt()
     }
@@ -118,11 +118,11 @@ impl Module for GptMlp {
 #[derive(Debug)]
 #[must_use = "a layer computes nothing until its forward is called"]
 pub struct Block {
-    /// Of the attention.
+    /// The attention's normalisation.
     pub ln_1: LayerNorm,
     /// Attention to earlier tokens.
     pub attn: CausalSelfAttention,
-    /// Of the perceptron.
+    /// The perceptron's normalisation.
     pub ln_2: LayerNorm,
     /// The perceptron.
     pub mlp: GptMlp,
@@ -165,9 +165,9 @@ impl Module for Block {
 #[derive(Debug)]
 #[must_use = "a layer computes nothing until its forward is called"]
 pub struct Transformer {
-    /// Of tokens, `[vocab_size, e]`.
+    /// Embedding of tokens, `[vocab_size, e]`.
     pub wte: Embedding,
-    /// Of positions, `[block_size, e]`.
+    /// Embedding of positions, `[block_size, e]`.
     pub wpe: Embedding,
     drop: Dropout,
     /// The blocks.
@@ -192,7 +192,7 @@ impl Module for Transformer {
     fields!(wte, wpe, drop, h, ln_f);
 }
 
-/// A decoder in the manner of GPT-2, under nanoGPT's names: tokens `[n, l]` to logits `[n, l, vocab_size]`. The head's weight
+/// A decoder in the style of GPT-2, under nanoGPT's names: tokens `[n, l]` to logits `[n, l, vocab_size]`. The head's weight
 /// is the token embedding's.
 ///
 /// Source: A. Radford et al., "Language models are unsupervised multitask learners", 2019.

@@ -23,7 +23,7 @@ pub struct LeNet {
 }
 
 impl LeNet {
-    /// A model for images of `channels` and that many classes.
+    /// A model for images of `channels` channels and for `classes` classes.
     ///
     /// # Errors
     /// The device is out of memory.

@@ -13,7 +13,7 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// A model of the given widths, input and output among them, without dropout.
+    /// A model of the given widths, including input and output, without dropout.
     ///
     /// # Errors
     /// Fewer than two widths; the device is out of memory.

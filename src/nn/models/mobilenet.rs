@@ -15,9 +15,9 @@ pub struct MobileNetConfig {
     pub classes: usize,
     /// Defaults to 3.
     pub channels: usize,
-    /// Factor of all widths. Defaults to 1.
+    /// What all widths are multiplied by. Defaults to 1.
     pub width: f64,
-    /// Before the head. Defaults to 0.2.
+    /// Dropout before the head. Defaults to 0.2.
     pub dropout: f64,
     /// No stride in the first convolution and in the second stage, for images of 32 x 32 or so. Defaults to false.
     pub small_images: bool,
@@ -29,7 +29,7 @@ impl Default for MobileNetConfig {
     }
 }
 
-/// The nearest multiple of 8, at least 8, and not below nine tenths.
+/// The nearest multiple of 8, at least 8, and not below nine tenths of the width.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "widths are small positive numbers")]
 fn divisible(width: f64) -> usize {
     let rounded = ((width + 4.0) as usize / 8 * 8).max(8);
@@ -136,10 +136,10 @@ impl MobileNetV2 {
         Ok(self.features.forward(x)?.mean_dim([2isize, 3]))
     }
 
-    /// Puts a new head in place.
+    /// Replaces the head with a new one.
     ///
     /// # Errors
-    /// It takes another number of features.
+    /// It takes a different number of features.
     #[track_caller]
     pub fn set_head(&mut self, head: Linear) -> Result<()> {
         replace_head(&mut self.head, head)

@@ -8,14 +8,14 @@ use crate::param::Param;
 use crate::shape::product;
 use crate::tensor::{PoolOptions, Tensor};
 
-/// The sizes that the paper gives.
+/// Sizes from the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResNetDepth {
-    /// Basic blocks, 2 a stage.
+    /// Basic blocks, 2 per stage.
     R18,
-    /// Basic blocks, 3, 4, 6 and 3 a stage.
+    /// Basic blocks, 3, 4, 6 and 3 in the four stages.
     R34,
-    /// Bottlenecks, 3, 4, 6 and 3 a stage.
+    /// Bottlenecks, 3, 4, 6 and 3 in the four stages.
     R50,
 }
 
@@ -64,7 +64,7 @@ struct Block {
 }
 
 impl Block {
-    /// From `inputs` channels to `width`, or four times `width` by a bottleneck.
+    /// From `inputs` channels to `width`, or to four times `width` with a bottleneck.
     #[track_caller]
     fn new(inputs: usize, width: usize, stride: usize, bottleneck: bool, init: &Init) -> Result<Self> {
         let outputs = if bottleneck { product(&[4, width]) } else { width };
@@ -168,10 +168,10 @@ impl ResNet {
         Ok(x.mean_dim([2isize, 3]))
     }
 
-    /// Puts a new head in the place of `fc`.
+    /// Replaces `fc` with a new head.
     ///
     /// # Errors
-    /// It takes another number of features.
+    /// It takes a different number of features.
     #[track_caller]
     pub fn set_head(&mut self, head: Linear) -> Result<()> {
         replace_head(&mut self.fc, head)

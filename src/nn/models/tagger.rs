@@ -9,7 +9,7 @@ use crate::tensor::Tensor;
 /// Settings of an [`LstmTagger`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TaggerConfig {
-    /// Words. Defaults to 10000.
+    /// The number of words. Defaults to 10000.
     pub vocab_size: usize,
     /// Defaults to 2.
     pub tags: usize,
@@ -21,7 +21,7 @@ pub struct TaggerConfig {
     pub num_layers: usize,
     /// Defaults to false.
     pub bidirectional: bool,
-    /// Between layers. Defaults to 0.
+    /// Dropout between layers. Defaults to 0.
     pub dropout: f64,
     /// The word that stands for padding. Defaults to none.
     pub padding_idx: Option<usize>,
@@ -87,10 +87,10 @@ impl LstmTagger {
         self.hidden2tag.forward(&self.lstm.run(&self.word_embeddings.forward(words)?, &options)?.output)
     }
 
-    /// Puts a new head in the place of `hidden2tag`.
+    /// Replaces `hidden2tag` with a new head.
     ///
     /// # Errors
-    /// It takes another number of features.
+    /// It takes a different number of features.
     #[track_caller]
     pub fn set_head(&mut self, head: Linear) -> Result<()> {
         replace_head(&mut self.hidden2tag, head)

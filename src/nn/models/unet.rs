@@ -16,7 +16,7 @@ pub struct UNetConfig {
     pub classes: usize,
     /// Channels at full resolution; each level down doubles them. Defaults to 64.
     pub width: usize,
-    /// How often images are halved. Defaults to 4.
+    /// How many times images are halved. Defaults to 4.
     pub levels: usize,
 }
 
@@ -131,7 +131,7 @@ impl Module for UNet {
         let Some(mut x) = skips.pop() else { return Err(Error::Internal("a U-Net without levels".into())) };
         for (up, skip) in self.up.iter().zip(skips.iter().rev()) {
             x = up.up.forward(&x)?;
-            // Odd lengths come back one short.
+            // Odd lengths come back one element short.
             let ([_, _, h, w], [_, _, sh, sw]) = (x.dims::<4>()?, skip.dims::<4>()?);
             let (dy, dx) = (sh - h, sw - w);
             x = x.pad(&[(0, 0), (0, 0), (dy / 2, dy - dy / 2), (dx / 2, dx - dx / 2)]);

@@ -70,7 +70,7 @@ impl Lowering<'_> {
         inlined.iter().filter(has_buffer).count()
     }
 
-    /// Whether all that becomes of `heavy` is computed by the kernel of `id`, element by element.
+    /// Whether everything that is made of `heavy` is computed by the kernel of `id`, element by element.
     pub(super) fn can_finish(&self, heavy: NodeId, id: NodeId, inlined: &HashSet<NodeId>) -> bool {
         let (h, e) = (&self.graph.nodes[heavy], &self.graph.nodes[id]);
         let kernel_has_epilogue =
@@ -85,7 +85,7 @@ impl Lowering<'_> {
         if h.shape.numel() != e.shape.numel() || h.dtype != e.dtype || h.dtype != DType::F32 {
             return false;
         }
-        // Every path from the heavy node stays inside the kernel, through elementwise nodes and reshapes alone.
+        // Every path from the heavy node stays inside the kernel, only through elementwise nodes and reshapes.
         let mut stack = vec![heavy];
         let mut seen = HashSet::from([heavy]);
         while let Some(node) = stack.pop() {

@@ -8,7 +8,7 @@ use crate::plan::{BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView, 
 use crate::shape::Shape;
 
 impl Lowering<'_> {
-    /// The buffer that an operand lies in, and the view of it.
+    /// The buffer that an operand is in, and the view of it.
     fn operand(&self, id: NodeId) -> Attempt<(BufferId, View)> {
         if let Some(buffer) = self.buffer[id] {
             return Ok((buffer, View::contiguous(self.graph.nodes[id].shape)));
@@ -17,7 +17,7 @@ impl Lowering<'_> {
         found.ok_or(Stop::Materialise(id))
     }
 
-    /// A buffer that holds exactly the elements of `id`, in order.
+    /// A buffer with exactly the elements of `id`, in order.
     pub(super) fn contiguous(&self, id: NodeId) -> Attempt<BufferId> {
         match self.operand(id)? {
             (buffer, view) if view.is_identity() && view.shape.numel() == self.plan.buffers[buffer].len => Ok(buffer),
@@ -47,7 +47,7 @@ impl Lowering<'_> {
         Ok((buffer, MatrixView { batch: view.strides()[..rank - 2].to_vec(), row, col, offset: view.offset }))
     }
 
-    /// Whether a node has elements and one of its operands none: a constant, for which no kernel of its own runs.
+    /// Whether a node has elements and one of its operands has none: a constant, for which no kernel of its own runs.
     pub(super) fn is_of_nothing(&self, heavy: NodeId) -> bool {
         let node = &self.graph.nodes[heavy];
         node.shape.numel() > 0 && node.inputs.iter().any(|&i| self.graph.nodes[i].shape.numel() == 0)

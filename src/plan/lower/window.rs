@@ -1,4 +1,4 @@
-//! What a chain of movements comes to: one view of a value in memory, or of a source, however long the chain is.
+//! What a chain of movements amounts to: one view of a value in memory, or of a source, however long the chain is.
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op, View};

@@ -45,13 +45,13 @@ fn mistakes() -> [Mistake; 26] {
             &["error[E0599]: no method named `fc1` found", "field, not a method"]),
         statement("a layer without ?", "let _ = Sequential::new().push(Linear::new(2, 3, init));",
             &["error[E0277]: `Result<Linear, Error>` is not a Module", "not a layer or a model: add `?` if it is a Result",
-              "add `?` behind the call, as in Linear::new(4, 2, &init)?"]),
+              "add `?` after the call, as in Linear::new(4, 2, &init)?"]),
         statement("layers of one name without ?", "let _ = Sequential::new().push_named(\"fc\", Linear::new(2, 3, init));",
             &["error[E0277]: `Result<Linear, Error>` is not a Module", "add `?` if it is a Result"]),
         statement("a block without ?", "let _ = wgrad::nn::Residual::new(wgrad::nn::Conv2d::new(2, 2, 1, init));",
             &["error[E0277]: `Result<Conv2d, Error>` is not a Module", "add `?` if it is a Result"]),
         model("layers that are Results", "fc: Result<Linear>", "Ok(x.clone())", "fields!(fc); // here",
-            &["error[E0277]: `Result<Linear, Error>` cannot be listed by fields!", "add `?` behind the call"]),
+            &["error[E0277]: `Result<Linear, Error>` cannot be listed by fields!", "add `?` after the call"]),
         model("settings in an array", "settings: [Settings; 2]", "Ok(x.clone())", "fields!(settings); // here",
             &["error[E0277]: `[Settings; 2]` cannot be listed by fields!", "an array, a tuple or a Box of these"]),
         statement("a kernel of the wrong number of axes", "wgrad::nn::Conv2d::new(1, 2, [3, 3, 3], init)?;",
@@ -81,7 +81,7 @@ fn mistakes() -> [Mistake; 26] {
         statement("a loader that is dropped", "DataLoader::new(wgrad::data::VecDataset(vec![1.0f32]), 1, fc.weight.device())?;",
             &["that must be used", "a loader makes batches only when it is iterated over"]),
         statement("a layer's output beside a tensor, without ?", "let _ = x + fc.forward(x);",
-            &["error[E0277]: `Result<Tensor, Error>` cannot stand beside a tensor", "write `?` behind the call"]),
+            &["error[E0277]: `Result<Tensor, Error>` cannot be combined with a tensor", "write `?` after the call"]),
     ]
 }
 

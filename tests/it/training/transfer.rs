@@ -60,7 +60,7 @@ fn what_is_refused_changes_nothing() {
         (|d| d.insert_all("x.", d.under("head.")).unwrap(), strict(), "x.bias and x.weight are unknown to the module"),
         (wide, LoadOptions::lenient(), "head.weight is f32 [3, 4] in the file and f32 [2, 4]"),
         (|_| (), strict().rename("body.*", "trunk.*"), "\"body.*\" matches no name"),
-        (|_| (), strict().rename("head.*", "trunk.*"), "come to be named trunk."),
+        (|_| (), strict().rename("head.*", "trunk.*"), "would be named trunk."),
         (|_| (), strict().rename("head.weight", "head.*"), "more stars"),
         (|_| (), strict().transpose("tail.*"), "\"tail.*\" matches no name"),
         (|_| (), strict().transpose("head.*"), "head.bias is [2], not a matrix"),

@@ -11,7 +11,7 @@ use crate::plan::{Conv2d, ConvRole, Kernel, Plan, Step};
 use pixels::Geometry;
 use taps::Taps;
 
-/// A way to carry out a convolution. Sizes that a shape does not have are taken as the next smaller ones.
+/// A way to compute a convolution. Sizes that a shape does not have become the next smaller ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// Forward and input gradient: what a thread computes, neighbouring pixels of a row in some channels.
@@ -79,7 +79,7 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
             Geometry::of(conv).lower([pixels, channels], step, plan, caps)
         }
         (ConvRole::WeightGrad, Variant::Taps { outputs, inputs }) => Taps::of(conv).lower([outputs, inputs], step, plan, caps),
-        (role, variant) => Err(Error::internal(format!("{variant:?} cannot carry out {role:?}"))),
+        (role, variant) => Err(Error::internal(format!("{variant:?} cannot compute {role:?}"))),
     }
 }
 

@@ -117,8 +117,8 @@ pub(super) struct Geometry<'a> {
     /// Rows and columns from one pixel to the next.
     stride: [usize; 2],
     row: Row,
-    /// Whether results are finished in a second look. An epilogue's text per result is dear to compile, a second look at the
-    /// results is dear to run: short sums take the first.
+    /// Whether results are finished in a second look. An epilogue's text per result is expensive to compile, a second look at the
+    /// results is expensive to run: short sums use the first.
     second_look: bool,
 }
 
@@ -144,7 +144,8 @@ impl<'a> Geometry<'a> {
         Self { conv, sides, strided, flipped, stride, row, second_look }
     }
 
-    /// Pixels and channels of the tile with the lowest cost per useful multiply-add. Unrolled text stays within a bound: compile time is theirs.
+    /// Pixels and channels of the tile with the lowest cost per useful multiply-add. Unrolled text stays within a bound, since it
+    /// takes most of the compile time.
     pub fn select(&self, caps: &Caps) -> [usize; 2] {
         // Results per thread at most: few cores want large tiles, a hardware GPU wants many threads.
         let most = match (caps.software, self.second_look || self.conv.epilogue.is_identity()) {
@@ -279,7 +280,7 @@ impl<'a> Geometry<'a> {
         if self.strided { 1 } else { tile.write }
     }
 
-    /// The programs for tiles of so many pixels and channels, or as many as there are.
+    /// The programs for tiles of this many pixels and channels, or as many as there are.
     pub fn lower(&self, [pixels, channels]: [usize; 2], step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         let tile = self.row.tile(pixels, channels);
         let [kh, kw] = [self.conv.w[2], self.conv.w[3]];

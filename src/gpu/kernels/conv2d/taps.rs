@@ -20,7 +20,7 @@ pub(super) struct Taps<'a> {
     vector: usize,
     /// Neighbouring pixels that a thread takes at once.
     pixels: usize,
-    /// Elements in front of a row, and how many of them the first vector has too many.
+    /// Elements in front of a row, and how many of them the first vector reads needlessly.
     lead: usize,
     shift: usize,
     /// Vectors of the input that these pixels meet.
@@ -106,7 +106,7 @@ impl<'a> Taps<'a> {
             .set("LANES", lanes(caps))
     }
 
-    /// The programs for so many channels of the output and the input, or as many as there are.
+    /// The programs for this many channels of the output and the input, or as many as there are.
     pub fn lower(&self, [to, ti]: [usize; 2], step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         let (conv, to, ti) = (self.conv, to.min(self.oc), ti.min(self.ic));
         let channels = self.oc.div_ceil(to) * self.ic.div_ceil(ti) * conv.spec.groups;

@@ -199,7 +199,7 @@ fn loops_of_convolutions_and_windows_stay_below_the_limit() {
     };
     let spec = ConvSpec { stride: [1, 1], padding: [1, 1], dilation: [1, 1], groups: 1 };
     let word = |w: Word| if let Word::U32(v) = w { v as usize } else { panic!("{w:?} changes") };
-    // (n, ci, h, w), co: many rows a part, many channels.
+    // (n, ci, h, w), co: many rows per part, many channels.
     for (x, co) in [([512, 256, 56, 56], 256), ([4096, 64, 224, 224], 64), ([1, 70_000, 3, 3], 2), ([64, 1, 1, 30_001], 1)] {
         let (w, y) = ([co, x[1], 3, 3], [x[0], co, x[2], x[3]]);
         let product = |a: [usize; 4]| a.iter().product::<usize>();

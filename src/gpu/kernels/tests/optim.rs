@@ -36,7 +36,7 @@ fn optimizers_match_loops() {
         })
         .collect();
     let (parameters, gradients) = (noise(3300, 1), noise(5120, 2));
-    // Half of what the gradients' norm is, about: entry 1 and what lies between entries do not count.
+    // About half of the gradients' norm: entry 1 and what is between entries do not count.
     let own = || [0, 2].into_iter().flat_map(|e| &gradients[state_at[e]..state_at[e] + lens[e]]);
     let factor = 12.0 / (own().map(|g| g * g).sum::<f64>().sqrt() + 1e-6);
     assert!((0.3..0.9).contains(&factor), "{factor}");

@@ -46,7 +46,7 @@ fn expected(mm: &MatMul, a: &[f64], b: &[f64]) -> Vec<f64> {
 /// (batch, m, n, k, lhs transposed, rhs transposed, offset, lhs shared by the batch)
 type Row = (&'static [usize], usize, usize, usize, bool, bool, usize, bool);
 
-/// A product, its operands, and what it comes to.
+/// A product, its operands, and its result.
 fn product((batch, m, n, k, ta, tb, offset, shared): Row) -> (MatMul, [Vec<f64>; 2], Vec<f64>) {
     let a = view(batch, shared, m, k, ta, offset);
     let b = view(batch, false, k, n, tb, offset);

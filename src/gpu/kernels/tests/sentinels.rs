@@ -1,7 +1,7 @@
-//! Elementwise kernels and reductions of awkward lengths between sentinels; the other tests' kernels lie between them as well.
+//! Elementwise kernels and reductions of awkward lengths between sentinels; the other tests' kernels run between them as well.
 //!
 //! The bench puts 1,024 sentinels before and after everything that a program writes, and looks at them after every run, with
-//! the shaders' runtime checks on and off. The CPU device needs no such test: but for `gemm`, its kernels are safe Rust.
+//! the shaders' runtime checks on and off. The CPU device needs no such test: except for `gemm`, its kernels are safe Rust.
 
 use super::{close, each_variant, f32s, noise, run, run_as};
 use crate::dtype::{DType, HostData};
