@@ -13,7 +13,7 @@
 //!     let model = Sequential::new().push(Linear::new(2, 32, &init)?).push(Relu).push(Linear::new(32, 2, &init)?);
 //!     let mut adam = Adam::new(&model.parameters()?, AdamConfig { lr: 0.01, ..AdamConfig::default() })?;
 //!
-//!     // Which of two points in the plane is further to the right?
+//!     // Which of a point's two coordinates is larger?
 //!     let x = Tensor::randn([256, 2], &Generator::new(7), &device)?;
 //!     let labels = x.argmax_dim(1);
 //!     for step in 0..100 {

@@ -135,6 +135,7 @@ pub fn split_stratified<P: Portion, const N: usize>(labels: &[i32], portions: [P
 ///
 /// # Errors
 /// As [`split`].
+#[track_caller]
 pub fn random_split<D: Dataset + Clone, P: Portion, const N: usize>(
     dataset: D,
     portions: [P; N],

@@ -333,7 +333,7 @@ impl House {
 }
 
 /// The library's source, as (path below `src/`, text).
-fn sources() -> Vec<(String, String)> {
+pub fn sources() -> Vec<(String, String)> {
     fn collect(folder: &Path, root: &Path, found: &mut Vec<(String, String)>) {
         for entry in std::fs::read_dir(folder).expect("the source is readable") {
             let path = entry.expect("readable").path();

@@ -7,6 +7,7 @@
 
 mod adapters;
 mod api;
+mod callers;
 mod columns;
 mod common;
 mod confined;
