@@ -36,8 +36,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #else
     if (lane == 0u) {
         let v = x[first + label];
-        // The difference first: the logarithm may vanish beside a large maximum.
-        out[at] = select(log_of_sum(sums.y) + (sums.x - v), -v, dead || is_lowest(v));
+        // The difference first: the logarithm may vanish beside a large maximum. Compilers would add those up, but for a 0 that they
+        // don't know.
+        let behind = bitcast<f32>(bitcast<u32>(sums.x - v) ^ params[0][3]);
+        out[at] = select(log_of_sum(sums.y) + behind, -v, dead || is_lowest(v));
     }
 #end
 }

@@ -28,7 +28,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         clipped[0] = 1.0;
         clipped[1] = 0.0;
 #end
-        // A NaN stays: it is not at least 1.
-        clipped[2] = select(factor, 1.0, factor >= 1.0);
+        // A NaN stays.
+        let nan = (bitcast<u32>(factor) & 0x7fffffffu) > 0x7f800000u;
+        clipped[2] = select(factor, 1.0, factor >= 1.0 && !nan);
     }
 }

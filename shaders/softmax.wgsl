@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
     let dead = sums.y == 0.0;
 #if ${LOG}
-    // Apart from the maximum, beside which it may vanish.
+    // Apart from the maximum, beside which it may vanish; compilers would add the two up, but for a 0 that they don't know.
     let rest = log_of_sum(sums.y);
 #else
     let scale = 1.0 / sums.y;
@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     for (var c = lane; c < cols; c += ${LANES}u) {
         let v = x[first + c];
 #if ${LOG}
-        out[first + c] = select((v - sums.x) - rest, v, dead || (is_lowest(v) && !is_undefined(rest)));
+        out[first + c] = select(bitcast<f32>(bitcast<u32>(v - sums.x) ^ params[0][3]) - rest, v, dead || (is_lowest(v) && !is_undefined(rest)));
 #else
         out[first + c] = select(shifted_exp(v, sums.x) * scale, 0.0, dead);
 #end

@@ -1,15 +1,37 @@
-// Tests by bits: WGSL lets a compiler assume that no value is NaN or infinite.
+// Tests by bits, and numbers that go round a compiler: WGSL lets it assume that no value is NaN or infinite, and some regroup sums
+// and products (Metal's do by default).
 
 fn is_nan_f32(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
 }
 
+// An order, because compilers know `(bits & 0x7f800000u) != 0x7f800000u` for a test of finite numbers, and take it for true.
 fn is_finite_f32(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+    return (bitcast<u32>(x) & 0x7fffffffu) < 0x7f800000u;
 }
 
 // A value from its bits; through a variable, since a constant NaN or infinity is an error in WGSL.
 fn from_bits_f32(bits: u32) -> f32 {
     var word = bits;
     return bitcast<f32>(word);
+}
+
+// y, or x where that is NaN. By bits: of two floats, a compiler may take the one that it assumes not to be NaN.
+fn or_nan_f32(y: f32, x: f32) -> f32 {
+    return bitcast<f32>(select(bitcast<u32>(y), bitcast<u32>(x), is_nan_f32(x)));
+}
+
+// y, or NaN where that is not defined.
+fn where_defined_f32(y: f32, defined: bool) -> f32 {
+    return bitcast<f32>(select(0x7fc00000u, bitcast<u32>(y), defined));
+}
+
+// 0, from a whole number below 2^16: its last 8 bits, of which compilers know nothing.
+fn hidden_zero(whole: f32) -> u32 {
+    return bitcast<u32>(whole) & 0xffu;
+}
+
+// x, which compilers take for another number, and so do not regroup with what x is the sum or product of.
+fn opaque_f32(x: f32, zero: u32) -> f32 {
+    return bitcast<f32>(bitcast<u32>(x) ^ zero);
 }

@@ -4,52 +4,8 @@
 
 use crate::common::{device, devices, upload, values};
 use crate::numerics::elementwise::{binary, unary};
-use crate::numerics::error::{binary_errors, unary_errors};
+use crate::numerics::error::{SPECIAL, binary_errors, unary_errors};
 use wgrad::{DType, Tensor};
-
-/// The values at which functions go wrong.
-const SPECIAL: [f32; 40] = [
-    0.0,
-    -0.0,
-    1e-45,
-    -1e-45,
-    1e-39,
-    -1e-39,
-    f32::MIN_POSITIVE,
-    -f32::MIN_POSITIVE,
-    1e-20,
-    -1e-20,
-    0.5,
-    -0.5,
-    1.0,
-    -1.0,
-    1.5,
-    -1.5,
-    2.0,
-    -2.0,
-    2.5,
-    -2.5,
-    3.0,
-    -3.0,
-    13.24,
-    -13.24,
-    88.72,
-    -88.72,
-    88.73,
-    -88.73,
-    104.0,
-    -104.0,
-    1000.0,
-    -1000.0,
-    16_777_217.0,
-    -16_777_215.0,
-    1e20,
-    3.4e38,
-    -3.4e38,
-    f32::INFINITY,
-    f32::NEG_INFINITY,
-    f32::NAN,
-];
 
 /// What an adapter is known to get wrong, within what WGSL allows. An exception that no longer occurs fails the test.
 struct Exception {
