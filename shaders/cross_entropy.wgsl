@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         return;
     }
     let label = u32(clamp(labels[at], 0, i32(cols) - 1));
-    let dead = sums.y == 0.0;
+    let dead = is_dead(sums.y);
 #if ${GRAD}
     let scale = 1.0 / sums.y;
     for (var c = lane; c < cols; c += ${LANES}u) {

@@ -29,7 +29,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         clipped[1] = 0.0;
 #end
         // A NaN stays.
-        let nan = (bitcast<u32>(factor) & 0x7fffffffu) > 0x7f800000u;
+        let nan = (bitcast<u32>(factor) << 1u) > 0xff000000u;
         clipped[2] = select(factor, 1.0, factor >= 1.0 && !nan);
     }
 }

@@ -14,7 +14,7 @@ fn remainder_f32(a: f32, b: f32) -> u32 {
     let ua = bitcast<u32>(a) & 0x7fffffffu;
     let ub = bitcast<u32>(b) & 0x7fffffffu;
     // Subnormal numbers count as 0.
-    if (ua >= 0x7f800000u || ub > 0x7f800000u || ub < 0x00800000u) {
+    if (!is_finite_f32(a) || is_nan_f32(b) || ub < 0x00800000u) {
         return 0x7fc00000u;
     }
     var r = abs(a);

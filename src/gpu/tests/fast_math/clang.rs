@@ -8,19 +8,28 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 pub(super) struct Build {
     pub name: &'static str,
     pub flags: &'static [&'static str],
-    /// Whether quotients and roots are as wrong as WGSL allows.
-    pub rough: bool,
+    /// How wrong quotients and roots are: see `metal_stdlib.h`.
+    pub rough: u8,
     /// Whether subnormal numbers count as 0 when it runs.
     pub flush: bool,
 }
 
 const FAST: &[&str] = &["-O2", "-ffast-math", "-fno-math-errno", "-ffp-contract=fast"];
 
+const AS_WRITTEN: &[&str] = &["-O1", "-ffp-contract=off"];
+
+/// The first of [`BUILDS`], which a sample takes.
+pub(super) const SAMPLED: usize = 4;
+
 /// Compilations of every kind. Estimates in place of divisions are their own matter: see `rough`.
 pub(super) const BUILDS: &[Build] = &[
-    Build { name: "as written", flags: &["-O1", "-ffp-contract=off"], rough: false, flush: false },
-    Build { name: "fast math", flags: FAST, rough: false, flush: false },
-    Build { name: "fast math, flushing subnormals", flags: FAST, rough: false, flush: true },
+    Build { name: "as written", flags: AS_WRITTEN, rough: 0, flush: false },
+    Build { name: "fast math", flags: FAST, rough: 0, flush: false },
+    Build { name: "fast math, flushing subnormals", flags: FAST, rough: 0, flush: true },
+    Build { name: "fast math and rough quotients", flags: FAST, rough: 3, flush: false },
+    Build { name: "rough quotients", flags: AS_WRITTEN, rough: 3, flush: false },
+    Build { name: "quotients too large", flags: AS_WRITTEN, rough: 1, flush: false },
+    Build { name: "quotients too small", flags: AS_WRITTEN, rough: 2, flush: false },
 ];
 
 /// The name of clang's program.
@@ -43,6 +52,9 @@ pub(super) fn compile(build: &Build, cpp: &str, directory: &Path) -> Kernels {
     let mut kernels = Command::new(clang());
     // In Metal's language, 1.0 is a float.
     kernels.args(["-std=c++17", "-w", "-fno-exceptions", "-Xclang", "-cl-single-precision-constant", "-c", "-I"]).arg(directory).args(build.flags);
+    if build.rough > 0 {
+        kernels.arg(format!("-DFAST_MATH_QUOTIENTS={}", build.rough));
+    }
     if cfg!(target_arch = "x86_64") {
         kernels.arg("-mrecip=none");
     }

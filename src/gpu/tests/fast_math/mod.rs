@@ -12,85 +12,17 @@ mod elementwise;
 #[allow(dead_code, reason = "the report and other tests measure devices")]
 mod error;
 
+mod rows;
+mod work;
+
 use super::*;
 use crate::device::{CacheLimits, Device, DeviceKind, DeviceOptions};
-use crate::gpu::compiled::word_value;
-use crate::gpu::program::{Operand, Program};
 use crate::tensor::Tensor;
-use clang::{BUILDS, Kernels, compile};
-use metal::Texts;
+use clang::{BUILDS, Build, Kernels, SAMPLED, compile};
 use elementwise::{binary, unary};
 use error::{SPECIAL, Truth, sweep, worst};
-
-/// An evaluation: programs, and the memory that they run over.
-struct Work {
-    plan: Arc<Plan>,
-    bindings: Bindings,
-    /// Per step, its programs with their numbers, and the bytes of its scratch buffers.
-    steps: Vec<(Vec<(usize, Program)>, Vec<u64>)>,
-    /// Contents of the leaves.
-    leaves: Vec<Vec<u8>>,
-}
-
-impl Work {
-    /// What realises `root`, a function of `inputs`, whose contents are given.
-    fn new(root: &Tensor, inputs: &[(&Tensor, &HostData)], texts: &mut Texts) -> Self {
-        let (plan, bindings) = crate::eval::planned(root.node().expect("valid")).expect("plans");
-        let caps = Caps::webgpu_defaults(false);
-        let mut steps = Vec::new();
-        for step in &plan.steps {
-            let lowered = kernels::lower(step, &plan, &caps).expect("lowers");
-            steps.push((lowered.programs.into_iter().map(|p| (texts.number(&p), p)).collect(), lowered.scratch));
-        }
-        let contents = |leaf: &Leaf| {
-            let Leaf::Data(storage) = leaf else { panic!("only data is bound here") };
-            let same = |t: &Tensor| t.node().and_then(|n| n.memory()).expect("uploaded").is_same(storage);
-            let (_, data) = inputs.iter().find(|(t, _)| same(t)).expect("every leaf is an input");
-            data.bytes().to_vec()
-        };
-        let leaves = bindings.leaves.iter().map(contents).collect();
-        Self { plan, bindings, steps, leaves }
-    }
-
-    /// The value of the root, as compiled kernels compute it.
-    fn run(&self, texts: &Texts, kernels: &mut Kernels) -> Vec<f64> {
-        let bytes = |b: &BufferInfo| b.dtype.bytes(b.len).next_multiple_of(16);
-        let mut memory: Vec<Vec<u8>> = self.plan.buffers.iter().map(|b| vec![0xFF; bytes(b)]).collect();
-        for (buffer, info) in memory.iter_mut().zip(&self.plan.buffers) {
-            if let Place::Leaf(n) = info.place {
-                buffer[..self.leaves[n].len()].copy_from_slice(&self.leaves[n]);
-            }
-        }
-        for (step, (programs, scratch)) in self.plan.steps.iter().zip(&self.steps) {
-            let mut scratch: Vec<Vec<u8>> = scratch.iter().map(|&n| vec![0xFF; n as usize]).collect();
-            for (number, program) in programs {
-                let words = program.record.iter().map(|&w| word_value(w, &self.bindings).expect("bound"));
-                let mut record: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
-                record.resize(record.len().next_multiple_of(16).max(16), 0);
-                // Each place is taken out, so that all can be changed at once; several views of one place are not known here.
-                let places = program.operands.iter().map(|operand| match *operand {
-                    Operand::Read(k) => (false, step.reads[k]),
-                    Operand::Write => (false, step.write.expect("a result")),
-                    Operand::ScratchRead(n) | Operand::ScratchWrite(n) => (true, n),
-                    Operand::Arena(_) => panic!("optimizers are not run here"),
-                });
-                let places: Vec<(bool, usize)> = places.collect();
-                let mut taken: Vec<Vec<u8>> = Vec::new();
-                for &(scratched, n) in &places {
-                    taken.push(std::mem::take(if scratched { &mut scratch[n] } else { &mut memory[n] }));
-                }
-                let mut bound: Vec<&mut Vec<u8>> = std::iter::once(&mut record).chain(&mut taken).collect();
-                kernels.run(*number, program.grid, texts.shared(*number), &mut bound);
-                for ((scratched, n), contents) in places.into_iter().zip(taken) {
-                    *(if scratched { &mut scratch[n] } else { &mut memory[n] }) = contents;
-                }
-            }
-        }
-        let output = self.plan.outputs[0];
-        let info = &self.plan.buffers[output];
-        HostData::from_padded(info.dtype, &memory[output], info.len).to_f64()
-    }
-}
+use metal::Texts;
+use work::Work;
 
 /// A device for which plans are made.
 fn planner() -> Device {
@@ -145,32 +77,37 @@ fn table(points: usize, odd: bool, texts: &mut Texts) -> Vec<Point> {
     rows
 }
 
+/// Whether a fixed part is enough.
+fn sampled() -> bool {
+    std::env::var("WGRAD_TEST_PART").is_ok_and(|part| part == "sample")
+}
+
+/// The builds to run.
+fn builds() -> &'static [Build] {
+    if sampled() { &BUILDS[..SAMPLED] } else { BUILDS }
+}
+
+/// Compiles in a directory that goes when it is done.
+fn compiled(build: &Build, texts: &Texts) -> Kernels {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    compile(build, &texts.cpp(), scratch.path())
+}
+
 #[test]
 #[ignore = "wants clang: scripts/sweep math, and in part scripts/test"]
 fn elementwise_ops_keep_their_budgets() {
-    let points = match std::env::var("WGRAD_TEST_PART").as_deref() {
-        Ok("sample") => 4000,
-        _ => 100_000,
-    };
+    let points = if sampled() { 2000 } else { 100_000 };
     let mut texts = Texts::default();
     let mut rows = table(points, false, &mut texts);
-    rows.extend(table(points, true, &mut texts));
-    let cpp = texts.cpp();
+    rows.extend(table(points / 20, true, &mut texts));
     let mut over = Vec::new();
-    for build in BUILDS {
-        let scratch = tempfile::tempdir().expect("a scratch directory");
-        if let Ok(keep) = std::env::var("WGRAD_KEEP") {
-            std::fs::create_dir_all(&keep).unwrap();
-            std::fs::write(std::path::Path::new(&keep).join("kernels.cpp"), &cpp).unwrap();
-        }
-        let mut kernels = compile(build, &cpp, scratch.path());
+    for build in builds() {
+        let mut kernels = compiled(build, &texts);
         for row in &rows {
             let errors = row.truth.errors(&row.work.run(&texts, &mut kernels));
             let operands: Vec<&[f32]> = row.operands.iter().map(Vec::as_slice).collect();
             let found = worst(&errors, &operands);
-            if std::env::var_os("WGRAD_SHOW").is_some() {
-                println!("{}: {}: {found}", build.name, row.name);
-            }
+            println!("{}: {}: {found}", build.name, row.name);
             if found.error > row.budget {
                 let wrong = errors.iter().filter(|e| e.0 > row.budget).count();
                 over.push(format!("{}: {}: {found}; {wrong} of {}", build.name, row.name, errors.len()));
