@@ -31,9 +31,9 @@ fn is_sine(x: f32) -> bool {
 }
 
 fn asin_f32(x: f32) -> f32 {
-    return where_defined_f32(atan2_f32(x, sqrt((1.0 - x) * (1.0 + x))), is_sine(x));
+    return where_defined_f32(atan2_f32(x, sqrt((1.0 - x) * (1.0 + x))), is_sine(x), x);
 }
 
 fn acos_f32(x: f32) -> f32 {
-    return where_defined_f32(atan2_f32(sqrt((1.0 - x) * (1.0 + x)), x), is_sine(x));
+    return where_defined_f32(atan2_f32(sqrt((1.0 - x) * (1.0 + x)), x), is_sine(x), x);
 }

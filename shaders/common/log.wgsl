@@ -20,7 +20,7 @@ fn log_f32(x: f32) -> f32 {
     let special = select(0x7fc00000u, 0xff800000u, (bitcast<u32>(x) & 0x7fffffffu) < 0x00800000u);
     // Infinity stays, as numbers do that are NaN.
     let stays = bitcast<u32>(x) - 0x7f800000u < 0x00800000u;
-    return or_nan_f32(bitcast<f32>(select(select(special, y, x > 0.0), bitcast<u32>(x), stays)), x);
+    return or_nan_f32(bitcast<f32>(select(select(special ^ hidden_zero(k), y, x > 0.0), bitcast<u32>(x), stays)), x);
 }
 
 fn log1p_f32(x: f32) -> f32 {

@@ -6,10 +6,10 @@ fn mantissa_f32(x: f32) -> u32 {
 }
 
 fn rem_f32(a: f32, b: f32) -> f32 {
-    return bitcast<f32>(remainder_f32(a, b));
+    return bitcast<f32>(remainder_f32(a, b) ^ hidden_zero_of(a));
 }
 
-// Its bits: compilers may assume that a function of floats gives no NaN.
+// Its bits.
 fn remainder_f32(a: f32, b: f32) -> u32 {
     let ua = bitcast<u32>(a) & 0x7fffffffu;
     let ub = bitcast<u32>(b) & 0x7fffffffu;

@@ -10,7 +10,7 @@ fn is_lowest(v: f32) -> bool {
 
 // Whether the sum is that of a row of only -∞.
 fn is_dead(sum: f32) -> bool {
-    return (bitcast<u32>(sum) & 0x7fffffffu) == 0u;
+    return sum == 0.0 && !is_undefined(sum);
 }
 
 // e^(v - top), 0 for -∞, NaN for NaN: drivers' exponentials and logarithms of infinity and NaN are their own affair.

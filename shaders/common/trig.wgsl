@@ -98,15 +98,15 @@ fn sin_quadrant(r: f32, q: u32) -> f32 {
 
 fn sin_f32(x: f32) -> f32 {
     let a = reduce_angle(x);
-    return where_defined_f32(sin_quadrant(a.r, a.q), is_finite_f32(x));
+    return where_defined_f32(sin_quadrant(a.r, a.q), is_finite_f32(x), x);
 }
 
 fn cos_f32(x: f32) -> f32 {
     let a = reduce_angle(x);
-    return where_defined_f32(sin_quadrant(a.r, a.q + 1u), is_finite_f32(x));
+    return where_defined_f32(sin_quadrant(a.r, a.q + 1u), is_finite_f32(x), x);
 }
 
 fn tan_f32(x: f32) -> f32 {
     let a = reduce_angle(x);
-    return where_defined_f32(sin_quadrant(a.r, a.q) / sin_quadrant(a.r, a.q + 1u), is_finite_f32(x));
+    return where_defined_f32(sin_quadrant(a.r, a.q) / sin_quadrant(a.r, a.q + 1u), is_finite_f32(x), x);
 }

@@ -34,6 +34,7 @@ fn needed(expr: &Expr, term: &Term, dtype: DType) -> Option<&'static str> {
     match *term {
         Term::Random { .. } => Some("threefry"),
         Term::Cast(a) if expr.terms[a].1 == DType::F16 || dtype == DType::F16 => Some("half"),
+        Term::Cast(a) if expr.terms[a].1.is_float() && dtype == DType::Bool => Some("order"),
         Term::Cast(a) => (expr.terms[a].1.is_float() && dtype.is_int()).then_some("convert"),
         Term::Unary(op, a) if expr.terms[a].1.is_float() => Some(unary_float(op).0).filter(|name| !name.is_empty()),
         Term::Binary(op, a, _) => Some(binary_text(op, expr.terms[a].1).0).filter(|name| !name.is_empty()),
@@ -78,7 +79,7 @@ const fn unary_float(op: UnaryOp) -> (&'static str, &'static str) {
         // From -0 to -∞ by bits, so that NaN passes through.
         UnaryOp::Relu => ("", "select({x}, 0f, bitcast<u32>({x}) - 0x80000000u <= 0x7f800000u)"),
         UnaryOp::Softplus => ("activation", "softplus_f32({x})"),
-        UnaryOp::Not => ("", "select(0u, 1u, (bitcast<u32>({x}) << 1u) == 0u)"),
+        UnaryOp::Not => ("order", "select(0u, 1u, ordered_f32({x}, 0f) && {x} == 0f)"),
         UnaryOp::IsNan => ("bits", "select(0u, 1u, is_nan_f32({x}))"),
         UnaryOp::IsFinite => ("bits", "select(0u, 1u, is_finite_f32({x}))"),
     }
@@ -159,8 +160,8 @@ pub(crate) fn cast(from: DType, to: DType, x: &str) -> String {
         (DType::Bool, DType::U8) => x.into(),
         (DType::F32 | DType::F64, DType::U8) => format!("min(f32_to_u32({x}), 255u)"),
         (_, DType::U8) => format!("{} & 255u", cast(from, DType::U32, x)),
-        // By bits, so that NaN is true.
-        (DType::F32 | DType::F64, DType::Bool) => format!("select(1u, 0u, (bitcast<u32>({x}) << 1u) == 0u)"),
+        // NaN is true.
+        (DType::F32 | DType::F64, DType::Bool) => format!("select(1u, 0u, ordered_f32({x}, 0f) && {x} == 0f)"),
         (_, DType::Bool) => format!("select(1u, 0u, {x} == {})", zero(from)),
         (DType::F32 | DType::F64, DType::I32) => format!("f32_to_i32({x})"),
         (DType::F32 | DType::F64, DType::U32) => format!("f32_to_u32({x})"),

@@ -4,7 +4,7 @@
 
 use crate::common::{device, devices, upload, values};
 use crate::numerics::elementwise::{binary, unary};
-use crate::numerics::error::{SPECIAL, binary_errors, unary_errors};
+use crate::numerics::error::{SPECIAL, binary_errors, division, unary_errors};
 use wgrad::{DType, Tensor};
 
 /// What an adapter is known to get wrong, within what WGSL allows. An exception that no longer occurs fails the test.
@@ -40,12 +40,13 @@ fn settle(arity: usize, failures: &[(String, Vec<f32>, String)]) {
 
 #[test]
 fn special_values_through_unary_ops() {
+    let division = division(device()).expect("quotients");
     let mut failures = Vec::new();
     for op in unary() {
         for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
             let errors = unary_errors(&op, &SPECIAL, device).unwrap_or_else(|e| panic!("{}: {e}", op.name));
             for ((error, got, expected), x) in errors.into_iter().zip(SPECIAL) {
-                if error > op.budget.ulps {
+                if error > op.budget.ulps(division) {
                     failures.push((op.name.to_string(), vec![x], format!("{mode} is {got:e}, not {expected:e}: {error} ULP")));
                 }
             }
@@ -56,6 +57,7 @@ fn special_values_through_unary_ops() {
 
 #[test]
 fn special_values_through_binary_ops() {
+    let division = division(device()).expect("quotients");
     let pairs = SPECIAL.iter().flat_map(|&a| SPECIAL.iter().map(move |&b| (a, b)));
     let (a, b): (Vec<f32>, Vec<f32>) = pairs.unzip();
     let mut failures = Vec::new();
@@ -63,7 +65,7 @@ fn special_values_through_binary_ops() {
         for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
             let errors = binary_errors(&op, &a, &b, device).unwrap_or_else(|e| panic!("{}: {e}", op.name));
             for ((error, got, expected), (&a, &b)) in errors.into_iter().zip(a.iter().zip(&b)) {
-                if error > op.budget.ulps {
+                if error > op.budget.ulps(division) {
                     failures.push((op.name.to_string(), vec![a, b], format!("{mode} is {got:e}, not {expected:e}: {error} ULP")));
                 }
             }

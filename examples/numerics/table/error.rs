@@ -3,7 +3,7 @@
 //! The CPU device runs f64 node by node on its reference executor: that is the truth here. A device may flush subnormal
 //! numbers, operands and results alike; an error is the least over what that allows.
 
-use super::elementwise::{At, Binary, Budget, TINY, Unary};
+use super::elementwise::{At, Binary, Budget, Division, TINY, Unary};
 use wgrad::{DType, Device, HostData, Result, Tensor};
 
 /// The end of f32's range: what rounds to infinity.
@@ -173,6 +173,17 @@ impl Truth {
         });
         errors.collect()
     }
+}
+
+/// How a device divides and takes square roots, from a table of quotients and roots.
+pub fn division(device: &Device) -> Result<Division> {
+    let normal = |(a, b): &(f32, f32)| a.is_normal() && b.is_normal() && (a / b).is_normal();
+    let pairs = sweep([-1e3, 1e3], 4000, 21).into_iter().zip(sweep([-1e3, 1e3], 4000, 22));
+    let (a, b): (Vec<f32>, Vec<f32>) = pairs.filter(normal).unzip();
+    let (ta, tb) = (upload(&a, DType::F32, device)?, upload(&b, DType::F32, device)?);
+    let (quotients, roots) = (read(&(&ta / &tb))?, read(&ta.abs().sqrt())?);
+    let exact = (0..a.len()).all(|i| quotients[i] == f64::from(a[i] / b[i]) && roots[i] == f64::from(a[i].abs().sqrt()));
+    Ok(if exact { Division::Exact } else { Division::Rough })
 }
 
 /// Errors of a unary op on a device, one per element: (error, got, expected).

@@ -41,6 +41,9 @@ template <class T, int N> vec<T, N> splat(T x) {
     inline T##3 make_##T##3(T x, T y, T z) { return T##3{x, y, z}; }                                                                  \
     inline T##4 make_##T##4(T x) { return splat<T, 4>(x); }                                                                           \
     inline T##4 make_##T##4(T x, T y, T z, T w) { return T##4{x, y, z, w}; }                                                          \
+    inline T##3 make_##T##3(T##2 a, T z) { return T##3{a.x, a.y, z}; }                                                                \
+    inline T##4 make_##T##4(T##2 a, T z, T w) { return T##4{a.x, a.y, z, w}; }                                                        \
+    inline T##4 make_##T##4(T##3 a, T w) { return T##4{a.x, a.y, a.z, w}; }                                                           \
     inline T##4 make_##T##4(T##2 a, T##2 b) { return T##4{a.x, a.y, b.x, b.y}; }                                                      \
     template <class U> T##4 make_##T##4(vec<U, 4> v) { return T##4{(T)v.x, (T)v.y, (T)v.z, (T)v.w}; }
 MAKE(float)
