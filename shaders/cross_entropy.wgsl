@@ -26,7 +26,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         return;
     }
     let label = u32(clamp(labels[at], 0, i32(cols) - 1));
-    let dead = sums.y == 0.0;
+    let dead = is_dead(sums.y);
 #if ${GRAD}
     let scale = 1.0 / sums.y;
     for (var c = lane; c < cols; c += ${LANES}u) {
@@ -36,8 +36,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #else
     if (lane == 0u) {
         let v = x[first + label];
-        // The difference first: the logarithm may be lost when added to a large maximum.
-        out[at] = select(log_of_sum(sums.y) + (sums.x - v), -v, dead || is_lowest(v));
+        // The difference first: the logarithm may be lost when added to a large maximum. A 0 that compilers do not know keeps them
+        // from adding those two.
+        let behind = bitcast<f32>(bitcast<u32>(sums.x - v) ^ params[0][3]);
+        out[at] = select(log_of_sum(sums.y) + behind, -v, dead || is_lowest(v));
     }
 #end
 }

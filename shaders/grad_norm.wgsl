@@ -28,7 +28,8 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         clipped[0] = 1.0;
         clipped[1] = 0.0;
 #end
-        // NaN is kept: it is not at least 1.
-        clipped[2] = select(factor, 1.0, factor >= 1.0);
+        // NaN is kept.
+        let nan = (bitcast<u32>(factor) << 1u) > 0xff000000u;
+        clipped[2] = select(factor, 1.0, factor >= 1.0 && !nan);
     }
 }

@@ -26,10 +26,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     fold(lane, sum);
     if (lane == 0u && leads) {
         let norms = vec2<f32>(root_of(folded[0].xy), root_of(folded[0].zw));
-        var ratio = 1.0;
-        if (norms.x > 0.0 && norms.y > 0.0) {
-            ratio = norms.x / norms.y;
-        }
-        ratios[entry] = ratio;
+        // Neither is 0 or NaN, by bits, since compilers may assume that no number is NaN.
+        let usable = bitcast<vec2<u32>>(norms) - 1u < vec2<u32>(0x7f800000u);
+        ratios[entry] = select(1.0, norms.x / norms.y, usable.x && usable.y);
     }
 }

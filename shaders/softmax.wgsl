@@ -18,9 +18,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     if (row >= rows) {
         return;
     }
-    let dead = sums.y == 0.0;
+    let dead = is_dead(sums.y);
 #if ${LOG}
-    // Kept separate from the maximum: added to it, it may be lost.
+    // Kept separate from the maximum: added to it, it may be lost. A 0 that compilers do not know keeps them from adding the two.
     let rest = log_of_sum(sums.y);
 #else
     let scale = 1.0 / sums.y;
@@ -28,7 +28,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     for (var c = lane; c < cols; c += ${LANES}u) {
         let v = x[first + c];
 #if ${LOG}
-        out[first + c] = select((v - sums.x) - rest, v, dead || (is_lowest(v) && !is_undefined(rest)));
+        let below = bitcast<f32>(bitcast<u32>(v - sums.x) ^ params[0][3]);
+        out[first + c] = select(below - rest, v, dead || (is_lowest(v) && !is_undefined(rest)));
 #else
         out[first + c] = select(shifted_exp(v, sums.x) * scale, 0.0, dead);
 #end

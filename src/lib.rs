@@ -73,6 +73,10 @@
 #![cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "a part of what planning offers is for GPUs alone"))]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests know their numbers"))]
 
+// Rows that unit tests share with the integration tests name the crate as users do.
+#[cfg(test)]
+extern crate self as wgrad;
+
 pub mod autodiff;
 pub(crate) mod cpu;
 pub mod data;

@@ -6,6 +6,5 @@ fn sigmoid_f32(x: f32) -> f32 {
 }
 
 fn softplus_f32(x: f32) -> f32 {
-    let y = max(x, 0.0) + log1p_f32(exp_f32(-abs(x)));
-    return select(y, x, is_nan_f32(x));
+    return or_nan_f32(max(x, 0.0) + log1p_f32(exp_f32(-abs(x))), x);
 }

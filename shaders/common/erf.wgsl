@@ -9,5 +9,5 @@ fn erf_f32(x: f32) -> f32 {
     let q = -1.59982597e-4 + t * (0.285001936 + t * (0.259106898 + t * (0.349864193 + t * (-0.107932638
         + t * (0.568621674 + t * (-0.474831869 + t * 0.120390737))))));
     let y = select(1.0 - exp_f32(-z) * q, near, a < 1.0);
-    return select(select(y, -y, x < 0.0), x, is_nan_f32(x));
+    return or_nan_f32(select(y, -y, x < 0.0), x);
 }

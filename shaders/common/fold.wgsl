@@ -6,9 +6,11 @@ fn squares_of(v: vec4<f32>) -> vec2<u32> {
     if (top >= 0x7f800000u) {
         return vec2<u32>(select(255u, 256u, top > 0x7f800000u), 0u);
     }
-    // Subnormal numbers count as 0; the largest have no normal inverse.
+    // |v| * 2^(127 - e), by bits: compilers would square v first, which overflows. Subnormal numbers count as 0, and what is too small
+    // for its square to count.
     let e = min(top >> 23u, 253u);
-    let r = v * bitcast<f32>((254u - e) << 23u);
+    let least = vec4<u32>((max(e, 101u) - 100u) << 23u);
+    let r = bitcast<vec4<f32>>(select(vec4<u32>(), bits + vec4<u32>((127u - e) << 23u), bits >= least));
     return select(vec2<u32>(), vec2<u32>(e, bitcast<u32>(dot(r, r))), e > 0u);
 }
 
@@ -22,9 +24,9 @@ fn joined(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
 }
 
 fn root_of(a: vec2<u32>) -> f32 {
-    // Through a variable, since a constant NaN or infinity is an error in WGSL.
-    var special = select(0x7f800000u, 0x7fc00000u, a.x == 256u);
-    return select(sqrt(bitcast<f32>(a.y)) * bitcast<f32>(min(a.x, 254u) << 23u), bitcast<f32>(special), a.x >= 255u);
+    let root = sqrt(bitcast<f32>(a.y)) * bitcast<f32>(min(a.x, 254u) << 23u);
+    let special = select(0x7f800000u, 0x7fc00000u, a.x == 256u);
+    return bitcast<f32>(select(bitcast<u32>(root), special, a.x >= 255u));
 }
 
 var<workgroup> folded: array<vec4<u32>, 256>;

@@ -25,7 +25,7 @@ fn f32_to_half(x: f32) -> u32 {
     let bits = bitcast<u32>(x);
     let minus = (bits >> 16u) & 0x8000u;
     let magnitude = bits & 0x7fffffffu;
-    if (magnitude > 0x7f800000u) {
+    if (is_nan_f32(x)) {
         return minus | 0x7e00u | ((magnitude >> 13u) & 0x3ffu);
     }
     if (magnitude >= 0x477ff000u) {

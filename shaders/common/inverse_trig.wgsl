@@ -18,17 +18,22 @@ fn atan2_f32(y: f32, x: f32) -> f32 {
     angle = select(angle, 1.57079633 - angle, ay > ax);
     angle = select(angle, 3.14159265 - angle, (bitcast<u32>(x) >> 31u) == 1u);
     angle = select(angle, -angle, (bitcast<u32>(y) >> 31u) == 1u);
-    return select(angle, x + y, is_nan_f32(x) || is_nan_f32(y));
+    return or_nan_f32(or_nan_f32(angle, x), y);
 }
 
 fn atan_f32(x: f32) -> f32 {
     return atan2_f32(x, 1.0);
 }
 
+// Whether x is a sine.
+fn is_sine(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7fffffffu) <= 0x3f800000u;
+}
+
 fn asin_f32(x: f32) -> f32 {
-    return atan2_f32(x, sqrt((1.0 - x) * (1.0 + x)));
+    return where_defined_f32(atan2_f32(x, sqrt((1.0 - x) * (1.0 + x))), is_sine(x), x);
 }
 
 fn acos_f32(x: f32) -> f32 {
-    return atan2_f32(sqrt((1.0 - x) * (1.0 + x)), x);
+    return where_defined_f32(atan2_f32(sqrt((1.0 - x) * (1.0 + x)), x), is_sine(x), x);
 }

@@ -7,11 +7,16 @@ fn mantissa_f32(x: f32) -> u32 {
 }
 
 fn rem_f32(a: f32, b: f32) -> f32 {
+    return bitcast<f32>(remainder_f32(a, b) ^ hidden_zero_of(a));
+}
+
+// Its bits.
+fn remainder_f32(a: f32, b: f32) -> u32 {
     let ua = bitcast<u32>(a) & 0x7fffffffu;
     let ub = bitcast<u32>(b) & 0x7fffffffu;
     // Subnormal numbers count as 0.
-    if (ua >= 0x7f800000u || ub > 0x7f800000u || ub < 0x00800000u) {
-        return from_bits_f32(0x7fc00000u);
+    if (!is_finite_f32(a) || is_nan_f32(b) || ub < 0x00800000u) {
+        return 0x7fc00000u;
     }
     var r = abs(a);
     if (ua < 0x00800000u) {
@@ -25,9 +30,11 @@ fn rem_f32(a: f32, b: f32) -> f32 {
             m = (m << step) % divisor;
             left -= step;
         }
-        // m * 2^(exponent of b): below 2^24, so exact, in two factors because the power alone may be subnormal.
-        r = f32(m) * 1.1920929e-7 * bitcast<f32>(ub & 0x7f800000u);
+        // m times the last place of b: exact. Where that is subnormal, in two factors, which neither overflow nor vanish in any order.
+        let e = ub >> 23u;
+        let low = e < 24u;
+        r = f32(m) * bitcast<f32>((e + select(0u, 64u, low) - 23u) << 23u) * select(1.0, 5.421010862427522e-20, low);
     }
     r = select(r, -r, (bitcast<u32>(a) >> 31u) == 1u);
-    return select(r, r + b, r != 0.0 && ((r < 0.0) != (b < 0.0)));
+    return bitcast<u32>(select(r, r + b, r != 0.0 && ((r < 0.0) != (b < 0.0))));
 }

@@ -1,10 +1,16 @@
 // Row-wise kernels: ${LANES} threads share a row of logits, named x, and agree on its maximum and on its sum of exponentials.
-fn is_lowest(v: f32) -> bool {
-    return bitcast<u32>(v) == 0xff800000u;
+// Tests by bits, see bits.wgsl.
+fn is_undefined(v: f32) -> bool {
+    return (bitcast<u32>(v) << 1u) > 0xff000000u;
 }
 
-fn is_undefined(v: f32) -> bool {
-    return (bitcast<u32>(v) & 0x7fffffffu) > 0x7f800000u;
+fn is_lowest(v: f32) -> bool {
+    return bitcast<u32>(v) >= 0xff800000u && !is_undefined(v);
+}
+
+// Whether the sum is that of a row of only -∞.
+fn is_dead(sum: f32) -> bool {
+    return sum == 0.0 && !is_undefined(sum);
 }
 
 // e^(v - top), 0 for -∞, NaN for NaN: drivers differ in their exponentials and logarithms of infinity and NaN.

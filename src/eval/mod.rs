@@ -64,11 +64,16 @@ pub(crate) fn explain(root: &Arc<Node>) -> Result<String> {
     if !needs_work(root) {
         return Ok("nothing to do: the value is in memory\n".into());
     }
-    let gathered = session.number(Purpose::default(), |numbering| {
-        numbering.add([root.clone()])?;
-        numbering.finish()
-    })?;
+    let gathered = session.number_one(root)?;
     Ok(device.executor().plan(&gathered.out.graph)?.plan.explain())
+}
+
+/// The plan that would realise a node, and what its sources are bound to, for tests that carry it out themselves.
+#[cfg(test)]
+pub(crate) fn planned(root: &Arc<Node>) -> Result<(Arc<crate::plan::Plan>, crate::storage::bindings::Bindings)> {
+    let device = root.device.clone();
+    let gathered = Session::new(&device).number_one(root)?;
+    Ok((device.executor().plan(&gathered.out.graph)?.plan.clone(), gathered.out.bindings))
 }
 
 /// The right to read and change contents on a device, as long as it lives.
@@ -116,6 +121,14 @@ impl<'d> Session<'d> {
         let outcome = f(&mut numbering);
         *self.last = numbering.last();
         outcome.map(|()| numbering)
+    }
+
+    /// Numbers a node and what is below it.
+    fn number_one(&mut self, root: &Arc<Node>) -> Result<Numbering> {
+        self.number(Purpose::default(), |numbering| {
+            numbering.add([root.clone()])?;
+            numbering.finish()
+        })
     }
 
     fn run(&mut self, roots: Vec<Arc<Node>>, purpose: Purpose, keep_saved: bool) -> Result<()> {

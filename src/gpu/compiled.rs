@@ -196,7 +196,7 @@ impl State {
 
 /// The current value of a record word.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scalars are rounded to their dtype on use")]
-fn word_value(word: Word, bindings: &Bindings) -> Result<u32> {
+pub(super) fn word_value(word: Word, bindings: &Bindings) -> Result<u32> {
     let missing = |what: &str, slot: usize| Error::internal(format!("{what} {slot} is not bound"));
     match word {
         Word::U32(v) => Ok(v),

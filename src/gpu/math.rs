@@ -34,6 +34,7 @@ fn needed(expr: &Expr, term: &Term, dtype: DType) -> Option<&'static str> {
     match *term {
         Term::Random { .. } => Some("threefry"),
         Term::Cast(a) if expr.terms[a].1 == DType::F16 || dtype == DType::F16 => Some("half"),
+        Term::Cast(a) if expr.terms[a].1.is_float() && dtype == DType::Bool => Some("order"),
         Term::Cast(a) => (expr.terms[a].1.is_float() && dtype.is_int()).then_some("convert"),
         Term::Unary(op, a) if expr.terms[a].1.is_float() => Some(unary_float(op).0).filter(|name| !name.is_empty()),
         Term::Binary(op, a, _) => Some(binary_text(op, expr.terms[a].1).0).filter(|name| !name.is_empty()),
@@ -51,7 +52,7 @@ const fn unary_float(op: UnaryOp) -> (&'static str, &'static str) {
     match op {
         UnaryOp::Neg => ("", "-{x}"),
         UnaryOp::Abs => ("", "abs({x})"),
-        UnaryOp::Sign => ("", "select(select(0f, 1f, {x} > 0f), -1f, {x} < 0f)"),
+        UnaryOp::Sign => ("order", "sign_f32({x})"),
         UnaryOp::Sqrt => ("", "sqrt({x})"),
         UnaryOp::Rsqrt => ("", "1f / sqrt({x})"),
         UnaryOp::Reciprocal => ("", "1f / {x}"),
@@ -75,10 +76,10 @@ const fn unary_float(op: UnaryOp) -> (&'static str, &'static str) {
         UnaryOp::Round => ("", "round({x})"),
         UnaryOp::Trunc => ("", "trunc({x})"),
         UnaryOp::Sigmoid => ("activation", "sigmoid_f32({x})"),
-        // A comparison with NaN is false, so NaN passes through.
-        UnaryOp::Relu => ("", "select({x}, 0f, {x} <= 0f)"),
+        // From -0 to -∞ by bits, so that NaN passes through.
+        UnaryOp::Relu => ("", "select({x}, 0f, bitcast<u32>({x}) - 0x80000000u <= 0x7f800000u)"),
         UnaryOp::Softplus => ("activation", "softplus_f32({x})"),
-        UnaryOp::Not => ("", "select(0u, 1u, {x} == 0f)"),
+        UnaryOp::Not => ("order", "select(0u, 1u, ordered_f32({x}, 0f) && {x} == 0f)"),
         UnaryOp::IsNan => ("bits", "select(0u, 1u, is_nan_f32({x}))"),
         UnaryOp::IsFinite => ("bits", "select(0u, 1u, is_finite_f32({x}))"),
     }
@@ -129,8 +130,14 @@ const fn binary_text(op: BinaryOp, dtype: DType) -> (&'static str, &'static str)
         BinaryOp::Maximum if float => ("order", "maximum_f32({a}, {b})"),
         BinaryOp::Minimum => ("", "min({a}, {b})"),
         BinaryOp::Maximum => ("", "max({a}, {b})"),
+        // Comparisons of floats may come out as they like for NaN.
+        BinaryOp::Eq if float => ("order", "select(0u, 1u, ordered_f32({a}, {b}) && {a} == {b})"),
+        BinaryOp::Ne if float => ("order", "select(1u, 0u, ordered_f32({a}, {b}) && {a} == {b})"),
+        BinaryOp::Lt if float => ("order", "select(0u, 1u, ordered_f32({a}, {b}) && {a} < {b})"),
+        BinaryOp::Le if float => ("order", "select(0u, 1u, ordered_f32({a}, {b}) && {a} <= {b})"),
+        BinaryOp::Gt if float => ("order", "select(0u, 1u, ordered_f32({a}, {b}) && {a} > {b})"),
+        BinaryOp::Ge if float => ("order", "select(0u, 1u, ordered_f32({a}, {b}) && {a} >= {b})"),
         BinaryOp::Eq => ("", "select(0u, 1u, {a} == {b})"),
-        // naga's `!=` is false for NaN.
         BinaryOp::Ne => ("", "select(1u, 0u, {a} == {b})"),
         BinaryOp::Lt => ("", "select(0u, 1u, {a} < {b})"),
         BinaryOp::Le => ("", "select(0u, 1u, {a} <= {b})"),
@@ -153,7 +160,8 @@ pub(crate) fn cast(from: DType, to: DType, x: &str) -> String {
         (DType::Bool, DType::U8) => x.into(),
         (DType::F32 | DType::F64, DType::U8) => format!("min(f32_to_u32({x}), 255u)"),
         (_, DType::U8) => format!("{} & 255u", cast(from, DType::U32, x)),
-        // Not `!=`, which naga makes false for NaN.
+        // NaN is true.
+        (DType::F32 | DType::F64, DType::Bool) => format!("select(1u, 0u, ordered_f32({x}, 0f) && {x} == 0f)"),
         (_, DType::Bool) => format!("select(1u, 0u, {x} == {})", zero(from)),
         (DType::F32 | DType::F64, DType::I32) => format!("f32_to_i32({x})"),
         (DType::F32 | DType::F64, DType::U32) => format!("f32_to_u32({x})"),

@@ -184,7 +184,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn hardsigmoid(&self) -> Self {
-        self.activation("hardsigmoid", Location::caller(), || Ok((self + 3.0).between(0.0, 6.0) / 6.0))
+        self.activation("hardsigmoid", Location::caller(), || Ok(((self + 3.0) / 6.0).between(0.0, 1.0)))
     }
 
     /// `x · relu6(x + 3) / 6`, divided first: large x, which overflow in PyTorch, stay finite. The gradient at 3 is 1.
@@ -199,7 +199,7 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn hardswish(&self) -> Self {
-        self.activation("hardswish", Location::caller(), || Ok(self * ((self + 3.0).between(0.0, 6.0) / 6.0)))
+        self.activation("hardswish", Location::caller(), || Ok(self * ((self + 3.0) / 6.0).between(0.0, 1.0)))
     }
 
     /// `ln(1 + e^(beta·x)) / beta`, and `x` itself where `beta·x` exceeds `threshold`. PyTorch's defaults are 1 and 20.

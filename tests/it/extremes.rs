@@ -4,54 +4,10 @@
 
 use crate::common::{device, devices, upload, values};
 use crate::numerics::elementwise::{binary, unary};
-use crate::numerics::error::{binary_errors, unary_errors};
+use crate::numerics::error::{SPECIAL, binary_errors, division, unary_errors};
 use wgrad::{DType, Tensor};
 
-/// The values at which functions go wrong.
-const SPECIAL: [f32; 40] = [
-    0.0,
-    -0.0,
-    1e-45,
-    -1e-45,
-    1e-39,
-    -1e-39,
-    f32::MIN_POSITIVE,
-    -f32::MIN_POSITIVE,
-    1e-20,
-    -1e-20,
-    0.5,
-    -0.5,
-    1.0,
-    -1.0,
-    1.5,
-    -1.5,
-    2.0,
-    -2.0,
-    2.5,
-    -2.5,
-    3.0,
-    -3.0,
-    13.24,
-    -13.24,
-    88.72,
-    -88.72,
-    88.73,
-    -88.73,
-    104.0,
-    -104.0,
-    1000.0,
-    -1000.0,
-    16_777_217.0,
-    -16_777_215.0,
-    1e20,
-    3.4e38,
-    -3.4e38,
-    f32::INFINITY,
-    f32::NEG_INFINITY,
-    f32::NAN,
-];
-
-/// What an adapter is known to compute wrongly, within what WGSL allows. An exception that no longer occurs fails the test.
+/// What an adapter is known to get wrong, within what WGSL allows. An exception that no longer occurs fails the test.
 struct Exception {
     /// Part of the device's name.
     adapter: &'static str,
@@ -84,12 +40,13 @@ fn settle(arity: usize, failures: &[(String, Vec<f32>, String)]) {
 
 #[test]
 fn special_values_through_unary_ops() {
+    let division = division(device()).expect("quotients");
     let mut failures = Vec::new();
     for op in unary() {
         for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
             let errors = unary_errors(&op, &SPECIAL, device).unwrap_or_else(|e| panic!("{}: {e}", op.name));
             for ((error, got, expected), x) in errors.into_iter().zip(SPECIAL) {
-                if error > op.budget.ulps {
+                if error > op.budget.ulps(division) {
                     failures.push((op.name.to_string(), vec![x], format!("{mode} is {got:e}, not {expected:e}: {error} ULP")));
                 }
             }
@@ -100,6 +57,7 @@ fn special_values_through_unary_ops() {
 
 #[test]
 fn special_values_through_binary_ops() {
+    let division = division(device()).expect("quotients");
     let pairs = SPECIAL.iter().flat_map(|&a| SPECIAL.iter().map(move |&b| (a, b)));
     let (a, b): (Vec<f32>, Vec<f32>) = pairs.unzip();
     let mut failures = Vec::new();
@@ -107,7 +65,7 @@ fn special_values_through_binary_ops() {
         for (mode, device) in [("fused", &devices().fused), ("unfused", &devices().unfused)] {
             let errors = binary_errors(&op, &a, &b, device).unwrap_or_else(|e| panic!("{}: {e}", op.name));
             for ((error, got, expected), (&a, &b)) in errors.into_iter().zip(a.iter().zip(&b)) {
-                if error > op.budget.ulps {
+                if error > op.budget.ulps(division) {
                     failures.push((op.name.to_string(), vec![a, b], format!("{mode} is {got:e}, not {expected:e}: {error} ULP")));
                 }
             }

@@ -15,11 +15,22 @@ pub enum At {
     Operand,
 }
 
+/// How a device divides, and takes square roots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Division {
+    /// Rounded correctly.
+    Exact,
+    /// As WGSL allows: quotients within 2.5 ULP, roots within what 1 divided by a reciprocal root within 2 ULP comes to.
+    Rough,
+}
+
 /// How far off an op may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// ULPs.
-    pub ulps: f64,
+    /// ULPs on devices that divide exactly.
+    ulps: f64,
+    /// ULPs on others.
+    rough: f64,
     /// Where they are counted.
     pub at: At,
     /// Below this magnitude the result may be lost: an intermediate value is subnormal, which devices may flush.
@@ -38,10 +49,23 @@ const EXACT: Budget = ulps(0.0);
 const FOUR: Budget = ulps(4.0);
 
 const fn ulps(ulps: f64) -> Budget {
-    Budget { ulps, at: At::Result, lost: TINY }
+    Budget { ulps, rough: ulps, at: At::Result, lost: TINY }
 }
 
 impl Budget {
+    /// ULPs on devices that divide so.
+    pub const fn ulps(self, division: Division) -> f64 {
+        match division {
+            Division::Exact => self.ulps,
+            Division::Rough => self.rough,
+        }
+    }
+
+    /// More on devices that divide roughly.
+    const fn rough(self, ulps: f64) -> Self {
+        Self { rough: ulps, ..self }
+    }
+
     const fn at(self, at: At) -> Self {
         Self { at, ..self }
     }

@@ -3,13 +3,58 @@
 //! The CPU device runs f64 node by node on its reference executor: that is the truth here. A device may flush subnormal
 //! operands and results to 0; an error is the smallest over all that this allows.
 
-use super::elementwise::{At, Binary, Budget, TINY, Unary};
+use super::elementwise::{At, Binary, Budget, Division, TINY, Unary};
 use wgrad::{DType, Device, HostData, Result, Tensor};
 
 /// The end of f32's range: from here on, numbers round to infinity.
 const OVERFLOW: f64 = f32::MAX as f64 * (1.0 + f32::EPSILON as f64 / 4.0);
 
-/// SplitMix64, for bits that do not come from the generator under test.
+/// The values at which functions go wrong.
+#[allow(dead_code, reason = "tests try them; the report measures sweeps")]
+pub const SPECIAL: [f32; 40] = [
+    0.0,
+    -0.0,
+    1e-45,
+    -1e-45,
+    1e-39,
+    -1e-39,
+    f32::MIN_POSITIVE,
+    -f32::MIN_POSITIVE,
+    1e-20,
+    -1e-20,
+    0.5,
+    -0.5,
+    1.0,
+    -1.0,
+    1.5,
+    -1.5,
+    2.0,
+    -2.0,
+    2.5,
+    -2.5,
+    3.0,
+    -3.0,
+    13.24,
+    -13.24,
+    88.72,
+    -88.72,
+    88.73,
+    -88.73,
+    104.0,
+    -104.0,
+    1000.0,
+    -1000.0,
+    16_777_217.0,
+    -16_777_215.0,
+    1e20,
+    3.4e38,
+    -3.4e38,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+];
+
+/// SplitMix64, for bits that differ from the generator under test.
 pub struct Bits(pub u64);
 
 impl Bits {
@@ -93,34 +138,64 @@ fn flushed(x: f32) -> f32 {
     if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }
 
+/// The truth about an op at some points: what it gives in f64 for its operands, each as it is and with subnormal numbers flushed.
+pub struct Truth {
+    expected: Vec<Vec<f64>>,
+    /// The first operand.
+    operand: Vec<f64>,
+    budget: Budget,
+}
+
+impl Truth {
+    /// Of a unary op.
+    pub fn unary(op: &Unary, x: &[f32]) -> Result<Self> {
+        let cpu = Device::cpu()?;
+        let from_flushed: Vec<f32> = x.iter().map(|&x| flushed(x)).collect();
+        let of = |x: &[f32]| read(&(op.run)(&upload(x, DType::F64, &cpu)?));
+        Ok(Self { expected: vec![of(x)?, of(&from_flushed)?], operand: x.iter().map(|&x| x.into()).collect(), budget: op.budget })
+    }
+
+    /// Of a binary op.
+    pub fn binary(op: &Binary, a: &[f32], b: &[f32]) -> Result<Self> {
+        let cpu = Device::cpu()?;
+        let [fa, fb] = [a, b].map(|v| v.iter().map(|&x| flushed(x)).collect::<Vec<f32>>());
+        let of = |(a, b): (&[f32], &[f32])| read(&(op.run)(&upload(a, DType::F64, &cpu)?, &upload(b, DType::F64, &cpu)?));
+        let expected = [(a, b), (&fa[..], b), (a, &fb[..]), (&fa[..], &fb[..])].into_iter().map(of).collect::<Result<_>>()?;
+        Ok(Self { expected, operand: a.iter().map(|&x| x.into()).collect(), budget: op.budget })
+    }
+
+    /// Errors of results, one per element: (error, got, expected).
+    pub fn errors(&self, got: &[f64]) -> Vec<(f64, f64, f64)> {
+        assert_eq!(got.len(), self.operand.len(), "one result per point");
+        let errors = got.iter().enumerate().map(|(i, &got)| {
+            let of = |expected: &Vec<f64>| error(got, expected[i], self.operand[i], self.budget);
+            (self.expected.iter().map(of).fold(f64::INFINITY, f64::min), got, self.expected[0][i])
+        });
+        errors.collect()
+    }
+}
+
+/// How a device divides and takes square roots, from a table of quotients and roots.
+pub fn division(device: &Device) -> Result<Division> {
+    let normal = |(a, b): &(f32, f32)| a.is_normal() && b.is_normal() && (a / b).is_normal();
+    let pairs = sweep([-1e3, 1e3], 4000, 21).into_iter().zip(sweep([-1e3, 1e3], 4000, 22));
+    let (a, b): (Vec<f32>, Vec<f32>) = pairs.filter(normal).unzip();
+    let (ta, tb) = (upload(&a, DType::F32, device)?, upload(&b, DType::F32, device)?);
+    let (quotients, roots) = (read(&(&ta / &tb))?, read(&ta.abs().sqrt())?);
+    let exact = (0..a.len()).all(|i| quotients[i] == f64::from(a[i] / b[i]) && roots[i] == f64::from(a[i].abs().sqrt()));
+    Ok(if exact { Division::Exact } else { Division::Rough })
+}
+
 /// Errors of a unary op on a device, one per element: (error, got, expected).
 pub fn unary_errors(op: &Unary, x: &[f32], device: &Device) -> Result<Vec<(f64, f64, f64)>> {
-    let cpu = Device::cpu()?;
     let got = read(&(op.run)(&upload(x, DType::F32, device)?))?;
-    let expected = read(&(op.run)(&upload(x, DType::F64, &cpu)?))?;
-    let from_flushed: Vec<f32> = x.iter().map(|&x| flushed(x)).collect();
-    let alternative = read(&(op.run)(&upload(&from_flushed, DType::F64, &cpu)?))?;
-    let errors = (0..x.len()).map(|i| {
-        let of = |e: f64| error(got[i], e, f64::from(x[i]), op.budget);
-        (of(expected[i]).min(of(alternative[i])), got[i], expected[i])
-    });
-    Ok(errors.collect())
+    Ok(Truth::unary(op, x)?.errors(&got))
 }
 
 /// Errors of a binary op on a device.
 pub fn binary_errors(op: &Binary, a: &[f32], b: &[f32], device: &Device) -> Result<Vec<(f64, f64, f64)>> {
-    let cpu = Device::cpu()?;
     let got = read(&(op.run)(&upload(a, DType::F32, device)?, &upload(b, DType::F32, device)?))?;
-    let [fa, fb] = [a, b].map(|v| v.iter().map(|&x| flushed(x)).collect::<Vec<f32>>());
-    let mut expected = Vec::new();
-    for (a, b) in [(a, b), (&fa[..], b), (a, &fb[..]), (&fa[..], &fb[..])] {
-        expected.push(read(&(op.run)(&upload(a, DType::F64, &cpu)?, &upload(b, DType::F64, &cpu)?))?);
-    }
-    let errors = (0..a.len()).map(|i| {
-        let least = expected.iter().map(|e| error(got[i], e[i], f64::from(a[i]), op.budget)).fold(f64::INFINITY, f64::min);
-        (least, got[i], expected[0][i])
-    });
-    Ok(errors.collect())
+    Ok(Truth::binary(op, a, b)?.errors(&got))
 }
 
 /// The largest of `errors`.

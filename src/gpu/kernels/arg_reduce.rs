@@ -51,9 +51,9 @@ impl Lowering<'_> {
     /// The condition under which `v` replaces `best`.
     fn better(&self) -> &'static str {
         match (self.op, self.value.dtype().is_float()) {
-            (ReduceOp::Min, true) => "v < best || (is_nan_f32(v) && !is_nan_f32(best))",
+            (ReduceOp::Min, true) => "!is_nan_f32(best) && (is_nan_f32(v) || v < best)",
             (ReduceOp::Min, false) => "v < best",
-            (ReduceOp::Max | ReduceOp::Sum | ReduceOp::Prod, true) => "v > best || (is_nan_f32(v) && !is_nan_f32(best))",
+            (ReduceOp::Max | ReduceOp::Sum | ReduceOp::Prod, true) => "!is_nan_f32(best) && (is_nan_f32(v) || v > best)",
             (ReduceOp::Max | ReduceOp::Sum | ReduceOp::Prod, false) => "v > best",
         }
     }

@@ -2,6 +2,7 @@
 //! `WGRAD_TEST_ADAPTER` is set, as in `scripts/test`, that is a failure.
 
 mod expressions;
+mod fast_math;
 mod loss;
 mod memory;
 mod noop;
