@@ -72,6 +72,7 @@
 
 #![cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "a part of what planning offers is for GPUs alone"))]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests know their numbers"))]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 pub mod autodiff;
 pub(crate) mod cpu;
