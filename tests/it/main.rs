@@ -6,6 +6,7 @@
 
 mod adapters;
 mod api;
+mod bits;
 mod columns;
 mod common;
 mod confined;
@@ -18,6 +19,7 @@ mod extremes;
 mod extremes_algebra;
 mod extremes_rows;
 mod extremes_shape;
+mod files;
 mod fixtures;
 mod fixtures_core;
 mod fixtures_image;

@@ -86,7 +86,11 @@ pub(super) mod reference {
             return vec![if log { max } else { 0.0 }; x.len()];
         }
         let sum: f64 = x.iter().map(|x| exp(x - max)).sum();
-        if log { x.iter().map(|x| x - max - portable::log(sum)).collect() } else { x.iter().map(|x| exp(x - max) / sum).collect() }
+        if log {
+            x.iter().map(|x| x - max - portable::log(sum)).collect()
+        } else {
+            x.iter().map(|x| exp(x - max) / sum).collect()
+        }
     }
 
     /// Every row through [`row`].
