@@ -72,6 +72,7 @@
 
 #![cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "a part of what planning offers is for GPUs alone"))]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests know their numbers"))]
+#![cfg_attr(not(test), warn(clippy::disallowed_methods))]
 
 // Rows that unit tests share with the integration tests name the crate as users do.
 #[cfg(test)]

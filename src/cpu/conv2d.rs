@@ -4,7 +4,8 @@ mod im2col;
 
 use super::elementwise;
 use super::expr::{Context, Program};
-use super::gemm::{Matrix, gemm};
+use super::gemm::gemm;
+use super::matrix::Matrix;
 use super::scratch::with_scratch;
 use crate::error::Result;
 use crate::plan::{Conv2d, ConvRole};

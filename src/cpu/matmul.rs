@@ -2,7 +2,8 @@
 
 use super::elementwise;
 use super::expr::{Context, Program};
-use super::gemm::{Matrix, gemm};
+use super::gemm::gemm;
+use super::matrix::Matrix;
 use super::scratch::with_scratch;
 use crate::error::Result;
 use crate::plan::{MatMul, MatrixView};
@@ -28,8 +29,9 @@ pub(super) fn run(kernel: &MatMul, epilogue: &Program, context: Context, out: &m
         return Ok(());
     }
     // Many small products run beside each other; a few large ones each use all threads.
-    if batches >= 4 && m * n * k <= 256 * 256 * 256 {
-        let together = (32_768 / (m * n * k.max(1))).max(1);
+    let work = (m * n).saturating_mul(k.max(1));
+    if batches >= 4 && work <= 256 * 256 * 256 {
+        let together = (32_768 / work).max(1);
         return out.par_chunks_mut(m * n * together).enumerate().try_for_each(|(i, chunk)| {
             for (j, out) in cast_slice_mut(chunk).chunks_mut(m * n).enumerate() {
                 product(i * together + j, out, false)?;

@@ -11,6 +11,7 @@ mod expr;
 mod gemm;
 mod kernel;
 mod matmul;
+mod matrix;
 mod optim;
 mod pool;
 mod reduce;
@@ -20,5 +21,6 @@ mod scratch;
 mod simd;
 #[cfg(test)]
 mod tests;
+mod vectors;
 
 pub(crate) use executor::{Compiled, CpuExecutor};

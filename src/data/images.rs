@@ -150,13 +150,12 @@ impl LabelledImages {
                 plane.iter().for_each(|&p| histogram[usize::from(p)] += 1);
             }
             let n = (self.pixels.len() / channels) as f64;
-            let moment = |power: i32| {
-                let sum: f64 =
-                    histogram.iter().zip(0u32..).map(|(&count, p)| count as f64 * (f64::from(p) / 255.0).powi(power)).sum();
+            let mean_of = |f: fn(f64) -> f64| {
+                let sum: f64 = histogram.iter().zip(0u32..).map(|(&count, p)| count as f64 * f(f64::from(p) / 255.0)).sum();
                 sum / n
             };
-            let mean = moment(1);
-            (mean, (moment(2) - mean * mean).max(0.0).sqrt())
+            let mean = mean_of(|p| p);
+            (mean, (mean_of(|p| p * p) - mean * mean).max(0.0).sqrt())
         };
         (0..channels).map(moments).unzip()
     }

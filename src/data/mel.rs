@@ -4,6 +4,7 @@ use super::transforms::Transform;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::host::reserved;
+use crate::math::portable::{cos, log10, pow, sin};
 use crate::rng::Generator;
 use crate::shape::{Shape, product};
 use crate::tensor::{ConvOptions, PadMode, Tensor};
@@ -68,10 +69,10 @@ impl LogMel {
         Shape::new(&[2, bins, window])?;
         Shape::new(&[bands, bins])?;
         let mut fourier = reserved("a transform", product(&[2, bins, window]))?;
-        for part in [f64::cos, f64::sin] {
+        for part in [cos, sin] {
             for k in 0..bins {
                 for n in 0..window {
-                    let hann = 0.5 - 0.5 * (turn * n as f64).cos();
+                    let hann = 0.5 - 0.5 * cos(turn * n as f64);
                     // The product is reduced first: large angles lose digits.
                     fourier.push(hann * part(turn * ((k * n) % window) as f64));
                 }
@@ -117,8 +118,8 @@ impl Transform for LogMel {
 /// Weights `[bands, bins]` of triangles that meet at their neighbours' centres, each 1 at its own.
 #[track_caller]
 fn triangles(config: MelConfig, bins: usize) -> Result<Vec<f64>> {
-    let mel = |f: f64| 2595.0 * (1.0 + f / 700.0).log10();
-    let hertz = |m: f64| 700.0 * (10f64.powf(m / 2595.0) - 1.0);
+    let mel = |f: f64| 2595.0 * log10(1.0 + f / 700.0);
+    let hertz = |m: f64| 700.0 * (pow(10.0, m / 2595.0) - 1.0);
     let (low, high) = (mel(config.low), mel(config.high));
     let corner = |i: usize| hertz(low + (high - low) * i as f64 / (config.bands + 1) as f64);
     let mut filters = reserved("mel filters", product(&[config.bands, bins]))?;

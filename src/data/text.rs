@@ -313,7 +313,7 @@ impl Dataset for Windows {
     }
 }
 
-/// Reads a UTF-8 text file.
+/// Reads a UTF-8 text file as it stands: line ends of two characters stay, which [`str::lines`] knows.
 ///
 /// # Errors
 /// The file cannot be read, or is not UTF-8.

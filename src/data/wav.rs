@@ -138,7 +138,7 @@ fn decode(data: &[u8], layout: Layout) -> Result<Wav, Refusal> {
             (false, &[b]) => (f64::from(b) - 128.0) / 128.0,
             (false, b) => {
                 let bits = b.iter().rev().fold(0u32, |word, &byte| (word << 8) | u32::from(byte));
-                f64::from((bits << (spare + unused)).cast_signed()) / 2f64.powi(31)
+                f64::from((bits << (spare + unused)).cast_signed()) / f64::from(1u32 << 31)
             }
         }
     };

@@ -50,7 +50,7 @@ impl F16 {
             0x7C00.. => 0x7F80_0000 | ((magnitude & 0x3FF) << 13),
             0x0400.. => (magnitude << 13) + (112 << 23),
             // Subnormal: units of 2^-24. The product is exact.
-            _ => (f32::from(self.0 & 0x3FF) * 2f32.powi(-24)).to_bits(),
+            _ => (f32::from(self.0 & 0x3FF) * (1.0 / 16_777_216.0)).to_bits(),
         };
         f32::from_bits(sign | bits)
     }

@@ -4,7 +4,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "integers are computed in f64 and truncated, as `Tensor::cast` says")]
 
 use super::saved::Kept;
-use crate::math::{Number, Word, exact, fast};
+use crate::math::{Number, Word, exact, fast, portable};
 
 /// The operands that an op takes, both of one dtype, and what it makes of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,12 +107,12 @@ binary! {
     /// `a / b`
     Div: Number, &[Output, Input(1)], |a, b| a / b, |a, b| a / b, exact::div_i32, |a, b| a.checked_div(b).unwrap_or(0);
     /// `a` to the power `b`
-    Pow: Float, &[Output, Input(0), Input(1)], f64::powf, fast::pow, exact::pow_i32, |a, b| a.wrapping_pow(b);
+    Pow: Float, &[Output, Input(0), Input(1)], portable::pow, fast::pow, exact::pow_i32, |a, b| a.wrapping_pow(b);
     /// `a - b·floor(a/b)`: the result has the divisor's sign, as in Python
     Rem: Number, INPUTS, exact::rem, fast::rem, exact::rem_i32, |a, b| a.checked_rem(b).unwrap_or(0);
     /// angle of the point (b, a)
-    Atan2: Float, INPUTS, f64::atan2, fast::atan2, |a, b| f64::from(a).atan2(f64::from(b)) as i32,
-        |a, b| f64::from(a).atan2(f64::from(b)) as u32;
+    Atan2: Float, INPUTS, portable::atan2, fast::atan2, |a, b| portable::atan2(f64::from(a), f64::from(b)) as i32,
+        |a, b| portable::atan2(f64::from(a), f64::from(b)) as u32;
     /// the smaller; NaN if either is
     Minimum: Number, INPUTS, exact::minimum, fast::minimum, |a, b| a.min(b), |a, b| a.min(b);
     /// the larger; NaN if either is

@@ -5,7 +5,7 @@
 
 use super::saved::Kept;
 use crate::dtype::DType;
-use crate::math::{Number, Word, exact, fast};
+use crate::math::{Number, Word, exact, fast, portable};
 
 /// The operands that an op takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,31 +132,31 @@ unary! {
     /// `x²`
     Square: Number, INPUT, 1, (|x| x * x), (|x| x * x), ints |x| x.wrapping_mul(x), |x| x.wrapping_mul(x);
     /// `eˣ`
-    Exp: Float, OUTPUT, 4, (f64::exp), (fast::exp);
+    Exp: Float, OUTPUT, 4, (portable::exp), (fast::exp);
     /// `eˣ - 1`, accurate near 0
-    Expm1: Float, OUTPUT, 4, (f64::exp_m1), (fast::expm1);
+    Expm1: Float, OUTPUT, 4, (portable::expm1), (fast::expm1);
     /// natural logarithm
-    Log: Float, INPUT, 4, (f64::ln), (fast::log);
+    Log: Float, INPUT, 4, (portable::log), (fast::log);
     /// `ln(1 + x)`, accurate near 0
-    Log1p: Float, INPUT, 4, (f64::ln_1p), (fast::log1p);
+    Log1p: Float, INPUT, 4, (portable::log1p), (fast::log1p);
     /// sine
-    Sin: Float, INPUT, 4, (f64::sin), (f32::sin);
+    Sin: Float, INPUT, 4, (portable::sin), (portable::sinf);
     /// cosine
-    Cos: Float, INPUT, 4, (f64::cos), (f32::cos);
+    Cos: Float, INPUT, 4, (portable::cos), (portable::cosf);
     /// tangent
-    Tan: Float, OUTPUT, 4, (f64::tan), (f32::tan);
+    Tan: Float, OUTPUT, 4, (portable::tan), (portable::tanf);
     /// inverse sine
-    Asin: Float, INPUT, 4, (f64::asin), (f32::asin);
+    Asin: Float, INPUT, 4, (portable::asin), (portable::asinf);
     /// inverse cosine
-    Acos: Float, INPUT, 4, (f64::acos), (f32::acos);
+    Acos: Float, INPUT, 4, (portable::acos), (portable::acosf);
     /// inverse tangent
-    Atan: Float, INPUT, 4, (f64::atan), (f32::atan);
+    Atan: Float, INPUT, 4, (portable::atan), (portable::atanf);
     /// hyperbolic sine
-    Sinh: Float, INPUT, 4, (f64::sinh), (f32::sinh);
+    Sinh: Float, INPUT, 4, (portable::sinh), (portable::sinhf);
     /// hyperbolic cosine
-    Cosh: Float, INPUT, 4, (f64::cosh), (f32::cosh);
+    Cosh: Float, INPUT, 4, (portable::cosh), (portable::coshf);
     /// hyperbolic tangent
-    Tanh: Float, OUTPUT, 4, (f64::tanh), (fast::tanh);
+    Tanh: Float, OUTPUT, 4, (portable::tanh), (fast::tanh);
     /// Gauss error function
     Erf: Float, INPUT, 4, (exact::erf), (fast::erf);
     /// largest integer not above x

@@ -91,6 +91,12 @@
 //! kernel choice is a function of shapes and limits, so a rerun on one device is bit-identical. Different devices agree to
 //! rounding.
 //!
+//! The CPU device and the f64 reference give the same bits on every platform, with any number of threads: functions such as `sin`
+//! come from the crate `libm`, never from the platform, and sums are added up in an order that depends on shapes alone. A test
+//! compares hashes of what they compute with a table. What may differ: the sign and payload of NaN; single f32 results that
+//! round to the smallest normal number, which x86 keeps and ARM flushes to 0; and matrix products and convolutions on a processor
+//! that cannot multiply and add in one step (x86 before AVX2), where other roundings add up.
+//!
 //! # Deviations from PyTorch
 //! Names, layouts and defaults are PyTorch's, except:
 //!

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Deletes a temporary file unless the write has succeeded.
 struct Scratch {
@@ -22,7 +23,37 @@ impl Drop for Scratch {
     }
 }
 
-/// Writes `bytes` to `path`: to a temporary file beside it first, which then takes its name.
+/// The most links that lead from one to the next.
+const MOST_LINKS: usize = 40;
+
+/// Where a chain of links leads, whether or not there is a file yet.
+fn through_links(path: &Path) -> std::io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            // Relative to the folder that the link is in.
+            Ok(target) => path = path.parent().unwrap_or(Path::new("")).join(target),
+            // No link, or nothing.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(std::io::Error::other("the links lead in a circle"))
+}
+
+/// Gives a file another's name. Windows refuses for as long as someone else, such as a virus scanner, has the other file open.
+fn replace(from: &Path, to: &Path) -> std::io::Result<()> {
+    let tries = if cfg!(windows) { 10 } else { 1 };
+    for wait in 1..tries {
+        match fs::rename(from, to) {
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => std::thread::sleep(Duration::from_millis(wait)),
+            result => return result,
+        }
+    }
+    fs::rename(from, to)
+}
+
+/// Writes `bytes` to `path`: to a temporary file beside it first, which then takes its name. Where a link stands, the file that
+/// it leads to is written, and the link stays.
 ///
 /// Missing parent directories are made. After an error the old file, if any, is as it was, and no temporary file remains.
 ///
@@ -31,11 +62,12 @@ impl Drop for Scratch {
 #[track_caller]
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
-    let Some(name) = path.file_name() else {
+    let target = through_links(path).map_err(|e| Error::io(path, e))?;
+    let (Some(_), Some(name)) = (path.file_name(), target.file_name()) else {
         return Err(Error::argument("path", format!("\"{}\" names no file", path.display()), "give a file's path"));
     };
     // An empty parent means the current directory.
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+    let parent = target.parent().filter(|p| !p.as_os_str().is_empty());
     if let Some(parent) = parent {
         fs::create_dir_all(parent).map_err(|e| Error::io(parent, e))?;
     }
@@ -43,13 +75,13 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     scratch_name.push(name);
     scratch_name.push(format!(".{}-{}.tmp", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed)));
     // Two saves of one process must not share a temporary file either.
-    let mut scratch = Scratch { path: path.with_file_name(scratch_name), keep: false };
+    let mut scratch = Scratch { path: target.with_file_name(scratch_name), keep: false };
     let write_all = || -> std::io::Result<()> {
         let mut file = File::create_new(&scratch.path)?;
         file.write_all(bytes)?;
         // The contents must reach the disk before the name does, or a crash leaves an empty file.
         file.sync_all()?;
-        fs::rename(&scratch.path, path)
+        replace(&scratch.path, &target)
     };
     write_all().map_err(|e| Error::io(path, e))?;
     scratch.keep = true;

@@ -1,5 +1,7 @@
 //! Functions in f64, to full precision, and of integers: short enough to be trusted by reading.
 
+use super::portable::{exp, log1p};
+
 /// -1, 0 or 1; 0 for NaN.
 pub(crate) fn sign(x: f64) -> f64 {
     f64::from(i8::from(x > 0.0) - i8::from(x < 0.0))
@@ -29,16 +31,16 @@ pub(crate) fn rem(a: f64, b: f64) -> f64 {
 /// `1 / (1 + e⁻ˣ)` without overflow.
 pub(crate) fn sigmoid(x: f64) -> f64 {
     if x >= 0.0 {
-        1.0 / (1.0 + (-x).exp())
+        1.0 / (1.0 + exp(-x))
     } else {
-        let e = x.exp();
+        let e = exp(x);
         e / (1.0 + e)
     }
 }
 
 /// `ln(1 + eˣ)` without overflow.
 pub(crate) fn softplus(x: f64) -> f64 {
-    x.max(0.0) + (-x.abs()).exp().ln_1p()
+    x.max(0.0) + log1p(exp(-x.abs()))
 }
 
 /// The Gauss error function `2/√π ∫₀ˣ e^(-t²) dt`, to full f64 precision.
@@ -57,13 +59,13 @@ pub(crate) fn erf(x: f64) -> f64 {
             term *= 2.0 * a * a / (2.0 * n + 1.0);
             sum += term;
         }
-        std::f64::consts::FRAC_2_SQRT_PI * (-a * a).exp() * sum
+        std::f64::consts::FRAC_2_SQRT_PI * exp(-a * a) * sum
     } else if a < 6.0 {
         let mut tail = a;
         for k in (1..=60).rev() {
             tail = a + f64::from(k) * 0.5 / tail;
         }
-        1.0 - (-a * a).exp() * (0.5 * std::f64::consts::FRAC_2_SQRT_PI) / tail
+        1.0 - exp(-a * a) * (0.5 * std::f64::consts::FRAC_2_SQRT_PI) / tail
     } else {
         1.0
     };

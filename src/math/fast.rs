@@ -1,5 +1,7 @@
 //! f32 functions without branches or calls, so that loops over them vectorise. Within about 2 ulp; subnormals count as 0.
 
+use super::portable::atan2f;
+
 const LN2_HI: f32 = 0.693_359_4;
 const LN2_LO: f32 = -2.121_944_4e-4;
 /// 1.5 · 2²³: adding it rounds to an integer, which is then in the low bits.
@@ -212,21 +214,74 @@ pub(crate) fn minimum(a: f32, b: f32) -> f32 {
     if a < b || a.is_nan() { a } else { b }
 }
 
-/// Zero of its sign for a subnormal number. The threads flush subnormals, which the standard library's functions do not expect:
-/// they take them apart by bits and then compute with zeros.
+/// Zero of its sign for a subnormal number. The threads flush subnormals, which functions that take numbers apart by bits don't
+/// expect: they then compute with what is 0.
 #[inline(always)]
 fn flushed(x: f32) -> f32 {
     if x.to_bits() & 0x7f80_0000 == 0 { f32::from_bits(x.to_bits() & 0x8000_0000) } else { x }
 }
 
-/// `aᵇ` with C's special cases
+/// `aᵇ` with C's special cases, by way of f64
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "the result is rounded once")]
 pub(crate) fn pow(a: f32, b: f32) -> f32 {
-    flushed(a).powf(flushed(b))
+    let (a, b) = (flushed(a), flushed(b));
+    let size = a.abs();
+    let power = f64::from(b) * log2(size);
+    // 1 to the power of infinity is 1.
+    let power = if size == 1.0 && !b.is_nan() { 0.0 } else { power };
+    let y = exp2(power) as f32;
+    let half = b * 0.5;
+    let (whole, odd) = (b == b.trunc(), b == b.trunc() && half != half.trunc());
+    let y = if a < 0.0 && size < f32::INFINITY && !whole { f32::NAN } else { y };
+    let y = if odd { f32::from_bits(y.to_bits() | (a.to_bits() & 0x8000_0000)) } else { y };
+    if a == 1.0 || b == 0.0 { 1.0 } else { y }
+}
+
+/// `log₂ x` to about 12 digits, for x of at least 0 that is not subnormal
+#[inline(always)]
+fn log2(x: f32) -> f64 {
+    /// 2⁵²: a small integer in the low bits of its mantissa is added to it.
+    const INTEGER: f64 = 4_503_599_627_370_496.0;
+    const ONE: u64 = 1023 << 52;
+    let bits = f64::from(x).to_bits();
+    // The exponent of x with the mantissa taken from [√½, √2), as in [`log`].
+    let biased = bits.wrapping_add(ONE - std::f64::consts::FRAC_1_SQRT_2.to_bits()) >> 52;
+    let n = f64::from_bits(INTEGER.to_bits() | biased) - (INTEGER + 1023.0);
+    let f = f64::from_bits(bits.wrapping_sub(biased << 52).wrapping_add(ONE)) - 1.0;
+    // ln(1 + f) = 2 artanh(s) with s = f / (2 + f).
+    let s = f / (2.0 + f);
+    let series = [1.0, 1.0 / 3.0, 1.0 / 5.0, 1.0 / 7.0, 1.0 / 9.0, 1.0 / 11.0, 1.0 / 13.0, 1.0 / 15.0];
+    let y = n + polynomial_f64(&series, s * s) * s * (2.0 * std::f64::consts::LOG2_E);
+    let y = if x == 0.0 { f64::NEG_INFINITY } else { y };
+    // Infinity and NaN stay as they are.
+    if x < f32::INFINITY { y } else { f64::from(x) }
+}
+
+/// `2ˣ` to about 10 digits; 0 or infinity where an f32 cannot hold it
+#[inline(always)]
+fn exp2(x: f64) -> f64 {
+    // 1.5 · 2⁵²: as [`ROUND`].
+    const ROUND: f64 = 6_755_399_441_055_744.0;
+    let x = if x < -200.0 { -200.0 } else { x };
+    let x = if x > 200.0 { 200.0 } else { x };
+    let shifted = x + ROUND;
+    let r = (x - (shifted - ROUND)) * std::f64::consts::LN_2;
+    let series =
+        [1.0, 1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0, 1.0 / 40_320.0, 1.0 / 362_880.0];
+    let scale = f64::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(1023) << 52);
+    polynomial_f64(&series, r) * scale
+}
+
+/// As [`polynomial`], in f64.
+#[inline(always)]
+fn polynomial_f64<const N: usize>(coefficients: &[f64; N], u: f64) -> f64 {
+    coefficients.iter().rev().fold(0.0, |sum, &c| sum * u + c)
 }
 
 /// the angle of the point (x, y)
 pub(crate) fn atan2(y: f32, x: f32) -> f32 {
-    flushed(y).atan2(flushed(x))
+    atan2f(flushed(y), flushed(x))
 }
 
 /// `a - b·floor(a/b)`, with the divisor's sign.
@@ -272,6 +327,45 @@ mod tests {
                 }
             }
             println!("{name}: {worst:.2} ulp");
+        }
+    }
+
+    #[test]
+    fn powers_stay_close_to_f64() {
+        let mut worst = 0.0;
+        for i in 0..300 {
+            // From 1e-30 to 1e30, and close to 1.
+            for a in [10f32.powf(i as f32 / 5.0 - 30.0), 1.0 + (i as f32 - 150.0) * 1e-4] {
+                for k in 0..200 {
+                    let b = (k as f32 - 100.0) * 0.37;
+                    let expected = f64::from(a).powf(f64::from(b));
+                    if (1e-37..3e38).contains(&expected) {
+                        let error = (f64::from(pow(a, b)) - expected).abs() / (f64::from(f32::EPSILON) * expected);
+                        assert!(error < 0.51, "{a}^{b}: {error} ulp");
+                        worst = f64::max(worst, error);
+                    }
+                }
+            }
+        }
+        println!("pow: {worst:.2} ulp");
+        for (a, b) in [(2.0, 10.0), (3.0, 4.0), (-3.0, 5.0), (10.0, -0.0), (1024.0, 0.5), (9.0, 0.5), (0.5, 126.0)] {
+            assert_eq!(pow(a, b), a.powf(b), "{a}^{b}");
+        }
+    }
+
+    #[test]
+    fn powers_have_the_special_cases_of_c() {
+        let (big, odd) = (f32::MAX, 16_777_215.0);
+        let rows = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 1e20, big, odd, odd + 1.0, f32::MIN_POSITIVE, f32::INFINITY, f32::NAN];
+        let values = || rows.iter().flat_map(|&x| [x, -x]);
+        for a in values() {
+            for b in values() {
+                let (got, expected) = (pow(a, b), a.powf(b));
+                // The platform's results may be subnormal: these threads' don't flush.
+                let near = (got - expected).abs() <= 2e-7 * expected.abs();
+                let same = got == expected && got.is_sign_negative() == expected.is_sign_negative();
+                assert!(near || same || (got.is_nan() && expected.is_nan()), "{a}^{b} = {got}, not {expected}");
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod exact;
 pub(crate) mod fast;
+pub(crate) mod portable;
 
 /// A value as one word of a buffer: the bits of a number, or 0 and 1.
 pub(crate) trait Word {

@@ -6,6 +6,7 @@ use super::summary::observe;
 use crate::dtype::HostData;
 use crate::error::{Error, Result};
 use crate::host::reserved;
+use crate::math::portable::{cos, pow, sin};
 use crate::shape::{Shape, product};
 use crate::tensor::Tensor;
 
@@ -24,7 +25,7 @@ pub struct SinusoidalEncoding {
 fn table(len: usize, d: usize, base: f64, f: impl Fn(usize, f64) -> Vec<f64>) -> Result<Vec<f64>> {
     Shape::new(&[len, d])?;
     let mut rates = reserved("an encoding's rates", d.div_ceil(2))?;
-    rates.extend((0..d.div_ceil(2)).map(|i| base.powf(-2.0 * i as f64 / d as f64)));
+    rates.extend((0..d.div_ceil(2)).map(|i| pow(base, -2.0 * i as f64 / d as f64)));
     let mut table = reserved("an encoding's table", product(&[len, d]))?;
     for p in 0..len {
         table.extend(rates.iter().enumerate().flat_map(|(i, r)| f(i, p as f64 * r)));
@@ -62,7 +63,7 @@ impl SinusoidalEncoding {
     /// An impossible shape; the device is out of memory.
     #[track_caller]
     pub fn new(d: usize, max_len: usize, init: &Init) -> Result<Self> {
-        let pairs = |i: usize, angle: f64| if 2 * i + 1 < d { vec![angle.sin(), angle.cos()] } else { vec![angle.sin()] };
+        let pairs = |i: usize, angle: f64| if 2 * i + 1 < d { vec![sin(angle), cos(angle)] } else { vec![sin(angle)] };
         Ok(Self { table: upload(table(max_len, d, 10_000.0, pairs)?, [max_len, d], init)? })
     }
 }
@@ -126,8 +127,8 @@ impl RotaryEncoding {
             let reason = format!("{d} elements and base {base} were given");
             return Err(Error::argument("RotaryEncoding", reason, "use an even number of elements and a positive base"));
         }
-        let cos = upload(table(max_len, d, base, |_, a| vec![a.cos()])?, [max_len, d / 2], init)?;
-        let sin = upload(table(max_len, d, base, |_, a| vec![a.sin()])?, [max_len, d / 2], init)?;
+        let cos = upload(table(max_len, d, base, |_, a| vec![cos(a)])?, [max_len, d / 2], init)?;
+        let sin = upload(table(max_len, d, base, |_, a| vec![sin(a)])?, [max_len, d / 2], init)?;
         Ok(Self { cos, sin, interleaved })
     }
 

@@ -3,6 +3,7 @@
 use super::config::config;
 use super::fused::{Formula, Fused, decay, f32_of, moments};
 use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
+use crate::math::portable::pow;
 
 /// Running means of the gradient and of its square, corrected for their start at zero:
 /// ```text
@@ -40,8 +41,8 @@ impl AdamConfig {
         let (beta1, beta2) = self.betas;
         // Powers in f64: 1 - β₂ᵗ loses its digits in f32 for small t.
         let steps = t.max(1) as f64;
-        let correction1 = 1.0 - beta1.powf(steps);
-        let correction2 = 1.0 - beta2.powf(steps);
+        let correction1 = 1.0 - pow(beta1, steps);
+        let correction2 = 1.0 - pow(beta2, steps);
         Coefficients {
             inv_sqrt_bias2: f32_of(1.0 / correction2.sqrt()),
             ..moments(self.lr / correction1, self.betas, self.eps, decay(mode, self.lr, self.weight_decay))

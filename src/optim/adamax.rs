@@ -3,6 +3,7 @@
 use super::config::config;
 use super::fused::{Formula, Fused, decay, moments};
 use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
+use crate::math::portable::pow;
 
 /// [`Adam`](super::Adam) that divides by a decayed maximum instead of a root mean square:
 /// ```text
@@ -46,7 +47,7 @@ impl Formula for AdamaxConfig {
 
     fn coefficients(&self, t: u64) -> Coefficients {
         let (beta1, _) = self.betas;
-        let lr = self.lr / (1.0 - beta1.powf(t.max(1) as f64));
+        let lr = self.lr / (1.0 - pow(beta1, t.max(1) as f64));
         moments(lr, self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
     }
 }

@@ -3,6 +3,7 @@
 use super::config::config;
 use super::fused::{Formula, Fused, decay, f32_of, moments};
 use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
+use crate::math::portable::pow;
 
 /// [`AdamW`](super::AdamW) for large batches: each parameter's step is scaled to the parameter's own size:
 /// ```text
@@ -48,8 +49,8 @@ impl Formula for LambConfig {
         // The decay is part of the direction: nothing shrinks beforehand.
         let t = t.max(1) as f64;
         Coefficients {
-            inv_sqrt_bias2: f32_of(1.0 / (1.0 - beta2.powf(t)).sqrt()),
-            extra: f32_of(1.0 / (1.0 - beta1.powf(t))),
+            inv_sqrt_bias2: f32_of(1.0 / (1.0 - pow(beta2, t)).sqrt()),
+            extra: f32_of(1.0 / (1.0 - pow(beta1, t))),
             decay: f32_of(self.weight_decay),
             ..moments(self.lr, self.betas, self.eps, decay(DecayMode::Decoupled, self.lr, 0.0))
         }

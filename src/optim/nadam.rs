@@ -3,6 +3,7 @@
 use super::config::config;
 use super::fused::{Formula, Fused, decay, f32_of, moments};
 use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
+use crate::math::portable::pow;
 
 /// [`Adam`](super::Adam) with Nesterov's look-ahead, whose momentum warms up:
 /// ```text
@@ -50,7 +51,7 @@ impl Formula for NAdamConfig {
     fn coefficients(&self, t: u64) -> Coefficients {
         let (beta1, beta2) = self.betas;
         let t = t.max(1);
-        let momentum = |t: u64| beta1 * (1.0 - 0.5 * 0.96f64.powf(t as f64 * self.momentum_decay));
+        let momentum = |t: u64| beta1 * (1.0 - 0.5 * pow(0.96, t as f64 * self.momentum_decay));
         // Below 2⁻⁶⁰, 1 minus the product is 1.
         let mut product = 1.0;
         for step in 1..=t {
@@ -63,7 +64,7 @@ impl Formula for NAdamConfig {
         let lr = self.lr * (1.0 - now) / (1.0 - product);
         Coefficients {
             extra: f32_of(self.lr * next / (1.0 - product * next)),
-            inv_sqrt_bias2: f32_of(1.0 / (1.0 - beta2.powf(t as f64)).sqrt()),
+            inv_sqrt_bias2: f32_of(1.0 / (1.0 - pow(beta2, t as f64)).sqrt()),
             ..moments(lr, self.betas, self.eps, decay(self.decay_mode, self.lr, self.weight_decay))
         }
     }

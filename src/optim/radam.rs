@@ -3,6 +3,7 @@
 use super::config::config;
 use super::fused::{Formula, Fused, decay, moments};
 use crate::graph::optim::{Coefficients, DecayMode, OptimRule};
+use crate::math::portable::pow;
 
 /// [`Adam`](super::Adam) without the division while the variance of v is unknown, and with a rectified step afterwards:
 /// ```text
@@ -49,9 +50,9 @@ impl Formula for RAdamConfig {
     fn coefficients(&self, t: u64) -> Coefficients {
         let (beta1, beta2) = self.betas;
         let t = t.max(1) as f64;
-        let (bias1, bias2) = (1.0 - beta1.powf(t), 1.0 - beta2.powf(t));
+        let (bias1, bias2) = (1.0 - pow(beta1, t), 1.0 - pow(beta2, t));
         let most = 2.0 / (1.0 - beta2) - 1.0;
-        let rho = most - 2.0 * t * beta2.powf(t) / bias2;
+        let rho = most - 2.0 * t * pow(beta2, t) / bias2;
         let adaptive = rho > 5.0;
         let rectified = || ((rho - 4.0) * (rho - 2.0) * most / ((most - 4.0) * (most - 2.0) * rho)).sqrt() * bias2.sqrt();
         let lr = self.lr / bias1 * if adaptive { rectified() } else { 1.0 };

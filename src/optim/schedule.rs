@@ -1,6 +1,7 @@
 //! Learning rates over a run, as pure functions of the step.
 
 use crate::error::{Error, Result};
+use crate::math::portable::{cos, pow};
 use std::f64::consts::PI;
 
 /// How the learning rate changes over the steps of a run.
@@ -134,7 +135,7 @@ pub enum Schedule {
 
 /// From `from` to `to` along half a cosine, at share `x` of the way.
 fn half_cosine(from: f64, to: f64, x: f64) -> f64 {
-    to + (from - to) * 0.5 * (1.0 + (PI * x).cos())
+    to + (from - to) * 0.5 * (1.0 + cos(PI * x))
 }
 
 impl Schedule {
@@ -177,13 +178,13 @@ impl Schedule {
         let t = step as f64;
         match self {
             Self::Constant { base } => *base,
-            Self::Step { base, every, gamma } => base * gamma.powf((step / every.max(&1)) as f64),
+            Self::Step { base, every, gamma } => base * pow(*gamma, (step / every.max(&1)) as f64),
             Self::MultiStep { base, milestones, gamma } => {
-                base * gamma.powf(milestones.iter().filter(|&&m| m <= step).count() as f64)
+                base * pow(*gamma, milestones.iter().filter(|&&m| m <= step).count() as f64)
             }
-            Self::Exponential { base, gamma } => base * gamma.powf(t),
+            Self::Exponential { base, gamma } => base * pow(*gamma, t),
             Self::Linear { base, start, end, steps } => base * (start + (end - start) * done(t, *steps)),
-            Self::Polynomial { base, steps, power } => base * (1.0 - done(t, *steps)).powf(*power),
+            Self::Polynomial { base, steps, power } => base * pow(1.0 - done(t, *steps), *power),
             Self::Cosine { base, warmup, .. } if step < *warmup => base * (t + 1.0) / *warmup as f64,
             Self::Cosine { base, warmup, total, floor } => {
                 half_cosine(*base, base * floor, done((step - warmup) as f64, total.saturating_sub(*warmup)))

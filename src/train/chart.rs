@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::io::atomic;
+use crate::math::portable::{log10, pow};
 use std::fmt::Write;
 use std::path::Path;
 
@@ -158,7 +159,7 @@ impl Axis {
             (low, high) = (low - half, high + half);
         }
         let rough = (high - low) / count;
-        let power = 10f64.powf(rough.log10().floor());
+        let power = pow(10.0, log10(rough).floor());
         let mut step = [1.0, 2.0, 5.0, 10.0].iter().map(|m| m * power).find(|&s| s >= rough * 0.999).unwrap_or(10.0 * power);
         if whole {
             step = step.max(1.0);
@@ -171,28 +172,28 @@ impl Axis {
 
     /// A logarithmic axis for `values`, with ticks at 1, 2 and 5 times powers of ten, or at powers of ten only if there are many.
     fn log(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
-        let logs = Self::new(values.map(f64::log10), 6.0, true, from, to);
+        let logs = Self::new(values.map(log10), 6.0, true, from, to);
         #[allow(clippy::cast_possible_truncation, reason = "clamped")]
         let power = |log: f64| log.clamp(-307.0, 307.0) as i32;
         let (least, most) = (power(logs.low.floor()), power(logs.high.ceil()));
-        let all: Vec<f64> = (least..=most).flat_map(|k| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(k))).collect();
-        let first = all.iter().rposition(|v| v.log10() <= logs.low + 1e-9).unwrap_or(0);
-        let last = all.iter().position(|v| v.log10() >= logs.high - 1e-9).unwrap_or(all.len() - 1);
-        let (low, high) = (all[first].log10(), all[last].log10());
+        let all: Vec<f64> = (least..=most).flat_map(|k| [1.0, 2.0, 5.0].map(|m| m * pow(10.0, f64::from(k)))).collect();
+        let first = all.iter().rposition(|v| log10(*v) <= logs.low + 1e-9).unwrap_or(0);
+        let last = all.iter().position(|v| log10(*v) >= logs.high - 1e-9).unwrap_or(all.len() - 1);
+        let (low, high) = (log10(all[first]), log10(all[last]));
         let many = last - first > 8;
         let ticks = (first..=last).filter(|i| !many || i.is_multiple_of(3)).map(|i| all[i]).collect();
         Self { low, high, log: Some(ticks), ..logs }
     }
 
     fn place(&self, value: f64) -> f64 {
-        let value = if self.log.is_some() { value.log10() } else { value };
+        let value = if self.log.is_some() { log10(value) } else { value };
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
     /// The ticks, with the digits that tell neighbours apart.
     fn ticks(&self) -> Vec<(f64, String)> {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=12")]
-        let text = |value: f64, step: f64| format!("{value:.*}", (-(step.log10() + 1e-9).floor()).clamp(0.0, 12.0) as usize);
+        let text = |value: f64, step: f64| format!("{value:.*}", (-(log10(step) + 1e-9).floor()).clamp(0.0, 12.0) as usize);
         if let Some(ticks) = &self.log {
             return ticks.iter().map(|&value| (value, text(value, value))).collect();
         }

@@ -1,8 +1,8 @@
 //! Plain `cargo test`, without a choice of device: the suite runs on the CPU device, and this test runs on the adapter if there
 //! is one.
 
+use crate::common::this_program;
 use std::io::Write;
-use std::process::Command;
 use wgrad::{Device, DeviceKind};
 
 #[test]
@@ -17,7 +17,7 @@ fn the_suite_passes_on_the_adapter_that_is_there() {
         return say("NOT TESTED: there is no adapter; the tests ran on the CPU device alone".into());
     };
     say(format!("running the tests on {} ({}), too, which takes minutes", adapter.name, adapter.kind));
-    let mut child = Command::new(std::env::current_exe().expect("this test is a program"));
+    let mut child = this_program();
     child.env("WGRAD_TEST_DEVICE", adapter.index.to_string()).env("WGRAD_TEST_PART", "sample").arg("--color=never");
     let output = child.output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout);

@@ -3,6 +3,7 @@
 use approx::abs_diff_eq;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 use wgrad::io::{HostTensor, StateDict};
@@ -46,6 +47,18 @@ pub fn open_unlimited(unfused: bool) -> Device {
     let device = open(unfused);
     device.set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });
     device
+}
+
+/// This program once more, for a test that needs a process of its own. WGRAD_TEST_RUNNER is the command that runs programs of this
+/// platform here, if it takes one.
+pub fn this_program() -> Command {
+    let me = std::env::current_exe().expect("this test is a program");
+    let runner = std::env::var("WGRAD_TEST_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(first) = words.next() else { return Command::new(me) };
+    let mut command = Command::new(first);
+    command.args(words).arg(me);
+    command
 }
 
 /// The device under test.

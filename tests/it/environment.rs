@@ -1,7 +1,7 @@
 //! Names of devices, and the environment variable that names one.
 
+use crate::common::this_program;
 use std::ffi::OsString;
-use std::process::Command;
 use wgrad::io::{captures, matches};
 use wgrad::{Device, DeviceKind, DeviceOptions, Error, Tensor};
 
@@ -71,7 +71,7 @@ fn the_variable_chooses_or_is_refused() {
         rows.push((Some(OsString::from_vec(b"cpu\xFF".to_vec())), vec!["refused", "WGRAD_DEVICE is not UTF-8", "help: "]));
     }
     for (value, expected) in rows {
-        let mut child = Command::new(std::env::current_exe().expect("this test is a program"));
+        let mut child = this_program();
         child.args(["environment::best", "--exact", "--nocapture", "--color", "never"]).env_remove("WGRAD_DEVICE");
         if let Some(value) = &value {
             child.env("WGRAD_DEVICE", value);

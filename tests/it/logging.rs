@@ -1,7 +1,6 @@
 //! What the library logs, tested in a separate process with a logger that prints.
 
-use crate::common::{device, open};
-use std::process::Command;
+use crate::common::{device, open, this_program};
 use wgrad::{CacheLimits, Device, Tensor};
 
 /// Prints what is logged.
@@ -39,7 +38,7 @@ fn program() {
 
 #[test]
 fn choices_compiles_and_evictions_are_logged() {
-    let mut child = Command::new(std::env::current_exe().expect("this test is a program"));
+    let mut child = this_program();
     child.args(["logging::program", "--exact", "--nocapture", "--color", "never"]);
     let output = child.env("WGRAD_TEST_LOG", "1").env_remove("WGRAD_DEVICE").output().expect("runs");
     let text = String::from_utf8_lossy(&output.stdout);

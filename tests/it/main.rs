@@ -7,6 +7,7 @@
 
 mod adapters;
 mod api;
+mod bits;
 mod callers;
 mod columns;
 mod common;
@@ -20,6 +21,7 @@ mod extremes;
 mod extremes_algebra;
 mod extremes_rows;
 mod extremes_shape;
+mod files;
 mod fixtures;
 mod fixtures_core;
 mod fixtures_image;

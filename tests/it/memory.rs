@@ -1,8 +1,7 @@
 //! Memory follows use: memory that handles no longer need is kept within limits, and freed before an evaluation fails.
 
-use crate::common::{Noise, open, upload, values};
+use crate::common::{Noise, open, this_program, upload, values};
 use crate::sweep::in_part;
-use std::process::Command;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::{BatchNorm2d, Conv2d, ConvOptions, Flatten, GlobalAvgPool, Init, Linear, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
@@ -192,8 +191,7 @@ fn a_step_that_is_read_takes_little_more_memory() {
 
 /// Runs a training loop of this file in a separate process; returns its resident memory in KiB after the warm-up and at the end.
 fn resident(kind: &str, steps: usize) -> (f64, f64) {
-    let me = std::env::current_exe().expect("this test's program");
-    let output = Command::new(me)
+    let output = this_program()
         .args(["--exact", "memory::a_loop_in_a_process_of_its_own", "--ignored", "--nocapture", "--test-threads=1"])
         .env("WGRAD_TEST_LOOP", format!("{kind} {steps}"))
         .output()

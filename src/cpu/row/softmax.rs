@@ -77,6 +77,7 @@ pub(super) mod reference {
     use crate::cpu::reference::{Numbers, Value};
     use crate::error::Result;
     use crate::math::exact::maximum;
+    use crate::math::portable::{self, exp};
 
     /// `e^x / Σ e^x` of one row, or its logarithm. A row of only -∞ gives zeros (its logarithm: -∞).
     pub(crate) fn row(x: &[f64], log: bool) -> Vec<f64> {
@@ -84,8 +85,12 @@ pub(super) mod reference {
         if max == f64::NEG_INFINITY {
             return vec![if log { max } else { 0.0 }; x.len()];
         }
-        let sum: f64 = x.iter().map(|x| (x - max).exp()).sum();
-        if log { x.iter().map(|x| x - max - sum.ln()).collect() } else { x.iter().map(|x| (x - max).exp() / sum).collect() }
+        let sum: f64 = x.iter().map(|x| exp(x - max)).sum();
+        if log {
+            x.iter().map(|x| x - max - portable::log(sum)).collect()
+        } else {
+            x.iter().map(|x| exp(x - max) / sum).collect()
+        }
     }
 
     /// Every row through [`row`].

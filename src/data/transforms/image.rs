@@ -213,7 +213,8 @@ impl Transform for GaussianBlur {
         let [n, _, h, w] = x.dims::<4>()?;
         let sigma = per_sample(x, generator)? * (self.sigma.1 - self.sigma.0) + self.sigma.0;
         let scale = sigma.square().reciprocal() * -0.5;
-        let taps: Vec<Tensor> = (0..=2 * self.radius).map(|k| (&scale * (k as f64 - self.radius as f64).powi(2)).exp()).collect();
+        let distances = (0..=2 * self.radius).map(|k| k as f64 - self.radius as f64);
+        let taps: Vec<Tensor> = distances.map(|d| (&scale * (d * d)).exp()).collect();
         let total = taps.iter().skip(1).fold(taps[0].clone(), |sum, t| sum + t).reshape([n, 1, 1, 1]);
         let along = |x: &Tensor, axis: usize, len: usize| {
             let mut amounts = [(0, 0); 4];

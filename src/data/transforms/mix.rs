@@ -3,6 +3,7 @@
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::lazy::no_grad;
+use crate::math::portable::{cos, exp, log};
 use crate::rng::{Generator, key, threefry2x32};
 use crate::tensor::Tensor;
 
@@ -110,7 +111,7 @@ fn stream(generator: &Generator) -> impl FnMut() -> f64 + use<> {
     move || {
         let [high, low] = threefry2x32(key, [counter, offset]);
         counter += 1;
-        (f64::from(high >> 5) * f64::from(1 << 26) + f64::from(low >> 6)) / 2f64.powi(53)
+        (f64::from(high >> 5) * f64::from(1 << 26) + f64::from(low >> 6)) / (1u64 << 53) as f64
     }
 }
 
@@ -119,20 +120,21 @@ fn beta(alpha: f64, generator: &Generator) -> f64 {
     let mut draw = stream(generator);
     let (a, b) = (log_gamma_variate(alpha, &mut draw), log_gamma_variate(alpha, &mut draw));
     // In logarithms, since for small α both variates underflow.
-    1.0 / (1.0 + (b - a).exp())
+    1.0 / (1.0 + exp(b - a))
 }
 
 /// The logarithm of a number from Gamma(α, 1). Source: G. Marsaglia, W. Tsang, "A simple method for generating gamma
 /// variables", 2000; for α below 1 by Gamma(α + 1)·U^(1/α).
 fn log_gamma_variate(alpha: f64, draw: &mut impl FnMut() -> f64) -> f64 {
-    let (shape, shift) = if alpha < 1.0 { (alpha + 1.0, (1.0 - draw()).ln() / alpha) } else { (alpha, 0.0) };
+    let (shape, shift) = if alpha < 1.0 { (alpha + 1.0, log(1.0 - draw()) / alpha) } else { (alpha, 0.0) };
     let d = shape - 1.0 / 3.0;
     let c = 1.0 / (9.0 * d).sqrt();
     loop {
-        let normal = (-2.0 * (1.0 - draw()).ln()).sqrt() * (std::f64::consts::TAU * draw()).cos();
-        let v = (1.0 + c * normal).powi(3);
-        if v > 0.0 && (1.0 - draw()).ln() < 0.5 * normal * normal + d - d * v + d * v.ln() {
-            return (d * v).ln() + shift;
+        let normal = (-2.0 * log(1.0 - draw())).sqrt() * cos(std::f64::consts::TAU * draw());
+        let v = 1.0 + c * normal;
+        let v = v * v * v;
+        if v > 0.0 && log(1.0 - draw()) < 0.5 * normal * normal + d - d * v + d * log(v) {
+            return log(d * v) + shift;
         }
     }
 }

@@ -240,7 +240,7 @@ fn cpu_seconds() -> Option<f64> {
 #[allow(clippy::cast_possible_truncation, reason = "sizes of the lab are small")]
 pub(crate) fn noise(len: usize, seed: u32) -> Vec<f32> {
     let word = |i: usize| crate::rng::threefry2x32([seed, 1], [i as u32, 0])[0];
-    (0..len).map(|i| word(i) as f32 / 2f32.powi(31) - 1.0).collect()
+    (0..len).map(|i| word(i) as f32 / (1u32 << 31) as f32 - 1.0).collect()
 }
 
 /// A plan of one step over contiguous buffers of the given dtypes and lengths; the last one is written.
