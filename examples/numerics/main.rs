@@ -73,12 +73,13 @@ fn measure(options: &Options) -> Result<Report> {
     }
     let _ = write!(
         report.text,
-        "Its quotients and square roots are {}.\n\nMade by `cargo run --release --example numerics -- --device {} --points {n}`. Truth is f64 on the CPU device.\n\n\
+        "Its quotients and square roots are {}.\n\n\
+         Made by `cargo run --release --example numerics -- --device {} --points {n}`. Truth is f64 on the CPU device.\n\n\
          ## Elementwise\n\n\
          The largest error over {n} points spread evenly over the range, {n} of all magnitudes in it, and {n} random bit \
          patterns of the whole of f32. The first budget is for devices that round quotients and square roots correctly, \
-         the second for those that are as far off as WGSL allows: 2.5 ULP for quotients, 4.5 for roots. It is counted in ULPs (distances between neighbouring f32 numbers) of the result; \
-         \"of 1\" or \"of x\" means ULPs at the larger of the result and 1 or the first operand. Subnormal results may be \
+         the second for those where they may be as far off as WGSL allows, 2.5 ULP and 4.5. It is counted in ULPs (distances \
+         between neighbouring f32 numbers) of the result; \"of 1\" or \"of x\" means ULPs at the larger of the result and 1 or the first operand. Subnormal results may be \
          flushed to 0.\n\n\
          | op | range | max ULP | budget | budget, rough division | at |\n|---|---|---|---|---|---|\n",
         match division {
