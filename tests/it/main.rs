@@ -70,5 +70,6 @@ mod storage;
 mod sweep;
 mod table;
 mod threads;
+mod tint;
 mod training;
 mod ulp;

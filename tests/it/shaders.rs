@@ -6,7 +6,7 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgrad::{DType, Device, DeviceKind, Param};
 
 /// Every optimizer, with what a step may be told.
-fn emit(device: &Device) {
+pub fn emit(device: &Device) {
     for row in crate::rows::ROWS {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device)).expect("float");
         let mut optimizer = (row.make)(std::slice::from_ref(&w)).expect("valid");

@@ -14,7 +14,7 @@ const SAMPLES_A_DEVICE: usize = 24;
 /// The fixed part of each long sweep that this process takes: one sample in so many, or the whole. `scripts/test` asks for a part
 /// where it runs the tests again, under other limits, with other kernels or on another adapter; `scripts/sweep` runs the whole
 /// there.
-fn part() -> Option<usize> {
+pub fn part() -> Option<usize> {
     static PART: OnceLock<Option<usize>> = OnceLock::new();
     *PART.get_or_init(|| match std::env::var("WGRAD_TEST_PART").as_deref() {
         Err(std::env::VarError::NotPresent) | Ok("all") => None,
@@ -29,9 +29,8 @@ pub fn in_part() -> bool {
     part().is_some()
 }
 
-/// Runs `check` on each sample in each layout on the fused and the unfused device under test, which are opened anew now and
-/// then; whatever shaders they compile must be valid. In part, each sample (or each second one) is tried once, and the samples
-/// take turns through layouts and modes.
+/// Runs `check` on each sample in each layout on the fused and the unfused device under test; whatever shaders they compile must
+/// be valid. In part, each sample (or each second one) is tried once, and the samples take turns through layouts and modes.
 pub fn sweep(
     samples: &[&Sample],
     layouts: impl Fn(&Sample) -> &'static [Layout],
@@ -39,6 +38,19 @@ pub fn sweep(
 ) {
     // Hashes of the shaders so far, whose texts would be hundreds of megabytes.
     let (mut seen, state) = (HashSet::new(), RandomState::new());
+    emitted(samples, layouts, check, |texts| {
+        shaders::are_valid(texts.into_iter().filter(|text| seen.insert(state.hash_one(text))).collect());
+    });
+    println!("{} shaders of {} samples", seen.len(), samples.len());
+}
+
+/// As [`sweep`], with the shaders of devices as these are closed: they are opened anew now and then.
+pub fn emitted(
+    samples: &[&Sample],
+    layouts: impl Fn(&Sample) -> &'static [Layout],
+    check: impl Fn(&Sample, Layout, &[(&'static str, &Device)]),
+    mut take: impl FnMut(Vec<String>),
+) {
     let samples: Vec<&&Sample> = samples.iter().step_by(part().unwrap_or(1)).collect();
     for (chunk, some) in samples.chunks(SAMPLES_A_DEVICE).enumerate() {
         let devices = Devices { fused: open_unlimited(false), unfused: open_unlimited(true) };
@@ -51,8 +63,6 @@ pub fn sweep(
                 all.iter().for_each(|&layout| check(sample, layout, &both));
             }
         }
-        let sources = both.iter().flat_map(|(_, device)| device.shader_sources());
-        shaders::are_valid(sources.filter(|text| seen.insert(state.hash_one(text))).collect());
+        take(both.iter().flat_map(|(_, device)| device.shader_sources()).collect());
     }
-    println!("{} shaders of {} samples", seen.len(), samples.len());
 }
