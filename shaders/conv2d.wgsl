@@ -42,6 +42,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     // rest / GROUPS is the image, so `rest` counts (image, group) pairs.
 
     var acc: array<f32, ${TP} * ${TC}>;
+#if ${SHORT}
+    var v: array<f32, ${NV} * ${V}>;
+#end
     for (var ic = first_ic; ic < last_ic; ic++) {
         let plane = (rest * IC + ic) * (IH * IW);
         for (var kh = 0u; kh < ${KH}u; kh++) {
@@ -59,7 +62,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
             let w_at = ((tap + kw) * OCP + first_c)${W_SHIFT};
 #end
             // Whole vectors from ${SHIFT} elements in front of the first one that is needed.
+#if ${SHORT} == 0
             var v: array<f32, ${NV} * ${V}>;
+#end
 #for o in 0..${NV}
             let t${o} = padded(row, row_ok, ix + ${V}u * ${o}u, IW);
 #if ${V} == 1

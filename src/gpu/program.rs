@@ -178,6 +178,12 @@ impl Caps {
         Self { unrolled: UNROLLED_IN_SHORT, ..self }
     }
 
+    /// Whether texts are short: besides, arrays stand outside of loops, in which WGSL has their declarations write zeros. FXC takes
+    /// minutes over those, or gives up (X3511).
+    pub const fn short_texts(&self) -> bool {
+        self.unrolled < UNROLLED
+    }
+
     /// WebGPU's defaults, which every adapter offers; `software` as given.
     #[cfg(test)]
     pub const fn webgpu_defaults(software: bool) -> Self {

@@ -28,17 +28,24 @@ pub fn open(unfused: bool) -> Device {
     let wanted = std::env::var_os("WGRAD_TEST_DEVICE")
         .map_or("cpu".into(), |name| name.into_string().expect("WGRAD_TEST_DEVICE is UTF-8"));
     let (name, suffixes) = wanted.split_once('+').unwrap_or((&wanted, ""));
-    let (mut clamped, mut hardware_kernels, mut submission) = (false, false, None);
+    let (mut clamped, mut hardware_kernels, mut short_texts, mut submission) = (false, false, false, None);
     for suffix in suffixes.split('+').filter(|s| !s.is_empty()) {
         match suffix {
             "clamped" => clamped = true,
             "hardware" => hardware_kernels = true,
+            "short" => short_texts = true,
             "slow" => submission = Some(SLOW),
-            other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware, +slow"),
+            other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware, +short, +slow"),
         }
     }
-    let options = DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels, self_test: None, submission };
+    let options =
+        DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels, short_texts, self_test: None, submission };
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
+}
+
+/// Whether the device under test has short texts: that is asked for, or it is SwiftShader.
+pub fn has_short_texts() -> bool {
+    std::env::var("WGRAD_TEST_DEVICE").is_ok_and(|d| d.contains("+short")) || device().name().contains("SwiftShader")
 }
 
 /// As [`open`], with a cache that lets no plan go, for tests that look at the shaders of all plans.

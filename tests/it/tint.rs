@@ -81,6 +81,8 @@ impl Browser {
         let profile = tempfile::tempdir().expect("a folder");
         let process = Command::new(&program)
             .args(["--headless", "--no-sandbox", "--no-first-run", "--disable-extensions", "--disable-background-networking"])
+            // A large kernel compiles for longer than a frame may take, and containers have little shared memory.
+            .args(["--disable-gpu-watchdog", "--disable-dev-shm-usage"])
             .args(["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg(format!("http://{}/", listener.local_addr().expect("an address")))

@@ -64,7 +64,7 @@ fn select(conv: &Conv2d, caps: &Caps) -> Variant {
             Variant::Pixels { pixels, channels }
         }
         ConvRole::WeightGrad => {
-            let [outputs, inputs] = Taps::of(conv).select(caps);
+            let [outputs, inputs] = Taps::of(conv, caps).select(caps);
             Variant::Taps { outputs, inputs }
         }
     }
@@ -78,7 +78,9 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
         (ConvRole::Forward | ConvRole::InputGrad, Variant::Pixels { pixels, channels }) => {
             Geometry::of(conv).lower([pixels, channels], step, plan, caps)
         }
-        (ConvRole::WeightGrad, Variant::Taps { outputs, inputs }) => Taps::of(conv).lower([outputs, inputs], step, plan, caps),
+        (ConvRole::WeightGrad, Variant::Taps { outputs, inputs }) => {
+            Taps::of(conv, caps).lower([outputs, inputs], step, plan, caps)
+        }
         (role, variant) => Err(Error::internal(format!("{variant:?} cannot carry out {role:?}"))),
     }
 }

@@ -268,6 +268,7 @@ impl<'a> Geometry<'a> {
             .set("PX", self.conv.spec.padding[1])
             .set("KH_STEP", sy / gcd(sy, dy))
             .set("KW_STEP", sx / gcd(sx, dx))
+            .set("SHORT", usize::from(caps.short_texts()))
             .set("LANES", lanes(caps))
             .set("W_TYPE", if vec4_w { "vec4<f32>" } else { "f32" })
             .set("W_SHIFT", if vec4_w { " >> 2u" } else { "" })
