@@ -25,6 +25,11 @@ pub fn devices() -> &'static Devices {
 
 /// The device under test once more, for tests that count what it does: nobody else uses this one.
 pub fn open(unfused: bool) -> Device {
+    open_as(|options| options.unfused = unfused)
+}
+
+/// As [`open`], with further options.
+pub fn open_as(change: impl FnOnce(&mut DeviceOptions)) -> Device {
     let wanted = std::env::var_os("WGRAD_TEST_DEVICE")
         .map_or("cpu".into(), |name| name.into_string().expect("WGRAD_TEST_DEVICE is UTF-8"));
     let (name, suffixes) = wanted.split_once('+').unwrap_or((&wanted, ""));
@@ -38,8 +43,9 @@ pub fn open(unfused: bool) -> Device {
             other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware, +short, +slow"),
         }
     }
-    let options =
-        DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels, short_texts, self_test: None, submission };
+    let checks = Some(true);
+    let mut options = DeviceOptions { clamped, checks, hardware_kernels, short_texts, submission, ..DeviceOptions::default() };
+    change(&mut options);
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
 }
 

@@ -34,7 +34,8 @@ fn every_optimizers_shaders_are_valid_and_translate() {
         let device = open_unlimited(unfused);
         emit(&device);
         sources.extend(device.shader_sources());
-        assert_eq!(sources.is_empty(), device.kind() == DeviceKind::Cpu, "only GPUs have shaders");
+        // Beside those of optimizers there is one that counts submissions.
+        assert_eq!(sources.len() > 10, device.kind() != DeviceKind::Cpu, "{} shaders", sources.len());
     }
     are_valid(sources);
 }

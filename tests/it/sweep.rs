@@ -14,7 +14,7 @@ const SAMPLES_A_DEVICE: usize = 24;
 /// The fixed part of each long sweep that this process takes: one sample in so many, or the whole. `scripts/test` asks for a part
 /// where it runs the tests again, under other limits, with other kernels or on another adapter; `scripts/sweep` runs the whole
 /// there.
-pub fn part() -> Option<usize> {
+fn part() -> Option<usize> {
     static PART: OnceLock<Option<usize>> = OnceLock::new();
     *PART.get_or_init(|| match std::env::var("WGRAD_TEST_PART").as_deref() {
         Err(std::env::VarError::NotPresent) | Ok("all") => None,

@@ -3,9 +3,9 @@
 //!
 //! The page `tint.html` asks a small server here for texts, while the device under test still emits them.
 
-use crate::common::{Layout, device, open_unlimited};
+use crate::common::{Layout, SLOW, device, open_as, open_unlimited};
 use crate::samples::{Sample, samples};
-use crate::sweep::{emitted, part};
+use crate::sweep::{emitted, in_part};
 use crate::{gradients, ops, shaders, training};
 use naga::{AddressSpace, StorageAccess};
 use serde_json::{Value, json};
@@ -17,13 +17,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use wgrad::CacheLimits;
+use wgrad::{CacheLimits, ConvOptions, Device, Generator, Tensor};
 
-/// Texts that the page compiles at a time.
+/// Texts that the page compiles at a time; a large one goes alone.
 const BATCH: usize = 16;
 
-/// What a text, and the others of its batch, may take: SwiftShader's compiler takes a minute for the largest kernel.
-const SECONDS_A_TEXT: u64 = 300;
+/// Unrolled multiply-adds from which on a text is large.
+const LARGE: usize = 64;
+
+/// What a text, and the others of its batch, may take: SwiftShader's compiler takes minutes for the largest kernels.
+const SECONDS_A_TEXT: u64 = 1_800;
+
+/// The part of the samples that `scripts/test` takes: one in so many.
+const ONE_IN: usize = 8;
 
 /// What the page may be silent for beyond that.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -121,6 +127,7 @@ impl Browser {
     /// Hands texts to the page until there are no more, and takes down what it says of each.
     fn judge(mut self, texts: &Receiver<String>) -> Verdict {
         let (mut verdict, mut given) = (Verdict::default(), 0);
+        let mut texts = texts.iter().peekable();
         let mut open: HashMap<usize, String> = HashMap::new();
         loop {
             let (stream, path, body) = self.request();
@@ -132,7 +139,11 @@ impl Browser {
                     answer(&stream, "204 No Content", "text/plain", "");
                 }
                 "/next" => {
-                    let batch: Vec<String> = texts.iter().take(BATCH).collect();
+                    let mut batch: Vec<String> = texts.next().into_iter().collect();
+                    if batch.iter().all(|text| !is_large(text)) {
+                        let more = std::iter::from_fn(|| texts.next_if(|text| !is_large(text)));
+                        batch.extend(more.take(BATCH - 1));
+                    }
                     if batch.is_empty() {
                         answer(&stream, "204 No Content", "text/plain", "");
                         continue;
@@ -152,7 +163,10 @@ impl Browser {
                     answer(&stream, "204 No Content", "text/plain", "");
                 }
                 "/finished" => break,
-                "/failed" => panic!("the page: {}", value()),
+                "/failed" => {
+                    let lost: Vec<&str> = open.values().map(String::as_str).collect();
+                    panic!("the page: {}; it was compiling\n{}", value(), lost.join("\n\n"));
+                }
                 _ => answer(&stream, "404 Not Found", "text/plain", ""),
             }
         }
@@ -176,6 +190,10 @@ impl Verdict {
             self.slowest = (ms, text);
         }
     }
+}
+
+fn is_large(text: &str) -> bool {
+    text.matches("fma(").count() > LARGE
 }
 
 /// The path and the body of an HTTP request; `None` if there was none.
@@ -222,6 +240,18 @@ impl Texts {
     }
 }
 
+const UNLIMITED: CacheLimits = CacheLimits { bytes: u64::MAX, plans: usize::MAX };
+
+/// A step of a small network, of kernels that a slow device splits.
+fn step(device: &Device) {
+    let random = |shape: &[usize]| Tensor::rand(shape, &Generator::new(1), device).and_then(|t| t.variable()).expect("valid");
+    let (x, w, v) = (random(&[8, 4, 32, 32]), random(&[8, 4, 3, 3]), random(&[8 * 15 * 15, 40]));
+    let y = x.conv2d(&w, None, ConvOptions::default()).relu().max_pool2d(2);
+    let loss = y.reshape([8, 8 * 15 * 15]).matmul(&v).log_softmax(1).square().mean();
+    let gradients = loss.backward().expect("differentiable");
+    [&x, &w, &v].into_iter().for_each(|t| gradients.get(t).and_then(|g| g.eval()).expect("evaluates"));
+}
+
 /// What the engine makes of ops and their gradients, optimizers, models, and larger products and convolutions.
 fn emit(texts: &mut Texts) {
     for unfused in [false, true] {
@@ -229,17 +259,22 @@ fn emit(texts: &mut Texts) {
         shaders::emit(&device);
         texts.send(device.shader_sources());
     }
-    device().set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });
+    let slow = open_as(|options| options.submission = Some(SLOW));
+    slow.set_cache_limits(UNLIMITED);
+    shaders::emit(&slow);
+    step(&slow);
+    texts.send(slow.shader_sources());
+    device().set_cache_limits(UNLIMITED);
     ops::larger_products_agree();
     ops::larger_convolutions_agree();
     texts.send(device().shader_sources());
     let samples = samples();
-    let forward: Vec<&Sample> = samples.iter().collect();
-    let backward: Vec<&Sample> = samples.iter().filter(|s| s.gradient).collect();
+    let forward: Vec<&Sample> = samples.iter().step_by(if in_part() { ONE_IN } else { 1 }).collect();
+    let backward: Vec<&Sample> = forward.iter().copied().filter(|s| s.gradient).collect();
     let contiguous: &'static [Layout] = &[Layout::Contiguous];
     emitted(&forward, Sample::layouts, ops::run_alone, |found| texts.send(found));
     emitted(&backward, |_| contiguous, gradients::run_alone, |found| texts.send(found));
-    if part().is_none() {
+    if !in_part() {
         training::models::train_all();
         texts.send(device().shader_sources());
     }
