@@ -54,6 +54,18 @@ find_swiftshader() {
     apt_install chromium && [ -f "$icd" ]
 }
 
+# Sets `chromium` to a browser whose WebGPU runs on SwiftShader, which it brings along: Chromium or Chrome; installs it if need be.
+find_chromium() {
+    local name
+    for name in "${WGRAD_CHROMIUM:-chromium}" chromium-browser google-chrome; do
+        chromium="$(command -v "$name")" && return 0
+        [ -z "${WGRAD_CHROMIUM:-}" ] || break
+    done
+    [ -z "${WGRAD_CHROMIUM:-}" ] && on_debian || return 1
+    echo "Chromium was not found; installing it: chromium"
+    apt_install chromium && chromium="$(command -v chromium)"
+}
+
 # Sets `swiftshader` to the name of the second adapter, and `icd` to its driver's file.
 second_adapter() {
     find_swiftshader || return 1

@@ -43,6 +43,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     // rest / GROUPS is the image, so `rest` counts (image, group) pairs.
 
     var acc: array<f32, ${TP} * ${TC}>;
+#if ${SHORT}
+    var v: array<f32, ${NV} * ${V}>;
+#end
     for (var ic = first_ic; ic < last_ic; ic++) {
         let plane = (rest * IC + ic) * (IH * IW);
         for (var kh = 0u; kh < ${KH}u; kh++) {
@@ -60,7 +63,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
             let w_at = ((tap + kw) * OCP + first_c)${W_SHIFT};
 #end
             // Whole vectors, starting ${SHIFT} elements before the first one that is needed.
+#if ${SHORT} == 0
             var v: array<f32, ${NV} * ${V}>;
+#end
 #for o in 0..${NV}
             let t${o} = padded(row, row_ok, ix + ${V}u * ${o}u, IW);
 #if ${V} == 1

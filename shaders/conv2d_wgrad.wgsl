@@ -49,6 +49,11 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let part = rest / GROUPS;
 
     var acc: array<f32, ${TO} * ${TI} * ${KU}>;
+#if ${SHORT}
+#for i in 0..${TI}
+    var win${i}: array<f32, ${NW} * ${V}>;
+#end
+#end
     let last = min((part + 1u) * rows_part, rows);
     for (var r = part * rows_part; r < last; r++) {
         let n = r / OH;
@@ -65,7 +70,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         // A window of ${NW} vectors slides along each row of src; the next step keeps the last ${KEEP} of them.
         let left = kw * ${DX}u * ${KW_MOVES}u - ${LEAD}u;
 #for i in 0..${TI}
+#if ${SHORT} == 0
         var win${i}: array<f32, ${NW} * ${V}>;
+#end
 #for o in 0..${KEEP}
         let first${i}_${o} = padded(x_row${i}, row_ok, left + ${V}u * ${o}u, IW);
 #if ${V} == 1

@@ -84,17 +84,31 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #end
 
     var acc: array<vec4<f32>, ${TM} * ${TN4}>;
+#if ${SHORT}
+#if ${LHS} == x
+    var a: array<vec4<f32>, 4 * ${TM4}>;
+#else
+    var a: array<vec4<f32>, ${TM}>;
+#end
+#if ${RHS} != x
+    var b: array<vec4<f32>, ${TN}>;
+#end
+#end
     for (var k = k_first; k < k_whole; k += 4u) {
         // lhs: a[row][k], or with x: a[k * ${TM4} + row / 4][row % 4]. rhs likewise.
 #if ${LHS} == x
+#if ${SHORT} == 0
         var a: array<vec4<f32>, 4 * ${TM4}>;
+#end
 #for kk in 0..4
 #for i in 0..${TM4}
         a[${kk} * ${TM4} + ${i}] = lhs[a_at${i} + (k + ${kk}u) * a_step];
 #end
 #end
 #else
+#if ${SHORT} == 0
         var a: array<vec4<f32>, ${TM}>;
+#end
 #for i in 0..${TM}
 #if ${LHS} == k
         a[${i}] = lhs[a_at${i} + (k >> 2u)];
@@ -106,7 +120,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #end
 #end
 #if ${RHS} != x
+#if ${SHORT} == 0
         var b: array<vec4<f32>, ${TN}>;
+#end
 #for j in 0..${TN}
 #if ${RHS} == k
         b[${j}] = rhs[b_at${j} + (k >> 2u)];
@@ -136,25 +152,46 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     }
 #if ${TAIL}
     // The last one to three elements of the inner dimension.
+#if ${SHORT}
+    {
+#if ${LHS} == x
+    var a: array<vec4<f32>, ${TM4}>;
+#else
+    var a: array<f32, ${TM}>;
+#end
+#if ${RHS} == x
+    var b: array<vec4<f32>, ${TN4}>;
+#else
+    var b: array<f32, ${TN}>;
+#end
+#end
     for (var k = k_whole; k < k_last; k++) {
 #if ${LHS} == x
+#if ${SHORT} == 0
         var a: array<vec4<f32>, ${TM4}>;
+#end
 #for i in 0..${TM4}
         a[${i}] = lhs[a_at${i} + k * a_step];
 #end
 #else
+#if ${SHORT} == 0
         var a: array<f32, ${TM}>;
+#end
 #for i in 0..${TM}
         a[${i}] = lhs[a_at${i} + k * lhs_k];
 #end
 #end
 #if ${RHS} == x
+#if ${SHORT} == 0
         var b: array<vec4<f32>, ${TN4}>;
+#end
 #for j in 0..${TN4}
         b[${j}] = rhs[b_at${j} + k * b_step];
 #end
 #else
+#if ${SHORT} == 0
         var b: array<f32, ${TN}>;
+#end
 #for j in 0..${TN}
         b[${j}] = rhs[b_at${j} + k * rhs_k];
 #end
@@ -174,6 +211,9 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #end
 #end
     }
+#if ${SHORT}
+    }
+#end
 #end
 
     let base = (split * batches + z) * m * n;

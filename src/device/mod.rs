@@ -27,6 +27,9 @@ pub struct DeviceOptions {
     pub unfused: bool,
     /// Use the kernels that are chosen for hardware GPUs on a software adapter, too. For tests. Defaults to false.
     pub hardware_kernels: bool,
+    /// Use the short kernels of devices whose compiler is slow with long texts or refuses them, as on DX12 without DXC: at most 32
+    /// multiply-adds unrolled, and no arrays filled with zeros in loops. For tests. Defaults to false, and to true on such devices.
+    pub short_texts: bool,
     /// Test each kernel family against the reference before its first use, in a few milliseconds each, and use a plainer form of
     /// it where a driver refuses or miscompiles it. Defaults to true on hardware GPUs, false on software adapters.
     pub self_test: Option<bool>,
@@ -132,9 +135,9 @@ impl Device {
     pub fn open(info: &DeviceInfo, options: DeviceOptions) -> Result<Self> {
         let Some(adapter) = info.adapter else { return Self::cpu_with(options) };
         let checks = options.checks.unwrap_or(cfg!(debug_assertions));
-        let DeviceOptions { clamped, hardware_kernels, unfused, self_test, submission, .. } = options;
-        let executor =
-            Executor::gpu(adapter, context::Options { clamped, checks, hardware_kernels, self_test, submission }, !unfused)?;
+        let DeviceOptions { clamped, hardware_kernels, short_texts, unfused, self_test, submission, .. } = options;
+        let options = context::Options { clamped, checks, hardware_kernels, short_texts, self_test, submission };
+        let executor = Executor::gpu(adapter, options, !unfused)?;
         Ok(Self::new(info.kind, info.name.clone(), executor))
     }
 

@@ -199,7 +199,7 @@ impl Executor {
         }
     }
 
-    /// The text of every pipeline that a cached plan uses, sorted; none on the CPU device.
+    /// The text of every pipeline that a cached plan uses, and of the one that counts submissions, sorted; none on the CPU device.
     pub fn shader_sources(&self) -> Vec<String> {
         match &self.backend {
             Backend::Cpu(_) => Vec::new(),

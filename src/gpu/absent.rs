@@ -55,6 +55,7 @@ pub(crate) mod context {
         pub clamped: bool,
         pub checks: bool,
         pub hardware_kernels: bool,
+        pub short_texts: bool,
         pub self_test: Option<bool>,
         pub submission: Option<Duration>,
     }

@@ -160,6 +160,8 @@ impl Registry {
             log::warn!(target: "wgrad::device", "WGPU_BACKEND: wgrad runs only on vulkan, metal and dx12");
         }
         descriptor.backends &= BACKENDS;
+        let compiler = &mut descriptor.backend_options.dx12.shader_compiler;
+        *compiler = available(compiler.clone());
         let instance = wgpu::Instance::new(descriptor);
         let low_power = wgpu::PowerPreference::from_env() == Some(wgpu::PowerPreference::LowPower);
         let name = std::env::var("WGPU_ADAPTER_NAME").ok();
@@ -169,6 +171,19 @@ impl Registry {
             log::debug!(target: "wgrad::device", "{what}: {} ({}, {}, {})", a.name, a.kind, a.backend, a.driver);
         }
         Self { instance, found }
+    }
+}
+
+/// The compiler for DX12: `dxcompiler.dll` where it is found (beside the program, or on the path), else FXC, unless another is
+/// asked for that this build has.
+fn available(wanted: wgpu::Dx12Compiler) -> wgpu::Dx12Compiler {
+    match wanted {
+        // wgpu panics where DXC is not linked in, which takes a feature that this crate does not turn on.
+        wgpu::Dx12Compiler::StaticDxc => {
+            log::warn!(target: "wgrad::device", "WGPU_DX12_COMPILER: DXC is not linked in; taking dxcompiler.dll if it is found, else FXC");
+            wgpu::Dx12Compiler::Auto
+        }
+        other => other,
     }
 }
 
@@ -363,6 +378,16 @@ mod tests {
         let mut info = wgpu::AdapterInfo::new(kind, backend);
         (info.name, info.vendor, info.device, info.device_pci_bus_id) = (name.into(), 0x10de, device, bus.into());
         info
+    }
+
+    #[test]
+    fn dx12_compiles_by_dxc_where_there_is_one() {
+        use wgpu::Dx12Compiler::{Auto, DynamicDxc, Fxc, StaticDxc};
+        // What is taken without a variable: the library where it is found, else FXC.
+        assert!(matches!(available(wgpu::Dx12BackendOptions::default().shader_compiler), Auto));
+        assert!(matches!(available("fxc".parse().unwrap()), Fxc));
+        assert!(matches!(available("dxc".parse().unwrap()), DynamicDxc { .. }));
+        assert!(matches!(available("staticdxc".parse().unwrap()), Auto), "{StaticDxc:?} is not linked in");
     }
 
     #[test]

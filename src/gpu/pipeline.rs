@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::program::Program;
+use super::proof::COUNT;
 use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
 use crate::storage::pool::Counted;
@@ -122,9 +123,9 @@ impl Pipelines {
         Ok(made)
     }
 
-    /// The texts of those that are in use, sorted.
+    /// The texts of those that are in use and the one that counts submissions, sorted.
     pub fn sources(&self) -> Vec<String> {
-        let mut sources: Vec<String> = self.in_use().map(|key| key.0.clone()).collect();
+        let mut sources: Vec<String> = self.in_use().map(|key| key.0.clone()).chain([COUNT.to_owned()]).collect();
         sources.sort_unstable();
         sources.dedup();
         sources

@@ -9,7 +9,8 @@
 //! - grids are folded: the linear workgroup index is `wid.x + wid.y * num_workgroups.x`, and excess workgroups return.
 
 use crate::dtype::DType;
-use crate::plan::expr::Expr;
+use crate::graph::op::BinaryOp;
+use crate::plan::expr::{Expr, Term};
 
 /// One word of a program's uniform record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,6 +170,9 @@ pub(crate) struct Caps {
 /// The usual bound on unrolled text.
 pub(crate) const UNROLLED: usize = 340;
 
+/// Multiply-adds in copies of an expression, in short texts.
+const COPIED_IN_SHORT: usize = 256;
+
 /// The bound for compilers that are slow with long texts, or refuse them.
 const UNROLLED_IN_SHORT: usize = 32;
 
@@ -176,6 +180,17 @@ impl Caps {
     /// The same device with short texts, for compilers that are slow with long ones or refuse them: SwiftShader's, and FXC.
     pub const fn with_short_texts(self) -> Self {
         Self { unrolled: UNROLLED_IN_SHORT, ..self }
+    }
+
+    /// Whether texts are short: besides, arrays stand outside of loops, in which WGSL has their declarations write zeros. FXC takes
+    /// minutes over those, or gives up (X3511).
+    pub const fn short_texts(&self) -> bool {
+        self.unrolled < UNROLLED
+    }
+
+    /// Whether so many copies of an expression may stand in a text.
+    pub fn copies(&self, copies: usize, expr: &Expr) -> bool {
+        !self.short_texts() || copies * multiply_adds(expr) <= COPIED_IN_SHORT
     }
 
     /// WebGPU's defaults, which every adapter offers; `software` as given.
@@ -211,13 +226,24 @@ pub(crate) struct ExprCode {
     pub words: Vec<Word>,
 }
 
+/// About the multiply-adds in an expression's text, those of the functions that it calls included; one for anything else.
+fn multiply_adds(expr: &Expr) -> usize {
+    let of = |(term, _): &(Term, DType)| match term {
+        Term::Unary(op, _) if op.cost() > 1 => 24,
+        Term::Binary(BinaryOp::Pow, ..) => 40,
+        Term::Binary(BinaryOp::Atan2 | BinaryOp::Rem, ..) | Term::Random { .. } => 24,
+        _ => 1,
+    };
+    expr.terms.iter().map(of).sum()
+}
+
 /// The operands that an expression loads, ascending.
 pub(crate) fn loaded(expr: &Expr) -> Vec<usize> {
     let mut operands: Vec<usize> = expr
         .terms
         .iter()
         .filter_map(|(t, _)| match t {
-            crate::plan::Term::Load { operand, .. } => Some(*operand),
+            Term::Load { operand, .. } => Some(*operand),
             _ => None,
         })
         .collect();

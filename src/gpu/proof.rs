@@ -12,7 +12,8 @@ use crate::error::Result;
 /// Bytes after what is read.
 pub(super) const PROOF: u64 = 4;
 
-const COUNT: &str = "
+/// The text that counts.
+pub(super) const COUNT: &str = "
 @group(0) @binding(0) var<storage, read_write> count: array<u32, 1>;
 @compute @workgroup_size(1)
 fn main() {

@@ -26,20 +26,33 @@ pub fn devices() -> &'static Devices {
 
 /// The device under test opened once more, for tests that count what it does: nobody else uses this one.
 pub fn open(unfused: bool) -> Device {
+    open_as(|options| options.unfused = unfused)
+}
+
+/// As [`open`], with further options.
+pub fn open_as(change: impl FnOnce(&mut DeviceOptions)) -> Device {
     let wanted = std::env::var_os("WGRAD_TEST_DEVICE")
         .map_or("cpu".into(), |name| name.into_string().expect("WGRAD_TEST_DEVICE is UTF-8"));
     let (name, suffixes) = wanted.split_once('+').unwrap_or((&wanted, ""));
-    let (mut clamped, mut hardware_kernels, mut submission) = (false, false, None);
+    let (mut clamped, mut hardware_kernels, mut short_texts, mut submission) = (false, false, false, None);
     for suffix in suffixes.split('+').filter(|s| !s.is_empty()) {
         match suffix {
             "clamped" => clamped = true,
             "hardware" => hardware_kernels = true,
+            "short" => short_texts = true,
             "slow" => submission = Some(SLOW),
-            other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware, +slow"),
+            other => panic!("WGRAD_TEST_DEVICE={wanted}: +{other} is none of +clamped, +hardware, +short, +slow"),
         }
     }
-    let options = DeviceOptions { clamped, unfused, checks: Some(true), hardware_kernels, self_test: None, submission };
+    let checks = Some(true);
+    let mut options = DeviceOptions { clamped, checks, hardware_kernels, short_texts, submission, ..DeviceOptions::default() };
+    change(&mut options);
     Device::named_with(name, options).unwrap_or_else(|e| panic!("WGRAD_TEST_DEVICE={wanted}: {e}"))
+}
+
+/// Whether the device under test has short texts: that is asked for, or it is SwiftShader.
+pub fn has_short_texts() -> bool {
+    std::env::var("WGRAD_TEST_DEVICE").is_ok_and(|d| d.contains("+short")) || device().name().contains("SwiftShader")
 }
 
 /// As [`open`], with a cache that evicts no plan, for tests that look at the shaders of all plans.

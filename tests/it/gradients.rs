@@ -79,6 +79,13 @@ fn rules_agree_with_central_differences() {
     }
 }
 
+/// Computes a sample's gradients in a layout, whatever comes of it.
+pub fn run_alone(sample: &Sample, layout: Layout, devices: &[(&'static str, &Device)]) {
+    for (_, device) in devices {
+        gradients(sample, &data(sample), DType::F32, device, layout);
+    }
+}
+
 #[test]
 fn devices_agree_with_f64() {
     let samples = samples();

@@ -1,7 +1,7 @@
 //! Integration tests. One process tests one device: `WGRAD_TEST_DEVICE` is `cpu` (the default), `software`, `gpu`, or any
 //! name that `Device::named` takes; suffixes: `+clamped` opens it with WebGPU's default limits, `+hardware` chooses the kernels
-//! for hardware GPUs, `+slow` splits long kernels as on a slow GPU. `WGRAD_TEST_PART=sample` (or `half`) takes a fixed part of
-//! each long sweep.
+//! for hardware GPUs, `+short` those for DX12 without DXC, `+slow` splits long kernels as on a slow GPU. `WGRAD_TEST_PART=sample`
+//! (or `half`) takes a fixed part of each long sweep.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail by a panic, and knows its numbers")]
 
@@ -30,6 +30,7 @@ mod fixtures_rest;
 mod fixtures_shape;
 mod floors;
 mod fuzz;
+mod fxc;
 mod gradients;
 mod handles;
 mod host_indices;
@@ -74,5 +75,6 @@ mod storage;
 mod sweep;
 mod table;
 mod threads;
+mod tint;
 mod training;
 mod ulp;

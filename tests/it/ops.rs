@@ -11,10 +11,22 @@ fn run(sample: &Sample, data: &[Vec<f64>], layout: Layout, dtype: DType, device:
     (sample.run)(&leaves.collect::<Vec<_>>())
 }
 
+/// The values that a sample is tried with.
+fn data(sample: &Sample) -> Vec<Vec<f64>> {
+    let mut noise = Noise(7);
+    sample.operands.iter().map(|o| noise.values(o.shape.iter().product(), o.lo, o.hi)).collect()
+}
+
+/// Runs a sample in a layout, whatever comes of it.
+pub fn run_alone(sample: &Sample, layout: Layout, devices: &[(&'static str, &Device)]) {
+    for (_, device) in devices {
+        run(sample, &data(sample), layout, DType::F32, device).eval().unwrap_or_else(|e| panic!("{}: {e}", sample.name));
+    }
+}
+
 /// Compares a sample in a layout with f64 on the reference.
 fn check(sample: &Sample, layout: Layout, devices: &[(&'static str, &Device)]) {
-    let mut noise = Noise(7);
-    let data: Vec<Vec<f64>> = sample.operands.iter().map(|o| noise.values(o.shape.iter().product(), o.lo, o.hi)).collect();
+    let data = data(sample);
     let expected = values(&run(sample, &data, layout, DType::F64, &oracle()));
     for (mode, device) in devices {
         let what = format!("{} {layout:?} {mode} on {device}", sample.name);
@@ -68,7 +80,7 @@ fn reductions_of_many_sizes() {
 }
 
 #[test]
-fn larger_products_agree() {
+pub fn larger_products_agree() {
     let shapes = [(65, 33, 129), (128, 128, 128), (64, 1568, 128), (10, 3000, 7), (1, 700, 300), (130, 70, 1)];
     for (m, k, n) in shapes {
         let mut noise = Noise(11);
@@ -94,7 +106,7 @@ fn normalised(what: &str, got: &[f64], expected: &[f64], limit: f64) {
 }
 
 #[test]
-fn larger_convolutions_agree() {
+pub fn larger_convolutions_agree() {
     for (x, w, padding, stride, groups) in [
         ([8, 1, 28, 28], [16, 1, 3, 3], 1, 1, 1),
         ([8, 16, 14, 14], [32, 16, 3, 3], 1, 1, 1),

@@ -1,12 +1,13 @@
 //! Shaders are valid for WebGPU and translate to every backend: those of optimizers here, those of samples in the sweeps.
 
-use crate::common::{open_unlimited, upload};
+use crate::common::{has_short_texts, open_unlimited, upload};
+use crate::fxc;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgrad::{DType, Device, DeviceKind, Param};
 
 /// Runs every optimizer, with each kind of step.
-fn emit(device: &Device) {
+pub fn emit(device: &Device) {
     for row in crate::rows::ROWS {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device)).expect("float");
         let mut optimizer = (row.make)(std::slice::from_ref(&w)).expect("valid");
@@ -33,15 +34,18 @@ fn every_optimizers_shaders_are_valid_and_translate() {
         let device = open_unlimited(unfused);
         emit(&device);
         sources.extend(device.shader_sources());
-        assert_eq!(sources.is_empty(), device.kind() == DeviceKind::Cpu, "only GPUs have shaders");
+        // Beside those of optimizers there is one that counts submissions.
+        assert_eq!(sources.len() > 10, device.kind() != DeviceKind::Cpu, "{} shaders", sources.len());
     }
     are_valid(sources);
 }
 
-/// Asserts that WGSL is valid for WebGPU and translates to SPIR-V, MSL and HLSL.
+/// Asserts that WGSL is valid for WebGPU and translates to SPIR-V, MSL and HLSL for shader models 5.1 and 6.0; and, where the
+/// device under test has short texts, that FXC takes it, as far as is known.
 pub fn are_valid(mut sources: Vec<String>) {
     sources.sort_unstable();
     sources.dedup();
+    let short = has_short_texts();
     for source in &sources {
         let fail = |what: &str, why: String| -> ! { panic!("{what}: {why}\n{source}") };
         let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|e| fail("WGSL", e.emit_to_string(source)));
@@ -52,10 +56,27 @@ pub fn are_valid(mut sources: Vec<String>) {
         let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..msl::Options::default() };
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| fail("MSL", e.to_string()));
-        let options =
-            hlsl::Options { shader_model: hlsl::ShaderModel::V6_0, fake_missing_bindings: true, ..hlsl::Options::default() };
-        hlsl::Writer::new(&mut String::new(), &options, &hlsl::PipelineOptions::default())
-            .write(&module, &info, None)
-            .unwrap_or_else(|e| fail("HLSL", e.to_string()));
+        for shader_model in [hlsl::ShaderModel::V5_1, hlsl::ShaderModel::V6_0] {
+            let options = hlsl::Options {
+                shader_model,
+                fake_missing_bindings: true,
+                zero_initialize_workgroup_memory: false,
+                ..hlsl::Options::default()
+            };
+            let mut text = String::new();
+            hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+                .write(&module, &info, None)
+                .unwrap_or_else(|e| fail(&format!("HLSL for {shader_model:?}"), e.to_string()));
+            let lines = text.lines().count();
+            if short && lines > fxc::LINES {
+                fail("HLSL", format!("{lines} lines, more than {}", fxc::LINES));
+            }
+        }
+        if short {
+            let faults = fxc::faults(&module);
+            if !faults.is_empty() {
+                fail("FXC", faults.join("\n"));
+            }
+        }
     }
 }

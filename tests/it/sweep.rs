@@ -29,9 +29,8 @@ pub fn in_part() -> bool {
     part().is_some()
 }
 
-/// Runs `check` on each sample in each layout on the fused and the unfused device under test, which are reopened now and
-/// then; all shaders that they compile must be valid. In part, each sample (or every second one) is tried once, and the samples
-/// cycle through layouts and modes.
+/// Runs `check` on each sample in each layout on the fused and the unfused device under test; all shaders that they compile must be
+/// valid. In part, each sample (or every second one) is tried once, and the samples cycle through layouts and modes.
 pub fn sweep(
     samples: &[&Sample],
     layouts: impl Fn(&Sample) -> &'static [Layout],
@@ -39,6 +38,19 @@ pub fn sweep(
 ) {
     // Hashes of the shaders so far; their texts would take hundreds of megabytes.
     let (mut seen, state) = (HashSet::new(), RandomState::new());
+    emitted(samples, layouts, check, |texts| {
+        shaders::are_valid(texts.into_iter().filter(|text| seen.insert(state.hash_one(text))).collect());
+    });
+    println!("{} shaders of {} samples", seen.len(), samples.len());
+}
+
+/// As [`sweep`], with the shaders of devices as these are closed: they are opened anew now and then.
+pub fn emitted(
+    samples: &[&Sample],
+    layouts: impl Fn(&Sample) -> &'static [Layout],
+    check: impl Fn(&Sample, Layout, &[(&'static str, &Device)]),
+    mut take: impl FnMut(Vec<String>),
+) {
     let samples: Vec<&&Sample> = samples.iter().step_by(part().unwrap_or(1)).collect();
     for (chunk, some) in samples.chunks(SAMPLES_A_DEVICE).enumerate() {
         let devices = Devices { fused: open_unlimited(false), unfused: open_unlimited(true) };
@@ -51,8 +63,6 @@ pub fn sweep(
                 all.iter().for_each(|&layout| check(sample, layout, &both));
             }
         }
-        let sources = both.iter().flat_map(|(_, device)| device.shader_sources());
-        shaders::are_valid(sources.filter(|text| seen.insert(state.hash_one(text))).collect());
+        take(both.iter().flat_map(|(_, device)| device.shader_sources()).collect());
     }
-    println!("{} shaders of {} samples", seen.len(), samples.len());
 }

@@ -67,7 +67,8 @@ impl<'a> Lowering<'a> {
         let dtype = plan.buffers[write].dtype;
         // In place, a load of two halves per word must see words, not pairs of them. Four lanes are four copies to compile.
         let packed_in_place = in_place.is_some() && dtype.per_word() == 2;
-        let fits = expr.shape.numel().is_multiple_of(4) && !packed_in_place && 4 * expr.terms.len() <= caps.unrolled;
+        let short = 4 * expr.terms.len() <= caps.unrolled && caps.copies(4, expr);
+        let fits = expr.shape.numel().is_multiple_of(4) && !packed_in_place && short;
         let (vectors, lanes) = match if fits { variant } else { Variant::Scalar } {
             Variant::Vector => (vector::operands(expr, &(0..expr.shape.rank())), 4),
             Variant::Scalar => (Vec::new(), dtype.per_word()),

@@ -210,7 +210,8 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
         .set("LHS_TYPE", lhs.element())
         .set("RHS_TYPE", rhs.element())
         .set("OUT_TYPE", out.element())
-        .set("TAIL", usize::from(k % 4 != 0));
+        .set("TAIL", usize::from(k % 4 != 0))
+        .set("SHORT", usize::from(caps.short_texts()));
     let (file, name, shader) = variant.form(paths, shader);
     let source = epilogue.fill(shader, if out == Path::Scalar { 1 } else { 4 }).render(file)?;
     let target = if direct { Operand::Write } else { Operand::ScratchWrite(0) };

@@ -101,7 +101,7 @@ impl<'a> Lowering<'a> {
 
     /// Four lanes are four copies to compile.
     fn four(&self) -> bool {
-        4 * self.value.terms.len() <= self.caps.unrolled
+        4 * self.value.terms.len() <= self.caps.unrolled && self.caps.copies(8, self.value)
     }
 
     /// Where neighbouring outputs are neighbours in memory, a thread walks down four of them together: what it loads that way.

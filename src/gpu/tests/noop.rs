@@ -182,9 +182,14 @@ fn open(options: DeviceOptions) -> Device {
 fn every_plan_of_representative_work_is_valid() {
     let plain = DeviceOptions { checks: Some(true), ..DeviceOptions::default() };
     let mut sources = Vec::new();
-    for options in
-        [plain, DeviceOptions { hardware_kernels: true, ..plain }, DeviceOptions { checks: Some(false), unfused: true, ..plain }]
-    {
+    let hardware = DeviceOptions { hardware_kernels: true, ..plain };
+    for options in [
+        plain,
+        hardware,
+        DeviceOptions { short_texts: true, ..plain },
+        DeviceOptions { short_texts: true, ..hardware },
+        DeviceOptions { checks: Some(false), unfused: true, ..plain },
+    ] {
         let device = open(options);
         // Whatever was compiled is checked in the end.
         device.set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });

@@ -11,7 +11,7 @@ mod layers;
 mod layers_more;
 mod loading;
 mod mistakes;
-mod models;
+pub mod models;
 mod modules;
 mod norms;
 mod optimizers;

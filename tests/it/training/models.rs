@@ -86,7 +86,7 @@ macro_rules! models {
         mod $model {
             use super::*;
 
-            fn run(check: fn(Row<'_>, &dyn Module)) {
+            pub fn run(check: fn(Row<'_>, &dyn Module)) {
                 let make: fn(&Init) -> Box<dyn Module> = $make;
                 let (name, shape, tokens, labels, classes) = $row;
                 check((name, &shape, tokens, &labels, classes), make(&Init::new(device(), 0)).as_ref());
@@ -102,7 +102,13 @@ macro_rules! models {
                 run(check_file);
             }
         }
-    )*};
+    )*
+
+    /// Trains each of them for some steps.
+    pub fn train_all() {
+        $($model::run(check);)*
+    }
+    };
 }
 
 models! {

@@ -60,11 +60,11 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
 fn select(conv: &Conv2d, caps: &Caps) -> Variant {
     match conv.role {
         ConvRole::Forward | ConvRole::InputGrad => {
-            let [pixels, channels] = Geometry::of(conv).select(caps);
+            let [pixels, channels] = Geometry::of(conv, caps).select(caps);
             Variant::Pixels { pixels, channels }
         }
         ConvRole::WeightGrad => {
-            let [outputs, inputs] = Taps::of(conv).select(caps);
+            let [outputs, inputs] = Taps::of(conv, caps).select(caps);
             Variant::Taps { outputs, inputs }
         }
     }
@@ -76,9 +76,11 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
     need_f32("conv2d", step, plan, &[0, 1])?;
     match (conv.role, variant) {
         (ConvRole::Forward | ConvRole::InputGrad, Variant::Pixels { pixels, channels }) => {
-            Geometry::of(conv).lower([pixels, channels], step, plan, caps)
+            Geometry::of(conv, caps).lower([pixels, channels], step, plan, caps)
         }
-        (ConvRole::WeightGrad, Variant::Taps { outputs, inputs }) => Taps::of(conv).lower([outputs, inputs], step, plan, caps),
+        (ConvRole::WeightGrad, Variant::Taps { outputs, inputs }) => {
+            Taps::of(conv, caps).lower([outputs, inputs], step, plan, caps)
+        }
         (role, variant) => Err(Error::internal(format!("{variant:?} cannot compute {role:?}"))),
     }
 }

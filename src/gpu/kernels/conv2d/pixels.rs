@@ -123,7 +123,7 @@ pub(super) struct Geometry<'a> {
 }
 
 impl<'a> Geometry<'a> {
-    pub fn of(conv: &'a Conv2d) -> Self {
+    pub fn of(conv: &'a Conv2d, caps: &Caps) -> Self {
         let sides = Sides::of(conv);
         let spec = &conv.spec;
         let [kh, kw] = [conv.w[2], conv.w[3]];
@@ -140,7 +140,7 @@ impl<'a> Geometry<'a> {
             taps,
             vectors: !strided && taps == kw,
         };
-        let second_look = sides.read[0] * kh * kw > 32;
+        let second_look = sides.read[0] * kh * kw > 32 || !caps.copies(caps.unrolled, &conv.epilogue);
         Self { conv, sides, strided, flipped, stride, row, second_look }
     }
 
@@ -269,6 +269,7 @@ impl<'a> Geometry<'a> {
             .set("PX", self.conv.spec.padding[1])
             .set("KH_STEP", sy / gcd(sy, dy))
             .set("KW_STEP", sx / gcd(sx, dx))
+            .set("SHORT", usize::from(caps.short_texts()))
             .set("LANES", lanes(caps))
             .set("W_TYPE", if vec4_w { "vec4<f32>" } else { "f32" })
             .set("W_SHIFT", if vec4_w { " >> 2u" } else { "" })

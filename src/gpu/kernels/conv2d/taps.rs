@@ -28,13 +28,17 @@ pub(super) struct Taps<'a> {
 }
 
 impl<'a> Taps<'a> {
-    pub fn of(conv: &'a Conv2d) -> Self {
+    pub fn of(conv: &'a Conv2d, caps: &Caps) -> Self {
         let spec = &conv.spec;
         let (kw, ow) = (conv.w[3], conv.y[3]);
         let unrolled = if kw <= 5 { kw } else { 1 };
         // Taps that are not unrolled start anywhere, so their rows cannot be read in vectors.
         let vector = if unrolled == kw { width(&[conv.x[3], ow]) } else { 1 };
-        let pixels = if vector > 1 { vector } else { [7, 5, 4, 3].into_iter().find(|p| ow % p == 0).unwrap_or(ow.min(4)) };
+        let pixels = if vector > 1 {
+            vector
+        } else {
+            [7, 5, 4, 3].into_iter().find(|p| ow % p == 0 && p * unrolled <= caps.unrolled).unwrap_or(ow.min(4))
+        };
         let lead = spec.padding[1].next_multiple_of(vector);
         let shift = lead - spec.padding[1];
         let window = (shift + (pixels - 1) * spec.stride[1] + (unrolled - 1) * spec.dilation[1] + 1).div_ceil(vector);
@@ -103,6 +107,7 @@ impl<'a> Taps<'a> {
             .set("DY", spec.dilation[0])
             .set("DX", dx)
             .set("PY", spec.padding[0])
+            .set("SHORT", usize::from(caps.short_texts()))
             .set("LANES", lanes(caps))
     }
 
