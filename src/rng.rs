@@ -100,7 +100,7 @@ impl Generator {
     /// More than 2³² numbers, or more than fit in memory.
     #[track_caller]
     pub fn permutation(&self, n: usize, stream: u64) -> Result<Vec<usize>> {
-        if n > 1 << 32 {
+        if n as u64 > 1 << 32 {
             let reason = format!("an order of {n} numbers was asked for");
             return Err(Error::argument("permutation", reason, "use at most 2^32, or permute parts"));
         }

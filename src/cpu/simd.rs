@@ -35,7 +35,7 @@ pub(super) fn zip<A: Copy, B: Copy, C>(a: &[A], b: &[B], out: &mut [C], f: impl 
 /// Makes the calling thread treat subnormal f32 as 0, for good. They slow training down 5 to 20 times as losses approach 0.
 #[allow(unsafe_code, reason = "the control register is reachable through assembly only")]
 pub(super) fn flush_subnormals() {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
     {
         let mut control = 0u32;
         // SAFETY: both instructions only move the SSE control register through `control`; FTZ (bit 15) and DAZ (bit 6)

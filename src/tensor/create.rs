@@ -199,12 +199,12 @@ impl Tensor {
     pub fn iota(len: usize, dtype: DType, device: &Device) -> Result<Self> {
         need_dtype(dtype, device)?;
         // The last number must fit; floats round.
-        let most = match dtype {
+        let most: u64 = match dtype {
             DType::I32 => 1 << 31,
             DType::U32 => 1 << 32,
-            _ => usize::MAX,
+            _ => u64::MAX,
         };
-        if len > most {
+        if len as u64 > most {
             let reason = format!("{len} numbers from 0 on do not fit {dtype}");
             return Err(Error::argument("iota", reason, format!("count to {most} at most")));
         }

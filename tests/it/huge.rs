@@ -13,16 +13,22 @@ use wgrad::{
     PadMode, PoolOptions, Result, Shape, Tensor, VarOptions,
 };
 
+const HIGHEST_BIT: usize = 1 << (usize::BITS - 1);
+
+/// A length that a shape can have, of more elements than any kernel counts.
+const UNCOUNTED: usize = if usize::BITS == 64 { usize::MAX >> 24 } else { 3 << 30 };
+const MIDDLE: isize = (UNCOUNTED / 2).cast_signed();
+
 /// Impossible lengths, counts and steps; products and sums of two of them wrap around to small numbers, or to 0.
 pub const HUGE: [usize; 9] = [
     usize::MAX,
     usize::MAX - 1,
     usize::MAX / 2,
-    1 << 63,
-    (1 << 63) + 1,
-    (1 << 63) + (1 << 32),
-    1 << 62,
-    (1 << 62) + 1,
+    HIGHEST_BIT,
+    HIGHEST_BIT + 1,
+    HIGHEST_BIT + (1 << (usize::BITS / 2)),
+    HIGHEST_BIT / 2,
+    HIGHEST_BIT / 2 + 1,
     (usize::MAX / 3) + 1,
 ];
 
@@ -137,7 +143,7 @@ fn movement() -> Vec<(&'static str, Call)> {
         ("split", Size(|n| last(f(&[2]).split(0, &[n, n.wrapping_neg().wrapping_add(2)])))),
         ("split", Axis(|a| last(f(&[2]).split(a, &[1, 1])))),
         ("chunk", Size(|n| last(f(&[0]).chunk(n, 0)))),
-        ("chunk", Size(|n| last(Tensor::zeros([1 << 59], device())?.chunk(n, 0)))),
+        ("chunk", Size(|n| last(Tensor::zeros([UNCOUNTED], device())?.chunk(n, 0)))),
         ("chunk", Axis(|a| last(f(&[2]).chunk(1, a)))),
         ("repeat", Size(|n| Ok(f(&[2]).repeat(&[n])))),
         ("repeat", Size(|n| Ok(f(&[1]).repeat(&[n, n])))),
@@ -375,7 +381,7 @@ fn creation() -> Vec<(&'static str, Call)> {
             rows.push((stringify!($op), Size(|n| $make([n, n]))));
             rows.push((stringify!($op), Size(|n| $make([n, 0]))));
             // A possible shape, with more elements than any kernel counts.
-            rows.push((stringify!($op), Size(|_| $make([1 << 33, 1 << 20]))));
+            rows.push((stringify!($op), Size(|_| $make([UNCOUNTED, 1]))));
         )*};
     }
     creation! {
@@ -393,10 +399,10 @@ fn creation() -> Vec<(&'static str, Call)> {
     }
     rows.extend([
         ("iota", Size(|n| Tensor::iota(n, DType::I32, device()))),
-        ("iota", Size(|_| Ok(Tensor::iota(1 << 40, DType::I32, device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
+        ("iota", Size(|_| Ok(Tensor::iota(UNCOUNTED, DType::I32, device())?.slice(0, MIDDLE, MIDDLE + 1)))),
         // Parts of a tensor with more elements than 32-bit indices count.
-        ("iota", Size(|_| Ok(Tensor::iota(1 << 40, DType::F32, device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
-        ("random_bits", Size(|_| Ok(Tensor::random_bits([1 << 40], &g(), device())?.slice(0, 1 << 39, (1 << 39) + 1)))),
+        ("iota", Size(|_| Ok(Tensor::iota(UNCOUNTED, DType::F32, device())?.slice(0, MIDDLE, MIDDLE + 1)))),
+        ("random_bits", Size(|_| Ok(Tensor::random_bits([UNCOUNTED], &g(), device())?.slice(0, MIDDLE, MIDDLE + 1)))),
         ("eye", Size(|n| Tensor::eye(n, device()))),
         ("eye", Size(|_| Tensor::eye(1 << 29, device()))),
         ("permutation", Size(|n| Tensor::permutation(n, &g(), device()))),
@@ -547,13 +553,15 @@ fn two_of_each() -> Vec<Sample> {
 fn huge_operands() {
     let mut faults = Vec::new();
     let mut tried = BTreeSet::new();
+    let (few, many): (usize, usize) = if usize::BITS == 64 { (33, 54) } else { (31, 31) };
     for sample in two_of_each() {
         let lengths: BTreeSet<usize> = sample.operands.iter().flat_map(|o| o.shape.clone()).filter(|&d| d > 1).collect();
         for from in lengths {
-            // Long enough that an operand has at least 2^33 elements, or nearly as many as a shape can have.
+            // Long enough that an operand has at least 2^33 elements (2^31 where sizes have 32 bits), or nearly as many as a shape
+            // can have.
             let axes = |o: &crate::samples::Operand| o.shape.iter().filter(|&&d| d == from).count();
             let most = sample.operands.iter().map(axes).max().unwrap_or(1);
-            for to in [1 << 33usize.div_ceil(most), 1 << (54 / most)] {
+            for to in [1 << few.div_ceil(most), 1 << (many / most)] {
                 let Ok(operands) = stretched(&sample, from, to) else { continue };
                 tried.insert(sample.op);
                 let what = format!("{}: {from} to {to:#x}", sample.name);

@@ -98,7 +98,8 @@ fn rows_keep_their_values() {
 fn clipping_keeps_its_factor() {
     const N: usize = 1024;
     const LIMIT: f32 = 0.5;
-    let gradients: [(&str, fn(usize) -> f32, f64); 6] = [
+    type Row = (&'static str, fn(usize) -> f32, f64);
+    let gradients: [Row; 6] = [
         ("small", |i| if i == 0 { 3e-4 } else { 0.0 }, 1.0),
         ("ordinary", |i| if i < 2 { [3.0, -4.0][i] } else { 0.0 }, 0.5 / (5.0 + 1e-6)),
         ("squares overflow", |i| if i < 2 { [3e30, -4e30][i] } else { 1.0 }, 0.5 / 5e30),

@@ -11,12 +11,14 @@ use crate::storage::bindings::{Bindings, Leaf};
 use crate::tensor::Tensor;
 use std::sync::Arc;
 
+/// A step's programs with their numbers, and the bytes of its scratch buffers.
+type Step = (Vec<(usize, Program)>, Vec<u64>);
+
 /// An evaluation: programs, and the memory that they run over.
 pub(super) struct Work {
     plan: Arc<Plan>,
     bindings: Bindings,
-    /// Per step, its programs with their numbers, and the bytes of its scratch buffers.
-    steps: Vec<(Vec<(usize, Program)>, Vec<u64>)>,
+    steps: Vec<Step>,
     /// Contents of the leaves.
     leaves: Vec<Vec<u8>>,
 }
