@@ -10,7 +10,7 @@
 //! fn main() -> Result<()> {
 //!     let device = Device::best()?; // a GPU, else the CPU device
 //!     let init = Init::new(&device, 42);
-//!     let model = Sequential::new().push(Linear::new(2, 32, &init)?).push(Relu).push(Linear::new(32, 2, &init)?);
+//!     let model = sequential![Linear::new(2, 32, &init)?, Relu, Linear::new(32, 2, &init)?];
 //!     let mut adam = Adam::new(&model.parameters()?, AdamConfig { lr: 0.01, ..AdamConfig::default() })?;
 //!
 //!     // Which of a point's two coordinates is larger?
@@ -125,8 +125,9 @@ pub mod prelude {
     pub use crate::data::transforms::Transform;
     pub use crate::data::{DataLoader, Dataset};
     pub use crate::nn::loss::{accuracy, cross_entropy};
-    pub use crate::nn::{Init, Linear, Module, Reduction, Relu, Sequential, fields};
+    pub use crate::nn::{Init, Linear, Module, Reduction, Relu, Sequential, fields, sequential};
     pub use crate::optim::{Adam, AdamConfig, Optimizer, Schedule};
+    pub use crate::train::Meter;
     pub use crate::{DType, Device, Error, Generator, Param, Result, Shape, Tensor, no_grad};
 }
 

@@ -34,6 +34,23 @@ macro_rules! fields {
     };
 }
 
+/// A [`Sequential`](crate::nn::Sequential) of these layers: `sequential![a, b]` is `Sequential::new().push(a).push(b)`.
+///
+/// ```
+/// # use wgrad::nn::{Init, Linear, Module, Relu, sequential};
+/// # fn main() -> wgrad::Result<()> {
+/// # let init = Init::new(&wgrad::Device::cpu()?, 0);
+/// let model = sequential![Linear::new(4, 8, &init)?, Relu, Linear::new(8, 2, &init)?];
+/// assert_eq!(model.named_parameters()?[2].0, "2.weight");
+/// # Ok(()) }
+/// ```
+#[macro_export]
+macro_rules! sequential {
+    ($($layer:expr),* $(,)?) => {
+        $crate::nn::Sequential::new()$(.push($layer))*
+    };
+}
+
 /// Writes `Module::copied` and `boxed_copy` for a struct of these fields; a part of `fields!`.
 #[doc(hidden)]
 #[macro_export]

@@ -42,7 +42,7 @@
 //! | activation | [`Relu`] [`Relu6`] [`LeakyRelu`] [`PRelu`] [`PReluConfig`] [`Elu`] [`Celu`] [`Selu`] [`Gelu`] [`GeluTanh`] [`Silu`] [`Mish`] [`Sigmoid`] [`LogSigmoid`] [`Tanh`] [`Hardtanh`] [`Hardsigmoid`] [`Hardswish`] [`Hardshrink`] [`Softshrink`] [`Tanhshrink`] [`Threshold`] [`Softplus`] [`Softsign`] [`Softmax`] [`Softmin`] [`LogSoftmax`] [`Glu`] |
 //! | recurrent | [`Lstm`] [`Gru`] [`Rnn`] [`RnnNonlinearity`] [`RecurrentConfig`] [`Sequence`] [`SequenceOptions`] |
 //! | attention, transformers | [`MultiheadAttention`] [`MultiheadAttentionConfig`] [`TransformerEncoder`] [`TransformerEncoderLayer`] [`TransformerDecoder`] [`TransformerDecoderLayer`] [`FeedForward`] [`TransformerConfig`] |
-//! | containers | [`Sequential`] [`ModuleList`] [`Residual`] |
+//! | containers | [`Sequential`] [`sequential!`] [`ModuleList`] [`Residual`] |
 //!
 //! # Around layers
 //!
@@ -91,7 +91,7 @@ pub mod transfer;
 mod transformer;
 mod upsample;
 
-pub use crate::fields;
+pub use crate::{fields, sequential};
 pub use crate::tensor::{ConvOptions, ConvTransposeOptions, Interpolation, PoolOptions};
 pub use activation::{
     Celu, Elu, Gelu, GeluTanh, Glu, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Identity, LeakyRelu, LogSigmoid, LogSoftmax,

@@ -22,6 +22,7 @@ use std::panic::Location;
 /// let device = Device::cpu()?;
 /// let init = Init::new(&device, 0);
 /// let model = Sequential::new().push(Linear::new(4, 8, &init)?).push(Relu).push(Linear::new(8, 2, &init)?);
+/// // The same: sequential![Linear::new(4, 8, &init)?, Relu, Linear::new(8, 2, &init)?]
 /// assert_eq!(model.forward(&Tensor::ones([3, 4], &device)?)?.dims::<2>()?, [3, 2]);
 /// assert_eq!(model.named_parameters()?[2].0, "2.weight");
 /// # Ok(()) }
