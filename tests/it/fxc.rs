@@ -61,6 +61,15 @@ pub fn faults(module: &Module) -> Vec<String> {
     faults
 }
 
+/// Whether a text has more multiply-adds in copies of one function than a short one.
+pub fn repeats(module: &Module) -> bool {
+    let functions = module.functions.iter().map(|(_, f)| f).chain(module.entry_points.iter().map(|e| &e.function));
+    functions.into_iter().any(|function| {
+        let looked = Looked { module, function, faults: Vec::new(), in_loop: false };
+        looked.copies().into_iter().any(|(copies, each, _)| copies * each > COPIED / 2)
+    })
+}
+
 /// The functions that are called, however indirectly, from a loop.
 fn called_in_loops(module: &Module) -> HashSet<Handle<Function>> {
     fn visit(block: &Block, in_loop: bool, found: &mut Vec<Handle<Function>>) {
@@ -244,17 +253,24 @@ impl Looked<'_> {
                 self.fault(format!("X3511: {} multiply-adds are unrolled, more than {UNROLLED}", body.fma));
             }
         }
-        bodies.push(whole);
-        for body in &bodies {
-            for callee in body.calls.iter().copied().collect::<HashSet<_>>() {
-                let copies = body.calls.iter().filter(|c| **c == callee).count();
-                let each = weight(self.module, callee);
-                if copies > 1 && copies * each > COPIED {
-                    let name = &self.module.functions[callee].name;
-                    self.fault(format!("{copies} copies of {name:?}, of {each} multiply-adds each, more than {COPIED}"));
-                }
+        for (copies, each, callee) in self.copies() {
+            if copies * each > COPIED {
+                let name = &self.module.functions[callee].name;
+                self.fault(format!("{copies} copies of {name:?}, of {each} multiply-adds each, more than {COPIED}"));
             }
         }
+    }
+
+    /// The functions that one body calls several times: how often, and their multiply-adds.
+    fn copies(&self) -> Vec<(usize, usize, Handle<Function>)> {
+        let (mut whole, mut bodies) = (Body::default(), Vec::new());
+        self.count(&self.function.body, &mut whole, &mut bodies);
+        bodies.push(whole);
+        let repeated = bodies.iter().flat_map(|body| {
+            let callees: HashSet<_> = body.calls.iter().copied().collect();
+            callees.into_iter().map(|callee| (body.calls.iter().filter(|c| **c == callee).count(), callee))
+        });
+        repeated.filter(|(n, _)| *n > 1).map(|(n, callee)| (n, weight(self.module, callee), callee)).collect()
     }
 
     /// Barriers must stand where neither a thread's number nor what it has loaded decides.
