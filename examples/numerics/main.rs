@@ -79,8 +79,9 @@ fn measure(options: &Options) -> Result<Report> {
          ## Elementwise\n\n\
          The largest error over {n} points spread evenly over the range, {n} of all magnitudes in it, and {n} random bit \
          patterns of the whole of f32. The first budget is for devices that round quotients and square roots correctly, \
-         the second for those where they may be as far off as WGSL allows, 2.5 ULP and 4.5. It is counted in ULPs (distances \
-         between neighbouring f32 numbers) of the result; \"of 1\" or \"of x\" means ULPs at the larger of the result and 1 or the first operand. Subnormal results may be \
+         the second for those where they may be as far off as WGSL allows, 2.5 ULP and 4.5. Errors are counted in ULPs \
+         (distances between neighbouring f32 numbers) of the result; \"of 1\" or \"of x\" means ULPs at the larger of the result \
+         and 1 or the first operand. Subnormal results may be \
          flushed to 0.\n\n\
          | op | range | max ULP | budget | budget, rough division | at |\n|---|---|---|---|---|---|\n",
         match division {

@@ -91,8 +91,8 @@ pub mod transfer;
 mod transformer;
 mod upsample;
 
-pub use crate::{fields, sequential};
 pub use crate::tensor::{ConvOptions, ConvTransposeOptions, Interpolation, PoolOptions};
+pub use crate::{fields, sequential};
 pub use activation::{
     Celu, Elu, Gelu, GeluTanh, Glu, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Identity, LeakyRelu, LogSigmoid, LogSoftmax,
     Mish, PRelu, PReluConfig, Relu, Relu6, Selu, Sigmoid, Silu, Softmax, Softmin, Softplus, Softshrink, Softsign, Tanh,
