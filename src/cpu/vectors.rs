@@ -12,6 +12,10 @@ const LANES: usize = 16;
 const BLOCK: usize = 512;
 /// Products below which threads cost more than they save.
 const WORK: usize = 1 << 19;
+/// Elements of a row that stay near while multiples are added to them.
+const COLUMNS: usize = 1024;
+/// Dot products of a parallel task.
+const DOTS_OF_TASK: usize = 64;
 /// The most elements of a result that is made of dot products here.
 const DOTS: usize = 256;
 
@@ -55,14 +59,16 @@ pub(super) fn product(size: [usize; 3], out: &mut [f32], accumulate: bool, a: Ma
     let (m, n, a, b) = if n == 1 { (1, m, b.transposed(), a.transposed()) } else { (m, n, a, b) };
     match way {
         Way::Outer => outer([m, n, k], out, a, b),
-        Way::Multiples if parallel => {
-            let width = 1024;
-            out.par_chunks_mut(width).enumerate().for_each(|(i, out)| multiples(k, out, a, b.columns_after(i * width)));
+        Way::Multiples => {
+            let part = |(i, out): (usize, &mut [f32])| multiples(k, out, a, b.columns_after(i * COLUMNS));
+            if parallel {
+                out.par_chunks_mut(COLUMNS).enumerate().for_each(part);
+            } else {
+                out.chunks_mut(COLUMNS).enumerate().for_each(part);
+            }
         }
-        Way::Multiples => out.chunks_mut(1024).enumerate().for_each(|(i, out)| multiples(k, out, a, b.columns_after(i * 1024))),
         Way::Dots if m == 1 && parallel => {
-            let width = 64;
-            out.par_chunks_mut(width).enumerate().for_each(|(i, out)| dots(k, out, a, b.columns_after(i * width)));
+            out.par_chunks_mut(DOTS_OF_TASK).enumerate().for_each(|(i, out)| dots(k, out, a, b.columns_after(i * DOTS_OF_TASK)));
         }
         Way::Dots => {
             for (row, out) in out.chunks_mut(n).enumerate() {
