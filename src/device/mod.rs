@@ -8,11 +8,12 @@ pub use crate::executor::{CacheLimits, Counters, Launch, Profile, ProfileRow};
 pub use crate::lazy::{Device, DeviceKind};
 pub use choice::{Choice, DeviceInfo};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::gpu::context;
 use crate::sync::lock;
 use std::panic::Location;
+use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -180,6 +181,42 @@ impl Device {
     /// [`Error::Unsupported`](crate::Error::Unsupported): no form of a kernel gives right results; the device is lost.
     pub fn self_test(&self) -> Result<Vec<&'static str>> {
         self.executor().self_test()
+    }
+
+    /// Writes the results of the kernels' tests so far to a file, so that a later process need not repeat them. Nothing is written
+    /// on the CPU device, which has none.
+    ///
+    /// ```no_run
+    /// # fn main() -> wgrad::Result<()> {
+    /// let device = wgrad::Device::best()?;
+    /// if !device.load_self_test("kernels.txt")? {
+    ///     device.self_test()?;
+    ///     device.save_self_test("kernels.txt")?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the file cannot be written.
+    pub fn save_self_test(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let Some(record) = self.executor().trial_record() else { return Ok(()) };
+        std::fs::write(path, record).map_err(|error| Error::io(path, error))
+    }
+
+    /// Takes over results that [`Device::save_self_test`] wrote: kernels that passed are not tested again, and those that a plainer
+    /// form replaced stay replaced. Returns false, and takes none, if there is no such file, or it is damaged or of another
+    /// adapter, driver, version of this crate or set of options. What this process has tested itself stays.
+    ///
+    /// # Errors
+    /// [`Error::Io`]: the file is there and cannot be read.
+    pub fn load_self_test(&self, path: impl AsRef<Path>) -> Result<bool> {
+        let path = path.as_ref();
+        match std::fs::read(path) {
+            Ok(record) => Ok(std::str::from_utf8(&record).is_ok_and(|record| self.executor().adopt_trial_record(record))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io(path, error)),
+        }
     }
 
     /// What the device has done, and what it holds in memory.

@@ -148,6 +148,23 @@ impl Executor {
         }
     }
 
+    /// The results of the trials so far, as text; `None` on the CPU device, which has none.
+    pub fn trial_record(&self) -> Option<String> {
+        match &self.backend {
+            Backend::Cpu(_) => None,
+            Backend::Gpu(gpu) => Some(trial::record(gpu)),
+        }
+    }
+
+    /// Takes over the results of [`Executor::trial_record`]. Returns false, and takes none, if they are of another adapter, driver
+    /// or version, or no such text.
+    pub fn adopt_trial_record(&self, record: &str) -> bool {
+        match &self.backend {
+            Backend::Cpu(_) => false,
+            Backend::Gpu(gpu) => trial::adopt(gpu, record),
+        }
+    }
+
     /// Whether values are in host memory, at hand without waiting.
     pub fn is_cpu(&self) -> bool {
         matches!(self.backend, Backend::Cpu(_))

@@ -338,6 +338,47 @@ fn a_kernel_that_fails_its_trial_is_replaced() {
     }
 }
 
+/// Results of trials outlast a process as text, for the same adapter and options alone.
+#[test]
+fn a_record_of_trials_spares_them() {
+    use gpu::forms::{Fault, Form, Forms};
+    let Some(software) = software() else { return };
+    let open = |trials, faults| {
+        let options = gpu::context::Options { hardware_kernels: true, ..Default::default() };
+        let mut executor = Executor::gpu(software, options, true).expect("opens");
+        let Backend::Gpu(device) = &mut executor.backend else { panic!("a GPU") };
+        device.forms = Forms::faulty(trials, faults);
+        executor
+    };
+    let forms = |executor: &Executor| executor.as_gpu().expect("a GPU").forms.clone();
+    let first = open(true, vec![Fault { family: "matmul", form: Form::Chosen, refused: false }]);
+    assert_eq!(first.self_test().expect("the plain form is right"), ["matmul"]);
+    let record = first.trial_record().expect("a GPU");
+    assert!(record.contains("\nmatmul plain\n") && record.contains("\nconv2d chosen\n"), "{record}");
+    let second = open(true, Vec::new());
+    for wrong in [
+        "",
+        "end\n",
+        &record[1..],
+        record.trim_end(),
+        &record.replace("end\n", ""),
+        &record.replace("plain", "fancy"),
+        &record.replace("matmul", "no_such_family"),
+        &record.replace("hardware_kernels: true", "hardware_kernels: false"),
+    ] {
+        assert!(!second.adopt_trial_record(wrong), "{wrong}");
+    }
+    assert!(forms(&second).unproven("matmul") && forms(&second).replaced().is_empty());
+    assert!(second.adopt_trial_record(&record));
+    assert!(trial::FAMILIES.iter().all(|family| !forms(&second).unproven(family)));
+    assert_eq!(forms(&second).replaced(), ["matmul"]);
+    // A process's own results stay.
+    let third = open(true, Vec::new());
+    assert_eq!(third.self_test().expect("all are right"), [""; 0]);
+    assert!(third.adopt_trial_record(&record) && forms(&third).replaced().is_empty());
+    assert_eq!(Executor::cpu(true).expect("opens").trial_record(), None);
+}
+
 /// On this adapter every family passes its trial, in both forms.
 #[test]
 fn every_family_stands_its_trial() {

@@ -35,6 +35,9 @@ pub(super) const FAMILIES: [&str; 14] = [
     "scatter_add",
 ];
 
+/// A record's last line.
+const END: &str = "end";
+
 /// How far a result may be from the reference, as a share of the larger of 1 and the result.
 const TOLERANCE: f64 = 1e-3;
 
@@ -54,6 +57,23 @@ pub(super) fn prove(gpu: &GpuExecutor, plan: &Plan) -> Result<()> {
 pub(super) fn prove_all(gpu: &GpuExecutor) -> Result<Vec<&'static str>> {
     FAMILIES.iter().try_for_each(|family| prove_one(gpu, family))?;
     Ok(gpu.forms.replaced())
+}
+
+/// What the results are of: this version of the kernels, and an adapter with its driver and options.
+fn subject(gpu: &GpuExecutor) -> String {
+    format!("wgrad {} {}", env!("CARGO_PKG_VERSION"), gpu.identity())
+}
+
+/// The results so far: the first line says what of, the last one that the record is whole.
+pub(super) fn record(gpu: &GpuExecutor) -> String {
+    format!("{}\n{}{END}\n", subject(gpu), gpu.forms.record())
+}
+
+/// Takes over a record; false if it is damaged, or of something else.
+pub(super) fn adopt(gpu: &GpuExecutor, record: &str) -> bool {
+    let whole = record.strip_suffix('\n').and_then(|record| record.strip_suffix(END));
+    let results = whole.and_then(|record| record.strip_prefix(&subject(gpu))).and_then(|record| record.strip_prefix('\n'));
+    results.is_some_and(|results| gpu.forms.adopt(results, &FAMILIES))
 }
 
 fn prove_one(gpu: &GpuExecutor, family: &'static str) -> Result<()> {

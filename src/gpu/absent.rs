@@ -97,6 +97,14 @@ impl Forms {
     pub fn next(&self, _: &str) -> bool {
         match *self {}
     }
+
+    pub fn record(&self) -> String {
+        match *self {}
+    }
+
+    pub fn adopt(&self, _: &str, _: &[&'static str]) -> bool {
+        match *self {}
+    }
 }
 
 /// There are none.

@@ -62,6 +62,12 @@ impl GpuExecutor {
         &self.context.info.name
     }
 
+    /// What a trial's result depends on, in one line: the adapter, its driver, and the device's options.
+    pub fn identity(&self) -> String {
+        let Context { info, options, .. } = &self.context;
+        format!("{} {} {} {options:?}", info.name, info.backend, info.driver).replace(char::is_whitespace, " ")
+    }
+
     /// Whether the device is gone for good.
     pub fn is_lost(&self) -> bool {
         self.context.check_lost().is_err()

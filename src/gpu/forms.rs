@@ -16,6 +16,16 @@ pub(crate) enum Form {
     Plain,
 }
 
+impl Form {
+    /// Its name in records.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Chosen => "chosen",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 /// What is known of a family.
 #[derive(Debug, Clone, Copy)]
 struct Known {
@@ -98,6 +108,31 @@ impl Forms {
         let mut families: Vec<_> = known.iter().filter(|(_, k)| k.form != Form::Chosen).map(|(family, _)| *family).collect();
         families.sort_unstable();
         families
+    }
+
+    /// The families that have passed a trial, in which form: a line each, in the order of their names.
+    pub fn record(&self) -> String {
+        let known = lock(&self.known);
+        let proven = known.iter().filter(|(_, known)| known.proven);
+        let mut lines: Vec<String> = proven.map(|(family, known)| format!("{family} {}\n", known.form.name())).collect();
+        lines.sort_unstable();
+        lines.concat()
+    }
+
+    /// Takes over a record of these families, all or nothing. Families tested by this process keep their results. Returns whether
+    /// every line is one of a record.
+    pub fn adopt(&self, record: &str, families: &[&'static str]) -> bool {
+        let read = |line: &str| {
+            let (family, form) = line.split_once(' ')?;
+            let family = *families.iter().find(|known| **known == family)?;
+            Some((family, [Form::Chosen, Form::Plain].into_iter().find(|known| known.name() == form)?))
+        };
+        let Some(lines) = record.lines().map(read).collect::<Option<Vec<_>>>() else { return false };
+        let mut known = lock(&self.known);
+        for (family, form) in lines {
+            known.entry(family).or_insert(Known { form, proven: true });
+        }
+        true
     }
 
     /// What a test has the driver do wrong with a family in its present form.

@@ -5,6 +5,14 @@ use std::ffi::OsString;
 use wgrad::io::{captures, matches};
 use wgrad::{Device, DeviceKind, DeviceOptions, Error, Tensor};
 
+/// What a variable may be set to and no text is.
+fn not_unicode() -> OsString {
+    #[cfg(windows)]
+    return std::os::windows::ffi::OsStringExt::from_wide(&[0xd800]);
+    #[cfg(not(windows))]
+    return std::os::unix::ffi::OsStringExt::from_vec(b"cpu\xFF".to_vec());
+}
+
 #[test]
 fn a_device_is_named_by_kind_index_or_name() {
     let list = Device::list();
@@ -55,7 +63,7 @@ fn the_variable_chooses_or_is_refused() {
         Ok(_) => "opened gpu",
         Err(_) => "opened cpu",
     };
-    let mut rows: Vec<(Option<OsString>, Vec<&str>)> = vec![
+    let rows: Vec<(Option<OsString>, Vec<&str>)> = vec![
         (None, vec![without]),
         (Some("".into()), vec![without]),
         (Some(" \t".into()), vec![without]),
@@ -64,12 +72,8 @@ fn the_variable_chooses_or_is_refused() {
         (Some(" cpu ".into()), vec!["opened cpu"]),
         (Some("77777".into()), vec!["refused", "\"77777\"", "WGRAD_DEVICE asks for it", "help: "]),
         (Some("no such thing".into()), vec!["refused", "\"no such thing\"", "WGRAD_DEVICE asks for it", "help: "]),
+        (Some(not_unicode()), vec!["refused", "WGRAD_DEVICE is not UTF-8", "help: "]),
     ];
-    #[cfg(unix)]
-    {
-        use std::os::unix::ffi::OsStringExt;
-        rows.push((Some(OsString::from_vec(b"cpu\xFF".to_vec())), vec!["refused", "WGRAD_DEVICE is not UTF-8", "help: "]));
-    }
     for (value, expected) in rows {
         let mut child = this_program();
         child.args(["environment::best", "--exact", "--nocapture", "--color", "never"]).env_remove("WGRAD_DEVICE");
