@@ -159,6 +159,7 @@ macro_rules! methods {
 
 methods! {
     name() -> &str;
+    identity() -> String;
     is_lost() -> bool;
     caps() -> Caps;
     max_bytes() -> u64;
