@@ -54,7 +54,7 @@ find_swiftshader() {
     apt_install chromium && [ -f "$icd" ]
 }
 
-# Sets `chromium` to a browser whose WebGPU runs on SwiftShader, which it brings along: Chromium or Chrome; installs it if need be.
+# Sets `chromium` to a browser whose WebGPU runs on SwiftShader, which it brings along: Chromium or Chrome; installs it if necessary.
 find_chromium() {
     local name
     for name in "${WGRAD_CHROMIUM:-chromium}" chromium-browser google-chrome; do
@@ -64,6 +64,15 @@ find_chromium() {
     [ -z "${WGRAD_CHROMIUM:-}" ] && on_debian || return 1
     echo "Chromium was not found; installing it: chromium"
     apt_install chromium && chromium="$(command -v chromium)"
+}
+
+# Sets `clang` to the compiler that stands in for Metal's; installs it if necessary.
+find_clang() {
+    clang="${WGRAD_CLANG:-clang}"
+    command -v "$clang" >/dev/null && return 0
+    [ -z "${WGRAD_CLANG:-}" ] && on_debian || return 1
+    echo "clang was not found; installing it"
+    apt_install clang && command -v clang >/dev/null
 }
 
 # Sets `swiftshader` to the name of the second adapter, and `icd` to its driver's file.

@@ -1,6 +1,6 @@
 # Other platforms, built on this machine and run where something here can run them. Sourced by scripts/sweep.
 #
-# It needs rustup, and Debian or Ubuntu for compilers and emulators, which it installs. What is built lies in target/platforms.
+# It needs rustup, and Debian or Ubuntu for compilers and emulators, which it installs. It builds into target/platforms.
 
 built="$PWD/target/platforms"
 # Tests that call cargo or the compiler: they would call this machine's.
@@ -28,7 +28,7 @@ platform_needs() {
 on_platform() {
     local target="$1" subcommand="$2"
     shift 2
-    # Nobody debugs these programs, and they build faster so.
+    # Nobody debugs these programs, and without debug information they build faster.
     CARGO_TARGET_DIR="$built" CARGO_PROFILE_DEV_DEBUG=false CARGO_INCREMENTAL=0 cargo "$subcommand" --target "$target" "$@"
 }
 

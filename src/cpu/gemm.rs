@@ -41,7 +41,7 @@ pub(super) fn gemm([m, n, k]: [usize; 3], dst: &mut [f32], accumulate: bool, a: 
             continue;
         }
         // SAFETY: dst holds m * n elements and is borrowed exclusively; every element that the strides of a and b reach was
-        // checked to lie within their slices.
+        // checked to be within their slices.
         unsafe {
             gemm::gemm(
                 m,

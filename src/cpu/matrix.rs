@@ -1,6 +1,6 @@
 //! Strided matrices, as operands of products.
 
-#![allow(clippy::cast_possible_truncation, reason = "indices lie within a buffer in memory")]
+#![allow(clippy::cast_possible_truncation, reason = "indices are within a buffer in memory")]
 
 /// A strided matrix within a slice.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl<'a> Matrix<'a> {
         Self { offset: self.offset + column as i64 * self.col, ..self }
     }
 
-    /// Whether `rows` by `cols` elements lie within the slice.
+    /// Whether `rows` by `cols` elements are within the slice.
     pub fn holds(&self, rows: usize, cols: usize) -> bool {
         let (down, right) = ((rows as i64 - 1) * self.row, (cols as i64 - 1) * self.col);
         let low = self.offset + down.min(0) + right.min(0);
@@ -45,7 +45,7 @@ impl<'a> Matrix<'a> {
         self.data[(self.offset + row as i64 * self.row + col as i64 * self.col) as usize]
     }
 
-    /// `cols` elements of a row, which lie beside each other in memory.
+    /// `cols` elements of a row that is contiguous in memory.
     #[inline(always)]
     pub fn line(&self, row: usize, cols: usize) -> &'a [f32] {
         &self.data[(self.offset + row as i64 * self.row) as usize..][..cols]

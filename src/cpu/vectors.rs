@@ -24,9 +24,9 @@ const DOTS: usize = 256;
 enum Way {
     /// One or two terms per element.
     Outer,
-    /// A row times a matrix whose rows lie in memory: multiples of them are added up.
+    /// A row times a matrix with contiguous rows: multiples of them are added up.
     Multiples,
-    /// Dot products, of what lies in memory one after the other if the factors' strides are 1.
+    /// Dot products, of contiguous elements if the strides of both factors are 1.
     Dots,
 }
 

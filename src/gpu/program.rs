@@ -182,13 +182,13 @@ impl Caps {
         Self { unrolled: UNROLLED_IN_SHORT, ..self }
     }
 
-    /// Whether texts are short: besides, arrays stand outside of loops, in which WGSL has their declarations write zeros. FXC takes
+    /// Whether texts are short. Arrays are then declared outside loops, where WGSL would have each declaration write zeros: FXC takes
     /// minutes over those, or gives up (X3511).
     pub const fn short_texts(&self) -> bool {
         self.unrolled < UNROLLED
     }
 
-    /// Whether so many copies of an expression may stand in a text.
+    /// Whether a text may contain this many copies of an expression.
     pub fn copies(&self, copies: usize, expr: &Expr) -> bool {
         !self.short_texts() || copies * multiply_adds(expr) <= COPIED_IN_SHORT
     }

@@ -52,8 +52,8 @@ fn replace(from: &Path, to: &Path) -> std::io::Result<()> {
     fs::rename(from, to)
 }
 
-/// Writes `bytes` to `path`: to a temporary file beside it first, which then takes its name. Where a link stands, the file that
-/// it leads to is written, and the link stays.
+/// Writes `bytes` to `path`: to a temporary file beside it first, which then takes its name. If the path is a link, the file
+/// that it leads to is written, and the link is kept.
 ///
 /// Missing parent directories are made. After an error the old file, if any, is as it was, and no temporary file remains.
 ///
