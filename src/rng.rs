@@ -115,7 +115,7 @@ impl Generator {
     pub(crate) fn shuffle(&self, order: &mut [usize], stream: u64) {
         let mixed = threefry2x32(key(self.seed), key(stream));
         for i in (1..order.len()).rev() {
-            let [a, b] = threefry2x32(mixed, [(i & 0xFFFF_FFFF) as u32, 0x5EED]);
+            let [a, b] = threefry2x32(mixed, [i as u32, 0x5EED]);
             // A 64-bit multiply keeps the modulo bias below n / 2^64.
             let word = (u64::from(a) << 32) | u64::from(b);
             let j = ((u128::from(word) * (i as u128 + 1)) >> 64) as usize;
