@@ -132,11 +132,10 @@ fn dots(k: usize, out: &mut [f32], a: Matrix, b: Matrix) {
                 let len = BLOCK.min(k - first);
                 let (mut x, mut y) = ([0.0; BLOCK], [0.0; BLOCK]);
                 (0..len).for_each(|t| (x[t], y[t]) = (a.at(0, first + t), b.at(first + t, j)));
-                let [sum] = vectorize(
+                *o += vectorize(
                     #[inline(always)]
-                    || dot(&x[..len], [&y[..len]]),
+                    || dot(&x[..len], &y[..len]),
                 );
-                *o += sum;
             }
         }
         return;
@@ -151,41 +150,67 @@ fn dots(k: usize, out: &mut [f32], a: Matrix, b: Matrix) {
             let (fours, rest) = out.as_chunks_mut::<4>();
             let whole = 4 * fours.len();
             for (i, out) in fours.iter_mut().enumerate() {
-                let sums: [f32; 4] = dot(x, std::array::from_fn(|q| columns.line(4 * i + q, k)));
+                let sums = dot_of_four(x, std::array::from_fn(|q| columns.line(4 * i + q, k)));
                 out.iter_mut().zip(sums).for_each(|(o, sum)| *o += sum);
             }
             for (i, o) in rest.iter_mut().enumerate() {
-                let [sum] = dot(x, [columns.line(whole + i, k)]);
-                *o += sum;
+                *o += dot(x, columns.line(whole + i, k));
             }
         },
     );
 }
 
-/// The dot products of x with each y: the sum of those of blocks, each of which is a sum of lanes.
+/// `lanes[l] + x[l] * y[l]`.
 #[inline(always)]
-fn dot<const N: usize>(x: &[f32], y: [&[f32]; N]) -> [f32; N] {
-    let mut sums = [-0.0; N];
-    for (block, x) in x.chunks(BLOCK).enumerate() {
-        let y: [&[f32]; N] = std::array::from_fn(|q| &y[q][block * BLOCK..][..x.len()]);
-        let mut lanes = [[-0.0; LANES]; N];
-        let (body, tail) = x.as_chunks::<LANES>();
-        let parts: [&[[f32; LANES]]; N] = std::array::from_fn(|q| y[q].as_chunks::<LANES>().0);
-        for (i, x) in body.iter().enumerate() {
-            for (lanes, part) in lanes.iter_mut().zip(&parts) {
-                let y = &part[i];
-                for l in 0..LANES {
-                    lanes[l] += x[l] * y[l];
-                }
-            }
+fn added(lanes: [f32; LANES], x: &[f32; LANES], y: &[f32; LANES]) -> [f32; LANES] {
+    std::array::from_fn(|l| lanes[l] + x[l] * y[l])
+}
+
+/// The sum of the lanes after the last few terms.
+#[inline(always)]
+fn finished(mut lanes: [f32; LANES], x: &[f32], y: &[f32]) -> f32 {
+    for ((lane, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
+        *lane += x * y;
+    }
+    pairwise(&lanes)
+}
+
+/// The dot product: the sum of those of blocks, each of which is a sum of lanes.
+#[inline(always)]
+fn dot(x: &[f32], y: &[f32]) -> f32 {
+    let (mut sum, mut at) = (-0.0, 0);
+    while at < x.len() {
+        let len = BLOCK.min(x.len() - at);
+        let (x, x_rest) = x[at..at + len].as_chunks::<LANES>();
+        let (y, y_rest) = y[at..at + len].as_chunks::<LANES>();
+        let mut lanes = [-0.0; LANES];
+        for (x, y) in x.iter().zip(y) {
+            lanes = added(lanes, x, y);
         }
-        for ((sum, lanes), y) in sums.iter_mut().zip(&mut lanes).zip(y) {
-            let rest = &y[body.len() * LANES..];
-            for ((lane, &x), &y) in lanes.iter_mut().zip(tail).zip(rest) {
-                *lane += x * y;
-            }
-            *sum += pairwise(lanes);
+        sum += finished(lanes, x_rest, y_rest);
+        at += len;
+    }
+    sum
+}
+
+/// The same for four y at once. A variable for each keeps its lanes in registers; in an array of them they go through memory.
+#[inline(always)]
+fn dot_of_four(x: &[f32], y: [&[f32]; 4]) -> [f32; 4] {
+    let (mut sums, mut at) = ([-0.0; 4], 0);
+    while at < x.len() {
+        let len = BLOCK.min(x.len() - at);
+        let (x, x_rest) = x[at..at + len].as_chunks::<LANES>();
+        let [p, q, r, s] = y.map(|y| y[at..at + len].as_chunks::<LANES>());
+        let (mut a, mut b, mut c, mut d) = ([-0.0; LANES], [-0.0; LANES], [-0.0; LANES], [-0.0; LANES]);
+        for ((((x, p), q), r), s) in x.iter().zip(p.0).zip(q.0).zip(r.0).zip(s.0) {
+            a = added(a, x, p);
+            b = added(b, x, q);
+            c = added(c, x, r);
+            d = added(d, x, s);
         }
+        let parts = [(a, p.1), (b, q.1), (c, r.1), (d, s.1)].map(|(lanes, y_rest)| finished(lanes, x_rest, y_rest));
+        sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
+        at += len;
     }
     sums
 }
