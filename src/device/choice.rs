@@ -114,6 +114,11 @@ fn unasked() -> Result<Choice> {
     Ok(Choice { device, reason })
 }
 
+/// Whether a text names the CPU device by its kind. That needs no list of adapters, which takes Vulkan's loader 25 ms and 60 MiB.
+pub(super) fn is_cpu(wanted: &str) -> bool {
+    wanted.trim().eq_ignore_ascii_case("cpu")
+}
+
 /// What a text names: see [`Device::named`](crate::Device::named).
 pub(super) fn named(wanted: &str) -> Result<DeviceInfo> {
     let lower = wanted.trim().to_lowercase();

@@ -49,6 +49,10 @@ impl Device {
     /// `WGRAD_DEVICE` names no device or is not UTF-8; there is a GPU and it fails to open
     /// ([`Error::DeviceUnavailable`](crate::Error::DeviceUnavailable)).
     pub fn best() -> Result<Self> {
+        if std::env::var("WGRAD_DEVICE").is_ok_and(|wanted| choice::is_cpu(&wanted)) {
+            log::info!(target: "wgrad::device", "the CPU device: WGRAD_DEVICE asks for it");
+            return Self::cpu();
+        }
         let choice = Self::choice()?;
         log::info!(target: "wgrad::device", "{choice}");
         Self::shared(&choice.device)
@@ -98,7 +102,7 @@ impl Device {
     /// # Errors
     /// There is none of that kind, or it fails to open.
     pub fn first(kind: DeviceKind, options: DeviceOptions) -> Result<Self> {
-        Self::open(&choice::first(kind)?, options)
+        if kind == DeviceKind::Cpu { Self::cpu_with(options) } else { Self::open(&choice::first(kind)?, options) }
     }
 
     /// The device that a text names. All callers that name the same adapter get the same device, until it is lost; then it is
@@ -118,7 +122,7 @@ impl Device {
     /// # Errors
     /// Nothing matches; the text is blank; the device fails to open.
     pub fn named(wanted: &str) -> Result<Self> {
-        Self::shared(&choice::named(wanted)?)
+        if choice::is_cpu(wanted) { Self::cpu() } else { Self::shared(&choice::named(wanted)?) }
     }
 
     /// As [`Device::named`], opened anew, with options: its tensors cannot be combined with those of any other device.
@@ -126,7 +130,7 @@ impl Device {
     /// # Errors
     /// As [`Device::named`].
     pub fn named_with(wanted: &str, options: DeviceOptions) -> Result<Self> {
-        Self::open(&choice::named(wanted)?, options)
+        if choice::is_cpu(wanted) { Self::cpu_with(options) } else { Self::open(&choice::named(wanted)?, options) }
     }
 
     /// Opens a device of [`Device::list`] anew, with options.
