@@ -8,12 +8,14 @@ mod epilogue;
 pub(crate) mod gather;
 pub(crate) mod matmul;
 pub(crate) mod optim;
+mod path;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod scatter_add;
 pub(crate) mod softmax;
 pub(crate) mod sort;
 pub(crate) mod source;
+mod tile;
 pub(crate) mod vector;
 
 #[cfg(any(test, feature = "lab"))]
