@@ -114,21 +114,7 @@ ${LHS_STORE}${RHS_STORE}        workgroupBarrier();
 #else
     // One copy of the epilogue for all rows: unrolled, it would double compile time.
     for (var r = 0u; r < select(0u, ${TM}u, here); r++) {
-#for j in 0..${TN4}
-        var v${j} = c00_${j};
-#end
-        switch r {
-#for i in 0..${TM4}
-#for u in 0..4
-            case 4u * ${i}u + ${u}u: {
-#for j in 0..${TN4}
-                v${j} = c${i}${u}_${j};
-#end
-            }
-#end
-#end
-            default: {}
-        }
+#import tile_row
         let r_row = row + r / 4u * 4u * ${TY}u + r % 4u;
         if (r_row >= m) {
             continue;

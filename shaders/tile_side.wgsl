@@ -2,7 +2,7 @@
     // The ${FROM} side of a tile, ${LINES} ${LINE_NAME} by ${BK} steps, read as PATH says: `k` as vec4 along the inner dimension, `x`
     // as vec4 along ${LINE_NAME}, `s` and `t` as scalars along the same. Lines past the edge are those at the edge.
     let ${S}_fast = lane % ${FAST}u;
-    let ${S}_slow = lane / ${FAST}u;
+    let ${S}_slow = ${SLOW};
 #for i in 0..${LOADS}
 #if ${PATH} == x
     var ${S}_at${i} = (${FROM}_base + (k_first + ${S}_slow + ${i}u * ${APART}u) * ${STEP} + min(${FIRST} + 4u * ${S}_fast, ${EDGE} - 4u)) >> 2u;
@@ -31,6 +31,9 @@
 #end
 #end
 #if ${PART} == store
+#if ${SOME} != 0
+        if (lane < ${SOME}u) {
+#end
 #for i in 0..${LOADS}
 #if ${PATH} == x
 #for u in 0..4
@@ -48,5 +51,8 @@
 #if ${PATH} == t
         tile_${S}[(${S}_slow + ${i}u * ${APART}u) * (${LINES}u + 4u) + ${S}_fast] = ${S}${i};
 #end
+#end
+#if ${SOME} != 0
+        }
 #end
 #end

@@ -5,11 +5,11 @@
 var<workgroup> tile_a: array<f32, ${BK} * (${BM} + 4)>;
 var<workgroup> tile_b: array<f32, ${BK} * (${BN} + 4)>;
 
-// The fours along the rows and the columns that a thread starts at: 32 neighbouring threads are 4 by 8, which takes fewest words of
-// workgroup memory per read.
+// The fours along the rows and the columns that a thread starts at: 32 neighbouring threads are ${LY} by ${LX}, which takes fewest
+// words of workgroup memory per read.
 fn four_of(lane: u32) -> vec2<u32> {
     let block = lane / 32u;
-    return vec2<u32>(block / ${TX8}u * 4u + lane / 8u % 4u, block % ${TX8}u * 8u + lane % 8u);
+    return vec2<u32>(block / ${BLOCKS}u * ${LY}u + lane % 32u / ${LX}u, block % ${BLOCKS}u * ${LX}u + lane % ${LX}u);
 }
 
 fn four_of_a(at: u32) -> vec4<f32> {

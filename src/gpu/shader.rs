@@ -15,6 +15,8 @@ const FILES: &[(&str, &str)] = &[
     ("conv2d", include_str!("../../shaders/conv2d.wgsl")),
     ("conv2d_dgrad", include_str!("../../shaders/conv2d_dgrad.wgsl")),
     ("conv2d_pack", include_str!("../../shaders/conv2d_pack.wgsl")),
+    ("conv2d_tiled", include_str!("../../shaders/conv2d_tiled.wgsl")),
+    ("conv2d_weights", include_str!("../../shaders/conv2d_weights.wgsl")),
     ("conv2d_wgrad", include_str!("../../shaders/conv2d_wgrad.wgsl")),
     ("cross_entropy", include_str!("../../shaders/cross_entropy.wgsl")),
     ("gather", include_str!("../../shaders/gather.wgsl")),

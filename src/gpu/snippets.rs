@@ -44,6 +44,7 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     rows needs &[];
     tile needs &[];
     tile_sums needs &[];
+    tile_row needs &[];
     tile_line needs &[];
     tile_loop needs &[];
     tile_step needs &[];

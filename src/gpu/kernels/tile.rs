@@ -1,6 +1,7 @@
 //! Tiles of a product in workgroup memory, for hardware GPUs: `shaders/common/tile*.wgsl` and `shaders/tile_side.wgsl`.
 
 use super::path::Path;
+use super::source::MAX_LOOP;
 use crate::error::Result;
 use crate::gpu::program::Caps;
 use crate::gpu::shader::Shader;
@@ -33,7 +34,12 @@ impl Tile {
         Self { rows, columns, thread: [4, 4] }
     }
 
-    /// Threads along the rows and the columns: multiples of 4 and 8.
+    /// A tile of 4 by 8 per thread.
+    pub const fn narrow(rows: usize, columns: usize) -> Self {
+        Self { rows, columns, thread: [4, 8] }
+    }
+
+    /// Threads along the rows and the columns. 32 neighbours are a block of 4 by 8, or of fewer rows.
     fn lanes(&self) -> [usize; 2] {
         [self.rows / self.thread[0], self.columns / self.thread[1]]
     }
@@ -66,7 +72,9 @@ impl Tile {
             .set("TN4", tn / 4)
             .set("TY", lanes_m)
             .set("TX", lanes_n)
-            .set("TX8", lanes_n / 8)
+            .set("LY", lanes_m.min(4))
+            .set("LX", 32 / lanes_m.min(4))
+            .set("BLOCKS", lanes_n * lanes_m.min(4) / 32)
             .set("LANES", self.threads())
             .set("SHORT", usize::from(caps.short_texts()))
     }
@@ -94,7 +102,8 @@ pub(crate) struct Side {
 impl Side {
     /// Its texts: where a thread's loads start, the loads of a tile, those of its last few steps, and how they are stored.
     pub fn texts(&self, threads: usize) -> Result<[String; 4]> {
-        let vectors = self.lines * DEPTH / 4 / threads;
+        let all = self.lines * DEPTH / 4;
+        let vectors = all.div_ceil(threads);
         // Loads along the fast direction, and loads per thread.
         let (fast, loads) = match self.path {
             Path::Inner => (DEPTH / 4, vectors),
@@ -123,6 +132,11 @@ impl Side {
             .set("PATH", self.path.code())
             .set("TYPE", self.path.element())
             .set("FAST", fast)
+            .set(
+                "SLOW",
+                if all < threads { format!("min(lane / {fast}u, {}u)", all / fast - 1) } else { format!("lane / {fast}u") },
+            )
+            .set("SOME", if all < threads { all } else { 0 })
             .set("LOADS", loads)
             .set("APART", apart)
             .set("K_OF", step_of)
@@ -132,4 +146,59 @@ impl Side {
             ["at", "load", "rest", "store"].map(|part| shader.clone().set("PART", part).render("tile_side"));
         Ok([at?, load?, rest?, store?])
     }
+}
+
+/// A hardware GPU, where it matters for a choice: multiprocessors (wgpu does not say), multiply-adds of each per clock, threads
+/// with which it reaches them, bytes of all per clock, and clocks that a further launch takes.
+const MULTIPROCESSORS: f64 = 64.0;
+const LANES: f64 = 128.0;
+const THREADS: f64 = 512.0;
+const BYTES: f64 = 1000.0;
+const LAUNCH: f64 = 4000.0;
+
+/// Steps of the inner dimension that a workgroup's start and end are worth.
+const ENDS: f64 = 48.0;
+
+/// Products of a GFLOP or more use at least so many workgroups.
+const WORKGROUPS: usize = 256;
+const LARGE: usize = 500_000_000;
+
+/// The parts that the inner dimension may be cut into.
+const PARTS: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
+
+/// The largest tiles that fill a device.
+const FILLED: usize = 128;
+
+/// The tile with the lowest estimated cost for `batches` products of these rows, columns and steps, and the parts that the inner
+/// dimension is cut into: the largest of those given, with their shares, that still fills the device. None fits a device with less
+/// than WebGPU's defaults.
+pub(crate) fn select([m, n, k]: [usize; 3], batches: usize, given: &[(Tile, f64)], caps: &Caps) -> Option<(Tile, usize)> {
+    let large = m.saturating_mul(n).saturating_mul(k).saturating_mul(batches) >= LARGE;
+    let most = k.div_ceil(4 * DEPTH).clamp(1, WORKGROUPS);
+    let least = k.div_ceil(DEPTH * MAX_LOOP);
+    let groups_of = |tile: &Tile| m.div_ceil(tile.rows) * n.div_ceil(tile.columns) * batches;
+    // So many of the largest tiles fill a device, where they are not padding for the most part.
+    let (largest, _) = given.first()?;
+    let tiles = groups_of(largest);
+    let filled = tiles >= FILLED && 10 * m * n * batches >= 9 * tiles * largest.rows * largest.columns;
+    let given = if filled && largest.fits(caps) { &given[..1] } else { given };
+    let mut best: Option<(f64, Tile, usize)> = None;
+    for &(tile, share) in given.iter().filter(|(tile, _)| tile.fits(caps)) {
+        let groups = groups_of(&tile);
+        for splits in PARTS.into_iter().filter(|&p| p <= most).map(|p| p.max(least)) {
+            if large && groups * splits < WORKGROUPS && splits < most {
+                continue;
+            }
+            let at_once = THREADS / tile.threads() as f64;
+            let rounds = ((groups * splits) as f64 / (MULTIPROCESSORS * at_once)).max(1.0);
+            let steps = k.div_ceil(splits).next_multiple_of(DEPTH) as f64 + ENDS;
+            let first = rounds * at_once * (tile.rows * tile.columns) as f64 * steps / (LANES * share);
+            let results = ((splits + 1) * m * n * batches * 4) as f64;
+            let second = if splits > 1 { results / BYTES + LAUNCH } else { 0.0 };
+            if best.is_none_or(|(cost, ..)| first + second < cost) {
+                best = Some((first + second, tile, splits));
+            }
+        }
+    }
+    best.map(|(_, tile, splits)| (tile, splits))
 }

@@ -3,9 +3,10 @@
 
 use super::Variant;
 use crate::gpu::kernels::source::MAX_LOOP;
-use crate::gpu::kernels::tile::{DEPTH, Tile};
+use crate::gpu::kernels::tile::{self, Tile};
 use crate::gpu::program::{Caps, UNROLLED};
 use crate::plan::MatMul;
+use crate::shape::MAX_RANK;
 
 /// The variant for a shape.
 pub(crate) fn select(mm: &MatMul, caps: &Caps) -> Variant {
@@ -53,27 +54,6 @@ fn register_cost(mm: &MatMul, [tm, tn]: [usize; 2], [lm, ln]: [usize; 2]) -> (f6
     (thread * vectors * (groups * splits).max(CORES_BUSY) as f64 + second, splits)
 }
 
-/// A hardware GPU, where it matters for a choice: multiprocessors (wgpu does not say), multiply-adds of each per clock, threads
-/// with which it reaches them, bytes of all per clock, and clocks that a further launch takes.
-const MULTIPROCESSORS: f64 = 64.0;
-const LANES: f64 = 128.0;
-const THREADS: f64 = 512.0;
-const BYTES: f64 = 1000.0;
-const LAUNCH: f64 = 4000.0;
-
-/// Steps of the inner dimension that a workgroup's start and end are worth.
-const ENDS: f64 = 48.0;
-
-/// Products of a GFLOP or more use at least so many workgroups.
-const WORKGROUPS: usize = 256;
-const LARGE: usize = 500_000_000;
-
-/// The parts that the inner dimension may be cut into.
-const PARTS: [usize; 16] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256];
-
-/// The largest tiles that fill a device.
-const FILLED: usize = 128;
-
 /// Tiles on hardware, the largest first, and their share of multiply-adds in what multiprocessors issue, read off compiled kernels.
 const TILED: [(Tile, f64); 5] = [
     (Tile::of_eights(128, 128), 0.96),
@@ -85,35 +65,13 @@ const TILED: [(Tile, f64); 5] = [
 
 /// The largest tile that still fills the device, with the inner dimension split where there are too few.
 fn hardware(mm: &MatMul, caps: &Caps) -> Variant {
-    let (m, n, k, batches) = (mm.m, mm.n, mm.k, mm.batch.numel());
-    if (m == 1 || n == 1) && k > 0 && mm.batch.rank() + 3 <= crate::shape::MAX_RANK {
+    let (m, n, k) = (mm.m, mm.n, mm.k);
+    if (m == 1 || n == 1) && k > 0 && mm.batch.rank() + 3 <= MAX_RANK {
         return Variant::Reduction;
     }
-    let large = m.saturating_mul(n).saturating_mul(k).saturating_mul(batches) >= LARGE;
-    let most = k.div_ceil(4 * DEPTH).clamp(1, WORKGROUPS);
-    let least = k.div_ceil(4 * MAX_LOOP);
-    // So many of the largest tiles fill a device, where they are not padding for the most part.
-    let [(largest, _), ..] = TILED;
-    let tiles = m.div_ceil(largest.rows) * n.div_ceil(largest.columns) * batches;
-    let filled = tiles >= FILLED && 10 * m * n * batches >= 9 * tiles * largest.rows * largest.columns;
-    let tiled = if filled && largest.fits(caps) { &TILED[..1] } else { &TILED[..] };
-    let mut best = (f64::INFINITY, Variant::Register { tile: [4, 4], lanes: [8, 8], splits: least.max(1) });
-    for &(tile, share) in tiled.iter().filter(|(tile, _)| tile.fits(caps)) {
-        let groups = m.div_ceil(tile.rows) * n.div_ceil(tile.columns) * batches;
-        for splits in PARTS.into_iter().filter(|&p| p <= most).map(|p| p.max(least)) {
-            if large && groups * splits < WORKGROUPS && splits < most {
-                continue;
-            }
-            let at_once = THREADS / tile.threads() as f64;
-            let rounds = ((groups * splits) as f64 / (MULTIPROCESSORS * at_once)).max(1.0);
-            let steps = k.div_ceil(splits).next_multiple_of(DEPTH) as f64 + ENDS;
-            let first = rounds * at_once * (tile.rows * tile.columns) as f64 * steps / (LANES * share);
-            let results = ((splits + 1) * m * n * batches * 4) as f64;
-            let second = if splits > 1 { results / BYTES + LAUNCH } else { 0.0 };
-            if first + second < best.0 {
-                best = (first + second, Variant::Tiled { tile, splits });
-            }
-        }
+    match tile::select([m, n, k], mm.batch.numel(), &TILED, caps) {
+        Some((tile, splits)) => Variant::Tiled { tile, splits },
+        // Less than WebGPU's defaults.
+        None => Variant::Register { tile: [4, 4], lanes: [8, 8], splits: k.div_ceil(4 * MAX_LOOP).max(1) },
     }
-    best.1
 }
