@@ -48,6 +48,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let k_total = part_of[1];
     let k_first = min(split * part_of[2], k_total);
     let k_whole = min(k_first + part_of[2], k_total);
+    let k_steps = min(k_whole, residue[2]);
 
     let m = ${M}u;
     let weights_base = part_of[3] + group * ${WEIGHTS_OF_GROUP};
@@ -84,17 +85,17 @@ ${A_LOAD}
 #end
 #else
 #for i in 0..${LOADS}
-            let k${i} = min(k + ${i}u, residue[2] - 1u);
+            let k${i} = min(k + ${i}u, k_steps - 1u);
             let tap${i} = params[${TAPS_AT}u + first_tap + k${i} / IC];
             let plane${i} = tap${i}[2] + k${i} % IC * (IH * IW);
 #for s in 0..${SLOTS}
-            let ok${s}_${i} = (y${s} + tap${i}[0] < IH) & (x${s} + tap${i}[1] < IW) & (k + ${i}u < residue[2]);
+            let ok${s}_${i} = (y${s} + tap${i}[0] < IH) & (x${s} + tap${i}[1] < IW);
             b${s}_${i} = select(0.0, src[select(0u, base${s} + plane${i}, ok${s}_${i})], ok${s}_${i});
 #end
 #end
 #end
         }
-        if (k > k_first) {
+        if ((k > k_first) & (k <= k_steps)) {
 #import tile_step
         }
         if (k >= k_whole) {
@@ -110,6 +111,13 @@ ${A_STORE}
         workgroupBarrier();
         k += ${BK}u;
     }
+#if ${WIDE} == 0
+    if ((k > k_first) & (k > k_steps)) {
+        // Of the last tile, not all steps count.
+        let left = k_steps + ${BK}u - k;
+#import tile_loop STEPS=left
+    }
+#end
 
     // Where a thread's pixels are in the first channel, and whether they are.
     let here = index < count;

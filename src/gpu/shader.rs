@@ -18,6 +18,7 @@ const FILES: &[(&str, &str)] = &[
     ("conv2d_tiled", include_str!("../../shaders/conv2d_tiled.wgsl")),
     ("conv2d_weights", include_str!("../../shaders/conv2d_weights.wgsl")),
     ("conv2d_wgrad", include_str!("../../shaders/conv2d_wgrad.wgsl")),
+    ("conv2d_wgrad_tiled", include_str!("../../shaders/conv2d_wgrad_tiled.wgsl")),
     ("cross_entropy", include_str!("../../shaders/cross_entropy.wgsl")),
     ("gather", include_str!("../../shaders/gather.wgsl")),
     ("gather_packed", include_str!("../../shaders/gather_packed.wgsl")),

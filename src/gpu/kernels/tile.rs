@@ -99,19 +99,38 @@ pub(crate) struct Side {
     pub path: Path,
 }
 
+/// What a thread loads of a side.
+pub(crate) struct Loads {
+    /// Threads along the direction in which neighbours read neighbouring memory.
+    pub fast: usize,
+    /// Text: the thread's place along the other direction.
+    pub slow: String,
+    /// Loads of a thread, and how far apart they are along that direction.
+    pub count: usize,
+    pub apart: usize,
+    /// How many threads store what they load; 0 for all.
+    some: usize,
+}
+
 impl Side {
-    /// Its texts: where a thread's loads start, the loads of a tile, those of its last few steps, and how they are stored.
-    pub fn texts(&self, threads: usize) -> Result<[String; 4]> {
-        let all = self.lines * DEPTH / 4;
-        let vectors = all.div_ceil(threads);
-        // Loads along the fast direction, and loads per thread.
-        let (fast, loads) = match self.path {
+    /// How a workgroup of so many threads loads it.
+    pub fn loads(&self, threads: usize) -> Loads {
+        let vectors = self.lines * DEPTH / 4;
+        let (fast, all) = match self.path {
             Path::Inner => (DEPTH / 4, vectors),
             Path::Outer => (self.lines / 4, vectors),
             Path::InnerScalars => (DEPTH, 4 * vectors),
             Path::OuterScalars => (self.lines, 4 * vectors),
         };
-        let apart = threads / fast;
+        // Threads in excess load what the last ones do, and do not store it.
+        let some = if all < threads { all } else { 0 };
+        let slow = if some > 0 { format!("min(lane / {fast}u, {}u)", all / fast - 1) } else { format!("lane / {fast}u") };
+        Loads { fast, slow, count: all.div_ceil(threads), apart: threads / fast, some }
+    }
+
+    /// Its texts: where a thread's loads start, the loads of a tile, those of its last few steps, and how they are stored.
+    pub fn texts(&self, threads: usize) -> Result<[String; 4]> {
+        let Loads { fast, slow, count, apart, some } = self.loads(threads);
         let place = self.place;
         let (step_of, step_apart, advance) = match self.path {
             Path::Inner => (format!("4u * {place}_fast"), 0, format!("{}u", DEPTH / 4)),
@@ -132,12 +151,9 @@ impl Side {
             .set("PATH", self.path.code())
             .set("TYPE", self.path.element())
             .set("FAST", fast)
-            .set(
-                "SLOW",
-                if all < threads { format!("min(lane / {fast}u, {}u)", all / fast - 1) } else { format!("lane / {fast}u") },
-            )
-            .set("SOME", if all < threads { all } else { 0 })
-            .set("LOADS", loads)
+            .set("SLOW", slow)
+            .set("SOME", some)
+            .set("LOADS", count)
             .set("APART", apart)
             .set("K_OF", step_of)
             .set("K_APART", step_apart)

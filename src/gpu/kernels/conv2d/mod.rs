@@ -13,7 +13,7 @@ use crate::gpu::program::{Caps, Lowered};
 use crate::plan::{Conv2d, ConvRole, Kernel, Plan, Step};
 use pixels::Geometry;
 use taps::Taps;
-use tiled::Image;
+use tiled::{Image, Weights};
 
 /// A way to compute a convolution. Sizes that a shape does not have become the next smaller ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,13 @@ pub(crate) enum Variant {
         /// Channels and pixels that a workgroup computes.
         tile: Tile,
         /// Parts that taps and channels are cut into.
+        splits: usize,
+    },
+    /// Weight gradient, by tiles in workgroup memory.
+    Weights {
+        /// Output channels, and taps times input channels, that a workgroup computes.
+        tile: Tile,
+        /// Parts that the pixels are cut into.
         splits: usize,
     },
     /// Weight gradient: what a thread sums, the taps between some channels.
@@ -61,6 +68,10 @@ pub(crate) fn forced(role: ConvRole) -> &'static [Variant] {
         Variant::Taps { outputs: 2, inputs: 3 },
         Variant::Taps { outputs: 4, inputs: 4 },
         Variant::Taps { outputs: 8, inputs: 2 },
+        Variant::Weights { tile: Tile::of_eights(128, 64), splits: 1 },
+        Variant::Weights { tile: Tile::of_eights(64, 64), splits: 3 },
+        Variant::Weights { tile: Tile::of_fours(16, 64), splits: 1 },
+        Variant::Weights { tile: Tile::of_fours(32, 32), splits: 5 },
     ];
     match role {
         ConvRole::Forward | ConvRole::InputGrad => IMAGES,
@@ -89,6 +100,13 @@ fn select(conv: &Conv2d, caps: &Caps) -> Variant {
             Variant::Pixels { pixels, channels }
         }
         ConvRole::WeightGrad => {
+            let weights = Weights::of(conv);
+            if !caps.software
+                && weights.suits()
+                && let Some((tile, splits)) = weights.select(caps)
+            {
+                return Variant::Weights { tile, splits };
+            }
             let [outputs, inputs] = Taps::of(conv, caps).select(caps);
             Variant::Taps { outputs, inputs }
         }
@@ -109,6 +127,7 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
         (ConvRole::WeightGrad, Variant::Taps { outputs, inputs }) => {
             Taps::of(conv, caps).lower([outputs, inputs], step, plan, caps)
         }
+        (ConvRole::WeightGrad, Variant::Weights { tile, splits }) => Weights::of(conv).lower(tile, splits, step, plan, caps),
         (role, variant) => Err(Error::internal(format!("{variant:?} cannot compute {role:?}"))),
     }
 }

@@ -23,6 +23,20 @@ const TILES: [(Tile, f64); 8] = [
     (Tile::of_fours(32, 32), 0.5),
 ];
 
+/// The same for weight gradients, of output channels by taps and input channels.
+const GRADIENT_TILES: [(Tile, f64); 10] = [
+    (Tile::of_eights(128, 128), 0.88),
+    (Tile::of_eights(128, 64), 0.86),
+    (Tile::of_eights(64, 128), 0.86),
+    (Tile::of_eights(64, 64), 0.85),
+    (Tile::narrow(64, 64), 0.8),
+    (Tile::narrow(32, 64), 0.75),
+    (Tile::of_fours(64, 32), 0.55),
+    (Tile::of_fours(32, 32), 0.5),
+    (Tile::of_fours(16, 64), 0.45),
+    (Tile::of_fours(16, 32), 0.3),
+];
+
 /// The most taps that a record lists.
 const MAX_TAPS: usize = 256;
 
@@ -31,6 +45,22 @@ struct Tap {
     y: i64,
     x: i64,
     place: usize,
+}
+
+impl Tap {
+    /// Its words in a record: coordinates, their distance in an image of this many columns, and its place.
+    #[allow(clippy::cast_possible_truncation, reason = "shaders compute addresses modulo 2^32")]
+    fn words(&self, columns: usize) -> [Word; 4] {
+        let offset = self.y * columns as i64 + self.x;
+        [self.y as u32, self.x as u32, offset as u32, self.place as u32].map(Word::U32)
+    }
+}
+
+/// The taps of a forward pass, in the order of the weights.
+fn taps(conv: &Conv2d) -> Vec<Tap> {
+    let (spec, [kh, kw]) = (&conv.spec, [conv.w[2], conv.w[3]]);
+    let at = |d: usize, k: usize| (k * spec.dilation[d]) as i64 - spec.padding[d] as i64;
+    (0..kh * kw).map(|place| Tap { y: at(0, place / kw), x: at(1, place % kw), place }).collect()
 }
 
 /// Output pixels that meet the same taps.
@@ -56,20 +86,18 @@ impl<'a> Image<'a> {
         let sides = Sides::of(conv);
         let spec = &conv.spec;
         let [kh, kw] = [conv.w[2], conv.w[3]];
-        let all = || (0..kh).flat_map(|y| (0..kw).map(move |x| [y, x]));
-        let tap = |y: i64, x: i64, at: [usize; 2]| Tap { y, x, place: at[0] * kw + at[1] };
-        // Where a tap is in the padded image, and where the image starts.
-        let far = |d: usize, k: usize| (k * spec.dilation[d]) as i64;
-        let pad = |d: usize| spec.padding[d] as i64;
         let [oh, ow] = [sides.write[1], sides.write[2]];
         if conv.role != ConvRole::InputGrad {
-            let taps = all().map(|k| tap(far(0, k[0]) - pad(0), far(1, k[1]) - pad(1), k)).collect();
+            let taps = taps(conv);
             let classes = vec![Class { residue: [0, 0], taps }];
             return Self { conv, sides, classes, step: spec.stride, out_step: [1, 1], size: [oh, ow] };
         }
         let [sy, sx] = spec.stride;
+        let all = || (0..kh).flat_map(|y| (0..kw).map(move |x| [y, x]));
+        let tap = |y: i64, x: i64, at: [usize; 2]| Tap { y, x, place: at[0] * kw + at[1] };
         // The taps that pixels of a residue meet are those whose distance is a multiple of the stride.
-        let distance = |d: usize, residue: usize, k: usize| residue as i64 + pad(d) - far(d, k);
+        let distance =
+            |d: usize, residue: usize, k: usize| residue as i64 + spec.padding[d] as i64 - (k * spec.dilation[d]) as i64;
         let class = |residue: [usize; 2]| {
             let meet = |d: usize, k: usize| distance(d, residue[d], k).rem_euclid(spec.stride[d] as i64) == 0;
             let at = |d: usize, k: usize| distance(d, residue[d], k).div_euclid(spec.stride[d] as i64);
@@ -123,7 +151,6 @@ impl<'a> Image<'a> {
     }
 
     /// The record that both programs read, without words of an epilogue: sizes, classes and taps.
-    #[allow(clippy::cast_possible_truncation, reason = "shaders compute addresses modulo 2^32")]
     fn record(&self, tile: Tile, splits: usize, channels: usize, len: usize) -> (Vec<Word>, usize, usize) {
         let (groups, pixels) = (self.conv.spec.groups, self.pixels());
         let (tiles_m, tiles_n) = (self.sides.write[0].div_ceil(tile.rows), pixels.div_ceil(tile.columns));
@@ -137,8 +164,7 @@ impl<'a> Image<'a> {
             classes.extend([class.residue[0], class.residue[1], steps, 0].map(word));
             packed += groups * total * channels;
             for tap in &class.taps {
-                let offset = tap.y * self.sides.read[2] as i64 + tap.x;
-                taps.extend([tap.y as u32, tap.x as u32, offset as u32, tap.place as u32].map(Word::U32));
+                taps.extend(tap.words(self.sides.read[2]));
             }
         }
         let mut record = [count, pixels, tiles_m, tiles_n, len, packed, 0, 0].map(word).to_vec();
@@ -244,6 +270,111 @@ impl<'a> Image<'a> {
         if !direct {
             lowered.scratch.push((splits * len * 4) as u64);
             lowered.programs.push(split_sum(&self.conv.epilogue, step, plan, caps, partial, (len, splits))?);
+        }
+        Ok(lowered)
+    }
+}
+
+/// The weight gradient as a product of output pixels and the input pixels that they meet: `shaders/conv2d_wgrad_tiled.wgsl`.
+pub(super) struct Weights<'a> {
+    conv: &'a Conv2d,
+    /// Channels of a group of either side, and columns: taps times input channels.
+    ic: usize,
+    oc: usize,
+    columns: usize,
+    pixels: usize,
+}
+
+impl<'a> Weights<'a> {
+    pub fn of(conv: &'a Conv2d) -> Self {
+        let (ic, oc) = (conv.w[1], conv.y[1] / conv.spec.groups);
+        let columns = ic * conv.w[2] * conv.w[3];
+        Self { conv, ic, oc, columns, pixels: conv.x[0] * conv.y[2] * conv.y[3] }
+    }
+
+    /// Whether tiles suit it: those of a few channels would be padding for the most part.
+    pub fn suits(&self) -> bool {
+        self.oc > 8 && self.columns > 16 && self.columns / self.ic <= MAX_TAPS
+    }
+
+    /// The tile and the parts of the pixels for a device.
+    pub fn select(&self, caps: &Caps) -> Option<(Tile, usize)> {
+        // Where a tile's columns have several taps, a thread remembers them, for which large tiles have no registers left.
+        let large = |tile: &Tile| tile.thread == [8, 8] && self.one_tap(tile) && self.oc >= 64 && self.columns >= 64;
+        let all = GRADIENT_TILES.iter();
+        let given: Vec<(Tile, f64)> = match all.clone().any(|(tile, _)| large(tile)) {
+            true => all.filter(|(tile, _)| large(tile)).copied().collect(),
+            false => all.filter(|(tile, _)| tile.thread != [8, 8]).copied().collect(),
+        };
+        tile::select([self.oc, self.columns, self.pixels], self.conv.spec.groups, &given, caps)
+    }
+
+    /// Whether all columns of a tile have the same tap.
+    fn one_tap(&self, tile: &Tile) -> bool {
+        self.columns == self.ic || self.ic.is_multiple_of(tile.columns)
+    }
+
+    /// The programs for a tile and parts of the pixels.
+    pub fn lower(&self, tile: Tile, splits: usize, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+        let (conv, spec) = (self.conv, &self.conv.spec);
+        let len = conv.w.iter().product::<usize>();
+        let part = self.pixels.div_ceil(splits).next_multiple_of(DEPTH);
+        let splits = self.pixels.div_ceil(part).max(1);
+        let (tiles_m, tiles_n) = (self.oc.div_ceil(tile.rows), self.columns.div_ceil(tile.columns));
+        let count = tiles_m * tiles_n * spec.groups * splits;
+        let image = conv.y[2] * conv.y[3];
+        let path = if image.is_multiple_of(4) { Path::Inner } else { Path::InnerScalars };
+        let side = Side {
+            place: "a",
+            from: "dy",
+            lines_are: "channels",
+            lines: tile.rows,
+            first: "first_m",
+            edge: "OC",
+            line: "Q",
+            step: "1u",
+            path,
+        };
+        let [_, _, _, a_store] = side.texts(tile.threads())?;
+        let loads = side.loads(tile.threads());
+        let mut record = [count, self.pixels, part, len].map(word).to_vec();
+        record.extend(taps(conv).iter().flat_map(|tap| tap.words(conv.x[3])));
+        let source = tile
+            .fill(Shader::new(), caps)
+            .set("RECORD", record_len(record.len()))
+            .set("GROUPS", spec.groups)
+            .set("IC", self.ic)
+            .set("OC", self.oc)
+            .set("IH", conv.x[2])
+            .set("IW", conv.x[3])
+            .set("OW", conv.y[3])
+            .set("Q", image)
+            .set("SY", spec.stride[0])
+            .set("SX", spec.stride[1])
+            .set("TAPS", self.columns / self.ic)
+            .set("COLUMNS", self.columns)
+            .set("TILES_M", tiles_m)
+            .set("TILES_N", tiles_n)
+            .set("A_TYPE", path.element())
+            .set("A_UNIT", if path == Path::Inner { 4 } else { 1 })
+            .set("A_FAST", loads.fast)
+            .set("A_SLOW", &loads.slow)
+            .set("A_LOADS", loads.count)
+            .set("A_APART", loads.apart)
+            .set("A_STORE", a_store)
+            .set("ONE_TAP", usize::from(self.one_tap(&tile)))
+            .set("B_LOADS", tile.columns * DEPTH / tile.threads())
+            .set("B_APART", tile.threads() / DEPTH)
+            .render("conv2d_wgrad_tiled")?;
+        let direct = splits == 1 && conv.epilogue.is_identity();
+        let target = if direct { Operand::Write } else { Operand::ScratchWrite(0) };
+        let operands = vec![Operand::Read(0), Operand::Read(1), target];
+        let name = format!("conv2d_wgrad_tiled_{}x{}", tile.rows, tile.columns);
+        let mut lowered =
+            Lowered { programs: vec![Program { name, source, operands, record, grid: caps.grid(count) }], scratch: vec![] };
+        if !direct {
+            lowered.scratch.push((splits * len * 4) as u64);
+            lowered.programs.push(split_sum(&conv.epilogue, step, plan, caps, 0, (len, splits))?);
         }
         Ok(lowered)
     }
