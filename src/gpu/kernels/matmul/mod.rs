@@ -1,42 +1,20 @@
 //! Matrix products: chooses a variant, and fills its text.
 
+mod form;
 mod register;
 mod select;
 mod tiled;
 mod vector;
 
 use super::epilogue::{Epilogue, split_sum};
-use super::path::Path;
 use super::source::{need_f32, record_len, word};
+#[cfg(any(test, feature = "lab"))]
 use super::tile::Tile;
 use crate::error::{Error, Result};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
-use crate::gpu::shader::Shader;
-use crate::plan::{Kernel, MatMul, Plan, Step};
+use crate::plan::{Kernel, Plan, Step};
+pub(crate) use form::Variant;
 pub(crate) use select::select;
-
-/// A way to compute a product. Each has a file here, and is listed in [`FORCED`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Variant {
-    /// Register tiles, without workgroup memory.
-    Register {
-        /// Rows and columns that a thread computes: multiples of 4.
-        tile: [usize; 2],
-        /// Threads of a workgroup along rows and columns.
-        lanes: [usize; 2],
-        /// Parts that the inner dimension is cut into.
-        splits: usize,
-    },
-    /// Tiles in workgroup memory.
-    Tiled {
-        /// What a workgroup computes.
-        tile: Tile,
-        /// Parts that the inner dimension is cut into.
-        splits: usize,
-    },
-    /// A reduction of products of elements, for a result of one row or column.
-    Reduction,
-}
 
 /// What the lab times and tests force, on every class of device; selection may take others.
 #[cfg(any(test, feature = "lab"))]
@@ -58,26 +36,6 @@ pub(crate) const FORCED: &[Variant] = &[
     Variant::Tiled { tile: Tile::of_fours(32, 32), splits: 3 },
     Variant::Reduction,
 ];
-
-/// The text of a variant for a product, but for what all variants share.
-struct Form {
-    /// Its file in `shaders/`, its name in profiles, and its holes.
-    file: &'static str,
-    name: String,
-    shader: Shader,
-    /// Rows and columns that a workgroup computes.
-    block: [usize; 2],
-    /// Steps of the inner dimension of which a part is made.
-    depth: usize,
-}
-
-fn lhs_path(mm: &MatMul) -> Path {
-    Path::of(&mm.a, (mm.a.col, mm.k), (mm.a.row, mm.m))
-}
-
-fn rhs_path(mm: &MatMul) -> Path {
-    Path::of(&mm.b, (mm.b.row, mm.k), (mm.b.col, mm.n))
-}
 
 /// Lowers a [`Kernel::MatMul`].
 pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {

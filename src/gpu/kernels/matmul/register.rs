@@ -1,6 +1,6 @@
 //! Register tiles, without workgroup memory: `shaders/matmul.wgsl`.
 
-use super::{Form, lhs_path, rhs_path};
+use super::form::{Form, lhs_path, rhs_path};
 use crate::gpu::program::Caps;
 use crate::gpu::shader::Shader;
 use crate::plan::MatMul;

@@ -1,7 +1,7 @@
 //! Which variant computes a product: the one with the lowest estimated cost. Estimates are pure functions of shapes, so reruns are
 //! bit-identical.
 
-use super::Variant;
+use super::form::Variant;
 use crate::gpu::kernels::source::MAX_LOOP;
 use crate::gpu::kernels::tile::{self, Tile};
 use crate::gpu::program::{Caps, UNROLLED};

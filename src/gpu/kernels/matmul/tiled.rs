@@ -1,6 +1,6 @@
 //! Tiles in workgroup memory, for hardware: `shaders/matmul_tiled.wgsl`.
 
-use super::{Form, lhs_path, rhs_path};
+use super::form::{Form, lhs_path, rhs_path};
 use crate::error::Result;
 use crate::gpu::kernels::tile::{DEPTH, Side, Tile};
 use crate::gpu::program::Caps;
