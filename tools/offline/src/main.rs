@@ -5,15 +5,19 @@ mod error;
 mod event;
 mod floors;
 mod isa;
+mod model;
 mod networks;
 mod report;
 mod session;
 mod spirv;
 mod start;
+mod steps;
+mod texts;
+mod trace;
 
 use clap::{Parser, Subcommand};
 use error::{Error, Result};
-use floors::Floors;
+use floors::{Floors, STEP};
 use session::Session;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,6 +51,35 @@ enum Command {
     Check,
     /// Raises floors to what is measured; never lowers one.
     Record,
+    /// Prints every launch of a training step, with barriers, levels and submissions.
+    Trace {
+        /// mlp, lenet, resnet18-cifar, resnet18, mobilenet, unet, m5, gpt-mini or gpt-small.
+        network: String,
+    },
+    /// Prints what training steps cost the host. Its build is optimised.
+    Steps {
+        /// As for `trace`; without one, all of them.
+        network: Option<String>,
+        /// How many steps are timed.
+        #[arg(long, default_value_t = 100)]
+        steps: usize,
+    },
+    /// Prints what a training step would take by the figures read and a card's datasheet.
+    Model {
+        /// As for `trace`.
+        network: String,
+    },
+    /// Compiles texts that are not wgrad's.
+    Wgsl {
+        /// Their files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Writes the WGSL of the catalogue's kernels, and naga's HLSL of it, to a folder.
+    Sources {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 impl Command {
@@ -57,7 +90,7 @@ impl Command {
 
     /// Whether the layer writes its log, which takes time.
     fn wants_log(&self) -> bool {
-        true
+        !matches!(self, Self::Steps { .. })
     }
 }
 
@@ -89,7 +122,24 @@ fn run(options: &Options, family: &str) -> Result<u8> {
         Command::Kernels { only } => report::print(&mut session, only.as_deref(), &folder.join("table.jsonl")).map(|()| 0),
         Command::Check => check(&mut session, family, &options.floors),
         Command::Record => record(&mut session, family, &options.floors),
+        Command::Trace { network } => trace::print(&mut session, network).map(|()| 0),
+        Command::Steps { network, steps } => steps::print(&session, network.as_deref(), *steps).map(|()| 0),
+        Command::Model { network } => model::print(&mut session, network, family).map(|()| 0),
+        Command::Wgsl { files } => texts::compile(&mut session, files).map(|()| 0),
+        Command::Sources { folder } => texts::write(&mut session, folder).map(|()| 0),
     }
+}
+
+/// The family whose steps are counted: they are the same on the others.
+const STEPS_OF: &str = "navi21";
+
+/// Measures what has floors; also what no floor allows, and how many launches the catalogue has.
+fn measure(session: &mut Session, family: &str) -> Result<(Floors, Vec<String>, usize)> {
+    let (mut measured, faults, launches) = report::measure(session, family)?;
+    if family == STEPS_OF {
+        trace::measure(session, &mut measured)?;
+    }
+    Ok((measured, faults, launches))
 }
 
 /// The file of floors for the driver at hand.
@@ -104,8 +154,9 @@ fn check(session: &mut Session, family: &str, folder: &Path) -> Result<u8> {
         return Err(Error::NotChecked(format!("there are no floors for {}: {} is missing", session.driver, path.display())));
     }
     let held = Floors::read(&path)?;
-    let (measured, faults, launches) = report::measure(session, family)?;
-    let verdict = held.check(&measured, &[family]);
+    let (measured, faults, launches) = measure(session, family)?;
+    let both = [family, STEP];
+    let verdict = held.check(&measured, if family == STEPS_OF { &both } else { &both[..1] });
     verdict.raised.iter().for_each(|what| println!("can be raised: {what}"));
     verdict.missed.iter().chain(&faults).for_each(|what| println!("FAILED: {what}"));
     let failures = verdict.missed.len() + faults.len();
@@ -116,7 +167,7 @@ fn check(session: &mut Session, family: &str, folder: &Path) -> Result<u8> {
 fn record(session: &mut Session, family: &str, folder: &Path) -> Result<u8> {
     let path = floors(session, folder)?;
     let mut held = if path.is_file() { Floors::read(&path)? } else { Floors::default() };
-    let (measured, faults, _) = report::measure(session, family)?;
+    let (measured, faults, _) = measure(session, family)?;
     held.raise(&measured);
     std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
     held.write(&path)?;

@@ -175,6 +175,11 @@ fn run(state: &mut State, buffer: vk::CommandBuffer) {
                 regions.iter().for_each(|region| state.copy(from, to, region));
                 log::write(&Event::Copy(regions.iter().map(|r| r.size).sum()));
             }
+            Command::Dispatch { pipeline, set, .. } if state.proofs.contains(&pipeline) => {
+                let counter = state.sets.get(&set).and_then(|bound| bound.values().next().copied());
+                counter.into_iter().for_each(|b| state.increment(b.buffer, b.offset));
+            }
+            Command::Dispatch { .. } if !log::wanted() => {}
             Command::Dispatch { pipeline, set, grid } => {
                 let bound = state.sets.get(&set).cloned().unwrap_or_default();
                 let bindings = bound.into_iter().map(|(binding, b)| {

@@ -140,6 +140,15 @@ impl State {
         }
     }
 
+    /// Adds 1 to a word of a buffer.
+    pub fn increment(&mut self, buffer: vk::Buffer, offset: u64) {
+        if let Some(at) = self.range(buffer, offset, 4) {
+            let at = at.cast::<[u8; 4]>();
+            // Safety: within the range.
+            unsafe { at.write_unaligned(u32::from_le_bytes(at.read_unaligned()).wrapping_add(1).to_le_bytes()) };
+        }
+    }
+
     /// The words of a buffer's range; none if nothing of its memory was ever written.
     pub fn words(&mut self, buffer: vk::Buffer, offset: u64, bytes: u64) -> Vec<u32> {
         let written = self.buffers.get(&buffer).and_then(|p| self.memory.get(&p.memory)).is_some_and(|b| b.host.is_some());

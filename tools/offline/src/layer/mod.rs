@@ -2,7 +2,8 @@
 //!
 //! With `RADV_FORCE_FAMILY`, RADV compiles shaders for a card of that family and cannot do anything else: its null device has no
 //! memory that can be mapped, no command buffers, no semaphores. The layer stands in for those: memory is the host's, commands
-//! are dropped except for small copies (which carry the kernels' parameters), submissions are done at once. So a program runs to
+//! are dropped except for small copies (which carry the kernels' parameters) and for the kernel that counts wgrad's submissions,
+//! submissions are done at once. So a program runs to
 //! its end, reads zeros, and costs what it costs the host. Without `RADV_FORCE_FAMILY` the layer refuses to make a device.
 //!
 //! If `WGRAD_OFFLINE_LOG` names a file, the layer appends [`event::Event`]s to it; pipelines' machine code (`NUMBER.s`) and SPIR-V

@@ -41,7 +41,7 @@ pub unsafe extern "system" fn create_pipelines(
     // Safety: the caller's.
     let mut infos = unsafe { std::slice::from_raw_parts(infos, count as usize) }.to_vec();
     let keeps = vk::PipelineCreateFlags::CAPTURE_STATISTICS_KHR | vk::PipelineCreateFlags::CAPTURE_INTERNAL_REPRESENTATIONS_KHR;
-    if driver.statistics.is_some() {
+    if driver.statistics.is_some() && log::wanted() {
         infos.iter_mut().for_each(|info| info.flags |= keeps);
     }
     // Safety: the caller's.
@@ -58,6 +58,12 @@ pub unsafe extern "system" fn create_pipelines(
 /// Writes down a pipeline.
 unsafe fn describe(driver: &Driver, device: vk::Device, pipeline: vk::Pipeline, module: vk::ShaderModule) {
     let executable = vk::PipelineExecutableInfoKHR::default().pipeline(pipeline);
+    if !log::wanted() {
+        let mut state = state();
+        let number = state.pipelines.len();
+        state.pipelines.insert(pipeline, number);
+        return;
+    }
     // Safety: the pipeline is the driver's, and kept what is asked for.
     let (statistics, code) = unsafe { (statistics(driver, device, &executable), machine_code(driver, device, &executable)) };
     let mut state = state();
@@ -154,6 +160,9 @@ pub unsafe extern "system" fn set_name(_: vk::Device, info: *const vk::DebugUtil
     match info.object_type {
         vk::ObjectType::PIPELINE => {
             if let Some(&pipeline) = state.pipelines.get(&vk::Pipeline::from_raw(info.object_handle)) {
+                if label == "proof" {
+                    state.proofs.insert(pipeline);
+                }
                 log::write(&Event::Label { pipeline, label });
             }
         }

@@ -15,6 +15,8 @@ pub struct State {
     /// The labels of modules that were written down.
     pub labels: HashSet<String>,
     pub pipelines: HashMap<vk::Pipeline, usize>,
+    /// The kernels that count submissions: see `Proof` in wgrad's `src/gpu/proof.rs`.
+    pub proofs: HashSet<usize>,
     pub sets: HashMap<vk::DescriptorSet, BTreeMap<u32, Bound>>,
     pub recordings: HashMap<vk::CommandBuffer, Recording>,
     /// Values of timeline semaphores.

@@ -46,8 +46,6 @@ pub mod op {
     pub const BRANCH: u16 = 249;
     pub const BRANCH_CONDITIONAL: u16 = 250;
     pub const SWITCH: u16 = 251;
-    pub const KILL: u16 = 252;
-    pub const RETURN: u16 = 253;
     pub const RETURN_VALUE: u16 = 254;
     pub const UNREACHABLE: u16 = 255;
 }

@@ -30,10 +30,8 @@ impl Value {
     /// A vector of at most four words; unknown if there are more.
     pub fn of(list: &[Option<u32>]) -> Self {
         let mut words = [None; 4];
-        match (words.get_mut(..list.len()), u8::try_from(list.len())) {
-            (Some(first), Ok(length)) => first.copy_from_slice(list),
-            _ => return Self::Unknown,
-        }
+        let Some(first) = words.get_mut(..list.len()) else { return Self::Unknown };
+        first.copy_from_slice(list);
         Self::Words { words, length: list.len() as u8 }
     }
 
