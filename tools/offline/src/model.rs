@@ -94,7 +94,7 @@ pub struct Figures {
 impl Figures {
     /// Reads them off a launch. Ranges that a kernel reads in part count as what it loads.
     pub fn of(launch: &Launch) -> Self {
-        let counts = launch.issued.clone().unwrap_or_default();
+        let counts = launch.issued().clone().unwrap_or_default();
         let access = launch.kernel.module.as_ref().ok().map(|m| m.access());
         let (mut read, mut written) = (0.0, 0.0);
         for b in launch.dispatch.bindings.iter().filter(|b| b.uniform.is_empty()) {
@@ -102,7 +102,7 @@ impl Figures {
             read += if access.reads { b.bytes as f64 } else { 0.0 };
             written += if access.writes { b.bytes as f64 } else { 0.0 };
         }
-        if launch.issued.is_ok() {
+        if launch.issued().is_ok() {
             (read, written) = (read.min(counts.loaded), written.min(counts.stored));
         }
         let groups = launch.groups() as f64;
@@ -155,7 +155,7 @@ pub fn print(session: &mut Session, network: &str, family: &str) -> Result<()> {
     for launch in &trace.submitted.launches {
         let figures = Figures::of(launch);
         let estimate = card.estimate(figures);
-        uncounted += usize::from(launch.issued.is_err());
+        uncounted += usize::from(launch.issued().is_err());
         let entry = kernels.entry(&launch.kernel.name).or_default();
         entry.0 += 1;
         entry.1 += estimate.seconds();

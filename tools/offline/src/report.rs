@@ -24,9 +24,12 @@ pub struct Outcome<'a> {
 impl Outcome<'_> {
     /// The launches that multiply and add, most first, if the case is a product or a convolution.
     fn multiplying(&self) -> Vec<&Launch> {
+        if self.case.multiply_adds == 0.0 {
+            return Vec::new();
+        }
         let mut found: Vec<&Launch> = self.submitted.launches.iter().filter(|l| l.multiply_adds() > 0.0).collect();
         found.sort_by(|a, b| b.multiply_adds().total_cmp(&a.multiply_adds()));
-        if self.case.multiply_adds > 0.0 { found } else { Vec::new() }
+        found
     }
 
     /// Multiply-adds of the definition over those issued.
@@ -67,7 +70,8 @@ impl Outcome<'_> {
                     kernel.name, kernel.threads
                 ));
             }
-            if let (Err(why), true) = (&launch.issued, self.case.multiply_adds > 0.0 && kernel.code.hot().multiply_adds > 8) {
+            let multiplies = self.case.multiply_adds > 0.0 && kernel.code.hot().multiply_adds > 8;
+            if let Some(why) = multiplies.then(|| launch.issued().as_ref().err()).flatten() {
                 faults.push(format!("{name}: {}: its multiply-adds cannot be counted: {why}", kernel.name));
             }
             if kernel.name.starts_with("pipeline ") {
@@ -148,7 +152,7 @@ pub fn print(session: &mut Session, only: Option<&str>, table: &Path) -> Result<
 
 fn line(case: &Case, launch: &Launch) -> serde_json::Value {
     let (kernel, m) = (&launch.kernel, launch.kernel.code.hot());
-    let issued = launch.issued.as_ref().ok();
+    let issued = launch.issued().as_ref().ok();
     json!({
         "case": case.name, "group": case.group, "multiply_adds": case.multiply_adds, "bytes": case.bytes,
         "launch": kernel.name, "groups": launch.groups(), "threads": kernel.threads, "statistics": kernel.statistics,
@@ -176,7 +180,7 @@ pub fn header() {
 pub fn row(launch: &Launch) {
     let (k, m) = (&launch.kernel, launch.kernel.code.hot());
     let per = |n: usize| if m.multiply_adds == 0 { "-".into() } else { format!("{:.2}", n as f64 / m.multiply_adds as f64) };
-    let issued = launch.issued.as_ref().map_or_else(|_| "?".into(), |c| format!("{:.3}", c.multiply_adds / 1e9));
+    let issued = launch.issued().as_ref().map_or_else(|_| "?".into(), |c| format!("{:.3}", c.multiply_adds / 1e9));
     println!(
         "   {:<30} {:>7} {:>4} {:>4} {:>5} {:>5} {:>5} {:>6} {:>7} {:>8} {:>8} | {:>5} {:>6} {:>5.2} {:>6} {:>5} {:>6} {:>5} {:>6} {:>5}{}",
         k.name,

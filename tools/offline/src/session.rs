@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::event::{Dispatch, Event};
 use crate::isa::Code;
 use crate::spirv::{Counts, Module, Unreadable};
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -55,11 +56,25 @@ pub struct Launch {
     pub kernel: Rc<Kernel>,
     /// Where.
     pub dispatch: Dispatch,
-    /// What it issues.
-    pub issued: std::result::Result<Counts, Unreadable>,
+    issued: OnceCell<std::result::Result<Counts, Unreadable>>,
 }
 
 impl Launch {
+    /// A launch whose multiply-adds are counted when they are asked for.
+    pub fn new(kernel: Rc<Kernel>, dispatch: Dispatch) -> Self {
+        Self { kernel, dispatch, issued: OnceCell::new() }
+    }
+
+    /// What it issues.
+    pub fn issued(&self) -> &std::result::Result<Counts, Unreadable> {
+        self.issued.get_or_init(|| {
+            let uniforms = self.dispatch.bindings.iter().filter(|b| !b.uniform.is_empty());
+            let uniforms = uniforms.map(|b| (b.binding, b.uniform.clone())).collect();
+            let module = self.kernel.module.as_ref().map_err(Clone::clone)?;
+            module.issued(self.dispatch.grid, &uniforms)
+        })
+    }
+
     /// Workgroups.
     pub fn groups(&self) -> u64 {
         self.dispatch.grid.iter().map(|&n| u64::from(n)).product()
@@ -72,7 +87,7 @@ impl Launch {
 
     /// Multiply-adds issued, in lanes; 0 if they cannot be counted.
     pub fn multiply_adds(&self) -> f64 {
-        self.issued.as_ref().map_or(0.0, |counts| counts.multiply_adds)
+        self.issued().as_ref().map_or(0.0, |counts| counts.multiply_adds)
     }
 }
 
@@ -178,10 +193,7 @@ impl Session {
 
     fn launch(&mut self, dispatch: Dispatch) -> Result<Launch> {
         let kernel = self.kernel(dispatch.pipeline)?;
-        let uniforms = dispatch.bindings.iter().filter(|b| !b.uniform.is_empty());
-        let uniforms = uniforms.map(|b| (b.binding, b.uniform.clone())).collect();
-        let issued = kernel.module.as_ref().map_err(Clone::clone).and_then(|m| m.issued(dispatch.grid, &uniforms));
-        Ok(Launch { kernel, dispatch, issued })
+        Ok(Launch::new(kernel, dispatch))
     }
 
     fn kernel(&mut self, number: usize) -> Result<Rc<Kernel>> {

@@ -5,7 +5,6 @@ use crate::error::{Error, Result};
 use crate::event::Dispatch;
 use crate::report;
 use crate::session::{Launch, Session};
-use crate::spirv::Unreadable;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +39,7 @@ pub fn compile(session: &mut Session, files: &[PathBuf]) -> Result<()> {
             return Err(failed(&name)(&error));
         }
         if let Some(kernel) = session.last()? {
-            report::row(&Launch { kernel, dispatch: Dispatch::default(), issued: Err(Unreadable::Branch(0)) });
+            report::row(&Launch::new(kernel, Dispatch::default()));
         }
         drop(pipeline);
     }

@@ -16,13 +16,13 @@ use std::collections::BTreeMap;
 pub const WAVE: u32 = 64;
 
 /// Workgroups that are followed, evenly spaced.
-const GROUPS: u64 = 16;
+const GROUPS: u64 = 8;
 
 /// Threads of a wave that are followed, evenly spaced.
-const LANES: u32 = 8;
+const LANES: u32 = 4;
 
 /// Waves of a workgroup that are followed.
-const WAVES: u32 = 4;
+const WAVES: u32 = 2;
 
 /// Why a text or a launch cannot be followed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

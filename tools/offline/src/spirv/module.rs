@@ -65,6 +65,19 @@ pub struct Inst {
     pub ty: u32,
     pub id: u32,
     pub args: Vec<u32>,
+    /// Of an access chain: where each of its indices leads.
+    pub path: Vec<Step>,
+}
+
+/// A step from a variable to a part of it.
+#[derive(Debug, Clone, Copy)]
+pub enum Step {
+    /// To a member, this many words on.
+    Member(u32),
+    /// To an element: the index's id, and words from one to the next.
+    Element(u32, u32),
+    /// Into what is not looked into.
+    Unknown,
 }
 
 impl Inst {
@@ -111,7 +124,6 @@ pub struct Variable {
     pub class: u32,
     pub binding: Option<u32>,
     pub builtin: Option<u32>,
-    pub initializer: Option<u32>,
 }
 
 /// Instructions up to a branch.
@@ -128,8 +140,8 @@ pub struct Block {
 #[derive(Debug, Default)]
 pub struct Function {
     pub parameters: Vec<u32>,
-    /// Variables of its own.
-    pub variables: Vec<u32>,
+    /// Variables of its own on which branches depend, with their initializers.
+    pub variables: Vec<(u32, Option<u32>)>,
     pub blocks: Vec<Block>,
     pub places: HashMap<u32, usize>,
 }
@@ -145,7 +157,9 @@ pub struct Module {
     pub entry: u32,
     pub local: [u32; 3],
     /// The types of pointers.
-    pub pointers: HashMap<u32, u32>,
+    pointers: HashMap<u32, u32>,
+    /// The variables on which branches depend.
+    pub live: Vec<(u32, Variable)>,
     accesses: BTreeMap<u32, Access>,
 }
 
@@ -183,7 +197,7 @@ impl Module {
             }
             let ty = if typed { rest[0] } else { 0 };
             let id = if named { rest[skip - 1] } else { 0 };
-            insts.push(Inst { op, ty, id, args: rest[skip..].to_vec() });
+            insts.push(Inst { op, ty, id, args: rest[skip..].to_vec(), path: Vec::new() });
             at += length;
         }
         let mut module = Self { bound: words[3] as usize, local: [1; 3], ..Self::default() };
@@ -255,7 +269,6 @@ impl Module {
                         class: a(0),
                         binding: bindings.get(&inst.id).copied(),
                         builtin: builtins.get(&inst.id).copied(),
-                        initializer: inst.args.get(1).copied(),
                     };
                     self.variables.insert(inst.id, variable);
                 }
@@ -274,10 +287,15 @@ impl Module {
             }
             self.count_access(inst, slice);
             let counts = self.counts(inst, slice);
+            let path = if matches!(inst.op, op::ACCESS_CHAIN | op::IN_BOUNDS_ACCESS_CHAIN) { self.path(inst) } else { Vec::new() };
+            let live = inst.op == op::VARIABLE && slice.needed.contains(&inst.id);
+            if let Some(variable) = self.variables.get(&inst.id).filter(|_| live) {
+                self.live.push((inst.id, *variable));
+            }
             let Some(f) = self.functions.get_mut(&function) else { continue };
             match inst.op {
                 op::FUNCTION_PARAMETER => f.parameters.push(inst.id),
-                op::VARIABLE => f.variables.push(inst.id),
+                op::VARIABLE if live => f.variables.push((inst.id, inst.args.get(1).copied())),
                 op::LABEL => {
                     f.places.insert(inst.id, f.blocks.len());
                     f.blocks.push(Block { label: inst.id, ..Block::default() });
@@ -287,12 +305,38 @@ impl Module {
                     block.counts.add(counts, 1.0);
                     match inst.op {
                         op::BRANCH..=op::UNREACHABLE => block.end = inst.clone(),
-                        _ if slice.keeps(inst) => block.insts.push(inst.clone()),
+                        _ if slice.keeps(inst) => block.insts.push(Inst { path, ..inst.clone() }),
                         _ => {}
                     }
                 }
             }
         }
+    }
+
+    /// Where the indices of an access chain lead.
+    fn path(&self, inst: &Inst) -> Vec<Step> {
+        let mut ty = match self.pointers.get(&inst.arg(0)).and_then(|ty| self.types.get(ty)) {
+            Some(Type::Pointer(ty)) => *ty,
+            _ => return vec![Step::Unknown],
+        };
+        let mut path = Vec::new();
+        for &index in inst.args.iter().skip(1) {
+            let (inner, step) = match self.types.get(&ty) {
+                Some(Type::Struct(members)) => {
+                    let constant = self.constants.iter().find(|(id, _)| *id == index).and_then(|(_, value)| value.word());
+                    match constant.and_then(|n| members.get(n as usize)) {
+                        Some((ty, place)) => (*ty, Step::Member(*place)),
+                        None => return vec![Step::Unknown],
+                    }
+                }
+                Some(Type::Array(element, _, stride)) => (*element, Step::Element(index, *stride)),
+                Some(Type::Vector(element, _)) => (*element, Step::Element(index, self.size(*element))),
+                _ => return vec![Step::Unknown],
+            };
+            ty = inner;
+            path.push(step);
+        }
+        path
     }
 
     /// Notes reads and writes of a binding.

@@ -1,9 +1,9 @@
 //! Follows a thread from the entry point to its end.
 
-use super::module::{Inst, Module, Type, Variable, op};
+use super::module::{Inst, Module, Step, Variable, op};
 use super::value::Value;
 use super::{Counts, Unreadable};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// A thread that passes more blocks is given up.
 const LONGEST: u64 = 5_000_000;
@@ -22,25 +22,26 @@ pub struct Place {
 /// What is the same for all threads, and the memory of one.
 pub struct Run<'m> {
     module: &'m Module,
-    uniforms: &'m BTreeMap<u32, Vec<u32>>,
     values: Vec<Value>,
-    /// The words of variables.
-    memory: HashMap<u32, Vec<Option<u32>>>,
+    /// The words of variables, by their ids.
+    memory: Vec<Vec<Option<u32>>>,
     passed: u64,
 }
 
 impl<'m> Run<'m> {
-    /// Constants are set.
-    pub fn new(module: &'m Module, uniforms: &'m BTreeMap<u32, Vec<u32>>) -> Self {
-        let mut values = vec![Value::Unknown; module.bound];
+    /// Constants and uniform buffers are set.
+    pub fn new(module: &'m Module, uniforms: &BTreeMap<u32, Vec<u32>>) -> Self {
+        let mut run =
+            Self { module, values: vec![Value::Unknown; module.bound], memory: vec![Vec::new(); module.bound], passed: 0 };
         for (id, value) in &module.constants {
-            if let Some(slot) = values.get_mut(*id as usize) {
-                *slot = *value;
-            }
+            run.set(*id, *value);
         }
-        let mut run = Self { module, uniforms, values, memory: HashMap::new(), passed: 0 };
-        for id in module.variables.keys() {
+        for (id, variable) in &module.live {
             run.set(*id, Value::Pointer { root: *id, at: Some(0) });
+            let uniform = variable.binding.and_then(|binding| uniforms.get(&binding)).filter(|_| Module::is_known(variable));
+            if let (Some(words), Some(memory)) = (uniform, run.memory.get_mut(*id as usize)) {
+                memory.extend(words.iter().copied().map(Some));
+            }
         }
         run
     }
@@ -48,14 +49,13 @@ impl<'m> Run<'m> {
     /// What a thread executes.
     pub fn thread(&mut self, place: Place) -> Result<Counts, Unreadable> {
         self.passed = 0;
-        self.memory.clear();
-        let module = self.module;
-        for (id, variable) in &module.variables {
-            let words = initial(module, variable, self.uniforms, place);
-            self.memory.insert(*id, words);
+        for (id, variable) in self.module.live.iter().filter(|(_, v)| v.binding.is_none() && Module::is_known(v)) {
+            if let Some(memory) = self.memory.get_mut(*id as usize) {
+                begin(memory, self.module, variable, place);
+            }
         }
         let mut counts = Counts::default();
-        self.function(module.entry, &mut counts)?;
+        self.function(self.module.entry, &mut counts)?;
         Ok(counts)
     }
 
@@ -72,11 +72,11 @@ impl<'m> Run<'m> {
     fn function(&mut self, id: u32, counts: &mut Counts) -> Result<Value, Unreadable> {
         let module = self.module;
         let Some(function) = module.functions.get(&id) else { return Ok(Value::Unknown) };
-        for id in &function.variables {
-            let initializer = module.variables.get(id).and_then(|v| v.initializer);
-            let words = initializer.map(|i| self.get(i).words().to_vec());
-            if let (Some(memory), Some(words)) = (self.memory.get_mut(id), words) {
+        for (id, initializer) in &function.variables {
+            let value = initializer.map(|i| self.get(i));
+            if let (Some(memory), Some(value)) = (self.memory.get_mut(*id as usize), value) {
                 // A large constant is zeros: naga writes no other.
+                let words = value.words();
                 let filled = memory.iter_mut().enumerate();
                 filled.for_each(|(n, word)| *word = if words.is_empty() { Some(0) } else { words.get(n).copied().flatten() });
             }
@@ -91,9 +91,11 @@ impl<'m> Run<'m> {
             counts.add(block.counts, 1.0);
             // Phis take what was there before any of them.
             let phis = block.insts.iter().take_while(|i| i.op == op::PHI);
-            let phis: Vec<(u32, Value)> = phis.map(|phi| (phi.id, self.phi(phi, before))).collect();
-            let rest = phis.len();
-            phis.into_iter().for_each(|(id, value)| self.set(id, value));
+            let rest = phis.clone().count();
+            if rest > 0 {
+                let phis: Vec<(u32, Value)> = phis.map(|phi| (phi.id, self.phi(phi, before))).collect();
+                phis.into_iter().for_each(|(id, value)| self.set(id, value));
+            }
             for inst in &block.insts[rest..] {
                 if inst.op == op::FUNCTION_CALL {
                     let Some(callee) = module.functions.get(&inst.arg(0)) else { continue };
@@ -139,13 +141,15 @@ impl<'m> Run<'m> {
                 let value = a(1);
                 let Value::Pointer { root, at } = a(0) else {
                     // It may point anywhere.
-                    let local = self.module.variables.iter().filter(|(_, v)| v.binding.is_none() && v.builtin.is_none());
+                    let local = self.module.live.iter().filter(|(_, v)| v.binding.is_none() && v.builtin.is_none());
                     for (id, _) in local {
-                        self.memory.entry(*id).or_default().fill(None);
+                        if let Some(memory) = self.memory.get_mut(*id as usize) {
+                            memory.fill(None);
+                        }
                     }
                     return;
                 };
-                let Some(memory) = self.memory.get_mut(&root) else { return };
+                let Some(memory) = self.memory.get_mut(root as usize) else { return };
                 match at.and_then(|at| memory.get_mut(at as usize..at as usize + value.words().len().max(1))) {
                     Some(place) if place.len() == value.words().len() => place.copy_from_slice(value.words()),
                     // Anywhere, or more than a vector.
@@ -156,7 +160,7 @@ impl<'m> Run<'m> {
             op::LOAD => {
                 let Value::Pointer { root, at: Some(at) } = a(0) else { return self.set(inst.id, Value::Unknown) };
                 let size = self.module.size(inst.ty) as usize;
-                let words = self.memory.get(&root).and_then(|memory| memory.get(at as usize..at as usize + size));
+                let words = self.memory.get(root as usize).and_then(|memory| memory.get(at as usize..at as usize + size));
                 words.map_or(Value::Unknown, Value::of)
             }
             op::ACCESS_CHAIN | op::IN_BOUNDS_ACCESS_CHAIN => self.chain(inst),
@@ -208,69 +212,41 @@ impl<'m> Run<'m> {
 
     /// A pointer to a part of what another points to.
     fn chain(&self, inst: &Inst) -> Value {
-        let Value::Pointer { root, at } = self.get(inst.arg(0)) else { return Value::Unknown };
-        let mut at = at;
-        let mut ty = match self.pointee(inst.arg(0)) {
-            Some(ty) => ty,
-            None => return Value::Unknown,
-        };
-        for index in inst.args.iter().skip(1) {
-            let index = self.get(*index).word();
-            let (inner, words) = match self.module.types.get(&ty) {
-                Some(Type::Struct(members)) => {
-                    let Some(member) = index.and_then(|n| members.get(n as usize)) else { return Value::Unknown };
-                    (member.0, Some(member.1))
-                }
-                Some(Type::Array(element, _, stride)) => (*element, index.and_then(|n| n.checked_mul(*stride))),
-                Some(Type::Vector(element, _)) => {
-                    let size = self.module.size(*element);
-                    (*element, index.and_then(|n| n.checked_mul(size)))
-                }
-                _ => return Value::Unknown,
+        let Value::Pointer { root, mut at } = self.get(inst.arg(0)) else { return Value::Unknown };
+        for step in &inst.path {
+            let words = match *step {
+                Step::Member(words) => Some(words),
+                Step::Element(index, stride) => self.get(index).word().and_then(|n| n.checked_mul(stride)),
+                Step::Unknown => return Value::Unknown,
             };
-            ty = inner;
             at = at.zip(words).and_then(|(at, words)| at.checked_add(words));
         }
         Value::Pointer { root, at }
     }
-
-    /// What a pointer that is a variable, a parameter or a chain points to.
-    fn pointee(&self, pointer: u32) -> Option<u32> {
-        match self.module.types.get(self.module.pointers.get(&pointer)?)? {
-            Type::Pointer(ty) => Some(*ty),
-            _ => None,
-        }
-    }
 }
 
 /// A variable's words before a thread begins.
-fn initial(module: &Module, variable: &Variable, uniforms: &BTreeMap<u32, Vec<u32>>, place: Place) -> Vec<Option<u32>> {
-    if !Module::is_known(variable) {
-        return Vec::new();
-    }
-    if let Some(builtin) = variable.builtin {
-        let local = module.local.map(u64::from);
-        let thread = [place.thread % local[0], place.thread / local[0] % local[1], place.thread / (local[0] * local[1])];
-        let words: Vec<u64> = match builtin {
-            // NumWorkgroups, WorkgroupId, LocalInvocationId, GlobalInvocationId, LocalInvocationIndex
-            24 => place.grid.map(u64::from).to_vec(),
-            26 => place.group.to_vec(),
-            27 => thread.to_vec(),
-            28 => (0..3).map(|d| place.group[d] * local[d] + thread[d]).collect(),
-            29 => vec![place.thread],
-            // SubgroupSize, NumSubgroups, SubgroupId, SubgroupLocalInvocationId
-            36 => vec![super::WAVE.into()],
-            38 => vec![(local[0] * local[1] * local[2]).div_ceil(super::WAVE.into())],
-            40 => vec![place.thread / u64::from(super::WAVE)],
-            41 => vec![place.thread % u64::from(super::WAVE)],
-            _ => return vec![None; 4],
-        };
-        return words.into_iter().map(|w| u32::try_from(w).ok()).collect();
-    }
-    if let Some(binding) = variable.binding {
-        return uniforms.get(&binding).into_iter().flatten().copied().map(Some).collect();
-    }
-    vec![None; module.size(variable.ty) as usize]
+fn begin(memory: &mut Vec<Option<u32>>, module: &Module, variable: &Variable, place: Place) {
+    memory.clear();
+    let Some(builtin) = variable.builtin else { return memory.resize(module.size(variable.ty) as usize, None) };
+    let local = module.local.map(u64::from);
+    let [x, y, z] = [place.thread % local[0], place.thread / local[0] % local[1], place.thread / (local[0] * local[1])];
+    let (group, wave) = (place.group, u64::from(super::WAVE));
+    let words: &[u64] = match builtin {
+        // NumWorkgroups, WorkgroupId, LocalInvocationId, GlobalInvocationId, LocalInvocationIndex
+        24 => &place.grid.map(u64::from),
+        26 => &group,
+        27 => &[x, y, z],
+        28 => &[group[0] * local[0] + x, group[1] * local[1] + y, group[2] * local[2] + z],
+        29 => &[place.thread],
+        // SubgroupSize, NumSubgroups, SubgroupId, SubgroupLocalInvocationId
+        36 => &[wave],
+        38 => &[(local[0] * local[1] * local[2]).div_ceil(wave)],
+        40 => &[place.thread / wave],
+        41 => &[place.thread % wave],
+        _ => return memory.resize(4, None),
+    };
+    memory.extend(words.iter().map(|&w| u32::try_from(w).ok()));
 }
 
 fn unary(op: u16, x: u32) -> Option<u32> {

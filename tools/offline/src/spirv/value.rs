@@ -50,14 +50,19 @@ impl Value {
 
     /// An operation on each word.
     pub fn map(&self, f: impl Fn(u32) -> Option<u32>) -> Self {
-        let list: Vec<Option<u32>> = self.words().iter().map(|w| w.and_then(&f)).collect();
-        if list.is_empty() { Self::Unknown } else { Self::of(&list) }
+        let Self::Words { words, length } = self else { return Self::Unknown };
+        Self::Words { words: words.map(|w| w.and_then(&f)), length: *length }
     }
 
     /// An operation on each pair of words.
     pub fn zip(&self, other: &Self, f: impl Fn(u32, u32) -> Option<u32>) -> Self {
-        let pairs = self.words().iter().zip(other.words());
-        let list: Vec<Option<u32>> = pairs.map(|(a, b)| f((*a)?, (*b)?)).collect();
-        if list.is_empty() { Self::Unknown } else { Self::of(&list) }
+        let (Self::Words { words: a, length: n }, Self::Words { words: b, length: m }) = (self, other) else {
+            return Self::Unknown;
+        };
+        let mut words = [None; 4];
+        for (word, (a, b)) in words.iter_mut().zip(a.iter().zip(b)) {
+            *word = a.zip(*b).and_then(|(a, b)| f(a, b));
+        }
+        Self::Words { words, length: *n.min(m) }
     }
 }
