@@ -59,16 +59,13 @@ pub unsafe extern "system" fn create_pipelines(
 unsafe fn describe(driver: &Driver, device: vk::Device, pipeline: vk::Pipeline, module: vk::ShaderModule) {
     let executable = vk::PipelineExecutableInfoKHR::default().pipeline(pipeline);
     if !log::wanted() {
-        let mut state = state();
-        let number = state.pipelines.len();
-        state.pipelines.insert(pipeline, number);
+        state().number(pipeline);
         return;
     }
     // Safety: the pipeline is the driver's, and kept what is asked for.
     let (statistics, code) = unsafe { (statistics(driver, device, &executable), machine_code(driver, device, &executable)) };
     let mut state = state();
-    let number = state.pipelines.len();
-    state.pipelines.insert(pipeline, number);
+    let number = state.number(pipeline);
     let words = state.modules.get(&module).cloned().unwrap_or_default();
     drop(state);
     if let Some(folder) = log::folder() {

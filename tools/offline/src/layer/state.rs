@@ -15,6 +15,7 @@ pub struct State {
     /// The labels of modules that were written down.
     pub labels: HashSet<String>,
     pub pipelines: HashMap<vk::Pipeline, usize>,
+    numbered: usize,
     /// The kernels that count submissions: see `Proof` in wgrad's `src/gpu/proof.rs`.
     pub proofs: HashSet<usize>,
     pub sets: HashMap<vk::DescriptorSet, BTreeMap<u32, Bound>>,
@@ -67,6 +68,16 @@ impl Block {
     pub fn host(&mut self) -> *mut u8 {
         let words = usize::try_from(self.bytes.div_ceil(8)).unwrap_or(0);
         self.host.get_or_insert_with(|| vec![0; words]).as_mut_ptr().cast()
+    }
+}
+
+impl State {
+    /// Numbers a new pipeline. Its handle may be that of one that is gone, its number not.
+    pub fn number(&mut self, pipeline: vk::Pipeline) -> usize {
+        let number = self.numbered;
+        self.numbered += 1;
+        self.pipelines.insert(pipeline, number);
+        number
     }
 }
 
