@@ -260,7 +260,12 @@ mod tests {
         let path = std::env::temp_dir().join(format!("wgrad-floors-{}.txt", std::process::id()));
         held.write(&path).expect("written");
         assert_eq!(Floors::read(&path).expect("read"), held);
-        for (text, reason) in [("a x 1 2", "2 numbers, not 5"), ("a", "a family"), ("a x 1 2 3 4 five", "five"), ("step m 1 2 3 4\nstep m 1 2 3 4", ":2:")] {
+        for (text, reason) in [
+            ("a x 1 2", "2 numbers, not 5"),
+            ("a", "a family"),
+            ("a x 1 2 3 4 five", "five"),
+            ("step m 1 2 3 4\nstep m 1 2 3 4", ":2:"),
+        ] {
             std::fs::write(&path, text).expect("written");
             let error = Floors::read(&path).expect_err(text).to_string();
             assert!(error.contains(reason), "{error}");

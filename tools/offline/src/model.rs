@@ -168,7 +168,8 @@ pub fn print(session: &mut Session, network: &str, family: &str) -> Result<()> {
     let mut sorted: Vec<_> = kernels.into_iter().collect();
     sorted.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
     for (name, (launches, time, bounds, issued)) in sorted {
-        let parts = (0..4).filter(|&n| bounds[n] > 0.005 * time).map(|n| format!("{} {:.0} %", BOUNDS[n], 100.0 * bounds[n] / time));
+        let parts =
+            (0..4).filter(|&n| bounds[n] > 0.005 * time).map(|n| format!("{} {:.0} %", BOUNDS[n], 100.0 * bounds[n] / time));
         let parts = parts.collect::<Vec<_>>().join(", ");
         println!("{name:<32} {launches:>8} {:>9.3} {:>5.1}% {:>10.3}  {parts}", time * 1e3, 100.0 * time / seconds, issued / 1e9);
     }

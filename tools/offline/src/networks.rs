@@ -3,7 +3,9 @@
 use crate::error::{Error, Result};
 use std::time::Instant;
 use wgrad::nn::loss::{Reduction, cross_entropy};
-use wgrad::nn::models::{Gpt, GptConfig, LeNet, M5, M5Config, Mlp, MobileNetConfig, MobileNetV2, ResNet, ResNetConfig, UNet, UNetConfig};
+use wgrad::nn::models::{
+    Gpt, GptConfig, LeNet, M5, M5Config, Mlp, MobileNetConfig, MobileNetV2, ResNet, ResNetConfig, UNet, UNetConfig,
+};
 use wgrad::nn::{Init, Module};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
 use wgrad::{Device, Tensor};
@@ -37,7 +39,8 @@ impl Training {
         let gpt = |n_layer, n_head, n_embd, block_size, vocab_size| {
             Gpt::new(GptConfig { n_layer, n_head, n_embd, block_size, vocab_size, ..GptConfig::default() }, &init)
         };
-        let resnet = |small_images, classes| ResNet::new(ResNetConfig { small_images, classes, ..ResNetConfig::default() }, &init);
+        let resnet =
+            |small_images, classes| ResNet::new(ResNetConfig { small_images, classes, ..ResNetConfig::default() }, &init);
         let unet = UNetConfig { width: 16, ..UNetConfig::default() };
         let (model, shape, classes): (Box<dyn Module>, &[usize], usize) = match network {
             "mlp" => (Box::new(Mlp::new(&[784, 512, 512, 10], &init)?), &[128, 784], 10),

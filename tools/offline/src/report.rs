@@ -170,8 +170,26 @@ fn line(case: &Case, launch: &Launch) -> serde_json::Value {
 pub fn header() {
     println!(
         "   {:<30} {:>7} {:>4} {:>4} {:>5} {:>5} {:>5} {:>6} {:>7} {:>8} {:>8} | {:>5} {:>6} {:>5} {:>6} {:>5} {:>6} {:>5} {:>6} {:>5}",
-        "launch", "groups", "size", "regs", "spill", "LDS", "waves", "instr", "latency", "inverse", "G issued", "FMA", "vector",
-        "share", "scalar", "loads", "B/FMA", "LDS", "B/FMA", "waits"
+        "launch",
+        "groups",
+        "size",
+        "regs",
+        "spill",
+        "LDS",
+        "waves",
+        "instr",
+        "latency",
+        "inverse",
+        "G issued",
+        "FMA",
+        "vector",
+        "share",
+        "scalar",
+        "loads",
+        "B/FMA",
+        "LDS",
+        "B/FMA",
+        "waits"
     );
 }
 

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 use wgrad::{Device, DeviceKind, DeviceOptions};
 
 /// A compiled pipeline.
@@ -130,8 +131,10 @@ impl Session {
         let list = Device::list();
         let null = list.iter().find(|d| d.kind == DeviceKind::Gpu && d.name.contains("RADV"));
         let null = null.ok_or_else(|| Error::NotChecked("RADV offers no device of this family".into()))?;
-        // It computes nothing, and would fail every test of its kernels.
-        let options = DeviceOptions { self_test: Some(false), ..DeviceOptions::default() };
+        // It computes nothing, and would fail every test of its kernels. How work is split into submissions depends on how fast a
+        // device is, which it is not: nothing is split.
+        let submission = Some(Duration::from_secs(1 << 20));
+        let options = DeviceOptions { self_test: Some(false), submission, ..DeviceOptions::default() };
         let device = Device::open(null, options)?;
         let log = match std::env::var_os("WGRAD_OFFLINE_LOG").map(PathBuf::from) {
             Some(path) => Some((path.clone(), File::open(&path).map_err(Error::file(&path))?)),

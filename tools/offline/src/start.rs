@@ -11,7 +11,8 @@ pub fn family() -> Option<String> {
 }
 
 /// Where drivers' files are.
-const FOLDERS: [&str; 4] = ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/lib64/vulkan/icd.d"];
+const FOLDERS: [&str; 4] =
+    ["/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/etc/vulkan/icd.d", "/usr/lib64/vulkan/icd.d"];
 
 /// RADV's file for this architecture.
 fn driver() -> Option<PathBuf> {
@@ -52,7 +53,11 @@ pub fn children(families: &[String], results: &Path, log: bool) -> Result<u8> {
             child.env_remove(name);
         }
         for (name, path) in [("WGRAD_OFFLINE_LOG", &events), ("WGRAD_OFFLINE_ASM", &asm)] {
-            if log { child.env(name, path) } else { child.env_remove(name) };
+            if log {
+                child.env(name, path)
+            } else {
+                child.env_remove(name)
+            };
         }
         let status = child.status().map_err(Error::file(&program))?;
         let code = status.code().and_then(|code| u8::try_from(code).ok());
@@ -68,7 +73,10 @@ const LAYER: &str = "VK_LAYER_WGRAD_offline";
 fn manifest(program: &Path, folder: &Path) -> Result<()> {
     let library = program.with_file_name("libwgrad_offline_layer.so");
     if !library.is_file() {
-        return Err(Error::NotChecked(format!("{} is missing: the layer is for Linux, and is built by scripts/offline", library.display())));
+        return Err(Error::NotChecked(format!(
+            "{} is missing: the layer is for Linux, and is built by scripts/offline",
+            library.display()
+        )));
     }
     let text = json!({
         "file_format_version": "1.2.0",

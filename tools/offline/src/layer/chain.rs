@@ -153,10 +153,8 @@ unsafe extern "system" fn create_instance(
             let mut state = state();
             state.instance_proc = Some(get);
             // Now: once the loader has its table, it answers with this layer's own.
-            state.create_device = transmute::<vk::PFN_vkVoidFunction, Option<vk::PFN_vkCreateDevice>>(get(
-                *out,
-                c"vkCreateDevice".as_ptr(),
-            ));
+            state.create_device =
+                transmute::<vk::PFN_vkVoidFunction, Option<vk::PFN_vkCreateDevice>>(get(*out, c"vkCreateDevice".as_ptr()));
         }
         result
     }

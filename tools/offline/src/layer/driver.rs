@@ -45,7 +45,9 @@ pub unsafe fn load(device: vk::Device, get: GetDeviceProcAddr) -> bool {
                 create_module: transmute::<unsafe extern "system" fn(), _>(find(c"vkCreateShaderModule")?),
                 create_pipelines: transmute::<unsafe extern "system" fn(), _>(find(c"vkCreateComputePipelines")?),
                 statistics: transmute::<vk::PFN_vkVoidFunction, _>(find(c"vkGetPipelineExecutableStatisticsKHR")),
-                representations: transmute::<vk::PFN_vkVoidFunction, _>(find(c"vkGetPipelineExecutableInternalRepresentationsKHR")),
+                representations: transmute::<vk::PFN_vkVoidFunction, _>(find(
+                    c"vkGetPipelineExecutableInternalRepresentationsKHR",
+                )),
             })
         }
     };

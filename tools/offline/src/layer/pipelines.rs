@@ -84,7 +84,11 @@ fn write(folder: &Path, number: usize, words: &[u32], code: Option<&[u8]>) {
 }
 
 /// What the driver says about a pipeline, by name.
-unsafe fn statistics(driver: &Driver, device: vk::Device, executable: &vk::PipelineExecutableInfoKHR<'_>) -> BTreeMap<String, f64> {
+unsafe fn statistics(
+    driver: &Driver,
+    device: vk::Device,
+    executable: &vk::PipelineExecutableInfoKHR<'_>,
+) -> BTreeMap<String, f64> {
     use vk::PipelineExecutableStatisticFormatKHR as Format;
     let Some(get) = driver.statistics else { return BTreeMap::new() };
     let mut count = 0;

@@ -167,7 +167,9 @@ pub struct Module {
 fn shape(op: u16) -> (bool, bool) {
     match op {
         // Names, lines, modes, decorations, stores, merges, branches, barriers.
-        0 | 3..=6 | 8 | 10 | 14..=17 | 62..=64 | 71 | 72 | 224 | 225 | 228 | 246 | 247 | 249..=257 | 317 | 330..=332 => (false, false),
+        0 | 3..=6 | 8 | 10 | 14..=17 | 62..=64 | 71 | 72 | 224 | 225 | 228 | 246 | 247 | 249..=257 | 317 | 330..=332 => {
+            (false, false)
+        }
         // Strings, imports, types, labels.
         7 | 11 | 19..=39 | 248 => (false, true),
         // The end of a function.
@@ -287,7 +289,8 @@ impl Module {
             }
             self.count_access(inst, slice);
             let counts = self.counts(inst, slice);
-            let path = if matches!(inst.op, op::ACCESS_CHAIN | op::IN_BOUNDS_ACCESS_CHAIN) { self.path(inst) } else { Vec::new() };
+            let path =
+                if matches!(inst.op, op::ACCESS_CHAIN | op::IN_BOUNDS_ACCESS_CHAIN) { self.path(inst) } else { Vec::new() };
             let live = inst.op == op::VARIABLE && slice.needed.contains(&inst.id);
             if let Some(variable) = self.variables.get(&inst.id).filter(|_| live) {
                 self.live.push((inst.id, *variable));
@@ -364,9 +367,8 @@ impl Module {
     /// What an instruction counts.
     fn counts(&self, inst: &Inst, slice: &Slice) -> super::Counts {
         let mut counts = super::Counts::default();
-        let in_storage = |pointer: u32| {
-            slice.root(pointer).and_then(|root| self.variables.get(&root)).is_some_and(|v| v.class == STORAGE)
-        };
+        let in_storage =
+            |pointer: u32| slice.root(pointer).and_then(|root| self.variables.get(&root)).is_some_and(|v| v.class == STORAGE);
         match inst.op {
             op::EXT_INST if inst.arg(1) == FMA && self.is_f32(inst.ty) => counts.multiply_adds = f64::from(self.size(inst.ty)),
             op::DOT => {

@@ -296,9 +296,7 @@ fn binary(op: u16, x: u32, y: u32) -> Option<u32> {
 
 /// Functions of GLSL.std.450 on integers.
 fn extended(function: u32, args: &[Value; 3]) -> Value {
-    let signed = |f: fn(i32, i32) -> i32| {
-        move |x: u32, y: u32| Some(f(x.cast_signed(), y.cast_signed()).cast_unsigned())
-    };
+    let signed = |f: fn(i32, i32) -> i32| move |x: u32, y: u32| Some(f(x.cast_signed(), y.cast_signed()).cast_unsigned());
     let [a, b, c] = args;
     match function {
         5 => a.map(|x| Some(x.cast_signed().wrapping_abs().cast_unsigned())),
