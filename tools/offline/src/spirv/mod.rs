@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn bindings_are_read_or_written() {
-        let access = module(TEXT).access();
+        let module = module(TEXT);
+        let access = module.access();
         assert_eq!(access.get(&1), Some(&Access { reads: true, writes: false }));
         assert_eq!(access.get(&2), Some(&Access { reads: false, writes: true }));
         assert!(access.contains_key(&0));
