@@ -133,11 +133,13 @@ class Compiler:
     def __init__(self):
         roots = glob.glob(os.path.join(sys.prefix, 'lib/python3*/site-packages/nvidia/cu*'))
         libraries = [path for root in roots for path in glob.glob(root + '/lib/libnvrtc.so*')]
-        tools = [path for root in roots for path in glob.glob(root + '/bin/cuobjdump')]
-        if not libraries or not tools:
-            print('NOT CHECKED: nvidia-cuda-nvrtc or nvidia-cuda-cuobjdump is not installed', file=sys.stderr)
+        tools = {name: path for name in ('cuobjdump', 'nvdisasm') for root in roots for path in glob.glob(f'{root}/bin/{name}')}
+        if not libraries or len(tools) < 2:
+            print('NOT CHECKED: nvidia-cuda-nvrtc, nvidia-cuda-cuobjdump or nvidia-cuda-nvdisasm is not installed', file=sys.stderr)
             sys.exit(3)
-        self.library, self.tool = ctypes.CDLL(libraries[0]), tools[0]
+        self.library, self.tool = ctypes.CDLL(libraries[0]), tools['cuobjdump']
+        # cuobjdump calls it.
+        os.environ['NVDISASM_PATH'] = os.path.dirname(tools['nvdisasm'])
         major, minor = ctypes.c_int(), ctypes.c_int()
         self.library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
         self.version = f'{major.value}.{minor.value}'

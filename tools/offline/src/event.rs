@@ -23,8 +23,6 @@ pub enum Event {
         /// What the program calls it.
         label: String,
     },
-    /// The label of a shader module, each once.
-    Module(String),
     /// A dispatch, when it was submitted.
     Dispatch(Dispatch),
     /// A barrier, with how many buffers it is for.

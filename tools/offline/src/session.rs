@@ -7,7 +7,7 @@ use crate::spirv::{Counts, Module, Unreadable};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -117,8 +117,6 @@ pub struct Session {
     rest: String,
     pipelines: HashMap<usize, ([u32; 3], BTreeMap<String, f64>)>,
     labels: HashMap<usize, String>,
-    /// Labels of shader modules.
-    pub modules: Vec<String>,
     kernels: HashMap<usize, Rc<Kernel>>,
 }
 
@@ -149,7 +147,6 @@ impl Session {
             rest: String::new(),
             pipelines: HashMap::new(),
             labels: HashMap::new(),
-            modules: Vec::new(),
             kernels: HashMap::new(),
         })
     }
@@ -167,7 +164,6 @@ impl Session {
             match event {
                 Event::Pipeline { number, local, statistics } => _ = self.pipelines.insert(number, (local, statistics)),
                 Event::Label { pipeline, label } => _ = self.labels.insert(pipeline, label),
-                Event::Module(label) => self.modules.push(label),
                 Event::Dispatch(dispatch) => found.launches.push(self.launch(dispatch)?),
                 Event::Barrier(_) => found.barriers += 1,
                 Event::Copy(_) => found.copies += 1,
@@ -187,7 +183,7 @@ impl Session {
     fn events(&mut self) -> Result<Vec<Event>> {
         let Some((path, file)) = &mut self.log else { return Ok(Vec::new()) };
         let mut text = std::mem::take(&mut self.rest);
-        file.seek(SeekFrom::Current(0)).and_then(|_| file.read_to_string(&mut text)).map_err(Error::file(&*path))?;
+        file.read_to_string(&mut text).map_err(Error::file(&*path))?;
         let end = text.rfind('\n').map_or(0, |n| n + 1);
         self.rest = text.split_off(end);
         let parse = |line| serde_json::from_str(line).map_err(|e| Error::Start(format!("{}: {e}: {line}", path.display())));

@@ -6,6 +6,9 @@ mod products;
 
 use wgrad::{Device, Generator, Result, Tensor};
 
+/// Makes operands and returns the lazy result.
+type Make = Box<dyn Fn(&Device) -> Result<Tensor>>;
+
 /// An operation, and what it is worth.
 pub struct Case {
     /// Cases of a group share floors: `convolution 3x3 forward`.
@@ -17,7 +20,7 @@ pub struct Case {
     pub multiply_adds: f64,
     /// The fewest bytes that must move: each input once, each output once.
     pub bytes: f64,
-    make: Box<dyn Fn(&Device) -> Result<Tensor>>,
+    make: Make,
 }
 
 impl Case {

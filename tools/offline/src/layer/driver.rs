@@ -6,6 +6,9 @@ use std::ffi::CStr;
 use std::mem::transmute;
 use std::sync::OnceLock;
 
+/// A function whose type its name says.
+type Function = unsafe extern "system" fn();
+
 /// The functions, the same for each device.
 pub struct Driver {
     pub buffer_requirements: vk::PFN_vkGetBufferMemoryRequirements,
@@ -36,18 +39,22 @@ pub unsafe fn load(device: vk::Device, get: GetDeviceProcAddr) -> bool {
         // Safety: each function has the type that Vulkan gives its name.
         unsafe {
             Some(Driver {
-                buffer_requirements: transmute::<unsafe extern "system" fn(), _>(find(c"vkGetBufferMemoryRequirements")?),
-                buffer_requirements2: transmute::<unsafe extern "system" fn(), _>(find(c"vkGetBufferMemoryRequirements2")?),
-                allocate_memory: transmute::<unsafe extern "system" fn(), _>(find(c"vkAllocateMemory")?),
-                free_memory: transmute::<unsafe extern "system" fn(), _>(find(c"vkFreeMemory")?),
-                bind_buffer: transmute::<unsafe extern "system" fn(), _>(find(c"vkBindBufferMemory")?),
-                update_sets: transmute::<unsafe extern "system" fn(), _>(find(c"vkUpdateDescriptorSets")?),
-                create_module: transmute::<unsafe extern "system" fn(), _>(find(c"vkCreateShaderModule")?),
-                create_pipelines: transmute::<unsafe extern "system" fn(), _>(find(c"vkCreateComputePipelines")?),
-                statistics: transmute::<vk::PFN_vkVoidFunction, _>(find(c"vkGetPipelineExecutableStatisticsKHR")),
-                representations: transmute::<vk::PFN_vkVoidFunction, _>(find(
-                    c"vkGetPipelineExecutableInternalRepresentationsKHR",
-                )),
+                buffer_requirements: transmute::<Function, vk::PFN_vkGetBufferMemoryRequirements>(find(
+                    c"vkGetBufferMemoryRequirements",
+                )?),
+                buffer_requirements2: transmute::<Function, vk::PFN_vkGetBufferMemoryRequirements2>(find(
+                    c"vkGetBufferMemoryRequirements2",
+                )?),
+                allocate_memory: transmute::<Function, vk::PFN_vkAllocateMemory>(find(c"vkAllocateMemory")?),
+                free_memory: transmute::<Function, vk::PFN_vkFreeMemory>(find(c"vkFreeMemory")?),
+                bind_buffer: transmute::<Function, vk::PFN_vkBindBufferMemory>(find(c"vkBindBufferMemory")?),
+                update_sets: transmute::<Function, vk::PFN_vkUpdateDescriptorSets>(find(c"vkUpdateDescriptorSets")?),
+                create_module: transmute::<Function, vk::PFN_vkCreateShaderModule>(find(c"vkCreateShaderModule")?),
+                create_pipelines: transmute::<Function, vk::PFN_vkCreateComputePipelines>(find(c"vkCreateComputePipelines")?),
+                statistics: find(c"vkGetPipelineExecutableStatisticsKHR")
+                    .map(|f| transmute::<Function, vk::PFN_vkGetPipelineExecutableStatisticsKHR>(f)),
+                representations: find(c"vkGetPipelineExecutableInternalRepresentationsKHR")
+                    .map(|f| transmute::<Function, vk::PFN_vkGetPipelineExecutableInternalRepresentationsKHR>(f)),
             })
         }
     };

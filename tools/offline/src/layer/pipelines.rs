@@ -158,17 +158,12 @@ pub unsafe extern "system" fn set_name(_: vk::Device, info: *const vk::DebugUtil
         (info, CStr::from_ptr(info.p_object_name).to_string_lossy().into_owned())
     };
     let mut state = state();
-    match info.object_type {
-        vk::ObjectType::PIPELINE => {
-            if let Some(&pipeline) = state.pipelines.get(&vk::Pipeline::from_raw(info.object_handle)) {
-                if label == "proof" {
-                    state.proofs.insert(pipeline);
-                }
-                log::write(&Event::Label { pipeline, label });
-            }
+    let pipeline = state.pipelines.get(&vk::Pipeline::from_raw(info.object_handle)).copied();
+    if let (Some(pipeline), vk::ObjectType::PIPELINE) = (pipeline, info.object_type) {
+        if label == "proof" {
+            state.proofs.insert(pipeline);
         }
-        vk::ObjectType::SHADER_MODULE if state.labels.insert(label.clone()) => log::write(&Event::Module(label)),
-        _ => {}
+        log::write(&Event::Label { pipeline, label });
     }
     vk::Result::SUCCESS
 }

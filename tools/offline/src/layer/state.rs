@@ -12,8 +12,6 @@ pub struct State {
     pub create_device: Option<vk::PFN_vkCreateDevice>,
     pub device_proc: Option<GetDeviceProcAddr>,
     pub modules: HashMap<vk::ShaderModule, Vec<u32>>,
-    /// The labels of modules that were written down.
-    pub labels: HashSet<String>,
     pub pipelines: HashMap<vk::Pipeline, usize>,
     numbered: usize,
     /// The kernels that count submissions: see `Proof` in wgrad's `src/gpu/proof.rs`.
