@@ -73,8 +73,12 @@ impl Actor {
             }
             Act::Fail => {
                 let n = self.param.shape().numel();
-                let huge = self.param.tensor().reshape([1, n]).expand([1usize << 34, n]).sum();
-                assert!(self.param.set(&huge.expand([n])).is_err());
+                // A shape of more elements than kernels count; with sizes of 32 bits there is none, and the length of the value is wrong.
+                let huge = match 1usize.checked_shl(34) {
+                    Some(far) => self.param.tensor().reshape([1, n]).expand([far, n]).sum().expand([n]),
+                    None => self.param.tensor().sum().expand([n + 1]),
+                };
+                assert!(self.param.set(&huge).is_err());
             }
             Act::Assign => {
                 let now = self.param.tensor();
