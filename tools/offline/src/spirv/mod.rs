@@ -1,7 +1,8 @@
 //! What a launch issues, counted by following its SPIR-V's control flow.
 //!
 //! How often a loop runs is in no disassembly. It depends on few things: the kernel's parameters (which the layer recorded), the
-//! number of the workgroup and that of the thread. So the instructions on which branches depend are evaluated, for some threads of
+//! number of the workgroup and that of the thread. So the instructions on which branches depend are evaluated, for some threads
+//! of
 //! some workgroups, and each block that is passed counts its multiply-adds and the bytes that it loads and stores.
 
 mod module;
@@ -78,7 +79,8 @@ pub struct Access {
 impl Module {
     /// What a launch of `grid` workgroups issues, with these words in the uniform buffers of these bindings.
     ///
-    /// A wave issues an instruction for all of its lanes if one of them needs it: its multiply-adds are 64 times those of the busiest
+    /// A wave issues an instruction for all of its lanes if one of them needs it: its multiply-adds are 64 times those of the
+    /// busiest
     /// thread that was followed. Workgroups that were not followed count as the mean of those that were.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! A SPIR-V module as far as it is needed: types, constants, variables, and functions whose blocks hold only what branches depend on.
+//! A SPIR-V module as far as it is needed: types, constants, variables, and functions whose blocks hold only what branches depend
+//! on.
 
 use super::value::Value;
 use super::{Access, Unreadable};
