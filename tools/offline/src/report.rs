@@ -97,6 +97,7 @@ pub fn catalogue(session: &mut Session, only: Option<&str>, mut each: impl FnMut
     let mut chosen = all.iter().filter(|c| only.is_none_or(|text| c.name.contains(text) || c.group.contains(text))).peekable();
     if chosen.peek().is_none() {
         let mut groups: Vec<&str> = all.iter().map(|c| c.group.as_str()).collect();
+        groups.sort_unstable();
         groups.dedup();
         return Err(Error::Unknown { what: "case", name: only.unwrap_or("").into(), known: groups.join(", ") });
     }

@@ -1,4 +1,5 @@
-//! Starts the tool again for each family, in an environment in which Vulkan has RADV's null device and the layer and nothing else.
+//! Starts the tool again for each family, in an environment in which Vulkan has RADV's null device and the layer and nothing
+//! else.
 
 use crate::error::{Error, Result};
 use serde_json::json;

@@ -15,7 +15,8 @@ pub struct Case {
     pub group: String,
     /// Unlike any other.
     pub name: String,
-    /// The multiply-adds of its definition: m·n·k of a product, n·oc·oh·ow·(ic/groups)·kh·kw of a convolution and of its gradients,
+    /// The multiply-adds of its definition: m·n·k of a product, n·oc·oh·ow·(ic/groups)·kh·kw of a convolution and of its
+    /// gradients,
     /// padding included; 0 of what is neither.
     pub multiply_adds: f64,
     /// The fewest bytes that must move: each input once, each output once.

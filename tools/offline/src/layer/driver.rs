@@ -26,7 +26,7 @@ pub struct Driver {
 
 static DRIVER: OnceLock<Driver> = OnceLock::new();
 
-/// The driver, once a device was made.
+/// The driver, if a device was made.
 pub fn driver() -> Option<&'static Driver> {
     DRIVER.get()
 }

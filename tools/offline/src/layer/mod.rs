@@ -6,7 +6,8 @@
 //! submissions are done at once. So a program runs to
 //! its end, reads zeros, and costs what it costs the host. Without `RADV_FORCE_FAMILY` the layer refuses to make a device.
 //!
-//! If `WGRAD_OFFLINE_LOG` names a file, the layer appends [`event::Event`]s to it; pipelines' machine code (`NUMBER.s`) and SPIR-V
+//! If `WGRAD_OFFLINE_LOG` names a file, the layer appends [`event::Event`]s to it; pipelines' machine code (`NUMBER.s`) and
+//! SPIR-V
 //! (`NUMBER.spv`) go to the folder that `WGRAD_OFFLINE_ASM` names.
 
 #![allow(unsafe_code, reason = "a Vulkan layer is made of C functions and pointers")]

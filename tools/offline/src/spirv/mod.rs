@@ -1,7 +1,8 @@
 //! What a launch issues, counted by following its SPIR-V's control flow.
 //!
 //! How often a loop runs is in no disassembly. It depends on few things: the kernel's parameters (which the layer recorded), the
-//! number of the workgroup and that of the thread. So the instructions on which branches depend are evaluated, for some threads of
+//! number of the workgroup and that of the thread. So the instructions on which branches depend are evaluated, for some threads
+//! of
 //! some workgroups, and each block that is passed counts its multiply-adds and the bytes that it loads and stores.
 
 mod module;
@@ -55,6 +56,15 @@ impl Counts {
         self.loaded += times * other.loaded;
         self.stored += times * other.stored;
     }
+
+    /// The greater of each.
+    fn busier(self, other: Self) -> Self {
+        Self {
+            multiply_adds: self.multiply_adds.max(other.multiply_adds),
+            loaded: self.loaded.max(other.loaded),
+            stored: self.stored.max(other.stored),
+        }
+    }
 }
 
 /// Whether a kernel reads and writes a binding.
@@ -69,7 +79,8 @@ pub struct Access {
 impl Module {
     /// What a launch of `grid` workgroups issues, with these words in the uniform buffers of these bindings.
     ///
-    /// A wave issues an instruction for all of its lanes if one of them needs it: its multiply-adds are 64 times those of the busiest
+    /// A wave issues an instruction for all of its lanes if one of them needs it: its multiply-adds are 64 times those of the
+    /// busiest
     /// thread that was followed. Workgroups that were not followed count as the mean of those that were.
     ///
     /// # Errors
@@ -173,6 +184,21 @@ mod tests {
         let uniforms = BTreeMap::from([(0, vec![0, 96, 0, 0, 0, 0, 20, 0])]);
         assert!(matches!(module(&text).issued([1, 1, 1], &uniforms), Err(Unreadable::Branch(_))));
         assert_eq!(Module::parse(&[1, 2, 3]).err(), Some(Unreadable::Word(0)));
+    }
+
+    #[test]
+    fn arms_that_depend_on_data_count_as_the_busier() {
+        let text = TEXT.replace("if (lane % 2u == 0u) {", "if (a[k].x > 0.5) {");
+        let uniforms = BTreeMap::from([(0, vec![0, 96, 0, 0, 0, 0, 20, 0])]);
+        let counts = module(&text).issued([3, 1, 1], &uniforms).expect("readable");
+        assert_eq!(counts.multiply_adds, 3.0 * 64.0 * 10.0 * 5.0);
+        // What an arm changed is unknown afterwards, and a function that may have returned gives nothing known.
+        let bound =
+            text.replace("var one = 0.0;", "var one = 0.0; var last = half(params[1].z); if (a[i].x > 0.5) { last = 3u; }");
+        let bound = bound.replace("k < half(params[1].z)", "k < last");
+        assert!(matches!(module(&bound).issued([3, 1, 1], &uniforms), Err(Unreadable::Branch(_))));
+        let early = text.replace("return n / 2u;", "if (a[n].x > 0.5) { return 1u; } return n / 2u;");
+        assert!(matches!(module(&early).issued([3, 1, 1], &uniforms), Err(Unreadable::Branch(_))));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! A SPIR-V module as far as it is needed: types, constants, variables, and functions whose blocks hold only what branches depend on.
+//! A SPIR-V module as far as it is needed: types, constants, variables, and functions whose blocks hold only what branches depend
+//! on.
 
 use super::value::Value;
 use super::{Access, Unreadable};
@@ -42,10 +43,12 @@ pub mod op {
     pub const BITCAST: u16 = 124;
     pub const DOT: u16 = 148;
     pub const PHI: u16 = 245;
+    pub const SELECTION_MERGE: u16 = 247;
     pub const LABEL: u16 = 248;
     pub const BRANCH: u16 = 249;
     pub const BRANCH_CONDITIONAL: u16 = 250;
     pub const SWITCH: u16 = 251;
+    pub const RETURN: u16 = 253;
     pub const RETURN_VALUE: u16 = 254;
     pub const UNREACHABLE: u16 = 255;
 }
@@ -133,6 +136,8 @@ pub struct Block {
     /// Only those that branches depend on, and calls.
     pub insts: Vec<Inst>,
     pub end: Inst,
+    /// Where the arms of its selection meet again; 0 without one.
+    pub merge: u32,
     pub counts: super::Counts,
 }
 
@@ -308,6 +313,12 @@ impl Module {
                     block.counts.add(counts, 1.0);
                     match inst.op {
                         op::BRANCH..=op::UNREACHABLE => block.end = inst.clone(),
+                        op::SELECTION_MERGE => block.merge = inst.arg(0),
+                        // With the variable that it changes.
+                        op::STORE if slice.keeps(inst) => {
+                            let ty = slice.root(inst.arg(0)).unwrap_or(0);
+                            block.insts.push(Inst { ty, ..inst.clone() });
+                        }
                         _ if slice.keeps(inst) => block.insts.push(Inst { path, ..inst.clone() }),
                         _ => {}
                     }

@@ -1,6 +1,6 @@
 //! Follows a thread from the entry point to its end.
 
-use super::module::{Inst, Module, Step, Variable, op};
+use super::module::{Function, Inst, Module, Step, Variable, op};
 use super::value::Value;
 use super::{Counts, Unreadable};
 use std::collections::BTreeMap;
@@ -82,6 +82,8 @@ impl<'m> Run<'m> {
             }
         }
         let (mut at, mut before) = (0, 0);
+        // Whether it may have returned before, with another value.
+        let mut unsure = false;
         loop {
             let Some(block) = function.blocks.get(at) else { return Ok(Value::Unknown) };
             self.passed += 1;
@@ -98,11 +100,7 @@ impl<'m> Run<'m> {
             }
             for inst in &block.insts[rest..] {
                 if inst.op == op::FUNCTION_CALL {
-                    let Some(callee) = module.functions.get(&inst.arg(0)) else { continue };
-                    for (n, &parameter) in callee.parameters.iter().enumerate() {
-                        self.set(parameter, self.get(inst.arg(n + 1)));
-                    }
-                    let value = self.function(inst.arg(0), counts)?;
+                    let value = self.call(inst, counts)?;
                     self.set(inst.id, value);
                 } else {
                     self.step(inst);
@@ -113,19 +111,72 @@ impl<'m> Run<'m> {
                 op::BRANCH => end.arg(0),
                 op::BRANCH_CONDITIONAL => match self.get(end.arg(0)).word() {
                     Some(word) => end.arg(if word != 0 { 1 } else { 2 }),
-                    None => return Err(Unreadable::Branch(block.label)),
+                    None => {
+                        let arms = [end.arg(1), end.arg(2)];
+                        unsure |= self.either(function, arms, block.merge, counts)?.ok_or(Unreadable::Branch(block.label))?;
+                        block.merge
+                    }
                 },
                 op::SWITCH => {
                     let word = self.get(end.arg(0)).word().ok_or(Unreadable::Branch(block.label))?;
                     let cases = end.args.get(2..).unwrap_or_default();
                     cases.chunks_exact(2).find(|case| case[0] == word).map_or(end.arg(1), |case| case[1])
                 }
+                op::RETURN_VALUE if unsure => return Ok(Value::Unknown),
                 op::RETURN_VALUE => return Ok(self.get(end.arg(0))),
                 _ => return Ok(Value::Unknown),
             };
             before = block.label;
             at = function.places.get(&to).copied().unwrap_or(usize::MAX);
         }
+    }
+
+    /// Passes a selection whose condition is data: its arms count as the busier of them, and what either changes is unknown. Gives
+    /// whether one of them returns; none if they are more than a block each, or leave a loop.
+    fn either(
+        &mut self,
+        function: &Function,
+        arms: [u32; 2],
+        merge: u32,
+        counts: &mut Counts,
+    ) -> Result<Option<bool>, Unreadable> {
+        let (mut busiest, mut returns) = (Counts::default(), 0);
+        for arm in arms.into_iter().filter(|&arm| arm != merge) {
+            let Some(block) = function.places.get(&arm).and_then(|&at| function.blocks.get(at)) else { return Ok(None) };
+            match block.end.op {
+                op::BRANCH if block.end.arg(0) == merge => {}
+                op::RETURN | op::RETURN_VALUE => returns += 1,
+                _ => return Ok(None),
+            }
+            let mut own = block.counts;
+            for inst in &block.insts {
+                match inst.op {
+                    op::FUNCTION_CALL => {
+                        self.call(inst, &mut own)?;
+                        self.set(inst.id, Value::Unknown);
+                    }
+                    op::STORE => {
+                        if let Some(memory) = self.memory.get_mut(inst.ty as usize) {
+                            memory.fill(None);
+                        }
+                    }
+                    _ => self.set(inst.id, Value::Unknown),
+                }
+            }
+            busiest = busiest.busier(own);
+        }
+        counts.add(busiest, 1.0);
+        // Both return: there is nothing to go on with.
+        Ok((merge != 0 && returns < 2).then_some(returns > 0))
+    }
+
+    /// Calls a function, with unknown arguments where they are unknown.
+    fn call(&mut self, inst: &Inst, counts: &mut Counts) -> Result<Value, Unreadable> {
+        let Some(callee) = self.module.functions.get(&inst.arg(0)) else { return Ok(Value::Unknown) };
+        for (n, &parameter) in callee.parameters.iter().enumerate() {
+            self.set(parameter, self.get(inst.arg(n + 1)));
+        }
+        self.function(inst.arg(0), counts)
     }
 
     fn phi(&self, inst: &Inst, before: u32) -> Value {
