@@ -6,6 +6,7 @@ pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;
 mod epilogue;
 pub(crate) mod gather;
+mod groups;
 pub(crate) mod matmul;
 pub(crate) mod optim;
 pub(crate) mod pool;
