@@ -15,6 +15,7 @@ pub(crate) mod scatter_add;
 pub(crate) mod softmax;
 pub(crate) mod sort;
 pub(crate) mod source;
+mod tiles;
 pub(crate) mod vector;
 
 #[cfg(any(test, feature = "lab"))]
