@@ -237,7 +237,7 @@ fn a_tiled_step_may_overwrite_what_it_reads_in_order() {
 fn excess(n: usize, element: impl Fn(usize) -> Option<usize>) -> f64 {
     let mut sectors = 0;
     for first in (0..n).step_by(32) {
-        let mut touched: Vec<usize> = (first..first + 32).filter_map(|t| element(t)).map(|e| e / 8).collect();
+        let mut touched: Vec<usize> = (first..first + 32).filter_map(&element).map(|e| e / 8).collect();
         touched.sort_unstable();
         touched.dedup();
         sectors += touched.len();
