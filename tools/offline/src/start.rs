@@ -36,6 +36,11 @@ pub fn children(families: &[String], results: &Path, log: bool) -> Result<u8> {
     let mut worst = 0;
     for family in families {
         let folder = results.join(family);
+        std::fs::create_dir_all(&folder).map_err(Error::file(&folder))?;
+        // Another run of this family would begin the log anew.
+        let path = folder.join("lock");
+        let lock = std::fs::File::create(&path).map_err(Error::file(&path))?;
+        lock.lock().map_err(Error::file(&path))?;
         let (asm, events) = (folder.join("asm"), folder.join("log.jsonl"));
         if log {
             // Numbers begin anew.

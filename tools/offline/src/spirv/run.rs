@@ -131,8 +131,7 @@ impl<'m> Run<'m> {
         }
     }
 
-    /// Passes a selection whose condition is data: its arms count as the busier of them, and what either changes is unknown. Gives
-    /// whether one of them returns; none if they are more than a block each, or leave a loop.
+    /// Passes a selection whose condition is data: the busier arm counts, and what either changes is unknown. Gives whether one of them returns; none if they are more than a block each, or leave a loop.
     fn either(
         &mut self,
         function: &Function,
