@@ -38,6 +38,13 @@ pub(super) struct Form {
     pub block: [usize; 2],
     /// Steps of the inner dimension of which a part is made.
     pub depth: usize,
+    /// Neighbours that a thread writes together: 4 or 1.
+    pub writes: usize,
+}
+
+/// The most neighbours that fit the rows of a product.
+pub(super) fn widest(mm: &MatMul) -> usize {
+    if mm.n.is_multiple_of(4) { 4 } else { 1 }
 }
 
 /// How lhs is read.

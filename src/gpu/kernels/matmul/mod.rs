@@ -68,7 +68,7 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
     let epilogue = if direct { Epilogue::new(&mm.epilogue, step, plan, 3, record.len()) } else { Epilogue::none() };
     record.extend(&epilogue.words);
 
-    let vectors = n.is_multiple_of(4);
+    let vectors = form.writes == 4;
     let shader = form
         .shader
         .set("RECORD", record_len(record.len()))

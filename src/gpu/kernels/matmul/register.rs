@@ -1,6 +1,6 @@
 //! Register tiles, without workgroup memory: `shaders/matmul.wgsl`.
 
-use super::form::{Form, lhs_path, rhs_path};
+use super::form::{Form, lhs_path, rhs_path, widest};
 use crate::gpu::program::Caps;
 use crate::gpu::shader::Shader;
 use crate::plan::MatMul;
@@ -28,5 +28,6 @@ pub(super) fn form(mm: &MatMul, [tm, tn]: [usize; 2], [lm, ln]: [usize; 2], caps
         shader,
         block: [tm * lm, tn * ln],
         depth: 4,
+        writes: widest(mm),
     }
 }

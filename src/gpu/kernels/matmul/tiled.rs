@@ -1,6 +1,6 @@
 //! Tiles in workgroup memory, for hardware: `shaders/matmul_tiled.wgsl`.
 
-use super::form::{Form, lhs_path, rhs_path};
+use super::form::{Form, lhs_path, rhs_path, widest};
 use crate::error::Result;
 use crate::gpu::kernels::tile::{DEPTH, Side, Tile};
 use crate::gpu::program::Caps;
@@ -48,5 +48,5 @@ pub(super) fn form(mm: &MatMul, tile: Tile, caps: &Caps) -> Result<Form> {
         .set("RHS_STORE", b_store);
     let name = format!("matmul_tiled_{}{}_{}x{}", lhs.code(), rhs.code(), tile.rows, tile.columns);
     let block = [tile.rows, tile.columns];
-    Ok(Form { file: "matmul_tiled", name, shader: tile.fill(shader, caps), block, depth: DEPTH })
+    Ok(Form { file: "matmul_tiled", name, shader: tile.fill(shader, caps), block, depth: DEPTH, writes: widest(mm) })
 }
