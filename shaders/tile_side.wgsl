@@ -1,6 +1,7 @@
 #if ${PART} == at
-    // The ${FROM} side of a tile, ${LINES} ${LINE_NAME} by ${BK} steps, read as PATH says: `k` as vec4 along the inner dimension, `x`
-    // as vec4 along ${LINE_NAME}, `s` and `t` as scalars along the same. Lines past the edge are those at the edge.
+    // The ${FROM} side of a tile: ${LINES} ${LINE_NAME} by ${BK} steps, read on path `${PATH}`.
+    // Path `k` is vec4 along the inner dimension, `x` vec4 along lines; `s` and `t` are scalars along the same.
+    // Lines past the edge are those at the edge.
     let ${S}_fast = lane % ${FAST}u;
     let ${S}_slow = ${SLOW};
 #for i in 0..${LOADS}
