@@ -1,6 +1,7 @@
 //! What a shape is, below everything that can fail: up to [`MAX_RANK`] dimensions, held inline.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
 /// The most dimensions a tensor can have.
@@ -25,7 +26,7 @@ pub(crate) fn product(factors: &[usize]) -> usize {
 }
 
 /// The size of a tensor along each axis, outermost first. A scalar has rank 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     dims: [usize; MAX_RANK],
     rank: u8,
@@ -111,6 +112,14 @@ impl Shape {
             };
         }
         Some(Self::of(&out))
+    }
+}
+
+impl Hash for Shape {
+    /// Of the dimensions that there are: graphs are looked up by a hash of all their shapes.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(self.rank);
+        self.dims().iter().for_each(|&d| state.write_usize(d));
     }
 }
 

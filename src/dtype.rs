@@ -287,12 +287,20 @@ pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
     fn pack(values: &[Self]) -> HostData;
     /// Unpacks the elements of a tensor of exactly this dtype.
     fn unpack(data: HostData) -> Option<Vec<Self>>;
+    /// The bytes that [`Element::pack`] would give, if they lie in memory so.
+    #[doc(hidden)]
+    fn bytes(_values: &[Self]) -> Option<&[u8]> {
+        None
+    }
 }
 
 macro_rules! element {
     ($($rust:ty => $dtype:ident),*) => {$(
         impl Element for $rust {
             const DTYPE: DType = DType::$dtype;
+            fn bytes(values: &[Self]) -> Option<&[u8]> {
+                Some(bytemuck::cast_slice(values))
+            }
             fn pack(values: &[Self]) -> HostData {
                 HostData::$dtype(values.to_vec())
             }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::Op;
-use crate::lazy::{GradientRule, Node, Payload, VjpAt, grad_enabled};
+use crate::lazy::{GradientRule, Inputs, Node, Payload, VjpAt, grad_enabled};
 use crate::tensor::{At, Tensor, need_float};
 use std::array::from_fn;
 use std::fmt;
@@ -90,7 +90,7 @@ impl Tensor {
             if !grad_enabled() || !n[1..].iter().any(|input| input.requires_grad) {
                 return Ok(value);
             }
-            let nodes = std::iter::once(node).chain(n[1..].iter().copied()).cloned().collect();
+            let nodes: Inputs = std::iter::once(node).chain(n[1..].iter().copied()).cloned().collect();
             let rule = Payload::Gradient(Arc::new(Custom { rule, at }));
             Ok(Self::from_node(Node::new(Op::Recomputed, nodes, node.shape, node.dtype, &node.device, rule, true)))
         })

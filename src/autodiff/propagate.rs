@@ -67,8 +67,10 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
             continue;
         }
         let Some(ct) = cotangents.remove(&node.id) else { continue };
-        let inputs: Vec<Tensor> = node.inputs().iter().cloned().map(Tensor::from_node).collect();
-        let out = Tensor::from_node(node.clone());
+        // The output's handle keeps them all obtainable; a user's rule may keep what it is given.
+        let handed = if matches!(node.payload, Payload::Gradient(_)) { Tensor::from_node } else { Tensor::passing };
+        let inputs: Vec<Tensor> = node.inputs().iter().cloned().map(handed).collect();
+        let out = Tensor::passing(node.clone());
         let parts = match &node.payload {
             Payload::Gradient(rule) => {
                 let mut parts = vec![None];
@@ -81,7 +83,7 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
         cotangents.insert(node.id, ct);
         for (input, part) in inputs.iter().zip(parts) {
             let input = input.node()?;
-            let Some(part) = part.filter(|_| input.requires_grad) else { continue };
+            let Some(part) = part.filter(|_| input.requires_grad).map(Tensor::staying) else { continue };
             part.check()?;
             let sum = match cotangents.remove(&input.id) {
                 Some(so_far) => so_far + part,

@@ -70,6 +70,14 @@ enum Why {
     Tracked,
 }
 
+thread_local! {
+    /// How many nodes this thread's latest evaluation had: the next one's list is made as long at once.
+    static NODES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// The longest list that is made before it is needed.
+const MANY: usize = 1 << 16;
+
 /// Walks depth first, inputs before users, roots in order: equal structures are numbered equally.
 pub(super) struct Numbering {
     base: u64,
@@ -86,7 +94,8 @@ impl Numbering {
     /// Numbers nodes above `base`.
     pub fn new(base: u64, purpose: Purpose) -> Self {
         let roots = purpose.gate.iter().map(|gate| Root { node: gate.clone(), why: Why::Value }).collect();
-        let (out, cells) = (Gathered::default(), FxHashMap::default());
+        let (mut out, cells) = (Gathered::default(), FxHashMap::default());
+        out.graph.nodes.reserve_exact(NODES.get().min(MANY));
         Self { base, purpose, out, cells, roots, next: 0, why: Why::Value }
     }
 
@@ -329,6 +338,7 @@ impl Numbering {
                 }
             }
         }
+        NODES.set(self.out.graph.nodes.len());
         self.out.graph.outputs = outputs.keys().copied().collect();
         self.out.outputs = outputs.into_values().collect();
         Ok(())

@@ -242,6 +242,14 @@ impl Executor {
         }
     }
 
+    /// A GPU's memory with these bytes.
+    pub fn upload_bytes(&self, bytes: &[u8]) -> Result<Storage> {
+        match &self.backend {
+            Backend::Cpu(_) => Err(mixed()),
+            Backend::Gpu(gpu) => Ok(Storage::Gpu(self.with_room(None, || gpu.upload_bytes(bytes))?)),
+        }
+    }
+
     /// A value's elements. Waits for the device.
     pub fn read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<HostData> {
         match &self.backend {

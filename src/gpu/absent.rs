@@ -164,6 +164,7 @@ methods! {
     caps() -> Caps;
     max_bytes() -> u64;
     upload(data: &HostData) -> Result<Buffer>;
+    upload_bytes(bytes: &[u8]) -> Result<Buffer>;
     alloc(bytes: u64) -> Result<Buffer>;
     copy(src: &Buffer, dst: &Buffer) -> Result<()>;
     read(buffer: &Buffer, dtype: DType, len: usize) -> Result<HostData>;

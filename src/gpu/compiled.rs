@@ -5,6 +5,7 @@ use super::kernels;
 use super::pace::{Pace, Work};
 use super::pipeline::Pipeline;
 use super::program::{Operand, Program, Word};
+use super::rooms::{self, Scratch};
 use crate::dtype::{DType, F16};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
@@ -22,8 +23,10 @@ pub(crate) struct Compiled {
     pub(super) dispatches: Vec<Dispatch>,
     /// All of it.
     pub(super) work: Work,
-    /// The slots, and for each scratch buffer the most bytes that any step needs.
+    /// The slots, and the buffers for scratch memory alone.
     pub(super) workspace: Workspace,
+    /// Per step, where its scratch buffers are.
+    pub(super) scratch: Vec<Vec<Scratch>>,
     pub(super) state: Mutex<State>,
 }
 
@@ -87,19 +90,14 @@ impl Compiled {
         }
         let caps = gpu.caps();
         let mut programs: Vec<(usize, Work, Program)> = Vec::new();
-        let mut scratch: Vec<u64> = Vec::new();
+        let mut scratch: Vec<Vec<u64>> = Vec::with_capacity(plan.steps.len());
         for (s, step) in plan.steps.iter().enumerate() {
             let family = step.kernel.name();
             let caps = gpu.forms.caps(family, caps);
             let lowered = kernels::lower(step, &plan, &caps)?;
             #[cfg(test)]
             let lowered = lowered.with_fault(gpu.forms.fault(family));
-            for (n, &bytes) in lowered.scratch.iter().enumerate() {
-                if n == scratch.len() {
-                    scratch.push(0);
-                }
-                scratch[n] = scratch[n].max(bytes);
-            }
+            scratch.push(lowered.scratch);
             // A step's first launches may be as long as the last: which does the work is not known here.
             let work = gpu.pace.work(step.flops, step.bytes);
             let parts = gpu.pace.launches(work);
@@ -133,9 +131,10 @@ impl Compiled {
             groups: dispatches.iter().map(|_| Vec::new()).collect(),
             optimizers: Vec::new(),
         };
-        let workspace = Workspace { slots: plan.slots.iter().map(|&bytes| bytes as u64).collect(), scratch };
+        let (scratch, spares) = rooms::place(&plan, &scratch);
+        let workspace = Workspace { slots: plan.slots.iter().map(|&bytes| bytes as u64).collect(), scratch: spares };
         let work = dispatches.iter().fold(Work::default(), |sum, d| sum.and(d.work));
-        let compiled = Self { plan, dispatches, work, workspace, state: Mutex::new(state) };
+        let compiled = Self { plan, dispatches, work, workspace, scratch, state: Mutex::new(state) };
         let submissions = compiled.cuts(&gpu.pace).into_iter().filter(|&cut| cut).count() + 1;
         if submissions > 1 {
             let launches = compiled.launches();

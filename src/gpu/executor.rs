@@ -89,11 +89,19 @@ impl GpuExecutor {
     /// # Errors
     /// F64 data, or out of memory.
     pub fn upload(&self, data: &HostData) -> Result<Buffer> {
+        match data {
+            HostData::F64(_) => Err(no_f64()),
+            _ => self.upload_bytes(data.bytes()),
+        }
+    }
+
+    /// New memory with these bytes in it, which are staged now and copied by the next submission.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn upload_bytes(&self, bytes: &[u8]) -> Result<Buffer> {
         self.context.unless_lost(|| {
-            if let HostData::F64(_) = data {
-                return Err(no_f64());
-            }
-            let mut bytes = std::borrow::Cow::Borrowed(data.bytes());
+            let mut bytes = std::borrow::Cow::Borrowed(bytes);
             if bytes.len() % 4 != 0 {
                 let whole = bytes.len().next_multiple_of(4);
                 bytes.to_mut().resize(whole, 0);

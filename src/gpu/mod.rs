@@ -20,6 +20,7 @@ pub(crate) mod program;
 mod proof;
 mod queue;
 pub(crate) mod readback;
+mod rooms;
 pub(crate) mod run;
 pub(crate) mod shader;
 mod snippets;

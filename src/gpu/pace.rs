@@ -149,6 +149,23 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_one_submission_on_a_fast_gpu() {
+        // As GPT-2 small at 8 x 256: 1.5 TFLOP in 768 launches, the longest of them split.
+        let fast = pace(false, 0.2, UNKNOWN);
+        let mut launches = vec![fast.work(2_000_000_000, 0); 744];
+        launches.extend(vec![fast.work(10_000_000_000, 0); 3 * 16]);
+        let whole = launches.iter().copied().fold(Work::default(), Work::and);
+        let cut = |pace: &Pace| pace.cuts(launches.iter().copied()).iter().filter(|&&cut| cut).count();
+        assert!(cut(&fast) > 100, "unmeasured, it is cut for a slow one");
+        for _ in 0..RUNS {
+            assert!(fast.wants(whole));
+            // 17 TFLOP/s.
+            fast.measured(whole, Duration::from_millis(116));
+        }
+        assert_eq!((cut(&fast), fast.wants(whole)), (0, false));
+    }
+
+    #[test]
     fn long_kernels_are_split() {
         // A product of 4,096: 137 GFLOP, 2.7 s at 50 GFLOP/s.
         let product = 2 * 4096u64.pow(3);

@@ -64,7 +64,7 @@ pub(super) struct Queue {
     encoded: Vec<Buffer>,
     /// Slot i of every plan; as large as any plan in the cache needs.
     pub slots: Vec<Option<Buffer>>,
-    /// Scratch memory n of every step.
+    /// Buffer n of every plan that is for scratch memory alone.
     pub scratch: Vec<Option<Buffer>>,
     pub bind_groups: u64,
     pub dispatches: u64,

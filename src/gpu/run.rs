@@ -5,6 +5,7 @@ use super::executor::GpuExecutor;
 use super::kernels::optim::block_table;
 use super::program::{Arena, Operand};
 use super::queue::Queue;
+use super::rooms::Room;
 use crate::error::{Error, Result};
 use crate::plan::{BufferInfo, Kernel, Place};
 use crate::storage::bindings::OptimStore;
@@ -215,7 +216,14 @@ fn operand(
     let found = match operand {
         Operand::Read(k) => step.reads.get(k).and_then(|&b| buffers[b].clone()),
         Operand::Write => step.write.and_then(|b| buffers[b].clone()),
-        Operand::ScratchRead(n) | Operand::ScratchWrite(n) => queue.scratch.get(n).cloned().flatten(),
+        Operand::ScratchRead(n) | Operand::ScratchWrite(n) => {
+            let &(room, bytes) = compiled.scratch[dispatch.step].get(n).ok_or_else(missing)?;
+            let held = match room {
+                Room::Slot(n) => queue.slots.get(n),
+                Room::Scratch(n) => queue.scratch.get(n),
+            };
+            held.cloned().flatten().map(|buffer| buffer.range(0, bytes))
+        }
         Operand::Arena(arena) => {
             let Kernel::OptimStep { store, .. } = &step.kernel else { return Err(missing()) };
             let tables = state.optimizers.iter().find(|o| o.step == dispatch.step).ok_or_else(missing)?;

@@ -1,7 +1,7 @@
 //! Puts WGSL together from the files in `shaders/`, which are embedded in the binary.
 //!
 //! The template language works line by line, on lines that start with `#`:
-//! - `#import name`: the text of `shaders/common/name.wgsl`;
+//! - `#import name`: the text of `shaders/common/name.wgsl`; `#import name A=1 B=2` with these values in it;
 //! - `#if A == B`, `#if A != B` or `#if A` (true unless `0` or empty), with `#else` and `#end`;
 //! - `#for i in FROM..TO` and `#end`: the lines between, unrolled, with `${i}` the counter.
 //!
@@ -15,7 +15,10 @@ const FILES: &[(&str, &str)] = &[
     ("conv2d", include_str!("../../shaders/conv2d.wgsl")),
     ("conv2d_dgrad", include_str!("../../shaders/conv2d_dgrad.wgsl")),
     ("conv2d_pack", include_str!("../../shaders/conv2d_pack.wgsl")),
+    ("conv2d_tiled", include_str!("../../shaders/conv2d_tiled.wgsl")),
+    ("conv2d_weights", include_str!("../../shaders/conv2d_weights.wgsl")),
     ("conv2d_wgrad", include_str!("../../shaders/conv2d_wgrad.wgsl")),
+    ("conv2d_wgrad_tiled", include_str!("../../shaders/conv2d_wgrad_tiled.wgsl")),
     ("cross_entropy", include_str!("../../shaders/cross_entropy.wgsl")),
     ("gather", include_str!("../../shaders/gather.wgsl")),
     ("gather_packed", include_str!("../../shaders/gather_packed.wgsl")),
@@ -25,6 +28,7 @@ const FILES: &[(&str, &str)] = &[
     ("lamb_norms", include_str!("../../shaders/lamb_norms.wgsl")),
     ("lamb_step", include_str!("../../shaders/lamb_step.wgsl")),
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
+    ("matmul_tiled", include_str!("../../shaders/matmul_tiled.wgsl")),
     ("optim", include_str!("../../shaders/optim.wgsl")),
     ("pool", include_str!("../../shaders/pool.wgsl")),
     ("pool_tiled", include_str!("../../shaders/pool_tiled.wgsl")),
@@ -33,6 +37,7 @@ const FILES: &[(&str, &str)] = &[
     ("softmax", include_str!("../../shaders/softmax.wgsl")),
     ("sort", include_str!("../../shaders/sort.wgsl")),
     ("split_sum", include_str!("../../shaders/split_sum.wgsl")),
+    ("tile_side", include_str!("../../shaders/tile_side.wgsl")),
 ];
 
 /// Values for the holes of one kernel file.
@@ -100,9 +105,15 @@ fn expand(file: &str, lines: &[&str], values: &mut Vec<(String, String)>, out: &
         substitute(file, directive, values, &mut filled)?;
         let words: Vec<&str> = filled.split_whitespace().collect();
         match words[..] {
-            ["import", name] => {
+            ["import", name, ref given @ ..] => {
                 let text: Vec<&str> = find(SNIPPETS.iter().map(|s| (s.name, s.source)), name)?.lines().collect();
+                let before = values.len();
+                for pair in given {
+                    let (name, value) = pair.split_once('=').ok_or_else(|| broken(line, "a value is NAME=VALUE"))?;
+                    values.push((name.to_owned(), value.to_owned()));
+                }
                 expand(file, &text, values, out)?;
+                values.truncate(before);
             }
             ["if", ref condition @ ..] => {
                 let (end, middle) = block(lines, at).ok_or_else(|| broken(line, "no #end"))?;

@@ -42,4 +42,10 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     maximum needs &[];
     optim needs &[];
     rows needs &[];
+    tile needs &[];
+    tile_sums needs &[];
+    tile_row needs &[];
+    tile_line needs &[];
+    tile_loop needs &[];
+    tile_step needs &[];
 };

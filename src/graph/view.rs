@@ -37,6 +37,13 @@ impl View {
         Self { shape, strides, offset: 0, mask: None }
     }
 
+    /// Any strides from any first element, without a mask.
+    pub fn strided(shape: Shape, strides: &[i64], offset: i64) -> Self {
+        let mut out = Self { shape, strides: [0; MAX_RANK], offset, mask: None };
+        out.strides[..strides.len()].copy_from_slice(strides);
+        out
+    }
+
     /// Strides in elements, one per axis; 0 where broadcast, negative where flipped.
     pub fn strides(&self) -> &[i64] {
         &self.strides[..self.shape.rank()]

@@ -1,6 +1,6 @@
 //! Cells: memory with versions.
 
-use super::{Cell, CellState, Device, Handle, Node, Payload, Pending, Tally, Target, Ticket, fresh_id, snapshot, thread};
+use super::{Cell, CellState, Device, Handle, Inputs, Node, Payload, Pending, Tally, Target, Ticket, fresh_id, snapshot, thread};
 use crate::dtype::DType;
 use crate::graph::Op;
 use crate::shape::Shape;
@@ -81,7 +81,7 @@ impl Cell {
             return reader;
         }
         let payload = Payload::Cell(self.clone(), state.version);
-        let node = Node::new(Op::Cell, Vec::new(), self.shape, self.dtype, &self.device, payload, trainable);
+        let node = Node::new(Op::Cell, Inputs::None, self.shape, self.dtype, &self.device, payload, trainable);
         let reader = Handle::new(node);
         state.reader = Arc::downgrade(&reader);
         reader
@@ -101,7 +101,7 @@ impl Cell {
         let mut before = state.pending_of(own).filter(|before| before.state().assigned.is_none()).cloned();
         let superseded = before.take_if(|before| before.supersede());
         let taken = superseded.as_ref().and_then(|s| s.target()?.ticket.as_ref().map(Ticket::take));
-        let inputs = std::iter::once(source).chain(before).collect();
+        let inputs: Inputs = std::iter::once(source).chain(before).collect();
         let ticket = tally.map(|tally| Ticket::new(tally, 1 + taken.unwrap_or(0)));
         let payload = Payload::Target(Arc::new(Target { cell: self.clone(), ticket, tracks }));
         let assign = Node::new(Op::Assign, inputs, self.shape, self.dtype, &self.device, payload, false);

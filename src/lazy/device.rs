@@ -73,6 +73,11 @@ impl Device {
         self.executor().upload(data)
     }
 
+    /// A GPU's memory with these bytes.
+    pub(crate) fn upload_bytes(&self, bytes: &[u8]) -> Result<Storage> {
+        self.executor().upload_bytes(bytes)
+    }
+
     /// A realised value's elements. Waits for the device.
     pub(crate) fn read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<HostData> {
         self.executor().read(storage, dtype, len)

@@ -163,9 +163,16 @@ pub(crate) struct Node {
     state: Mutex<State>,
 }
 
-/// A node's operands. Clones share the list.
+/// A node's operands: few of them without memory of their own; clones of longer lists share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Inputs(Option<Arc<Vec<Arc<Node>>>>);
+pub(crate) enum Inputs {
+    #[default]
+    None,
+    One([Arc<Node>; 1]),
+    Two([Arc<Node>; 2]),
+    Three([Arc<Node>; 3]),
+    Many(Arc<Vec<Arc<Node>>>),
+}
 
 /// What changes in a node's life.
 #[derive(Debug, Default)]

@@ -18,6 +18,19 @@ impl Tensor {
         Self(Ok(Handle::new(node)))
     }
 
+    /// A tensor of which the device does not know, for a moment in which somebody else keeps its value obtainable.
+    pub(crate) fn passing(node: Arc<Node>) -> Self {
+        Self(Ok(Arc::new(Handle { node, thread: thread::current(), slot: None })))
+    }
+
+    /// The same value in a tensor that may stay: known to the device if need be.
+    pub(crate) fn staying(self) -> Self {
+        match &self.0 {
+            Ok(handle) if handle.slot.is_none() && handle.node.reads_cell => Self::from_node(handle.node.clone()),
+            _ => self,
+        }
+    }
+
     /// A tensor that shares a handle.
     pub(crate) fn from_handle(handle: Arc<Handle>) -> Self {
         Self(Ok(handle))
@@ -52,13 +65,14 @@ impl Node {
     /// A node over realised or lazy operands.
     pub fn new(
         op: Op,
-        inputs: Vec<Arc<Self>>,
+        inputs: impl Into<Inputs>,
         shape: Shape,
         dtype: DType,
         device: &Device,
         payload: Payload,
         requires_grad: bool,
     ) -> Arc<Self> {
+        let inputs = inputs.into();
         let reads = |i: &Arc<Self>| i.reads_cell && (i.op == Op::Cell || i.requires_grad || !i.is_realised());
         let reads_cell = matches!(payload, Payload::Cell(..) | Payload::Target(..)) || inputs.iter().any(reads);
         Arc::new(Self {
@@ -72,7 +86,7 @@ impl Node {
             payload,
             number: AtomicU64::new(0),
             differentiated: AtomicBool::new(false),
-            state: Mutex::new(State { inputs: inputs.into(), ..State::default() }),
+            state: Mutex::new(State { inputs, ..State::default() }),
         })
     }
 
@@ -170,20 +184,45 @@ impl Deref for Inputs {
     type Target = [Arc<Node>];
 
     fn deref(&self) -> &Self::Target {
-        self.0.as_ref().map_or(&[], |list| list.as_slice())
+        match self {
+            Self::None => &[],
+            Self::One(list) => list,
+            Self::Two(list) => list,
+            Self::Three(list) => list,
+            Self::Many(list) => list,
+        }
+    }
+}
+
+impl FromIterator<Arc<Node>> for Inputs {
+    fn from_iter<I: IntoIterator<Item = Arc<Node>>>(nodes: I) -> Self {
+        let mut nodes = nodes.into_iter();
+        let Some(a) = nodes.next() else { return Self::None };
+        let Some(b) = nodes.next() else { return Self::One([a]) };
+        let Some(c) = nodes.next() else { return Self::Two([a, b]) };
+        match nodes.next() {
+            None => Self::Three([a, b, c]),
+            Some(d) => Self::Many(Arc::new([a, b, c, d].into_iter().chain(nodes).collect())),
+        }
     }
 }
 
 impl From<Vec<Arc<Node>>> for Inputs {
     fn from(list: Vec<Arc<Node>>) -> Self {
-        Self((!list.is_empty()).then(|| Arc::new(list)))
+        if list.len() > 3 { Self::Many(Arc::new(list)) } else { list.into_iter().collect() }
     }
 }
 
 impl Inputs {
-    /// The operands, if nobody else holds the list.
-    fn into_list(self) -> Vec<Arc<Node>> {
-        self.0.and_then(Arc::into_inner).unwrap_or_default()
+    /// Moves the operands to a list, those that nobody else holds.
+    fn move_to(self, list: &mut Vec<Arc<Node>>) {
+        match self {
+            Self::None => {}
+            Self::One(few) => list.extend(few),
+            Self::Two(few) => list.extend(few),
+            Self::Three(few) => list.extend(few),
+            Self::Many(many) => list.append(&mut Arc::into_inner(many).unwrap_or_default()),
+        }
     }
 }
 
@@ -193,7 +232,7 @@ impl Drop for Node {
         let mut doomed = Vec::new();
         let release = |node: &mut Self, doomed: &mut Vec<Arc<Self>>| {
             let state = sync::get_mut(&mut node.state);
-            doomed.append(&mut std::mem::take(&mut state.inputs).into_list());
+            std::mem::take(&mut state.inputs).move_to(doomed);
             doomed.append(&mut state.anchored);
             doomed.extend(std::mem::take(&mut state.origin).into_node());
         };

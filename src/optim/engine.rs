@@ -9,7 +9,7 @@ use crate::eval::Session;
 use crate::executor::arena::Adoptee;
 use crate::graph::Op;
 use crate::graph::optim::{Coefficients, Gate, OptimRule, VARIANTS};
-use crate::lazy::{Cell, Node, Payload, no_grad};
+use crate::lazy::{Cell, Inputs, Node, Payload, no_grad};
 use crate::param::Param;
 use crate::shape::Shape;
 use crate::storage::Storage;
@@ -244,11 +244,11 @@ impl Stepper {
     #[allow(clippy::cast_possible_truncation, reason = "counts of entries and of variants are small")]
     fn step_node(&self, store: usize, gate: Option<Arc<Node>>, clipped: bool, active: Vec<Active>) -> Arc<Node> {
         let payload = Payload::Store { store: self.stores[store].clone(), cells: self.cells[store].clone() };
-        let source = Node::new(Op::OptimStore, Vec::new(), Shape::SCALAR, DType::F32, &self.device, payload, false);
+        let source = Node::new(Op::OptimStore, Inputs::None, Shape::SCALAR, DType::F32, &self.device, payload, false);
         // An arena has fewer than 2³² elements, and so fewer entries.
         let entries = active.iter().map(|a| a.entry as u32).collect();
         let op = Op::OptimStep { rule: self.rule, gated: gate.is_some(), clipped, entries };
-        let inputs = std::iter::once(source).chain(gate).chain(active.into_iter().map(|a| a.gradient)).collect();
+        let inputs: Inputs = std::iter::once(source).chain(gate).chain(active.into_iter().map(|a| a.gradient)).collect();
         Node::new(op, inputs, Shape::SCALAR, DType::F32, &self.device, Payload::None, false)
     }
 

@@ -223,11 +223,11 @@ impl<'g> Lowering<'g> {
         Ok(())
     }
 
-    /// Copies outputs that no kernel writes in place: leaves, views, inlined sources.
+    /// Copies outputs that no kernel writes in place: leaves, inlined sources, and views other than of a whole value in order.
     fn lower_outputs(&mut self) -> Result<()> {
         let (graph, mut outputs) = (self.graph, Vec::new());
         for (k, &id) in graph.outputs.iter().enumerate() {
-            let found = self.buffer[id].filter(|&b| self.plan.buffers[b].place == Place::Output(k));
+            let found = self.buffer[id].filter(|&b| self.plan.buffers[b].place == Place::Output(k)).or_else(|| self.shown(id, k));
             outputs.push(match found {
                 Some(buffer) => buffer,
                 None => self.carry(|l| l.copy_to(id, Place::Output(k)))?,
@@ -235,6 +235,19 @@ impl<'g> Lowering<'g> {
         }
         self.plan.outputs = outputs;
         Ok(())
+    }
+
+    /// The buffer of a computed value of which an output shows all elements in order, as most reshapes do: it becomes the output's,
+    /// or two outputs share it.
+    fn shown(&mut self, id: NodeId, output: usize) -> Option<BufferId> {
+        let buffer = self.contiguous(id).ok()?;
+        let place = &mut self.plan.buffers[buffer].place;
+        match place {
+            Place::Slot(_) => *place = Place::Output(output),
+            Place::Output(_) => {}
+            Place::Leaf(_) | Place::Gradient { .. } => return None,
+        }
+        Some(buffer)
     }
 
     /// A kernel that computes `id` (a copy if it has a buffer) into a place.

@@ -62,8 +62,13 @@ pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
         }
     }
     for &o in &graph.outputs {
-        if graph.nodes[o].op.is_elementwise() {
-            materialised[o] = true;
+        // Of a reshape, which shows the whole value in order, the output is the value's buffer.
+        let mut shown = o;
+        while graph.nodes[shown].op == Op::Reshape {
+            shown = graph.nodes[shown].inputs[0];
+        }
+        if graph.nodes[shown].op.is_elementwise() {
+            materialised[shown] = true;
         }
     }
     if options.fuse {

@@ -11,6 +11,7 @@ use crate::lazy::Payload;
 use crate::rng::Generator;
 use crate::rng::RandomKey;
 use crate::shape::{IntoShape, Shape};
+use crate::storage::Storage;
 use std::sync::Arc;
 
 /// # Creation
@@ -33,7 +34,13 @@ impl Tensor {
     pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape, device: &Device) -> Result<Self> {
         let shape = shape.into_shape()?;
         shape.check_len("from_slice", values.len())?;
-        Self::from_host(T::pack(values), T::DTYPE, shape, device)
+        match T::bytes(values).filter(|_| !keeps(T::DTYPE, device)) {
+            Some(bytes) if !device.is_cpu() => {
+                need_dtype(T::DTYPE, device)?;
+                Self::uploaded(device.upload_bytes(bytes)?, Origin::Host(Arc::default()), T::DTYPE, shape, device)
+            }
+            _ => Self::from_host(T::pack(values), T::DTYPE, shape, device),
+        }
     }
 
     /// A tensor from typed host data. `Bool` data is `HostData::U32` of zeros and ones.
@@ -57,13 +64,18 @@ impl Tensor {
         if !data.is_of(dtype) {
             return Err(Error::argument("from_host", format!("the data is not {dtype}"), "give data of the tensor's dtype"));
         }
+        if device.is_cpu() {
+            return Self::uploaded(device.upload(data)?, Origin::Host(Arc::default()), dtype, shape, device);
+        }
+        let storage = device.upload_bytes(data.bytes())?;
+        let origin = if keeps(dtype, device) { Origin::kept(data) } else { Origin::Host(Arc::default()) };
+        Self::uploaded(storage, origin, dtype, shape, device)
+    }
+
+    fn uploaded(storage: Storage, origin: Origin, dtype: DType, shape: Shape, device: &Device) -> Result<Self> {
         let tensor = Self::source(Op::Data, shape, dtype, device, Payload::None);
-        // Reading a GPU's memory takes long: the host keeps what may be an index.
-        let keeps = matches!(dtype, DType::I32 | DType::U32) && !device.is_cpu();
-        let origin = if keeps { Origin::kept(data.clone()) } else { Origin::Host(Arc::default()) };
         let mut state = tensor.node()?.state();
-        state.value = Some(device.upload(data)?);
-        state.origin = origin;
+        (state.value, state.origin) = (Some(storage), origin);
         drop(state);
         Ok(tensor)
     }
@@ -358,6 +370,11 @@ pub(super) const fn counted_in(dtype: DType) -> DType {
         DType::F16 | DType::U8 => DType::F32,
         other => other,
     }
+}
+
+/// Whether the host keeps what it uploads: it may be an index, and reading a GPU's memory takes long.
+fn keeps(dtype: DType, device: &Device) -> bool {
+    matches!(dtype, DType::I32 | DType::U32) && !device.is_cpu()
 }
 
 /// Faults on a dtype that the device does not have.

@@ -114,7 +114,7 @@ use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, OpErrorKind, Result, counted};
 use crate::graph::Op;
 use crate::graph::row::RowOp;
-use crate::lazy::{Node, Origin, Payload, grad_enabled, no_grad};
+use crate::lazy::{Inputs, Node, Origin, Payload, grad_enabled, no_grad};
 use crate::shape::Shape;
 pub(crate) use attention::{mask_help, reaching, zeroed};
 use fault::CAST_U8;
@@ -131,14 +131,11 @@ impl Tensor {
     /// A new node over these operands. The first operand that carries an error passes it on.
     #[track_caller]
     pub(crate) fn build(op: Op, inputs: &[&Self], shape: Shape, dtype: DType) -> Self {
-        let mut nodes = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            match input.outcome() {
-                Ok(handle) => nodes.push(handle.node.clone()),
-                Err(error) => return Self::from_error(error.clone()),
-            }
+        if let Some(error) = inputs.iter().find_map(|input| input.outcome().as_ref().err()) {
+            return Self::from_error(error.clone());
         }
-        let Some(first) = nodes.first() else {
+        let given: Inputs = inputs.iter().filter_map(|input| Some(input.outcome().as_ref().ok()?.node.clone())).collect();
+        let Some(first) = given.first() else {
             return Self::from_error(Error::internal(format!("{} was built without operands", op.name())));
         };
         if !shape.is_possible() {
@@ -146,36 +143,43 @@ impl Tensor {
         }
         let device = first.device.clone();
         // The one place where storage types meet arithmetic: F16 is widened, U8 refused.
-        let selects = op == Op::Where && nodes.get(1).map(|n| n.dtype) == nodes.get(2).map(|n| n.dtype);
+        let selects = op == Op::Where && given.get(1).map(|n| n.dtype) == given.get(2).map(|n| n.dtype);
         let stores = selects || op.is_movement() || matches!(op, Op::Cast | Op::Row(RowOp::Gather) | Op::Assign);
         let dtype = if stores { dtype } else { dtype.arithmetic() };
-        for node in nodes.iter_mut().filter(|_| !stores) {
-            match node.dtype {
-                DType::U8 => {
-                    let reason = "u8 is a storage type without arithmetic".into();
-                    return Self::from_error(Error::Unsupported { op: op.name(), reason, help: CAST_U8.into() });
-                }
-                DType::F16 => {
-                    let wide = Self::build(Op::Cast, &[&Self::from_node(node.clone())], node.shape, DType::F32);
-                    match wide.outcome() {
-                        Ok(handle) => *node = handle.node.clone(),
-                        Err(error) => return Self::from_error(error.clone()),
-                    }
-                }
-                _ => {}
-            }
-        }
+        let is_plain = stores || given.iter().all(|n| !matches!(n.dtype, DType::U8 | DType::F16));
+        let nodes = if is_plain { Ok(given) } else { given.iter().map(|node| Self::widened(&op, node)).collect() };
+        let nodes = match nodes {
+            Ok(nodes) => nodes,
+            Err(error) => return Self::from_error(error),
+        };
         let differentiable = dtype.is_float() && !matches!(op, Op::ArgReduce { .. });
         let requires_grad = differentiable && grad_enabled() && nodes.iter().any(|n| n.requires_grad);
         let origin = Origin::of(&op, &nodes, shape, dtype);
         let node = Node::new(op, nodes, shape, dtype, &device, Payload::None, requires_grad);
-        node.state().origin = origin;
+        if !matches!(origin, Origin::Device) {
+            node.state().origin = origin;
+        }
         Self::from_node(node)
+    }
+
+    /// An operand of arithmetic.
+    fn widened(op: &Op, node: &Arc<Node>) -> Result<Arc<Node>, Arc<Error>> {
+        match node.dtype {
+            DType::U8 => {
+                let reason = "u8 is a storage type without arithmetic".into();
+                Err(Error::Unsupported { op: op.name(), reason, help: CAST_U8.into() }.into())
+            }
+            DType::F16 => {
+                let wide = Self::build(Op::Cast, &[&Self::from_node(node.clone())], node.shape, DType::F32);
+                wide.outcome().as_ref().map(|handle| handle.node.clone()).map_err(Arc::clone)
+            }
+            _ => Ok(node.clone()),
+        }
     }
 
     /// A source node.
     pub(crate) fn source(op: Op, shape: Shape, dtype: DType, device: &Device, payload: Payload) -> Self {
-        Self::from_node(Node::new(op, Vec::new(), shape, dtype, device, payload, false))
+        Self::from_node(Node::new(op, Inputs::None, shape, dtype, device, payload, false))
     }
 
     /// A tensor that reports a wrong call.
@@ -445,7 +449,7 @@ impl Tensor {
         }
         // A cell's memory changes; a variable must not.
         let storage = crate::eval::fixed(node)?;
-        let leaf = Node::new(Op::Data, Vec::new(), node.shape, node.dtype, &node.device, Payload::None, true);
+        let leaf = Node::new(Op::Data, Inputs::None, node.shape, node.dtype, &node.device, Payload::None, true);
         leaf.state().value = Some(storage);
         Ok(Self::from_node(leaf))
     }

@@ -107,9 +107,19 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
 fn the_texts_have_none_of_these_habits() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    for part in
-        ["src", "shaders", "tests", "benches", "examples", "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Cargo.toml"]
-    {
+    for part in [
+        "src",
+        "shaders",
+        "tests",
+        "benches",
+        "examples",
+        "tools",
+        "docs",
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "Cargo.toml",
+    ] {
         collect(&root.join(part), &mut files);
     }
     assert!(files.len() > 350, "only {} files", files.len());

@@ -24,6 +24,52 @@ fn a_loss_that_was_read_is_not_computed_again_for_backward() {
 }
 
 #[test]
+fn what_shows_a_whole_result_is_not_copied() {
+    let d = &open(false);
+    let numbers: Vec<f64> = (0..24).map(|i| f64::from(i * 7 % 11)).collect();
+    let x = upload(&numbers, &[4, 6], DType::F32, d);
+    let rows = || numbers.chunks(6);
+    let sums: Vec<f64> = rows().map(|row| row.iter().sum()).collect();
+    let kept = x.sum_keepdim(1);
+    let cases: [(&str, Vec<Tensor>, Vec<f64>); 6] = [
+        ("sum", vec![x.sum()], vec![sums.iter().sum()]),
+        ("sum_dim", vec![x.sum_dim(1)], sums.clone()),
+        ("twice its sum_dim, folded", vec![(x.sum_dim(1) * 2.0).reshape([2, 2])], sums.iter().map(|v| v * 2.0).collect()),
+        ("argmax", vec![x.argmax_dim(1)], rows().map(first_largest).collect()),
+        ("a result and a view of it", vec![kept.clone(), kept.reshape([4])], sums.clone()),
+        ("two views", vec![(&x * 3.0).reshape([24]), (&x * 3.0).reshape([2, 12])], numbers.iter().map(|v| v * 3.0).collect()),
+    ];
+    for (what, results, expected) in cases {
+        let before = d.counters().dispatches;
+        Tensor::eval_all(&results).expect("runs");
+        let launched = d.counters().dispatches - before;
+        let distinct = if what == "two views" { 2 } else { 1 };
+        assert_eq!(launched, distinct, "{what}");
+        // Whoever drops first, the others keep the values.
+        for result in results.into_iter().rev() {
+            assert_eq!(values(&result), expected, "{what}");
+        }
+    }
+    // A parameter made of a view has memory of its own.
+    let (kept, flat) = (x.sum_keepdim(1), x.sum_keepdim(1).reshape([4]));
+    Tensor::eval_all(&[&kept, &flat]).expect("runs");
+    let w = Param::new(&flat).expect("float");
+    w.set(&flat.zeros_like()).expect("fits");
+    assert_eq!((values(&w.tensor()), values(&kept), values(&flat)), (vec![0.0; 4], sums.clone(), sums));
+    // A view in another order, or of a part, is copied.
+    let doubled = &x * 2.0;
+    let others = [doubled.clone(), doubled.t(), doubled.narrow(0, 1, 2)];
+    let before = d.counters().dispatches;
+    Tensor::eval_all(&others).expect("runs");
+    assert_eq!(d.counters().dispatches - before, 3);
+}
+
+fn first_largest(row: &[f64]) -> f64 {
+    let top = row.iter().copied().fold(f64::MIN, f64::max);
+    row.iter().position(|&v| v == top).map_or(-1.0, |at| at as f64)
+}
+
+#[test]
 fn plans_are_cached_by_structure_not_by_value() {
     let d = &open(false);
     let run = |scale: f64, n: usize| {

@@ -75,6 +75,7 @@ mod storage;
 mod sweep;
 mod table;
 mod threads;
+mod tiles;
 mod tint;
 mod training;
 mod ulp;

@@ -1,7 +1,9 @@
 //! `out[i] = expr(i)`: one thread per element, or per four where the length allows; of storage types at least a whole word.
-//! Traffic: each loaded element and each result once.
+//! What transposes passes through tiles on devices with real workgroup memory. Traffic: each loaded element and each result once.
 
+use super::groups;
 use super::source::{Binding, check_bindings, declare, entry, size_word, written};
+use super::transpose::Tiles;
 use super::vector::{self, VectorLoads, VectorOperand};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -21,21 +23,26 @@ pub(crate) enum Variant {
     /// A thread computes four neighbours, whose plain operands it loads as one vector; as [`Variant::Scalar`] where that is not
     /// possible.
     Vector,
+    /// Through tiles in workgroup memory; as [`Variant::Vector`] where nothing transposes.
+    Tiled,
 }
 
 /// What the lab times and tests force.
 #[cfg(any(test, feature = "lab"))]
-pub(crate) const FORCED: &[Variant] = &[Variant::Scalar, Variant::Vector];
+pub(crate) const FORCED: &[Variant] = &[Variant::Scalar, Variant::Vector, Variant::Tiled];
 
 /// The program of an elementwise step. Where the step writes a buffer that it reads, one read-write binding serves both.
 pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
-    lower_with(step, plan, caps, Variant::Vector)
+    let plain = Lowering::new(step, plan, caps, Variant::Vector)?;
+    let tiled = groups::suit(caps) && plain.tiles().is_some_and(|tiles| tiles.pay());
+    lower_with(step, plan, caps, if tiled { Variant::Tiled } else { Variant::Vector })
 }
 
 /// Lowers with a given variant.
 pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant) -> Result<Lowered> {
-    let program = Lowering::new(step, plan, caps, variant)?.program()?;
-    Ok(Lowered { programs: vec![program], scratch: Vec::new() })
+    let lowering = Lowering::new(step, plan, caps, variant)?;
+    let tiles = if variant == Variant::Tiled { lowering.tiles() } else { None };
+    lowering.lowered(tiles)
 }
 
 /// A step laid out over threads.
@@ -70,10 +77,23 @@ impl<'a> Lowering<'a> {
         let short = 4 * expr.terms.len() <= caps.unrolled && caps.copies(4, expr);
         let fits = expr.shape.numel().is_multiple_of(4) && !packed_in_place && short;
         let (vectors, lanes) = match if fits { variant } else { Variant::Scalar } {
-            Variant::Vector => (vector::operands(expr, &(0..expr.shape.rank())), 4),
+            Variant::Vector | Variant::Tiled => (vector::operands(expr, &(0..expr.shape.rank())), 4),
             Variant::Scalar => (Vec::new(), dtype.per_word()),
         };
         Ok(Self { step, plan, caps, expr, dtype, in_place, vectors, lanes })
+    }
+
+    /// How it transposes, if it does.
+    fn tiles(&self) -> Option<Tiles> {
+        if self.dtype.per_word() == 1 { Tiles::of(self.expr, self.step, self.plan) } else { None }
+    }
+
+    fn lowered(&self, tiles: Option<Tiles>) -> Result<Lowered> {
+        let program = match tiles {
+            Some(tiles) => tiles.program(self.expr, self.step, self.plan, written(self.step)?, self.in_place, self.caps)?,
+            None => self.program()?,
+        };
+        Ok(Lowered { programs: vec![program], scratch: Vec::new() })
     }
 
     /// The operands that it loads, then the result.

@@ -6,14 +6,18 @@ pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;
 mod epilogue;
 pub(crate) mod gather;
+mod groups;
 pub(crate) mod matmul;
 pub(crate) mod optim;
+mod path;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod scatter_add;
 pub(crate) mod softmax;
 pub(crate) mod sort;
 pub(crate) mod source;
+mod tile;
+mod transpose;
 pub(crate) mod vector;
 
 #[cfg(any(test, feature = "lab"))]

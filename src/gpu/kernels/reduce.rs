@@ -1,9 +1,11 @@
 //! `out[i] = epilogue(i, reduce over j of value(i, j))`, deterministic, without atomics.
 //!
-//! Three shapes of launch: one thread per output; one per part of an output, with a second program over the parts; and, on
-//! devices with real workgroup memory, one workgroup per part. Where memory order allows, a thread takes four values or four
-//! outputs at once. Traffic: each loaded element once, plus the partial results.
+//! On a software adapter, one thread per output, or one per part of an output with a second program over the parts. On devices
+//! with real workgroup memory, the threads of a workgroup share its outputs' values, neighbouring threads take what is adjacent
+//! in memory, and a tree adds up; large reductions have parts there, too. Where memory order allows, a thread takes four values
+//! or four outputs at once. Traffic: each loaded element once, plus the partial results.
 
+use super::groups::{self, Form, TREE};
 use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};
 use super::vector::{self, VectorLoads, VectorOperand};
 use crate::dtype::DType;
@@ -17,14 +19,13 @@ use std::fmt::Write;
 use std::ops::Range;
 
 const WORKGROUP: u32 = 64;
-const TREE: u32 = 256;
 
 /// What computes one result, or a part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
     /// A thread.
     Thread,
-    /// A workgroup, through workgroup memory.
+    /// Threads of a workgroup, through workgroup memory.
     Workgroup,
 }
 
@@ -35,12 +36,10 @@ pub(crate) const FORCED: &[Variant] = &[Variant::Thread, Variant::Workgroup];
 /// The programs of a reduction step.
 pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let lowering = Lowering::new(step, plan, caps)?;
-    let few = lowering.outputs < 4096 && lowering.length >= 256;
-    let variant = match caps.software {
-        false if few && caps.max_invocations >= TREE && lowering.down().is_none() => Variant::Workgroup,
-        false | true => Variant::Thread,
-    };
-    lowering.programs(variant)
+    // With so many outputs, threads that take four of them fill the GPU.
+    let many = || lowering.outputs / 4 >= groups::FULL && lowering.down().is_some();
+    let shared = groups::suit(caps) && !many();
+    lowering.programs(if shared { Variant::Workgroup } else { Variant::Thread })
 }
 
 /// Lowers with a given variant.
@@ -69,6 +68,15 @@ enum Stage {
     Partial,
     /// From partial results to results.
     Final,
+}
+
+/// How a program's work is laid out.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// A thread per unit.
+    Threads,
+    /// Workgroups.
+    Groups(Form),
 }
 
 struct Lowering<'a> {
@@ -107,7 +115,7 @@ impl<'a> Lowering<'a> {
     /// Where neighbouring outputs are neighbours in memory, a thread walks down four of them together: what it loads that way.
     fn down(&self) -> Option<Vec<VectorOperand>> {
         let across = self.vectors(0..self.kept);
-        let fits = self.four() && self.outputs.is_multiple_of(4) && self.outputs > 0 && vector::pays(&across);
+        let fits = self.four() && self.outputs.is_multiple_of(4) && self.outputs > 0 && vector::pays_in_full(&across, self.value);
         fits.then_some(across)
     }
 
@@ -121,36 +129,46 @@ impl<'a> Lowering<'a> {
         match (variant, self.down()) {
             (Variant::Thread, Some(across)) => self.by_threads(Lanes::Outputs, across, self.outputs / 4, self.length),
             (Variant::Thread, None) => self.by_threads(lanes, vectors, self.outputs, length),
-            (Variant::Workgroup, _) => {
-                let parts = (1024 / self.outputs.max(1)).clamp(1, length.div_ceil(4 * TREE as usize).max(1));
-                self.staged(parts, variant, lanes, vectors)
-            }
+            (Variant::Workgroup, _) if groups::across(self.value, self.kept) => self.by_groups(Lanes::One, &[], true),
+            (Variant::Workgroup, _) => self.by_groups(lanes, &vectors, false),
         }
     }
 
     /// One stage if `threads` are many or `length` is short, otherwise two.
     fn by_threads(&self, lanes: Lanes, given: Vec<VectorOperand>, threads: usize, length: usize) -> Result<Lowered> {
-        let (wanted, parts_at_most) = if self.caps.software { (256, 256) } else { (16_384, 128) };
+        let (wanted, parts_at_most) = if self.caps.software { (256, 256) } else { (groups::FULL, groups::PARTS) };
         let parts = if length <= 64 { 1 } else { wanted / threads.max(1) };
         let parts = parts.clamp(1, length.div_ceil(32).clamp(1, parts_at_most));
+        self.staged(parts.max(self.iterations(length).div_ceil(MAX_LOOP)), [Layout::Threads; 2], lanes, &given)
+    }
+
+    /// One stage if workgroups without parts fill the GPU, or the reduction is small, otherwise two.
+    fn by_groups(&self, lanes: Lanes, given: &[VectorOperand], across: bool) -> Result<Lowered> {
+        let (form, parts) = Form::of(self.outputs, self.length, across);
+        let parts = parts.max(self.iterations(self.length).div_ceil(form.rows * MAX_LOOP));
+        self.staged(parts, [form, Form::last(self.outputs, parts)].map(Layout::Groups), lanes, given)
+    }
+
+    /// Iterations of all loops over `length` units of an output.
+    fn iterations(&self, length: usize) -> usize {
         // A run of 64 costs one iteration of the outer loop too; at most four elements are evaluated in one.
-        let iterations = length + length / 32 + length.saturating_mul(4 * loops(self.value));
-        self.staged(parts.max(iterations.div_ceil(MAX_LOOP)), Variant::Thread, lanes, given)
+        length + length / 32 + length.saturating_mul(4 * loops(self.value))
     }
 
     /// Two programs, or one if there is but one part.
-    fn staged(&self, parts: usize, variant: Variant, lanes: Lanes, given: Vec<VectorOperand>) -> Result<Lowered> {
+    fn staged(&self, parts: usize, layouts: [Layout; 2], lanes: Lanes, given: &[VectorOperand]) -> Result<Lowered> {
+        let [first, last] = layouts;
         if parts == 1 {
-            return Ok(Lowered { programs: vec![self.program(Stage::Whole, 1, variant, lanes, &given)?], scratch: Vec::new() });
+            return Ok(Lowered { programs: vec![self.program(Stage::Whole, 1, first, lanes, given)?], scratch: Vec::new() });
         }
         let programs = vec![
-            self.program(Stage::Partial, parts, variant, lanes, &given)?,
-            self.program(Stage::Final, parts, variant, Lanes::One, &[])?,
+            self.program(Stage::Partial, parts, first, lanes, given)?,
+            self.program(Stage::Final, parts, last, Lanes::One, &[])?,
         ];
         Ok(Lowered { programs, scratch: vec![(self.outputs * parts * 4) as u64] })
     }
 
-    fn program(&self, stage: Stage, parts: usize, variant: Variant, lanes: Lanes, given: &[VectorOperand]) -> Result<Program> {
+    fn program(&self, stage: Stage, parts: usize, layout: Layout, lanes: Lanes, given: &[VectorOperand]) -> Result<Program> {
         let dtype = self.value.dtype();
         let element = wgsl_type(dtype);
         let finishes = stage != Stage::Partial;
@@ -193,16 +211,22 @@ impl<'a> Lowering<'a> {
         }
         let bindings = self.bindings(stage, operands, given)?;
         let order: &[&str] = if needs_order(self.op, dtype) { &["order"] } else { &[] };
+        let main = match layout {
+            Layout::Threads => thread_main(stage, lanes),
+            Layout::Groups(form) => group_main(stage, form, lanes, element),
+        };
         let source = format!(
-            "{}{}{functions}fn combine(a: {element}, b: {element}) -> {element} {{\n    return {};\n}}\n{}{}",
+            "{}{}{functions}fn combine(a: {element}, b: {element}) -> {element} {{\n    return {};\n}}\n{}{main}",
             declare(record.len(), &bindings),
             snippets(&exprs, order),
             combine(self.op, dtype),
             range(lanes, element, dtype),
-            self.main(stage, variant, lanes, element),
         );
-        let results = units[0] * if stage == Stage::Partial { parts } else { 1 };
-        let workgroups = if variant == Variant::Thread { results.div_ceil(WORKGROUP as usize) } else { results };
+        let parts = if stage == Stage::Partial { parts } else { 1 };
+        let workgroups = match layout {
+            Layout::Threads => (units[0] * parts).div_ceil(WORKGROUP as usize),
+            Layout::Groups(form) => form.groups(units[0]) * parts,
+        };
         let name = match stage {
             Stage::Whole => "reduce",
             Stage::Partial => "reduce_partial",
@@ -233,66 +257,64 @@ impl<'a> Lowering<'a> {
         check_bindings(bindings.len(), self.caps, self.step)?;
         Ok(bindings)
     }
+}
 
-    /// The entry point. In a partial stage neighbouring threads take neighbouring parts, or neighbouring outputs where those are
-    /// adjacent in memory.
-    fn main(&self, stage: Stage, variant: Variant, lanes: Lanes, element: &str) -> String {
-        let (n, size) = match variant {
-            Variant::Thread => (format!("wg * {WORKGROUP}u + lid"), WORKGROUP),
-            Variant::Workgroup => ("wg".to_string(), TREE),
-        };
-        let mut text = String::new();
-        if variant == Variant::Workgroup {
-            let _ = writeln!(text, "var<workgroup> lanes: array<{element}, {TREE}>;");
+/// The entry point where a thread computes a unit. In a partial stage neighbouring threads take neighbouring parts, or
+/// neighbouring outputs where those are vectors.
+fn thread_main(stage: Stage, lanes: Lanes) -> String {
+    let mut text = entry(WORKGROUP);
+    let (count, i, part, parts) = match stage {
+        Stage::Partial if lanes == Lanes::Outputs => {
+            ("params[0].x * params[0].z", "n % params[0].x", "n / params[0].x", "params[0].z")
         }
-        text.push_str(&entry(size));
-        let (count, i, part, parts) = match stage {
-            Stage::Partial if lanes == Lanes::Outputs => {
-                ("params[0].x * params[0].z", "n % params[0].x", "n / params[0].x", "params[0].z")
-            }
-            Stage::Partial => ("params[0].x * params[0].z", "n / params[0].z", "n % params[0].z", "params[0].z"),
-            _ => ("params[0].x", "n", "0u", "1u"),
+        Stage::Partial => ("params[0].x * params[0].z", "n / params[0].z", "n % params[0].z", "params[0].z"),
+        _ => ("params[0].x", "n", "0u", "1u"),
+    };
+    let _ = writeln!(text, "    let n = wg * {WORKGROUP}u + lid;\n    if (n >= {count}) {{\n        return;\n    }}");
+    let _ = writeln!(text, "    let i = {i};\n    let part = {part};");
+    let _ = writeln!(text, "    let total = {};", folded(lanes, &format!("reduce_range(i, part, {parts})")));
+    text + &results(stage, lanes) + "}\n"
+}
+
+/// The entry point where the threads of a workgroup share its outputs.
+fn group_main(stage: Stage, form: Form, lanes: Lanes, element: &str) -> String {
+    let rows = form.rows;
+    let is_partial = stage == Stage::Partial;
+    let parts = if is_partial { "params[0].z" } else { "1u" };
+    let own = folded(lanes, &format!("reduce_range(i, part * {rows}u + row, {parts} * {rows}u)"));
+    let tree = form.tree(|a, b| format!("        lanes[{a}] = combine(lanes[{a}], lanes[{b}]);\n"));
+    let (memory, head, results) = match rows {
+        1 => (String::new(), format!("    let total = {own};\n{tree}"), results(stage, lanes)),
+        _ => (
+            format!("var<workgroup> lanes: array<{element}, {TREE}>;\n"),
+            format!("    lanes[lid] = {own};\n{tree}    let total = lanes[lid];\n"),
+            results(stage, lanes),
+        ),
+    };
+    format!("{memory}{}{head}{results}}}\n", form.head(is_partial))
+}
+
+/// A total of one value.
+fn folded(lanes: Lanes, all: &str) -> String {
+    if lanes == Lanes::Values { format!("fold({all})") } else { all.to_string() }
+}
+
+/// Writes `total`, the results of unit i.
+fn results(stage: Stage, lanes: Lanes) -> String {
+    let mut text = String::new();
+    let each: &[&str] = if lanes == Lanes::Outputs { &["x", "y", "z", "w"] } else { &[""] };
+    for (l, part) in each.iter().enumerate() {
+        let (at, total, width) = if each.len() == 4 {
+            (format!("i * 4u + {l}u"), format!("total.{part}"), "4u * ")
+        } else {
+            ("i".into(), "total".into(), "")
         };
-        let _ = writeln!(text, "    let n = {n};\n    if (n >= {count}) {{\n        return;\n    }}");
-        let _ = writeln!(text, "    let i = {i};\n    let part = {part};");
-        let fold = |all: &str| match lanes {
-            Lanes::Values => format!("fold({all})"),
-            _ => all.to_string(),
+        let _ = match stage {
+            Stage::Partial => writeln!(text, "    out[part * ({width}params[0].x) + {at}] = {total};"),
+            _ => writeln!(text, "    out[{at}] = finish({at}, {total});"),
         };
-        match variant {
-            Variant::Thread => {
-                let _ = writeln!(text, "    let total = {};", fold(&format!("reduce_range(i, part, {parts})")));
-            }
-            Variant::Workgroup => {
-                let all = format!("reduce_range(i, part * {TREE}u + lid, {parts} * {TREE}u)");
-                let _ = writeln!(text, "    lanes[lid] = {};\n    workgroupBarrier();", fold(&all));
-                let mut half = TREE / 2;
-                while half > 0 {
-                    let _ = writeln!(
-                        text,
-                        "    if (lid < {half}u) {{\n        lanes[lid] = combine(lanes[lid], lanes[lid + {half}u]);"
-                    );
-                    let _ = writeln!(text, "    }}\n    workgroupBarrier();");
-                    half /= 2;
-                }
-                text.push_str("    if (lid > 0u) {\n        return;\n    }\n    let total = lanes[0];\n");
-            }
-        }
-        let each: &[&str] = if lanes == Lanes::Outputs { &["x", "y", "z", "w"] } else { &[""] };
-        for (l, part) in each.iter().enumerate() {
-            let (at, total, width) = if each.len() == 4 {
-                (format!("i * 4u + {l}u"), format!("total.{part}"), "4u * ")
-            } else {
-                ("i".into(), "total".into(), "")
-            };
-            let _ = match stage {
-                Stage::Partial => writeln!(text, "    out[part * ({width}params[0].x) + {at}] = {total};"),
-                _ => writeln!(text, "    out[{at}] = finish({at}, {total});"),
-            };
-        }
-        text.push_str("}\n");
-        text
     }
+    text
 }
 
 /// The type that a thread accumulates in.

@@ -31,6 +31,14 @@ pub(crate) fn pays(vectors: &[VectorOperand]) -> bool {
     vectors.iter().any(|g| !g.splat)
 }
 
+/// Whether any of those that an expression reads in full, an element of its own for each of the expression's, is a true vector;
+/// if it reads none in full, whether any is. Few vectors that are read again and again do not pay for many scalars.
+pub(crate) fn pays_in_full(vectors: &[VectorOperand], expr: &Expr) -> bool {
+    let is_full = |view: &View| (0..view.shape.rank()).all(|d| view.strides()[d] != 0 || view.shape[d] == 1);
+    let any = expr.terms.iter().any(|(t, _)| matches!(t, Term::Load { view, .. } if is_full(view)));
+    vectors.iter().any(|g| !g.splat && (!any || is_full(&g.view)))
+}
+
 fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<VectorOperand> {
     let mut views = expr.terms.iter().filter_map(|(t, _)| match t {
         Term::Load { operand: o, view } if *o == operand => Some(view),

@@ -1,6 +1,7 @@
 //! What the texts of all convolutions share.
 
 use crate::gpu::program::Caps;
+use crate::plan::{Conv2d, ConvRole};
 
 /// Threads of a workgroup: small groups balance better over few cores, and lavapipe's vectors are 8 wide.
 pub(super) fn lanes(caps: &Caps) -> usize {
@@ -15,4 +16,27 @@ pub(super) fn width(lengths: &[usize]) -> usize {
 /// The WGSL type of `width` neighbours.
 pub(super) fn vector(width: usize) -> String {
     if width == 1 { "f32".into() } else { format!("vec{width}<f32>") }
+}
+
+/// A product whose result is an image: forward, or the input gradient. Side `read` is convolved, side `write` is written.
+pub(super) struct Sides {
+    /// Channels per group, rows, columns.
+    pub read: [usize; 3],
+    pub write: [usize; 3],
+    /// Elements of `w` between channels of the read and the written side.
+    pub in_stride: usize,
+    pub out_stride: usize,
+}
+
+impl Sides {
+    pub fn of(conv: &Conv2d) -> Self {
+        let groups = conv.spec.groups;
+        let x = [conv.x[1] / groups, conv.x[2], conv.x[3]];
+        let y = [conv.y[1] / groups, conv.y[2], conv.y[3]];
+        let (taps, inner) = (conv.w[2] * conv.w[3], conv.w[1] * conv.w[2] * conv.w[3]);
+        match conv.role {
+            ConvRole::InputGrad => Self { read: y, write: x, in_stride: inner, out_stride: taps },
+            ConvRole::Forward | ConvRole::WeightGrad => Self { read: x, write: y, in_stride: taps, out_stride: inner },
+        }
+    }
 }

@@ -1,35 +1,12 @@
 //! Products whose result is an image: a thread computes neighbouring pixels of a row, in some channels.
 
-use super::common::{lanes, vector, width};
+use super::common::{Sides, lanes, vector, width};
 use crate::error::Result;
 use crate::gpu::kernels::epilogue::{Epilogue, split_sum};
 use crate::gpu::kernels::source::{MAX_LOOP, check_loops, record_len, word};
 use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Conv2d, ConvRole, Plan, Step};
-
-/// A product whose result is an image: forward, or the input gradient. Side `read` is convolved, side `write` is written.
-struct Sides {
-    /// Channels per group, rows, columns.
-    read: [usize; 3],
-    write: [usize; 3],
-    /// Elements of `w` between channels of the read and the written side.
-    in_stride: usize,
-    out_stride: usize,
-}
-
-impl Sides {
-    fn of(conv: &Conv2d) -> Self {
-        let groups = conv.spec.groups;
-        let x = [conv.x[1] / groups, conv.x[2], conv.x[3]];
-        let y = [conv.y[1] / groups, conv.y[2], conv.y[3]];
-        let (taps, inner) = (conv.w[2] * conv.w[3], conv.w[1] * conv.w[2] * conv.w[3]);
-        match conv.role {
-            ConvRole::InputGrad => Self { read: y, write: x, in_stride: inner, out_stride: taps },
-            ConvRole::Forward | ConvRole::WeightGrad => Self { read: x, write: y, in_stride: taps, out_stride: inner },
-        }
-    }
-}
 
 /// Channels that a thread computes at most.
 fn channel_tile(channels: usize) -> usize {

@@ -3,6 +3,8 @@
 use super::{close, each_variant, f32s, noise, run};
 use crate::dtype::DType;
 use crate::gpu::kernels::lab::{Lab, bias_relu};
+use crate::gpu::kernels::matmul::{Variant, select};
+use crate::gpu::program::Caps;
 use crate::plan::{Expr, Kernel, MatMul, MatrixView};
 use crate::shape::Shape;
 
@@ -100,6 +102,9 @@ fn every_variant_matches_loops() {
         (&[], 20, 32, 16, false, false, 3, false),
         (&[], 8, 12, 515, true, true, 0, false),
         (&[2, 3], 8, 9, 8, false, true, 0, true),
+        // At the edges of tiles.
+        (&[], 129, 127, 17, true, true, 0, false),
+        (&[], 127, 132, 8, false, false, 0, false),
     ];
     for &row in rows {
         let (mm, [x, y], want) = product(row);
@@ -120,5 +125,58 @@ fn every_variant_applies_the_epilogue_once() {
         let want: Vec<f64> = expected(&mm, &x, &y).iter().enumerate().map(|(i, v)| (v + bias[i % n]).max(0.0)).collect();
         let reads = [f32s(&x), f32s(&y), f32s(&bias)];
         assert!(each_variant(&lab, &format!("{m}x{n}x{k}"), &Kernel::MatMul(mm), &reads, &want, 1e-4) > 1);
+    }
+}
+
+/// (batch, m, n, k, the block and the parts of the inner dimension that hardware takes; none for a reduction)
+type Choice = (&'static [usize], usize, usize, usize, Option<([usize; 2], usize)>);
+
+#[test]
+fn hardware_takes_the_largest_tile_that_fills_it() {
+    let caps = Caps::webgpu_defaults(false);
+    let rows: &[Choice] = &[
+        (&[], 2048, 2048, 2048, Some(([128, 128], 1))),
+        (&[], 1408, 1536, 1024, Some(([128, 128], 2))),
+        (&[], 1024, 1024, 1024, Some(([128, 64], 2))),
+        (&[], 1023, 1023, 1023, Some(([128, 64], 2))),
+        (&[], 512, 512, 512, Some(([32, 32], 2))),
+        (&[], 64, 64, 131_072, Some(([64, 64], 512))),
+        (&[12, 8], 256, 256, 64, Some(([128, 128], 1))),
+        (&[], 8192, 10, 784, Some(([32, 32], 2))),
+        (&[], 8192, 2, 784, Some(([32, 32], 2))),
+        (&[], 1, 4096, 4096, None),
+        (&[], 4096, 1, 4096, None),
+    ];
+    let of = |batch: &[usize], m: usize, n: usize, k: usize, caps: &Caps| {
+        let (a, b) = (view(batch, false, m, k, false, 0), view(batch, false, k, n, false, 0));
+        let mut shape = batch.to_vec();
+        shape.extend([m, n]);
+        let epilogue = Expr::identity(Shape::of(&shape), DType::F32);
+        match select(&MatMul { batch: Shape::of(batch), m, n, k, a, b, epilogue }, caps) {
+            Variant::Register { tile, lanes, splits } => Some(([tile[0] * lanes[0], tile[1] * lanes[1]], splits)),
+            Variant::Tiled { tile, splits } => Some(([tile.rows, tile.columns], splits)),
+            Variant::Reduction => None,
+        }
+    };
+    let mut wrong = Vec::new();
+    for &(batch, m, n, k, expected) in rows {
+        let got = of(batch, m, n, k, &caps);
+        if got != expected {
+            wrong.push(format!("{batch:?} {m}x{n}x{k}: {got:?}, not {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // From a GFLOP on there are 256 workgroups, from 128 tiles of 128 x 128 on nothing smaller, and small devices take smaller tiles.
+    let small = Caps { max_invocations: 64, workgroup_memory: 5 << 10, ..caps };
+    let sizes = [2, 3, 16, 63, 64, 65, 100, 127, 128, 129, 500, 784, 1000, 2048, 4097, 50_257];
+    for (m, n, k) in sizes.iter().flat_map(|&m| sizes.iter().flat_map(move |&n| sizes.map(|k| (m, n, k)))) {
+        for caps in [caps, small] {
+            let (block, splits) = of(&[], m, n, k, &caps).expect("no vector");
+            let groups = m.div_ceil(block[0]) * n.div_ceil(block[1]) * splits;
+            assert!(2 * m * n * k < 1_000_000_000 || groups >= 256, "{m}x{n}x{k}: {groups} workgroups of {block:?}");
+            assert!(caps != small || block[0] * block[1] <= 64 * 64, "{m}x{n}x{k}: {block:?} on a small device");
+        }
+        let whole = m % 128 == 0 && n % 128 == 0 && m / 128 * (n / 128) >= 128;
+        assert!(!whole || of(&[], m, n, k, &caps).is_some_and(|(block, _)| block == [128, 128]), "{m}x{n}x{k}");
     }
 }

@@ -1,0 +1,120 @@
+//! Products and convolutions at the edges of the tiles that hardware computes them by, on every device.
+
+use crate::common::{Noise, close, device, oracle, upload, values};
+use wgrad::{ConvOptions, DType, Device, Tensor};
+
+/// Rows, inner dimension and columns: one less and one more than a tile, fewer steps than one, a row or a column, and nothing.
+const PRODUCTS: [[usize; 3]; 15] = [
+    [31, 7, 33],
+    [32, 8, 32],
+    [33, 9, 31],
+    [63, 17, 65],
+    [64, 16, 68],
+    [127, 31, 129],
+    [128, 40, 124],
+    [40, 515, 44],
+    [2, 300, 41],
+    [1, 257, 130],
+    [132, 257, 1],
+    [1, 1, 1],
+    [0, 5, 3],
+    [3, 0, 5],
+    // More than 128 tiles of the largest kind.
+    [1437, 9, 1501],
+];
+
+#[test]
+fn products_at_the_edges_of_tiles() {
+    for [m, k, n] in PRODUCTS {
+        let mut noise = Noise(41);
+        // The right side starts after three elements, which forbids vectors, where its rows are odd anyway.
+        let skipped = if n % 2 == 1 { 3 } else { 0 };
+        let (a, b, c) = (noise.values(m * k, -1.0, 1.0), noise.values(skipped + k * n, -1.0, 1.0), noise.values(n, -1.0, 1.0));
+        let layouts =
+            if m > 1000 { &[(false, false)][..] } else { &[(false, false), (true, false), (false, true), (true, true)] };
+        for &(ta, tb) in layouts {
+            let of = |dtype, device: &Device| {
+                let x = if ta { upload(&a, &[k, m], dtype, device).t() } else { upload(&a, &[m, k], dtype, device) };
+                let flat = upload(&b, &[skipped + k * n], dtype, device).slice(0, skipped as isize, (skipped + k * n) as isize);
+                let y = if tb { flat.reshape([n, k]).t() } else { flat.reshape([k, n]) };
+                values(&(x.matmul(&y) + upload(&c, &[n], dtype, device)).relu())
+            };
+            let what = format!("{m}x{k}x{n} {ta} {tb}");
+            close(&what, &of(DType::F32, device()), &of(DType::F64, &oracle()), 2e-5, 2e-5);
+        }
+    }
+}
+
+/// Batches that are stretched on either side, and more of them than one dimension of a grid has workgroups.
+#[test]
+fn batches_of_products_fold_into_the_grid() {
+    type Row = (&'static [usize], &'static [usize]);
+    let rows: [Row; 3] = [(&[3, 1, 33, 9], &[2, 9, 34]), (&[2, 3, 5, 16], &[16, 40]), (&[65_540, 2, 3], &[65_540, 3, 2])];
+    for (x, y) in rows {
+        let mut noise = Noise(43);
+        let [a, b] = [x, y].map(|s| noise.values(s.iter().product(), -1.0, 1.0));
+        let of = |dtype, device: &Device| values(&upload(&a, x, dtype, device).matmul(&upload(&b, y, dtype, device)));
+        close(&format!("{x:?} {y:?}"), &of(DType::F32, device()), &of(DType::F64, &oracle()), 2e-5, 2e-5);
+    }
+}
+
+/// Shapes of images and weights, stride, padding, dilation and groups.
+type Convolution = ([usize; 4], [usize; 4], [usize; 2], [usize; 2], [usize; 2], usize);
+
+const CONVOLUTIONS: [Convolution; 14] = [
+    ([2, 8, 9, 9], [16, 8, 3, 3], [1, 1], [1, 1], [1, 1], 1),
+    ([2, 64, 8, 8], [64, 64, 3, 3], [1, 1], [1, 1], [1, 1], 1),
+    ([2, 16, 17, 15], [24, 16, 3, 3], [2, 2], [1, 1], [1, 1], 1),
+    ([3, 8, 10, 12], [40, 8, 2, 2], [2, 2], [0, 0], [1, 1], 1),
+    ([1, 3, 20, 21], [64, 3, 7, 7], [2, 2], [3, 3], [1, 1], 1),
+    ([2, 12, 9, 8], [20, 12, 3, 3], [1, 1], [2, 2], [2, 2], 1),
+    ([2, 32, 8, 8], [48, 16, 3, 3], [1, 1], [1, 1], [1, 1], 2),
+    ([2, 16, 9, 9], [32, 16, 1, 1], [1, 1], [0, 0], [1, 1], 1),
+    ([2, 24, 8, 8], [12, 24, 1, 1], [1, 1], [0, 0], [1, 1], 1),
+    // Pixels that no tap meets, and rows unlike columns.
+    ([2, 16, 11, 8], [16, 16, 1, 2], [3, 2], [0, 1], [1, 1], 1),
+    ([2, 10, 7, 13], [9, 10, 3, 2], [2, 3], [2, 0], [1, 2], 1),
+    // One channel, whose steps are one more than a tile's, and one image of a pixel.
+    ([4, 1, 12, 12], [16, 1, 3, 3], [1, 1], [1, 1], [1, 1], 1),
+    ([1, 8, 1, 1], [32, 8, 1, 1], [1, 1], [0, 0], [1, 1], 1),
+    // Sound: an image of one row.
+    ([2, 16, 1, 65], [20, 16, 1, 5], [1, 2], [0, 2], [1, 1], 1),
+];
+
+#[test]
+fn convolutions_at_the_edges_of_tiles() {
+    for (x, w, stride, padding, dilation, groups) in CONVOLUTIONS {
+        let options = ConvOptions { stride, padding, dilation, groups, ..ConvOptions::default() };
+        let mut noise = Noise(47);
+        let [xs, ws, bias] = [&x[..], &w[..], &[w[0]][..]].map(|s| noise.values(s.iter().product(), -1.0, 1.0));
+        let of = |dtype, device: &Device| {
+            let x = upload(&xs, &x, dtype, device).variable().expect("float");
+            let w = upload(&ws, &w, dtype, device).variable().expect("float");
+            let y = x.conv2d(&w, Some(&upload(&bias, &[w.shape().expect("valid")[0]], dtype, device)), options);
+            let g = y.backward_with(&(&y * 0.5).detach()).expect("differentiable");
+            [values(&y.relu()), values(&g.get(&x).expect("dx")), values(&g.get(&w).expect("dw"))]
+        };
+        let (got, expected) = (of(DType::F32, device()), of(DType::F64, &oracle()));
+        for (part, (g, e)) in ["y", "dx", "dw"].iter().zip(got.iter().zip(&expected)) {
+            close(&format!("{part} of {x:?} {w:?} {stride:?}"), g, e, 2e-4, 2e-4);
+        }
+    }
+}
+
+/// A NaN or an infinity spreads to the results that it is a term of, and to no others: padding is not multiplied.
+#[test]
+fn what_is_not_finite_stays_where_it_belongs() {
+    let of = |device: &Device| -> [Vec<f64>; 2] {
+        let mut data = vec![1.0; 2 * 9 * 6 * 6];
+        data[0] = f64::INFINITY;
+        let x = upload(&data, &[2, 9, 6, 6], DType::F32, device);
+        let y = x.conv2d(&Tensor::ones([16, 9, 3, 3], device).expect("valid"), None, ConvOptions::default().padding(1));
+        let a = upload(&[vec![f64::NAN; 9], vec![1.0; 9 * 40]].concat(), &[41, 9], DType::F32, device);
+        [values(&y), values(&a.matmul(&Tensor::ones([9, 33], device).expect("valid")))]
+    };
+    for (got, expected) in of(device()).iter().zip(&of(&Device::cpu().expect("opens"))) {
+        let kind = |v: &f64| (v.is_nan(), v.is_infinite());
+        assert!(got.iter().zip(expected).all(|(g, e)| kind(g) == kind(e)), "{got:?}");
+        assert!(got.iter().filter(|v| !v.is_finite()).count() < got.len() / 8);
+    }
+}

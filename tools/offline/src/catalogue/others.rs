@@ -1,0 +1,124 @@
+//! What is neither a product nor a convolution: its speed is memory's, and its floors are registers and spills.
+
+use super::{Case, noise};
+use wgrad::nn::loss::{Reduction, cross_entropy};
+use wgrad::{Device, Generator, PoolOptions, Result, Tensor};
+
+fn case(group: &str, name: impl Into<String>, elements: usize, make: impl Fn(&Device) -> Result<Tensor> + 'static) -> Case {
+    Case::new(group, name, 0, elements, make)
+}
+
+/// Labels or indices below a count.
+fn numbers(count: usize, below: usize, device: &Device) -> Result<Tensor> {
+    let list: Vec<i32> = (0..count).map(|i| i32::try_from(i * 7919 % below).unwrap_or(0)).collect();
+    Tensor::from_slice(&list, [count], device)
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = elementwise();
+    cases.extend(reductions());
+    cases.extend(rows());
+    cases.extend(norms());
+    cases.extend(pools());
+    cases.extend(tables());
+    cases
+}
+
+fn elementwise() -> Vec<Case> {
+    let n = 1 << 24;
+    vec![
+        case("elementwise", "add 16M", 3 * n, move |d| Ok(noise(&[n], 1, d)? + noise(&[n], 2, d)?)),
+        case("elementwise", "gelu 16M", 2 * n, move |d| Ok(noise(&[n], 1, d)?.gelu())),
+        case("elementwise", "bias 4096x4096", 2 * n, move |d| Ok(noise(&[4096, 4096], 1, d)? + noise(&[4096], 2, d)?)),
+        case("elementwise", "dropout 16M", 2 * n, move |d| Ok(noise(&[n], 1, d)?.dropout(0.1, &Generator::new(5)))),
+        case("copy", "transposed copy 4096x4096", 2 * n, move |d| Ok(noise(&[4096, 4096], 1, d)?.t() + 1.0)),
+        case("copy", "heads 32x256x12x64", 2 * 32 * 256 * 768, move |d| {
+            Ok(noise(&[32, 256, 12, 64], 1, d)?.permute(&[0, 2, 1, 3]) + 1.0)
+        }),
+    ]
+}
+
+fn reductions() -> Vec<Case> {
+    let n = 1 << 24;
+    vec![
+        case("sum", "sum of 16M", n, move |d| Ok(noise(&[n], 1, d)?.sum())),
+        case("sum", "sums of rows 4096x4096", n, move |d| Ok(noise(&[4096, 4096], 1, d)?.sum_dim(1))),
+        case("sum", "sums of rows 16384x1024", n, move |d| Ok(noise(&[16384, 1024], 1, d)?.sum_dim(1))),
+        case("sum", "sums of columns 4096x4096", n, move |d| Ok(noise(&[4096, 4096], 1, d)?.sum_dim(0))),
+        case("sum", "bias gradient 8192x768", 8192 * 768, |d| Ok(noise(&[8192, 768], 1, d)?.sum_dim(0))),
+        case("sum", "channel sums 32x64x56x56", 32 * 64 * 56 * 56, |d| Ok(noise(&[32, 64, 56, 56], 1, d)?.sum_dim([0, 2, 3]))),
+        case("argmax", "argmax of rows 4096x1000", 4096 * 1000, |d| Ok(noise(&[4096, 1000], 1, d)?.argmax_dim(1))),
+    ]
+}
+
+fn rows() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (rows, columns) in [(24576, 256), (4096, 1000), (512, 50257), (64, 10)] {
+        let name = format!("softmax {rows}x{columns}");
+        cases.push(case("softmax", name, 2 * rows * columns, move |d| Ok(noise(&[rows, columns], 1, d)?.softmax(1))));
+    }
+    cases.push(case("cross-entropy", "cross entropy 4096x1000, forward", 4096 * 1000, |d| {
+        cross_entropy(&noise(&[4096, 1000], 1, d)?, &numbers(4096, 1000, d)?, Reduction::Mean)
+    }));
+    cases.push(case("cross-entropy", "cross entropy 4096x1000, backward", 2 * 4096 * 1000, |d| {
+        let x = noise(&[4096, 1000], 1, d)?.variable()?;
+        cross_entropy(&x, &numbers(4096, 1000, d)?, Reduction::Mean)?.backward()?.get(&x)
+    }));
+    cases
+}
+
+fn norms() -> Vec<Case> {
+    let image = [32, 64, 56, 56];
+    let pixels = image.iter().product::<usize>();
+    vec![
+        case("layer-norm", "layer norm 8192x768, forward", 2 * 8192 * 768, |d| {
+            let (w, b) = (noise(&[768], 2, d)?, noise(&[768], 3, d)?);
+            Ok(noise(&[8192, 768], 1, d)?.layer_norm([768], Some(&w), Some(&b), 1e-5))
+        }),
+        case("layer-norm", "layer norm 8192x768, backward", 3 * 8192 * 768, |d| {
+            let (w, b) = (noise(&[768], 2, d)?, noise(&[768], 3, d)?);
+            let x = noise(&[8192, 768], 1, d)?.variable()?;
+            x.layer_norm([768], Some(&w), Some(&b), 1e-5).backward_with(&noise(&[8192, 768], 4, d)?)?.get(&x)
+        }),
+        case("batch-norm", "batch norm 32x64x56x56, forward", 2 * pixels, move |d| {
+            let (w, b) = (noise(&[64], 2, d)?, noise(&[64], 3, d)?);
+            Ok(noise(&image, 1, d)?.batch_norm(Some(&w), Some(&b), 1e-5).0)
+        }),
+        case("batch-norm", "batch norm 32x64x56x56, backward", 3 * pixels, move |d| {
+            let (w, b) = (noise(&[64], 2, d)?, noise(&[64], 3, d)?);
+            let x = noise(&image, 1, d)?.variable()?;
+            x.batch_norm(Some(&w), Some(&b), 1e-5).0.backward_with(&noise(&image, 4, d)?)?.get(&x)
+        }),
+    ]
+}
+
+fn pools() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (kernel, padding, side) in [(2, 0, 28), (3, 1, 112)] {
+        let out = (side + 2 * padding - kernel) / 2 + 1;
+        let options = PoolOptions { stride: Some([2; 2]), padding: [padding; 2], ..PoolOptions::default() };
+        let name = format!("max pool {kernel} stride 2 of 32x64x{side}x{side}");
+        let planes = 32 * 64;
+        cases.push(case("pool", format!("{name}, forward"), planes * (side * side + out * out), move |d| {
+            Ok(noise(&[32, 64, side, side], 1, d)?.max_pool2d_with(kernel, options))
+        }));
+        cases.push(case("pool", format!("{name}, backward"), planes * (2 * side * side + out * out), move |d| {
+            let x = noise(&[32, 64, side, side], 1, d)?.variable()?;
+            x.max_pool2d_with(kernel, options).backward_with(&noise(&[32, 64, out, out], 2, d)?)?.get(&x)
+        }));
+    }
+    cases
+}
+
+fn tables() -> Vec<Case> {
+    vec![
+        case("embedding", "embedding 8192 of 50257x768, forward", 2 * 8192 * 768, |d| {
+            Ok(noise(&[50257, 768], 1, d)?.embedding(&numbers(8192, 50257, d)?, None))
+        }),
+        case("embedding", "embedding 8192 of 50257x768, backward", (8192 + 50257) * 768, |d| {
+            let table = noise(&[50257, 768], 1, d)?.variable()?;
+            let rows = table.embedding(&numbers(8192, 50257, d)?, None);
+            rows.backward_with(&noise(&[8192, 768], 2, d)?)?.get(&table)
+        }),
+    ]
+}
