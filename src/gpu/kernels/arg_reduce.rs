@@ -147,7 +147,11 @@ impl Lowering<'_> {
             record.extend(code.words);
             head = snippets(&[self.value], self.bits()) + &code.function;
         }
-        let same = if self.value.dtype().is_float() { "v == best || (is_nan_f32(v) && is_nan_f32(best))" } else { "v == best" };
+        // NaN by bits: under fast math it may compare as equal.
+        let same = match self.value.dtype().is_float() {
+            true => "is_nan_f32(v) == is_nan_f32(best) && (is_nan_f32(v) || v == best)",
+            false => "v == best",
+        };
         let rows = form.rows;
         let step = format!("params[0].z * {rows}u");
         let [value, index] = own;
