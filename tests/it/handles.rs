@@ -5,7 +5,9 @@ use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::models::{ResNet, ResNetConfig};
 use wgrad::nn::{BatchNorm1d, Init, Linear, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
-use wgrad::{Device, Gradients, Param, Result, Tensor, no_grad};
+use wgrad::{Device, Param, Result, Tensor};
+#[cfg(target_pointer_width = "64")]
+use wgrad::{Gradients, no_grad};
 
 struct Run {
     model: Sequential,

@@ -9,7 +9,9 @@ use wgrad::nn::transfer::{self, LoadOptions, UnfreezeSchedule};
 use wgrad::nn::{BatchNorm1d, Init, Linear, Module, Relu, Sequential};
 use wgrad::optim::{Ema, Optimizer};
 use wgrad::train::Checkpoint;
-use wgrad::{DType, Device, DeviceOptions, HostData, Param, Result, Shape, Tensor};
+use wgrad::{DType, HostData, Param, Result, Shape, Tensor};
+#[cfg(target_pointer_width = "64")]
+use wgrad::{Device, DeviceOptions};
 
 /// A model, its optimizer and its averages.
 pub struct Run {
