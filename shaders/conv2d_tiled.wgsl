@@ -55,8 +55,12 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let w_row = ${W_ROW}u;
     let w_k = ${W_K}u;
 ${A_AT}
-    // The pixels that a thread loads, and the first of the tile's steps for which it does.
+    // The pixels that a thread loads, and the first of the tile's steps for which it does. Threads in excess store nothing.
+#if ${LOADING}
+    let b_step = lane / ${BN}u % ${ROWS}u;
+#else
     let b_step = lane / ${BN}u;
+#end
 #for s in 0..${SLOTS}
     let pixel${s} = min(first_n + lane % ${BN}u + ${s}u * ${LANES}u, pixels - 1u);
     let y${s} = pixel${s} % Q / QW * ${SY}u;
@@ -103,10 +107,16 @@ ${A_LOAD}
         }
         workgroupBarrier();
 ${A_STORE}
+#if ${LOADING}
+        if (lane < ${LOADING}u) {
+#end
 #for s in 0..${SLOTS}
 #for i in 0..${LOADS}
         tile_b[(b_step + ${i}u * ${ROWS}u) * (${BN}u + 4u) + lane % ${BN}u + ${s}u * ${LANES}u] = b${s}_${i};
 #end
+#end
+#if ${LOADING}
+        }
 #end
         workgroupBarrier();
         k += ${BK}u;

@@ -61,7 +61,7 @@ fn batches_of_products_fold_into_the_grid() {
 /// Shapes of images and weights, stride, padding, dilation and groups.
 type Convolution = ([usize; 4], [usize; 4], [usize; 2], [usize; 2], [usize; 2], usize);
 
-const CONVOLUTIONS: [Convolution; 14] = [
+const CONVOLUTIONS: [Convolution; 17] = [
     ([2, 8, 9, 9], [16, 8, 3, 3], [1, 1], [1, 1], [1, 1], 1),
     ([2, 64, 8, 8], [64, 64, 3, 3], [1, 1], [1, 1], [1, 1], 1),
     ([2, 16, 17, 15], [24, 16, 3, 3], [2, 2], [1, 1], [1, 1], 1),
@@ -77,6 +77,10 @@ const CONVOLUTIONS: [Convolution; 14] = [
     // One channel, whose steps are one more than a tile's, and one image of a pixel.
     ([4, 1, 12, 12], [16, 1, 3, 3], [1, 1], [1, 1], [1, 1], 1),
     ([1, 8, 1, 1], [32, 8, 1, 1], [1, 1], [0, 0], [1, 1], 1),
+    // 96 channels, whose tile has more threads than columns: forward, input gradient, and with pixels and channels left over.
+    ([4, 16, 12, 12], [96, 16, 3, 3], [1, 1], [1, 1], [1, 1], 1),
+    ([4, 96, 12, 12], [24, 96, 1, 1], [1, 1], [0, 0], [1, 1], 1),
+    ([3, 96, 13, 9], [93, 96, 3, 3], [2, 2], [1, 1], [1, 1], 1),
     // Sound: an image of one row.
     ([2, 16, 1, 65], [20, 16, 1, 5], [1, 2], [0, 2], [1, 1], 1),
 ];

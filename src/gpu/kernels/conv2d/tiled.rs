@@ -12,8 +12,9 @@ use crate::plan::{Conv2d, ConvRole, Plan, Step};
 
 /// Tiles of channels by pixels, the largest first, and their share of multiply-adds in what multiprocessors issue, read off compiled
 /// kernels.
-const TILES: [(Tile, f64); 8] = [
+const TILES: [(Tile, f64); 9] = [
     (Tile::of_eights(128, 128), 0.94),
+    (Tile::of_eights(96, 128), 0.93),
     (Tile::of_eights(64, 128), 0.92),
     (Tile::of_eights(128, 64), 0.92),
     (Tile::of_eights(64, 64), 0.9),
@@ -116,7 +117,16 @@ impl<'a> Image<'a> {
 
     /// The tile and the parts of the inner dimension for a device.
     pub fn select(&self, caps: &Caps) -> Option<(Tile, usize)> {
-        let given: Vec<(Tile, f64)> = TILES.into_iter().filter(|(tile, _)| self.takes(tile)).collect();
+        let mut given: Vec<(Tile, f64)> = TILES.into_iter().filter(|(tile, _)| self.takes(tile)).collect();
+        // Below 64 channels or pixels, what a tile loads per multiply-add doubles; parts of the inner dimension fill a device as well.
+        let wastes = |len: usize, side: usize| 10 * len < 9 * len.next_multiple_of(side);
+        let large = |tile: &Tile| {
+            let small = tile.rows < 64 || tile.columns < 64;
+            !small && !wastes(self.sides.write[0], tile.rows) && !wastes(self.pixels(), tile.columns)
+        };
+        if given.iter().any(|(tile, _)| large(tile)) {
+            given.retain(|(tile, _)| large(tile));
+        }
         let k = self.classes.iter().map(|class| self.steps(class)).max()?;
         let batches = self.conv.spec.groups * self.classes.len();
         tile::select([self.sides.write[0], self.pixels(), k], batches, &given, caps)
@@ -255,6 +265,7 @@ impl<'a> Image<'a> {
             .set("A_STORE", a_store)
             .set("WIDE", usize::from(self.is_wide()))
             .set("SLOTS", (tile.columns / tile.threads()).max(1))
+            .set("LOADING", if rows * tile.columns < tile.threads() { rows * tile.columns } else { 0 })
             .set("ROWS", rows)
             .set("LOADS", DEPTH / rows)
             .set("OUT", if vectors { "x" } else { "s" })
