@@ -1,12 +1,10 @@
 //! What wgrad's kernels become on GPUs that are not there. docs/offline.md says what is read, what is reckoned, and how.
 
-mod catalogue;
 mod error;
 mod event;
 mod floors;
 mod isa;
 mod model;
-mod networks;
 mod report;
 mod session;
 mod spirv;
@@ -21,6 +19,7 @@ use floors::{Floors, STEP};
 use session::Session;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use wgrad_catalogue::networks::Network;
 
 /// wgrad's kernels, compiled by RADV for GPUs that are not there.
 #[derive(Parser)]
@@ -54,12 +53,12 @@ enum Command {
     /// Prints every launch of a training step, with barriers, levels and submissions.
     Trace {
         /// mlp, lenet, resnet18-cifar, resnet18, mobilenet, unet, m5, gpt-mini or gpt-small.
-        network: String,
+        network: Network,
     },
     /// Prints what training steps cost the host. Its build is optimised.
     Steps {
         /// As for `trace`; without one, all of them.
-        network: Option<String>,
+        network: Option<Network>,
         /// How many steps are timed.
         #[arg(long, default_value_t = 100)]
         steps: usize,
@@ -67,7 +66,7 @@ enum Command {
     /// Prints what a training step would take by the figures read and a card's datasheet.
     Model {
         /// As for `trace`.
-        network: String,
+        network: Network,
     },
     /// Compiles texts that are not wgrad's.
     Wgsl {
@@ -122,9 +121,9 @@ fn run(options: &Options, family: &str) -> Result<u8> {
         Command::Kernels { only } => report::print(&mut session, only.as_deref(), &folder.join("table.jsonl")).map(|()| 0),
         Command::Check => check(&mut session, family, &options.floors),
         Command::Record => record(&mut session, family, &options.floors),
-        Command::Trace { network } => trace::print(&mut session, network).map(|()| 0),
-        Command::Steps { network, steps } => steps::print(&session, network.as_deref(), *steps).map(|()| 0),
-        Command::Model { network } => model::print(&mut session, network, family).map(|()| 0),
+        Command::Trace { network } => trace::print(&mut session, *network).map(|()| 0),
+        Command::Steps { network, steps } => steps::print(&session, *network, *steps).map(|()| 0),
+        Command::Model { network } => model::print(&mut session, *network, family).map(|()| 0),
         Command::Wgsl { files } => texts::compile(&mut session, files).map(|()| 0),
         Command::Sources { folder } => texts::write(&mut session, folder).map(|()| 0),
     }

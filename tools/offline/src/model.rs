@@ -7,6 +7,7 @@ use crate::session::{Launch, Session};
 use crate::spirv::WAVE;
 use crate::trace::Trace;
 use std::collections::BTreeMap;
+use wgrad_catalogue::networks::Network;
 
 /// A card's datasheet.
 #[derive(Debug, Clone, Copy)]
@@ -147,7 +148,7 @@ impl Card {
 ///
 /// # Errors
 /// The device's; [`Error::Unknown`].
-pub fn print(session: &mut Session, network: &str, family: &str) -> Result<()> {
+pub fn print(session: &mut Session, network: Network, family: &str) -> Result<()> {
     let card = Card::of(family)?;
     let trace = Trace::of(session, network)?;
     let mut kernels: BTreeMap<&str, (usize, f64, [f64; 4], f64)> = BTreeMap::new();

@@ -1,6 +1,5 @@
 //! What the kernels of the catalogue become: tables, and lines of JSON.
 
-use crate::catalogue::{self, Case};
 use crate::error::{Error, Result};
 use crate::floors::{Floors, Row};
 use crate::session::{Launch, Session, Submitted};
@@ -8,6 +7,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use wgrad_catalogue::Case;
 
 /// WebGPU's default limits of a workgroup: threads, and bytes of memory.
 const MAX_THREADS: u32 = 256;
@@ -93,7 +93,7 @@ impl Outcome<'_> {
 /// # Errors
 /// The device's; [`Error::Unknown`] if there is no such case.
 pub fn catalogue(session: &mut Session, only: Option<&str>, mut each: impl FnMut(&Outcome<'_>) -> Result<()>) -> Result<()> {
-    let all = catalogue::all();
+    let all = wgrad_catalogue::all();
     let mut chosen = all.iter().filter(|c| only.is_none_or(|text| c.name.contains(text) || c.group.contains(text))).peekable();
     if chosen.peek().is_none() {
         let mut groups: Vec<&str> = all.iter().map(|c| c.group.as_str()).collect();

@@ -1,10 +1,10 @@
 //! What a training step costs the host: the null device takes no time, so a step's time is that of the library and of wgpu,
 //! without the driver's part.
 
-use crate::error::{Error, Result};
-use crate::networks::{NETWORKS, Training};
+use crate::error::Result;
 use crate::session::Session;
 use std::time::Instant;
+use wgrad_catalogue::networks::{Network, Training};
 
 /// Steps before those that are timed.
 const WARM: usize = 5;
@@ -12,22 +12,19 @@ const WARM: usize = 5;
 /// Times `count` steps of one network, or of each.
 ///
 /// # Errors
-/// The device's; [`Error::Unknown`].
-pub fn print(session: &Session, only: Option<&str>, count: usize) -> Result<()> {
-    if let Some(name) = only.filter(|name| !NETWORKS.contains(name)) {
-        return Err(Error::Unknown { what: "network", name: name.into(), known: NETWORKS.join(", ") });
-    }
+/// The device's.
+pub fn print(session: &Session, only: Option<Network>, count: usize) -> Result<()> {
     println!(
         "{:<16} {:>10} {:>8} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9}  upload, forward, backward, step, read, µs",
         "network", "parameters", "launches", "submits", "pipelines", "first, ms", "least, µs", "median", "per launch"
     );
-    for network in NETWORKS.iter().filter(|n| only.is_none_or(|name| name == **n)) {
+    for network in Network::ALL.into_iter().filter(|&n| only.is_none_or(|wanted| wanted == n)) {
         time(session, network, count.max(1))?;
     }
     Ok(())
 }
 
-fn time(session: &Session, network: &str, count: usize) -> Result<()> {
+fn time(session: &Session, network: Network, count: usize) -> Result<()> {
     let device = &session.device;
     let mut training = Training::new(network, device)?;
     device.flush()?;

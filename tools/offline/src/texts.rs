@@ -1,6 +1,5 @@
 //! Texts of WGSL: some that are not wgrad's compiled as they are, and wgrad's written out for other compilers.
 
-use crate::catalogue;
 use crate::error::{Error, Result};
 use crate::event::Dispatch;
 use crate::report;
@@ -69,7 +68,7 @@ pub fn write(session: &mut Session, folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::file(folder))?;
     let mut known: HashSet<String> = HashSet::new();
     let mut count = 0;
-    for case in catalogue::all() {
+    for case in wgrad_catalogue::all() {
         let tensor = case.make(&session.device)?;
         // The operands' random numbers have kernels, too.
         known.extend(session.device.shader_sources());

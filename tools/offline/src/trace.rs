@@ -2,11 +2,11 @@
 
 use crate::error::Result;
 use crate::floors::{Floors, STEP};
-use crate::networks::{NETWORKS, Training};
 use crate::report;
 use crate::session::{Launch, Session, Submitted};
 use crate::spirv::Access;
 use std::collections::HashMap;
+use wgrad_catalogue::networks::{Network, Training};
 
 /// A step and the level of each of its launches.
 pub struct Trace {
@@ -21,7 +21,7 @@ impl Trace {
     ///
     /// # Errors
     /// The device's.
-    pub fn of(session: &mut Session, network: &str) -> Result<Self> {
+    pub fn of(session: &mut Session, network: Network) -> Result<Self> {
         let mut training = Training::new(network, &session.device)?;
         training.step()?;
         training.step()?;
@@ -94,7 +94,7 @@ fn flow(launches: impl Iterator<Item = Vec<Use>>) -> Vec<usize> {
 ///
 /// # Errors
 /// The device's.
-pub fn print(session: &mut Session, network: &str) -> Result<()> {
+pub fn print(session: &mut Session, network: Network) -> Result<()> {
     let trace = Trace::of(session, network)?;
     report::header();
     trace.submitted.launches.iter().for_each(report::row);
@@ -102,7 +102,7 @@ pub fn print(session: &mut Session, network: &str) -> Result<()> {
     Ok(())
 }
 
-fn summary(network: &str, trace: &Trace) {
+fn summary(network: Network, trace: &Trace) {
     let s = &trace.submitted;
     println!(
         "{network}: {} launches, {} barriers, {} levels, {} copies, {} submissions",
@@ -119,10 +119,10 @@ fn summary(network: &str, trace: &Trace) {
 /// # Errors
 /// The device's.
 pub fn measure(session: &mut Session, measured: &mut Floors) -> Result<()> {
-    for network in NETWORKS {
+    for network in Network::ALL {
         let trace = Trace::of(session, network)?;
         summary(network, &trace);
-        measured.measure(STEP, network, &trace.row());
+        measured.measure(STEP, network.name(), &trace.row());
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! What is compiled: operations at shapes that training meets.
+//! Operations and networks at the shapes that training meets.
 
 mod convolutions;
+pub mod networks;
 mod others;
 mod products;
 
@@ -36,7 +37,10 @@ impl Case {
         Self { group: group.into(), name: name.into(), multiply_adds, bytes, make: Box::new(make) }
     }
 
-    /// The result, not yet evaluated; its operands are.
+    /// The result, not yet evaluated; its operands are, and are the same on each device.
+    ///
+    /// # Errors
+    /// The device's.
     pub fn make(&self, device: &Device) -> Result<Tensor> {
         (self.make)(device)
     }
@@ -50,9 +54,9 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-/// An evaluated operand.
+/// An evaluated operand of numbers from -2 to 2, the same on each device: no step of it rounds.
 fn noise(shape: &[usize], seed: u64, device: &Device) -> Result<Tensor> {
-    let tensor = Tensor::randn(shape, &Generator::new(seed), device)?;
+    let tensor = (Tensor::rand(shape, &Generator::new(seed), device)? - 0.5) * 4.0;
     tensor.eval()?;
     Ok(tensor)
 }
