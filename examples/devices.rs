@@ -38,6 +38,9 @@ fn main() -> ExitCode {
         let value = |d: &DeviceInfo| d.limits.iter().find(|(n, _)| *n == name).map_or_else(String::new, |(_, v)| v.clone());
         rows.push((name.into(), column(&devices, value)));
     }
+    let quirks =
+        |d: &DeviceInfo| d.quirks.iter().map(|(what, instead)| format!("{}: {what}: {instead}\n", d.index)).collect::<String>();
+    let quirks: String = devices.iter().map(quirks).collect();
     let choice = match Device::choice() {
         Ok(choice) => format!("chosen: {}, {choice}", choice.device.index),
         Err(error) => format!("chosen: none, {error}"),
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
     if test {
         rows.push(("self-test".into(), column(&devices, tested)));
     }
-    let text = table(&rows) + "\n" + &choice + "\n" + how + "\n";
+    let text = table(&rows) + "\n" + &quirks + &choice + "\n" + how + "\n";
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(e) if e.kind() != ErrorKind::BrokenPipe => {
             eprintln!("error: {e}");

@@ -44,6 +44,8 @@ pub struct DeviceInfo {
     pub driver: String,
     /// Limits and features that matter here, as (name, value).
     pub limits: Vec<(&'static str, String)>,
+    /// What it lacks or is known to do wrong, and what this crate does because of it.
+    pub quirks: Vec<(&'static str, &'static str)>,
     /// Its adapter; none for the CPU device.
     pub(super) adapter: Option<usize>,
 }
@@ -169,6 +171,7 @@ pub(super) fn list() -> Vec<DeviceInfo> {
         also: Vec::new(),
         driver: String::new(),
         limits: Vec::new(),
+        quirks: Vec::new(),
         adapter: None,
     });
     list
@@ -178,7 +181,8 @@ fn info(a: AdapterSummary, index: usize) -> DeviceInfo {
     let kind = if a.is_software() { DeviceKind::Software } else { DeviceKind::Gpu };
     let AdapterSummary { name, backend, also, driver, mut limits, .. } = a;
     limits.insert(0, ("sort", a.kind.to_string()));
-    DeviceInfo { index, kind, name, backend, also, driver, limits, adapter: Some(a.id) }
+    let quirks = a.quirks.iter().map(|quirk| quirk.text()).collect();
+    DeviceInfo { index, kind, name, backend, also, driver, limits, quirks, adapter: Some(a.id) }
 }
 
 pub(super) fn cpu_name() -> String {

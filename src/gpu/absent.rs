@@ -15,6 +15,16 @@ pub(crate) mod adapters {
 
     use std::convert::Infallible;
 
+    /// What an adapter lacks.
+    #[derive(Debug, Clone)]
+    pub(crate) enum Quirk {}
+
+    impl Quirk {
+        pub fn text(&self) -> (&'static str, &'static str) {
+            match *self {}
+        }
+    }
+
     /// An adapter.
     #[derive(Debug, Clone)]
     pub(crate) struct AdapterSummary {
@@ -25,6 +35,7 @@ pub(crate) mod adapters {
         pub kind: Infallible,
         pub driver: String,
         pub limits: Vec<(&'static str, String)>,
+        pub quirks: Vec<Quirk>,
         pub also: Vec<String>,
     }
 

@@ -4,6 +4,7 @@
 //! adapters are sorted (discrete, integrated, virtual, software; Vulkan before DX12), those of the same GPU share an entry, and
 //! the list is kept, so that what was listed is what is opened.
 
+use super::quirks::{self, Quirk};
 use crate::error::{Error, Result};
 use crate::sync::lock;
 use std::fmt;
@@ -29,6 +30,8 @@ pub(crate) struct AdapterSummary {
     pub driver: String,
     /// Limits and features that matter here, as (name, value).
     pub limits: Vec<(&'static str, String)>,
+    /// What it lacks or does wrong.
+    pub quirks: Vec<Quirk>,
     /// For one that is listed: other backends and drivers through which the same GPU can be reached.
     pub also: Vec<String>,
 }
@@ -263,20 +266,21 @@ fn one_gpu(infos: &[wgpu::AdapterInfo], a: usize, b: usize) -> bool {
 }
 
 fn describe(adapter: &wgpu::Adapter, id: usize) -> AdapterSummary {
-    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let (info, offered, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let has = |f: wgpu::Features| if features.contains(f) { "yes" } else { "no" }.to_owned();
     let limits = vec![
-        ("storage buffers per kernel", limits.max_storage_buffers_per_shader_stage.to_string()),
-        ("bytes per binding", limits.max_storage_buffer_binding_size.to_string()),
-        ("bytes per buffer", limits.max_buffer_size.to_string()),
-        ("invocations per workgroup", limits.max_compute_invocations_per_workgroup.to_string()),
-        ("workgroup memory, bytes", limits.max_compute_workgroup_storage_size.to_string()),
-        ("workgroups per dimension", limits.max_compute_workgroups_per_dimension.to_string()),
-        ("binding alignment, bytes", limits.min_storage_buffer_offset_alignment.to_string()),
+        ("storage buffers per kernel", offered.max_storage_buffers_per_shader_stage.to_string()),
+        ("bytes per binding", offered.max_storage_buffer_binding_size.to_string()),
+        ("bytes per buffer", offered.max_buffer_size.to_string()),
+        ("invocations per workgroup", offered.max_compute_invocations_per_workgroup.to_string()),
+        ("workgroup memory, bytes", offered.max_compute_workgroup_storage_size.to_string()),
+        ("workgroups per dimension", offered.max_compute_workgroups_per_dimension.to_string()),
+        ("binding alignment, bytes", offered.min_storage_buffer_offset_alignment.to_string()),
         ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
         ("timestamps", has(wgpu::Features::TIMESTAMP_QUERY)),
         ("f16 arithmetic", has(wgpu::Features::SHADER_F16)),
     ];
+    let quirks = quirks::of(&info.name, info.backend, info.device_type, features, &offered);
     AdapterSummary {
         id,
         listed_as: id,
@@ -285,6 +289,7 @@ fn describe(adapter: &wgpu::Adapter, id: usize) -> AdapterSummary {
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
         name: info.name,
         limits,
+        quirks,
         also: Vec::new(),
     }
 }

@@ -103,8 +103,11 @@ fn request(found: &Found, options: Options) -> std::result::Result<Context, Stri
     });
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| record(&uncaught, Failure::Uncaught(error.to_string()))));
     log::info!(target: "wgrad::device", "opened {} ({}, {}, {})", info.name, info.kind, info.backend, info.driver);
+    for (what, instead) in info.quirks.iter().map(|quirk| quirk.text()) {
+        log::info!(target: "wgrad::device", "{}: {what}: {instead}", info.name);
+    }
     let mut caps = caps(&limits, info.is_software() && !options.hardware_kernels);
-    if options.short_texts || wants_short_texts(&info, features) {
+    if options.short_texts || info.quirks.iter().any(|quirk| quirk.shortens_texts()) {
         caps = caps.with_short_texts();
     }
     Ok(Context {
@@ -121,13 +124,6 @@ fn request(found: &Found, options: Options) -> std::result::Result<Context, Stri
         #[cfg(test)]
         until_kill: std::sync::atomic::AtomicUsize::new(usize::MAX),
     })
-}
-
-/// Whether an adapter's compiler is slow with long texts, or refuses them: FXC, WARP, whatever compiles for it, and SwiftShader.
-fn wants_short_texts(info: &AdapterSummary, features: wgpu::Features) -> bool {
-    // On DX12 subgroups take shader model 6, which DXC alone compiles: without them it is FXC.
-    let old = info.is_software() || !features.contains(wgpu::Features::SUBGROUP);
-    (info.backend == "dx12" && old) || info.name.contains("SwiftShader")
 }
 
 impl Context {
@@ -203,39 +199,5 @@ fn caps(limits: &wgpu::Limits, software: bool) -> Caps {
         max_binding: limits.max_storage_buffer_binding_size.min((1 << 31) - 4),
         max_invocations: limits.max_compute_invocations_per_workgroup,
         workgroup_memory: limits.max_compute_workgroup_storage_size,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::gpu::adapters::AdapterKind;
-
-    #[test]
-    fn fxc_warp_and_swiftshader_get_short_texts() {
-        let none = wgpu::Features::empty();
-        let rows = [
-            ("NVIDIA GeForce RTX 3060", "dx12", AdapterKind::Discrete, none, true),
-            ("NVIDIA GeForce RTX 3060", "dx12", AdapterKind::Discrete, wgpu::Features::SUBGROUP, false),
-            ("Microsoft Basic Render Driver", "dx12", AdapterKind::Software, wgpu::Features::SUBGROUP, true),
-            ("Microsoft Basic Render Driver", "dx12", AdapterKind::Software, none, true),
-            ("SwiftShader Device (Subzero)", "vulkan", AdapterKind::Software, wgpu::Features::SUBGROUP, true),
-            ("llvmpipe (LLVM 15.0.6, 256 bits)", "vulkan", AdapterKind::Software, none, false),
-            ("Adreno (TM) 730", "vulkan", AdapterKind::Integrated, none, false),
-            ("Apple M2", "metal", AdapterKind::Integrated, none, false),
-        ];
-        for (name, backend, kind, features, short) in rows {
-            let info = AdapterSummary {
-                id: 0,
-                listed_as: 0,
-                name: name.into(),
-                backend: backend.into(),
-                kind,
-                driver: String::new(),
-                limits: Vec::new(),
-                also: Vec::new(),
-            };
-            assert_eq!(wants_short_texts(&info, features), short, "{name} on {backend} with {features:?}");
-        }
     }
 }

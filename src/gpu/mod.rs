@@ -19,6 +19,7 @@ pub(crate) mod profile;
 pub(crate) mod program;
 mod proof;
 mod queue;
+pub(crate) mod quirks;
 pub(crate) mod readback;
 mod rooms;
 pub(crate) mod run;

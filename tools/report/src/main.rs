@@ -176,6 +176,7 @@ fn report(options: &ReportOptions) -> Result<bool, String> {
             kind: info.kind.to_string(),
             backend: info.backend.clone(),
             driver: info.driver.clone(),
+            quirks: info.quirks.iter().map(|&(what, instead)| (what.into(), instead.into())).collect(),
             limits: info.limits.iter().map(|(name, value)| ((*name).into(), value.clone())).collect(),
         },
         items,

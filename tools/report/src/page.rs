@@ -34,6 +34,12 @@ pub fn markdown(report: &Report) -> String {
     if adapter.kind == "software" {
         page.push_str("This adapter computes on the processor: the page shows that the report works, not what a GPU does.\n\n");
     }
+    for (what, instead) in &adapter.quirks {
+        line(&mut page, format_args!("- {what}: {instead}"));
+    }
+    if !adapter.quirks.is_empty() {
+        page.push('\n');
+    }
     summary(&mut page, report);
     networks(&mut page, report);
     operations(&mut page, report);

@@ -36,6 +36,8 @@ pub struct Adapter {
     pub driver: String,
     /// Limits and features that matter.
     pub limits: Vec<(String, String)>,
+    /// What it lacks or is known to do wrong, and what is done instead.
+    pub quirks: Vec<(String, String)>,
 }
 
 /// Something that was to be tried.
