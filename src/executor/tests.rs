@@ -338,6 +338,24 @@ fn a_kernel_that_fails_its_trial_is_replaced() {
     }
 }
 
+/// An optimizer's step has one form: if that is wrong, nothing is left, and the step does not run.
+#[test]
+fn an_optimizer_that_fails_its_trial_is_an_error() {
+    use gpu::forms::{Fault, Form, Forms};
+    let Some(software) = software() else { return };
+    for family in ["adam", "lamb"] {
+        for refused in [false, true] {
+            let options = gpu::context::Options { hardware_kernels: true, ..Default::default() };
+            let mut executor = Executor::gpu(software, options, true).expect("opens");
+            let Backend::Gpu(device) = &mut executor.backend else { panic!("a GPU") };
+            let faults = [Form::Chosen, Form::Plain].map(|form| Fault { family, form, refused });
+            device.forms = Forms::faulty(true, faults.into());
+            let failed = executor.self_test();
+            assert!(matches!(&failed, Err(Error::Unsupported { op, .. }) if *op == family), "{failed:?}");
+        }
+    }
+}
+
 /// Results of trials outlast a process as text, for the same adapter and options alone.
 #[test]
 fn a_record_of_trials_spares_them() {
@@ -386,7 +404,9 @@ fn every_family_stands_its_trial() {
     for hardware_kernels in [false, true] {
         let options = gpu::context::Options { hardware_kernels, self_test: Some(true), ..Default::default() };
         let executor = Executor::gpu(software, options, true).expect("opens");
-        assert!(trial::FAMILIES.iter().all(|family| !trial::graphs(family).is_empty()));
+        let rules: Vec<&str> = crate::graph::optim::OptimRule::all().iter().map(|rule| rule.facts().name).collect();
+        assert!(trial::FAMILIES.iter().all(|family| trial::graphs(family).is_empty() == rules.contains(family)));
+        assert!(rules.iter().all(|rule| trial::FAMILIES.contains(rule)));
         assert_eq!(executor.self_test().expect("all are right"), [""; 0]);
     }
 }

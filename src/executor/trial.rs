@@ -3,6 +3,8 @@
 //! Drivers have refused kernels, and compiled them wrongly, that are right by the standard. What a trial finds applies to the
 //! adapter as long as the process runs.
 
+mod optim;
+
 use crate::cpu::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
@@ -18,7 +20,7 @@ use crate::storage::bindings::{Bindings, Leaf};
 use std::sync::Arc;
 
 /// The families that have a trial.
-pub(super) const FAMILIES: [&str; 14] = [
+pub(super) const FAMILIES: [&str; 24] = [
     "elementwise",
     "reduce",
     "arg_reduce",
@@ -33,6 +35,16 @@ pub(super) const FAMILIES: [&str; 14] = [
     "cross_entropy_grad",
     "gather",
     "scatter_add",
+    "sgd",
+    "adam",
+    "rmsprop",
+    "adagrad",
+    "lion",
+    "adadelta",
+    "adamax",
+    "nadam",
+    "radam",
+    "lamb",
 ];
 
 /// A record's last line.
@@ -46,7 +58,7 @@ const TOLERANCE: f64 = 1e-3;
 /// # Errors
 /// [`Error::Unsupported`]: a family is wrong in all its forms. Whatever ends any run: a lost device, or no memory.
 pub(super) fn prove(gpu: &GpuExecutor, plan: &Plan) -> Result<()> {
-    let families = plan.steps.iter().map(|step| step.kernel.name());
+    let families = plan.steps.iter().map(|step| step.kernel.family());
     families.filter(|family| gpu.forms.unproven(family)).try_for_each(|family| prove_one(gpu, family))
 }
 
@@ -77,7 +89,8 @@ pub(super) fn adopt(gpu: &GpuExecutor, record: &str) -> bool {
 }
 
 fn prove_one(gpu: &GpuExecutor, family: &'static str) -> Result<()> {
-    while let Err(reason) = graphs(family).iter().try_for_each(|graph| run(gpu, graph)) {
+    let tried = || graphs(family).iter().try_for_each(|graph| run(gpu, graph)).and_then(|()| optim::run(gpu, family, wrong));
+    while let Err(reason) = tried() {
         if matches!(reason, Error::DeviceLost { .. } | Error::OutOfMemory { .. }) {
             return Err(reason);
         }
@@ -110,12 +123,17 @@ fn run(gpu: &GpuExecutor, graph: &Graph) -> Result<()> {
         let (want, dtype) = (want.to_host().to_f64(), graph.nodes[node].dtype);
         let buffer = output.as_ref().ok_or_else(|| Error::internal("an output has no buffer"))?;
         let got = gpu.read(buffer, dtype, want.len())?.to_f64();
-        let wrong = got.iter().zip(&want).position(|(g, w)| g.is_nan() || (g - w).abs() > TOLERANCE * w.abs().max(1.0));
-        if let Some(at) = wrong {
-            return Err(Error::internal(format!("element {at} is {}, not {}", got[at], want[at])));
-        }
+        wrong(&got, &want)?;
     }
     Ok(())
+}
+
+/// Fails at the first element that is wrong.
+fn wrong(got: &[f64], want: &[f64]) -> Result<()> {
+    match got.iter().zip(want).position(|(g, w)| g.is_nan() || (g - w).abs() > TOLERANCE * w.abs().max(1.0)) {
+        Some(at) => Err(Error::internal(format!("element {at} is {}, not {}", got[at], want[at]))),
+        None => Ok(()),
+    }
 }
 
 /// A source's values: indices below 7, floats in [-1, 1].
@@ -128,7 +146,7 @@ fn numbers(node: &GraphNode, source: usize) -> HostData {
 }
 
 /// Graphs that take a family through its variants: sizes that fill tiles and sizes that do not. None for optimizers' steps, which
-/// need a store.
+/// need a store: see [`optim`].
 pub(super) fn graphs(family: &str) -> Vec<Graph> {
     let conv = ConvSpec { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
     let (x, w, y) = ([2, 16, 9, 11], [24, 16, 3, 3], [2, 24, 9, 11]);

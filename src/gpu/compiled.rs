@@ -92,7 +92,7 @@ impl Compiled {
         let mut programs: Vec<(usize, Work, Program)> = Vec::new();
         let mut scratch: Vec<Vec<u64>> = Vec::with_capacity(plan.steps.len());
         for (s, step) in plan.steps.iter().enumerate() {
-            let family = step.kernel.name();
+            let family = step.kernel.family();
             let caps = gpu.forms.caps(family, caps);
             let lowered = kernels::lower(step, &plan, &caps)?;
             #[cfg(test)]

@@ -209,6 +209,14 @@ impl Kernel {
         }
     }
 
+    /// The family of kernels that a trial tests together: an optimizer's rule has its own.
+    pub fn family(&self) -> &'static str {
+        match self {
+            Self::OptimStep { rule, .. } => rule.facts().name,
+            other => other.name(),
+        }
+    }
+
     /// The name with the sizes that tell one kernel of a table from another.
     pub fn label(&self) -> String {
         match self {

@@ -90,7 +90,6 @@ macro_rules! facts {
 
 impl OptimRule {
     /// Every rule with each choice that it has.
-    #[cfg(test)]
     pub(crate) fn all() -> Vec<Self> {
         vec![
             Self::Sgd { momentum: false, nesterov: false },
