@@ -4,6 +4,8 @@
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 #import grid
+#import row_bits
+#import row_tree
 #import rows
 
 @compute @workgroup_size(${SIZE})
@@ -14,24 +16,20 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let row = linear_workgroup(wid, groups) * ${ROWS}u + id / ${LANES}u;
     let lane = id % ${LANES}u;
     let first = min(row, rows - 1u) * cols;
-    let sums = row_sums(first, cols, lane);
+    let sums = row_sums(first, cols, id);
     if (row >= rows) {
         return;
     }
     let dead = is_dead(sums.y);
 #if ${LOG}
-    // Kept separate from the maximum: added to it, it may be lost. A 0 that compilers do not know keeps them from adding the two.
     let rest = log_of_sum(sums.y);
+    for (var c = lane; c < cols; c += ${LANES}u) {
+        out[first + c] = log_share(x[first + c], sums.x, rest, dead, params[0][3]);
+    }
 #else
     let scale = 1.0 / sums.y;
-#end
     for (var c = lane; c < cols; c += ${LANES}u) {
-        let v = x[first + c];
-#if ${LOG}
-        let below = bitcast<f32>(bitcast<u32>(v - sums.x) ^ params[0][3]);
-        out[first + c] = select(below - rest, v, dead || (is_lowest(v) && !is_undefined(rest)));
-#else
-        out[first + c] = select(shifted_exp(v, sums.x) * scale, 0.0, dead);
-#end
+        out[first + c] = select(shifted_exp(x[first + c], sums.x) * scale, 0.0, dead);
     }
+#end
 }

@@ -126,18 +126,33 @@ fn row(op: RowOp, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts>
     Ok(match op {
         // Positions change with the values only in jumps.
         RowOp::ArgSort { .. } => vec![None],
-        RowOp::Softmax { log: false } => vec![Some(out * (ct - (ct * out).sum_keepdim(-1)))],
-        RowOp::Softmax { log: true } => vec![Some(ct - out.exp() * ct.sum_keepdim(-1))],
+        RowOp::Softmax { log } => vec![Some(softmax_grad(log, out, ct)?)],
+        RowOp::SoftmaxGrad { log: false } => {
+            let (y, g) = (&inputs[0], &inputs[1]);
+            let d_y = ct * (g - (g * y).sum_keepdim(-1)) - g * (ct * y).sum_keepdim(-1);
+            // Linear in the cotangent, by a symmetric matrix.
+            vec![Some(d_y), Some(softmax_grad(false, y, ct)?)]
+        }
+        RowOp::SoftmaxGrad { log: true } => {
+            let weighted = ct * inputs[0].exp();
+            vec![Some(-(&weighted * inputs[1].sum_keepdim(-1))), Some(ct - weighted.sum_keepdim(-1))]
+        }
         RowOp::CrossEntropy => {
-            let dtype = ct.dtype()?;
-            let gradient =
-                Tensor::build(Op::Row(RowOp::CrossEntropyGrad), &[&inputs[0], &inputs[1], ct], inputs[0].shape()?, dtype);
+            // The kept numbers have no cotangents of their own.
+            let own = ct.slice(0, 0, 1).reshape([inputs[1].shape()?[0]]);
+            let operands = [&inputs[0], &inputs[1], out, &own];
+            let gradient = Tensor::build(Op::Row(RowOp::CrossEntropyGrad), &operands, inputs[0].shape()?, ct.dtype()?);
             vec![Some(gradient), None]
         }
         RowOp::CrossEntropyGrad => cross_entropy_grad(inputs, ct)?,
         RowOp::Gather => vec![Some(ct.scatter_add_rows(inputs[0].shape()?[0], &inputs[1])), None],
         RowOp::ScatterAdd => vec![Some(ct.gather_rows(&inputs[1])), None],
     })
+}
+
+/// The gradient of a softmax, or of its logarithm, from its result.
+fn softmax_grad(log: bool, y: &Tensor, ct: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::build(Op::Row(RowOp::SoftmaxGrad { log }), &[y, ct], y.shape()?, ct.dtype()?))
 }
 
 fn movement(op: &Op, x: &Tensor, ct: &Tensor) -> Result<Tensor> {
@@ -233,7 +248,7 @@ fn pool(op: &Op, inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {
 
 /// By its decomposition: `(softmax(logits) - one_hot) · g`.
 fn cross_entropy_grad(inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {
-    let (logits, labels, g) = (&inputs[0], &inputs[1], &inputs[2]);
+    let (logits, labels, g) = (&inputs[0], &inputs[1], &inputs[3]);
     let [rows, classes] = logits.dims::<2>()?;
     let class = Tensor::iota(classes, DType::I32, &logits.device()?)?.reshape([1, classes]);
     let one_hot = labels.reshape([rows, 1]).eq(&class).cast(ct.dtype()?);
@@ -241,5 +256,5 @@ fn cross_entropy_grad(inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {
     let weighted = ct * g.reshape([rows, 1]);
     let d_logits = &p * (&weighted - (&weighted * &p).sum_keepdim(1));
     let d_g = (ct * (p - one_hot)).sum_dim(1);
-    Ok(vec![Some(d_logits), None, Some(d_g)])
+    Ok(vec![Some(d_logits), None, None, Some(d_g)])
 }

@@ -20,7 +20,7 @@ use crate::storage::bindings::{Bindings, Leaf};
 use std::sync::Arc;
 
 /// The families that have a trial.
-pub(super) const FAMILIES: [&str; 24] = [
+pub(super) const FAMILIES: &[&str] = &[
     "elementwise",
     "reduce",
     "arg_reduce",
@@ -31,6 +31,7 @@ pub(super) const FAMILIES: [&str; 24] = [
     "pool",
     "argsort",
     "softmax",
+    "softmax_grad",
     "cross_entropy",
     "cross_entropy_grad",
     "gather",
@@ -85,7 +86,7 @@ pub(super) fn record(gpu: &GpuExecutor) -> String {
 pub(super) fn adopt(gpu: &GpuExecutor, record: &str) -> bool {
     let whole = record.strip_suffix('\n').and_then(|record| record.strip_suffix(END));
     let results = whole.and_then(|record| record.strip_prefix(&subject(gpu))).and_then(|record| record.strip_prefix('\n'));
-    results.is_some_and(|results| gpu.forms.adopt(results, &FAMILIES))
+    results.is_some_and(|results| gpu.forms.adopt(results, FAMILIES))
 }
 
 fn prove_one(gpu: &GpuExecutor, family: &'static str) -> Result<()> {
@@ -180,11 +181,19 @@ pub(super) fn graphs(family: &str) -> Vec<Graph> {
         "softmax" => vec![
             one(Op::Row(RowOp::Softmax { log: false }), &[&[9, 200]], &[9, 200]),
             one(Op::Row(RowOp::Softmax { log: true }), &[&[3, 3000]], &[3, 3000]),
+            one(Op::Row(RowOp::Softmax { log: false }), &[&[3, 9001]], &[3, 9001]),
         ],
-        "cross_entropy" => vec![indexed(RowOp::CrossEntropy, &[33, 100], &[33], None)],
-        "cross_entropy_grad" => vec![indexed(RowOp::CrossEntropyGrad, &[33, 100], &[33, 100], Some(&[33]))],
-        "gather" => vec![indexed(RowOp::Gather, &[7, 33], &[33, 33], None)],
-        "scatter_add" => vec![indexed(RowOp::ScatterAdd, &[33, 20], &[7, 20], None)],
+        "softmax_grad" => vec![
+            one(Op::Row(RowOp::SoftmaxGrad { log: false }), &[&[9, 200], &[9, 200]], &[9, 200]),
+            one(Op::Row(RowOp::SoftmaxGrad { log: true }), &[&[3, 9001], &[3, 9001]], &[3, 9001]),
+        ],
+        "cross_entropy" => vec![
+            indexed(RowOp::CrossEntropy, &[33, 100], &[3, 33], &[]),
+            indexed(RowOp::CrossEntropy, &[33, 5001], &[3, 33], &[]),
+        ],
+        "cross_entropy_grad" => vec![indexed(RowOp::CrossEntropyGrad, &[33, 100], &[33, 100], &[&[3, 33], &[33]])],
+        "gather" => vec![indexed(RowOp::Gather, &[7, 33], &[33, 33], &[])],
+        "scatter_add" => vec![indexed(RowOp::ScatterAdd, &[33, 20], &[7, 20], &[])],
         _ => Vec::new(),
     }
 }
@@ -205,10 +214,10 @@ fn of(op: Op, sources: &[&[usize]], out: &[usize], dtype: DType) -> Graph {
     Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }
 }
 
-/// An op over rows and 33 indices, and a further source.
-fn indexed(op: RowOp, rows: &[usize], out: &[usize], further: Option<&[usize]>) -> Graph {
+/// An op over rows and 33 indices, and further sources.
+fn indexed(op: RowOp, rows: &[usize], out: &[usize], further: &[&[usize]]) -> Graph {
     let mut nodes = vec![node(Op::Data, &[], rows, DType::F32), node(Op::Data, &[], &[33], DType::I32)];
-    nodes.extend(further.map(|shape| node(Op::Data, &[], shape, DType::F32)));
+    nodes.extend(further.iter().map(|shape| node(Op::Data, &[], shape, DType::F32)));
     let inputs: Vec<usize> = (0..nodes.len()).collect();
     nodes.push(node(Op::Row(op), &inputs, out, DType::F32));
     Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }

@@ -42,6 +42,11 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     maximum needs &[];
     optim needs &[];
     rows needs &[];
+    row_bits needs &[];
+    row_tree needs &[];
+    row_units needs &[];
+    row_scan needs &[];
+    row_parts needs &[];
     tile needs &[];
     tile_sums needs &[];
     tile_row needs &[];

@@ -16,9 +16,16 @@ pub enum RowOp {
         /// Whether to give the logarithm.
         log: bool,
     },
-    /// `(logits [n, c], labels: I32 [n])` to `[n]`: `-log_softmax(logits)[i, labels[i]]`
+    /// `(y, ct)`, softmax's result and its cotangent: `y * (ct - Σ ct·y)`; of its logarithm `ct - e^y * Σ ct`
+    SoftmaxGrad {
+        /// Whether y is the logarithm.
+        log: bool,
+    },
+    /// `(logits [n, c], labels: I32 [n])` to `[3, n]`: `-log_softmax(logits)[i, labels[i]]`, and what the gradient needs of each row
+    /// besides the logits: the maximum and `Σ e^(logits - maximum)`, which is 0 for a row of only -∞
     CrossEntropy,
-    /// `(logits [n, c], labels: I32 [n], ct [n])` to `[n, c]`: `(softmax(logits) - one_hot(labels)) * ct`
+    /// `(logits [n, c], labels: I32 [n], kept [3, n], ct [n])` to `[n, c]`, where kept is `CrossEntropy`'s result:
+    /// `(softmax(logits) - one_hot(labels)) * ct`. Its gradient with respect to the logits is the whole one; none flows to kept
     CrossEntropyGrad,
     /// `(table [rows, d], index: I32 [n])` to `[n, d]`: row `index[i]`; out of range clamps
     Gather,
@@ -32,6 +39,7 @@ impl RowOp {
         match self {
             Self::ArgSort { .. } => "argsort",
             Self::Softmax { .. } => "softmax",
+            Self::SoftmaxGrad { .. } => "softmax_grad",
             Self::CrossEntropy => "cross_entropy",
             Self::CrossEntropyGrad => "cross_entropy_grad",
             Self::Gather => "gather",
@@ -45,8 +53,9 @@ impl RowOp {
         match self {
             Self::ArgSort { .. } => &[],
             Self::Softmax { .. } => &[Output],
-            Self::CrossEntropy => &[Input(0), Input(1)],
-            Self::CrossEntropyGrad => &[Input(0), Input(1), Input(2)],
+            Self::SoftmaxGrad { .. } => &[Input(0), Input(1)],
+            Self::CrossEntropy => &[Input(0), Input(1), Output],
+            Self::CrossEntropyGrad => &[Input(0), Input(1), Input(3)],
             Self::Gather | Self::ScatterAdd => &[Input(1)],
         }
     }
@@ -55,7 +64,8 @@ impl RowOp {
     pub(crate) const fn of_nothing(self) -> Option<f64> {
         match self {
             Self::ScatterAdd => Some(0.0),
-            Self::ArgSort { .. } | Self::Softmax { .. } | Self::CrossEntropy | Self::CrossEntropyGrad | Self::Gather => None,
+            Self::ArgSort { .. } | Self::Softmax { .. } | Self::SoftmaxGrad { .. } => None,
+            Self::CrossEntropy | Self::CrossEntropyGrad | Self::Gather => None,
         }
     }
 
@@ -64,6 +74,7 @@ impl RowOp {
         match self {
             Self::ArgSort { .. } => (if cols < 2 { 2 } else { cols }).ilog2() as usize + 1,
             Self::Softmax { .. } | Self::CrossEntropy | Self::CrossEntropyGrad => 8,
+            Self::SoftmaxGrad { .. } => 4,
             Self::ScatterAdd => 1,
             Self::Gather => 0,
         }

@@ -110,7 +110,8 @@ impl Tensor {
             if let Some(error) = check_range(name, n[1], logits[1], help) {
                 return Ok(Self::from_error(ignorable(error, "use cross_entropy_with and set")));
             }
-            Ok(Self::build(Op::Row(RowOp::CrossEntropy), &[self, &labels], Shape::of(&[logits[0]]), n[0].dtype))
+            let kept = Self::build(Op::Row(RowOp::CrossEntropy), &[self, &labels], Shape::of(&[3, logits[0]]), n[0].dtype);
+            Ok(kept.slice(0, 0, 1).reshape([logits[0]]))
         })
     }
 

@@ -18,6 +18,7 @@ pub(super) fn run(row: &Row, dtype: DType, operands: &[&[u32]], out: &mut [u32])
     match row.op {
         RowOp::ArgSort { descending } => sort::argsort(cols, dtype, descending, operands[0], out),
         RowOp::Softmax { log } => softmax::run(cols, log, operands[0], out),
+        RowOp::SoftmaxGrad { log } => softmax::gradient(cols, log, operands, out),
         RowOp::CrossEntropy => cross_entropy::loss(cols, operands, out),
         RowOp::CrossEntropyGrad => cross_entropy::gradient(cols, operands, out),
         RowOp::Gather => gather::gather(rows, cols, operands, out),
@@ -30,8 +31,9 @@ pub(super) fn reference(op: RowOp, x: &[&Value], out: &Shape) -> Result<Numbers>
     match op {
         RowOp::ArgSort { descending } => Ok(sort::reference::argsort(x[0], descending)),
         RowOp::Softmax { log } => softmax::reference::softmax(x[0], log),
+        RowOp::SoftmaxGrad { log } => softmax::reference::gradient(x[0], x[1], log),
         RowOp::CrossEntropy => cross_entropy::reference::loss(x[0], x[1]),
-        RowOp::CrossEntropyGrad => cross_entropy::reference::gradient(x[0], x[1], x[2]),
+        RowOp::CrossEntropyGrad => cross_entropy::reference::gradient([x[0], x[1], x[2], x[3]]),
         RowOp::Gather => gather::reference::gather(x[0], x[1]),
         RowOp::ScatterAdd => gather::reference::scatter_add(x[0], x[1], out),
     }

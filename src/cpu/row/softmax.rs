@@ -72,6 +72,43 @@ fn row(x: &[f32], log: bool, out: &mut [f32]) {
     }
 }
 
+/// Σ of `term` of each element of two rows.
+#[inline(always)]
+fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+    let ((a, a_tail), (b, b_tail)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
+    let mut lanes = [0.0; 16];
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *sum += term(a, b);
+        }
+    }
+    lanes.iter().sum::<f32>() + a_tail.iter().zip(b_tail).map(|(&a, &b)| term(a, b)).sum::<f32>()
+}
+
+/// `y * (ct - Σ ct·y)` of every row of `cols`, or, if y is the logarithm, `ct - e^y * Σ ct`.
+pub(super) fn gradient(cols: usize, log: bool, operands: &[&[u32]], out: &mut [u32]) {
+    let (y, ct): (&[f32], &[f32]) = (cast_slice(operands[0]), cast_slice(operands[1]));
+    let out: &mut [f32] = cast_slice_mut(out);
+    let task = rows_of_task(cols) * cols.max(1);
+    out.par_chunks_mut(task).zip(y.par_chunks(task)).zip(ct.par_chunks(task)).for_each(|((out, y), ct)| {
+        for ((out, y), ct) in out.chunks_mut(cols).zip(y.chunks(cols)).zip(ct.chunks(cols)) {
+            vectorize(
+                #[inline(always)]
+                || {
+                    let row = out.iter_mut().zip(y).zip(ct);
+                    if log {
+                        let sum = sum_of(y, ct, |_, ct| ct);
+                        row.for_each(|((o, &y), &ct)| *o = ct - fast::exp(y) * sum);
+                    } else {
+                        let sum = sum_of(y, ct, |y, ct| y * ct);
+                        row.for_each(|((o, &y), &ct)| *o = y * (ct - sum));
+                    }
+                },
+            );
+        }
+    });
+}
+
 /// The same in f64, one element after the other.
 pub(super) mod reference {
     use crate::cpu::reference::{Numbers, Value};
@@ -91,6 +128,17 @@ pub(super) mod reference {
         } else {
             x.iter().map(|x| exp(x - max) / sum).collect()
         }
+    }
+
+    /// `y * (ct - Σ ct·y)` of every row, or, if y is the logarithm, `ct - e^y * Σ ct`.
+    pub(crate) fn gradient(y: &Value, ct: &Value, log: bool) -> Result<Numbers> {
+        let cols = y.shape.last().copied().unwrap_or(1).max(1);
+        let mut out = Vec::new();
+        for (y, ct) in y.floats()?.chunks(cols).zip(ct.floats()?.chunks(cols)) {
+            let sum: f64 = if log { ct.iter().sum() } else { y.iter().zip(ct).map(|(y, ct)| y * ct).sum() };
+            out.extend(y.iter().zip(ct).map(|(&y, ct)| if log { ct - exp(y) * sum } else { y * (ct - sum) }));
+        }
+        Ok(Numbers::Float(out))
     }
 
     /// Every row through [`row`].

@@ -375,18 +375,35 @@ fn softmax_and_cross_entropy() {
                 );
             }
         }
+        for log in [false, true] {
+            let mut case = Case::new();
+            let (y, ct) = (case.float_leaf(&[rows, cols]), case.float_leaf(&[rows, cols]));
+            if log {
+                infinite_row(&mut case);
+            }
+            let op = RowOp::SoftmaxGrad { log };
+            case.node(Op::Row(op), &[y, ct], &[rows, cols], DType::F32);
+            case.check(&format!("softmax gradient {rows} x {cols} {log}"), &cpu, rows_of(op, [rows, cols], [rows, cols]), 1e-5);
+        }
         let mut case = Case::new();
         let x = case.float_leaf(&[rows, cols]);
         infinite_row(&mut case);
         let labels = case.leaf(&[rows], DType::I32, ints(rows, 1, -1, cols as u32 + 2));
-        case.node(Op::Row(RowOp::CrossEntropy), &[x, labels], &[rows], DType::F32);
-        case.check(&format!("cross-entropy {rows} x {cols}"), &cpu, rows_of(RowOp::CrossEntropy, [rows, cols], [1, rows]), 2e-6);
+        case.node(Op::Row(RowOp::CrossEntropy), &[x, labels], &[3, rows], DType::F32);
+        case.check(&format!("cross-entropy {rows} x {cols}"), &cpu, rows_of(RowOp::CrossEntropy, [rows, cols], [3, rows]), 2e-6);
         let mut case = Case::new();
         let x = case.float_leaf(&[rows, cols]);
         infinite_row(&mut case);
         let labels = case.leaf(&[rows], DType::I32, ints(rows, 1, -1, cols as u32 + 2));
+        let kept = case.float_leaf(&[3, rows]);
+        if let HostData::F32(v) = &mut case.leaves[2] {
+            // A row of only -∞, and sums that are at least the largest element's 1.
+            v[rows] = f32::NEG_INFINITY;
+            v[2 * rows..].iter_mut().for_each(|sum| *sum = 1.0 + sum.abs());
+            v[2 * rows] = 0.0;
+        }
         let ct = case.float_leaf(&[rows]);
-        case.node(Op::Row(RowOp::CrossEntropyGrad), &[x, labels, ct], &[rows, cols], DType::F32);
+        case.node(Op::Row(RowOp::CrossEntropyGrad), &[x, labels, kept, ct], &[rows, cols], DType::F32);
         case.check(
             &format!("its gradient {rows} x {cols}"),
             &cpu,

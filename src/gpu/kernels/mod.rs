@@ -12,6 +12,7 @@ pub(crate) mod optim;
 mod path;
 pub(crate) mod pool;
 pub(crate) mod reduce;
+mod rows;
 pub(crate) mod scatter_add;
 pub(crate) mod softmax;
 pub(crate) mod sort;
@@ -64,8 +65,9 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::Row(row) => match row.op {
             RowOp::ArgSort { descending } => sort::lower(row, descending, step, plan, caps),
             RowOp::Softmax { log } => softmax::lower(row, log, step, plan, caps),
-            RowOp::CrossEntropy => cross_entropy::lower(row, false, step, plan, caps),
-            RowOp::CrossEntropyGrad => cross_entropy::lower(row, true, step, plan, caps),
+            RowOp::SoftmaxGrad { log } => softmax::lower_grad(row, log, step, plan, caps),
+            RowOp::CrossEntropy => cross_entropy::lower(row, step, plan, caps),
+            RowOp::CrossEntropyGrad => cross_entropy::lower_grad(row, step, plan, caps),
             RowOp::Gather => gather::lower(row, step, plan, caps),
             RowOp::ScatterAdd => scatter_add::lower(row, step, plan, caps),
         },

@@ -23,11 +23,30 @@ fn log_softmax(row: &[f64]) -> Vec<f64> {
 #[test]
 fn softmax_and_cross_entropy_match_loops() {
     let lab = Lab::open(true).unwrap();
-    for (rows, cols) in [(1, 1), (3, 5), (64, 10), (5, 65), (17, 3), (2, 300)] {
+    // Several rows in a workgroup, rows in registers up to the last that fits, longer ones in one part and in several.
+    let shapes = [
+        (1, 1),
+        (3, 5),
+        (64, 10),
+        (5, 65),
+        (17, 3),
+        (2, 300),
+        (70, 1000),
+        (3, 4096),
+        (2, 4097),
+        (5, 9004),
+        (3, 20_001),
+        (1, 50_257),
+    ];
+    for (rows, cols) in shapes {
         let mut x: Vec<f64> = noise(rows * cols, 1).iter().map(|v| f64::from((v * 30.0) as f32)).collect();
         if rows > 2 {
             x[cols..2 * cols].fill(f64::NEG_INFINITY);
             x[0] = f64::NEG_INFINITY;
+        }
+        if rows > 4 {
+            x[3 * cols - 1] = f64::NAN;
+            x[3 * cols] = f64::INFINITY;
         }
         let labels: Vec<i32> = (0..rows).map(|r| if r == 0 { -3 } else { (r * 7 % (cols + 2)) as i32 }).collect();
         let ct = noise(rows, 5);
@@ -37,7 +56,7 @@ fn softmax_and_cross_entropy_match_loops() {
         let loss: Vec<f64> = (0..rows).map(|r| -log[r * cols + label(r)]).collect();
         let grad: Vec<f64> =
             (0..rows * cols).map(|i| (soft[i] - if i % cols == label(i / cols) { 1.0 } else { 0.0 }) * ct[i / cols]).collect();
-        for caps in [Caps::webgpu_defaults(true), Caps::webgpu_defaults(false)] {
+        for caps in [Caps::webgpu_defaults(true), Caps::webgpu_defaults(false), Caps::webgpu_defaults(false).with_short_texts()] {
             let what = format!("{rows}x{cols}, software {}", caps.software);
             let blank = |len: usize| HostData::F32(vec![f32::NAN; len]);
             let n = rows * cols;
@@ -46,12 +65,42 @@ fn softmax_and_cross_entropy_match_loops() {
             let got = run_as(&lab, row(RowOp::Softmax { log: true }, [rows, cols], [rows, cols]), &[f32s(&x)], blank(n), &caps);
             close(&format!("log softmax {what}"), &got, &log, 2e-6);
             let index = HostData::I32(labels.clone());
-            let got =
-                run_as(&lab, row(RowOp::CrossEntropy, [rows, cols], [1, rows]), &[f32s(&x), index.clone()], blank(rows), &caps);
-            close(&format!("cross entropy {what}"), &got, &loss, 2e-6);
-            let reads = [f32s(&x), index, f32s(&ct)];
+            let reads = [f32s(&x), index.clone()];
+            let kept = run_as(&lab, row(RowOp::CrossEntropy, [rows, cols], [3, rows]), &reads, blank(3 * rows), &caps);
+            close(&format!("cross entropy {what}"), &kept[..rows], &loss, 2e-6);
+            let reads = [f32s(&x), index, f32s(&kept), f32s(&ct)];
             let got = run_as(&lab, row(RowOp::CrossEntropyGrad, [rows, cols], [rows, cols]), &reads, blank(n), &caps);
             close(&format!("cross entropy gradient {what}"), &got, &grad, 2e-6);
+        }
+    }
+}
+
+#[test]
+fn gradients_of_softmax_match_loops() {
+    let lab = Lab::open(true).unwrap();
+    for (rows, cols) in [(1, 1), (3, 5), (64, 10), (5, 65), (70, 1000), (3, 4096), (2, 4097), (5, 9004), (3, 20_001)] {
+        let n = rows * cols;
+        let x: Vec<f64> = noise(n, 1).iter().map(|v| v * 10.0).collect();
+        let mut log: Vec<f64> = x.chunks(cols).flat_map(log_softmax).map(|v| f64::from(v as f32)).collect();
+        let mut ct = noise(n, 5);
+        if rows > 2 {
+            log[..cols].fill(f64::NEG_INFINITY);
+            ct[2 * cols] = f64::NAN;
+        }
+        for is_log in [false, true] {
+            let y: Vec<f64> = if is_log { log.clone() } else { log.iter().map(|v| f64::from(v.exp() as f32)).collect() };
+            let mut expected = Vec::new();
+            for (y, ct) in y.chunks(cols).zip(ct.chunks(cols)) {
+                let sum: f64 = y.iter().zip(ct).map(|(y, ct)| if is_log { *ct } else { y * ct }).sum();
+                expected.extend(y.iter().zip(ct).map(|(y, ct)| if is_log { ct - y.exp() * sum } else { y * (ct - sum) }));
+            }
+            for caps in
+                [Caps::webgpu_defaults(true), Caps::webgpu_defaults(false), Caps::webgpu_defaults(false).with_short_texts()]
+            {
+                let kernel = row(RowOp::SoftmaxGrad { log: is_log }, [rows, cols], [rows, cols]);
+                let got = run_as(&lab, kernel, &[f32s(&y), f32s(&ct)], HostData::F32(vec![f32::NAN; n]), &caps);
+                close(&format!("{rows}x{cols}, log {is_log}, software {}", caps.software), &got, &expected, 2e-6);
+            }
         }
     }
 }
