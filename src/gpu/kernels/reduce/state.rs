@@ -265,7 +265,7 @@ impl State {
         let each: &[&str] = if four { &["x", "y", "z", "w"] } else { &[""] };
         let is_relative = matches!(self, Self::Two(PairOp::Moments));
         if is_relative {
-            text.push_str("    let from = origin(i);\n");
+            text.push_str("    let base = origin(i);\n");
         }
         for (l, part) in each.iter().enumerate() {
             let at = if four { format!("i * 4u + {l}u") } else { "i".into() };
@@ -275,7 +275,7 @@ impl State {
                 ("n", _) | (_, false) => format!("total.{field}"),
                 _ => format!("total.{field}.{part}"),
             };
-            let from = if four { format!("from.{part}") } else { "from".into() };
+            let from = if four { format!("base.{part}") } else { "base".into() };
             let written: Vec<String> = match (self, stage) {
                 (Self::One(..), Stage::Partial) => vec![of("")],
                 (Self::One(..), _) => vec![format!("finish({at}, {})", of(""))],
@@ -344,7 +344,7 @@ fn moments_of_values(kind: &str, value: &str) -> String {
     let finite = finite("head", value);
     let combine = if value == "f32" { "combine" } else { "combine4" };
     format!(
-        "    let from = origin(i);
+        "    let base = origin(i);
     var total = {kind}();
     var j = first;
     while (j < params[0].y) {{
@@ -361,7 +361,7 @@ fn moments_of_values(kind: &str, value: &str) -> String {
             j += step;
         }}
         let mean = sum / f32(n);
-        total = {combine}(total, {kind}(f32(n), (shift - from) + mean, squares - sum * mean));
+        total = {combine}(total, {kind}(f32(n), (shift - base) + mean, squares - sum * mean));
     }}
     return total;
 }}
