@@ -3,8 +3,10 @@
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
-use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, RowOp, UnaryOp};
+use crate::graph::op::{BinaryOp, PairOp, PoolOp, ReduceOp, RowOp, UnaryOp, without};
+use crate::graph::saved::by_operand;
 use crate::lazy::Payload;
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// One gradient per input; `None` where no gradient flows.
@@ -14,6 +16,7 @@ type Parts = Vec<Option<Tensor>>;
 /// but never evaluated.
 pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts> {
     Ok(match op {
+        Op::Unary(UnaryOp::Relu) if by_operand(op, &inputs[0].node()?.op) => vec![Some(rectified(&inputs[0], ct))],
         Op::Unary(op) => vec![unary(*op, &inputs[0], out, ct)],
         Op::Binary(op) => binary(*op, &inputs[0], &inputs[1], out, ct),
         // Each side takes its slice of the cotangent where it was padded.
@@ -27,15 +30,12 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
             DType::F16 => vec![Some(ct.cast(DType::F16).cast(DType::F32))],
             dtype => vec![dtype.is_float().then_some(ct.cast(dtype))],
         },
-        Op::Standardize { axes } => {
-            let axes: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
-            let scale = (&inputs[2] + &inputs[3]).rsqrt();
-            let centred = ct - ct.mean_keepdim(&axes) - out * (ct * out).mean_keepdim(&axes);
-            vec![Some(centred * scale), None, None, None]
-        }
+        Op::Standardize { axes, scaled, shifted } => standardize(axes, [*scaled, *shifted], inputs, out, ct)?,
+        Op::StandardizeGrad { axes, .. } => standardize_grad(axes, inputs, ct)?,
         Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } => {
             vec![Some(movement(op, &inputs[0], ct)?)]
         }
+        Op::Pair { op, axes } => pair(*op, axes, inputs, out, ct)?,
         Op::Reduce { op, axes } => vec![Some(reduce(*op, axes, &inputs[0], out, ct)?)],
         Op::MatMul => vec![Some(ct.matmul(&inputs[1].t())), Some(inputs[0].t().matmul(ct))],
         Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) => convolution(op, inputs, ct)?,
@@ -79,12 +79,17 @@ fn unary(op: UnaryOp, x: &Tensor, y: &Tensor, ct: &Tensor) -> Option<Tensor> {
         U::Tanh => ct * (1.0 - y.square()),
         U::Erf => ct * std::f64::consts::FRAC_2_SQRT_PI * (-x.square()).exp(),
         U::Sigmoid => ct * y * (1.0 - y),
-        U::Relu => y.gt(&y.scalar_like(0.0)).where_(ct, &ct.scalar_like(0.0)),
+        U::Relu => rectified(y, ct),
         U::Softplus => ct * x.sigmoid(),
         // Piecewise constant: the gradient is 0 wherever it exists.
         U::Sign | U::Floor | U::Ceil | U::Round | U::Trunc => ct.zeros_like(),
         U::Not | U::IsNan | U::IsFinite => return None,
     })
+}
+
+/// A gradient where a value is above 0.
+fn rectified(value: &Tensor, ct: &Tensor) -> Tensor {
+    value.gt(&value.scalar_like(0.0)).where_(ct, &ct.scalar_like(0.0))
 }
 
 fn binary(op: BinaryOp, a: &Tensor, b: &Tensor, y: &Tensor, ct: &Tensor) -> Parts {
@@ -213,6 +218,81 @@ fn reduce(op: ReduceOp, axes: &[usize], x: &Tensor, y: &Tensor, ct: &Tensor) -> 
             hit.where_(&(ct / count), &ct.scalar_like(0.0))
         }
     })
+}
+
+/// Row `k` of `[2, n]` in another shape.
+fn half(both: &Tensor, k: isize, shape: Shape) -> Tensor {
+    both.narrow(0, k, 1).reshape(shape)
+}
+
+/// Σ a and Σ b over `axes`, as `[2, n]`.
+fn sums(axes: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let shape = Shape::of(&[2, without(a.shape()?, axes).numel()]);
+    Ok(Tensor::build(Op::Pair { op: PairOp::Sums, axes: axes.to_vec() }, &[a, b], shape, a.dtype()?))
+}
+
+fn pair(op: PairOp, axes: &[usize], inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts> {
+    let x = &inputs[0];
+    let shape = x.shape()?;
+    let narrow = without(shape, axes);
+    let wide = |k| half(ct, k, narrow).broadcast_to(shape);
+    Ok(match op {
+        PairOp::Sums => vec![Some(wide(0)), Some(wide(1))],
+        PairOp::Moments => {
+            let share = narrow.numel() as f64 / shape.numel() as f64;
+            vec![Some((wide(0) + wide(1) * (x - half(out, 0, narrow)) * 2.0) * share)]
+        }
+    })
+}
+
+/// `x̂`, `1 / √(variance + eps)` and the shape with length 1 along `axes`, for operands that begin with `(x, moments, eps)`.
+fn normal(axes: &[usize], operands: &[Tensor]) -> Result<(Tensor, Tensor, Shape)> {
+    let (x, moments, eps) = (&operands[0], &operands[1], &operands[2]);
+    let narrow = without(x.shape()?, axes);
+    let op = Op::Standardize { axes: axes.to_vec(), scaled: false, shifted: false };
+    let normal = Tensor::build(op, &[x, moments, eps], x.shape()?, x.dtype()?);
+    Ok((normal, (half(moments, 1, narrow) + eps).rsqrt(), narrow))
+}
+
+/// One pass for both sums, which are the gradients of bias and weight, too; one for the gradient of x.
+fn standardize(axes: &[usize], [scaled, shifted]: [bool; 2], inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts> {
+    let (normal, _, narrow) = normal(axes, inputs)?;
+    let normal = if scaled || shifted { normal } else { out.clone() };
+    let sums = sums(axes, ct, &(ct * normal))?;
+    let weight = inputs.get(3).filter(|_| scaled);
+    let op = Op::StandardizeGrad { axes: axes.to_vec(), scaled };
+    let operands: Vec<&Tensor> = [ct, &inputs[0], &inputs[1], &inputs[2], &sums].into_iter().chain(weight).collect();
+    let mut parts = vec![Some(Tensor::build(op, &operands, ct.shape()?, ct.dtype()?)), None, None];
+    parts.extend([(1, scaled), (0, shifted)].into_iter().filter(|(_, given)| *given).map(|(k, _)| Some(half(&sums, k, narrow))));
+    Ok(parts)
+}
+
+/// With `s` and `t` the means of dy and of dy · x̂, `dx = weight · scale · (dy - s - x̂ · t)`. Through x̂ the gradient goes to x, through
+/// scale to the variance.
+fn standardize_grad(axes: &[usize], inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {
+    let (dy, sums_of) = (&inputs[0], &inputs[4]);
+    let (x_hat, scale, narrow) = normal(axes, &inputs[1..])?;
+    let share = narrow.numel() as f64 / dy.shape()?.numel() as f64;
+    let (s, t) = (half(sums_of, 0, narrow) * share, half(sums_of, 1, narrow) * share);
+    let factor = inputs.get(5).map_or_else(|| scale.clone(), |weight| weight * &scale);
+    let centred = dy - s - &x_hat * &t;
+    // Σ ct and Σ ct · x̂ go to the sums, Σ ct · centred to weight and scale.
+    let to_sums = sums(axes, ct, &(ct * &x_hat))?;
+    let signed: Vec<isize> = axes.iter().map(|&a| a as isize).collect();
+    let along = (ct * centred).sum_keepdim(&signed);
+    let columns = narrow.numel();
+    let d_sums = to_sums * factor.reshape([1, columns]) * -share;
+    // d scale / d variance is -scale³ / 2.
+    let weighted = inputs.get(5).map_or_else(|| along.clone(), |weight| weight * &along);
+    let d_variance = weighted * &scale * scale.square() * -0.5;
+    let d_variance = d_variance.reshape([1, columns]);
+    let d_moments = Tensor::cat(&[&d_variance.zeros_like(), &d_variance], 0);
+    let to_normal = -(ct * (&factor * &t));
+    let plain = standardize(axes, [false; 2], &inputs[1..4], &x_hat, &to_normal)?;
+    let d_x = plain.into_iter().next().flatten();
+    let mut parts = vec![Some(ct * factor), d_x, Some(d_moments), None, Some(d_sums)];
+    parts.extend(inputs.get(5).map(|_| Some(along * scale)));
+    Ok(parts)
 }
 
 fn convolution(op: &Op, inputs: &[Tensor], ct: &Tensor) -> Result<Parts> {

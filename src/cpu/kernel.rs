@@ -1,7 +1,7 @@
 //! A plan's kernels, prepared for this device.
 
 use super::expr::{Context, Program};
-use super::reduce::{ArgReduce, Reduce};
+use super::reduce::{ArgReduce, Pair, Reduce};
 use super::{conv2d, elementwise, matmul, pool, row};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -15,6 +15,8 @@ pub(super) enum Prepared {
     Elementwise { program: Program, in_place: Option<usize> },
     /// A reduction.
     Reduce(Reduce),
+    /// A reduction to two values.
+    Pair(Pair),
     /// An arg-reduction.
     ArgReduce(ArgReduce),
     /// An op over rows of elements of this type.
@@ -44,6 +46,10 @@ impl Prepared {
                 Self::Elementwise { program, in_place }
             }
             Kernel::Reduce { op, value, kept, epilogue } => Self::Reduce(Reduce::new(*op, value, *kept, epilogue)?),
+            Kernel::Pair { further, .. } if !further.is_empty() => {
+                return Err(Error::internal("the CPU writes no further results"));
+            }
+            Kernel::Pair { op, value, kept, .. } => Self::Pair(Pair::new(*op, value, *kept)?),
             Kernel::ArgReduce { op, value } => Self::ArgReduce(ArgReduce::new(*op, value)?),
             Kernel::MatMul(m) => {
                 check_f32("matmul", &reads[..2.min(reads.len())])?;
@@ -67,6 +73,7 @@ impl Prepared {
         match (self, kernel) {
             (Self::Elementwise { program, .. }, _) => elementwise::run(program, context, out),
             (Self::Reduce(reduce), _) => reduce.run(context, out),
+            (Self::Pair(pair), _) => pair.run(context, out),
             (Self::ArgReduce(reduce), _) => reduce.run(context, out),
             (Self::Described { epilogue: Some(epilogue) }, Kernel::MatMul(m)) => matmul::run(m, epilogue, context, out)?,
             (Self::Described { epilogue: Some(epilogue) }, Kernel::Conv2d(c)) => conv2d::run(c, epilogue, context, out)?,

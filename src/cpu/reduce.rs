@@ -1,6 +1,7 @@
 //! Reductions of an expression. Sums of f32 are accumulated in f64; the order of additions depends only on shapes.
 
 mod fold;
+mod pair;
 
 use super::elementwise;
 use super::expr::{BLOCK, Context, Evaluator, Program};
@@ -11,6 +12,7 @@ use crate::graph::op::ReduceOp;
 use crate::plan::expr::{Expr, Term};
 use crate::shape::Shape;
 use fold::Fold;
+pub(super) use pair::Pair;
 use rayon::prelude::*;
 
 /// Elements that a parallel task combines.

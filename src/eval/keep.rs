@@ -6,7 +6,7 @@
 
 use super::gather::Numbering;
 use crate::error::Result;
-use crate::graph::saved::Kept;
+use crate::graph::saved::{Kept, by_operand};
 use crate::graph::{NodeId, Op};
 use crate::lazy::{Cell, Device, Node};
 use crate::storage::Storage;
@@ -313,6 +313,9 @@ fn below(numbering: &Numbering, root: &Arc<Node>, known: &mut FxHashMap<u64, Bel
 
 /// Names the nodes whose values the gradient rule of `node` reads.
 fn kept_by(node: &Arc<Node>, inputs: &[Arc<Node>], mut name: impl FnMut(&Arc<Node>)) {
+    if let Some(operand) = inputs.first().filter(|operand| by_operand(&node.op, &operand.op)) {
+        return name(operand);
+    }
     let flows = |i: usize| inputs.get(i).is_some_and(|n| n.requires_grad);
     for kept in node.op.kept() {
         match *kept {

@@ -9,7 +9,7 @@ use crate::cpu::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Val
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::gpu::GpuExecutor;
-use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, ReduceOp, UnaryOp};
+use crate::graph::op::{BinaryOp, ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, UnaryOp};
 use crate::graph::row::RowOp;
 use crate::graph::{Graph, GraphNode, Op};
 use crate::plan::Plan;
@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(super) const FAMILIES: &[&str] = &[
     "elementwise",
     "reduce",
+    "moments",
+    "sums",
     "arg_reduce",
     "matmul",
     "conv2d",
@@ -163,6 +165,8 @@ pub(super) fn graphs(family: &str) -> Vec<Graph> {
         "reduce" => {
             vec![reduce(ReduceOp::Sum, 1, [37, 1000]), reduce(ReduceOp::Sum, 0, [1000, 37]), reduce(ReduceOp::Max, 1, [3, 5000])]
         }
+        "moments" => pairs(PairOp::Moments, 1),
+        "sums" => pairs(PairOp::Sums, 2),
         "arg_reduce" => vec![of(Op::ArgReduce { op: ReduceOp::Max, axis: 1 }, &[&[37, 300]], &[37, 1], DType::I32)],
         "matmul" => vec![
             one(Op::MatMul, &[&[1, 130, 70], &[1, 70, 133]], &[1, 130, 133]),
@@ -212,6 +216,17 @@ fn of(op: Op, sources: &[&[usize]], out: &[usize], dtype: DType) -> Graph {
     let inputs: Vec<usize> = (0..nodes.len()).collect();
     nodes.push(node(op, &inputs, out, dtype));
     Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }
+}
+
+/// Rows, columns, channels, and a result of many parts.
+fn pairs(op: PairOp, operands: usize) -> Vec<Graph> {
+    let over = |axes: &[usize], shape: &[usize], n: usize| one(Op::Pair { op, axes: axes.to_vec() }, &vec![shape; operands], &[2, n]);
+    vec![
+        over(&[1], &[37, 1000], 37),
+        over(&[0], &[1000, 37], 37),
+        over(&[0, 2, 3], &[4, 6, 8, 9], 6),
+        over(&[0], &[70_001], 1),
+    ]
 }
 
 /// An op over rows and 33 indices, and further sources.

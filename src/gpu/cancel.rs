@@ -22,6 +22,7 @@ pub(super) fn hidden(expr: &Expr) -> Vec<bool> {
             Term::Binary(op, a, b) => Term::Binary(op, same[a], same[b]),
             Term::Select(c, a, b) => Term::Select(same[c], same[a], same[b]),
             Term::Cast(a) => Term::Cast(same[a]),
+            Term::Pair(a, b) => Term::Pair(same[a], same[b]),
             ref other => other.clone(),
         };
         same.push(*first.entry((key, *dtype)).or_insert(n));

@@ -20,6 +20,8 @@ pub(crate) struct Site<'a> {
     pub given: &'a [usize],
     /// The operand whose loads read `out`, because the kernel overwrites it in place.
     pub in_place: Option<usize>,
+    /// What `out` is called, if not that.
+    pub output: Option<&'a str>,
     /// The function takes two indices: i over the axes before this one, j over the others.
     pub split: Option<usize>,
 }
@@ -40,8 +42,10 @@ pub(crate) fn emit_at(name: &str, expr: &Expr, first_word: usize, site: Site<'_>
         Printer { axes: Axes::of(expr, site.split), first_word, words: Vec::new(), site, body: String::new(), packed: 0 };
     printer.coordinates();
     printer.terms(expr);
-    let result = math::wgsl_type(expr.dtype());
-    let acc = expr.terms.iter().find(|(t, _)| matches!(t, Term::Acc)).map_or(result, |t| math::wgsl_type(t.1));
+    let element = math::wgsl_type(expr.dtype());
+    let is_pair = matches!(expr.terms.last(), Some((Term::Pair(..), _)));
+    let result = if is_pair { format!("vec2<{element}>") } else { element.to_string() };
+    let acc = expr.terms.iter().find(|(t, _)| matches!(t, Term::Acc)).map_or(element, |t| math::wgsl_type(t.1));
     let mut parameters = if site.split.is_some() { "i: u32, j: u32".to_string() } else { format!("i: u32, acc: {acc}") };
     for operand in site.given {
         let dtype = expr.terms.iter().find(|(t, _)| matches!(t, Term::Load { operand: o, .. } if o == operand)).map(|t| t.1);
@@ -274,7 +278,7 @@ impl Printer<'_> {
         match term {
             Term::Load { operand, .. } if self.site.given.contains(operand) => format!("v{operand}"),
             Term::Load { operand, view } => {
-                let buffer = if self.site.in_place == Some(*operand) { "out".to_string() } else { format!("b{operand}") };
+                let buffer = if self.site.in_place == Some(*operand) { self.site.output.unwrap_or("out").to_string() } else { format!("b{operand}") };
                 let index = self.index(view);
                 match self.valid(view) {
                     // The index is made safe too: `select` evaluates both sides.
@@ -323,6 +327,7 @@ impl Printer<'_> {
             Term::Binary(op, a, b) => math::binary(*op, expr.terms[*a].1, &format!("t{a}"), &format!("t{b}")),
             Term::Select(c, a, b) => format!("select(t{b}, t{a}, t{c} != 0u)"),
             Term::Cast(a) => math::cast(expr.terms[*a].1, dtype, &format!("t{a}")),
+            Term::Pair(a, b) => format!("vec2<{}>(t{a}, t{b})", math::wgsl_type(dtype)),
         }
     }
 

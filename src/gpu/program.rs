@@ -40,6 +40,8 @@ pub(crate) enum Operand {
     Read(usize),
     /// The step's written buffer, read-write.
     Write,
+    /// The step's further result number n, read-write.
+    Further(usize),
     /// Scratch memory number n of the step, read-only.
     ScratchRead(usize),
     /// Scratch memory number n of the step, read-write.

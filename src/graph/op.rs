@@ -21,6 +21,25 @@ pub enum ReduceOp {
     Min,
 }
 
+/// Reductions to two values in one pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PairOp {
+    /// `(x)`: the mean and the population variance; NaN for none
+    Moments,
+    /// `(a, b)`, one shape: Σ a and Σ b; 0 for none
+    Sums,
+}
+
+impl PairOp {
+    /// The name that errors, plans and profiles show.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Moments => "moments",
+            Self::Sums => "sums",
+        }
+    }
+}
+
 /// Geometry of a 2-D convolution: NCHW images, OIHW weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConvSpec {
@@ -123,11 +142,25 @@ pub enum Op {
     Where,
     /// `(x)` to the node's dtype: floats truncate towards 0 and saturate, to Bool is `x != 0`
     Cast,
-    /// `(x, mean, variance, eps)`, all of x's shape: `(x - mean) / √(variance + eps)`, where mean and (population)
-    /// variance are x's own over `axes`. The gradient with respect to x is the whole one; none flows to mean or variance.
+    /// `(x, moments, eps, weight..., bias...)`: `(x - mean) / √(variance + eps) · weight + bias` in x's shape, where `moments` are
+    /// x's own [`PairOp::Moments`] over `axes`; weight and bias have x's shape with length 1 along `axes`. The gradient with respect
+    /// to x is the whole one; none flows to the moments.
     Standardize {
-        /// The axes that mean and variance were taken over.
+        /// The axes that mean and variance were taken over, ascending.
         axes: Vec<usize>,
+        /// Whether there is a weight.
+        scaled: bool,
+        /// Whether there is a bias.
+        shifted: bool,
+    },
+    /// `(dy, x, moments, eps, sums, weight...)`: the gradient of [`Op::Standardize`] with respect to x,
+    /// `weight / √(variance + eps) · (dy - Σdy / m - x̂ · Σ(dy · x̂) / m)`, where x̂ is x standardized, `sums` are [`PairOp::Sums`] of
+    /// `dy` and `dy · x̂` over `axes`, and m is the number of values of each sum.
+    StandardizeGrad {
+        /// As in [`Op::Standardize`].
+        axes: Vec<usize>,
+        /// Whether there is a weight.
+        scaled: bool,
     },
 
     // ---- movement: views, never copies by themselves ----
@@ -159,6 +192,13 @@ pub enum Op {
     Reduce {
         /// What to do.
         op: ReduceOp,
+        /// Over which axes, ascending.
+        axes: Vec<usize>,
+    },
+    /// See [`PairOp`]; over all axes but the kept ones, whose elements are the columns: `[2, n]`
+    Pair {
+        /// What to do.
+        op: PairOp,
         /// Over which axes, ascending.
         axes: Vec<usize>,
     },
@@ -212,7 +252,8 @@ impl Op {
 
     /// Whether one output element depends only on the same element of each input.
     pub const fn is_elementwise(&self) -> bool {
-        matches!(self, Self::Unary(_) | Self::Binary(_) | Self::Where | Self::Cast | Self::Standardize { .. })
+        matches!(self, Self::Unary(_) | Self::Binary(_) | Self::Where | Self::Cast)
+            || matches!(self, Self::Standardize { .. } | Self::StandardizeGrad { .. })
     }
 
     /// Whether it writes memory that outlives the evaluation.
@@ -229,7 +270,8 @@ impl Op {
     /// largest of no window's taps. `None` for ops that have no elements in that case, or whose rules refuse the call.
     pub fn of_nothing(&self) -> Option<f64> {
         match self {
-            Self::Reduce { op: ReduceOp::Sum, .. } | Self::MatMul => Some(0.0),
+            Self::Reduce { op: ReduceOp::Sum, .. } | Self::Pair { op: PairOp::Sums, .. } | Self::MatMul => Some(0.0),
+            Self::Pair { op: PairOp::Moments, .. } => Some(f64::NAN),
             Self::Row(op) => op.of_nothing(),
             Self::Conv2d(_) | Self::Conv2dInputGrad(_) | Self::Conv2dWeightGrad(_) => Some(0.0),
             Self::Reduce { op: ReduceOp::Prod, .. } => Some(1.0),
@@ -248,12 +290,15 @@ impl Op {
             Self::MatMul | Self::Conv2d(_) | Self::Conv2dInputGrad(_) | Self::Conv2dWeightGrad(_) => &[Factor(0), Factor(1)],
             Self::Where => &[Input(0)],
             Self::Row(op) => op.kept(),
-            Self::Standardize { .. } => &[Output, Input(2)],
+            Self::Standardize { .. } => &[Input(0), Input(1), Input(3)],
+            Self::StandardizeGrad { .. } => &[Input(0), Input(1), Input(2), Input(4), Input(5)],
+            Self::Pair { op: PairOp::Moments, .. } => &[Output, Input(0)],
             Self::Recomputed => &[From(1)],
             Self::Reduce { op: ReduceOp::Prod | ReduceOp::Max | ReduceOp::Min, .. } => &[Output, Input(0)],
             Self::Pool(PoolOp::Max | PoolOp::MaxScatter | PoolOp::MaxSelect, _) => &[Input(0)],
             // Linear in their operands, or without a gradient.
             Self::Reduce { op: ReduceOp::Sum, .. }
+            | Self::Pair { op: PairOp::Sums, .. }
             | Self::Pool(PoolOp::Avg | PoolOp::AvgScatter, _)
             | Self::Cast
             | Self::Reshape
@@ -286,6 +331,7 @@ impl Op {
             Self::Where => "where",
             Self::Cast => "cast",
             Self::Standardize { .. } => "standardize",
+            Self::StandardizeGrad { .. } => "standardize_grad",
             Self::Reshape => "reshape",
             Self::Permute(_) => "permute",
             Self::Expand => "expand",
@@ -293,6 +339,7 @@ impl Op {
             Self::Pad { .. } => "pad",
             Self::Recomputed => "recomputed",
             Self::Reduce { .. } => "reduce",
+            Self::Pair { op, .. } => op.name(),
             Self::ArgReduce { .. } => "arg_reduce",
             Self::MatMul => "matmul",
             Self::Conv2d(_) => "conv2d",
@@ -305,6 +352,11 @@ impl Op {
             Self::OptimStore => "optim_store",
         }
     }
+}
+
+/// A shape with length 1 along some axes.
+pub(crate) fn without(shape: Shape, axes: &[usize]) -> Shape {
+    axes.iter().fold(shape, |s, &d| s.with(d, 1))
 }
 
 /// Whether every dimension of a shape but `axis` agrees with another's.

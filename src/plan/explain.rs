@@ -16,7 +16,8 @@ impl Plan {
         };
         for (i, step) in self.steps.iter().enumerate() {
             let reads: Vec<String> = step.reads.iter().map(|&b| place(b)).collect();
-            let write = step.write.map_or_else(|| "parameters".into(), place);
+            let writes: Vec<String> = step.writes().map(place).collect();
+            let write = if writes.is_empty() { "parameters".into() } else { writes.join(" + ") };
             let name = step.kernel.label();
             let line = (i, step.level, name, write, step.flops, step.bytes, reads.join(", "));
             // Writing to a String cannot fail.

@@ -60,6 +60,8 @@ pub enum Term {
     Select(TermId, TermId, TermId),
     /// Conversion to the term's dtype.
     Cast(TermId),
+    /// Two values of the term's dtype, as the last term: what reductions of pairs combine.
+    Pair(TermId, TermId),
 }
 
 /// A directed acyclic graph of scalar terms; the last one is the result.
@@ -122,6 +124,14 @@ impl Expr {
         self
     }
 
+    /// The expressions of both values of a pair; the expression itself for one value.
+    pub fn parts(&self) -> Vec<Self> {
+        match self.terms.last() {
+            Some(&(Term::Pair(a, b), _)) => vec![self.clone().finish(a), self.clone().finish(b)],
+            _ => vec![self.clone()],
+        }
+    }
+
     /// The dtype of the result.
     pub fn dtype(&self) -> DType {
         self.terms.last().map_or(DType::F32, |t| t.1)
@@ -132,7 +142,7 @@ impl Expr {
 pub fn operands(term: &Term) -> Vec<TermId> {
     match *term {
         Term::Unary(_, a) | Term::Cast(a) => vec![a],
-        Term::Binary(_, a, b) => vec![a, b],
+        Term::Binary(_, a, b) | Term::Pair(a, b) => vec![a, b],
         Term::Select(c, a, b) => vec![c, a, b],
         _ => Vec::new(),
     }
@@ -141,7 +151,7 @@ pub fn operands(term: &Term) -> Vec<TermId> {
 fn operands_mut(term: &mut Term) -> Vec<&mut TermId> {
     match term {
         Term::Unary(_, a) | Term::Cast(a) => vec![a],
-        Term::Binary(_, a, b) => vec![a, b],
+        Term::Binary(_, a, b) | Term::Pair(a, b) => vec![a, b],
         Term::Select(c, a, b) => vec![c, a, b],
         _ => Vec::new(),
     }

@@ -21,6 +21,8 @@ pub(crate) struct Options {
 /// The most buffers that one fused kernel reads: with its output and its table of numbers it stays within WebGPU's default
 /// limit on storage buffers.
 pub(crate) const MAX_OPERANDS: usize = 7;
+/// Values of fewer elements than this are read again at no cost.
+const LARGE: usize = 4096;
 /// The most nodes that are fused into one expression.
 const MAX_FUSED: usize = 48;
 /// The most nodes that are copied into one expression, once per view.
@@ -48,7 +50,7 @@ pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
         materialised[id] = is_heavy(&node.op) || (!options.fuse && node.op.is_elementwise());
         // Operands that kernels address themselves; reductions and elementwise kernels take expressions instead.
         let addressed: &[NodeId] = match node.op {
-            Op::Reduce { .. } | Op::ArgReduce { .. } => &[],
+            Op::Reduce { .. } | Op::ArgReduce { .. } | Op::Pair { .. } => &[],
             _ if is_heavy(&node.op) => &node.inputs,
             Op::OptimStep { .. } => &node.inputs[1..],
             Op::Recomputed => &node.inputs[..1],
@@ -72,15 +74,16 @@ pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
         }
     }
     if options.fuse {
-        share(graph, &mut materialised);
+        let kernels = share(graph, &mut materialised);
+        reread(graph, &bases, &kernels, &mut materialised);
         limit(graph, &bases, &mut materialised, options.max_operands);
     }
     materialised
 }
 
-/// Materialises values that several kernels would otherwise compute again at some cost.
-fn share(graph: &Graph, materialised: &mut [bool]) {
-    // Per node, up to two of the kernels (named by the node they materialise) that its value is inlined into.
+/// Materialises values that several kernels would otherwise compute again at some cost. Returns, for each node, up to three of the
+/// kernels (named by the node they materialise) that its value is inlined into.
+fn share(graph: &Graph, materialised: &mut [bool]) -> Vec<Vec<NodeId>> {
     let mut kernels: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     for id in (0..graph.nodes.len()).rev() {
         let node = &graph.nodes[id];
@@ -92,10 +95,36 @@ fn share(graph: &Graph, materialised: &mut [bool]) {
         let reached = if own { vec![id] } else { kernels[id].clone() };
         for &input in &node.inputs {
             for &k in &reached {
-                if kernels[input].len() < 2 && !kernels[input].contains(&k) {
+                if kernels[input].len() < 3 && !kernels[input].contains(&k) {
                     kernels[input].push(k);
                 }
             }
+        }
+    }
+    kernels
+}
+
+/// Materialises values for which several kernels would otherwise read more than is written and read with a buffer: gradients that
+/// are masked and added up along the shortcuts of a network.
+fn reread(graph: &Graph, bases: &[NodeId], kernels: &[Vec<NodeId>], materialised: &mut [bool]) {
+    let len = |id: NodeId| graph.nodes[id].shape.numel();
+    // Per node without a buffer, the buffers of at least its size that it reads.
+    let mut reads: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        if matches!(node.op, Op::Data | Op::Cell) || is_heavy(&node.op) || materialised[bases[id]] {
+            reads[id] = vec![bases[id]];
+            continue;
+        }
+        let mut all: Vec<NodeId> = node.inputs.iter().flat_map(|&i| &reads[i]).copied().filter(|&b| len(b) >= len(id)).collect();
+        all.sort_unstable();
+        all.dedup();
+        // More are not told apart from these.
+        all.truncate(8);
+        let (n, k) = (kernels[id].len(), all.len());
+        reads[id] = all;
+        if node.op.is_elementwise() && len(id) >= LARGE && n * k > n + k + 1 {
+            materialised[id] = true;
+            reads[id] = vec![id];
         }
     }
 }
@@ -106,7 +135,8 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
     let own = match &node.op {
         Op::Unary(op) => op.cost(),
         Op::Binary(_) | Op::Where | Op::Cast => 1,
-        Op::Standardize { .. } => 3,
+        // Memory that is read for it again is cheaper than memory of its own.
+        Op::Standardize { .. } | Op::StandardizeGrad { .. } => return 1,
         Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } | Op::Recomputed => 0,
         // Sources cost nothing, and what has a kernel of its own is not repeated.
         Op::Data
@@ -116,6 +146,7 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
         | Op::Random(_)
         | Op::Reduce { .. }
         | Op::ArgReduce { .. }
+        | Op::Pair { .. }
         | Op::MatMul
         | Op::Conv2d(_)
         | Op::Conv2dInputGrad(_)
@@ -152,6 +183,17 @@ fn limit(graph: &Graph, bases: &[NodeId], materialised: &mut [bool], max_operand
             // A reduction's prologue is bound by the same limits as any other expression.
             if is_heavy(&node.op) {
                 buffers[id] = vec![id];
+            }
+            // Both values of a pair are one expression.
+            let is_pair = matches!(node.op, Op::Pair { .. });
+            if is_pair && pulled_in(id, &node.inputs, &fused, &buffers).1.len() > max_operands {
+                for cut in node.inputs.iter().map(|&i| bases[i]).filter(|&i| graph.nodes[i].op.is_elementwise()) {
+                    materialised[cut] = true;
+                    (fused[cut], buffers[cut]) = (Vec::new(), vec![cut]);
+                    for view in std::mem::take(&mut views[cut]) {
+                        (fused[view], buffers[view]) = (vec![view], vec![cut]);
+                    }
+                }
             }
             continue;
         }

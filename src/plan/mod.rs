@@ -9,7 +9,7 @@ mod schedule;
 pub(crate) mod sizes;
 
 use crate::dtype::DType;
-use crate::graph::op::{ConvSpec, PoolOp, PoolSpec, ReduceOp, RowOp};
+use crate::graph::op::{ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, RowOp};
 use crate::graph::optim::OptimRule;
 use crate::shape::Shape;
 pub use expr::{Expr, Term};
@@ -132,6 +132,17 @@ impl Row {
     }
 }
 
+/// A value that is computed of one of two results, element by element, by the kernel that computes those.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Further {
+    /// Which result: 0 or 1. It is the expression's accumulator.
+    pub half: usize,
+    /// What is written. Its loads, if any, are of operand 0, which is the buffer itself, in order.
+    pub expr: Expr,
+    /// Where it is written. No other step reads what was there before.
+    pub buffer: BufferId,
+}
+
 /// A kernel with its geometry. The operands of expressions and kernels are the step's `reads`, by position.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Kernel {
@@ -147,6 +158,17 @@ pub enum Kernel {
         kept: usize,
         /// Over the kept axes.
         epilogue: Expr,
+    },
+    /// `out[0][i], out[1][i]` = what [`PairOp`] makes of `value(i, j)` over j: one value for moments, a [`Term::Pair`] for sums.
+    Pair {
+        /// What is computed.
+        op: PairOp,
+        /// What is combined, over `[kept.., reduced..]`.
+        value: Expr,
+        /// How many leading axes are kept.
+        kept: usize,
+        /// What the kernel writes besides. GPU plans only.
+        further: Vec<Further>,
     },
     /// `out[i]` = I32 index of the first extreme of `value(i, j)` over the last axis.
     ArgReduce {
@@ -196,6 +218,7 @@ impl Kernel {
         match self {
             Self::Elementwise(_) => "elementwise",
             Self::Reduce { .. } => "reduce",
+            Self::Pair { op, .. } => op.name(),
             Self::ArgReduce { .. } => "arg_reduce",
             Self::MatMul(_) => "matmul",
             Self::Conv2d(c) => match c.role {
@@ -226,10 +249,18 @@ impl Kernel {
         }
     }
 
-    /// Every expression in the kernel.
+    /// What the kernel writes besides its result.
+    pub fn further(&self) -> &[Further] {
+        match self {
+            Self::Pair { further, .. } => further,
+            _ => &[],
+        }
+    }
+
+    /// Every expression over the step's reads.
     pub fn exprs(&self) -> Vec<&Expr> {
         match self {
-            Self::Elementwise(e) | Self::ArgReduce { value: e, .. } => vec![e],
+            Self::Elementwise(e) | Self::ArgReduce { value: e, .. } | Self::Pair { value: e, .. } => vec![e],
             Self::Reduce { value, epilogue, .. } => vec![value, epilogue],
             Self::MatMul(m) => vec![&m.epilogue],
             Self::Conv2d(c) => vec![&c.epilogue],
@@ -253,6 +284,13 @@ pub struct Step {
     pub flops: u64,
     /// Bytes read and written, at least.
     pub bytes: u64,
+}
+
+impl Step {
+    /// All that it writes.
+    pub fn writes(&self) -> impl Iterator<Item = BufferId> + '_ {
+        self.write.into_iter().chain(self.kernel.further().iter().map(|further| further.buffer))
+    }
 }
 
 /// A launch that a device has run.

@@ -26,7 +26,7 @@ fn assign_levels(plan: &mut Plan) {
         let step = &plan.steps[i];
         let place = |b: &BufferId| plan.buffers[*b].place;
         let after_reads = step.reads.iter().filter_map(|b| written.get(&place(b))).copied().max().unwrap_or(0);
-        let after_write = step.write.iter().filter_map(|b| touched.get(&place(b))).copied().max().unwrap_or(0);
+        let after_write = step.writes().filter_map(|b| touched.get(&place(&b))).copied().max().unwrap_or(0);
         // An optimizer step reads the gradient arena and writes parameters that any step may have read.
         let after_all = if matches!(step.kernel, Kernel::OptimStep { .. }) { last } else { 0 };
         let level = after_reads.max(after_write).max(after_all);
@@ -34,9 +34,9 @@ fn assign_levels(plan: &mut Plan) {
             let t = touched.entry(place(b)).or_default();
             *t = (*t).max(level + 1);
         }
-        if let Some(b) = &step.write {
-            written.insert(place(b), level + 1);
-            touched.insert(place(b), level + 1);
+        for b in step.writes() {
+            written.insert(place(&b), level + 1);
+            touched.insert(place(&b), level + 1);
         }
         last = last.max(level + 1);
         plan.steps[i].level = level;
@@ -78,10 +78,12 @@ fn delay(plan: &mut Plan, spent: &[usize]) {
                     plan.steps[i].level = latest;
                 }
             }
-            Some((_, info)) => {
-                let first = written.entry(info.place).or_insert(level);
-                *first = level.min(*first);
-            }
+            Some(_) => {}
+        }
+        let step = &plan.steps[i];
+        for place in step.writes().map(|b| plan.buffers[b].place).filter(|place| !matches!(place, Place::Slot(_))) {
+            let first = written.entry(place).or_insert(step.level);
+            *first = step.level.min(*first);
         }
     }
 }

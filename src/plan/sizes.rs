@@ -44,7 +44,7 @@ fn reads_nothing(plan: &Plan, step: &Step) -> bool {
 fn visited(plan: &Plan, step: &Step) -> u64 {
     let inner = match &step.kernel {
         Kernel::Elementwise(e) => e.shape.numel() as u64,
-        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => value.shape.numel() as u64,
+        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } | Kernel::Pair { value, .. } => value.shape.numel() as u64,
         Kernel::MatMul(m) => product(&[m.batch.numel(), m.k, m.m.max(m.n)]),
         Kernel::Conv2d(_) | Kernel::Pool { .. } | Kernel::Row(_) | Kernel::OptimStep { .. } => 0,
     };
@@ -83,7 +83,7 @@ fn need_room(name: &str, elements: u64, dtype: DType, max_bytes: u64) -> Result<
 pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
     match kernel {
         Kernel::Elementwise(e) => product(&[e.terms.len(), written]),
-        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } => {
+        Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } | Kernel::Pair { value, .. } => {
             product(&[value.terms.len().max(1), value.shape.numel()])
         }
         Kernel::MatMul(m) => product(&[2, m.k, written]),

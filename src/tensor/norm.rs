@@ -156,9 +156,9 @@ impl Tensor {
         });
         let Ok(shape) = checked.shape() else { return (checked.clone(), checked.clone(), checked) };
         let axes: Vec<usize> = (0..shape.rank()).filter(|&a| a != 1).collect();
-        let (normal, mean, variance) = checked.standardize(&axes, eps);
-        let y = normal.scale_and_shift(weight, bias, channelwise(shape[1], shape.rank()));
-        (y, mean.reshape([shape[1]]), variance.reshape([shape[1]]))
+        let wide = |t: &Self| t.reshape(channelwise(shape[1], shape.rank()));
+        let (y, moments) = checked.standardized(axes, eps, weight.map(wide).as_ref(), bias.map(wide).as_ref());
+        (y, moments.select(0, 0), moments.select(0, 1))
     }
 
     /// Normalises each channel of `[n, c, ..]` with a given mean and variance, both `[c]`, as in evaluation:

@@ -4,7 +4,7 @@
 use super::{Fault, Tensor, need_axis, need_float, need_number};
 use crate::dtype::DType;
 use crate::graph::Op;
-use crate::graph::op::ReduceOp;
+use crate::graph::op::{PairOp, ReduceOp, without};
 use crate::shape::{IntoAxes, Shape};
 use std::panic::Location;
 
@@ -303,18 +303,26 @@ impl Tensor {
         if checked.check().is_err() {
             return (checked.clone(), checked.clone(), checked);
         }
-        let mean = self.mean_keepdim(signed.as_slice());
-        let variance = (self - &mean).square().mean_keepdim(signed.as_slice());
-        let out = Self::guard("standardize", &[self, &mean, &variance], at, |n| {
-            let (shape, dtype) = (n[0].shape, n[0].dtype);
-            let mut sorted = axes.to_vec();
-            sorted.sort_unstable();
-            sorted.dedup();
-            let eps = self.scalar_like(eps).broadcast_to(shape);
-            let inputs = [self, &mean.broadcast_to(shape), &variance.broadcast_to(shape), &eps];
-            Ok(Self::build(Op::Standardize { axes: sorted }, &inputs, shape, dtype))
-        });
-        (out, mean, variance)
+        let mut sorted = axes.to_vec();
+        sorted.sort_unstable();
+        let (out, moments) = self.standardized(sorted, eps, None, None);
+        let narrow = self.shape().map_or(Shape::SCALAR, |shape| without(shape, axes));
+        let row = |k| moments.narrow(0, k, 1).reshape(narrow);
+        (out, row(0), row(1))
+    }
+
+    /// `(x - mean) / √(variance + eps) · weight + bias` with mean and population variance over ascending `axes`, and those two as
+    /// `[2, n]`. Weight and bias have x's shape with length 1 along the axes. Checked by the caller.
+    pub(super) fn standardized(&self, axes: Vec<usize>, eps: f64, weight: Option<&Self>, bias: Option<&Self>) -> (Self, Self) {
+        let Ok(node) = self.node() else { return (self.clone(), self.clone()) };
+        let (shape, dtype) = (node.shape, node.dtype);
+        let columns = without(shape, &axes).numel();
+        let moments = Op::Pair { op: PairOp::Moments, axes: axes.clone() };
+        let moments = Self::build(moments, &[self], Shape::of(&[2, columns]), dtype);
+        let eps = self.scalar_like(eps);
+        let op = Op::Standardize { axes, scaled: weight.is_some(), shifted: bias.is_some() };
+        let inputs: Vec<&Self> = [self, &moments, &eps].into_iter().chain(weight).chain(bias).collect();
+        (Self::build(op, &inputs, shape, dtype), moments)
     }
 }
 

@@ -90,9 +90,3 @@ pub(super) fn cast(x: &Numbers, dtype: DType) -> Numbers {
         (x, dtype) => x.clone().stored_as(dtype),
     }
 }
-
-/// `(x - mean) / √(variance + eps)`.
-pub(super) fn standardize(x: &Value, mean: &Value, variance: &Value, eps: &Value) -> Result<Numbers> {
-    let (x, mean, variance, eps) = (x.floats()?, mean.floats()?, variance.floats()?, eps.floats()?);
-    Ok(Numbers::Float((0..x.len()).map(|i| (x[i] - mean[i]) / (variance[i] + eps[i]).sqrt()).collect()))
-}

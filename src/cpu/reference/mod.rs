@@ -10,6 +10,7 @@ pub(crate) mod optim;
 pub(crate) mod pool;
 pub(crate) mod random;
 pub(crate) mod reduce;
+pub(crate) mod standardize;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -102,13 +103,15 @@ fn compute(node: &GraphNode, x: &[&Value]) -> Result<Numbers> {
         Op::Binary(op) => elementwise::run_binary(*op, x[0], x[1])?,
         Op::Where => elementwise::run_where(x[0], x[1], x[2])?,
         Op::Cast => elementwise::cast(&x[0].data, node.dtype),
-        Op::Standardize { .. } => elementwise::standardize(x[0], x[1], x[2], x[3])?,
+        Op::Standardize { axes, scaled, shifted } => standardize::forward(axes, [*scaled, *shifted], x)?,
+        Op::StandardizeGrad { axes, .. } => standardize::backward(axes, x)?,
         Op::Reshape | Op::Recomputed => x[0].data.clone(),
         Op::Permute(order) => movement::permute(x[0], order, &node.shape),
         Op::Expand => movement::expand(x[0], &node.shape),
         Op::Slice { start, step } => movement::slice(x[0], start, step, &node.shape),
         Op::Pad { before } => movement::pad(x[0], before, &node.shape),
         Op::Reduce { op, axes } => reduce::reduce(*op, x[0], axes),
+        Op::Pair { op, axes } => standardize::pair(*op, axes, x)?,
         Op::ArgReduce { op, axis } => reduce::arg_reduce(*op, x[0], *axis),
         Op::Row(op) => row::reference(*op, x, &node.shape)?,
         Op::MatMul => matmul::matmul(x[0], x[1], &node.shape)?,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::graph::View;
 use crate::graph::binary::Pairs;
-use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, RandomWord, ReduceOp, RowOp, UnaryOp};
+use crate::graph::op::{BinaryOp, ConvSpec, PairOp, PoolOp, PoolSpec, RandomWord, ReduceOp, RowOp, UnaryOp};
 use crate::graph::unary::Takes;
 use crate::plan::expr::{Expr, Term};
 use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView, Row};
@@ -196,6 +196,53 @@ fn reductions_in_both_layouts() {
                 let epilogue = Expr::identity(Shape::of(&view.shape[..kept]), dtype);
                 let kernel = Kernel::Reduce { op, value, kept, epilogue };
                 case.check(&format!("{op:?} of {shape:?} over {axes:?} in {dtype}"), &cpu, kernel, 2e-6 * 30.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_in_both_layouts() {
+    let cpu = cpu();
+    // (shape, reduced axes)
+    let rows: &[(&[usize], &[usize])] = &[
+        (&[1], &[0]),
+        (&[3, 5], &[1]),
+        (&[3, 5], &[0]),
+        (&[200_003], &[0]),
+        (&[2, 100_001], &[1]),
+        (&[70_000, 3], &[0]),
+        (&[131, 517], &[0]),
+        (&[7, 9001], &[0]),
+        (&[4, 6, 5, 3], &[0, 2, 3]),
+        (&[4, 6, 5, 3], &[1, 3]),
+        (&[0, 4], &[0]),
+        (&[4, 0], &[1]),
+        (&[2000, 3], &[1]),
+        (&[3, 5], &[]),
+    ];
+    for &(shape, axes) in rows {
+        let extent = Shape::of(shape);
+        for op in [PairOp::Moments, PairOp::Sums] {
+            let mut case = Case::new();
+            let columns: usize = (0..shape.len()).filter(|d| !axes.contains(d)).map(|d| shape[d]).product();
+            let inputs: usize = if op == PairOp::Moments { 1 } else { 2 };
+            for k in 0..inputs {
+                case.leaf(shape, DType::F32, floats(extent.numel(), 5 + k as u32));
+            }
+            case.node(Op::Pair { op, axes: axes.to_vec() }, &(0..inputs).collect::<Vec<_>>(), &[2, columns], DType::F32);
+            let order: Vec<usize> = (0..shape.len()).filter(|d| !axes.contains(d)).chain(axes.iter().copied()).collect();
+            let view = View::contiguous(extent).permute(&order);
+            let mut value = Expr::new(view.shape);
+            for operand in 0..inputs {
+                value.push(Term::Load { operand, view }, DType::F32);
+            }
+            if inputs == 2 {
+                value.push(Term::Pair(0, 1), DType::F32);
+            }
+            let kernel = Kernel::Pair { op, value, kept: shape.len() - axes.len(), further: Vec::new() };
+            if extent.numel() > 0 {
+                case.check(&format!("{op:?} of {shape:?} over {axes:?}"), &cpu, kernel, 2e-6);
             }
         }
     }

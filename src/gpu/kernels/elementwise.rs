@@ -141,7 +141,7 @@ impl<'a> Lowering<'a> {
             record.push(Word::U32(size_word(n - 1)?));
         }
         let given: Vec<usize> = self.vectors.iter().map(|v| v.operand).collect();
-        let code = emit_at("value", self.expr, record.len(), Site { given: &given, in_place: self.in_place, split: None });
+        let code = emit_at("value", self.expr, record.len(), Site { given: &given, in_place: self.in_place, ..Site::default() });
         record.extend(code.words);
         let loads = VectorLoads::new(&self.vectors, self.expr, record.len(), None, "n * 4u", "", self.in_place);
         record.extend(&loads.words);

@@ -93,7 +93,7 @@ impl Lab {
             let found = match operand {
                 Operand::Read(k) => inputs.get(k),
                 Operand::ScratchRead(n) | Operand::ScratchWrite(n) => scratch.get(n),
-                Operand::Write | Operand::Arena(_) => {
+                Operand::Write | Operand::Further(_) | Operand::Arena(_) => {
                     targets.iter().position(|t| t.operand == operand).and_then(|n| written.get(n))
                 }
             };

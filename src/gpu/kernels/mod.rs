@@ -58,6 +58,7 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     match &step.kernel {
         Kernel::Elementwise(_) => elementwise::lower(step, plan, caps),
         Kernel::Reduce { .. } => reduce::lower(step, plan, caps),
+        Kernel::Pair { .. } => reduce::lower(step, plan, caps),
         Kernel::ArgReduce { .. } => arg_reduce::lower(step, plan, caps),
         Kernel::MatMul(_) => matmul::lower(step, plan, caps),
         Kernel::Conv2d(_) => conv2d::lower(step, plan, caps),

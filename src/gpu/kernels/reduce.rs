@@ -1,20 +1,21 @@
-//! `out[i] = epilogue(i, reduce over j of value(i, j))`, deterministic, without atomics.
+//! `out[i] = epilogue(i, reduce over j of value(i, j))`, or two results of each i in one pass, deterministic, without atomics.
 //!
 //! On a software adapter, one thread per output, or one per part of an output with a second program over the parts. On devices
 //! with real workgroup memory, the threads of a workgroup share its outputs' values, neighbouring threads take what is adjacent
 //! in memory, and a tree adds up; large reductions have parts there, too. Where memory order allows, a thread takes four values
 //! or four outputs at once. Traffic: each loaded element once, plus the partial results.
 
-use super::groups::{self, Form, TREE};
+mod state;
+
+use super::groups::{self, Form};
 use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};
 use super::vector::{self, VectorLoads, VectorOperand};
-use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::gpu::expr::{Site, emit_at, from_word};
+use crate::gpu::expr::{Site, emit_at};
 use crate::gpu::math::{snippets, wgsl_type};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word, loaded};
-use crate::graph::op::ReduceOp;
-use crate::plan::{Expr, Kernel, Plan, Step};
+use crate::plan::{Expr, Further, Kernel, Plan, Step};
+use state::State;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -80,10 +81,11 @@ enum Layout {
 }
 
 struct Lowering<'a> {
-    op: ReduceOp,
+    state: State,
     value: &'a Expr,
     kept: usize,
-    epilogue: &'a Expr,
+    /// What one value becomes in the end; two are written as they are.
+    epilogue: Option<&'a Expr>,
     step: &'a Step,
     plan: &'a Plan,
     caps: &'a Caps,
@@ -93,17 +95,19 @@ struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     fn new(step: &'a Step, plan: &'a Plan, caps: &'a Caps) -> Result<Self> {
-        let Kernel::Reduce { op, value, kept, epilogue } = &step.kernel else {
-            return Err(Error::internal("reduce::lower was given another kernel"));
+        let (state, value, kept, epilogue) = match &step.kernel {
+            Kernel::Reduce { op, value, kept, epilogue } => (State::One(*op, value.dtype()), value, *kept, Some(epilogue)),
+            Kernel::Pair { op, value, kept, .. } => (State::Two(*op), value, *kept, None),
+            _ => return Err(Error::internal("reduce::lower was given another kernel")),
         };
-        let outputs = value.shape[..*kept].iter().product();
-        let length = value.shape[*kept..].iter().product();
-        Ok(Self { op: *op, value, kept: *kept, epilogue, step, plan, caps, outputs, length })
+        let outputs = value.shape[..kept].iter().product();
+        let length = value.shape[kept..].iter().product();
+        Ok(Self { state, value, kept, epilogue, step, plan, caps, outputs, length })
     }
 
     /// The operands that four neighbours along `axes` load together. What the epilogue reads too is bound as scalars.
     fn vectors(&self, axes: Range<usize>) -> Vec<VectorOperand> {
-        let finish = loaded(self.epilogue);
+        let finish = self.epilogue.map(loaded).unwrap_or_default();
         vector::operands(self.value, &axes).into_iter().filter(|v| !finish.contains(&v.operand)).collect()
     }
 
@@ -165,13 +169,11 @@ impl<'a> Lowering<'a> {
             self.program(Stage::Partial, parts, first, lanes, given)?,
             self.program(Stage::Final, parts, last, Lanes::One, &[])?,
         ];
-        Ok(Lowered { programs, scratch: vec![(self.outputs * parts * 4) as u64] })
+        Ok(Lowered { programs, scratch: vec![(self.outputs * parts * self.state.words() * 4) as u64] })
     }
 
     fn program(&self, stage: Stage, parts: usize, layout: Layout, lanes: Lanes, given: &[VectorOperand]) -> Result<Program> {
-        let dtype = self.value.dtype();
-        let element = wgsl_type(dtype);
-        let finishes = stage != Stage::Partial;
+        let element = wgsl_type(self.value.dtype());
         let mut operands: Vec<usize> = Vec::new();
         let length = if stage == Stage::Final { parts } else { self.length };
         let units = [
@@ -182,15 +184,14 @@ impl<'a> Lowering<'a> {
         for n in [units[0], units[1], parts] {
             record.push(Word::U32(size_word(n)?));
         }
-        record.push(Word::U32(identity(self.op, dtype)));
+        record.push(Word::U32(self.state.word(size_word(self.length)?)));
         let mut functions = String::new();
         let mut exprs: Vec<&Expr> = Vec::new();
         if stage == Stage::Final {
-            let _ =
-                writeln!(functions, "fn values(i: u32, j: u32) -> {element} {{\n    return partials[j * params[0].x + i];\n}}");
+            functions.push_str(&self.state.parts(element));
         } else {
             let numbers: Vec<usize> = given.iter().map(|g| g.operand).collect();
-            let site = Site { given: &numbers, split: Some(self.kept), in_place: None };
+            let site = Site { given: &numbers, split: Some(self.kept), ..Site::default() };
             let code = emit_at("value", self.value, record.len(), site);
             record.extend(code.words);
             let (i, j) = if lanes == Lanes::Outputs { ("i * 4u", "j") } else { ("i", "j * 4u") };
@@ -198,29 +199,37 @@ impl<'a> Lowering<'a> {
             record.extend(&loads.words);
             functions.push_str(&code.function);
             functions.push_str(&loads.functions);
-            functions.push_str(&values(lanes, element, given, &loads.lets));
+            functions.push_str(&self.state.values(lanes, element, given, &loads.lets));
             operands.extend(loaded(self.value));
             exprs.push(self.value);
         }
-        if finishes {
-            let code = emit_at("finish", self.epilogue, record.len(), Site::default());
+        if let Some(epilogue) = self.epilogue.filter(|_| stage != Stage::Partial) {
+            let code = emit_at("finish", epilogue, record.len(), Site::default());
             record.extend(code.words);
             functions.push_str(&code.function);
-            operands.extend(loaded(self.epilogue));
-            exprs.push(self.epilogue);
+            operands.extend(loaded(epilogue));
+            exprs.push(epilogue);
+        }
+        let further = if stage == Stage::Partial { &[][..] } else { self.step.kernel.further() };
+        for (n, Further { expr, .. }) in further.iter().enumerate() {
+            let name = format!("further{n}");
+            let site = Site { in_place: Some(0), output: Some(&name), ..Site::default() };
+            let code = emit_at(&format!("{name}_of"), expr, record.len(), site);
+            record.extend(code.words);
+            functions.push_str(&code.function);
+            exprs.push(expr);
         }
         let bindings = self.bindings(stage, operands, given)?;
-        let order: &[&str] = if needs_order(self.op, dtype) { &["order"] } else { &[] };
         let main = match layout {
-            Layout::Threads => thread_main(stage, lanes),
-            Layout::Groups(form) => group_main(stage, form, lanes, element),
+            Layout::Threads => thread_main(self.state, stage, lanes, further),
+            Layout::Groups(form) => group_main(self.state, stage, form, lanes, element, further),
         };
+        let declarations = self.state.declarations(lanes, element);
         let source = format!(
-            "{}{}{functions}fn combine(a: {element}, b: {element}) -> {element} {{\n    return {};\n}}\n{}{main}",
+            "{}{}{declarations}{functions}{}{main}",
             declare(record.len(), &bindings),
-            snippets(&exprs, order),
-            combine(self.op, dtype),
-            range(lanes, element, dtype),
+            snippets(&exprs, self.state.snippets()),
+            self.state.range(stage, lanes, element),
         );
         let parts = if stage == Stage::Partial { parts } else { 1 };
         let workgroups = match layout {
@@ -228,12 +237,12 @@ impl<'a> Lowering<'a> {
             Layout::Groups(form) => form.groups(units[0]) * parts,
         };
         let name = match stage {
-            Stage::Whole => "reduce",
-            Stage::Partial => "reduce_partial",
-            Stage::Final => "reduce_final",
+            Stage::Whole => "",
+            Stage::Partial => "_partial",
+            Stage::Final => "_final",
         };
         let operands = bindings.iter().map(|b| b.operand).collect();
-        Ok(Program { name: name.into(), source, operands, record, grid: self.caps.grid(workgroups) })
+        Ok(Program { name: format!("{}{name}", self.state.name()), source, operands, record, grid: self.caps.grid(workgroups) })
     }
 
     /// The bindings of a stage that loads `operands`.
@@ -253,6 +262,9 @@ impl<'a> Lowering<'a> {
         if stage != Stage::Partial {
             let written = self.plan.buffers[written(self.step)?].dtype;
             bindings.push(Binding::new(Operand::Write, "out", wgsl_type(written)));
+            for n in 0..self.step.kernel.further().len() {
+                bindings.push(Binding::new(Operand::Further(n), &format!("further{n}"), element));
+            }
         }
         check_bindings(bindings.len(), self.caps, self.step)?;
         Ok(bindings)
@@ -261,7 +273,7 @@ impl<'a> Lowering<'a> {
 
 /// The entry point where a thread computes a unit. In a partial stage neighbouring threads take neighbouring parts, or
 /// neighbouring outputs where those are vectors.
-fn thread_main(stage: Stage, lanes: Lanes) -> String {
+fn thread_main(state: State, stage: Stage, lanes: Lanes, further: &[Further]) -> String {
     let mut text = entry(WORKGROUP);
     let (count, i, part, parts) = match stage {
         Stage::Partial if lanes == Lanes::Outputs => {
@@ -273,131 +285,27 @@ fn thread_main(stage: Stage, lanes: Lanes) -> String {
     let _ = writeln!(text, "    let n = wg * {WORKGROUP}u + lid;\n    if (n >= {count}) {{\n        return;\n    }}");
     let _ = writeln!(text, "    let i = {i};\n    let part = {part};");
     let _ = writeln!(text, "    let total = {};", folded(lanes, &format!("reduce_range(i, part, {parts})")));
-    text + &results(stage, lanes) + "}\n"
+    text + &state.results(stage, lanes, further) + "}\n"
 }
 
 /// The entry point where the threads of a workgroup share its outputs.
-fn group_main(stage: Stage, form: Form, lanes: Lanes, element: &str) -> String {
+fn group_main(state: State, stage: Stage, form: Form, lanes: Lanes, element: &str, further: &[Further]) -> String {
     let rows = form.rows;
     let is_partial = stage == Stage::Partial;
     let parts = if is_partial { "params[0].z" } else { "1u" };
     let own = folded(lanes, &format!("reduce_range(i, part * {rows}u + row, {parts} * {rows}u)"));
-    let tree = form.tree(|a, b| format!("        lanes[{a}] = combine(lanes[{a}], lanes[{b}]);\n"));
-    let (memory, head, results) = match rows {
-        1 => (String::new(), format!("    let total = {own};\n{tree}"), results(stage, lanes)),
-        _ => (
-            format!("var<workgroup> lanes: array<{element}, {TREE}>;\n"),
-            format!("    lanes[lid] = {own};\n{tree}    let total = lanes[lid];\n"),
-            results(stage, lanes),
-        ),
+    let tree = form.tree(|a, b| {
+        let both = format!("combine({}, {})", state.get(a), state.get(b));
+        state.put(a, &both, "        ")
+    });
+    let (memory, head) = match rows {
+        1 => (String::new(), format!("    let total = {own};\n{tree}")),
+        _ => (state.memory(element), format!("{}{tree}    let total = {};\n", state.put("lid", &own, "    "), state.get("lid"))),
     };
-    format!("{memory}{}{head}{results}}}\n", form.head(is_partial))
+    format!("{memory}{}{head}{}}}\n", form.head(is_partial), state.results(stage, lanes, further))
 }
 
 /// A total of one value.
 fn folded(lanes: Lanes, all: &str) -> String {
     if lanes == Lanes::Values { format!("fold({all})") } else { all.to_string() }
-}
-
-/// Writes `total`, the results of unit i.
-fn results(stage: Stage, lanes: Lanes) -> String {
-    let mut text = String::new();
-    let each: &[&str] = if lanes == Lanes::Outputs { &["x", "y", "z", "w"] } else { &[""] };
-    for (l, part) in each.iter().enumerate() {
-        let (at, total, width) = if each.len() == 4 {
-            (format!("i * 4u + {l}u"), format!("total.{part}"), "4u * ")
-        } else {
-            ("i".into(), "total".into(), "")
-        };
-        let _ = match stage {
-            Stage::Partial => writeln!(text, "    out[part * ({width}params[0].x) + {at}] = {total};"),
-            _ => writeln!(text, "    out[{at}] = finish({at}, {total});"),
-        };
-    }
-    text
-}
-
-/// The type that a thread accumulates in.
-fn accumulator(lanes: Lanes, element: &str) -> String {
-    if lanes == Lanes::One { element.to_string() } else { format!("vec4<{element}>") }
-}
-
-/// `values(i, j)`: unit j of unit i, four lanes where there are lanes.
-fn values(lanes: Lanes, element: &str, given: &[VectorOperand], lets: &str) -> String {
-    let kind = accumulator(lanes, element);
-    let calls: Vec<String> = match lanes {
-        Lanes::One => vec!["value(i, j)".into()],
-        Lanes::Values => (0..4).map(|l| format!("value(i, j * 4u + {l}u{})", vector::arguments(given, l))).collect(),
-        Lanes::Outputs => (0..4).map(|l| format!("value(i * 4u + {l}u, j{})", vector::arguments(given, l))).collect(),
-    };
-    format!("fn values(i: u32, j: u32) -> {kind} {{\n{lets}    return {kind}({});\n}}\n", calls.join(", "))
-}
-
-/// `reduce_range(i, first, step)`: the units at `first, first + step, ...` below the length. Sums are taken in runs of 64,
-/// which keeps rounding errors of long reductions near those of a pairwise sum.
-fn range(lanes: Lanes, element: &str, dtype: DType) -> String {
-    let kind = accumulator(lanes, element);
-    let identity = from_word(dtype, "params[0].w");
-    let join = |a: &str, b: &str| match lanes {
-        Lanes::One => format!("combine({a}, {b})"),
-        _ => format!("{kind}(combine({a}.x, {b}.x), combine({a}.y, {b}.y), combine({a}.z, {b}.z), combine({a}.w, {b}.w))"),
-    };
-    let fold = match lanes {
-        Lanes::Values => {
-            format!("fn fold(v: {kind}) -> {element} {{\n    return combine(combine(v.x, v.y), combine(v.z, v.w));\n}}\n")
-        }
-        _ => String::new(),
-    };
-    format!(
-        "{fold}fn reduce_range(i: u32, first: u32, step: u32) -> {kind} {{
-    var total = {kind}({identity});
-    var j = first;
-    while (j < params[0].y) {{
-        var run = values(i, j);
-        j += step;
-        for (var n = 1u; n < 64u && j < params[0].y; n++) {{
-            let next = values(i, j);
-            run = {};
-            j += step;
-        }}
-        total = {};
-    }}
-    return total;
-}}
-",
-        join("run", "next"),
-        join("total", "run"),
-    )
-}
-
-fn combine(op: ReduceOp, dtype: DType) -> &'static str {
-    match (op, dtype.is_float()) {
-        (ReduceOp::Sum, _) => "a + b",
-        (ReduceOp::Prod, _) => "a * b",
-        (ReduceOp::Max, true) => "maximum_f32(a, b)",
-        (ReduceOp::Max, false) => "max(a, b)",
-        (ReduceOp::Min, true) => "minimum_f32(a, b)",
-        (ReduceOp::Min, false) => "min(a, b)",
-    }
-}
-
-fn needs_order(op: ReduceOp, dtype: DType) -> bool {
-    dtype.is_float() && matches!(op, ReduceOp::Max | ReduceOp::Min)
-}
-
-/// The bits of the value of a reduction over no elements.
-fn identity(op: ReduceOp, dtype: DType) -> u32 {
-    let (smallest, largest) = match dtype {
-        DType::F32 | DType::F64 => (f32::NEG_INFINITY.to_bits(), f32::INFINITY.to_bits()),
-        DType::I32 => (0x8000_0000, 0x7FFF_FFFF),
-        DType::U32 | DType::U8 | DType::F16 => (0, u32::MAX),
-        DType::Bool => (0, 1),
-    };
-    match op {
-        ReduceOp::Sum => 0,
-        ReduceOp::Prod if dtype.is_float() => 1f32.to_bits(),
-        ReduceOp::Prod => 1,
-        ReduceOp::Max => smallest,
-        ReduceOp::Min => largest,
-    }
 }

@@ -32,7 +32,7 @@ pub(crate) fn loops(expr: &Expr) -> usize {
             BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge => 0,
         },
         // No function of one operand has a loop.
-        Term::Unary(..) | Term::Select(..) | Term::Cast(_) => 0,
+        Term::Unary(..) | Term::Select(..) | Term::Cast(_) | Term::Pair(..) => 0,
         Term::Load { .. } | Term::Acc | Term::Scalar { .. } | Term::Constant { .. } => 0,
         Term::Random { .. } | Term::Index { .. } | Term::Valid { .. } => 0,
     };

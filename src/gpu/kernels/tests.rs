@@ -3,6 +3,7 @@
 mod hardware;
 mod image;
 mod optim;
+mod pair;
 mod product;
 mod row;
 mod sentinels;

@@ -78,7 +78,7 @@ impl Tiles {
         let mut record =
             [workgroups, self.cols, self.rows].into_iter().map(|n| size_word(n).map(Word::U32)).collect::<Result<Vec<_>>>()?;
         let given: Vec<usize> = self.operands.iter().map(|&(k, _)| k).collect();
-        let code = emit_at("value", expr, record.len(), Site { given: &given, in_place, split: None });
+        let code = emit_at("value", expr, record.len(), Site { given: &given, in_place, ..Site::default() });
         record.extend(code.words);
         let (mut memory, mut functions, mut loads, mut arguments) = (String::new(), code.function, String::new(), String::new());
         for &(k, view) in &self.operands {

@@ -25,7 +25,7 @@ impl Variant {
             Kernel::MatMul(_) => matmul::FORCED.iter().copied().map(Self::MatMul).collect(),
             Kernel::Conv2d(conv) => conv2d::forced(conv.role).iter().copied().map(Self::Conv2d).collect(),
             Kernel::Elementwise(_) => elementwise::FORCED.iter().copied().map(Self::Elementwise).collect(),
-            Kernel::Reduce { .. } => reduce::FORCED.iter().copied().map(Self::Reduce).collect(),
+            Kernel::Reduce { .. } | Kernel::Pair { .. } => reduce::FORCED.iter().copied().map(Self::Reduce).collect(),
             // One form each, which follows from shape and class.
             Kernel::ArgReduce { .. } | Kernel::Pool { .. } | Kernel::Row(_) | Kernel::OptimStep { .. } => Vec::new(),
         }

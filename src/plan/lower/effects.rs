@@ -1,11 +1,15 @@
 //! Writes to cells, and optimizer steps: they come last, when every reader of the old values has run.
 
 use super::{Attempt, Builder, Lowering};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::optim::BLOCK;
 use crate::graph::{NodeId, Op, View};
-use crate::plan::{BufferId, BufferInfo, Expr, Kernel, Place, Term};
+use crate::plan::{BufferId, BufferInfo, Expr, Further, Kernel, Place, Term};
 use std::collections::HashSet;
+
+/// The most terms of what a reduction writes besides its results.
+const MAX_TERMS: usize = 16;
 
 impl Lowering<'_> {
     /// Writes to cells and optimizer steps come last, when every reader of the old values has run.
@@ -59,7 +63,60 @@ impl Lowering<'_> {
             }
         }
         let place = if self.options.gradient_arena { place } else { Place::Slot(self.plan.buffers.len()) };
+        if self.buffer[id].is_none() && self.options.gradient_arena {
+            let mut builder = Builder::new(self.graph.nodes[id].shape, None);
+            let root = self.value(&mut builder, id, &[])?;
+            let (expr, len) = (builder.expr.finish(root), self.graph.nodes[id].shape.numel());
+            if let Some((step, further)) = self.joins(&expr, &builder.reads, None) {
+                self.plan.buffers.push(BufferInfo { place, dtype: self.graph.nodes[id].dtype, len });
+                let buffer = self.plan.buffers.len() - 1;
+                self.join(step, Further { buffer, ..further });
+                return Ok(buffer);
+            }
+        }
         self.copy_to(id, place)
+    }
+
+    /// The reduction to pairs that can compute an expression besides, as it is made of one of its results and of the buffer that it
+    /// overwrites alone; what its further result is, but for the buffer.
+    fn joins(&self, expr: &Expr, reads: &[BufferId], own: Option<BufferId>) -> Option<(usize, Further)> {
+        let own = own.and_then(|own| reads.iter().position(|&b| b == own));
+        let source = (0..reads.len()).find(|&k| Some(k) != own).filter(|_| reads.len() == 1 + usize::from(own.is_some()))?;
+        let step = self.plan.steps.iter().position(|step| step.write == Some(reads[source]))?;
+        let Kernel::Pair { further, .. } = &self.plan.steps[step].kernel else { return None };
+        let bound = self.plan.steps[step].reads.len() + further.len() + 1;
+        let columns = expr.shape.numel();
+        let floats = expr.terms.iter().all(|(_, dtype)| *dtype == DType::F32) && expr.terms.len() <= MAX_TERMS;
+        if !floats || columns * 2 != self.plan.buffers[reads[source]].len || bound > self.options.max_operands {
+            return None;
+        }
+        let mut half = None;
+        let mut of_result = expr.clone();
+        for (term, _) in &mut of_result.terms {
+            match term {
+                Term::Load { operand, view } if *operand == source => {
+                    let which = usize::from(view.offset != 0);
+                    let mut first = *view;
+                    first.offset -= (which * columns) as i64;
+                    if !first.is_identity() || half.is_some_and(|half| half != which) {
+                        return None;
+                    }
+                    half = Some(which);
+                    *term = Term::Acc;
+                }
+                Term::Load { operand, view } if view.is_identity() => *operand = 0,
+                Term::Load { .. } | Term::Random { .. } | Term::Index { .. } | Term::Valid { .. } => return None,
+                _ => {}
+            }
+        }
+        Some((step, Further { half: half?, expr: of_result, buffer: BufferId::MAX }))
+    }
+
+    /// Has a reduction to pairs write a further result.
+    fn join(&mut self, step: usize, result: Further) {
+        if let Kernel::Pair { further, .. } = &mut self.plan.steps[step].kernel {
+            further.push(result);
+        }
     }
 
     /// Writes each assigned value to its cell, in place where the value reads that cell element by element.
@@ -70,7 +127,7 @@ impl Lowering<'_> {
         let leaves = assigns.iter().map(|a| self.buffer[a.0]).collect::<Option<Vec<_>>>();
         let leaves = leaves.ok_or_else(|| Error::internal("an assignment's cell has no buffer"))?;
         let overwritten: HashSet<BufferId> = leaves.iter().copied().collect();
-        let mut writes = Vec::new();
+        let mut writes: Vec<(Expr, Vec<BufferId>, BufferId)> = Vec::new();
         for (&(cell, value), &leaf) in assigns.iter().zip(&leaves) {
             let node = &graph.nodes[cell];
             let (mut expr, mut reads) = self.carry(|l| {
@@ -95,7 +152,20 @@ impl Lowering<'_> {
             }
             writes.push((expr, reads, leaf));
         }
-        for (expr, reads, leaf) in writes {
+        let mut early: HashSet<BufferId> = HashSet::new();
+        for n in 0..writes.len() {
+            let (expr, reads, leaf) = &writes[n];
+            // Where nobody else reads or writes the cell, it may change before the others.
+            let others = writes.iter().enumerate().filter(|(m, _)| *m != n).any(|(_, w)| w.2 == *leaf || w.1.contains(leaf));
+            let is_free = self.options.gradient_arena && !others && !self.read.contains(leaf) && !self.plan.outputs.contains(leaf);
+            let joined = if is_free { self.joins(expr, reads, Some(*leaf)) } else { None };
+            if let Some((step, further)) = joined {
+                let buffer = *leaf;
+                self.join(step, Further { buffer, ..further });
+                early.insert(buffer);
+            }
+        }
+        for (expr, reads, leaf) in writes.into_iter().filter(|write| !early.contains(&write.2)) {
             self.push_step(Kernel::Elementwise(expr), reads, Some(leaf));
         }
         Ok(())

@@ -4,11 +4,12 @@ use super::window::moved;
 use super::{Attempt, Builder, Lowering, Movement, Stop};
 use crate::dtype::DType;
 use crate::error::Error;
-use crate::graph::op::{BinaryOp, UnaryOp};
+use crate::graph::op::{BinaryOp, UnaryOp, without};
 use crate::graph::{NodeId, Op, View};
 use crate::plan::Term;
 use crate::plan::expr::TermId;
 use crate::plan::materialise::is_heavy;
+use crate::shape::Shape;
 
 impl Lowering<'_> {
     /// The term for node `id` seen through `chain` (innermost movement first).
@@ -80,18 +81,92 @@ impl Lowering<'_> {
                 }
                 Term::Cast(a)
             }
-            Op::Standardize { .. } => {
-                let terms = inputs.iter().map(|&i| self.value(builder, i, chain)).collect::<Attempt<Vec<_>>>()?;
-                let expr = &mut builder.expr;
-                let centred = expr.push(Term::Binary(BinaryOp::Sub, terms[0], terms[1]), dtype);
-                let variance = expr.push(Term::Binary(BinaryOp::Add, terms[2], terms[3]), dtype);
-                let scale = expr.push(Term::Unary(UnaryOp::Rsqrt, variance), dtype);
-                Term::Binary(BinaryOp::Mul, centred, scale)
-            }
+            Op::Standardize { .. } | Op::StandardizeGrad { .. } => return self.standardized(builder, id, chain),
             op if op.is_movement() => return self.through(builder, id, chain),
             op => return Err(Error::internal(format!("{} is not an expression", op.name())).into()),
         };
         Ok(builder.expr.push(term, dtype))
+    }
+
+    /// [`Op::Standardize`] and [`Op::StandardizeGrad`], which see what has length 1 along their axes stretched to their shape.
+    fn standardized(&mut self, builder: &mut Builder, id: NodeId, chain: &[Movement]) -> Attempt<TermId> {
+        let node = &self.graph.nodes[id];
+        let (dtype, shape, inputs) = (node.dtype, node.shape, node.inputs.clone());
+        let (axes, x) = match &node.op {
+            Op::StandardizeGrad { axes, .. } => (axes, 1),
+            Op::Standardize { axes, .. } => (axes, 0),
+            op => return Err(Error::internal(format!("{} standardizes nothing", op.name())).into()),
+        };
+        let narrow = without(shape, axes);
+        let binary = |builder: &mut Builder, op, a, b| builder.expr.push(Term::Binary(op, a, b), dtype);
+        let value = self.value(builder, inputs[x], chain)?;
+        let mean = self.half(builder, inputs[x + 1], 0, [narrow, shape], chain)?;
+        let variance = self.half(builder, inputs[x + 1], 1, [narrow, shape], chain)?;
+        let eps = self.value(builder, inputs[x + 2], &[])?;
+        let centred = binary(builder, BinaryOp::Sub, value, mean);
+        let variance = binary(builder, BinaryOp::Add, variance, eps);
+        let scale = builder.expr.push(Term::Unary(UnaryOp::Rsqrt, variance), dtype);
+        let normal = binary(builder, BinaryOp::Mul, centred, scale);
+        match node.op {
+            Op::Standardize { scaled, shifted, .. } => {
+                let mut affine = inputs[3..].iter();
+                let mut result = normal;
+                for (op, _) in [(BinaryOp::Mul, scaled), (BinaryOp::Add, shifted)].into_iter().filter(|(_, given)| *given) {
+                    let factor = affine.next().ok_or_else(|| Error::internal("standardize has too few operands"))?;
+                    let factor = self.stretched(builder, *factor, shape, chain)?;
+                    result = binary(builder, op, result, factor);
+                }
+                Ok(result)
+            }
+            _ => {
+                let dy = self.value(builder, inputs[0], chain)?;
+                let share = 1.0 / (shape.numel() as f64 / narrow.numel() as f64);
+                let share = builder.expr.push(Term::Constant { bits: share.to_bits() }, dtype);
+                let of = |l: &mut Self, builder: &mut Builder, which| {
+                    let sum = l.half(builder, inputs[4], which, [narrow, shape], chain)?;
+                    Ok::<_, Stop>(binary(builder, BinaryOp::Mul, sum, share))
+                };
+                let (mean, slope) = (of(self, builder, 0)?, of(self, builder, 1)?);
+                let along = binary(builder, BinaryOp::Mul, normal, slope);
+                let centred = binary(builder, BinaryOp::Sub, dy, mean);
+                let rest = binary(builder, BinaryOp::Sub, centred, along);
+                let factor = match inputs.get(5) {
+                    Some(&weight) => {
+                        let weight = self.stretched(builder, weight, shape, chain)?;
+                        binary(builder, BinaryOp::Mul, weight, scale)
+                    }
+                    None => scale,
+                };
+                Ok(binary(builder, BinaryOp::Mul, rest, factor))
+            }
+        }
+    }
+
+    /// A value with length 1 along some axes, stretched to `shape`.
+    fn stretched(&mut self, builder: &mut Builder, input: NodeId, shape: Shape, chain: &[Movement]) -> Attempt<TermId> {
+        let mut longer = vec![Movement { op: Op::Expand, shape, input }];
+        longer.extend_from_slice(chain);
+        self.value(builder, input, &longer)
+    }
+
+    /// Row `which` of `[2, n]`, seen in the first and stretched to the second of two shapes.
+    fn half(
+        &mut self,
+        builder: &mut Builder,
+        input: NodeId,
+        which: i64,
+        [narrow, wide]: [Shape; 2],
+        chain: &[Movement],
+    ) -> Attempt<TermId> {
+        let row = Shape::of(&[1, narrow.numel()]);
+        let movement = |op, shape| Movement { op, shape, input };
+        let mut longer = vec![
+            movement(Op::Slice { start: vec![which, 0], step: vec![1, 1] }, row),
+            movement(Op::Reshape, narrow),
+            movement(Op::Expand, wide),
+        ];
+        longer.extend_from_slice(chain);
+        self.value(builder, input, &longer)
     }
 
     /// A source without a buffer, through a view.

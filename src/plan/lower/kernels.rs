@@ -80,6 +80,15 @@ impl Lowering<'_> {
                 let (epilogue, reads) = self.epilogue(heavy, finish, kept_shape, builder.reads)?;
                 (Kernel::Reduce { op: *op, value, kept, epilogue }, reads)
             }
+            Op::Pair { op, axes } => {
+                let (mut builder, mut root, kept) = self.prologue(inputs[0], axes)?;
+                if let Some(&second) = inputs.get(1) {
+                    let (order, dtype) = (Self::reduced_last(shape(1), axes), node.dtype);
+                    let second = self.ordered(&mut builder, second, order)?;
+                    root = builder.expr.push(Term::Pair(root, second), dtype);
+                }
+                (Kernel::Pair { op: *op, value: builder.expr.finish(root), kept, further: Vec::new() }, builder.reads)
+            }
             Op::ArgReduce { op, axis } => {
                 let (builder, root, _) = self.prologue(inputs[0], &[*axis])?;
                 (Kernel::ArgReduce { op: *op, value: builder.expr.finish(root) }, builder.reads)
@@ -128,15 +137,24 @@ impl Lowering<'_> {
     /// A reduction's input as an expression over `[kept.., reduced..]`.
     pub(super) fn prologue(&mut self, input: NodeId, axes: &[usize]) -> Attempt<(Builder, TermId, usize)> {
         let shape = self.graph.nodes[input].shape;
-        let mut order: Vec<usize> = (0..shape.rank()).filter(|d| !axes.contains(d)).collect();
-        let kept = order.len();
-        order.extend(axes);
+        let order = Self::reduced_last(shape, axes);
         let permuted = Shape::of(&order.iter().map(|&d| shape[d]).collect::<Vec<_>>());
         let mut builder = Builder::new(permuted, None);
+        let root = self.ordered(&mut builder, input, order)?;
+        Ok((builder, root, shape.rank() - axes.len()))
+    }
+
+    /// The order of axes that puts the reduced ones last.
+    fn reduced_last(shape: Shape, axes: &[usize]) -> Vec<usize> {
+        (0..shape.rank()).filter(|d| !axes.contains(d)).chain(axes.iter().copied()).collect()
+    }
+
+    /// A value with its axes in another order, which is that of the expression.
+    fn ordered(&mut self, builder: &mut Builder, input: NodeId, order: Vec<usize>) -> Attempt<TermId> {
+        let shape = builder.expr.shape;
         let in_order = order.iter().enumerate().all(|(d, &a)| d == a);
-        let chain = if in_order { vec![] } else { vec![Movement { op: Op::Permute(order), shape: permuted, input }] };
-        let root = self.value(&mut builder, input, &chain)?;
-        Ok((builder, root, kept))
+        let chain = if in_order { vec![] } else { vec![Movement { op: Op::Permute(order), shape, input }] };
+        self.value(builder, input, &chain)
     }
 
     /// What a kernel does with its accumulator, and all that the step reads.

@@ -70,7 +70,7 @@ fn rows() -> Vec<Case> {
 fn norms() -> Vec<Case> {
     let image = [32, 64, 56, 56];
     let pixels = image.iter().product::<usize>();
-    vec![
+    let mut cases = vec![
         case("layer-norm", "layer norm 8192x768, forward", 2 * 8192 * 768, |d| {
             let (w, b) = (noise(&[768], 2, d)?, noise(&[768], 3, d)?);
             Ok(noise(&[8192, 768], 1, d)?.layer_norm([768], Some(&w), Some(&b), 1e-5))
@@ -89,7 +89,37 @@ fn norms() -> Vec<Case> {
             let x = noise(&image, 1, d)?.variable()?;
             x.batch_norm(Some(&w), Some(&b), 1e-5).0.backward_with(&noise(&image, 4, d)?)?.get(&x)
         }),
-    ]
+    ];
+    for image in [[32, 64, 56, 56], [64, 64, 32, 32], [64, 512, 4, 4]] {
+        cases.extend(rectified(image));
+    }
+    cases
+}
+
+/// Batch norm with a rectifier, and with a shortcut and a rectifier.
+fn rectified(image: [usize; 4]) -> Vec<Case> {
+    let pixels: usize = image.iter().product();
+    let [n, c, h, w] = image;
+    let mut cases = Vec::new();
+    for shortcut in [false, true] {
+        let what = format!("batch norm {n}x{c}x{h}x{w}, {}relu", if shortcut { "residual, " } else { "" });
+        let normalised = move |x: &Tensor, w: &Tensor, b: &Tensor, d: &Device| -> Result<Tensor> {
+            let y = x.batch_norm(Some(w), Some(b), 1e-5).0;
+            Ok(if shortcut { y + noise(&image, 5, d)? } else { y }.relu())
+        };
+        cases.push(case("batch-norm-relu", format!("{what}, forward"), 2 * pixels, move |d| {
+            normalised(&noise(&image, 1, d)?, &noise(&[c], 2, d)?, &noise(&[c], 3, d)?, d)
+        }));
+        cases.push(case("batch-norm-relu", format!("{what}, backward"), 3 * pixels, move |d| {
+            let (w, b) = (noise(&[c], 2, d)?.variable()?, noise(&[c], 3, d)?.variable()?);
+            let x = noise(&image, 1, d)?.variable()?;
+            let y = normalised(&x, &w, &b, d)?;
+            // What follows is backward alone; the sums that it takes are the gradients of weight and bias.
+            y.eval()?;
+            y.backward_with(&noise(&image, 4, d)?)?.get(&x)
+        }));
+    }
+    cases
 }
 
 fn pools() -> Vec<Case> {

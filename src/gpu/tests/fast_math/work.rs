@@ -63,7 +63,7 @@ impl Work {
                     Operand::Read(k) => (false, step.reads[k]),
                     Operand::Write => (false, step.write.expect("a result")),
                     Operand::ScratchRead(n) | Operand::ScratchWrite(n) => (true, n),
-                    Operand::Arena(_) => panic!("optimizers are not run here"),
+                    Operand::Further(_) | Operand::Arena(_) => panic!("optimizers are not run here"),
                 });
                 let places: Vec<(bool, usize)> = places.collect();
                 let mut taken: Vec<Vec<u8>> = Vec::new();
