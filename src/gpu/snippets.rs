@@ -42,6 +42,12 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     maximum needs &[];
     optim needs &[];
     rows needs &[];
+    attention needs &[];
+    attention_apply needs &[];
+    attention_bits needs &[];
+    attention_load needs &[];
+    attention_scores needs &[];
+    attention_step needs &[];
     tile needs &[];
     tile_sums needs &[];
     tile_row needs &[];

@@ -1,5 +1,6 @@
 //! What is compiled: operations at shapes that training meets.
 
+mod attention;
 mod convolutions;
 mod others;
 mod products;
@@ -46,6 +47,7 @@ impl Case {
 pub fn all() -> Vec<Case> {
     let mut cases = products::cases();
     cases.extend(convolutions::cases());
+    cases.extend(attention::cases());
     cases.extend(others::cases());
     cases
 }
