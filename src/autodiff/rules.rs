@@ -49,6 +49,7 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
         | Op::Random(_)
         | Op::ArgReduce { .. }
         | Op::Recomputed
+        | Op::Attention(_)
         | Op::Assign
         | Op::OptimStep { .. }
         | Op::OptimStore => vec![None; inputs.len()],

@@ -4,6 +4,7 @@
 //! plans: expressions interpreted block by block, products by `gemm`, all on its own thread pool. Both give the same bits
 //! on every run, whatever the threads' timing.
 
+pub(crate) mod attention;
 mod conv2d;
 mod elementwise;
 mod executor;
@@ -20,7 +21,7 @@ mod row;
 mod scratch;
 mod simd;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod vectors;
 
 pub(crate) use executor::{Compiled, CpuExecutor};

@@ -1,5 +1,6 @@
 //! The fast kernels against the reference: one row per case, with graph and plan made by hand.
 
+mod attention;
 mod effects;
 mod kernels;
 
@@ -22,7 +23,7 @@ pub(super) fn run(cpu: &CpuExecutor, compiled: &Compiled, bindings: &Bindings) -
 }
 
 /// Floats in -2..2, in steps of 2^-10 so that ties and zeros occur.
-pub(super) fn floats(n: usize, seed: u32) -> HostData {
+pub(crate) fn floats(n: usize, seed: u32) -> HostData {
     HostData::F32((0..n).map(|i| (threefry2x32([seed, 1], [i as u32, 0])[0] % 4096) as f32 / 1024.0 - 2.0).collect())
 }
 

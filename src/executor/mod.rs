@@ -165,6 +165,14 @@ impl Executor {
         }
     }
 
+    /// Whether attention has a kernel that is worth it here: software adapters multiply faster by products of whole matrices.
+    pub fn fuses_attention(&self) -> bool {
+        match &self.backend {
+            Backend::Cpu(_) => true,
+            Backend::Gpu(gpu) => !gpu.is_software(),
+        }
+    }
+
     /// Whether values are in host memory, at hand without waiting.
     pub fn is_cpu(&self) -> bool {
         matches!(self.backend, Backend::Cpu(_))

@@ -9,7 +9,10 @@ use crate::cpu::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Val
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::gpu::GpuExecutor;
-use crate::graph::op::{BinaryOp, ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, UnaryOp};
+use crate::graph::attention::AttentionSizes;
+use crate::graph::op::{
+    AttentionMask, AttentionOp, AttentionPart, BinaryOp, ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, UnaryOp,
+};
 use crate::graph::row::RowOp;
 use crate::graph::{Graph, GraphNode, Op};
 use crate::plan::Plan;
@@ -30,6 +33,8 @@ pub(super) const FAMILIES: &[&str] = &[
     "conv2d",
     "conv2d_dgrad",
     "conv2d_wgrad",
+    "attention",
+    "attention_grad",
     "pool",
     "argsort",
     "softmax",
@@ -176,6 +181,8 @@ pub(super) fn graphs(family: &str) -> Vec<Graph> {
         "conv2d" => vec![one(Op::Conv2d(conv), &[&x, &w], &y)],
         "conv2d_dgrad" => vec![one(Op::Conv2dInputGrad(conv), &[&y, &w], &x)],
         "conv2d_wgrad" => vec![one(Op::Conv2dWeightGrad(conv), &[&x, &y], &w)],
+        "attention" => vec![attention(AttentionPart::Forward, false), attention(AttentionPart::Forward, true)],
+        "attention_grad" => vec![attention(AttentionPart::Gradient, false), attention(AttentionPart::Gradient, true)],
         "pool" => vec![
             one(Op::Pool(PoolOp::Max, pool), &[&wide], &narrow),
             one(Op::Pool(PoolOp::Avg, pool), &[&wide], &narrow),
@@ -236,6 +243,19 @@ fn indexed(op: RowOp, rows: &[usize], out: &[usize], further: &[&[usize]]) -> Gr
     let inputs: Vec<usize> = (0..nodes.len()).collect();
     nodes.push(node(Op::Row(op), &inputs, out, DType::F32));
     Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }
+}
+
+/// Attention of 4 heads, two of which share keys, or its gradient. Wide heads have other tiles.
+fn attention(part: AttentionPart, wide: bool) -> Graph {
+    let (d, e) = if wide { (80, 128) } else { (24, 64) };
+    let op = AttentionOp { part, causal: !wide, mask: AttentionMask::None, scale: 0.25f64.to_bits() };
+    let (q, k, v, y) = ([1, 4, 70, d], [1, 2, 75, d], [1, 2, 75, e], [1, 4, 70, e]);
+    let sizes = AttentionSizes::of(Shape::of(&q), Shape::of(&k), Shape::of(&v));
+    let forward = sizes.elements(AttentionPart::Forward);
+    match part {
+        AttentionPart::Forward => one(Op::Attention(op), &[&q, &k, &v], &[forward]),
+        AttentionPart::Gradient => one(Op::Attention(op), &[&q, &k, &v, &[forward], &y], &[sizes.elements(part)]),
+    }
 }
 
 /// `exp(x) · sin(y) + max(x, y)`.

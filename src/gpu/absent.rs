@@ -172,6 +172,7 @@ methods! {
     name() -> &str;
     identity() -> String;
     is_lost() -> bool;
+    is_software() -> bool;
     caps() -> Caps;
     max_bytes() -> u64;
     upload(data: &HostData) -> Result<Buffer>;

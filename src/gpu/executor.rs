@@ -78,6 +78,11 @@ impl GpuExecutor {
         self.context.caps
     }
 
+    /// Whether attention would run in the form for software adapters.
+    pub fn is_software(&self) -> bool {
+        self.forms.caps("attention", self.context.caps).software
+    }
+
     /// The most bytes of one buffer.
     pub fn max_bytes(&self) -> u64 {
         // Memory is taken in grains of 16 bytes; what is read has its proof after it.

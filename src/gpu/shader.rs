@@ -12,6 +12,10 @@ use crate::error::{Error, Result};
 
 /// The kernels, by file name; optimizers' rules bring their formulas themselves.
 const FILES: &[(&str, &str)] = &[
+    ("attention", include_str!("../../shaders/attention.wgsl")),
+    ("attention_grad_kv", include_str!("../../shaders/attention_grad_kv.wgsl")),
+    ("attention_grad_q", include_str!("../../shaders/attention_grad_q.wgsl")),
+    ("attention_plain", include_str!("../../shaders/attention_plain.wgsl")),
     ("conv2d", include_str!("../../shaders/conv2d.wgsl")),
     ("conv2d_dgrad", include_str!("../../shaders/conv2d_dgrad.wgsl")),
     ("conv2d_pack", include_str!("../../shaders/conv2d_pack.wgsl")),

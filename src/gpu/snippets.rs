@@ -47,6 +47,12 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     row_units needs &[];
     row_scan needs &[];
     row_parts needs &[];
+    attention needs &[];
+    attention_apply needs &[];
+    attention_bits needs &[];
+    attention_load needs &[];
+    attention_scores needs &[];
+    attention_step needs &[];
     tile needs &[];
     tile_sums needs &[];
     tile_row needs &[];

@@ -2,6 +2,7 @@
 //!
 //! [`Graph`] is canonical: two evaluations of one structure give equal graphs, which is what the plan cache compares.
 
+pub mod attention;
 pub(crate) mod binary;
 pub mod op;
 pub mod optim;

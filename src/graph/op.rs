@@ -1,5 +1,6 @@
 //! The list of ops. A graph is made of these; attributes are structure, values are data.
 
+pub use super::attention::{AttentionMask, AttentionOp, AttentionPart};
 pub use super::binary::BinaryOp;
 use super::optim::OptimRule;
 pub use super::row::RowOp;
@@ -219,6 +220,8 @@ pub enum Op {
     Conv2dInputGrad(ConvSpec),
     /// `(x, dy)` to w's shape, which is the node's
     Conv2dWeightGrad(ConvSpec),
+    /// See [`AttentionOp`]
+    Attention(AttentionOp),
     /// See [`PoolOp`]; all tensors are `[n, c, h, w]`
     Pool(PoolOp, PoolSpec),
 
@@ -312,6 +315,8 @@ impl Op {
             | Self::Cell
             | Self::Iota
             | Self::Random(_)
+            // Its nodes are those of a rule of its own.
+            | Self::Attention(_)
             | Self::Assign
             | Self::OptimStep { .. }
             | Self::OptimStore => &[],
@@ -345,6 +350,7 @@ impl Op {
             Self::Conv2d(_) => "conv2d",
             Self::Conv2dInputGrad(_) => "conv2d_input_grad",
             Self::Conv2dWeightGrad(_) => "conv2d_weight_grad",
+            Self::Attention(op) => op.name(),
             Self::Pool(..) => "pool",
             Self::Row(op) => op.name(),
             Self::Assign => "assign",

@@ -151,6 +151,7 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
         | Op::Conv2d(_)
         | Op::Conv2dInputGrad(_)
         | Op::Conv2dWeightGrad(_)
+        | Op::Attention(_)
         | Op::Pool(..)
         | Op::Row(_)
         | Op::Assign

@@ -9,6 +9,8 @@ mod schedule;
 pub(crate) mod sizes;
 
 use crate::dtype::DType;
+use crate::graph::View;
+use crate::graph::attention::{AttentionOp, AttentionSizes};
 use crate::graph::op::{ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, RowOp};
 use crate::graph::optim::OptimRule;
 use crate::shape::Shape;
@@ -107,6 +109,18 @@ pub struct Conv2d {
     pub epilogue: Expr,
 }
 
+/// An attention, or its gradient; see [`AttentionOp`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Attention {
+    /// What is computed.
+    pub op: AttentionOp,
+    /// Its sizes.
+    pub sizes: AttentionSizes,
+    /// How the operands are read, in their order. None has a mask or a negative stride, and neighbours along the last axis are
+    /// neighbours in memory, except in an attention's mask.
+    pub operands: Vec<View>,
+}
+
 /// An op over rows, and the matrices that it reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Row {
@@ -181,6 +195,8 @@ pub enum Kernel {
     MatMul(MatMul),
     /// One of a convolution's products.
     Conv2d(Conv2d),
+    /// An attention, or its gradient.
+    Attention(Attention),
     /// Pooling; reads and writes contiguous tensors as [`PoolOp`] lists them.
     Pool {
         /// What is computed.
@@ -226,6 +242,7 @@ impl Kernel {
                 ConvRole::InputGrad => "conv2d_dgrad",
                 ConvRole::WeightGrad => "conv2d_wgrad",
             },
+            Self::Attention(a) => a.op.name(),
             Self::Pool { .. } => "pool",
             Self::Row(row) => row.op.name(),
             Self::OptimStep { .. } => "optim_step",
@@ -264,7 +281,7 @@ impl Kernel {
             Self::Reduce { value, epilogue, .. } => vec![value, epilogue],
             Self::MatMul(m) => vec![&m.epilogue],
             Self::Conv2d(c) => vec![&c.epilogue],
-            Self::Pool { .. } | Self::Row(_) | Self::OptimStep { .. } => Vec::new(),
+            Self::Attention(_) | Self::Pool { .. } | Self::Row(_) | Self::OptimStep { .. } => Vec::new(),
         }
     }
 }

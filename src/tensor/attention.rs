@@ -1,5 +1,6 @@
 //! Scaled dot-product attention, in blocks of queries where the matrix of scores would be large.
 
+use super::attention_fused::{self, Fused};
 use super::{Fault, Tensor, need_few, need_float, need_possible};
 use crate::dtype::DType;
 use crate::error::{Result, counted};
@@ -54,17 +55,22 @@ impl AttentionOptions {
 /// # Attention
 impl Tensor {
     /// `softmax(q · kᵀ · scale + mask) · v`: queries (self) `[.., l, d]`, keys `[.., s, d]` and values `[.., s, e]` give
-    /// `[.., l, e]`; leading axes broadcast. A query that may see no key gives zeros.
+    /// `[.., l, e]`; leading axes broadcast. A query that may see no key gives zeros. Queries `[.., h, l, d]` may share fewer heads
+    /// of keys and values, `[.., hk, s, d]` with hk a divisor of h: head i sees head `i / (h / hk)`, as in PyTorch with `enable_gqa`.
     ///
     /// The contents of a key that `mask` hides from all queries, and of its value, do not matter, nor do those of a query that
     /// may see no key: NaN there reaches neither results nor gradients. A key that some queries see has weight 0 for the others,
-    /// and 0 times NaN is NaN.
+    /// and 0 times NaN is NaN; of keys after a `causal` query that are far from it, nothing is computed.
     ///
-    /// When there are many scores, queries are taken in blocks, one after the other, each with an exact softmax, and the gradient
-    /// computes each block's scores again: memory then grows with `l + s`, not with `l · s`. The dropout mask depends on the
-    /// blocks. Unlike in PyTorch, `causal` and `mask` may be combined.
+    /// On the CPU device and on hardware GPUs, F32 attention with `d` and `e` of at most 128 has a kernel of its own: scores exist as
+    /// tiles only, and the gradient computes them again, so memory grows with `l + s`, not with `l · s`. That does not apply with
+    /// dropout, with a mask that requires a gradient, and with `block`. Then, and for other dtypes, sizes and devices, queries are
+    /// taken in blocks if there are many scores, one after the other, each with an exact softmax, and the gradient computes each
+    /// block's scores again. The dropout mask depends on the blocks. Unlike in PyTorch, `causal` and `mask` may be combined.
     ///
-    /// Source: A. Vaswani et al., "Attention is all you need", 2017.
+    /// Sources: A. Vaswani et al., "Attention is all you need", 2017; T. Dao et al., "FlashAttention: fast and memory-efficient exact
+    /// attention with IO-awareness", 2022; J. Ainslie et al., "GQA: training generalized multi-query transformer models from
+    /// multi-head checkpoints", 2023.
     ///
     /// ```
     /// # use wgrad::{AttentionOptions, Device, Tensor};
@@ -77,6 +83,16 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn scaled_dot_product_attention(&self, key: &Self, value: &Self, options: &AttentionOptions) -> Self {
+        if let Some(heads) = Heads::shared(self, key, value) {
+            let mask = options.mask.as_ref().map(|mask| heads.apart_mask(mask));
+            let options = AttentionOptions { mask, ..options.clone() };
+            let y = heads.apart(self, true).scaled_dot_product_attention(
+                &heads.apart(key, false),
+                &heads.apart(value, false),
+                &options,
+            );
+            return heads.together(&y);
+        }
         let mut operands = vec![self, key, value];
         operands.extend(&options.mask);
         Self::guard("scaled_dot_product_attention", &operands, Location::caller(), |n| {
@@ -108,6 +124,9 @@ impl Tensor {
                 operands[1] = zeroed(key, &reaching(mask, -2), -2);
                 operands[2] = zeroed(value, &reaching(mask, -2), -2);
             }
+            if rule.dropout.is_none() && options.block.is_none() && attention_fused::takes(&operands) {
+                return Ok(Fused::run(&operands, out, options.causal, scale, Arc::new(rule)).unwrap_or_else(Self::from_error));
+            }
             Ok(if rows >= l { rule.block(&operands[0], &operands, 0) } else { rule.recomputed(&operands, out) })
         })
     }
@@ -133,6 +152,44 @@ impl Tensor {
             Err(error) => return Self::from_error(error),
         };
         never.where_(&first, self)
+    }
+}
+
+/// Heads of queries that share fewer heads of keys and values: how many of these there are, and how many share one.
+struct Heads {
+    keys: usize,
+    group: usize,
+}
+
+impl Heads {
+    /// If the heads of keys and values divide those of queries, and neither broadcast.
+    fn shared(q: &Tensor, k: &Tensor, v: &Tensor) -> Option<Self> {
+        let heads = |t: &Tensor| t.shape().ok().and_then(|shape| shape.axis(-3).map(|axis| shape[axis]));
+        let (queries, keys) = (heads(q)?, heads(k)?);
+        let shares = keys > 1 && queries > keys && queries.is_multiple_of(keys) && heads(v) == Some(keys);
+        shares.then(|| Self { keys, group: queries / keys })
+    }
+
+    /// The axis of heads as two: `[.., hk, h / hk, l, d]`, or `[.., hk, 1, s, d]`.
+    fn apart(&self, t: &Tensor, queries: bool) -> Tensor {
+        let Ok(shape) = t.shape() else { return t.clone() };
+        let (front, rows) = shape.split_at(shape.rank() - 3);
+        t.reshape([front, &[self.keys, if queries { self.group } else { 1 }], &rows[1..]].concat())
+    }
+
+    fn apart_mask(&self, mask: &Tensor) -> Tensor {
+        match mask.shape() {
+            Ok(shape) if shape.axis(-3).is_some_and(|axis| shape[axis] == self.keys * self.group) => self.apart(mask, true),
+            Ok(shape) if shape.rank() > 2 => mask.unsqueeze(-3),
+            _ => mask.clone(),
+        }
+    }
+
+    /// `[.., h, l, e]` of `[.., hk, h / hk, l, e]`.
+    fn together(&self, y: &Tensor) -> Tensor {
+        let Ok(shape) = y.shape() else { return y.clone() };
+        let (front, rows) = shape.split_at(shape.rank() - 4);
+        y.reshape([front, &[self.keys * self.group], &rows[2..]].concat())
     }
 }
 

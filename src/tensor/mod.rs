@@ -4,6 +4,7 @@ mod activation;
 mod algebra;
 mod arrange;
 mod attention;
+mod attention_fused;
 mod band;
 mod contract;
 mod conv_nd;

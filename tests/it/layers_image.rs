@@ -125,6 +125,41 @@ fn long_attention_in_blocks_agrees_and_never_holds_all_scores() {
     }
 }
 
+/// As one op and from others: several tiles, heads that share keys, masks that broadcast, in place in a projection's result.
+#[test]
+fn attention_without_scores_agrees_with_attention_by_blocks() {
+    for (heads, shared, l, d, causal, masked) in [
+        (2, 2, 130, 64, true, false),
+        (4, 2, 70, 32, false, true),
+        (2, 1, 65, 80, true, true),
+        (1, 1, 257, 128, false, false),
+        (3, 3, 40, 6, true, false),
+    ] {
+        let n = 2;
+        let width = (heads + 2 * shared) * d;
+        let x =
+            upload(&Noise(7).values(n * l * width, -1.0, 1.0), &[n, l, width], DType::F32, device()).variable().expect("float");
+        let mask: Vec<bool> = (0..n * l).map(|i| i % 7 != 3).collect();
+        let mask = masked.then(|| Tensor::from_slice(&mask, [n, 1, 1, l], device()).expect("valid"));
+        let gradients = |block| {
+            let part = |from: usize, heads: usize| {
+                let (start, stop) = ((from * d) as isize, ((from + heads) * d) as isize);
+                x.slice(2, start, stop).reshape([n, l, heads, d]).transpose(1, 2)
+            };
+            let (q, k, v) = (part(0, heads), part(heads, shared), part(heads + shared, shared));
+            let options = AttentionOptions { causal, mask: mask.clone(), block, ..AttentionOptions::default() };
+            let y = q.scaled_dot_product_attention(&k, &v, &options).transpose(1, 2).reshape([n, l, heads * d]);
+            let g = y.square().sum().backward().expect("differentiable");
+            [values(&y), values(&g.get(&x).expect("a gradient"))]
+        };
+        let (got, expected) = (gradients(None), gradients(Some(l)));
+        for (part, (g, e)) in ["y", "dx"].iter().zip(got.iter().zip(&expected)) {
+            close(&format!("{part} of {heads} heads of {d}, {l} positions"), g, e, 1e-4, 1e-5);
+        }
+        assert!(gradients(None) == got, "differs from run to run");
+    }
+}
+
 #[test]
 fn a_bias_may_be_taken_or_given_later() {
     let init = Init::new(device(), 3);

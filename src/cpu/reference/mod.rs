@@ -15,7 +15,7 @@ pub(crate) mod standardize;
 mod tests;
 mod value;
 
-use super::row;
+use super::{attention, row};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphNode, NodeId, Op};
 use crate::rng::RandomKey;
@@ -115,6 +115,7 @@ fn compute(node: &GraphNode, x: &[&Value]) -> Result<Numbers> {
         Op::ArgReduce { op, axis } => reduce::arg_reduce(*op, x[0], *axis),
         Op::Row(op) => row::reference(*op, x, &node.shape)?,
         Op::MatMul => matmul::matmul(x[0], x[1], &node.shape)?,
+        Op::Attention(op) => attention::reference::run(*op, x)?,
         Op::Conv2d(spec) => conv2d::forward(spec, x[0], x[1], &node.shape)?,
         Op::Conv2dInputGrad(spec) => conv2d::input_grad(spec, x[0], x[1], &node.shape)?,
         Op::Conv2dWeightGrad(spec) => conv2d::weight_grad(spec, x[0], x[1], &node.shape)?,

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::graph::row::RowOp;
 use crate::plan::Row;
 use crate::shape::Shape;
+pub(super) use softmax::exponentials_below;
 
 /// Runs an op's kernel; `dtype` is that of the first operand.
 pub(super) fn run(row: &Row, dtype: DType, operands: &[&[u32]], out: &mut [u32]) {

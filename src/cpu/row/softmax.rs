@@ -35,14 +35,31 @@ pub(super) fn exponentials(x: &[f32], out: &mut [f32]) -> (f32, f32) {
     for (o, &x) in out.iter_mut().zip(x) {
         *o = fast::exp(x - max);
     }
-    let (body, tail) = out.as_chunks::<16>();
+    (max, sum(out))
+}
+
+/// Replaces x by `e^(x - top)`, where top is the maximum of x and `floor`, and returns top and the sum; zeros if all are -∞.
+#[inline(always)]
+pub(in crate::cpu) fn exponentials_below(x: &mut [f32], floor: f32) -> (f32, f32) {
+    let top = fast::maximum(maximum(x), floor);
+    if top == f32::NEG_INFINITY {
+        x.fill(0.0);
+        return (top, 0.0);
+    }
+    x.iter_mut().for_each(|x| *x = fast::exp(*x - top));
+    (top, sum(x))
+}
+
+#[inline(always)]
+fn sum(x: &[f32]) -> f32 {
+    let (body, tail) = x.as_chunks::<16>();
     let mut lanes = [0.0; 16];
     for chunk in body {
         for (a, &x) in lanes.iter_mut().zip(chunk) {
             *a += x;
         }
     }
-    (max, lanes.iter().sum::<f32>() + tail.iter().sum::<f32>())
+    lanes.iter().sum::<f32>() + tail.iter().sum::<f32>()
 }
 
 /// Softmax of every row of `cols`, or its logarithm.

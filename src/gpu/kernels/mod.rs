@@ -1,6 +1,7 @@
 //! Steps of a plan as WGSL programs: one file per kernel family, named as its file in `shaders/`.
 
 pub(crate) mod arg_reduce;
+pub(crate) mod attention;
 pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;
@@ -62,6 +63,7 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::ArgReduce { .. } => arg_reduce::lower(step, plan, caps),
         Kernel::MatMul(_) => matmul::lower(step, plan, caps),
         Kernel::Conv2d(_) => conv2d::lower(step, plan, caps),
+        Kernel::Attention(_) => attention::lower(step, plan, caps),
         Kernel::Pool { .. } => pool::lower(step, plan, caps),
         Kernel::Row(row) => match row.op {
             RowOp::ArgSort { descending } => sort::lower(row, descending, step, plan, caps),

@@ -1,5 +1,6 @@
 //! Every kernel against loops in f64 that say what it should compute, on the software adapter with wgpu's runtime checks on.
 
+mod attention;
 mod hardware;
 mod image;
 mod optim;

@@ -6,7 +6,7 @@ use crate::device::{CacheLimits, Device, DeviceKind, DeviceOptions};
 use crate::error::{Error, Result};
 use crate::gpu::context;
 use crate::gpu::kernels::lab::{self, Lab, Target};
-use crate::gpu::program::{Lowered, Operand};
+use crate::gpu::program::{Caps, Lowered, Operand};
 use crate::gpu::{kernels::variants::Variant, shader};
 use crate::graph::op::ConvSpec;
 use crate::nn::loss::{cross_entropy, mse};
@@ -203,6 +203,14 @@ fn every_plan_of_representative_work_is_valid() {
         }
         assert!(device.counters().dispatches > 500, "{:?}", device.counters());
         sources.extend(device.shader_sources());
+    }
+    // What no adapter uses but one whose driver fails at the tiles.
+    for example in crate::cpu::attention::examples::examples() {
+        let mut buffers: Vec<(DType, usize)> = example.reads.iter().map(|(dtype, data)| (*dtype, data.len())).collect();
+        buffers.push((DType::F32, example.want.len()));
+        let plan = lab::one_step(example.kernel, &buffers);
+        let lowered = kernels::lower(&plan.steps[0], &plan, &Caps::webgpu_defaults(true)).expect("lowers");
+        sources.extend(lowered.programs.into_iter().map(|p| p.source));
     }
     // Each file of `shaders/` is among them, recognised by a line that no other file has.
     let files = shader::files();

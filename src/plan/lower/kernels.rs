@@ -2,9 +2,10 @@
 
 use super::{Attempt, Builder, Lowering, Movement, Stop};
 use crate::error::Error;
+use crate::graph::attention::AttentionSizes;
 use crate::graph::{NodeId, Op, View};
 use crate::plan::expr::TermId;
-use crate::plan::{BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView, Row, Term};
+use crate::plan::{Attention, BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView, Row, Term};
 use crate::shape::Shape;
 
 impl Lowering<'_> {
@@ -45,6 +46,23 @@ impl Lowering<'_> {
             return Err(Stop::Materialise(id));
         }
         Ok((buffer, MatrixView { batch: view.strides()[..rank - 2].to_vec(), row, col, offset: view.offset }))
+    }
+
+    /// A buffer and strides for an operand of rows, whose elements are neighbours.
+    fn rows(&self, id: NodeId) -> Attempt<(BufferId, View)> {
+        let (buffer, view) = self.strided(id)?;
+        match (view.shape.last(), view.strides().last()) {
+            (Some(&length), Some(&step)) if length > 1 && step != 1 => Err(Stop::Materialise(id)),
+            _ => Ok((buffer, view)),
+        }
+    }
+
+    /// A buffer and strides, none of them negative.
+    fn strided(&self, id: NodeId) -> Attempt<(BufferId, View)> {
+        match self.operand(id)? {
+            found if found.1.mask().is_none() && found.1.strides().iter().all(|&s| s >= 0) => Ok(found),
+            _ => Err(Stop::Materialise(id)),
+        }
     }
 
     /// Whether a node has elements and one of its operands has none: a constant, for which no kernel of its own runs.
@@ -112,6 +130,13 @@ impl Lowering<'_> {
                 };
                 let (epilogue, reads) = self.epilogue(heavy, finish, node.shape, reads)?;
                 (Kernel::Conv2d(Conv2d { role, spec: *spec, x: four(x), w: four(w), y: four(y), epilogue }), reads)
+            }
+            Op::Attention(op) => {
+                let found = inputs.iter().enumerate();
+                let found = found.map(|(n, &i)| if op.mask_operand() == Some(n) { self.strided(i) } else { self.rows(i) });
+                let (reads, operands) = found.collect::<Attempt<Vec<_>>>()?.into_iter().unzip();
+                let sizes = AttentionSizes::of(shape(0), shape(1), shape(2));
+                (Kernel::Attention(Attention { op: *op, sizes, operands }), reads)
             }
             Op::Pool(op, spec) => {
                 use crate::graph::op::PoolOp;

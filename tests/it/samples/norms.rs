@@ -103,6 +103,26 @@ pub fn attention() -> Vec<Sample> {
             shapes(&[2, 1, 3, 2], &[3, 4, 2], &[1, 4, 2]),
             with(AttentionOptions { block: Some(1), ..plain() }),
         ),
+        Sample::new(name, "broadcast", shapes(&[2, 1, 3, 2], &[3, 4, 2], &[1, 4, 2]), with(plain())),
+        Sample::new(name, "of few heads of keys", shapes(&[2, 4, 3, 2], &[2, 2, 5, 2], &[2, 2, 5, 3]), with(plain())).smooth(),
+        Sample::new(
+            name,
+            "causal, of one head of keys",
+            shapes(&[2, 3, 4, 4], &[2, 1, 3, 4], &[2, 1, 3, 4]),
+            with(AttentionOptions { causal: true, ..plain() }),
+        ),
+        Sample::new(name, "with a mask for each head", shapes(&[2, 4, 3, 2], &[2, 2, 4, 2], &[2, 2, 4, 2]), |t| {
+            let bits: Vec<u8> = (0..48).map(|i| u8::from(i % 5 != 0)).collect();
+            let options = AttentionOptions { mask: Some(mask(&t[0], &bits, &[4, 3, 4])), ..AttentionOptions::default() };
+            t[0].scaled_dot_product_attention(&t[1], &t[2], &options)
+        }),
+        Sample::new(name, "of a projection", vec![operand(&[2, 5, 12], -1.0, 1.0)], |t| {
+            let joined = t[0].reshape([2, 5, 3, 2, 2]).permute(&[2, 0, 3, 1, 4]);
+            let [q, k, v] = [0, 1, 2].map(|i| joined.slice(0, i, i + 1).squeeze(0));
+            let options = AttentionOptions { causal: true, ..AttentionOptions::default() };
+            q.scaled_dot_product_attention(&k, &v, &options).transpose(1, 2).reshape([2, 5, 4])
+        })
+        .smooth(),
         Sample::new(name, "with dropout, in blocks of 2", qkv(), |t| {
             let options =
                 AttentionOptions { dropout: Some((0.3, Generator::new(4))), block: Some(2), ..AttentionOptions::default() };

@@ -1,5 +1,6 @@
 //! Operations and networks at the shapes that training meets.
 
+mod attention;
 mod convolutions;
 pub mod networks;
 mod others;
@@ -50,6 +51,7 @@ impl Case {
 pub fn all() -> Vec<Case> {
     let mut cases = products::cases();
     cases.extend(convolutions::cases());
+    cases.extend(attention::cases());
     cases.extend(others::cases());
     cases
 }
