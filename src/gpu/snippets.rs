@@ -47,6 +47,7 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     row_units needs &[];
     row_scan needs &[];
     row_parts needs &[];
+    sort_key needs &[];
     tile needs &[];
     tile_sums needs &[];
     tile_row needs &[];
