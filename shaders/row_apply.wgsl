@@ -3,20 +3,20 @@
 // · ct, with maximum and sum of each row from cross_entropy.wgsl.
 // Launch: ${LANES} threads per part of a row, ${EACH} units of ${V} elements each. Traffic: every element once.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 2>;
-@group(0) @binding(1) var<storage, read> x: array<Unit>;
+@group(0) @binding(1) var<storage, read> x: array<${UNIT}>;
 #if ${MODE} == LOSS_GRAD
 @group(0) @binding(2) var<storage, read> labels: array<i32>;
 @group(0) @binding(3) var<storage, read> kept: array<f32>;
 @group(0) @binding(4) var<storage, read> ct: array<f32>;
-@group(0) @binding(5) var<storage, read_write> out: array<Unit>;
+@group(0) @binding(5) var<storage, read_write> out: array<${UNIT}>;
 #else
 #if ${GRAD}
-@group(0) @binding(2) var<storage, read> ct: array<Unit>;
+@group(0) @binding(2) var<storage, read> ct: array<${UNIT}>;
 @group(0) @binding(3) var<storage, read> sums: array<f32>;
-@group(0) @binding(4) var<storage, read_write> out: array<Unit>;
+@group(0) @binding(4) var<storage, read_write> out: array<${UNIT}>;
 #else
 @group(0) @binding(2) var<storage, read> pairs: array<vec2<f32>>;
-@group(0) @binding(3) var<storage, read_write> out: array<Unit>;
+@group(0) @binding(3) var<storage, read_write> out: array<${UNIT}>;
 #end
 #end
 #import grid
@@ -75,19 +75,19 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #for j in 0..${EACH}
     if (u${j} < units) {
 #if ${MODE} == SOFTMAX
-        out[first + u${j}] = select(exps(v${j}, top) * scale, Unit(0.0), dead);
+        out[first + u${j}] = select(exps(v${j}, top) * scale, ${UNIT}(0.0), dead);
 #end
 #if ${MODE} == LOG
         out[first + u${j}] = log_shares(v${j}, top, rest, dead, params[1][3]);
 #end
 #if ${MODE} == SOFTMAX_GRAD
-        out[first + u${j}] = v${j} * (ct${j} - Unit(sum));
+        out[first + u${j}] = v${j} * (ct${j} - ${UNIT}(sum));
 #end
 #if ${MODE} == LOG_GRAD
         out[first + u${j}] = ct${j} - exps(v${j}, 0.0) * sum;
 #end
 #if ${MODE} == LOSS_GRAD
-        let share = select(exps(v${j}, top) * scale, Unit(0.0), dead);
+        let share = select(exps(v${j}, top) * scale, ${UNIT}(0.0), dead);
         out[first + u${j}] = (share - one_hot(u${j}, label)) * factor;
 #end
     }

@@ -1,9 +1,9 @@
 // Sums of parts of rows, side by side for each row: EXP: (maximum, Σ e^(x - maximum)); DOT: Σ x·y; TOTAL: Σ x.
 // Launch: ${LANES} threads per part. Traffic: every element once.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 2>;
-@group(0) @binding(1) var<storage, read> x: array<Unit>;
+@group(0) @binding(1) var<storage, read> x: array<${UNIT}>;
 #if ${MODE} == DOT
-@group(0) @binding(2) var<storage, read> y: array<Unit>;
+@group(0) @binding(2) var<storage, read> y: array<${UNIT}>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
 #end
 #if ${MODE} == TOTAL

@@ -5,7 +5,7 @@ fn scan(first: u32, begin: u32, end: u32, id: u32, lowest: f32) -> vec2<f32> {
     var sum = 0.0;
     for (var u = begin + id % ${LANES}u; u < end; u += ${LANES}u * ${EACH}u) {
 #for j in 0..${EACH}
-        let v${j} = select(Unit(lowest), x[first + min(u + ${j}u * ${LANES}u, end - 1u)], u + ${j}u * ${LANES}u < end);
+        let v${j} = select(${UNIT}(lowest), x[first + min(u + ${j}u * ${LANES}u, end - 1u)], u + ${j}u * ${LANES}u < end);
 #end
         let was = top;
 #for j in 0..${EACH}

@@ -114,7 +114,8 @@ impl Shares {
 
     /// Fills the holes that the shaders share.
     pub fn fill(&self, shader: Shader) -> Shader {
-        let shader = shader.set("V", self.vector).set("EACH", self.each);
+        let unit = if self.vector == 4 { "vec4<f32>" } else { "f32" };
+        let shader = shader.set("UNIT", unit).set("V", self.vector).set("EACH", self.each);
         shader.set("LANES", self.lanes).set("SIZE", self.size).set("ROWS", self.size / self.lanes)
     }
 
