@@ -1,9 +1,9 @@
 // Sums of parts of rows, side by side for each row: EXP: (maximum, Σ e^(x - maximum)); DOT: Σ x·y; TOTAL: Σ x.
 // Launch: ${LANES} threads per part. Traffic: every element once.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 2>;
-@group(0) @binding(1) var<storage, read> x: array<Unit>;
+@group(0) @binding(1) var<storage, read> x: array<${UNIT}>;
 #if ${MODE} == DOT
-@group(0) @binding(2) var<storage, read> y: array<Unit>;
+@group(0) @binding(2) var<storage, read> y: array<${UNIT}>;
 @group(0) @binding(3) var<storage, read_write> sums: array<f32>;
 #end
 #if ${MODE} == TOTAL
@@ -36,9 +36,10 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let sum = scan(first, begin, end, id, bitcast<f32>(params[1][1]));
 #else
     var sum = 0.0;
-    for (var u = begin + id % ${LANES}u; u < end; u += ${LANES}u * ${EACH}u) {
+    var u = begin + id % ${LANES}u;
+    for (; u + ${LAST}u * ${LANES}u < end; u += ${LANES}u * ${EACH}u) {
 #for j in 0..${EACH}
-        let at${j} = first + min(u + ${j}u * ${LANES}u, end - 1u);
+        let at${j} = first + u + ${j}u * ${LANES}u;
 #if ${MODE} == DOT
         let v${j} = x[at${j}] * y[at${j}];
 #else
@@ -46,9 +47,18 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #end
 #end
 #for j in 0..${EACH}
-        sum += select(0.0, total(v${j}), u + ${j}u * ${LANES}u < end);
+        sum += total(v${j});
 #end
     }
+#if ${EACH} != 1
+    for (; u < end; u += ${LANES}u) {
+#if ${MODE} == DOT
+        sum += total(x[first + u] * y[first + u]);
+#else
+        sum += total(x[first + u]);
+#end
+    }
+#end
     sum = combine_sum(id, sum);
 #end
     if (row < rows && id % ${LANES}u == 0u) {

@@ -2,12 +2,12 @@
 // cotangents: y · (ct - Σ ct·y), and ct - e^y · Σ ct.
 // Launch: ${LANES} threads per row, ${EACH} units of ${V} elements each. Traffic: every element once.
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 2>;
-@group(0) @binding(1) var<storage, read> x: array<Unit>;
+@group(0) @binding(1) var<storage, read> x: array<${UNIT}>;
 #if ${GRAD}
-@group(0) @binding(2) var<storage, read> ct: array<Unit>;
-@group(0) @binding(3) var<storage, read_write> out: array<Unit>;
+@group(0) @binding(2) var<storage, read> ct: array<${UNIT}>;
+@group(0) @binding(3) var<storage, read_write> out: array<${UNIT}>;
 #else
-@group(0) @binding(2) var<storage, read_write> out: array<Unit>;
+@group(0) @binding(2) var<storage, read_write> out: array<${UNIT}>;
 #end
 #import grid
 #import row_bits
@@ -43,7 +43,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     var top = lowest;
 #for j in 0..${EACH}
     let u${j} = lane + ${j}u * ${LANES}u;
-    let v${j} = select(Unit(lowest), x[first + min(u${j}, units - 1u)], u${j} < units);
+    let v${j} = select(${UNIT}(lowest), x[first + min(u${j}, units - 1u)], u${j} < units);
 #end
 #for j in 0..${EACH}
     top = max(top, most(v${j}));
@@ -73,13 +73,13 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
 #if ${LOG}
         out[first + u${j}] = ct${j} - exps(v${j}, 0.0) * sum;
 #else
-        out[first + u${j}] = v${j} * (ct${j} - Unit(sum));
+        out[first + u${j}] = v${j} * (ct${j} - ${UNIT}(sum));
 #end
 #else
 #if ${LOG}
         out[first + u${j}] = log_shares(v${j}, top, rest, dead, params[1][3]);
 #else
-        out[first + u${j}] = select(e${j} * scale, Unit(0.0), dead);
+        out[first + u${j}] = select(e${j} * scale, ${UNIT}(0.0), dead);
 #end
 #end
     }

@@ -3,9 +3,10 @@
 fn scan(first: u32, begin: u32, end: u32, id: u32, lowest: f32) -> vec2<f32> {
     var top = lowest;
     var sum = 0.0;
-    for (var u = begin + id % ${LANES}u; u < end; u += ${LANES}u * ${EACH}u) {
+    var u = begin + id % ${LANES}u;
+    for (; u + ${LAST}u * ${LANES}u < end; u += ${LANES}u * ${EACH}u) {
 #for j in 0..${EACH}
-        let v${j} = select(Unit(lowest), x[first + min(u + ${j}u * ${LANES}u, end - 1u)], u + ${j}u * ${LANES}u < end);
+        let v${j} = x[first + u + ${j}u * ${LANES}u];
 #end
         let was = top;
 #for j in 0..${EACH}
@@ -16,6 +17,14 @@ fn scan(first: u32, begin: u32, end: u32, id: u32, lowest: f32) -> vec2<f32> {
         sum += total(exps(v${j}, top));
 #end
     }
+#if ${EACH} != 1
+    for (; u < end; u += ${LANES}u) {
+        let v = x[first + u];
+        let was = top;
+        top = max(top, most(v));
+        sum = rescaled(sum, was, top) + total(exps(v, top));
+    }
+#end
     let all = combine_max(id, top);
     return vec2<f32>(all, combine_sum(id, rescaled(sum, top, all)));
 }

@@ -35,6 +35,7 @@ const FILES: &[(&str, &str)] = &[
     ("matmul_tiled", include_str!("../../shaders/matmul_tiled.wgsl")),
     ("optim", include_str!("../../shaders/optim.wgsl")),
     ("pool", include_str!("../../shaders/pool.wgsl")),
+    ("pool_cells", include_str!("../../shaders/pool_cells.wgsl")),
     ("pool_tiled", include_str!("../../shaders/pool_tiled.wgsl")),
     ("row_apply", include_str!("../../shaders/row_apply.wgsl")),
     ("row_sums", include_str!("../../shaders/row_sums.wgsl")),
@@ -43,6 +44,7 @@ const FILES: &[(&str, &str)] = &[
     ("softmax", include_str!("../../shaders/softmax.wgsl")),
     ("softmax_held", include_str!("../../shaders/softmax_held.wgsl")),
     ("sort", include_str!("../../shaders/sort.wgsl")),
+    ("sort_group", include_str!("../../shaders/sort_group.wgsl")),
     ("split_sum", include_str!("../../shaders/split_sum.wgsl")),
     ("tile_side", include_str!("../../shaders/tile_side.wgsl")),
 ];

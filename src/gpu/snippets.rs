@@ -53,6 +53,7 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     attention_load needs &[];
     attention_scores needs &[];
     attention_step needs &[];
+    sort_key needs &[];
     tile needs &[];
     tile_sums needs &[];
     tile_row needs &[];

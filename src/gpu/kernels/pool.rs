@@ -1,4 +1,5 @@
-//! Pooling and its adjoints: `shaders/pool.wgsl`, and `shaders/pool_tiled.wgsl` for the usual 2x2 maximum.
+//! Pooling and its adjoints: `shaders/pool.wgsl`; `shaders/pool_tiled.wgsl` for the usual 2x2 maximum, `shaders/pool_cells.wgsl` for
+//! the gradient of small windows that overlap.
 
 use super::source::check_loops;
 use super::source::{need_f32, word};
@@ -10,12 +11,19 @@ use crate::plan::{Kernel, Plan, Step};
 
 /// Lowers a [`Kernel::Pool`].
 pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
+    need_f32("pool", step, plan, &(0..step.reads.len()).collect::<Vec<_>>())?;
+    let special = match tiled(step, caps)? {
+        None => cells(step, caps)?,
+        tiled => tiled,
+    };
+    let program = special.map_or_else(|| general(step, caps), Ok)?;
+    Ok(Lowered { programs: vec![program], scratch: vec![] })
+}
+
+/// Pooling of any geometry.
+fn general(step: &Step, caps: &Caps) -> Result<Program> {
     let Kernel::Pool { op, spec, x, y } = &step.kernel else { return Err(Error::internal("pool::lower got another kernel")) };
     let reads = step.reads.len();
-    need_f32("pool", step, plan, &(0..reads).collect::<Vec<_>>())?;
-    if let Some(program) = tiled(step, caps)? {
-        return Ok(Lowered { programs: vec![program], scratch: vec![] });
-    }
     let planes = x[0] * x[1];
     let apart = (0..2).all(|d| spec.stride[d] > spec.dilation[d] * (spec.kernel[d] - 1));
     let cells = [0, 1].map(|d| (x[d + 2] + spec.padding[d]).div_ceil(spec.stride[d]));
@@ -50,8 +58,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let mut operands: Vec<Operand> = (0..reads).map(Operand::Read).collect();
     operands.push(Operand::Write);
     let record = vec![word(threads), Word::U32(f32::NEG_INFINITY.to_bits()), word(planes * x[2] * x[3]), word(0)];
-    let program = Program { name: format!("pool_{mode}"), source, operands, record, grid: caps.grid(threads.div_ceil(64)) };
-    Ok(Lowered { programs: vec![program], scratch: vec![] })
+    Ok(Program { name: format!("pool_{mode}"), source, operands, record, grid: caps.grid(threads.div_ceil(64)) })
 }
 
 /// Iterations of a thread's loops, at most.
@@ -68,6 +75,42 @@ fn loops(op: &PoolOp, spec: &PoolSpec, apart: bool) -> usize {
         PoolOp::MaxScatter => covered(window),
         PoolOp::AvgScatter => covered(kh + kw),
     }
+}
+
+/// Comparisons that the text of a thread's cell may have: those of windows of 3 by 3 at steps of 1; in short texts and on software
+/// adapters, where longer ones take longer to compile than they save, at steps of 2.
+const COMPARED: usize = 81;
+const COMPARED_IN_SHORT: usize = 36;
+
+/// The gradient of max pooling by cells as large as a step, where small windows overlap.
+fn cells(step: &Step, caps: &Caps) -> Result<Option<Program>> {
+    let Kernel::Pool { op: PoolOp::MaxScatter, spec, x, y } = &step.kernel else { return Ok(None) };
+    let overlap = (0..2).any(|d| spec.kernel[d] > spec.stride[d]);
+    let most = if caps.software || caps.short_texts() { COMPARED_IN_SHORT } else { COMPARED };
+    let [[kh, sy], [kw, sx]] = [0, 1].map(|d| [spec.kernel[d], spec.stride[d]]);
+    if !overlap || spec.dilation != [1; 2] || kh > 9 || kw > 9 || sy > kh || sx > kw {
+        return Ok(None);
+    }
+    // Windows that see a cell, along each axis, and what they see together.
+    let [wy, wx] = [(kh - 1) / sy + 1, (kw - 1) / sx + 1];
+    let [rh, rw] = [(wy - 1) * sy + kh, (wx - 1) * sx + kw];
+    if wy * wx * kh * kw > most {
+        return Ok(None);
+    }
+    let count = [0, 1].map(|d| (x[d + 2] + spec.padding[d]).div_ceil(spec.stride[d]));
+    let sizes = [("H", x[2]), ("W", x[3]), ("OH", y[2]), ("OW", y[3]), ("CELLS_Y", count[0]), ("CELLS_X", count[1])];
+    let window = [("KH", kh), ("KW", kw), ("SY", sy), ("SX", sx), ("PY", spec.padding[0]), ("PX", spec.padding[1])];
+    let seen = [("WY", wy), ("WX", wx), ("RH", rh), ("RW", rw), ("CELL", sy * sx)];
+    let values = sizes.into_iter().chain(window).chain(seen);
+    let source = values.fold(Shader::new(), |shader, (name, value)| shader.set(name, value)).render("pool_cells")?;
+    let threads = x[0] * x[1] * count[0] * count[1];
+    Ok(Some(Program {
+        name: "pool_max_scatter_cells".into(),
+        source,
+        operands: vec![Operand::Read(0), Operand::Read(1), Operand::Write],
+        record: vec![word(threads), word(0), word(0), word(0)],
+        grid: caps.grid(threads.div_ceil(64)),
+    }))
 }
 
 /// Max pooling by vectors, where the windows tile the image exactly and are 2 (or 4) wide.

@@ -114,7 +114,8 @@ impl Shares {
 
     /// Fills the holes that the shaders share.
     pub fn fill(&self, shader: Shader) -> Shader {
-        let shader = shader.set("V", self.vector).set("EACH", self.each);
+        let unit = if self.vector == 4 { "vec4<f32>" } else { "f32" };
+        let shader = shader.set("UNIT", unit).set("LAST", self.each - 1).set("V", self.vector).set("EACH", self.each);
         shader.set("LANES", self.lanes).set("SIZE", self.size).set("ROWS", self.size / self.lanes)
     }
 
@@ -172,7 +173,9 @@ pub(super) fn sums(
 /// Only if a shader file is broken.
 pub(super) fn apply(name: &str, mode: &str, x: [usize; 2], operands: Vec<Operand>, parts: usize, caps: &Caps) -> Result<Program> {
     let shares = Shares::apply(x, caps);
-    let grad = usize::from(mode.ends_with("GRAD"));
-    let source = shares.fill(Shader::new().set("MODE", mode).set("GRAD", grad)).render("row_apply")?;
+    let flag = |is: bool| usize::from(is);
+    let shader = Shader::new().set("MODE", mode).set("GRAD", flag(mode.ends_with("GRAD")));
+    let shader = shader.set("PAIRED", flag(matches!(mode, "SOFTMAX_GRAD" | "LOG_GRAD")));
+    let source = shares.fill(shader.set("PARTED", flag(shares.parts > 1))).render("row_apply")?;
     Ok(shares.program(name, source, operands, [parts, 0], caps))
 }

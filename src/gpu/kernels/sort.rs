@@ -1,5 +1,6 @@
-//! The order of rows, by blocks and merges: `shaders/sort.wgsl`.
+//! The order of rows, by blocks and merges: `shaders/sort.wgsl`, on hardware with larger blocks, `shaders/sort_group.wgsl`.
 
+use super::groups;
 use super::source::word;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -11,6 +12,10 @@ use crate::plan::{Plan, Row, Step};
 const ONE_LAUNCH: usize = 64;
 /// The runs that merging starts from; also the results of a merging thread, which must be in one pair of runs.
 const BLOCK: usize = 16;
+
+/// The same on hardware: what workgroup memory holds, and the results of a merging thread.
+const HELD: usize = 2048;
+const MERGED: usize = 4;
 
 /// What is put in order.
 #[derive(Debug, Clone, Copy)]
@@ -54,24 +59,38 @@ pub(super) fn programs(
     result: Option<Operand>,
     caps: &Caps,
 ) -> Result<(Vec<Program>, usize)> {
-    let block = if cols <= ONE_LAUNCH { ONE_LAUNCH } else { BLOCK };
+    let shared = groups::suit(caps);
+    let (block, merged) = match shared {
+        true => (cols.next_power_of_two().clamp(2, HELD), MERGED),
+        false => (if cols <= ONE_LAUNCH { ONE_LAUNCH } else { BLOCK }, BLOCK),
+    };
     let make = |mode: &str, source: Operand, target: usize, run: usize, last: bool| -> Result<Program> {
-        let parts = if mode == "block" { cols } else { cols.div_ceil(BLOCK) };
+        let parts = match (mode, shared) {
+            ("merge", _) => cols.div_ceil(merged),
+            (_, true) => cols.div_ceil(block),
+            (_, false) => cols,
+        };
         let positions = result.filter(|_| last);
         let shader = Shader::new()
             .set("MODE", mode)
             .set("KEY", keys.kind)
             .set("DESCENDING", usize::from(keys.descending))
-            .set("T", BLOCK)
+            .set("T", merged)
+            .set("N", block)
+            .set("HELD", HELD)
             .set("SRC_TYPE", if mode == "block" { "u32" } else { "vec2<u32>" })
             .set("OUT_TYPE", if positions.is_some() { "i32" } else { "vec2<u32>" })
             .set("RESULT", if positions.is_some() { "i32(pair.y)" } else { "pair" });
+        let in_groups = shared && mode == "block";
+        let (file, groups) =
+            if in_groups { ("sort_group", (rows * parts).div_ceil(HELD / block)) } else { ("sort", (rows * parts).div_ceil(64)) };
+        let run = if in_groups { parts } else { run };
         Ok(Program {
             name: format!("sort_{mode}"),
-            source: shader.render("sort")?,
+            source: shader.render(file)?,
             operands: vec![source, positions.unwrap_or(Operand::ScratchWrite(target))],
             record: [rows * parts, cols, run, parts, keys.top, 0, 0, 0].map(word).to_vec(),
-            grid: caps.grid((rows * parts).div_ceil(64)),
+            grid: caps.grid(groups),
         })
     };
     let mut at = 0;

@@ -98,6 +98,10 @@ fn convolutions(device: &Device) -> Result<()> {
     let x = Param::new(&noise(&[2, 3, 9, 9], device)?)?;
     let options = crate::ConvOptions::default().stride(2).padding(1);
     let y = x.tensor().conv2d(&noise(&[8, 3, 3, 3], device)?, None, options);
+    y.square().sum().backward()?.get(&x)?.to_vec::<f32>().map(drop)?;
+    // Windows that overlap.
+    let options = crate::PoolOptions { stride: Some([2; 2]), padding: [1; 2], ..Default::default() };
+    let y = x.tensor().max_pool2d_with(3, options);
     y.square().sum().backward()?.get(&x)?.to_vec::<f32>().map(drop)
 }
 
@@ -151,11 +155,16 @@ fn rows(device: &Device) -> Result<()> {
         picked.square().sum().backward()?.get(&table).map_or(Ok(()), |g| g.eval())?;
         picked.cast(DType::F16).index_select(0, &index(3)?).eval()?;
         x.softmax(1).eval()?;
-        x.log_softmax(0).eval()?;
+        x.log_softmax(0).square().sum().backward()?.get(&table).map_or(Ok(()), |g| g.eval())?;
         x.argmax_dim(1isize).eval()?;
         x.argsort(0, true).eval()?;
         x.sort(1, false).0.eval()?;
         x.cumsum(0).eval()?;
+    }
+    // Rows that no workgroup holds, in parts.
+    let x = Param::new(&noise(&[3, 9001], device)?)?;
+    for y in [x.tensor().softmax(1), x.tensor().log_softmax(1), x.tensor().cross_entropy_rows(&index(3)?)] {
+        y.square().sum().backward()?.get(&x)?.eval()?;
     }
     // Rows of halves that are not whole words.
     noise(&[9, 5], device)?.cast(DType::F16).index_select(0, &index(4)?).eval()?;

@@ -53,17 +53,26 @@ fn reductions() -> Vec<Case> {
 
 fn rows() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (rows, columns) in [(24576, 256), (4096, 1000), (512, 50257), (64, 10)] {
-        let name = format!("softmax {rows}x{columns}");
-        cases.push(case("softmax", name, 2 * rows * columns, move |d| Ok(noise(&[rows, columns], 1, d)?.softmax(1))));
+    for (rows, columns) in [(24576, 256), (8192, 1024), (4096, 1000), (4096, 4096), (512, 50257), (64, 10)] {
+        let (name, n) = (format!("softmax {rows}x{columns}"), rows * columns);
+        cases.push(case("softmax", name.clone(), 2 * n, move |d| Ok(noise(&[rows, columns], 1, d)?.softmax(1))));
+        // Forward, too: the gradient is made of its result.
+        cases.push(case("softmax-grad", format!("{name}, forward and backward"), 5 * n, move |d| {
+            let x = noise(&[rows, columns], 1, d)?.variable()?;
+            x.softmax(1).backward_with(&noise(&[rows, columns], 2, d)?)?.get(&x)
+        }));
     }
-    cases.push(case("cross-entropy", "cross entropy 4096x1000, forward", 4096 * 1000, |d| {
-        cross_entropy(&noise(&[4096, 1000], 1, d)?, &numbers(4096, 1000, d)?, Reduction::Mean)
-    }));
-    cases.push(case("cross-entropy", "cross entropy 4096x1000, backward", 2 * 4096 * 1000, |d| {
-        let x = noise(&[4096, 1000], 1, d)?.variable()?;
-        cross_entropy(&x, &numbers(4096, 1000, d)?, Reduction::Mean)?.backward()?.get(&x)
-    }));
+    for (rows, columns) in [(4096, 1000), (2048, 50257), (8, 50257)] {
+        let (name, n) = (format!("cross entropy {rows}x{columns}"), rows * columns);
+        cases.push(case("cross-entropy", format!("{name}, forward"), n, move |d| {
+            cross_entropy(&noise(&[rows, columns], 1, d)?, &numbers(rows, columns, d)?, Reduction::Mean)
+        }));
+        // Forward, too: the gradient needs the sums of its rows.
+        cases.push(case("cross-entropy", format!("{name}, backward"), 3 * n, move |d| {
+            let x = noise(&[rows, columns], 1, d)?.variable()?;
+            cross_entropy(&x, &numbers(rows, columns, d)?, Reduction::Mean)?.backward()?.get(&x)
+        }));
+    }
     cases
 }
 
