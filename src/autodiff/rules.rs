@@ -3,8 +3,7 @@
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
-use crate::graph::op::{BinaryOp, PairOp, PoolOp, ReduceOp, RowOp, UnaryOp, without};
-use crate::graph::saved::by_operand;
+use crate::graph::op::{BinaryOp, PairOp, PoolOp, ReduceOp, RowOp, UnaryOp, by_operand, without};
 use crate::lazy::Payload;
 use crate::shape::Shape;
 use crate::tensor::Tensor;

@@ -184,7 +184,9 @@ fn action(term: &Term, dtype: DType, expr: &Expr, places: &[Place]) -> Result<Ac
         Term::Binary(op, a, b) => Action::Binary { op: *op, dtype: expr.terms[*a].1, a: at(a)?, b: at(b)? },
         Term::Select(c, a, b) => Action::Select { condition: at(c)?, a: at(a)?, b: at(b)? },
         Term::Cast(a) => Action::Cast { from: expr.terms[*a].1, to: dtype, a: at(a)? },
-        Term::Acc | Term::Scalar { .. } | Term::Constant { .. } | Term::Pair(..) => return Err(Error::internal("a leaf term is not an action")),
+        Term::Acc | Term::Scalar { .. } | Term::Constant { .. } | Term::Pair(..) => {
+            return Err(Error::internal("a leaf term is not an action"));
+        }
     })
 }
 

@@ -1,22 +1,19 @@
 //! Reductions of an expression. Sums of f32 are accumulated in f64; the order of additions depends only on shapes.
 
 mod fold;
+mod layout;
 mod pair;
 
 use super::elementwise;
 use super::expr::{BLOCK, Context, Evaluator, Program};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::graph::View;
 use crate::graph::op::ReduceOp;
-use crate::plan::expr::{Expr, Term};
-use crate::shape::Shape;
+use crate::plan::expr::Expr;
 use fold::Fold;
+use layout::{PIECE, prefers_transposed, transpose};
 pub(super) use pair::Pair;
 use rayon::prelude::*;
-
-/// Elements that a parallel task combines.
-const PIECE: usize = 32 * BLOCK;
 
 /// A prepared reduction.
 #[derive(Debug)]
@@ -152,34 +149,6 @@ impl Reduce {
             }
         }
     }
-}
-
-/// Whether more loads have neighbouring elements along the last kept axis than along the last reduced one.
-fn prefers_transposed(value: &Expr, kept: usize) -> bool {
-    let neighbours = |axes: std::ops::Range<usize>| {
-        let inner = axes.rev().find(|&d| value.shape[d] > 1);
-        let unit = |view: &View| inner.is_some_and(|d| view.strides()[d] == 1);
-        let loads = value.terms.iter().filter(|(t, _)| matches!(t, Term::Load { view, .. } if unit(view)));
-        loads.count()
-    };
-    neighbours(0..kept) > neighbours(kept..value.shape.rank())
-}
-
-/// The same values over `[reduced.., kept..]`.
-fn transpose(value: &Expr, kept: usize) -> Expr {
-    let rank = value.shape.rank();
-    let order: Vec<usize> = (kept..rank).chain(0..kept).collect();
-    let mut out = value.clone();
-    out.shape = Shape::of(&order.iter().map(|&d| value.shape[d]).collect::<Vec<_>>());
-    for (term, _) in &mut out.terms {
-        match term {
-            Term::Load { view, .. } | Term::Random { view, .. } | Term::Index { view } | Term::Valid { view } => {
-                *view = view.permute(&order);
-            }
-            _ => {}
-        }
-    }
-    out
 }
 
 /// A prepared arg-reduction.

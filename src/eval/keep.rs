@@ -6,7 +6,8 @@
 
 use super::gather::Numbering;
 use crate::error::Result;
-use crate::graph::saved::{Kept, by_operand};
+use crate::graph::op::by_operand;
+use crate::graph::saved::Kept;
 use crate::graph::{NodeId, Op};
 use crate::lazy::{Cell, Device, Node};
 use crate::storage::Storage;

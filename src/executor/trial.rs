@@ -227,13 +227,9 @@ fn of(op: Op, sources: &[&[usize]], out: &[usize], dtype: DType) -> Graph {
 
 /// Rows, columns, channels, and a result of many parts.
 fn pairs(op: PairOp, operands: usize) -> Vec<Graph> {
-    let over = |axes: &[usize], shape: &[usize], n: usize| one(Op::Pair { op, axes: axes.to_vec() }, &vec![shape; operands], &[2, n]);
-    vec![
-        over(&[1], &[37, 1000], 37),
-        over(&[0], &[1000, 37], 37),
-        over(&[0, 2, 3], &[4, 6, 8, 9], 6),
-        over(&[0], &[70_001], 1),
-    ]
+    let over =
+        |axes: &[usize], shape: &[usize], n: usize| one(Op::Pair { op, axes: axes.to_vec() }, &vec![shape; operands], &[2, n]);
+    vec![over(&[1], &[37, 1000], 37), over(&[0], &[1000, 37], 37), over(&[0, 2, 3], &[4, 6, 8, 9], 6), over(&[0], &[70_001], 1)]
 }
 
 /// An op over rows and 33 indices, and further sources.

@@ -16,7 +16,7 @@ use std::fmt::Write;
 /// How an expression fits into the kernel around it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Site<'a> {
-    /// Operands whose element i is passed in, as parameters `v{operand}`; their loads must all be identity views.
+    /// Operands whose elements are passed in, as parameters: see [`given_name`].
     pub given: &'a [usize],
     /// The operand whose loads read `out`, because the kernel overwrites it in place.
     pub in_place: Option<usize>,
@@ -49,7 +49,9 @@ pub(crate) fn emit_at(name: &str, expr: &Expr, first_word: usize, site: Site<'_>
     let mut parameters = if site.split.is_some() { "i: u32, j: u32".to_string() } else { format!("i: u32, acc: {acc}") };
     for operand in site.given {
         let dtype = expr.terms.iter().find(|(t, _)| matches!(t, Term::Load { operand: o, .. } if o == operand)).map(|t| t.1);
-        let _ = write!(parameters, ", v{operand}: {}", math::wgsl_type(dtype.unwrap_or(DType::F32)));
+        for n in 0..views_of(expr, *operand).count() {
+            let _ = write!(parameters, ", v{}: {}", given_name(*operand, n), math::wgsl_type(dtype.unwrap_or(DType::F32)));
+        }
     }
     let value = match expr.terms.len() {
         0 => "acc".to_string(),
@@ -57,6 +59,23 @@ pub(crate) fn emit_at(name: &str, expr: &Expr, first_word: usize, site: Site<'_>
     };
     let function = format!("fn {name}({parameters}) -> {result} {{\n{}    return {value};\n}}\n", printer.body);
     ExprCode { function, words: printer.words }
+}
+
+/// What a given element of an operand is called, after a letter: the n-th of the views that the operand is loaded through.
+pub(crate) fn given_name(operand: usize, n: usize) -> String {
+    if n == 0 { operand.to_string() } else { format!("{operand}_{n}") }
+}
+
+/// The different views through which an expression loads an operand, in the order of its terms.
+pub(crate) fn views_of(expr: &Expr, operand: usize) -> impl Iterator<Item = &View> {
+    let mut seen: Vec<&View> = Vec::new();
+    expr.terms.iter().filter_map(move |(term, _)| match term {
+        Term::Load { operand: o, view } if *o == operand && !seen.contains(&view) => {
+            seen.push(view);
+            Some(view)
+        }
+        _ => None,
+    })
 }
 
 /// WGSL that reads word `k` of the record, as u32.
@@ -276,9 +295,16 @@ impl Printer<'_> {
 
     fn term(&mut self, expr: &Expr, term: &Term, dtype: DType) -> String {
         match term {
-            Term::Load { operand, .. } if self.site.given.contains(operand) => format!("v{operand}"),
+            Term::Load { operand, view } if self.site.given.contains(operand) => {
+                let n = views_of(expr, *operand).position(|other| other == view).unwrap_or(0);
+                format!("v{}", given_name(*operand, n))
+            }
             Term::Load { operand, view } => {
-                let buffer = if self.site.in_place == Some(*operand) { self.site.output.unwrap_or("out").to_string() } else { format!("b{operand}") };
+                let buffer = if self.site.in_place == Some(*operand) {
+                    self.site.output.unwrap_or("out").to_string()
+                } else {
+                    format!("b{operand}")
+                };
                 let index = self.index(view);
                 match self.valid(view) {
                     // The index is made safe too: `select` evaluates both sides.

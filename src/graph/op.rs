@@ -360,6 +360,12 @@ impl Op {
     }
 }
 
+/// Whether the rule of `op` reads its operand rather than its result: a rectifier's sign can be had from both, and what an operand of
+/// this kind is computed from is in memory anyway.
+pub(crate) fn by_operand(op: &Op, operand: &Op) -> bool {
+    *op == Op::Unary(UnaryOp::Relu) && matches!(operand, Op::Standardize { .. })
+}
+
 /// A shape with length 1 along some axes.
 pub(crate) fn without(shape: Shape, axes: &[usize]) -> Shape {
     axes.iter().fold(shape, |s, &d| s.with(d, 1))

@@ -1,13 +1,5 @@
 //! What a gradient rule may read besides the incoming gradient.
 
-use super::op::{Op, UnaryOp};
-
-/// Whether the rule of `op` reads its operand rather than its result: a rectifier's sign can be had from both, and what an operand of
-/// this kind is computed from is in memory anyway.
-pub(crate) fn by_operand(op: &Op, operand: &Op) -> bool {
-    *op == Op::Unary(UnaryOp::Relu) && matches!(operand, Op::Standardize { .. })
-}
-
 /// A value that a gradient rule reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {

@@ -1,8 +1,8 @@
 //! Reductions to two values in one pass, accumulated in f64: means and variances, pairs of sums. The order of additions depends only
 //! on shapes.
 
-use super::{BLOCK, PIECE, prefers_transposed, transpose};
-use crate::cpu::expr::{Context, Evaluator, Program};
+use super::layout::{PIECE, prefers_transposed, transpose};
+use crate::cpu::expr::{BLOCK, Context, Evaluator, Program};
 use crate::cpu::simd::vectorize;
 use crate::error::Result;
 use crate::graph::op::PairOp;

@@ -15,7 +15,7 @@ use crate::gpu::expr::{Site, emit_at};
 use crate::gpu::math::{snippets, wgsl_type};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word, loaded};
 use crate::plan::{Expr, Further, Kernel, Plan, Step};
-use state::State;
+use state::{Lanes, Stage, State};
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -47,28 +47,6 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
 #[cfg(any(test, feature = "lab"))]
 pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant) -> Result<Lowered> {
     Lowering::new(step, plan, caps)?.programs(variant)
-}
-
-/// What the lanes of a `vec4` are.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lanes {
-    /// No vectors.
-    One,
-    /// Four neighbouring values of one output.
-    Values,
-    /// Four neighbouring outputs.
-    Outputs,
-}
-
-/// Which part of the reduction a program does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// From values to results.
-    Whole,
-    /// From values to partial results, part p of output i at `p * outputs + i`.
-    Partial,
-    /// From partial results to results.
-    Final,
 }
 
 /// How a program's work is laid out.

@@ -3,7 +3,7 @@
 //! A scalar load costs a software adapter as much as a vector, so this halves the time of most memory-bound kernels.
 
 use super::source::Binding;
-use crate::gpu::expr::{Site, emit_at};
+use crate::gpu::expr::{Site, emit_at, given_name, views_of};
 use crate::gpu::program::{Word, loaded};
 use crate::graph::View;
 use crate::plan::{Expr, Plan, Step, Term};
@@ -15,8 +15,10 @@ use std::ops::Range;
 pub(crate) struct VectorOperand {
     /// Which of the step's reads.
     pub operand: usize,
-    /// All its loads.
+    /// Its loads; where it is splat, there may be several, of which this is the first.
     view: View,
+    /// How many different ones.
+    views: usize,
     /// One element for all four, rather than four in a row.
     splat: bool,
 }
@@ -40,17 +42,21 @@ pub(crate) fn pays_in_full(vectors: &[VectorOperand], expr: &Expr) -> bool {
 }
 
 fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<VectorOperand> {
-    let mut views = expr.terms.iter().filter_map(|(t, _)| match t {
-        Term::Load { operand: o, view } if *o == operand => Some(view),
-        _ => None,
-    });
-    let view = *views.next()?;
+    let views: Vec<View> = views_of(expr, operand).copied().collect();
     // Four packed elements are not a vector.
     if expr.terms.iter().any(|(t, dtype)| matches!(t, Term::Load { operand: o, .. } if *o == operand) && dtype.per_word() > 1) {
         return None;
     }
+    let (&view, others) = views.split_first()?;
+    let is_splat = shared(&view, axes)?;
     // Two views of one operand would need two vectors; it stays scalar.
-    if views.any(|v| *v != view) || view.mask().is_some() {
+    let fits = others.is_empty() || is_splat && others.iter().all(|v| shared(v, axes) == Some(true));
+    fits.then_some(VectorOperand { operand, view, views: views.len(), splat: is_splat })
+}
+
+/// Whether four neighbours along `axes` load one element (or four in a row) through a view; `None` for neither.
+fn shared(view: &View, axes: &Range<usize>) -> Option<bool> {
+    if view.mask().is_some() {
         return None;
     }
     let mut inner = axes.clone().rev().filter(|&d| view.shape[d] != 1);
@@ -67,8 +73,8 @@ fn of_operand(expr: &Expr, operand: usize, axes: &Range<usize>) -> Option<Vector
         && (0..view.shape.rank()).filter(|&d| outside(d)).all(|d| view.strides()[d] % 4 == 0 || view.shape[d] == 1);
     match stride {
         _ if !run.is_multiple_of(4) => None,
-        0 => Some(VectorOperand { operand, view, splat: true }),
-        1 if aligned => Some(VectorOperand { operand, view, splat: false }),
+        0 => Some(true),
+        1 if aligned => Some(false),
         _ => None,
     }
 }
@@ -98,14 +104,18 @@ impl VectorLoads {
         for g in vectors {
             let k = g.operand;
             let buffer = if in_place == Some(k) { "out".to_string() } else { format!("b{k}") };
-            let mut index = Expr::new(expr.shape);
-            index.push(Term::Index { view: g.view }, crate::dtype::DType::U32);
-            let code = emit_at(&format!("at{k}"), &index, first_word + loads.words.len(), Site { split, ..Site::default() });
-            loads.words.extend(code.words);
-            loads.functions.push_str(&code.function);
-            let second = if split.is_some() { j } else { "0u" };
-            let fourth = if g.splat { "" } else { " >> 2u" };
-            let _ = writeln!(loads.lets, "    let p{k} = {buffer}[at{k}({i}, {second}){fourth}];");
+            for (n, view) in views_of(expr, k).enumerate() {
+                let name = given_name(k, n);
+                let mut index = Expr::new(expr.shape);
+                index.push(Term::Index { view: *view }, crate::dtype::DType::U32);
+                let site = Site { split, ..Site::default() };
+                let code = emit_at(&format!("at{name}"), &index, first_word + loads.words.len(), site);
+                loads.words.extend(code.words);
+                loads.functions.push_str(&code.function);
+                let second = if split.is_some() { j } else { "0u" };
+                let fourth = if g.splat { "" } else { " >> 2u" };
+                let _ = writeln!(loads.lets, "    let p{name} = {buffer}[at{name}({i}, {second}){fourth}];");
+            }
         }
         loads
     }
@@ -114,7 +124,11 @@ impl VectorLoads {
 /// The extra arguments of `value` for neighbour `lane`.
 pub(crate) fn arguments(vectors: &[VectorOperand], lane: usize) -> String {
     let part = ["x", "y", "z", "w"][lane % 4];
-    vectors.iter().map(|g| if g.splat { format!(", p{}", g.operand) } else { format!(", p{}.{part}", g.operand) }).collect()
+    let of = |g: &VectorOperand| -> String {
+        let lane = if g.splat { String::new() } else { format!(".{part}") };
+        (0..g.views).map(|n| format!(", p{}{lane}", given_name(g.operand, n))).collect()
+    };
+    vectors.iter().map(of).collect()
 }
 
 /// A read binding, as an array of vectors where the operand is given as one.

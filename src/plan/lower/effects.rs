@@ -157,7 +157,8 @@ impl Lowering<'_> {
             let (expr, reads, leaf) = &writes[n];
             // Where nobody else reads or writes the cell, it may change before the others.
             let others = writes.iter().enumerate().filter(|(m, _)| *m != n).any(|(_, w)| w.2 == *leaf || w.1.contains(leaf));
-            let is_free = self.options.gradient_arena && !others && !self.read.contains(leaf) && !self.plan.outputs.contains(leaf);
+            let is_free =
+                self.options.gradient_arena && !others && !self.read.contains(leaf) && !self.plan.outputs.contains(leaf);
             let joined = if is_free { self.joins(expr, reads, Some(*leaf)) } else { None };
             if let Some((step, further)) = joined {
                 let buffer = *leaf;

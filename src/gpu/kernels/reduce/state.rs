@@ -6,7 +6,6 @@
 //!
 //! Source: T. Chan, G. Golub, R. LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
 
-use super::{Lanes, Stage};
 use crate::dtype::DType;
 use crate::gpu::expr::from_word;
 use crate::gpu::kernels::groups::TREE;
@@ -14,6 +13,28 @@ use crate::gpu::kernels::vector::{self, VectorOperand};
 use crate::graph::op::{PairOp, ReduceOp};
 use crate::plan::Further;
 use std::fmt::Write;
+
+/// What the lanes of a `vec4` are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lanes {
+    /// No vectors.
+    One,
+    /// Four neighbouring values of one output.
+    Values,
+    /// Four neighbouring outputs.
+    Outputs,
+}
+
+/// Which part of the reduction a program does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// From values to results.
+    Whole,
+    /// From values to partial results, part p of output i at `p * outputs + i`.
+    Partial,
+    /// From partial results to results.
+    Final,
+}
 
 /// What is computed of values of a dtype.
 #[derive(Clone, Copy)]
@@ -188,9 +209,7 @@ impl State {
             return head + &moments_of_values(&kind, if lanes == Lanes::One { "f32" } else { "vec4<f32>" });
         }
         let (identity, join): (String, Box<dyn Fn(&str, &str) -> String>) = match (self, lanes) {
-            (Self::One(_, dtype), Lanes::One) => {
-                (from_word(dtype, "params[0].w"), Box::new(|a, b| format!("combine({a}, {b})")))
-            }
+            (Self::One(_, dtype), Lanes::One) => (from_word(dtype, "params[0].w"), Box::new(|a, b| format!("combine({a}, {b})"))),
             (Self::One(_, dtype), _) => {
                 let each = |a: &str, b: &str| {
                     let of = |lane: &str| format!("combine({a}.{lane}, {b}.{lane})");
