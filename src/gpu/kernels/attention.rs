@@ -162,7 +162,9 @@ impl Tile {
 fn is_wide(kernel: &Attention) -> bool {
     let aligned = |view: &View| {
         let strides = view.strides().iter().zip(view.shape.iter()).take(3);
-        view.offset % 4 == 0 && view.shape[3] % 4 == 0 && strides.into_iter().all(|(&step, &len)| len == 1 || step % 4 == 0)
+        view.offset % 4 == 0
+            && view.shape[3].is_multiple_of(4)
+            && strides.into_iter().all(|(&step, &len)| len == 1 || step % 4 == 0)
     };
     [0, 1, 2].into_iter().chain((kernel.op.part == AttentionPart::Gradient).then_some(4)).all(|n| aligned(&kernel.operands[n]))
 }
