@@ -53,6 +53,7 @@ pub(super) fn run(kernel: &Attention, operands: &[&[u32]], out: &mut [f32]) -> R
 }
 
 /// One head of keys, and the heads of queries that share it, one after the other.
+#[allow(clippy::cast_possible_truncation, reason = "an offset is within a buffer in memory")]
 fn head(kernel: &Attention, operands: &[&[u32]], [example, key_head]: [usize; 2], mut rows: Rows, parallel: bool) -> Result<()> {
     let n = kernel.sizes;
     let (d, e) = (n.width, n.value_width);

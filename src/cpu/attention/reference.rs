@@ -66,8 +66,8 @@ pub(crate) fn run(op: AttentionOp, x: &[&Value]) -> Result<Numbers> {
                 out[row * d + c] += slope * k[key(b, h, j) * d + c];
                 out[to_k + to * d + c] += slope * q[query(b, h, i) + c];
             }
-            for c in 0..e {
-                out[to_v + to * e + c] += weight * dy[c];
+            for (c, dy) in dy.iter().enumerate() {
+                out[to_v + to * e + c] += weight * dy;
             }
         }
     }

@@ -112,12 +112,12 @@ struct Tile {
     sizes: AttentionSizes,
 }
 
-/// The tile of a launch: a thread's sums take at most 96 registers.
+/// The tile of a launch: as large as 128 registers allow with all its sums. The gradient by keys and values has four of them.
 fn tile(sizes: AttentionSizes, pass: Pass) -> Tile {
-    let wide = sizes.width.max(sizes.value_width) > 64;
-    let across = if wide { 16 } else { 8 };
-    let fours = if wide || pass == Pass::Keys { 1 } else { 2 };
-    Tile { across, fours, steps: if wide { 8 } else { 16 }, sizes }
+    let widest = sizes.width.max(sizes.value_width);
+    let across = if widest > 64 || (pass == Pass::Keys && widest > 32) { 16 } else { 8 };
+    let fours = if pass == Pass::Forward && widest <= 64 { 2 } else { 1 };
+    Tile { across, fours, steps: if widest > 64 { 8 } else { 16 }, sizes }
 }
 
 impl Tile {
@@ -162,7 +162,9 @@ impl Tile {
 fn is_wide(kernel: &Attention) -> bool {
     let aligned = |view: &View| {
         let strides = view.strides().iter().zip(view.shape.iter()).take(3);
-        view.offset % 4 == 0 && view.shape[3] % 4 == 0 && strides.into_iter().all(|(&step, &len)| len == 1 || step % 4 == 0)
+        view.offset % 4 == 0
+            && view.shape[3].is_multiple_of(4)
+            && strides.into_iter().all(|(&step, &len)| len == 1 || step % 4 == 0)
     };
     [0, 1, 2].into_iter().chain((kernel.op.part == AttentionPart::Gradient).then_some(4)).all(|n| aligned(&kernel.operands[n]))
 }
