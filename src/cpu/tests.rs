@@ -2,6 +2,7 @@
 
 mod effects;
 mod kernels;
+mod norms;
 
 use super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use super::*;

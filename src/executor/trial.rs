@@ -8,7 +8,7 @@ use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::gpu::GpuExecutor;
 use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec, ReduceOp, UnaryOp};
-use crate::graph::row::RowOp;
+use crate::graph::row::{RowNorm, RowOp};
 use crate::graph::{Graph, GraphNode, Op};
 use crate::plan::Plan;
 use crate::plan::materialise::{MAX_OPERANDS, Options};
@@ -18,7 +18,7 @@ use crate::storage::bindings::{Bindings, Leaf};
 use std::sync::Arc;
 
 /// The families that have a trial.
-pub(super) const FAMILIES: [&str; 14] = [
+pub(super) const FAMILIES: [&str; 16] = [
     "elementwise",
     "reduce",
     "arg_reduce",
@@ -31,6 +31,8 @@ pub(super) const FAMILIES: [&str; 14] = [
     "softmax",
     "cross_entropy",
     "cross_entropy_grad",
+    "row_norm",
+    "row_norm_grad",
     "gather",
     "scatter_add",
 ];
@@ -165,6 +167,8 @@ pub(super) fn graphs(family: &str) -> Vec<Graph> {
         ],
         "cross_entropy" => vec![indexed(RowOp::CrossEntropy, &[33, 100], &[33], None)],
         "cross_entropy_grad" => vec![indexed(RowOp::CrossEntropyGrad, &[33, 100], &[33, 100], Some(&[33]))],
+        "row_norm" => vec![norm([37, 768], 1, 1, false), norm([24, 1568], 3, 196, false), norm([5, 33], 1, 1, false)],
+        "row_norm_grad" => vec![norm([37, 768], 1, 1, true), norm([24, 1568], 3, 196, true), norm([5, 33], 1, 1, true)],
         "gather" => vec![indexed(RowOp::Gather, &[7, 33], &[33, 33], None)],
         "scatter_add" => vec![indexed(RowOp::ScatterAdd, &[33, 20], &[7, 20], None)],
         _ => Vec::new(),
@@ -194,6 +198,17 @@ fn indexed(op: RowOp, rows: &[usize], out: &[usize], further: Option<&[usize]>) 
     let inputs: Vec<usize> = (0..nodes.len()).collect();
     nodes.push(node(Op::Row(op), &inputs, out, DType::F32));
     Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }
+}
+
+/// A normalisation of rows with all parameters, or its gradient.
+fn norm(x: [usize; 2], groups: usize, positions: usize, gradient: bool) -> Graph {
+    let norm = RowNorm { centre: true, eps: 1e-5f64.to_bits(), groups, positions, scale: true, shift: true };
+    let parameters = [groups * norm.channels(x[1])];
+    if gradient {
+        one(Op::Row(RowOp::RowNormGrad(norm)), &[&x, &x, &parameters], &[norm.gradient_len(x)])
+    } else {
+        one(Op::Row(RowOp::RowNorm(norm)), &[&x, &parameters, &parameters], &x)
+    }
 }
 
 /// `exp(x) · sin(y) + max(x, y)`.

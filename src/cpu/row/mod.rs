@@ -2,6 +2,7 @@
 
 mod cross_entropy;
 mod gather;
+mod norm;
 mod softmax;
 mod sort;
 
@@ -20,6 +21,8 @@ pub(super) fn run(row: &Row, dtype: DType, operands: &[&[u32]], out: &mut [u32])
         RowOp::Softmax { log } => softmax::run(cols, log, operands[0], out),
         RowOp::CrossEntropy => cross_entropy::loss(cols, operands, out),
         RowOp::CrossEntropyGrad => cross_entropy::gradient(cols, operands, out),
+        RowOp::RowNorm(norm) => norm::forward(&norm, cols, operands, out),
+        RowOp::RowNormGrad(norm) => norm::gradient(&norm, row.x, operands, out),
         RowOp::Gather => gather::gather(rows, cols, operands, out),
         RowOp::ScatterAdd => gather::scatter_add(row.out[0], cols, operands, out),
     }
@@ -32,6 +35,8 @@ pub(super) fn reference(op: RowOp, x: &[&Value], out: &Shape) -> Result<Numbers>
         RowOp::Softmax { log } => softmax::reference::softmax(x[0], log),
         RowOp::CrossEntropy => cross_entropy::reference::loss(x[0], x[1]),
         RowOp::CrossEntropyGrad => cross_entropy::reference::gradient(x[0], x[1], x[2]),
+        RowOp::RowNorm(norm) => norm::reference::forward(&norm, x),
+        RowOp::RowNormGrad(norm) => norm::reference::gradient(&norm, x),
         RowOp::Gather => gather::reference::gather(x[0], x[1]),
         RowOp::ScatterAdd => gather::reference::scatter_add(x[0], x[1], out),
     }

@@ -2,6 +2,7 @@
 
 mod hardware;
 mod image;
+mod norm;
 mod optim;
 mod product;
 mod row;

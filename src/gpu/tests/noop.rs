@@ -156,6 +156,9 @@ fn rows(device: &Device) -> Result<()> {
         x.argsort(0, true).eval()?;
         x.sort(1, false).0.eval()?;
         x.cumsum(0).eval()?;
+        let scale = Param::new(&noise(&[cols], device)?)?;
+        let y = x.layer_norm([cols], Some(&scale.tensor()), None, 1e-5);
+        y.square().sum().backward()?.get(&scale).map_or(Ok(()), |g| g.eval())?;
     }
     // Rows of halves that are not whole words.
     noise(&[9, 5], device)?.cast(DType::F16).index_select(0, &index(4)?).eval()?;
