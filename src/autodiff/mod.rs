@@ -7,6 +7,7 @@ mod clip;
 mod custom;
 mod gradients;
 mod propagate;
+mod row_norm;
 mod rules;
 
 pub use clip::Measured;

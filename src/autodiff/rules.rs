@@ -1,5 +1,6 @@
 //! Vector-Jacobian products: one rule per op, in the order of the list of ops.
 
+use super::row_norm;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
@@ -150,6 +151,8 @@ fn row(op: RowOp, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts>
             vec![Some(gradient), None]
         }
         RowOp::CrossEntropyGrad => cross_entropy_grad(inputs, ct)?,
+        RowOp::RowNorm(norm) => row_norm::forward(norm, inputs, ct)?,
+        RowOp::RowNormGrad(norm) => row_norm::gradient(norm, inputs, ct)?,
         RowOp::Gather => vec![Some(ct.scatter_add_rows(inputs[0].shape()?[0], &inputs[1])), None],
         RowOp::ScatterAdd => vec![Some(ct.gather_rows(&inputs[1])), None],
     })

@@ -3,6 +3,7 @@
 mod attention;
 mod effects;
 mod kernels;
+mod norms;
 
 use super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use super::*;

@@ -13,7 +13,7 @@ use crate::graph::attention::AttentionSizes;
 use crate::graph::op::{
     AttentionMask, AttentionOp, AttentionPart, BinaryOp, ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, UnaryOp,
 };
-use crate::graph::row::RowOp;
+use crate::graph::row::{RowNorm, RowOp};
 use crate::graph::{Graph, GraphNode, Op};
 use crate::plan::Plan;
 use crate::plan::materialise::{MAX_OPERANDS, Options};
@@ -41,6 +41,8 @@ pub(super) const FAMILIES: &[&str] = &[
     "softmax_grad",
     "cross_entropy",
     "cross_entropy_grad",
+    "row_norm",
+    "row_norm_grad",
     "gather",
     "scatter_add",
     "sgd",
@@ -205,6 +207,8 @@ pub(super) fn graphs(family: &str) -> Vec<Graph> {
         "cross_entropy_grad" => vec![indexed(RowOp::CrossEntropyGrad, &[33, 100], &[33, 100], &[&[3, 33], &[33]])],
         "gather" => vec![indexed(RowOp::Gather, &[7, 33], &[33, 33], &[])],
         "scatter_add" => vec![indexed(RowOp::ScatterAdd, &[33, 20], &[7, 20], &[])],
+        "row_norm" => vec![norm([37, 768], 1, 1, false), norm([24, 1568], 3, 196, false), norm([5, 33], 1, 1, false)],
+        "row_norm_grad" => vec![norm([37, 768], 1, 1, true), norm([24, 1568], 3, 196, true), norm([5, 33], 1, 1, true)],
         _ => Vec::new(),
     }
 }
@@ -251,6 +255,17 @@ fn attention(part: AttentionPart, wide: bool) -> Graph {
     match part {
         AttentionPart::Forward => one(Op::Attention(op), &[&q, &k, &v], &[forward]),
         AttentionPart::Gradient => one(Op::Attention(op), &[&q, &k, &v, &[forward], &y], &[sizes.elements(part)]),
+    }
+}
+
+/// A normalisation of rows with all parameters, or its gradient.
+fn norm(x: [usize; 2], groups: usize, positions: usize, gradient: bool) -> Graph {
+    let norm = RowNorm { centre: true, eps: 1e-5f64.to_bits(), groups, positions, scale: true, shift: true };
+    let parameters = [groups * norm.channels(x[1])];
+    if gradient {
+        one(Op::Row(RowOp::RowNormGrad(norm)), &[&x, &x, &parameters], &[norm.gradient_len(x)])
+    } else {
+        one(Op::Row(RowOp::RowNorm(norm)), &[&x, &parameters, &parameters], &x)
     }
 }
 

@@ -39,7 +39,11 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     conv_in needs &[];
     fold needs &[];
     grid needs &[];
+    lane_sums needs &[];
     maximum needs &[];
+    norm_place needs &[];
+    norm_sums needs &[];
+    norm_total needs &[];
     optim needs &[];
     rows needs &[];
     row_bits needs &[];

@@ -2,10 +2,19 @@
 
 use super::{Fault, Tensor, need_float};
 use crate::dtype::DType;
+use crate::graph::Op;
+use crate::graph::row::{RowNorm, RowOp};
 use crate::lazy::Node;
 use crate::shape::{IntoShape, Shape};
 use std::panic::Location;
 use std::sync::Arc;
+
+/// The longest row that a workgroup normalises by itself; the longest of channels.
+const LONGEST_ROW: usize = 1 << 15;
+const LONGEST_OF_CHANNELS: usize = 1 << 13;
+
+/// The fewest neighbours that share a parameter, below which the sums for its gradient would weigh as much as what they are made of.
+const FEWEST_POSITIONS: usize = 4;
 
 /// # Normalisation
 impl Tensor {
@@ -30,6 +39,10 @@ impl Tensor {
             need_eps(eps)?;
             let axes = need_trailing(n[0], &wanted)?;
             need_affine(n, &wanted)?;
+            let norm = RowNorm { centre: true, eps: eps.to_bits(), groups: 1, positions: 1, scale: false, shift: false };
+            if let Some(y) = self.row_norm(wanted.numel(), norm, weight, bias) {
+                return Ok(y);
+            }
             let (normal, _, _) = self.standardize(&axes, eps);
             Ok(normal.scale_and_shift(weight, bias, wanted))
         })
@@ -58,6 +71,10 @@ impl Tensor {
             need_eps(eps)?;
             let axes: Vec<isize> = need_trailing(n[0], &wanted)?.iter().map(|&a| a as isize).collect();
             need_affine(n, &wanted)?;
+            let norm = RowNorm { centre: false, eps: eps.to_bits(), groups: 1, positions: 1, scale: false, shift: false };
+            if let Some(y) = self.row_norm(wanted.numel(), norm, weight, None) {
+                return Ok(y);
+            }
             let scale = (self.square().mean_keepdim(&axes) + eps).rsqrt();
             Ok((self * scale).scale_and_shift(weight, None, wanted))
         })
@@ -90,6 +107,10 @@ impl Tensor {
                 return Err(Fault::attribute(reason, "use a number of groups that divides the channels"));
             }
             let positions: usize = shape[2..].iter().product();
+            let norm = RowNorm { centre: true, eps: eps.to_bits(), groups, positions, scale: false, shift: false };
+            if let Some(y) = self.row_norm(channels / groups * positions, norm, weight, bias) {
+                return Ok(y);
+            }
             let grouped = self.reshape([shape[0], groups, channels / groups * positions]);
             let (normal, _, _) = grouped.standardize(&[2], eps);
             Ok(normal.reshape(shape).scale_and_shift(weight, bias, channelwise(channels, shape.rank())))
@@ -118,8 +139,13 @@ impl Tensor {
             let shape = n[0].shape;
             let channels = need_channels(n, 3)?;
             need_eps(eps)?;
-            if shape[2..].iter().product::<usize>() == 1 {
+            let positions = shape[2..].iter().product::<usize>();
+            if positions == 1 {
                 return Err(Fault::shape("there is one value per channel", "give more than one position"));
+            }
+            let norm = RowNorm { centre: true, eps: eps.to_bits(), groups: channels, positions, scale: false, shift: false };
+            if let Some(y) = self.row_norm(positions, norm, weight, bias) {
+                return Ok(y);
             }
             let axes: Vec<usize> = (2..shape.rank()).collect();
             let (normal, _, _) = self.standardize(&axes, eps);
@@ -185,6 +211,27 @@ impl Tensor {
             let scale = (variance.reshape(shape) + eps).rsqrt();
             Ok(((self - mean.reshape(shape)) * scale).scale_and_shift(weight, bias, shape))
         })
+    }
+
+    /// Normalises rows of `cols` elements and applies the parameters by a kernel of its own; `None` where that has no advantage.
+    fn row_norm(&self, cols: usize, norm: RowNorm, weight: Option<&Self>, bias: Option<&Self>) -> Option<Self> {
+        let shape = self.shape().ok()?;
+        let suits = if norm.by_column() {
+            cols <= LONGEST_ROW
+        } else {
+            cols <= LONGEST_OF_CHANNELS && norm.positions >= FEWEST_POSITIONS
+        };
+        if shape.numel() == 0 || !suits {
+            return None;
+        }
+        let norm = RowNorm { scale: weight.is_some(), shift: bias.is_some(), ..norm };
+        let rows = Shape::of(&[shape.numel() / cols, cols]);
+        let parameters = [norm.groups * norm.channels(cols)];
+        let operands: Vec<Self> = std::iter::once(self.reshape(rows))
+            .chain([weight, bias].into_iter().flatten().map(|p| p.reshape(parameters)))
+            .collect();
+        let operands: Vec<&Self> = operands.iter().collect();
+        Some(Self::build(Op::Row(RowOp::RowNorm(norm)), &operands, rows, self.dtype().ok()?).reshape(shape))
     }
 
     /// `self · weight + bias`, each seen in `shape`.

@@ -2,6 +2,7 @@
 
 mod cross_entropy;
 mod gather;
+mod norm;
 mod softmax;
 mod sort;
 
@@ -22,6 +23,8 @@ pub(super) fn run(row: &Row, dtype: DType, operands: &[&[u32]], out: &mut [u32])
         RowOp::SoftmaxGrad { log } => softmax::gradient(cols, log, operands, out),
         RowOp::CrossEntropy => cross_entropy::loss(cols, operands, out),
         RowOp::CrossEntropyGrad => cross_entropy::gradient(cols, operands, out),
+        RowOp::RowNorm(norm) => norm::forward(&norm, cols, operands, out),
+        RowOp::RowNormGrad(norm) => norm::gradient(&norm, row.x, operands, out),
         RowOp::Gather => gather::gather(rows, cols, operands, out),
         RowOp::ScatterAdd => gather::scatter_add(row.out[0], cols, operands, out),
     }
@@ -35,6 +38,8 @@ pub(super) fn reference(op: RowOp, x: &[&Value], out: &Shape) -> Result<Numbers>
         RowOp::SoftmaxGrad { log } => softmax::reference::gradient(x[0], x[1], log),
         RowOp::CrossEntropy => cross_entropy::reference::loss(x[0], x[1]),
         RowOp::CrossEntropyGrad => cross_entropy::reference::gradient([x[0], x[1], x[2], x[3]]),
+        RowOp::RowNorm(norm) => norm::reference::forward(&norm, x),
+        RowOp::RowNormGrad(norm) => norm::reference::gradient(&norm, x),
         RowOp::Gather => gather::reference::gather(x[0], x[1]),
         RowOp::ScatterAdd => gather::reference::scatter_add(x[0], x[1], out),
     }

@@ -13,6 +13,7 @@ pub(crate) mod optim;
 mod path;
 pub(crate) mod pool;
 pub(crate) mod reduce;
+pub(crate) mod row_norm;
 mod rows;
 pub(crate) mod scatter_add;
 pub(crate) mod softmax;
@@ -71,6 +72,8 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
             RowOp::SoftmaxGrad { log } => softmax::lower_grad(row, log, step, plan, caps),
             RowOp::CrossEntropy => cross_entropy::lower(row, step, plan, caps),
             RowOp::CrossEntropyGrad => cross_entropy::lower_grad(row, step, plan, caps),
+            RowOp::RowNorm(norm) => row_norm::lower(&norm, row, step, plan, caps),
+            RowOp::RowNormGrad(norm) => row_norm::lower_gradient(&norm, row, step, plan, caps),
             RowOp::Gather => gather::lower(row, step, plan, caps),
             RowOp::ScatterAdd => scatter_add::lower(row, step, plan, caps),
         },

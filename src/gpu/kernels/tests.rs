@@ -3,6 +3,7 @@
 mod attention;
 mod hardware;
 mod image;
+mod norm;
 mod optim;
 mod pair;
 mod product;

@@ -160,6 +160,9 @@ fn rows(device: &Device) -> Result<()> {
         x.argsort(0, true).eval()?;
         x.sort(1, false).0.eval()?;
         x.cumsum(0).eval()?;
+        let scale = Param::new(&noise(&[cols], device)?)?;
+        let y = x.layer_norm([cols], Some(&scale.tensor()), None, 1e-5);
+        y.square().sum().backward()?.get(&scale).map_or(Ok(()), |g| g.eval())?;
     }
     // Rows that no workgroup holds, in parts.
     let x = Param::new(&noise(&[3, 9001], device)?)?;

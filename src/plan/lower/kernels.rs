@@ -26,6 +26,14 @@ impl Lowering<'_> {
         }
     }
 
+    /// A buffer that begins with the elements of `id`, in order: kernels that know their operands' sizes do not look further.
+    fn leading(&self, id: NodeId) -> Attempt<BufferId> {
+        match self.operand(id)? {
+            (buffer, view) if view.is_identity() => Ok(buffer),
+            _ => Err(Stop::Materialise(id)),
+        }
+    }
+
     /// A buffer and strides for a matrix operand, one of whose last two strides is 1.
     pub(super) fn matrix(&self, id: NodeId) -> Attempt<(BufferId, MatrixView)> {
         let (buffer, view) = self.operand(id)?;
@@ -122,7 +130,7 @@ impl Lowering<'_> {
                 (Kernel::MatMul(MatMul { batch, m, n, k, a, b, epilogue }), reads)
             }
             Op::Conv2d(spec) | Op::Conv2dInputGrad(spec) | Op::Conv2dWeightGrad(spec) => {
-                let reads = vec![self.contiguous(inputs[0])?, self.contiguous(inputs[1])?];
+                let reads = vec![self.leading(inputs[0])?, self.leading(inputs[1])?];
                 let (role, x, w, y) = match node.op {
                     Op::Conv2d(_) => (ConvRole::Forward, shape(0), shape(1), node.shape),
                     Op::Conv2dInputGrad(_) => (ConvRole::InputGrad, node.shape, shape(1), shape(0)),
@@ -140,7 +148,7 @@ impl Lowering<'_> {
             }
             Op::Pool(op, spec) => {
                 use crate::graph::op::PoolOp;
-                let reads = inputs.iter().map(|&i| self.contiguous(i)).collect::<Attempt<Vec<_>>>()?;
+                let reads = inputs.iter().map(|&i| self.leading(i)).collect::<Attempt<Vec<_>>>()?;
                 let (x, y) = match op {
                     PoolOp::Max | PoolOp::Avg | PoolOp::MaxSelect => (shape(0), node.shape),
                     PoolOp::MaxScatter => (node.shape, shape(1)),
@@ -149,7 +157,7 @@ impl Lowering<'_> {
                 (Kernel::Pool { op: *op, spec: *spec, x: four(x), y: four(y) }, reads)
             }
             Op::Row(op) => {
-                let reads = inputs.iter().map(|&i| self.contiguous(i)).collect::<Attempt<Vec<_>>>()?;
+                let reads = inputs.iter().map(|&i| self.leading(i)).collect::<Attempt<Vec<_>>>()?;
                 (Kernel::Row(Row::new(*op, shape(0), node.shape)), reads)
             }
             op => return Err(Error::internal(format!("{} has no kernel", op.name())).into()),
