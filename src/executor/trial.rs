@@ -245,10 +245,13 @@ fn indexed(op: RowOp, rows: &[usize], out: &[usize], further: &[&[usize]]) -> Gr
     Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }
 }
 
+/// Weights of attention are about 1: the sums of exponentials that the gradient is given are not those of the scores.
+const SCALE: f64 = 1.0 / 64.0;
+
 /// Attention of 4 heads, two of which share keys, or its gradient. Wide heads have other tiles.
 fn attention(part: AttentionPart, wide: bool) -> Graph {
     let (d, e) = if wide { (80, 128) } else { (24, 64) };
-    let op = AttentionOp { part, causal: !wide, mask: AttentionMask::None, scale: 0.25f64.to_bits() };
+    let op = AttentionOp { part, causal: !wide, mask: AttentionMask::None, scale: SCALE.to_bits() };
     let (q, k, v, y) = ([1, 4, 70, d], [1, 2, 75, d], [1, 2, 75, e], [1, 4, 70, e]);
     let sizes = AttentionSizes::of(Shape::of(&q), Shape::of(&k), Shape::of(&v));
     let forward = sizes.elements(AttentionPart::Forward);

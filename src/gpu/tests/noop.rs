@@ -15,7 +15,7 @@ use crate::optim::{self, Optimizer};
 use crate::param::Param;
 use crate::plan::{Conv2d, ConvRole, MatMul, MatrixView};
 use crate::rng::Generator;
-use crate::tensor::Tensor;
+use crate::tensor::{AttentionOptions, Tensor};
 
 /// A piece of work on a device.
 type Work = fn(&Device) -> Result<()>;
@@ -110,7 +110,14 @@ fn transformer(device: &Device) -> Result<()> {
     let layer = || nn::TransformerEncoderLayer::new(16, 4, &init);
     let model = nn::TransformerEncoder::new(vec![layer()?, layer()?], Some(nn::LayerNorm::new([16], &init)?));
     let mut adamw = optim::AdamW::new(&model.parameters()?, optim::AdamWConfig::default())?;
-    train(&model, &mut adamw, &noise(&[2, 7, 16], device)?, &noise(&[2, 7, 16], device)?)
+    train(&model, &mut adamw, &noise(&[2, 7, 16], device)?, &noise(&[2, 7, 16], device)?)?;
+    // Without dropout attention is one kernel.
+    for d in [6, 64, 80] {
+        let x = Param::new(&noise(&[2, 2, 70, d], device)?)?;
+        let (q, options) = (x.tensor(), AttentionOptions { causal: d == 64, ..AttentionOptions::default() });
+        q.scaled_dot_product_attention(&q, &q, &options).square().sum().backward()?.get(&x)?.eval()?;
+    }
+    Ok(())
 }
 
 fn recurrence(device: &Device) -> Result<()> {
