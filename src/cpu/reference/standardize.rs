@@ -34,7 +34,8 @@ pub(super) fn pair(op: PairOp, axes: &[usize], x: &[&Value]) -> Result<Numbers> 
         PairOp::Moments => {
             let count = columns.len() as f64 / n as f64;
             let mean: Vec<f64> = sums(&|i| a[i]).into_iter().map(|sum| sum / count).collect();
-            let squares = sums(&|i| (a[i] - mean[columns[i]]).powi(2));
+            let distance = |i: usize| a[i] - mean[columns[i]];
+            let squares = sums(&|i| distance(i) * distance(i));
             let variance = squares.into_iter().map(|sum| sum / count).collect();
             [mean, variance]
         }

@@ -208,19 +208,17 @@ impl State {
         if let (Self::Two(PairOp::Moments), true) = (self, stage != Stage::Final) {
             return head + &moments_of_values(&kind, if lanes == Lanes::One { "f32" } else { "vec4<f32>" });
         }
-        let (identity, join): (String, Box<dyn Fn(&str, &str) -> String>) = match (self, lanes) {
-            (Self::One(_, dtype), Lanes::One) => (from_word(dtype, "params[0].w"), Box::new(|a, b| format!("combine({a}, {b})"))),
-            (Self::One(_, dtype), _) => {
-                let each = |a: &str, b: &str| {
-                    let of = |lane: &str| format!("combine({a}.{lane}, {b}.{lane})");
-                    format!("vec4<{element}>({}, {}, {}, {})", of("x"), of("y"), of("z"), of("w"))
-                };
-                (from_word(dtype, "params[0].w"), Box::new(each))
+        let identity = match self {
+            Self::One(_, dtype) => from_word(dtype, "params[0].w"),
+            Self::Two(_) => String::new(),
+        };
+        let join = |a: &str, b: &str| match (self, lanes) {
+            (_, Lanes::One) => format!("combine({a}, {b})"),
+            (Self::One(..), _) => {
+                let of = |lane: &str| format!("combine({a}.{lane}, {b}.{lane})");
+                format!("vec4<{element}>({}, {}, {}, {})", of("x"), of("y"), of("z"), of("w"))
             }
-            (Self::Two(_), _) => {
-                let suffix = if lanes == Lanes::One { "" } else { "4" };
-                (String::new(), Box::new(move |a, b| format!("combine{suffix}({a}, {b})")))
-            }
+            (Self::Two(_), _) => format!("combine4({a}, {b})"),
         };
         // A struct without arguments is zero.
         let (run, total) = (join("run", "next"), join("total", "run"));

@@ -91,7 +91,7 @@ fn moments_are_those_of_f64() {
             let data = f32s(&noise(n, 3).iter().map(|x| x + offset).collect::<Vec<_>>());
             let want = expected(&rows(row, &data.to_f64()));
             let what = format!("{row:?} around {offset}");
-            close(&what, &run(&lab, moments(row), &[data.clone()], want.len()), &want, tolerance);
+            close(&what, &run(&lab, moments(row), std::slice::from_ref(&data), want.len()), &want, tolerance);
             assert!(each_variant(&lab, &what, &moments(row), &[data], &want, tolerance) > 1);
         }
     }
@@ -179,14 +179,14 @@ fn further_results_are_made_of_either_half() {
             let want = expected(&rows(row, &data.to_f64()));
             let before = noise(outputs, 8);
             let out = HostData::F32(vec![f32::NAN; 2 * outputs]);
-            let plan = plan_of(kernel, &[data.clone()], &out);
+            let plan = plan_of(kernel, std::slice::from_ref(&data), &out);
             for software in [true, false] {
                 let lowered = lower(&plan.steps[0], &plan, &Caps::webgpu_defaults(software)).unwrap();
                 validate(&lowered);
                 let blank = HostData::F32(vec![f32::NAN; outputs]);
                 let targets = [(Operand::Write, out.clone()), (Operand::Further(0), f32s(&before)), (Operand::Further(1), blank)];
                 let targets = targets.map(|(operand, data)| Target { operand, data });
-                let prepared = lab.prepare(&lowered, &[data.clone()], &targets);
+                let prepared = lab.prepare(&lowered, std::slice::from_ref(&data), &targets);
                 lab.run(&prepared, 1);
                 let read = |k, len| lab.read(&prepared, k, DType::F32, len).to_f64();
                 let what = format!("{row:?}, half {half}, software {software}");
