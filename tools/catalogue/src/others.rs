@@ -79,16 +79,8 @@ fn rows() -> Vec<Case> {
 fn norms() -> Vec<Case> {
     let image = [32, 64, 56, 56];
     let pixels = image.iter().product::<usize>();
-    let mut cases = vec![
-        case("layer-norm", "layer norm 8192x768, forward", 2 * 8192 * 768, |d| {
-            let (w, b) = (noise(&[768], 2, d)?, noise(&[768], 3, d)?);
-            Ok(noise(&[8192, 768], 1, d)?.layer_norm([768], Some(&w), Some(&b), 1e-5))
-        }),
-        case("layer-norm", "layer norm 8192x768, backward", 3 * 8192 * 768, |d| {
-            let (w, b) = (noise(&[768], 2, d)?, noise(&[768], 3, d)?);
-            let x = noise(&[8192, 768], 1, d)?.variable()?;
-            x.layer_norm([768], Some(&w), Some(&b), 1e-5).backward_with(&noise(&[8192, 768], 4, d)?)?.get(&x)
-        }),
+    let mut cases = row_norms();
+    cases.extend([
         case("batch-norm", "batch norm 32x64x56x56, forward", 2 * pixels, move |d| {
             let (w, b) = (noise(&[64], 2, d)?, noise(&[64], 3, d)?);
             Ok(noise(&image, 1, d)?.batch_norm(Some(&w), Some(&b), 1e-5).0)
@@ -98,7 +90,7 @@ fn norms() -> Vec<Case> {
             let x = noise(&image, 1, d)?.variable()?;
             x.batch_norm(Some(&w), Some(&b), 1e-5).0.backward_with(&noise(&image, 4, d)?)?.get(&x)
         }),
-    ];
+    ]);
     for image in [[32, 64, 56, 56], [64, 64, 32, 32], [64, 512, 4, 4]] {
         cases.extend(rectified(image));
     }
@@ -126,6 +118,48 @@ fn rectified(image: [usize; 4]) -> Vec<Case> {
             // What follows is backward alone; the sums that it takes are the gradients of weight and bias.
             y.eval()?;
             y.backward_with(&noise(&image, 4, d)?)?.get(&x)
+        }));
+    }
+    cases
+}
+
+/// A normalisation by x, scale and shift.
+type Normalised = fn(&Tensor, &Tensor, &Tensor) -> Tensor;
+
+/// Norms whose rows are their own: forward, and all gradients.
+fn row_norms() -> Vec<Case> {
+    let layer: Normalised = |x, w, b| w.shape().map_or(w.clone(), |s| x.layer_norm(s, Some(w), Some(b), 1e-5));
+    let rms: Normalised = |x, w, _| w.shape().map_or(w.clone(), |s| x.rms_norm(s, Some(w), Some(1e-5)));
+    let group: Normalised = |x, w, b| x.group_norm(32, Some(w), Some(b), 1e-5);
+    let instance: Normalised = |x, w, b| x.instance_norm(Some(w), Some(b), 1e-5);
+    let of: [(&str, &str, Vec<usize>, usize, Normalised); 10] = [
+        ("layer-norm", "layer norm", vec![8192, 768], 768, layer),
+        ("layer-norm", "layer norm", vec![8192, 767], 767, layer),
+        ("layer-norm", "layer norm", vec![65536, 64], 64, layer),
+        ("layer-norm", "layer norm", vec![2048, 12288], 12288, layer),
+        ("layer-norm", "layer norm", vec![8192, 1024], 1024, layer),
+        ("rms-norm", "rms norm", vec![8192, 4096], 4096, rms),
+        ("group-norm", "group norm", vec![32, 64, 56, 56], 64, group),
+        ("group-norm", "group norm", vec![32, 256, 14, 14], 256, group),
+        ("instance-norm", "instance norm", vec![32, 64, 56, 56], 64, instance),
+        ("instance-norm", "instance norm", vec![64, 512, 7, 7], 512, instance),
+    ];
+    let mut cases = Vec::new();
+    for (name, title, shape, parameters, run) in of {
+        let size = shape.iter().product::<usize>();
+        let sizes = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("x");
+        let dims = shape.clone();
+        cases.push(case(name, format!("{title} {sizes}, forward"), 2 * size, move |d| {
+            Ok(run(&noise(&dims, 1, d)?, &noise(&[parameters], 2, d)?, &noise(&[parameters], 3, d)?))
+        }));
+        cases.push(case(&format!("{name}-backward"), format!("{title} {sizes}, backward"), 3 * size, move |d| {
+            let (w, b) = (noise(&[parameters], 2, d)?.variable()?, noise(&[parameters], 3, d)?.variable()?);
+            let x = noise(&shape, 1, d)?.variable()?;
+            let gradients = run(&x, &w, &b).backward_with(&noise(&shape, 4, d)?)?;
+            // What follows reads all of them: here one element each.
+            let first = |of: &Tensor, len: usize| Ok(gradients.get(of)?.reshape([len]).slice(0, 0, 1));
+            let sum = first(&x, size)? + first(&w, parameters)?;
+            if name == "rms-norm" { Ok(sum) } else { Ok(sum + first(&b, parameters)?) }
         }));
     }
     cases

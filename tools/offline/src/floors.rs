@@ -21,12 +21,13 @@ const fn column(name: &'static str, more: bool, decimals: u32) -> Column {
 }
 
 /// The numbers of a group of kernels on a family of GPUs.
-pub const KERNELS: [Column; 5] = [
+pub const KERNELS: [Column; 6] = [
     column("share", true, 2),
     column("useful", true, 2),
     column("bytes", false, 2),
     column("registers", false, 0),
     column("spilled", false, 0),
+    column("traffic", false, 2),
 ];
 
 /// The numbers of a training step.
@@ -114,14 +115,16 @@ impl Floors {
             let wrong = |reason: String| Error::Floors { path: path.into(), line: n, reason };
             let [family, name, numbers @ ..] = &words[..] else { return Err(wrong("a family and a name are needed".into())) };
             let expected = columns(family).len();
-            if numbers.len() != expected {
+            // The last number is left out where it makes no sense.
+            if numbers.len() != expected && (numbers.len() + 1 != expected || *family == STEP) {
                 return Err(wrong(format!("{} numbers, not {expected}", numbers.len())));
             }
             let number = |word: &&str| match *word {
                 "-" => Ok(None),
                 word => word.parse().map(Some).map_err(|_| wrong(format!("{word} is not a number"))),
             };
-            let row = numbers.iter().map(number).collect::<Result<Row>>()?;
+            let mut row = numbers.iter().map(number).collect::<Result<Row>>()?;
+            row.resize(expected, None);
             if floors.rows.insert(((*family).into(), (*name).into()), row).is_some() {
                 return Err(wrong(format!("{family} {name} is there twice")));
             }
@@ -201,7 +204,8 @@ impl Floors {
                 let _ = writeln!(text, "\n# {:<8}{:<28}{heads}", "", if family == STEP { "network" } else { "group" });
                 before = family;
             }
-            let numbers: String = columns.iter().zip(row).map(|(c, v)| format!(" {:>11}", c.show(*v))).collect();
+            let shown = if row.last() == Some(&None) { &row[..row.len() - 1] } else { &row[..] };
+            let numbers: String = columns.iter().zip(shown).map(|(c, v)| format!(" {:>11}", c.show(*v))).collect();
             let _ = writeln!(text, "{family:<10}{name:<28}{numbers}");
         }
         text
@@ -256,14 +260,19 @@ mod tests {
 
     #[test]
     fn files_are_read_as_written() {
-        let held = floors(&[("a", "x", &[0.9, f64::NAN, f64::NAN, 128.0, 0.0]), (STEP, "mlp", &[24.0, 23.0, 8.0, 2.0])]);
+        let held = floors(&[
+            ("a", "x", &[0.9, f64::NAN, f64::NAN, 128.0, 0.0, f64::NAN]),
+            ("a", "y", &[f64::NAN, f64::NAN, f64::NAN, 128.0, 0.0, 1.25]),
+            (STEP, "mlp", &[24.0, 23.0, 8.0, 2.0]),
+        ]);
         let path = std::env::temp_dir().join(format!("wgrad-floors-{}.txt", std::process::id()));
         held.write(&path).expect("written");
         assert_eq!(Floors::read(&path).expect("read"), held);
         for (text, reason) in [
-            ("a x 1 2", "2 numbers, not 5"),
+            ("a x 1 2", "2 numbers, not 6"),
             ("a", "a family"),
             ("a x 1 2 3 4 five", "five"),
+            ("step m 1 2 3", "3 numbers, not 4"),
             ("step m 1 2 3 4\nstep m 1 2 3 4", ":2:"),
         ] {
             std::fs::write(&path, text).expect("written");

@@ -45,6 +45,14 @@ impl Outcome<'_> {
         self.useful().map(|_| loaded / self.case.multiply_adds)
     }
 
+    /// Bytes that the threads of all launches load and store, over the fewest that must move; none for products and convolutions,
+    /// and where a loop depends on data.
+    pub fn traffic(&self) -> Option<f64> {
+        let moved = |l: &Launch| l.issued().as_ref().ok().map(|c| c.loaded + c.stored);
+        let moved: Option<f64> = self.submitted.launches.iter().map(moved).sum();
+        moved.filter(|_| self.case.multiply_adds == 0.0).map(|moved| moved / self.case.bytes)
+    }
+
     /// The numbers that have floors.
     pub fn row(&self) -> Row {
         let most = |number: fn(&Launch) -> f64| self.submitted.launches.iter().map(number).fold(0.0, f64::max);
@@ -54,6 +62,7 @@ impl Outcome<'_> {
             self.bytes(),
             Some(most(|l| l.kernel.registers())),
             Some(most(|l| l.kernel.spilled())),
+            self.traffic(),
         ]
     }
 
@@ -140,6 +149,9 @@ pub fn print(session: &mut Session, only: Option<&str>, table: &Path) -> Result<
         print!("   {:.3} G multiply-adds, {:.1} MB at least", case.multiply_adds / 1e9, case.bytes / 1e6);
         if let (Some(useful), Some(bytes)) = (outcome.useful(), outcome.bytes()) {
             print!("; useful {useful:.2}, {bytes:.2} bytes per useful multiply-add");
+        }
+        if let Some(traffic) = outcome.traffic() {
+            print!("; threads load and store {traffic:.2} times that");
         }
         println!();
         header();
