@@ -35,6 +35,7 @@ pub(super) fn takes(operands: &[Tensor]) -> bool {
 
 impl Fused {
     /// The result, of shape `out`, for operands that the op takes.
+    #[track_caller]
     pub fn run(operands: &[Tensor], out: Shape, causal: bool, scale: f64, composed: Arc<dyn GradientRule>) -> Result<Tensor> {
         let operands = canonical(operands, &out)?;
         let mask = match operands.get(3).map(Tensor::dtype).transpose()? {

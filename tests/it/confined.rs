@@ -56,6 +56,7 @@ const EXCEPTIONS: &[Exception] = &[
     ("grid_sample", "", Reach::Padding, "a coordinate may touch any pixel"),
     ("scaled_dot_product_attention", "causal", Reach::Everywhere, HIDDEN),
     ("scaled_dot_product_attention", "mask", Reach::Everywhere, HIDDEN),
+    ("scaled_dot_product_attention", "projection", Reach::Everywhere, HIDDEN),
 ];
 
 /// Points at which dependence is tested: of the operands of a maximum, only one matters at any given point.

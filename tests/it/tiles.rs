@@ -105,6 +105,46 @@ fn convolutions_at_the_edges_of_tiles() {
     }
 }
 
+/// Operands that begin a longer buffer, as gradients of norms do: kernels that take them as they are look no further.
+#[test]
+fn operands_that_begin_a_longer_buffer() {
+    let start = |values: &[f64], shape: &[usize], longer: bool, dtype, device: &Device| {
+        let len: usize = shape.iter().product();
+        let whole = upload(values, &[values.len()], dtype, device);
+        let x = if longer { whole.slice(0, 0, len as isize) } else { whole.slice(0, 0, len as isize) + 0.0 };
+        x.reshape(shape).variable().expect("float")
+    };
+    let mut noise = Noise(53);
+    let [xs, ws, ys] = [2 * 8 * 6 * 6 + 40, 12 * 8 * 3 * 3 + 7, 4000].map(|len| noise.values(len, -1.0, 1.0));
+    let all = |longer: bool, dtype, device: &Device| -> Vec<Vec<f64>> {
+        let x = start(&xs, &[2, 8, 6, 6], longer, dtype, device);
+        let w = start(&ws, &[12, 8, 3, 3], longer, dtype, device);
+        let results = [
+            x.conv2d(&w, None, ConvOptions::default().padding(1)),
+            x.max_pool2d(2),
+            x.avg_pool2d(2),
+            x.layer_norm([6], None, None, 1e-5),
+            x.softmax(-1),
+            x.group_norm(2, None, None, 1e-5),
+        ];
+        let mut found = Vec::new();
+        for y in results {
+            let shape = y.shape().expect("valid");
+            let ct = start(&ys, shape.dims(), longer, dtype, device).detach();
+            let g = y.backward_with(&ct).expect("differentiable");
+            found.extend([values(&y), values(&g.get(&x).expect("dx"))]);
+            found.extend(g.get(&w).ok().map(|dw| values(&dw)));
+        }
+        found
+    };
+    let expected = all(false, DType::F64, &oracle());
+    for longer in [false, true] {
+        for (part, (got, expected)) in all(longer, DType::F32, device()).iter().zip(&expected).enumerate() {
+            close(&format!("part {part}, longer {longer}"), got, expected, 2e-4, 2e-4);
+        }
+    }
+}
+
 /// A NaN or an infinity spreads to the results that it is a term of, and to no others: padding is not multiplied.
 #[test]
 fn what_is_not_finite_stays_where_it_belongs() {

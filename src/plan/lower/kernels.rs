@@ -3,6 +3,7 @@
 use super::{Attempt, Builder, Lowering, Movement, Stop};
 use crate::error::Error;
 use crate::graph::attention::AttentionSizes;
+use crate::graph::row::RowOp;
 use crate::graph::{NodeId, Op, View};
 use crate::plan::expr::TermId;
 use crate::plan::{Attention, BufferId, Conv2d, ConvRole, Expr, Kernel, MatMul, MatrixView, Row, Term};
@@ -157,7 +158,10 @@ impl Lowering<'_> {
                 (Kernel::Pool { op: *op, spec: *spec, x: four(x), y: four(y) }, reads)
             }
             Op::Row(op) => {
-                let reads = inputs.iter().map(|&i| self.leading(i)).collect::<Attempt<Vec<_>>>()?;
+                // What normalises takes a gradient that begins a longer buffer; the others take their sizes from their operands.
+                let looks_no_further = matches!(op, RowOp::RowNorm(_) | RowOp::RowNormGrad(_));
+                let read = |&i: &NodeId| if looks_no_further { self.leading(i) } else { self.contiguous(i) };
+                let reads = inputs.iter().map(read).collect::<Attempt<Vec<_>>>()?;
                 (Kernel::Row(Row::new(*op, shape(0), node.shape)), reads)
             }
             op => return Err(Error::internal(format!("{} has no kernel", op.name())).into()),
