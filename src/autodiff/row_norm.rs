@@ -79,11 +79,11 @@ pub(super) fn gradient(norm: RowNorm, inputs: &[Tensor], cotangent: &Tensor) -> 
     let mut by_ct = scaled(&by_g)?;
     if norm.scale {
         let a = of_part(first, 0)?;
-        by_n = by_n + &a * ct;
-        by_ct = by_ct + a * &n;
+        by_n += &a * ct;
+        by_ct += a * &n;
     }
     if norm.shift {
-        by_ct = by_ct + of_part(second, 1)?;
+        by_ct += of_part(second, 1)?;
     }
     let by_r = mean(&(centred(&u) * &g)) - s * t;
     let by_x = (centred(&by_n) - &n * mean(&(&by_n * &n))) * &r - n * r.square() * by_r;

@@ -1,4 +1,5 @@
 //! Normalisation of rows, and its gradient. Sums are of f64, in a fixed order.
+#![allow(clippy::cast_possible_truncation, reason = "sums are rounded to the type of the values")]
 
 use super::softmax::rows_of_task;
 use crate::cpu::simd::vectorize;
