@@ -34,7 +34,7 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
                 let a = vec2<u32>(keys[low], places[low]);
                 let b = vec2<u32>(keys[high], places[high]);
                 let is_after = a.x > b.x || (a.x == b.x && a.y > b.y);
-                let ascending = (low % ${N}u & run) == 0u;
+                let ascending = ((low % ${N}u) & run) == 0u;
                 if (is_after == ascending) {
                     keys[low] = b.x;
                     places[low] = b.y;
