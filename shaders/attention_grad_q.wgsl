@@ -11,32 +11,9 @@ ${BINDINGS}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
-    let heads = params[0][1];
-    let queries = params[0][3];
-    let keys = params[1][0];
-    let width = params[1][1];
-    let value_width = params[1][2];
-    let factor = bitcast<f32>(params[1][3]);
-    let count = params[2][0];
-    let all_heads = params[0][0] * heads;
-
-    // The workgroup's index as (tile of queries, example, head); late queries, which see most, first.
-    let index = linear_workgroup(wid, groups);
-    let here = index < count;
-    let z = min(index, count - 1u) % all_heads;
-    let first = ((queries - 1u) / 64u - min(index, count - 1u) / all_heads) * 64u;
-    let example = z / heads;
-    let head = z % heads;
-    let key_head = head / (heads / params[0][2]);
-    let q_base = params[3][3] + example * params[3][0] + head * params[3][1];
-    let k_base = params[4][3] + example * params[4][0] + key_head * params[4][1];
-    let v_base = params[5][3] + example * params[5][0] + key_head * params[5][1];
+#import attention_sizes
+#import attention_queries
     let do_base = params[6][3] + example * params[6][0] + head * params[6][1];
-#if ${MASK} != none
-    let mask_base = params[8][0] + example * params[7][0] + head * params[7][1];
-#end
-    let four = four_of(lane);
-    let row = first + 4u * four.x;
     let rows_base = (example * heads + head) * queries;
 
     // D, each row's by ${LANES} / 64 threads.

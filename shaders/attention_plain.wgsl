@@ -13,14 +13,7 @@ ${BINDINGS}
 @compute @workgroup_size(${LANES})
 fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
-    let heads = params[0][1];
-    let key_heads = params[0][2];
-    let queries = params[0][3];
-    let keys = params[1][0];
-    let width = params[1][1];
-    let value_width = params[1][2];
-    let factor = bitcast<f32>(params[1][3]);
-    let group = heads / key_heads;
+#import attention_sizes
 #if ${PART} == forward
     let flat = 0u;
 #else

@@ -55,7 +55,9 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     attention_apply needs &[];
     attention_bits needs &[];
     attention_load needs &[];
+    attention_queries needs &[];
     attention_scores needs &[];
+    attention_sizes needs &[];
     attention_step needs &[];
     sort_key needs &[];
     tile needs &[];
