@@ -1,7 +1,8 @@
-//! Reports of a part of the list, on the software adapter, with faults that are pretended.
+//! Reports of a part of the list, on the software adapter, or where there is none on the GPU, with faults that are pretended.
 
 use std::path::Path;
 use std::process::{Command, Output};
+use wgrad::{Device, DeviceKind};
 
 /// One of the operations that are tried here.
 const PRODUCT: &str = "product 128x10x512 NT";
@@ -16,8 +17,12 @@ fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_gpu-report"))
 }
 
+fn adapter() -> &'static str {
+    if Device::list().iter().any(|info| info.kind == DeviceKind::Software) { "software" } else { "gpu" }
+}
+
 fn make(folder: &Path, arguments: &[&str]) -> Made {
-    let output = program().args(["--device", "software", "--out"]).arg(folder).args(arguments).output().expect("runs");
+    let output = program().args(["--device", adapter(), "--out"]).arg(folder).args(arguments).output().expect("runs");
     let read = |ending: &str| {
         let file =
             std::fs::read_dir(folder).expect("a folder").flatten().find(|f| f.file_name().to_string_lossy().ends_with(ending));
@@ -85,7 +90,7 @@ fn what_time_does_not_allow_is_listed() {
 fn mistakes_are_explained() {
     for (arguments, said) in [
         (&["--device", "no such card"][..], "no adapter is \"no such card\""),
-        (&["--device", "software", "--only", "no such thing"], "nothing has \"no such thing\""),
+        (&["--device", adapter(), "--only", "no such thing"], "nothing has \"no such thing\""),
         (&["--minuts", "3"], "--minutes"),
     ] {
         let output = program().args(arguments).output().expect("runs");
