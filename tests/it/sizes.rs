@@ -3,7 +3,7 @@
 //! Expected values are closed forms of the index, so whole results are compared on the host, independently of the device.
 
 use crate::common::open;
-use crate::sweep::in_part;
+use crate::sweep::in_whole;
 use std::sync::{Mutex, PoisonError};
 use wgrad::nn::BatchNorm2d;
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Sgd, SgdConfig};
@@ -67,11 +67,11 @@ fn gradient(y: &Tensor, x: &Tensor) -> Tensor {
 /// A family at `n`: elements or rows.
 type Family = (&'static str, fn(usize));
 
-/// Runs each family at each size; in part, only above the limit. One family at a time: each holds some hundred megabytes.
+/// Runs each family at each size; unless all of a sweep is taken, only above the limit. One family at a time: each holds some hundred megabytes.
 fn run(families: &[Family], sizes: [usize; 3]) {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let sizes = if in_part() { &sizes[2..] } else { &sizes[..] };
+    let sizes = if in_whole() { &sizes[..] } else { &sizes[2..] };
     for (name, family) in families {
         let start = std::time::Instant::now();
         for &n in sizes {

@@ -65,13 +65,30 @@ fn validate(lowered: &Lowered) {
     }
 }
 
+/// Whether long texts are compiled wherever short ones would do: a software adapter takes seconds for each.
+fn thorough() -> bool {
+    std::env::var("WGRAD_TEST_PART").is_ok_and(|part| part == "all")
+}
+
+/// `caps` with the texts that a test compiles: written out if `full`, or in all of a sweep.
+fn texts(caps: Caps, full: bool) -> Caps {
+    if full || thorough() { caps } else { caps.with_short_texts() }
+}
+
 /// Runs a kernel and returns what it wrote; what a hardware GPU would run must agree.
 fn run(lab: &Lab, kernel: Kernel, reads: &[HostData], len: usize) -> Vec<f64> {
-    let blank = || HostData::F32(vec![f32::NAN; len]);
-    let hardware = run_as(lab, kernel.clone(), reads, blank(), &Caps::webgpu_defaults(false));
-    let got = run_as(lab, kernel, reads, blank(), &Caps::webgpu_defaults(true));
+    let hardware = run_on_hardware(lab, kernel.clone(), reads, len);
+    let got = run_as(lab, kernel, reads, HostData::F32(vec![f32::NAN; len]), &Caps::webgpu_defaults(true));
     close("the hardware variant", &hardware, &got, 1e-3);
     got
+}
+
+/// What a hardware GPU would run, without wgpu's runtime checks: these double what a driver compiles.
+fn run_on_hardware(lab: &Lab, kernel: Kernel, reads: &[HostData], len: usize) -> Vec<f64> {
+    let out = HostData::F32(vec![f32::NAN; len]);
+    let plan = plan_of(kernel, reads, &out);
+    let lowered = lower(&plan.steps[0], &plan, &texts(Caps::webgpu_defaults(false), false)).unwrap();
+    run_unchecked(lab, &lowered, reads, out)
 }
 
 fn run_as(lab: &Lab, kernel: Kernel, reads: &[HostData], out: HostData, caps: &Caps) -> Vec<f64> {
@@ -87,26 +104,52 @@ fn plan_of(kernel: Kernel, reads: &[HostData], out: &HostData) -> Plan {
 
 /// Runs programs with and without wgpu's runtime checks, which must agree.
 fn run_lowered(lab: &Lab, lowered: &Lowered, reads: &[HostData], out: HostData) -> Vec<f64> {
-    validate(lowered);
-    let (out_dtype, len) = (dtype(&out), out.len());
-    let target = [Target { operand: Operand::Write, data: out }];
-    let [checked, unchecked] = [lab, &lab.unchecked()].map(|lab| {
-        let prepared = lab.prepare(lowered, reads, &target);
-        lab.run(&prepared, 1);
-        lab.read(&prepared, 0, out_dtype, len).to_f64()
-    });
-    close("without runtime checks", &unchecked, &checked, 1e-6);
+    let checked = run_in(lab, lowered, reads, out.clone());
+    close("without runtime checks", &run_unchecked(lab, lowered, reads, out), &checked, 1e-6);
     checked
 }
 
-/// Runs each variant of a kernel; gives how many there were.
-fn each_variant(lab: &Lab, what: &str, kernel: &Kernel, reads: &[HostData], want: &[f64], tolerance: f64) -> usize {
+fn run_unchecked(lab: &Lab, lowered: &Lowered, reads: &[HostData], out: HostData) -> Vec<f64> {
+    run_in(&lab.unchecked(), lowered, reads, out)
+}
+
+fn run_in(lab: &Lab, lowered: &Lowered, reads: &[HostData], out: HostData) -> Vec<f64> {
+    validate(lowered);
+    let (out_dtype, len) = (dtype(&out), out.len());
+    let prepared = lab.prepare(lowered, reads, &[Target { operand: Operand::Write, data: out }]);
+    lab.run(&prepared, 1);
+    lab.read(&prepared, 0, out_dtype, len).to_f64()
+}
+
+/// Which variants of a kernel a test runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Variants {
+    /// Each, written out, with and without wgpu's runtime checks.
+    Whole,
+    /// Each, in short texts without checks; `WGRAD_TEST_PART=all` makes it whole.
+    Short,
+    /// Every other one of these, as well.
+    ShortHalf,
+}
+
+/// Runs variants of a kernel; gives how many there are.
+fn each_variant(
+    lab: &Lab,
+    of: Variants,
+    kernel: &Kernel,
+    reads: &[HostData],
+    (what, want): (&str, &[f64]),
+    tolerance: f64,
+) -> usize {
+    let of = if thorough() { Variants::Whole } else { of };
     let out = HostData::F32(vec![f32::NAN; want.len()]);
     let plan = plan_of(kernel.clone(), reads, &out);
     let variants = Variant::all(kernel);
-    for variant in &variants {
-        let lowered = variant.lower(&plan.steps[0], &plan, &Caps::webgpu_defaults(true)).unwrap();
-        close(&format!("{variant:?} of {what}"), &run_lowered(lab, &lowered, reads, out.clone()), want, tolerance);
+    let caps = texts(Caps::webgpu_defaults(true), of == Variants::Whole);
+    for variant in variants.iter().step_by(if of == Variants::ShortHalf { 2 } else { 1 }) {
+        let lowered = variant.lower(&plan.steps[0], &plan, &caps).unwrap();
+        let run = if of == Variants::Whole { run_lowered } else { run_unchecked };
+        close(&format!("{variant:?} of {what}"), &run(lab, &lowered, reads, out.clone()), want, tolerance);
     }
     variants.len()
 }

@@ -1,7 +1,7 @@
 //! What hardware GPUs are given: enough threads for their bandwidth, and whole lines of memory. Nothing runs here but the tiles, on
 //! the software adapter.
 
-use super::{close, each_variant, f32s, noise, plan_of, run_as, validate};
+use super::{Variants, close, each_variant, f32s, noise, plan_of, run_as, validate};
 use crate::dtype::{DType, HostData};
 use crate::gpu::kernels::lab::Lab;
 use crate::gpu::kernels::lower;
@@ -203,7 +203,7 @@ fn transposes_match_loops_in_every_variant() {
         ];
         for (kernel, reads, want) in cases {
             let what = format!("{dims:?} {order:?} with {} operands", reads.len());
-            assert_eq!(each_variant(&lab, &what, &kernel, &reads, &want, 1e-6), 3);
+            assert_eq!(each_variant(&lab, Variants::Whole, &kernel, &reads, (&what, &want), 1e-6), 3);
             let blank = HostData::F32(vec![f32::NAN; n]);
             let plan = plan_of(kernel.clone(), &reads, &blank);
             let lowered = lower(&plan.steps[0], &plan, &Caps::webgpu_defaults(false)).unwrap();

@@ -1,6 +1,6 @@
 //! Reductions to two values, in all forms of all devices.
 
-use super::{Lab, close, each_variant, f32s, noise, plan_of, run, run_lowered, validate};
+use super::{Lab, Variants, close, each_variant, f32s, noise, plan_of, run, run_lowered, validate};
 use crate::dtype::{DType, HostData};
 use crate::gpu::kernels::lab::Target;
 use crate::gpu::kernels::lower;
@@ -92,7 +92,7 @@ fn moments_are_those_of_f64() {
             let want = expected(&rows(row, &data.to_f64()));
             let what = format!("{row:?} around {offset}");
             close(&what, &run(&lab, moments(row), std::slice::from_ref(&data), want.len()), &want, tolerance);
-            assert!(each_variant(&lab, &what, &moments(row), &[data], &want, tolerance) > 1);
+            assert!(each_variant(&lab, Variants::Whole, &moments(row), &[data], (&what, &want), tolerance) > 1);
         }
     }
 }
@@ -109,7 +109,7 @@ fn pairs_of_sums_are_those_of_f64() {
         let reads = [f32s(&a), f32s(&b)];
         let what = format!("{row:?}");
         close(&what, &run(&lab, sums(row), &reads, want.len()), &want, 1e-4);
-        assert!(each_variant(&lab, &what, &sums(row), &reads, &want, 1e-4) > 1);
+        assert!(each_variant(&lab, Variants::Whole, &sums(row), &reads, (&what, &want), 1e-4) > 1);
     }
 }
 

@@ -3,7 +3,7 @@
 //! The bench puts 1,024 sentinels before and after everything that a program writes, and looks at them after every run, with
 //! the shaders' runtime checks on and off. The CPU device needs no such test: except for `gemm`, its kernels are safe Rust.
 
-use super::{close, each_variant, f32s, noise, run, run_as};
+use super::{Variants, close, each_variant, f32s, noise, run, run_as};
 use crate::dtype::{DType, HostData};
 use crate::gpu::kernels::lab::Lab;
 use crate::gpu::program::Caps;
@@ -39,7 +39,8 @@ fn elementwise_kernels_stay_within_their_output() {
         let want: Vec<f64> = x.iter().map(|v| -v).collect();
         let got = run(&lab, Kernel::Elementwise(loaded(&[n], true)), &[f32s(&x)], n);
         close(&format!("{n} elements"), &got, &want, 0.0);
-        let variants = each_variant(&lab, "elements", &Kernel::Elementwise(loaded(&[n], true)), &[f32s(&x)], &want, 0.0);
+        let variants =
+            each_variant(&lab, Variants::Whole, &Kernel::Elementwise(loaded(&[n], true)), &[f32s(&x)], ("elements", &want), 0.0);
         assert!(variants > 1);
     }
 }
@@ -58,7 +59,7 @@ fn reductions_stay_within_their_output() {
             let reduce = |op| Kernel::Reduce { op, value: loaded(&shape, false), kept, epilogue: plain_epilogue(&shape[..kept]) };
             let sums: Vec<f64> = rows().map(|r| r.iter().sum()).collect();
             close(&format!("sum {what}"), &run(&lab, reduce(ReduceOp::Sum), &[f32s(&x)], outputs), &sums, 1e-4);
-            assert!(each_variant(&lab, &what, &reduce(ReduceOp::Sum), &[f32s(&x)], &sums, 1e-4) > 1);
+            assert!(each_variant(&lab, Variants::Whole, &reduce(ReduceOp::Sum), &[f32s(&x)], (&what, &sums), 1e-4) > 1);
             let tops: Vec<f64> = rows().map(|r| r.iter().copied().fold(f64::NEG_INFINITY, f64::max)).collect();
             close(&format!("max {what}"), &run(&lab, reduce(ReduceOp::Max), &[f32s(&x)], outputs), &tops, 0.0);
             let first: Vec<f64> =
