@@ -26,8 +26,10 @@ enum Part {
 
 fn part() -> Part {
     static PART: OnceLock<Part> = OnceLock::new();
+    let named = std::env::var_os("WGRAD_TEST_SAMPLES").is_some();
     *PART.get_or_init(|| match std::env::var("WGRAD_TEST_PART").as_deref() {
-        Err(std::env::VarError::NotPresent) if device().kind() != DeviceKind::Cpu => Part::Most,
+        // Who names samples wants all of them.
+        Err(std::env::VarError::NotPresent) if device().kind() != DeviceKind::Cpu && !named => Part::Most,
         Err(std::env::VarError::NotPresent) | Ok("all") => Part::Whole,
         Ok("sample") => Part::OneIn(1),
         Ok("half") => Part::OneIn(2),
