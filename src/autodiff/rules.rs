@@ -50,6 +50,7 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
         | Op::ArgReduce { .. }
         | Op::Recomputed
         | Op::Attention(_)
+        | Op::Recurrent(_)
         | Op::Assign
         | Op::OptimStep { .. }
         | Op::OptimStore => vec![None; inputs.len()],

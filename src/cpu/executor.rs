@@ -4,7 +4,7 @@ mod f64_graph;
 
 use super::expr::Context;
 use super::kernel::Prepared;
-use super::{attention, conv2d, matmul, optim, scratch};
+use super::{attention, conv2d, matmul, optim, recurrent, scratch};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
@@ -297,6 +297,7 @@ fn workspace(plan: &Plan) -> Workspace {
         Kernel::Conv2d(conv) => conv2d::scratch(conv),
         Kernel::MatMul(product) => matmul::scratch(product),
         Kernel::Attention(a) => attention::scratch(a),
+        Kernel::Recurrent(op) => recurrent::scratch(*op),
         _ => 0,
     });
     Workspace { slots, scratch: vec![4 * floats.max().unwrap_or(0) as u64] }

@@ -2,7 +2,7 @@
 
 use super::expr::{Context, Program};
 use super::reduce::{ArgReduce, Pair, Reduce};
-use super::{attention, conv2d, elementwise, matmul, pool, row};
+use super::{attention, conv2d, elementwise, matmul, pool, recurrent, row};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::plan::expr::{Expr, Term};
@@ -67,6 +67,10 @@ impl Prepared {
                 attention::check(a, &reads)?;
                 Self::Described { epilogue: None }
             }
+            Kernel::Recurrent(op) => {
+                recurrent::check(*op, &reads)?;
+                Self::Described { epilogue: None }
+            }
             Kernel::Pool { .. } | Kernel::OptimStep { .. } => Self::Described { epilogue: None },
         })
     }
@@ -82,6 +86,7 @@ impl Prepared {
             (Self::Described { epilogue: Some(epilogue) }, Kernel::MatMul(m)) => matmul::run(m, epilogue, context, out)?,
             (Self::Described { epilogue: Some(epilogue) }, Kernel::Conv2d(c)) => conv2d::run(c, epilogue, context, out)?,
             (_, Kernel::Attention(a)) => attention::run(a, operands, out)?,
+            (_, Kernel::Recurrent(op)) => recurrent::run(*op, operands, out)?,
             (_, &Kernel::Pool { op, ref spec, x, y }) => pool::run(op, spec, x, y, operands, out),
             (&Self::Row(dtype), Kernel::Row(row)) => row::run(row, dtype, operands, out),
             (_, kernel) => return Err(Error::internal(format!("the CPU does not run {} here", kernel.name()))),

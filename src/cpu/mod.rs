@@ -15,6 +15,7 @@ mod matmul;
 mod matrix;
 mod optim;
 mod pool;
+mod recurrent;
 mod reduce;
 pub(crate) mod reference;
 mod row;

@@ -1,7 +1,7 @@
 //! The fast kernels against the reference: one row per case, with graph and plan made by hand.
 
-mod attention;
 mod effects;
+mod examples;
 mod kernels;
 mod norms;
 

@@ -6,6 +6,7 @@ pub mod attention;
 pub(crate) mod binary;
 pub mod op;
 pub mod optim;
+pub mod recurrent;
 pub mod row;
 pub(crate) mod saved;
 pub(crate) mod unary;

@@ -3,6 +3,7 @@
 pub use super::attention::{AttentionMask, AttentionOp, AttentionPart};
 pub use super::binary::BinaryOp;
 use super::optim::OptimRule;
+pub use super::recurrent::RecurrentOp;
 pub use super::row::RowOp;
 use super::saved::Kept;
 pub use super::unary::UnaryOp;
@@ -222,6 +223,8 @@ pub enum Op {
     Conv2dWeightGrad(ConvSpec),
     /// See [`AttentionOp`]
     Attention(AttentionOp),
+    /// See [`RecurrentOp`]
+    Recurrent(RecurrentOp),
     /// See [`PoolOp`]; all tensors are `[n, c, h, w]`
     Pool(PoolOp, PoolSpec),
 
@@ -317,6 +320,7 @@ impl Op {
             | Self::Random(_)
             // Its nodes are those of a rule of its own.
             | Self::Attention(_)
+            | Self::Recurrent(_)
             | Self::Assign
             | Self::OptimStep { .. }
             | Self::OptimStore => &[],
@@ -351,6 +355,7 @@ impl Op {
             Self::Conv2dInputGrad(_) => "conv2d_input_grad",
             Self::Conv2dWeightGrad(_) => "conv2d_weight_grad",
             Self::Attention(op) => op.name(),
+            Self::Recurrent(op) => op.name(),
             Self::Pool(..) => "pool",
             Self::Row(op) => op.name(),
             Self::Assign => "assign",

@@ -1,7 +1,7 @@
 //! Recurrent layers: Elman's, LSTM and GRU, in several layers and both directions, for sequences of equal or given lengths.
 //!
-//! Time is unrolled in the graph. The inputs of all steps are projected by one product; what remains per step is a product with
-//! the hidden state and a fused kernel for the gates.
+//! The inputs of all steps are projected by one product. What remains is one op per layer and direction on the CPU device; on GPUs
+//! time is unrolled in the graph, with a product with the hidden state and a fused kernel for the gates per step.
 
 use super::dropout::probability;
 use super::fields::{Copier, Fields};
@@ -10,10 +10,12 @@ use super::mode::Mode;
 use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result, counted};
+use crate::graph::recurrent::RecurrentCell;
 use crate::param::Param;
 use crate::rng::Generator;
-use crate::shape::product;
+use crate::shape::{Shape, product};
 use crate::tensor::Tensor;
+use crate::tensor::recurrent::{Recurrence, States, unstack};
 
 /// The hidden activation of an [`Rnn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -172,9 +174,6 @@ fn uniform(name: String, dims: &[usize], bound: f64, init: &Init) -> Result<Para
     Ok(param)
 }
 
-/// Hidden and cell state; for layers other than LSTM the cell is the hidden state.
-type State = (Tensor, Tensor);
-
 impl Recurrent {
     #[track_caller]
     fn new(name: &'static str, kind: Kind, sizes: [usize; 2], config: RecurrentConfig, init: &Init) -> Result<Self> {
@@ -297,7 +296,7 @@ impl Recurrent {
         let running = self.running(options.lengths.as_deref(), n, t, &x)?;
         // Weights' gradients multiply inputs by cotangents: 0 times NaN in the padding would be NaN.
         let x = running.as_ref().map_or(x.clone(), |running| running.where_(&x, &x.scalar_like(0.0)));
-        let running = running.map(|running| unstack(&running, t));
+        let running = running.map(|running| running.squeeze(2));
         let (mut input, mut last) = (x, Vec::new());
         for (layer, passes) in self.passes.chunks(self.directions()).enumerate() {
             if layer > 0 && self.config.dropout > 0.0 && self.mode.is_training() {
@@ -306,100 +305,52 @@ impl Recurrent {
             let mut outputs = Vec::new();
             for (direction, pass) in passes.iter().enumerate() {
                 let i = layer * self.directions() + direction;
-                let (steps, state) =
-                    self.pass(pass, &input, (hidden[i].clone(), cell[i].clone()), direction == 1, running.as_deref())?;
-                outputs.push(Tensor::stack(&steps.iter().collect::<Vec<_>>(), 0));
-                last.push(state);
+                let states = self.pass(pass, &input, [&hidden[i], &cell[i]], direction == 1, running.as_ref())?;
+                outputs.push(states.outputs);
+                last.push((states.hidden, states.cell));
             }
             input = Tensor::cat(&outputs.iter().collect::<Vec<_>>(), -1);
         }
-        let stacked = |of: fn(&State) -> &Tensor| Tensor::stack(&last.iter().map(of).collect::<Vec<_>>(), 0);
+        let (last, cells): (Vec<Tensor>, Vec<Option<Tensor>>) = last.into_iter().unzip();
+        let stacked = |of: &[Tensor]| Tensor::stack(&of.iter().collect::<Vec<_>>(), 0);
+        let cells: Option<Vec<Tensor>> = cells.into_iter().collect();
         let output = if self.config.batch_first { input.transpose(0, 1) } else { input };
         output.check()?;
-        let cell = (self.kind == Kind::Lstm).then(|| stacked(|s| &s.1));
-        Ok(Sequence { output, hidden: stacked(|s| &s.0), cell })
+        Ok(Sequence { output, hidden: stacked(&last), cell: cells.as_deref().map(stacked) })
     }
 
-    /// One layer in one direction: the hidden state after every step, in the order of time, and the last state.
-    fn pass(
-        &self,
-        pass: &Pass,
-        input: &Tensor,
-        first: State,
-        backward: bool,
-        running: Option<&[Tensor]>,
-    ) -> Result<(Vec<Tensor>, State)> {
+    /// One layer in one direction over an input `[t, n, ..]`, from first states.
+    #[track_caller]
+    fn pass(&self, pass: &Pass, input: &Tensor, first: [&Tensor; 2], backward: bool, running: Option<&Tensor>) -> Result<States> {
         let [t, n, width] = input.dims::<3>()?;
         let rows = self.kind.gates() * self.hidden;
-        let weight = pass.weight_hh.tensor().t();
         let mut projected = input.reshape([t * n, width]).matmul(&pass.weight_ih.tensor().t());
-        let mut bias_hh = None;
+        let mut bias = None;
         if let Some([ih, hh]) = &pass.bias {
             projected += ih.tensor();
             // GRU's reset gate reaches into the hidden part, so its bias stays there.
-            if self.kind == Kind::Gru { bias_hh = Some(hh.tensor()) } else { projected += hh.tensor() }
+            if self.kind == Kind::Gru { bias = Some(hh.tensor()) } else { projected += hh.tensor() }
+        } else if self.kind == Kind::Gru {
+            bias = Some(input.scalar_like(0.0).broadcast_to(Shape::of(&[rows])));
         }
-        let projected = unstack(&projected.reshape([t, n, rows]), t);
-        let (mut state, mut steps) = (first, Vec::with_capacity(t));
-        for i in 0..t {
-            let at = if backward { t - 1 - i } else { i };
-            let recurrent = state.0.matmul(&weight);
-            let recurrent = bias_hh.as_ref().map_or(recurrent.clone(), |b| recurrent + b);
-            let next = self.step(&projected[at], &recurrent, &state);
-            let Some(mask) = running.map(|r| &r[at]) else {
-                steps.push(next.0.clone());
-                state = next;
-                continue;
-            };
-            steps.push(mask.where_(&next.0, &next.0.zeros_like()));
-            let cell = if self.kind == Kind::Lstm { mask.where_(&next.1, &state.1) } else { state.1.clone() };
-            state = (mask.where_(&next.0, &state.0), cell);
-        }
-        if backward {
-            steps.reverse();
-        }
-        Ok((steps, state))
+        let cell = match (self.kind, self.config.nonlinearity) {
+            (Kind::Rnn, RnnNonlinearity::Tanh) => RecurrentCell::Tanh,
+            (Kind::Rnn, RnnNonlinearity::Relu) => RecurrentCell::Relu,
+            (Kind::Lstm, _) => RecurrentCell::Lstm,
+            (Kind::Gru, _) => RecurrentCell::Gru,
+        };
+        let recurrence = Recurrence {
+            cell,
+            backward,
+            input: projected.reshape([t, n, rows]),
+            weight: pass.weight_hh.tensor(),
+            first: first[0].clone(),
+            first_cell: (self.kind == Kind::Lstm).then(|| first[1].clone()),
+            bias,
+            running: running.cloned(),
+        };
+        recurrence.run()
     }
-
-    /// One step's equations; the gates' order is PyTorch's: i, f, g, o and r, z, n.
-    fn step(&self, x: &Tensor, h: &Tensor, (hidden, cell): &State) -> State {
-        let len = self.hidden as isize;
-        let part = |t: &Tensor, k: isize| t.slice(1, k * len, (k + 1) * len);
-        match self.kind {
-            Kind::Rnn => {
-                let sum = x + h;
-                let next = match self.config.nonlinearity {
-                    RnnNonlinearity::Tanh => sum.tanh(),
-                    RnnNonlinearity::Relu => sum.relu(),
-                };
-                (next.clone(), next)
-            }
-            Kind::Lstm => {
-                let sum = x + h;
-                let [i, f, g, o] = [0, 1, 2, 3].map(|k| part(&sum, k));
-                let cell = f.sigmoid() * cell + i.sigmoid() * g.tanh();
-                (o.sigmoid() * cell.tanh(), cell)
-            }
-            Kind::Gru => {
-                let [r, z] = [0, 1].map(|k| (part(x, k) + part(h, k)).sigmoid());
-                let n = (part(x, 2) + r * part(h, 2)).tanh();
-                let next = &n + z * (hidden - &n);
-                (next.clone(), next)
-            }
-        }
-    }
-}
-
-/// The slices along the first axis. Halving keeps the gradient's cost at n log n: every slice's gradient is padded to the
-/// size of the one it was cut from.
-fn unstack(x: &Tensor, len: usize) -> Vec<Tensor> {
-    if len == 1 {
-        return vec![x.squeeze(0)];
-    }
-    let (mid, end) = (len / 2, len as isize);
-    let mut parts = unstack(&x.slice(0, 0, mid as isize), mid);
-    parts.extend(unstack(&x.slice(0, mid as isize, end), len - mid));
-    parts
 }
 
 macro_rules! recurrent {

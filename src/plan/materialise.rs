@@ -152,6 +152,7 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
         | Op::Conv2dInputGrad(_)
         | Op::Conv2dWeightGrad(_)
         | Op::Attention(_)
+        | Op::Recurrent(_)
         | Op::Pool(..)
         | Op::Row(_)
         | Op::Assign

@@ -13,6 +13,7 @@ use crate::graph::View;
 use crate::graph::attention::{AttentionOp, AttentionSizes};
 use crate::graph::op::{ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, RowOp};
 use crate::graph::optim::OptimRule;
+use crate::graph::recurrent::RecurrentOp;
 use crate::shape::Shape;
 pub use expr::{Expr, Term};
 use std::time::Duration;
@@ -197,6 +198,8 @@ pub enum Kernel {
     Conv2d(Conv2d),
     /// An attention, or its gradient.
     Attention(Attention),
+    /// A recurrent layer, or its gradient; reads its operands, contiguous. CPU plans only.
+    Recurrent(RecurrentOp),
     /// Pooling; reads and writes contiguous tensors as [`PoolOp`] lists them.
     Pool {
         /// What is computed.
@@ -243,6 +246,7 @@ impl Kernel {
                 ConvRole::WeightGrad => "conv2d_wgrad",
             },
             Self::Attention(a) => a.op.name(),
+            Self::Recurrent(op) => op.name(),
             Self::Pool { .. } => "pool",
             Self::Row(row) => row.op.name(),
             Self::OptimStep { .. } => "optim_step",
@@ -281,7 +285,7 @@ impl Kernel {
             Self::Reduce { value, epilogue, .. } => vec![value, epilogue],
             Self::MatMul(m) => vec![&m.epilogue],
             Self::Conv2d(c) => vec![&c.epilogue],
-            Self::Attention(_) | Self::Pool { .. } | Self::Row(_) | Self::OptimStep { .. } => Vec::new(),
+            Self::Attention(_) | Self::Recurrent(_) | Self::Pool { .. } | Self::Row(_) | Self::OptimStep { .. } => Vec::new(),
         }
     }
 }

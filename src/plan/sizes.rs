@@ -46,7 +46,12 @@ fn visited(plan: &Plan, step: &Step) -> u64 {
         Kernel::Elementwise(e) => e.shape.numel() as u64,
         Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } | Kernel::Pair { value, .. } => value.shape.numel() as u64,
         Kernel::MatMul(m) => product(&[m.batch.numel(), m.k, m.m.max(m.n)]),
-        Kernel::Conv2d(_) | Kernel::Attention(_) | Kernel::Pool { .. } | Kernel::Row(_) | Kernel::OptimStep { .. } => 0,
+        Kernel::Conv2d(_)
+        | Kernel::Attention(_)
+        | Kernel::Recurrent(_)
+        | Kernel::Pool { .. }
+        | Kernel::Row(_)
+        | Kernel::OptimStep { .. } => 0,
     };
     inner.max(step.write.map_or(0, |w| plan.buffers[w].len as u64))
 }
@@ -90,6 +95,7 @@ pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
         // All three products of a convolution multiply the same pairs.
         Kernel::Conv2d(c) => product(&c.y).saturating_mul(2).saturating_mul(product(&c.w[1..])),
         Kernel::Attention(a) => a.sizes.flops(a.op),
+        Kernel::Recurrent(op) => op.flops(),
         Kernel::Pool { spec, y, .. } => product(y).saturating_mul(product(&spec.kernel)),
         Kernel::Row(row) => product(&[row.x[0], row.x[1], row.op.flops(row.x[1])]),
         Kernel::OptimStep { .. } => 0,

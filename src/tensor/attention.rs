@@ -140,6 +140,14 @@ impl Tensor {
         }
     }
 
+    /// The same value under another node.
+    pub(super) fn alias(&self) -> Self {
+        match self.node() {
+            Ok(node) => Self::build(Op::Reshape, &[self], node.shape, node.dtype),
+            Err(_) => self.clone(),
+        }
+    }
+
     /// This value, computed after `earlier`: a dependency and nothing else, which keeps blocks from running side by side.
     fn after(&self, earlier: &Self) -> Self {
         let Ok(node) = earlier.node() else { return earlier.clone() };
@@ -380,7 +388,7 @@ impl GradientRule for Attention {
             let (start, stop) = self.range(block);
             // Nodes of their own: one tensor may be several operands.
             let (y, local) = with_grad_mode(true, || {
-                let mut local: Vec<Tensor> = operands.iter().map(alias).collect();
+                let mut local: Vec<Tensor> = operands.iter().map(Tensor::alias).collect();
                 local[0] = operands[0].slice(-2, start, stop).after(&previous);
                 (self.block(&local[0], &local, block), local)
             });
@@ -402,14 +410,6 @@ impl GradientRule for Attention {
             sums[0] = Some(Tensor::cat(&queries.iter().collect::<Vec<_>>(), -2));
         }
         Ok(sums)
-    }
-}
-
-/// The same value under another node.
-fn alias(t: &Tensor) -> Tensor {
-    match t.node() {
-        Ok(node) => Tensor::build(Op::Reshape, &[t], node.shape, node.dtype),
-        Err(_) => t.clone(),
     }
 }
 

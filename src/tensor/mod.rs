@@ -27,6 +27,7 @@ mod pending;
 mod pool_adaptive;
 mod pool_nd;
 mod random;
+pub(crate) mod recurrent;
 mod reduce;
 mod rows;
 mod scan;

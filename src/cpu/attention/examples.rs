@@ -94,19 +94,23 @@ fn example(op: AttentionOp, sizes: AttentionSizes, shapes: &[[usize; 4]; 5], rea
     if op.mask_operand().is_some() {
         dims.push(Shape::of(&shapes[4]));
     }
-    let mut nodes: Vec<GraphNode> = Vec::new();
-    for (shape, (dtype, _)) in dims.iter().zip(&reads) {
-        nodes.push(GraphNode { op: Op::Data, inputs: vec![], shape: *shape, dtype: *dtype });
-    }
-    let inputs = (0..nodes.len()).collect();
-    let shape = Shape::of(&[sizes.elements(op.part)]);
-    nodes.push(GraphNode { op: Op::Attention(op), inputs, shape, dtype: DType::F32 });
-    let graph = Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() };
-    let leaves =
-        dims.iter().zip(&reads).map(|(shape, (dtype, data))| ReferenceLeaf::Value(Value::from_host(data, *dtype, *shape)));
-    let mut inputs = ReferenceInputs { leaves: leaves.collect(), ..ReferenceInputs::default() };
-    let want = reference::run(&graph, &mut inputs, Precision::F64).expect("the graph is valid")[0].to_host().to_f64();
+    let want = wanted(Op::Attention(op), &dims, &reads, sizes.elements(op.part));
     let operands = dims.iter().map(|&shape| View::contiguous(shape)).collect();
     let kernel = Kernel::Attention(Attention { op, sizes, operands });
     Example { name: format!("{op:?} of {sizes:?}"), kernel, reads, want }
+}
+
+/// What the reference makes of an op with a flat result.
+pub(crate) fn wanted(op: Op, dims: &[Shape], reads: &[(DType, HostData)], elements: usize) -> Vec<f64> {
+    let mut nodes: Vec<GraphNode> = Vec::new();
+    for (shape, (dtype, _)) in dims.iter().zip(reads) {
+        nodes.push(GraphNode { op: Op::Data, inputs: vec![], shape: *shape, dtype: *dtype });
+    }
+    let inputs = (0..nodes.len()).collect();
+    nodes.push(GraphNode { op, inputs, shape: Shape::of(&[elements]), dtype: DType::F32 });
+    let graph = Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() };
+    let leaves =
+        dims.iter().zip(reads).map(|(shape, (dtype, data))| ReferenceLeaf::Value(Value::from_host(data, *dtype, *shape)));
+    let mut inputs = ReferenceInputs { leaves: leaves.collect(), ..ReferenceInputs::default() };
+    reference::run(&graph, &mut inputs, Precision::F64).expect("the graph is valid")[0].to_host().to_f64()
 }

@@ -15,7 +15,7 @@ pub(crate) mod standardize;
 mod tests;
 mod value;
 
-use super::{attention, row};
+use super::{attention, recurrent, row};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, GraphNode, NodeId, Op};
 use crate::rng::RandomKey;
@@ -116,6 +116,7 @@ fn compute(node: &GraphNode, x: &[&Value]) -> Result<Numbers> {
         Op::Row(op) => row::reference(*op, x, &node.shape)?,
         Op::MatMul => matmul::matmul(x[0], x[1], &node.shape)?,
         Op::Attention(op) => attention::reference::run(*op, x)?,
+        Op::Recurrent(op) => recurrent::reference::run(*op, x)?,
         Op::Conv2d(spec) => conv2d::forward(spec, x[0], x[1], &node.shape)?,
         Op::Conv2dInputGrad(spec) => conv2d::input_grad(spec, x[0], x[1], &node.shape)?,
         Op::Conv2dWeightGrad(spec) => conv2d::weight_grad(spec, x[0], x[1], &node.shape)?,

@@ -65,6 +65,7 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::MatMul(_) => matmul::lower(step, plan, caps),
         Kernel::Conv2d(_) => conv2d::lower(step, plan, caps),
         Kernel::Attention(_) => attention::lower(step, plan, caps),
+        Kernel::Recurrent(_) => Err(Error::internal("a recurrent layer reached a GPU as one op")),
         Kernel::Pool { .. } => pool::lower(step, plan, caps),
         Kernel::Row(row) => match row.op {
             RowOp::ArgSort { descending } => sort::lower(row, descending, step, plan, caps),

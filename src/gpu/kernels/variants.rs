@@ -27,9 +27,12 @@ impl Variant {
             Kernel::Elementwise(_) => elementwise::FORCED.iter().copied().map(Self::Elementwise).collect(),
             Kernel::Reduce { .. } | Kernel::Pair { .. } => reduce::FORCED.iter().copied().map(Self::Reduce).collect(),
             // One form each, which follows from shape and class.
-            Kernel::ArgReduce { .. } | Kernel::Attention(_) | Kernel::Pool { .. } | Kernel::Row(_) | Kernel::OptimStep { .. } => {
-                Vec::new()
-            }
+            Kernel::ArgReduce { .. }
+            | Kernel::Attention(_)
+            | Kernel::Recurrent(_)
+            | Kernel::Pool { .. }
+            | Kernel::Row(_)
+            | Kernel::OptimStep { .. } => Vec::new(),
         }
     }
 

@@ -147,6 +147,7 @@ impl Lowering<'_> {
                 let sizes = AttentionSizes::of(shape(0), shape(1), shape(2));
                 (Kernel::Attention(Attention { op: *op, sizes, operands }), reads)
             }
+            Op::Recurrent(op) => (Kernel::Recurrent(*op), inputs.iter().map(|&i| self.leading(i)).collect::<Attempt<Vec<_>>>()?),
             Op::Pool(op, spec) => {
                 use crate::graph::op::PoolOp;
                 let reads = inputs.iter().map(|&i| self.leading(i)).collect::<Attempt<Vec<_>>>()?;

@@ -1,7 +1,7 @@
 //! Layers against PyTorch: state names, outputs, and gradients of inputs and parameters.
 
 use super::formula::{floats, state};
-use crate::common::{close, device, fixture, host, near, values};
+use crate::common::{Noise, close, device, fixture, host, near, oracle, upload, values};
 use wgrad::nn::{
     AdaptiveAvgPool2d, AdaptiveMaxPool2d, Bilinear, Celu, DropPath, Dropout, Dropout2d, Elu, FeedForward, Gelu, GeluTanh, Glu,
     Gru, Hardshrink, Hardsigmoid, Hardswish, Hardtanh, Init, LayerNorm, LeakyRelu, Linear, LogSigmoid, LogSoftmax, Lstm, Mish,
@@ -10,7 +10,7 @@ use wgrad::nn::{
     Softshrink, Softsign, Tanh, Tanhshrink, Threshold, TransformerConfig, TransformerDecoderLayer, TransformerEncoder,
     TransformerEncoderLayer, Upsample,
 };
-use wgrad::{AttentionOptions, DType, Interpolation, Result, Tensor};
+use wgrad::{AttentionOptions, DType, Device, Interpolation, Result, Tensor, grad};
 
 const SEQUENCE: &[usize] = &[5, 3, 4];
 const IMAGE: &[usize] = &[2, 4, 3, 3];
@@ -206,6 +206,68 @@ fn a_sequence_in_parts_goes_on_from_the_state_carried_on_without_its_gradient() 
     // The gradient reaches only the steps of the second part.
     let slope = values(&rest.output.sum().backward().unwrap().get(&x).unwrap().abs().sum_dim([1, 2]));
     assert!(slope[..2].iter().all(|&g| g == 0.0) && slope[2..].iter().all(|&g| g > 0.0), "{slope:?}");
+}
+
+/// Gradients of states and outputs with random cotangents, and the derivative of their squares, on odd sizes: the device in f32
+/// against f64, in which time is unrolled.
+#[test]
+fn recurrent_layers_agree_with_f64() {
+    let run = |device: &Device, dtype: DType, kind: usize, config: RecurrentConfig, lengths: Option<Vec<usize>>| {
+        let mut noise = Noise(7);
+        let mut tensor = |shape: &[usize]| {
+            let count = shape.iter().product();
+            upload(&noise.values(count, -1.0, 1.0), shape, dtype, device)
+        };
+        let x = tensor(&[5, 7, 4]).variable().unwrap();
+        let h0 = tensor(&[4, 7, 9]).variable().unwrap();
+        let c0 = tensor(&[4, 7, 9]).variable().unwrap();
+        let init = Init::new(device, 3).with_dtype(dtype);
+        let cell = (kind == 2).then(|| c0.clone());
+        let options = SequenceOptions { hidden: Some(h0.clone()), cell, lengths };
+        let (layer, y) = match kind {
+            0 => finish(|init| Rnn::with(4, 9, config, init), &init, |l| l.run(&x, &options)),
+            1 => finish(|init| Gru::with(4, 9, config, init), &init, |l| l.run(&x, &options)),
+            _ => finish(|init| Lstm::with(4, 9, config, init), &init, |l| l.run(&x, &options)),
+        };
+        let loss = (tensor(&[5, 7, 18]) * &y.output).sum() + (tensor(&[4, 7, 9]) * &y.hidden).sum();
+        let loss = y.cell.iter().fold(loss, |loss, cell| loss + (tensor(&[4, 7, 9]) * cell).sum());
+        let params = layer.named_parameters().unwrap();
+        let params: Vec<Tensor> = params.iter().map(|(_, p)| p.tensor()).collect();
+        let mut of: Vec<&Tensor> = [&x, &h0].into_iter().chain(&params).collect();
+        if kind == 2 {
+            of.push(&c0);
+        }
+        let slopes = grad(&loss, &of).unwrap();
+        let squares = slopes.iter().map(|g| g.square().sum()).reduce(|a, b| a + b).unwrap();
+        let second = grad(&squares, &of).unwrap();
+        slopes.iter().chain(&second).map(values).collect::<Vec<_>>()
+    };
+    for (kind, nonlinearity) in
+        [(0, RnnNonlinearity::Tanh), (0, RnnNonlinearity::Relu), (1, RnnNonlinearity::Tanh), (2, RnnNonlinearity::Tanh)]
+    {
+        for lengths in [None, Some(vec![5, 1, 3, 4, 5, 2, 1])] {
+            let bias = lengths.is_none();
+            let config = RecurrentConfig { num_layers: 2, bidirectional: true, nonlinearity, bias, ..RecurrentConfig::default() };
+            let want = run(&oracle(), DType::F64, kind, config, lengths.clone());
+            let got = run(device(), DType::F32, kind, config, lengths.clone());
+            for (n, (got, want)) in got.iter().zip(&want).enumerate() {
+                near(&format!("{kind} {nonlinearity:?} {lengths:?}, gradient {n}"), got, want, 5e-5);
+            }
+        }
+    }
+}
+
+/// A layer with the same weights in any dtype, and what it gives.
+fn finish<L: Module + 'static>(
+    layer: impl Fn(&Init) -> Result<L>,
+    init: &Init,
+    run: impl Fn(&L) -> Result<Sequence>,
+) -> (Box<dyn Module>, Sequence) {
+    let weights = layer(&Init::new(&oracle(), 3)).unwrap().state_dict().unwrap();
+    let layer = layer(init).unwrap();
+    layer.load_state_dict(&weights).unwrap();
+    let y = run(&layer).unwrap();
+    (Box::new(layer), y)
 }
 
 #[test]
