@@ -108,10 +108,12 @@ fn rectified(image: [usize; 4]) -> Vec<Case> {
             let y = x.batch_norm(Some(w), Some(b), 1e-5).0;
             Ok(if shortcut { y + noise(&image, 5, d)? } else { y }.relu())
         };
-        cases.push(case("batch-norm-relu", format!("{what}, forward"), 2 * pixels, move |d| {
+        // The shortcut is read, too; its gradient is not asked for.
+        let operands = if shortcut { 2 } else { 1 };
+        cases.push(case("batch-norm-relu", format!("{what}, forward"), (operands + 1) * pixels, move |d| {
             normalised(&noise(&image, 1, d)?, &noise(&[c], 2, d)?, &noise(&[c], 3, d)?, d)
         }));
-        cases.push(case("batch-norm-relu", format!("{what}, backward"), 3 * pixels, move |d| {
+        cases.push(case("batch-norm-relu", format!("{what}, backward"), (operands + 2) * pixels, move |d| {
             let (w, b) = (noise(&[c], 2, d)?.variable()?, noise(&[c], 3, d)?.variable()?);
             let x = noise(&image, 1, d)?.variable()?;
             let y = normalised(&x, &w, &b, d)?;
