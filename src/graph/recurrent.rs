@@ -1,5 +1,7 @@
 //! A recurrent layer over a sequence in one direction, and its gradient: what they read, and where their results are.
 
+use crate::shape::product;
+
 /// What a step computes of the projected input `x`, the hidden state h and for LSTM the cell state c. With `u = W·h + b`:
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecurrentCell {
@@ -101,39 +103,38 @@ impl RecurrentOp {
     }
 
     /// Elements of one state of all sequences.
-    pub const fn state(self) -> usize {
-        self.batch * self.hidden
+    pub fn state(self) -> usize {
+        product(&[self.batch, self.hidden])
     }
 
     /// Elements of a block of gates' rows: all gates of all elements.
-    pub const fn width(self) -> usize {
-        self.cell.gates() * self.hidden
+    pub fn width(self) -> usize {
+        product(&[self.cell.gates(), self.hidden])
     }
 
-    /// The parts of a forward result; `kept` as for [`RecurrentPart::Forward`].
-    pub const fn record(self, kept: bool) -> Record {
+    /// The parts of a forward result; `kept` as for [`RecurrentPart::Forward`]. What no memory holds ends at the largest number.
+    pub fn record(self, kept: bool) -> Record {
         let state = self.state();
-        let lstm = matches!(self.cell, RecurrentCell::Lstm);
-        let last_cell = (self.steps + 1) * state;
-        let cells = last_cell + if lstm { state } else { 0 };
-        let saved = cells + if lstm && kept { self.steps * state } else { 0 };
-        let len = saved + if kept { self.steps * self.cell.saved() * state } else { 0 };
+        let lstm = self.cell == RecurrentCell::Lstm;
+        let last_cell = product(&[self.steps.saturating_add(1), state]);
+        let cells = last_cell.saturating_add(if lstm { state } else { 0 });
+        let saved = cells.saturating_add(if lstm && kept { product(&[self.steps, state]) } else { 0 });
+        let len = saved.saturating_add(if kept { product(&[self.steps, self.cell.saved(), state]) } else { 0 });
         Record { last_cell, cells, saved, len }
     }
 
-    /// The parts of a gradient.
-    pub const fn slopes(self) -> Slopes {
-        let (state, lstm, gru) =
-            (self.state(), matches!(self.cell, RecurrentCell::Lstm), matches!(self.cell, RecurrentCell::Gru));
-        let hidden = self.steps * self.batch * self.width();
-        let cell = hidden + state;
-        let recurrent = cell + if lstm { state } else { 0 };
-        let len = recurrent + if gru { hidden } else { 0 };
+    /// The parts of a gradient, likewise.
+    pub fn slopes(self) -> Slopes {
+        let state = self.state();
+        let hidden = product(&[self.steps, self.batch, self.width()]);
+        let cell = hidden.saturating_add(state);
+        let recurrent = cell.saturating_add(if self.cell == RecurrentCell::Lstm { state } else { 0 });
+        let len = recurrent.saturating_add(if self.cell == RecurrentCell::Gru { hidden } else { 0 });
         Slopes { hidden, cell, recurrent, len }
     }
 
     /// Elements of the node.
-    pub const fn elements(self) -> usize {
+    pub fn elements(self) -> usize {
         match self.part {
             RecurrentPart::Forward { kept } => self.record(kept).len,
             RecurrentPart::Gradient => self.slopes().len,
