@@ -67,7 +67,8 @@ def main():
     for case in options.cases:
         times = ([], [])
         for _ in range(options.rounds):
-            for program, found in zip(([*ours, case], [sys.executable, __file__, "--one", case, "--threads", str(options.threads)]), times):
+            theirs = [sys.executable, __file__, "--one", case, "--threads", str(options.threads)]
+            for program, found in zip(([*ours, case], theirs), times):
                 out = subprocess.run(program, check=True, capture_output=True, text=True, env=environment).stdout.split()
                 found.append(float(out[out.index("median") + 1] if "median" in out else out[-1]))
         mine, theirs = map(min, times)
