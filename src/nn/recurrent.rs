@@ -13,7 +13,7 @@ use crate::error::{Error, Result, counted};
 use crate::graph::recurrent::RecurrentCell;
 use crate::param::Param;
 use crate::rng::Generator;
-use crate::shape::{Shape, product};
+use crate::shape::product;
 use crate::tensor::Tensor;
 use crate::tensor::recurrent::{Recurrence, States, unstack};
 
@@ -330,8 +330,6 @@ impl Recurrent {
             projected += ih.tensor();
             // GRU's reset gate reaches into the hidden part, so its bias stays there.
             if self.kind == Kind::Gru { bias = Some(hh.tensor()) } else { projected += hh.tensor() }
-        } else if self.kind == Kind::Gru {
-            bias = Some(input.scalar_like(0.0).broadcast_to(Shape::of(&[rows])));
         }
         let cell = match (self.kind, self.config.nonlinearity) {
             (Kind::Rnn, RnnNonlinearity::Tanh) => RecurrentCell::Tanh,

@@ -10,7 +10,6 @@ use crate::shape::Shape;
 use std::sync::Arc;
 
 /// What a layer reads.
-#[derive(Debug, Clone)]
 pub(crate) struct Recurrence {
     /// What a step computes.
     pub cell: RecurrentCell,
@@ -24,7 +23,7 @@ pub(crate) struct Recurrence {
     pub first: Tensor,
     /// LSTM: `[n, h]`.
     pub first_cell: Option<Tensor>,
-    /// GRU: what is added to the product with the state, `[3·h]`.
+    /// GRU: what is added to the product with the state, `[3·h]`. Defaults to 0.
     pub bias: Option<Tensor>,
     /// Bool `[t, n]`: true where a sequence still runs. `None` if all run to the end.
     pub running: Option<Tensor>,
@@ -50,7 +49,7 @@ impl Recurrence {
         }
         let [t, n, _] = self.input.dims::<3>()?;
         let h = self.first.dims::<2>()?[1];
-        let operands = self.operands();
+        let operands = self.operands(h);
         let wanted = grad_enabled() && operands.iter().any(Tensor::requires_grad);
         let op = RecurrentOp {
             part: RecurrentPart::Forward { kept: wanted },
@@ -72,7 +71,7 @@ impl Recurrence {
         if wanted {
             let nodes = std::iter::once(&value).chain(&operands).chain([&record]);
             let nodes = nodes.map(|t| t.node().cloned()).collect::<Result<Vec<_>>>()?;
-            let rule = Payload::Gradient(Arc::new(Rule { op, of: self.clone() }));
+            let rule = Payload::Gradient(Arc::new(Rule { op }));
             flat = Tensor::from_node(Node::new(Op::Recomputed, nodes, visible, DType::F32, &self.input.device()?, rule, true));
         }
         let part = |start: usize, shape: &[usize]| {
@@ -91,24 +90,27 @@ impl Recurrence {
         })
     }
 
-    /// In the order of [`RecurrentPart::Forward`].
-    fn operands(&self) -> Vec<Tensor> {
-        let all = [Some(&self.input), Some(&self.weight), Some(&self.first), self.first_cell.as_ref()];
-        all.into_iter().chain([self.bias.as_ref(), self.running.as_ref()]).flatten().cloned().collect()
+    /// In the order of [`RecurrentPart::Forward`], for states of h elements.
+    fn operands(&self, h: usize) -> Vec<Tensor> {
+        let zeros = || self.input.scalar_like(0.0).broadcast_to(Shape::of(&[3 * h]));
+        let bias = (self.cell == RecurrentCell::Gru).then(|| self.bias.clone().unwrap_or_else(zeros));
+        let all = [self.input.clone(), self.weight.clone(), self.first.clone()].map(Some);
+        all.into_iter().chain([self.first_cell.clone(), bias, self.running.clone()]).flatten().collect()
     }
 
-    /// The same layer of other operands.
-    fn with(&self, operands: &[Tensor]) -> Self {
+    /// The layer of an op and its operands.
+    fn of(op: RecurrentOp, operands: &[Tensor]) -> Self {
         let mut rest = operands[3..].iter().cloned();
         let mut next = |there: bool| if there { rest.next() } else { None };
         Self {
-            first_cell: next(self.first_cell.is_some()),
-            bias: next(self.bias.is_some()),
-            running: next(self.running.is_some()),
+            cell: op.cell,
+            backward: op.backward,
+            first_cell: next(op.cell == RecurrentCell::Lstm),
+            bias: next(op.cell == RecurrentCell::Gru),
+            running: next(op.masked),
             input: operands[0].clone(),
             weight: operands[1].clone(),
             first: operands[2].clone(),
-            ..*self
         }
     }
 
@@ -166,13 +168,12 @@ impl Recurrence {
 #[derive(Debug)]
 struct Rule {
     op: RecurrentOp,
-    of: Recurrence,
 }
 
 impl Rule {
     /// What the op's visible result holds, by other ops: derivatives of the gradient are those of this.
     fn composed(&self, operands: &[Tensor]) -> Result<Tensor> {
-        let layer = self.of.with(operands);
+        let layer = Recurrence::of(self.op, operands);
         // Without the mask of the outputs, states of sequences that have ended stay.
         let States { outputs, hidden, cell } = layer.unrolled()?;
         let op = self.op;

@@ -1,15 +1,13 @@
 //! All steps of some sequences, one after the other.
 
 use super::panels;
-use super::rows::{divide, tasks};
+use super::rows::{divide, each_task, split, split_mut, tasks};
 use crate::cpu::matrix::Matrix;
-use crate::cpu::scratch::with_scratch;
 use crate::cpu::simd::vectorize;
 use crate::error::Result;
 use crate::graph::recurrent::{RecurrentCell, RecurrentOp};
 use crate::math::fast::{relu, sigmoid, tanh};
 use bytemuck::cast_slice;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// The floats that a task works in, per sequence: gates, a state, and a GRU's n.
@@ -38,15 +36,8 @@ pub(super) fn run(op: RecurrentOp, kept: bool, operands: &[&[u32]], out: &mut [f
     let parts = states.into_iter().zip(last).zip(cells).zip(saved);
     let parts: Vec<Part> = parts.map(|(((states, last), cells), saved)| Part { states, last, cells, saved }).collect();
     let weight = Matrix::rows_of(h, cast_slice(operands[1])).transposed();
-    with_scratch(panels::len(h, width), |panels| {
-        panels::pack(weight, [h, width], panels);
-        let panels = &*panels;
-        parts.into_par_iter().zip(tasks).try_for_each(|(part, rows)| {
-            with_scratch(rows.len() * scratch(op), |memory| {
-                sequences(op, operands, panels, rows, part, memory);
-                Ok(())
-            })
-        })
+    each_task((weight, [h, width]), tasks, parts, scratch(op), |panels, rows, part, memory| {
+        sequences(op, operands, panels, rows, part, memory);
     })
 }
 
@@ -125,13 +116,11 @@ fn each(values: &mut [f32], f: impl Fn(f32) -> f32) {
 /// Replaces `[i, f, g, o]` by their activations and c by c', and fills h'.
 fn lstm(gates: &mut [f32], cell: &mut [f32], next: &mut [f32]) {
     let h = next.len();
-    let (i, rest) = gates.split_at_mut(h);
-    let (f, rest) = rest.split_at_mut(h);
-    let (g, o) = rest.split_at_mut(h);
+    let [i, f, g, o] = split_mut(gates, h);
     vectorize(
         #[inline(always)]
         || {
-            let gates = i.iter_mut().zip(f).zip(g).zip(&mut o[..h]);
+            let gates = i.iter_mut().zip(f).zip(g).zip(o);
             for ((((i, f), g), o), (c, next)) in gates.zip(cell.iter_mut().zip(next)) {
                 (*i, *f, *g, *o) = (sigmoid(*i), sigmoid(*f), tanh(*g), sigmoid(*o));
                 *c = *f * *c + *i * *g;
@@ -144,14 +133,12 @@ fn lstm(gates: &mut [f32], cell: &mut [f32], next: &mut [f32]) {
 /// Replaces what the product gave for r and z by these, and fills n and h'. `x` is the projected input.
 fn gru(gates: &mut [f32], x: &[f32], previous: &[f32], inner: &mut [f32], next: &mut [f32]) {
     let h = next.len();
-    let (r, rest) = gates.split_at_mut(h);
-    let (z, u) = rest.split_at_mut(h);
-    let (x_r, rest) = x.split_at(h);
-    let (x_z, x_n) = rest.split_at(h);
+    let [r, z, u] = split_mut(gates, h);
+    let [x_r, x_z, x_n] = split(x, h);
     vectorize(
         #[inline(always)]
         || {
-            let gates = r.iter_mut().zip(z).zip(&u[..h]).zip(x_r.iter().zip(x_z).zip(&x_n[..h]));
+            let gates = r.iter_mut().zip(z).zip(u).zip(x_r.iter().zip(x_z).zip(x_n));
             for ((((r, z), u), ((x_r, x_z), x_n)), ((before, n), next)) in gates.zip(previous.iter().zip(inner).zip(next)) {
                 (*r, *z) = (sigmoid(*x_r + *r), sigmoid(*x_z + *z));
                 *n = tanh(*x_n + *r * *u);

@@ -1,15 +1,13 @@
 //! The gradient of all steps of some sequences, from the last to the first.
 
 use super::panels;
-use super::rows::{divide, tasks};
+use super::rows::{divide, each_task, split, split_mut, tasks};
 use crate::cpu::matrix::Matrix;
-use crate::cpu::scratch::with_scratch;
 use crate::cpu::simd::vectorize;
 use crate::error::Result;
 use crate::graph::recurrent::{RecurrentCell, RecurrentOp};
 use crate::math::fast::tanh;
 use bytemuck::cast_slice;
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// The floats that a task works in, per sequence: cotangents of both states.
@@ -38,15 +36,8 @@ pub(super) fn run(op: RecurrentOp, operands: &[&[u32]], out: &mut [f32]) -> Resu
     let parts = input.into_iter().zip(hidden).zip(cell).zip(recurrent);
     let parts: Vec<Part> = parts.map(|(((input, hidden), cell), recurrent)| Part { input, hidden, cell, recurrent }).collect();
     let weight = Matrix::rows_of(h, cast_slice(operands[1]));
-    with_scratch(panels::len(width, h), |panels| {
-        panels::pack(weight, [width, h], panels);
-        let panels = &*panels;
-        parts.into_par_iter().zip(tasks).try_for_each(|(part, rows)| {
-            with_scratch(rows.len() * scratch(op), |memory| {
-                sequences(op, operands, panels, rows, part, memory);
-                Ok(())
-            })
-        })
+    each_task((weight, [width, h]), tasks, parts, scratch(op), |panels, rows, part, memory| {
+        sequences(op, operands, panels, rows, part, memory);
     })
 }
 
@@ -119,12 +110,8 @@ fn rnn(new: &[f32], dh: &mut [f32], slopes: &mut [f32], derivative: impl Fn(f32,
 /// The slopes of `[i, f, g, o]`; dc becomes the cotangent of the cell before the step. Nothing goes around it.
 fn lstm(saved: &[f32], cell: &[f32], dh: &mut [f32], dc: &mut [f32], slopes: &mut [f32]) {
     let h = dh.len();
-    let (i, rest) = saved.split_at(h);
-    let (f, rest) = rest.split_at(h);
-    let (g, o) = rest.split_at(h);
-    let (di, rest) = slopes.split_at_mut(h);
-    let (df, rest) = rest.split_at_mut(h);
-    let (dg, d_o) = rest.split_at_mut(h);
+    let [i, f, g, o] = split(saved, h);
+    let [di, df, dg, d_o] = split_mut(slopes, h);
     vectorize(
         #[inline(always)]
         || {
@@ -147,16 +134,13 @@ fn lstm(saved: &[f32], cell: &[f32], dh: &mut [f32], dc: &mut [f32], slopes: &mu
 /// The slopes of `[r, z, n]` for the projected input and for the product; what goes around the step stays in dh.
 fn gru(saved: &[f32], old: &[f32], dh: &mut [f32], slopes: &mut [f32], product: &mut [f32]) {
     let h = dh.len();
-    let (r, rest) = saved.split_at(h);
-    let (z, rest) = rest.split_at(h);
-    let (n, u) = rest.split_at(h);
-    let (dr, rest) = slopes.split_at_mut(h);
-    let (dz, dn) = rest.split_at_mut(h);
+    let [r, z, n, u] = split(saved, h);
+    let [dr, dz, dn] = split_mut(slopes, h);
     vectorize(
         #[inline(always)]
         || {
             let gates = r.iter().zip(z).zip(n).zip(u).zip(old);
-            let out = dr.iter_mut().zip(dz.iter_mut()).zip(dn.iter_mut()).zip(&mut product[2 * h..]);
+            let out = dr.iter_mut().zip(dz).zip(dn).zip(&mut product[2 * h..]);
             for (((((r, z), n), u), old), (dh, (((dr, dz), dn), du))) in gates.zip(dh.iter_mut().zip(out)) {
                 let d = *dh * (1.0 - *z) * (1.0 - *n * *n);
                 *dn = d;

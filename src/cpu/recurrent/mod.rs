@@ -30,12 +30,12 @@ pub(super) fn check(op: RecurrentOp, reads: &[&BufferInfo]) -> Result<()> {
     Ok(())
 }
 
-/// The floats that a thread works in.
+/// The floats that a thread works in, with those of the panels, which one thread holds.
 pub(super) fn scratch(op: RecurrentOp) -> usize {
     let [rows, width] = [op.batch, op.width()];
     match op.part {
-        RecurrentPart::Forward { .. } => panels::len(op.hidden, width).max(rows * forward::scratch(op)),
-        RecurrentPart::Gradient => panels::len(width, op.hidden).max(rows * gradient::scratch(op)),
+        RecurrentPart::Forward { .. } => panels::len(op.hidden, width) + rows * forward::scratch(op),
+        RecurrentPart::Gradient => panels::len(width, op.hidden) + rows * gradient::scratch(op),
     }
 }
 

@@ -79,13 +79,13 @@ fn convolutions_match_loops() {
             run_as(&lab, kernel, reads, HostData::F32(vec![f32::NAN; len]), &Caps::webgpu_defaults(true))
         };
         // Every other geometry runs as on hardware, too.
-        let run = |kernel: Kernel, reads: &[HostData], len: usize| {
+        let on_both = |kernel: Kernel, reads: &[HostData], len: usize| {
             if n.is_multiple_of(2) || thorough() { run(&lab, kernel, reads, len) } else { software(kernel, reads, len) }
         };
 
         let mut want = vec![0.0; ny];
         taps(&spec, x, w, y, |i, j, o| want[o] += dx[i] * dw[j]);
-        let got = run(kernel(ConvRole::Forward, plain(y)), &[f32s(&dx), f32s(&dw)], ny);
+        let got = on_both(kernel(ConvRole::Forward, plain(y)), &[f32s(&dx), f32s(&dw)], ny);
         close(&format!("forward {what}"), &got, &want, 1e-4);
 
         let bias = noise(co, 4);
@@ -98,7 +98,7 @@ fn convolutions_match_loops() {
 
         let mut want = vec![0.0; nx];
         taps(&spec, x, w, y, |i, j, o| want[i] += dy[o] * dw[j]);
-        let got = run(kernel(ConvRole::InputGrad, plain(x)), &[f32s(&dy), f32s(&dw)], nx);
+        let got = on_both(kernel(ConvRole::InputGrad, plain(x)), &[f32s(&dy), f32s(&dw)], nx);
         close(&format!("input grad {what}"), &got, &want, 1e-4);
 
         let bias = noise(x[1], 4);
@@ -111,7 +111,7 @@ fn convolutions_match_loops() {
 
         let mut want = vec![0.0; nw];
         taps(&spec, x, w, y, |i, j, o| want[j] += dy[o] * dx[i]);
-        let got = run(kernel(ConvRole::WeightGrad, plain(w)), &[f32s(&dx), f32s(&dy)], nw);
+        let got = on_both(kernel(ConvRole::WeightGrad, plain(w)), &[f32s(&dx), f32s(&dy)], nw);
         close(&format!("weight grad {what}"), &got, &want, 1e-4);
         variants(&what, kernel(ConvRole::WeightGrad, plain(w)), &[f32s(&dx), f32s(&dy)], &want);
     }
