@@ -58,6 +58,18 @@ fn differences(data: &[Vec<f64>], f: impl Fn(&[Vec<f64>]) -> f64) -> Vec<Vec<f64
     out
 }
 
+/// The derivatives along a random direction of a scalar function of all leaves: what rules say, and central differences.
+fn along(rule: &[Vec<f64>], data: &[Vec<f64>], seed: u64, f: impl Fn(&[Vec<f64>]) -> f64) -> [f64; 2] {
+    let mut noise = Noise(seed);
+    let direction: Vec<Vec<f64>> = data.iter().map(|v| noise.values(v.len(), -1.0, 1.0)).collect();
+    let at = |step: f64| {
+        let moved = |(v, d): (&Vec<f64>, &Vec<f64>)| v.iter().zip(d).map(|(x, d)| x + step * d).collect();
+        f(&data.iter().zip(&direction).map(moved).collect::<Vec<_>>())
+    };
+    let dot = rule.iter().flatten().zip(direction.iter().flatten()).map(|(r, d)| r * d).sum();
+    [dot, (at(EPS) - at(-EPS)) / (2.0 * EPS)]
+}
+
 /// The layouts that a sample's gradients are checked in: only one if other samples of its op cover the rest.
 fn chosen(sample: &Sample, layouts: &'static [Layout]) -> &'static [Layout] {
     if sample.full { layouts } else { &layouts[..1] }
@@ -70,8 +82,17 @@ fn rules_agree_with_central_differences() {
         let point = data(sample);
         for &layout in chosen(sample, &[Layout::Contiguous, Layout::Transposed, Layout::Broadcast]) {
             let rule = gradients(sample, &point, DType::F64, &cpu, layout);
-            let numeric =
-                differences(&point, |p| loss(sample, &leaves(sample, p, DType::F64, &cpu), layout).item().expect("a scalar"));
+            let at = |p: &[Vec<f64>]| loss(sample, &leaves(sample, p, DType::F64, &cpu), layout).item().expect("a scalar");
+            // Each derivative by itself in one layout, and their sums in the others.
+            if layout != Layout::Contiguous {
+                for seed in [3, 4] {
+                    let [rule, numeric] = along(&rule, &point, seed, at);
+                    let what = format!("the derivative of {} {layout:?} along direction {seed}", sample.name);
+                    close(&what, &[rule], &[numeric], 1e-3, 1e-5);
+                }
+                continue;
+            }
+            let numeric = differences(&point, at);
             for (k, (r, n)) in rule.iter().zip(&numeric).enumerate() {
                 close(&format!("gradient {k} of {} {layout:?}", sample.name), r, n, 1e-3, 1e-5);
             }
