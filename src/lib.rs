@@ -78,6 +78,7 @@
 #[cfg(test)]
 extern crate self as wgrad;
 
+pub(crate) mod atomic;
 pub mod autodiff;
 pub(crate) mod cpu;
 pub mod data;
@@ -107,7 +108,10 @@ pub mod tensor;
 pub mod train;
 
 pub use autodiff::{Differentiable, Gradients, Measured, grad};
-pub use device::{CacheLimits, Choice, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions, Launch, Profile, ProfileRow};
+pub use device::{
+    CacheLimits, Ceilings, Choice, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions, Launch, LayerRow, Pass, Profile,
+    ProfileRow,
+};
 pub use dtype::{DType, Element, HostData};
 pub use error::{Error, Result};
 pub use lazy::no_grad;

@@ -67,6 +67,7 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
             continue;
         }
         let Some(ct) = cotangents.remove(&node.id) else { continue };
+        let _through = node.layer.backward();
         // The output's handle keeps them all obtainable; a user's rule may keep what it is given.
         let handed = if matches!(node.payload, Payload::Gradient(_)) { Tensor::from_node } else { Tensor::passing };
         let inputs: Vec<Tensor> = node.inputs().iter().cloned().map(handed).collect();

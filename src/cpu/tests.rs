@@ -73,7 +73,7 @@ impl Case {
         let out = self.graph.nodes.last().expect("a graph has nodes");
         buffers.push(BufferInfo { place: Place::Output(0), dtype: out.dtype, len: out.shape.numel() });
         let reads = (0..leaves.len()).collect();
-        let step = Step { kernel, reads, write: Some(leaves.len()), level: 0, flops: 0, bytes: 0 };
+        let step = Step { kernel, reads, write: Some(leaves.len()), level: 0, flops: 0, bytes: 0, node: 0 };
         Plan { steps: vec![step], buffers, slots: vec![], outputs: vec![leaves.len()] }
     }
 
@@ -82,6 +82,7 @@ impl Case {
             leaves: self.leaves.iter().map(|d| Leaf::Data(Storage::Cpu(cpu.upload(d.clone())))).collect(),
             scalars: self.scalars.clone(),
             randoms: self.randoms.clone(),
+            ..Bindings::default()
         }
     }
 

@@ -1,15 +1,16 @@
 //! Devices, on which tensors are stored and graphs run.
 
+mod ceilings;
 mod choice;
 #[cfg(all(test, feature = "gpu"))]
 mod tests;
 
-pub use crate::executor::{CacheLimits, Counters, Launch, Profile, ProfileRow};
+pub use crate::executor::{CacheLimits, Ceilings, Counters, Launch, LayerRow, Pass, Profile, ProfileRow};
 pub use crate::lazy::{Device, DeviceKind};
 pub use choice::{Choice, DeviceInfo};
 
 use crate::error::{Error, Result};
-use crate::executor::Executor;
+use crate::executor::{self, Executor};
 use crate::gpu::context;
 use crate::sync::lock;
 use std::panic::Location;
@@ -94,7 +95,7 @@ impl Device {
     /// The thread pool cannot be made.
     pub fn cpu_with(options: DeviceOptions) -> Result<Self> {
         let executor = Executor::cpu(!options.unfused)?;
-        Ok(Self::new(DeviceKind::Cpu, choice::cpu_name(), executor))
+        Ok(Self::new(DeviceKind::Cpu, choice::cpu_name(), executor).profiled_unasked())
     }
 
     /// The first device of a kind, opened anew, with options: its tensors cannot be combined with those of any other device.
@@ -143,7 +144,22 @@ impl Device {
         let DeviceOptions { clamped, hardware_kernels, short_texts, unfused, self_test, submission, .. } = options;
         let options = context::Options { clamped, checks, hardware_kernels, short_texts, self_test, submission };
         let executor = Executor::gpu(adapter, options, !unfused)?;
-        Ok(Self::new(info.kind, info.name.clone(), executor))
+        Ok(Self::new(info.kind, info.name.clone(), executor).profiled_unasked())
+    }
+
+    /// The device; if `WGRAD_PROFILE` asks for it, all that it runs is recorded.
+    fn profiled_unasked(self) -> Self {
+        match executor::target(std::env::var_os(executor::VARIABLE).map(|value| value.to_string_lossy().into_owned()).as_deref())
+        {
+            Ok(None) => {}
+            Ok(Some(target)) => {
+                // Without them a profile lacks a column.
+                let _ = self.ceilings();
+                self.executor().record_unasked(target, self.name());
+            }
+            Err(reason) => eprintln!("{reason}"),
+        }
+        self
     }
 
     /// The device that all callers share who ask for this one without options.
@@ -252,7 +268,7 @@ impl Device {
     /// meanwhile, from any thread. The results are those of an unprofiled run, bit for bit.
     ///
     /// On a GPU each launch is a pass between two timestamps, and each plan is waited for; without timestamps there are only
-    /// counts. What nobody evaluates does not run: end `work` with a step, [`Tensor::eval`](crate::Tensor::eval) or a read. The
+    /// counts. The first profile of a device measures its [`Device::ceilings`] before. What nobody evaluates does not run: end `work` with a step, [`Tensor::eval`](crate::Tensor::eval) or a read. The
     /// first step of its kind compiles plans, so profile a later one.
     ///
     /// ```
@@ -273,6 +289,8 @@ impl Device {
     #[track_caller]
     pub fn profile<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Profile)> {
         let at = Location::caller();
+        // Without them a profile lacks a column.
+        let _ = self.ceilings();
         let recording = self.executor().record().map_err(|error| error.seen_from(at))?;
         let value = work()?;
         Ok((value, recording.finish(self.name())))

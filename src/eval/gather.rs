@@ -2,6 +2,7 @@
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::graph::layer::Layer;
 use crate::graph::{Graph, GraphNode, NodeId, Op};
 use crate::lazy::{Cell, Inputs, Node, Payload, Target};
 use crate::shape::Shape;
@@ -88,15 +89,17 @@ pub(super) struct Numbering {
     next: usize,
     /// Why the root that is walked is wanted.
     why: Why,
+    /// Whether a profile is being recorded, which has names of layers.
+    recorded: bool,
 }
 
 impl Numbering {
     /// Numbers nodes above `base`.
-    pub fn new(base: u64, purpose: Purpose) -> Self {
+    pub fn new(base: u64, purpose: Purpose, recorded: bool) -> Self {
         let roots = purpose.gate.iter().map(|gate| Root { node: gate.clone(), why: Why::Value }).collect();
         let (mut out, cells) = (Gathered::default(), FxHashMap::default());
         out.graph.nodes.reserve_exact(NODES.get().min(MANY));
-        Self { base, purpose, out, cells, roots, next: 0, why: Why::Value }
+        Self { base, purpose, out, cells, roots, next: 0, why: Why::Value, recorded }
     }
 
     /// The last number given.
@@ -205,6 +208,9 @@ impl Numbering {
     fn number_leaf(&mut self, node: &Arc<Node>) -> Result<bool> {
         if let Some((cell, _)) = node.cell_read() {
             let kept = node.is_realised();
+            if self.recorded {
+                self.out.bindings.layers.names.push((cell.id, cell.name()));
+            }
             // Two reads of the present contents are one leaf.
             if let Some(&id) = self.cells.get(&cell.id).filter(|_| !kept) {
                 node.set_number(self.base, id);
@@ -302,6 +308,11 @@ impl Numbering {
     fn push(&mut self, node: &Node, op: Op, inputs: Vec<NodeId>) {
         let id = self.add_node(op, inputs, node.shape, node.dtype);
         node.set_number(self.base, id);
+        if self.recorded {
+            let layers = &mut self.out.bindings.layers.nodes;
+            layers.resize(id, Layer::default());
+            layers.push(node.layer);
+        }
     }
 
     fn add_node(&mut self, op: Op, inputs: Vec<NodeId>, shape: Shape, dtype: DType) -> NodeId {

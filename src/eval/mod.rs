@@ -117,7 +117,7 @@ impl<'d> Session<'d> {
 
     /// Numbers what `f` adds.
     fn number(&mut self, purpose: Purpose, f: impl FnOnce(&mut Numbering) -> Result<()>) -> Result<Numbering> {
-        let mut numbering = Numbering::new(*self.last, purpose);
+        let mut numbering = Numbering::new(*self.last, purpose, self.device.executor().is_recorded());
         let outcome = f(&mut numbering);
         *self.last = numbering.last();
         outcome.map(|()| numbering)
@@ -133,7 +133,7 @@ impl<'d> Session<'d> {
 
     fn run(&mut self, roots: Vec<Arc<Node>>, purpose: Purpose, keep_saved: bool) -> Result<()> {
         let mut attempt = |along: bool| {
-            let mut numbering = Numbering::new(*self.last, purpose.clone());
+            let mut numbering = Numbering::new(*self.last, purpose.clone(), self.device.executor().is_recorded());
             let outcome = compute(self.device, &mut numbering, &roots, keep_saved, along);
             *self.last = numbering.last();
             (outcome, numbering.out)

@@ -8,10 +8,12 @@ mod recording;
 mod settle;
 #[cfg(all(test, feature = "gpu"))]
 mod tests;
+mod trace;
 mod trial;
+mod unasked;
 
 pub use cache::CacheLimits;
-pub use profile::{Launch, Profile, ProfileRow};
+pub use profile::{Ceilings, Launch, LayerRow, Pass, Profile, ProfileRow};
 
 use crate::cpu::{self, CpuExecutor};
 use crate::dtype::{DType, HostData};
@@ -27,8 +29,10 @@ use crate::storage::pool::Counted;
 use crate::sync::lock;
 use cache::PlanCache;
 use profile::Record;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
+use unasked::Unasked;
+pub(crate) use unasked::{VARIABLE, target};
 
 /// What a device has done, and what it holds in memory; counts are since it was opened.
 ///
@@ -103,6 +107,10 @@ pub(crate) struct Executor {
     plans: Mutex<PlanCache<Compiled>>,
     /// What runs while somebody profiles.
     record: Mutex<Option<Record<Compiled>>>,
+    /// What profiles compare rates with, once measured.
+    pub ceilings: OnceLock<Option<Ceilings>>,
+    /// What `WGRAD_PROFILE` asks for.
+    unasked: OnceLock<Arc<Unasked<Compiled>>>,
 }
 
 fn mixed() -> Error {
@@ -127,7 +135,8 @@ impl Executor {
     }
 
     fn over(backend: Backend, fuse: bool) -> Self {
-        let executor = Self { backend, fuse, plans: Mutex::default(), record: Mutex::default() };
+        let (plans, record, ceilings, unasked) = (Mutex::default(), Mutex::default(), OnceLock::new(), OnceLock::new());
+        let executor = Self { backend, fuse, plans, record, ceilings, unasked };
         executor.set_cache_limits(CacheLimits::default());
         executor
     }
@@ -380,7 +389,7 @@ impl Executor {
 
     /// Runs a plan; the values of its outputs, in order.
     pub fn run(&self, compiled: &Arc<Compiled>, bindings: &Bindings) -> Result<Vec<Storage>> {
-        let recorded = lock(&self.record).is_some();
+        let recorded = self.is_recorded();
         let mut launched = Vec::new();
         let outputs = match (&self.backend, &compiled.code) {
             (Backend::Cpu(cpu), Code::Cpu(code)) => {
@@ -399,11 +408,8 @@ impl Executor {
             }
             _ => Err(mixed()),
         };
-        if recorded
-            && outputs.is_ok()
-            && let Some(record) = &mut *lock(&self.record)
-        {
-            record.add(compiled, &compiled.plan, launched);
+        if recorded && outputs.is_ok() {
+            self.add_run(compiled, &bindings.layers, &launched);
         }
         self.settle();
         outputs

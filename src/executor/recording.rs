@@ -1,9 +1,13 @@
 //! Recording what a stretch of work launches.
 
 use super::profile::{Profile, Record};
+use super::unasked::{Target, Unasked, report_at_end};
 use super::{Compiled, Executor};
 use crate::error::{Error, Result};
+use crate::graph::layer::Layers;
+use crate::plan::Launched;
 use crate::sync::lock;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 /// A record that is being made, until it is finished or dropped.
@@ -17,6 +21,35 @@ pub(crate) struct Recording<'e> {
 }
 
 impl Executor {
+    /// Whether what plans launch is being recorded.
+    pub fn is_recorded(&self) -> bool {
+        lock(&self.record).is_some() || self.unasked.get().is_some_and(|unasked| unasked.has_room())
+    }
+
+    /// From here on records what plans launch for the end of the program.
+    pub fn record_unasked(&self, target: Target, device: &str) {
+        let ceilings = self.ceilings.get().copied().flatten();
+        let unasked = Arc::new(Unasked::<Compiled>::new(target, device, ceilings, self.compiled_so_far()));
+        let weak: Weak<Unasked<Compiled>> = Arc::downgrade(&unasked);
+        report_at_end(weak);
+        let _ = self.unasked.set(unasked);
+    }
+
+    /// Adds a run of a plan to the records that are being made.
+    pub(super) fn add_run(&self, compiled: &Arc<Compiled>, layers: &Layers, launched: &[Launched]) {
+        if let Some(record) = &mut *lock(&self.record) {
+            record.add(compiled, &compiled.plan, layers, launched);
+        }
+        if let Some(unasked) = self.unasked.get() {
+            unasked.add(self.compiled_so_far(), compiled, &compiled.plan, layers, launched);
+        }
+    }
+
+    fn compiled_so_far(&self) -> [u64; 2] {
+        let counters = self.counters();
+        [counters.plans, counters.pipelines]
+    }
+
     /// Begins to record what plans launch. Waits for what is queued, which is not part of it.
     ///
     /// # Errors
@@ -45,6 +78,7 @@ impl Recording<'_> {
         let after = self.executor.counters();
         Profile {
             device: device.to_owned(),
+            ceilings: self.executor.ceilings.get().copied().flatten(),
             wall,
             runs: record.runs,
             plans: record.plans.len(),

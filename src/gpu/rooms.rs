@@ -116,7 +116,7 @@ mod tests {
     /// Steps of these levels over slots of these bytes; each value is a slot and the first and last steps that touch it.
     fn plan(levels: &[u32], slots: &[usize], values: &[(usize, usize, usize)]) -> Plan {
         let kernel = Kernel::Elementwise(Expr::new(Shape::SCALAR));
-        let step = |&level: &u32| Step { kernel: kernel.clone(), reads: vec![], write: None, level, flops: 0, bytes: 0 };
+        let step = |&level: &u32| Step { kernel: kernel.clone(), reads: vec![], write: None, level, flops: 0, bytes: 0, node: 0 };
         let mut steps: Vec<Step> = levels.iter().map(step).collect();
         let mut buffers = Vec::new();
         for (b, &(slot, first, last)) in values.iter().enumerate() {

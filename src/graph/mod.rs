@@ -4,6 +4,7 @@
 
 pub mod attention;
 pub(crate) mod binary;
+pub(crate) mod layer;
 pub mod op;
 pub mod optim;
 pub mod recurrent;

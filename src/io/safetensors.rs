@@ -1,7 +1,7 @@
 //! The safetensors format, which PyTorch and Hugging Face share: a JSON header and the tensors' bytes.
 
-use super::atomic;
 use super::state_dict::{HostTensor, StateDict};
+use crate::atomic;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::shape::Shape;

@@ -50,6 +50,7 @@ pub(crate) use tally::{Tally, Ticket, Verdict};
 use crate::dtype::{DType, HostData};
 use crate::error::Error;
 use crate::executor::Executor;
+use crate::graph::layer::Layer;
 use crate::graph::{Op, View};
 use crate::rng::RandomKey;
 use crate::shape::Shape;
@@ -155,6 +156,8 @@ pub(crate) struct Node {
     pub requires_grad: bool,
     /// Whether the value depends on a cell that a later step may overwrite.
     pub reads_cell: bool,
+    /// Which layer it belongs to, for profiles.
+    pub layer: Layer,
     pub payload: Payload,
     /// The number that the latest evaluation to reach the node gave it, above all numbers of earlier ones.
     number: AtomicU64,

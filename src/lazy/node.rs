@@ -5,6 +5,7 @@ use super::{fresh_id, thread};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
+use crate::graph::layer::Layer;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::sync::{self, lock};
@@ -74,6 +75,12 @@ impl Node {
     ) -> Arc<Self> {
         let inputs = inputs.into();
         let reads = |i: &Arc<Self>| i.reads_cell && (i.op == Op::Cell || i.requires_grad || !i.is_realised());
+        let layer = match &payload {
+            Payload::Cell(cell, _) => Layer::of_cell(cell.id),
+            _ => {
+                Layer::of(inputs.iter().map(|i| Some(i.layer).filter(|_| !matches!(i.op, Op::Scalar | Op::Iota | Op::Random(_)))))
+            }
+        };
         let reads_cell = matches!(payload, Payload::Cell(..) | Payload::Target(..)) || inputs.iter().any(reads);
         Arc::new(Self {
             id: fresh_id(),
@@ -83,6 +90,7 @@ impl Node {
             device: device.clone(),
             requires_grad,
             reads_cell,
+            layer,
             payload,
             number: AtomicU64::new(0),
             differentiated: AtomicBool::new(false),

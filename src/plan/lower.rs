@@ -95,6 +95,8 @@ pub(super) struct Lowering<'g> {
     /// The buffers that some step reads.
     read: HashSet<BufferId>,
     users: Vec<Vec<NodeId>>,
+    /// The node that steps are for.
+    at: NodeId,
     plan: Plan,
 }
 
@@ -135,6 +137,7 @@ impl<'g> Lowering<'g> {
             uses: graph.uses(),
             read: HashSet::new(),
             users,
+            at: 0,
             plan: Plan::default(),
         })
     }
@@ -170,6 +173,7 @@ impl<'g> Lowering<'g> {
         }
         for id in 0..self.graph.nodes.len() {
             let node = &self.graph.nodes[id];
+            self.at = id;
             match node.op {
                 Op::Data | Op::Cell => {
                     self.add_buffer(id, Place::Leaf(self.position[id]));
@@ -212,7 +216,7 @@ impl<'g> Lowering<'g> {
         let bytes = reads.iter().chain(&write).map(|&b| size(b)).fold(0, u64::saturating_add);
         let flops = super::sizes::flops(&kernel, written);
         self.read.extend(&reads);
-        self.plan.steps.push(Step { kernel, reads, write, level: 0, flops, bytes });
+        self.plan.steps.push(Step { kernel, reads, write, level: 0, flops, bytes, node: self.at });
     }
 
     fn lower_elementwise(&mut self, id: NodeId) -> Attempt<()> {
@@ -227,6 +231,7 @@ impl<'g> Lowering<'g> {
     fn lower_outputs(&mut self) -> Result<()> {
         let (graph, mut outputs) = (self.graph, Vec::new());
         for (k, &id) in graph.outputs.iter().enumerate() {
+            self.at = id;
             let found = self.buffer[id].filter(|&b| self.plan.buffers[b].place == Place::Output(k)).or_else(|| self.shown(id, k));
             outputs.push(match found {
                 Some(buffer) => buffer,

@@ -9,11 +9,11 @@ mod schedule;
 pub(crate) mod sizes;
 
 use crate::dtype::DType;
-use crate::graph::View;
 use crate::graph::attention::{AttentionOp, AttentionSizes};
 use crate::graph::op::{ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, RowOp};
 use crate::graph::optim::OptimRule;
 use crate::graph::recurrent::RecurrentOp;
+use crate::graph::{NodeId, View};
 use crate::shape::Shape;
 pub use expr::{Expr, Term};
 use std::time::Duration;
@@ -305,6 +305,8 @@ pub struct Step {
     pub flops: u64,
     /// Bytes read and written, at least.
     pub bytes: u64,
+    /// The graph's node that it computes.
+    pub node: NodeId,
 }
 
 impl Step {

@@ -215,6 +215,7 @@ mod tests {
             level: 0,
             flops: 0,
             bytes: 0,
+            node: 0,
         };
         Plan { steps: steps.iter().map(step).collect(), buffers, slots: Vec::new(), outputs: vec![last] }
     }

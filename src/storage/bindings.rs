@@ -1,6 +1,7 @@
 //! What a graph's sources are bound to in one evaluation, including an optimizer's memory.
 
 use super::Storage;
+use crate::graph::layer::Layers;
 use crate::graph::optim::Coefficients;
 use crate::rng::RandomKey;
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,8 @@ pub(crate) struct Bindings {
     pub scalars: Vec<f64>,
     /// Per `Random` node, in node order.
     pub randoms: Vec<RandomKey>,
+    /// Which layers the nodes belong to; empty unless a profile is being recorded.
+    pub layers: Layers,
 }
 
 /// What a buffer leaf is bound to.

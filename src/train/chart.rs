@@ -1,7 +1,7 @@
 //! Line charts as SVG files, for loss and accuracy curves.
 
+use crate::atomic;
 use crate::error::Result;
-use crate::io::atomic;
 use crate::math::portable::{log10, pow};
 use std::fmt::Write;
 use std::path::Path;

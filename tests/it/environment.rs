@@ -92,6 +92,48 @@ fn the_variable_chooses_or_is_refused() {
     }
 }
 
+/// Run by the test below in a separate process.
+#[test]
+fn profiled() {
+    let device = Device::named_with("cpu", DeviceOptions::default()).expect("opens");
+    let x = Tensor::ones([4, 4], &device).expect("uploads");
+    x.eval().expect("runs");
+    assert_eq!(x.matmul(&x).sum().item().expect("computes"), 64.0);
+    // Who asks gets a profile of what they ask about.
+    let (_, profile) = device.profile(|| x.matmul(&x).eval()).expect("runs");
+    assert_eq!(profile.launches.len(), 1);
+}
+
+#[test]
+fn a_variable_profiles_a_program() {
+    // Nothing here depends on the device under test: once is enough.
+    if std::env::var_os("WGRAD_TEST_DEVICE").is_some_and(|device| device != "cpu") {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("trace.json");
+    let rows: Vec<(OsString, Vec<&str>)> = vec![
+        ("".into(), vec![]),
+        ("table".into(), vec!["matmul 4x4x4", "% of ceiling", "layer", "3 runs of 3 plans"]),
+        (file.clone().into(), vec!["WGRAD_PROFILE: ", "launches on CPU", "trace.json"]),
+        (folder.path().join("trace.json/inner.json").into(), vec!["WGRAD_PROFILE: ", "trace.json: "]),
+        ("tables".into(), vec!["WGRAD_PROFILE=\"tables\" is neither \"table\" nor the name of a .json file"]),
+        (not_unicode(), vec!["is neither"]),
+    ];
+    for (value, expected) in rows {
+        let mut child = this_program();
+        child.args(["environment::profiled", "--exact", "--nocapture", "--color", "never"]).env("WGRAD_PROFILE", &value);
+        let output = child.output().expect("runs");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{value:?}: {}: {text}", output.status);
+        assert!(expected.iter().all(|piece| text.contains(piece)), "{value:?}: {expected:?} is not in {text}");
+        assert_eq!(text.is_empty(), expected.is_empty(), "{value:?}: {text}");
+    }
+    let trace: serde_json::Value = serde_json::from_slice(&std::fs::read(file).expect("written")).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("a list");
+    assert_eq!(events.iter().filter(|event| event["name"] == "matmul 4x4x4").count(), 2, "{trace}");
+}
+
 #[test]
 fn patterns_take_as_little_as_they_can() {
     let rows: [(&str, &str, Option<&[&str]>); 12] = [

@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 22] = [
     &["dims"],
     &["error"],
     &["shape"],
-    &["host"],
+    &["atomic", "host"],
     &["rng"],
     &["graph"],
     &["plan"],

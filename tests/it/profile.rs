@@ -1,11 +1,12 @@
 //! Profiles of steps.
 
 use crate::common::open;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::{BatchNorm1d, Dropout, Init, Linear, Module, Relu, Sequential};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
-use wgrad::{Device, Error, Profile, Result, Tensor};
+use wgrad::{Device, Error, Pass, Profile, Result, Tensor};
 
 struct Run {
     model: Sequential,
@@ -46,6 +47,7 @@ impl Run {
 fn a_profiled_step_is_the_same_step() {
     let (one, other) = (open(false), open(false));
     let (mut plain, mut profiled) = (Run::new(&one), Run::new(&other));
+    other.ceilings().unwrap();
     let mut last = None;
     for n in 0..4 {
         let before = [one.counters(), other.counters()];
@@ -83,14 +85,89 @@ fn adds_up(profile: &Profile) {
         assert_eq!(rows.iter().filter_map(|r| r.time).sum::<Duration>(), time);
         assert!(time > Duration::ZERO && time <= profile.wall, "{time:?} of {:?}", profile.wall);
     }
-    let table = profile.to_string();
-    let lines: Vec<&str> = table.lines().collect();
-    assert_eq!(lines.len(), rows.len() + 3, "{table}");
-    let width = lines[0].chars().count();
-    assert!(lines[..rows.len() + 2].iter().all(|line| line.chars().count() == width), "{table}");
-    assert!(lines[1].starts_with(&rows[0].kernel), "{table}");
-    assert!(lines[rows.len() + 1].starts_with("total"), "{table}");
-    assert!(lines[rows.len() + 2].contains(&profile.device), "{table}");
+    let layers = profile.layers();
+    assert_eq!(layers.iter().map(|r| r.launches).sum::<usize>(), profile.launches.len());
+    assert_eq!(layers.iter().map(|r| r.flops).sum::<u64>(), profile.flops());
+    assert_eq!(layers.iter().map(|r| r.bytes).sum::<u64>(), profile.bytes());
+    assert!(layers.is_sorted_by(|a, b| a.time >= b.time));
+    let text = profile.to_string();
+    let (kernels, rest) = text.split_once("\n\n").unwrap_or_else(|| panic!("{text}"));
+    let (kernels, rest): (Vec<&str>, Vec<&str>) = (kernels.lines().collect(), rest.lines().collect());
+    for (table, count) in [(&kernels[..], rows.len()), (&rest[..rest.len().min(layers.len() + 2)], layers.len())] {
+        assert_eq!(table.len(), count + 2, "{text}");
+        let width = table[0].chars().count();
+        assert!(table.iter().all(|line| line.chars().count() == width), "{text}");
+        assert!(table[count + 1].starts_with("total"), "{text}");
+    }
+    assert!(kernels[1].starts_with(&rows[0].kernel), "{text}");
+    assert_eq!(rest.len(), layers.len() + 3 + usize::from(profile.ceilings.is_some()), "{text}");
+    assert_eq!(text.contains("\nceilings: "), profile.ceilings.is_some(), "{text}");
+    assert!(rest[rest.len() - 1].contains(&profile.device), "{text}");
+    let trace: serde_json::Value = serde_json::from_str(&profile.to_chrome_trace()).unwrap();
+    let events: Vec<_> = trace["traceEvents"].as_array().unwrap().iter().filter(|e| e["ph"] == "X").collect();
+    assert_eq!(events.len(), profile.launches.len());
+    for (event, launch) in events.iter().zip(&profile.launches) {
+        assert_eq!((event["name"].as_str(), event["args"]["layer"].as_str()), (Some(&*launch.kernel), Some(&*launch.layer)));
+    }
+    assert!(
+        events.is_sorted_by(|a, b| a["ts"].as_f64().unwrap() + a["dur"].as_f64().unwrap() <= b["ts"].as_f64().unwrap() + 1e-3)
+    );
+}
+
+#[test]
+fn launches_name_their_layers_and_passes() {
+    let device = open(false);
+    let mut run = Run::new(&device);
+    run.step().unwrap();
+    let (_, profile) = device.profile(|| run.step()).unwrap();
+    let found: BTreeSet<(String, Pass)> = profile.layers().into_iter().map(|row| (row.layer, row.pass)).collect();
+    for layer in ["0", "1", "4"] {
+        assert!(found.contains(&(layer.into(), Pass::Forward)), "{profile}");
+        assert!(found.contains(&(layer.into(), Pass::Backward)), "{profile}");
+    }
+    assert!(found.iter().all(|(layer, _)| ["", "0", "1", "4"].contains(&&**layer)), "{profile}");
+    let of = |kernel: &str| -> BTreeSet<(&str, Pass)> {
+        profile.launches.iter().filter(|l| l.kernel == kernel).map(|l| (&*l.layer, l.pass)).collect()
+    };
+    assert_eq!(of("matmul 4x64x5"), [("0", Pass::Forward)].into(), "{profile}");
+    assert_eq!(of("matmul 4x3x64"), [("4", Pass::Forward)].into(), "{profile}");
+    assert_eq!(of("matmul 4x64x3"), [("4", Pass::Backward)].into(), "{profile}");
+    assert_eq!(of("matmul 64x5x4"), [("0", Pass::Backward)].into(), "{profile}");
+    assert_eq!(of("optim_step"), [("", Pass::Step)].into(), "{profile}");
+}
+
+#[test]
+fn passes_of_separate_evaluations_are_told_apart() {
+    let device = open(true);
+    let layer = Linear::new(3, 2, &Init::new(&device, 0)).unwrap();
+    layer.named_parameters().unwrap();
+    let outer = Sequential::new().push_named("inner", layer).push(Relu);
+    outer.named_parameters().unwrap();
+    let x = Tensor::ones([4, 3], &device).unwrap();
+    x.eval().unwrap();
+    let work = || {
+        let loss = outer.forward(&x)?.sum();
+        loss.eval()?;
+        loss.backward()?.eval()
+    };
+    let ((), profile) = device.profile(work).unwrap();
+    let passes: Vec<(usize, Pass)> = profile.launches.iter().map(|l| (l.run, l.pass)).collect();
+    assert!(passes.iter().all(|&(run, pass)| pass == if run == 0 { Pass::Forward } else { Pass::Backward }), "{profile}");
+    assert!(profile.launches.iter().all(|l| l.layer == "inner"), "{profile}");
+}
+
+#[test]
+fn ceilings_are_measured_once() {
+    let device = open(false);
+    let first = device.ceilings().unwrap();
+    let plans = device.counters().plans;
+    assert_eq!(device.ceilings().unwrap(), first);
+    let (_, profile) = device.profile(|| Tensor::ones([2], &device)?.eval()).unwrap();
+    assert_eq!(profile.ceilings, first);
+    assert!(device.counters().plans <= plans + 1);
+    if let Some(ceilings) = first {
+        assert!(ceilings.flops > 1e6 && ceilings.bytes > 1e6, "{ceilings:?}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn cpu() -> CpuExecutor {
 }
 
 fn step(kernel: Kernel, reads: &[usize], write: Option<usize>) -> Step {
-    Step { kernel, reads: reads.to_vec(), write, level: 0, flops: 0, bytes: 0 }
+    Step { kernel, reads: reads.to_vec(), write, level: 0, flops: 0, bytes: 0, node: 0 }
 }
 
 /// `view of operand 0` plus operand 1 where given.

@@ -12,7 +12,7 @@ fn agrees(example: Example) {
     }
     let reads: Vec<usize> = (0..buffers.len()).collect();
     buffers.push(BufferInfo { place: Place::Output(0), dtype: DType::F32, len: example.want.len() });
-    let step = Step { kernel: example.kernel, reads, write: Some(buffers.len() - 1), level: 0, flops: 0, bytes: 0 };
+    let step = Step { kernel: example.kernel, reads, write: Some(buffers.len() - 1), level: 0, flops: 0, bytes: 0, node: 0 };
     let plan = Plan { outputs: vec![buffers.len() - 1], steps: vec![step], buffers, slots: vec![] };
     let compiled = cpu.compile(&Graph::default(), Arc::new(plan)).expect("the plan is valid");
     let leaves = example.reads.iter().map(|(_, data)| Leaf::Data(Storage::Cpu(cpu.upload(data.clone())))).collect();

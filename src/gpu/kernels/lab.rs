@@ -249,7 +249,12 @@ pub(crate) fn one_step(kernel: crate::plan::Kernel, buffers: &[(DType, usize)]) 
     let reads: Vec<usize> = (0..buffers.len() - 1).collect();
     let write = Some(buffers.len() - 1);
     let buffers = buffers.iter().enumerate().map(|(i, &(dtype, len))| BufferInfo { place: Place::Leaf(i), dtype, len }).collect();
-    Plan { steps: vec![Step { kernel, reads, write, level: 0, flops: 0, bytes: 0 }], buffers, slots: vec![], outputs: vec![] }
+    Plan {
+        steps: vec![Step { kernel, reads, write, level: 0, flops: 0, bytes: 0, node: 0 }],
+        buffers,
+        slots: vec![],
+        outputs: vec![],
+    }
 }
 
 /// `max(acc + bias[coordinate of axis], 0)`, the usual epilogue.

@@ -40,7 +40,7 @@ impl Work {
     /// Each call by name, and its outcome.
     fn calls(&self) -> Vec<(&'static str, Result<()>)> {
         let Self { gpu, plan, compiled, x, y } = self;
-        let bindings = |s: f64| Bindings { leaves: vec![leaf(x)], scalars: vec![s], randoms: Vec::new() };
+        let bindings = |s: f64| Bindings { leaves: vec![leaf(x)], scalars: vec![s], ..Bindings::default() };
         let download = || gpu.start_download(x, 64);
         let bytes = N as u64 * 4;
         let mut calls = vec![

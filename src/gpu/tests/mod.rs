@@ -69,7 +69,7 @@ fn one_step(kernel: Kernel, reads: &[(DType, usize)], out: (DType, usize)) -> Pl
         reads.iter().enumerate().map(|(n, &(dtype, len))| BufferInfo { place: Place::Leaf(n), dtype, len }).collect();
     buffers.push(BufferInfo { place: Place::Output(0), dtype: out.0, len: out.1 });
     let write = reads.len();
-    let step = Step { kernel, reads: (0..write).collect(), write: Some(write), level: 0, flops: 0, bytes: 0 };
+    let step = Step { kernel, reads: (0..write).collect(), write: Some(write), level: 0, flops: 0, bytes: 0, node: 0 };
     Plan { steps: vec![step], buffers, slots: Vec::new(), outputs: vec![write] }
 }
 
@@ -98,7 +98,7 @@ fn run_one(kernel: Kernel, reads: &[HostData], out: (DType, usize), scalars: &[f
     }
     let on = |gpu: &GpuExecutor| {
         let leaves = reads.iter().map(|r| leaf(&gpu.upload(r).expect("uploads"))).collect();
-        let bindings = Bindings { leaves, scalars: scalars.to_vec(), randoms: randoms.to_vec() };
+        let bindings = Bindings { leaves, scalars: scalars.to_vec(), randoms: randoms.to_vec(), ..Bindings::default() };
         let compiled = gpu.compile(plan.clone()).expect("compiles");
         let outputs = gpu.run(&compiled, &bindings).expect("runs");
         let buffer = outputs[0].as_ref().expect("an output");

@@ -22,6 +22,7 @@ fn in_place_steps_and_slots() {
         level,
         flops: 0,
         bytes: 0,
+        node: 0,
     };
     // slot = a + cell; slot += a (in place); cell += slot (in place, an assignment); out = slot + cell
     let plan = Plan {
@@ -71,7 +72,7 @@ fn a_steady_loop_makes_nothing() {
     let mut after_warmup = None;
     for i in 0..40 {
         let batch = gpu.upload(&HostData::F32(vec![i as f32; 256])).expect("uploads");
-        let bindings = Bindings { leaves: vec![leaf(&batch)], scalars: vec![f64::from(i)], randoms: Vec::new() };
+        let bindings = Bindings { leaves: vec![leaf(&batch)], scalars: vec![f64::from(i)], ..Bindings::default() };
         let outputs = gpu.run(&compiled, &bindings).expect("runs");
         let out = outputs.into_iter().next().flatten().expect("an output");
         let got = gpu.read(&out, DType::F32, 256).expect("reads");

@@ -16,7 +16,7 @@ impl Lowering<'_> {
     pub(super) fn lower_effects(&mut self) -> Result<()> {
         let graph = self.graph;
         self.lower_assigns()?;
-        for node in &graph.nodes {
+        for (id, node) in graph.nodes.iter().enumerate() {
             let Op::OptimStep { rule, gated, clipped, entries } = &node.op else { continue };
             let store = self.position[node.inputs[0]];
             let gradients = &node.inputs[1 + usize::from(*gated)..];
@@ -31,6 +31,7 @@ impl Lowering<'_> {
             let block_count = |&g: &NodeId| graph.nodes[g].shape.numel().div_ceil(BLOCK);
             let blocks = gradients.iter().map(block_count).sum();
             for (&gradient, &entry) in gradients.iter().zip(entries) {
+                self.at = gradient;
                 let buffer = self.carry(|l| l.gradient(gradient, store, entry))?;
                 if !self.options.gradient_arena {
                     reads.push(buffer);
@@ -38,6 +39,7 @@ impl Lowering<'_> {
             }
             let (rule, gated, clipped) = (*rule, *gated, *clipped);
             let kernel = Kernel::OptimStep { store, rule, gated, clipped, entries: entries.clone(), blocks };
+            self.at = id;
             self.push_step(kernel, reads, None);
         }
         Ok(())
@@ -127,9 +129,10 @@ impl Lowering<'_> {
         let leaves = assigns.iter().map(|a| self.buffer[a.0]).collect::<Option<Vec<_>>>();
         let leaves = leaves.ok_or_else(|| Error::internal("an assignment's cell has no buffer"))?;
         let overwritten: HashSet<BufferId> = leaves.iter().copied().collect();
-        let mut writes: Vec<(Expr, Vec<BufferId>, BufferId)> = Vec::new();
+        let mut writes: Vec<(Expr, Vec<BufferId>, BufferId, NodeId)> = Vec::new();
         for (&(cell, value), &leaf) in assigns.iter().zip(&leaves) {
             let node = &graph.nodes[cell];
+            self.at = value;
             let (mut expr, mut reads) = self.carry(|l| {
                 let mut builder = Builder::new(node.shape, None);
                 let root = l.value(&mut builder, value, &[])?;
@@ -150,11 +153,11 @@ impl Lowering<'_> {
                 let load = expr.push(Term::Load { operand: 0, view: View::contiguous(node.shape) }, node.dtype);
                 (expr, reads) = (expr.finish(load), vec![copy]);
             }
-            writes.push((expr, reads, leaf));
+            writes.push((expr, reads, leaf, value));
         }
         let mut early: HashSet<BufferId> = HashSet::new();
         for n in 0..writes.len() {
-            let (expr, reads, leaf) = &writes[n];
+            let (expr, reads, leaf, _) = &writes[n];
             // Where nobody else reads or writes the cell, it may change before the others.
             let others = writes.iter().enumerate().filter(|(m, _)| *m != n).any(|(_, w)| w.2 == *leaf || w.1.contains(leaf));
             let is_free =
@@ -166,7 +169,8 @@ impl Lowering<'_> {
                 early.insert(buffer);
             }
         }
-        for (expr, reads, leaf) in writes.into_iter().filter(|write| !early.contains(&write.2)) {
+        for (expr, reads, leaf, value) in writes.into_iter().filter(|write| !early.contains(&write.2)) {
+            self.at = value;
             self.push_step(Kernel::Elementwise(expr), reads, Some(leaf));
         }
         Ok(())

@@ -95,6 +95,7 @@ impl Lowering<'_> {
         if self.is_of_nothing(heavy) {
             return self.lower_of_nothing(heavy);
         }
+        self.at = heavy;
         let node = &self.graph.nodes[heavy];
         let inputs = node.inputs.clone();
         let shape = |i: usize| self.graph.nodes[inputs[i]].shape;
