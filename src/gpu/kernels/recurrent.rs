@@ -15,7 +15,7 @@ const UNITS: usize = 4;
 /// Threads of a workgroup that copies states.
 const COPIED: usize = 64;
 
-/// In the record of a gradient's launch, for one without a step; 0 is for the first one, 1 for those between.
+/// In the record of a gradient's last launch, which has no step of its own; the first one's is 0, and 1 is for those between.
 const LAST: usize = 2;
 
 /// How a launch is cut up.
