@@ -15,7 +15,7 @@ mod matmul;
 mod matrix;
 mod optim;
 mod pool;
-mod recurrent;
+pub(crate) mod recurrent;
 mod reduce;
 pub(crate) mod reference;
 mod row;

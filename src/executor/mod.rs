@@ -174,11 +174,6 @@ impl Executor {
         }
     }
 
-    /// Whether recurrent layers have a kernel.
-    pub const fn fuses_recurrence(&self) -> bool {
-        matches!(self.backend, Backend::Cpu(_))
-    }
-
     /// Whether attention has a kernel that is worth it here: software adapters multiply faster by products of whole matrices.
     pub fn fuses_attention(&self) -> bool {
         match &self.backend {

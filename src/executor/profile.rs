@@ -322,6 +322,8 @@ impl<C> Record<C> {
             self.plans.push(compiled.clone());
             self.plans.len() - 1
         });
+        let mut counts = vec![0u64; plan.steps.len()];
+        launched.iter().for_each(|l| counts.iter_mut().skip(l.step).take(1).for_each(|count| *count += 1));
         let mut before = None;
         for Launched { step, name, time } in launched {
             let (step, time) = (*step, *time);
@@ -336,7 +338,13 @@ impl<C> Record<C> {
                     if layer.is_backward() { Pass::Backward } else { Pass::Forward },
                 ),
             };
-            let amount = |of: fn(&crate::plan::Step) -> u64| if first { planned.map_or(0, of) } else { 0 };
+            // The first launch stands for all, unless each does a part.
+            let parts = planned.filter(|step| step.kernel.rounds() > 1).map_or(1, |_| counts[step]);
+            let amount = |of: fn(&crate::plan::Step) -> u64| match (planned.map_or(0, of), first) {
+                (all, true) => all / parts + all % parts,
+                (all, false) if parts > 1 => all / parts,
+                (_, false) => 0,
+            };
             self.launches.push(Launch {
                 kernel: planned.map_or_else(|| name.clone(), |step| step.kernel.label()),
                 layer: layer.to_owned(),

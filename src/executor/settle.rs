@@ -184,7 +184,7 @@ impl Executor {
     }
 
     /// No memory can make room for more than this.
-    pub(super) fn most_bytes(&self) -> u64 {
+    pub(crate) fn most_bytes(&self) -> u64 {
         match &self.backend {
             Backend::Cpu(_) => u64::MAX,
             Backend::Gpu(gpu) => gpu.max_bytes(),

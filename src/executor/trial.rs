@@ -13,6 +13,7 @@ use crate::graph::attention::AttentionSizes;
 use crate::graph::op::{
     AttentionMask, AttentionOp, AttentionPart, BinaryOp, ConvSpec, PairOp, PoolOp, PoolSpec, ReduceOp, UnaryOp,
 };
+use crate::graph::recurrent::{RecurrentCell, RecurrentOp, RecurrentPart};
 use crate::graph::row::{RowNorm, RowOp};
 use crate::graph::{Graph, GraphNode, Op};
 use crate::plan::Plan;
@@ -35,6 +36,8 @@ pub(super) const FAMILIES: &[&str] = &[
     "conv2d_wgrad",
     "attention",
     "attention_grad",
+    "recurrent",
+    "recurrent_grad",
     "pool",
     "argsort",
     "softmax",
@@ -185,6 +188,8 @@ pub(super) fn graphs(family: &str) -> Vec<Graph> {
         "conv2d_wgrad" => vec![one(Op::Conv2dWeightGrad(conv), &[&x, &y], &w)],
         "attention" => vec![attention(AttentionPart::Forward, false), attention(AttentionPart::Forward, true)],
         "attention_grad" => vec![attention(AttentionPart::Gradient, false), attention(AttentionPart::Gradient, true)],
+        "recurrent" => recurrent(RecurrentPart::Forward { kept: true }),
+        "recurrent_grad" => recurrent(RecurrentPart::Gradient),
         "pool" => vec![
             one(Op::Pool(PoolOp::Max, pool), &[&wide], &narrow),
             one(Op::Pool(PoolOp::Avg, pool), &[&wide], &narrow),
@@ -259,6 +264,16 @@ fn attention(part: AttentionPart, wide: bool) -> Graph {
         AttentionPart::Forward => one(Op::Attention(op), &[&q, &k, &v], &[forward]),
         AttentionPart::Gradient => one(Op::Attention(op), &[&q, &k, &v, &[forward], &y], &[sizes.elements(part)]),
     }
+}
+
+/// A layer of each kind with and without gates, in either direction, with rows of vectors and without.
+fn recurrent(part: RecurrentPart) -> Vec<Graph> {
+    let of = |cell, backward, hidden| {
+        let op = RecurrentOp { part, cell, backward, masked: false, steps: 3, batch: 9, hidden };
+        let sources = op.operands();
+        one(Op::Recurrent(op), &sources.iter().map(Vec::as_slice).collect::<Vec<_>>(), &[op.elements()])
+    };
+    vec![of(RecurrentCell::Lstm, false, 24), of(RecurrentCell::Gru, true, 13), of(RecurrentCell::Tanh, true, 40)]
 }
 
 /// A normalisation of rows with all parameters, or its gradient.

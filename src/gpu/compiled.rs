@@ -99,7 +99,7 @@ impl Compiled {
             let lowered = lowered.with_fault(gpu.forms.fault(family));
             scratch.push(lowered.scratch);
             // A step's first launches may be as long as the last: which does the work is not known here.
-            let work = gpu.pace.work(step.flops, step.bytes);
+            let work = gpu.pace.work(step.flops, step.bytes).over(step.kernel.rounds());
             let parts = gpu.pace.launches(work);
             for program in lowered.programs {
                 let pieces = program.pieces(parts, &caps);

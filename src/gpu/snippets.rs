@@ -59,6 +59,8 @@ pub(super) const SNIPPETS: &[Snippet] = snippets! {
     attention_scores needs &[];
     attention_sizes needs &[];
     attention_step needs &[];
+    recurrent_load needs &[];
+    recurrent_store needs &[];
     sort_key needs &[];
     tile needs &[];
     tile_sums needs &[];

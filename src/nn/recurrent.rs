@@ -1,7 +1,7 @@
 //! Recurrent layers: Elman's, LSTM and GRU, in several layers and both directions, for sequences of equal or given lengths.
 //!
-//! The inputs of all steps are projected by one product. What remains is one op per layer and direction on the CPU device; on GPUs
-//! time is unrolled in the graph, with a product with the hidden state and a fused kernel for the gates per step.
+//! The inputs of all steps are projected by one product. What remains is one op per layer and direction: on GPUs it takes a launch
+//! per time step, and on the CPU device each thread runs some of the sequences through all steps.
 
 use super::dropout::probability;
 use super::fields::{Copier, Fields};

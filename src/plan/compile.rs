@@ -3,7 +3,7 @@
 //! Pure functions over plain data, deterministic, no device.
 
 use super::lower::{Lowering, Outcome};
-use super::materialise::{Options, decide, is_heavy};
+use super::materialise::{Options, decide, is_heavy, limit_again};
 use super::{Plan, schedule};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op};
@@ -50,7 +50,10 @@ pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
     // finds all that it can, so there are few rounds, and each finds a node that no other has found, so they end.
     for _ in 0..=graph.nodes.len() {
         match Lowering::new(graph, materialised.clone(), options)?.run()? {
-            Outcome::Materialise(nodes) => nodes.into_iter().for_each(|node| materialised[node] = true),
+            Outcome::Materialise(nodes) => {
+                nodes.into_iter().for_each(|node| materialised[node] = true);
+                limit_again(graph, &mut materialised, options);
+            }
             Outcome::Done(plan) => {
                 super::sizes::check(&plan, options.max_bytes)?;
                 return Ok(schedule::schedule(plan, &spent_leaves(graph)));

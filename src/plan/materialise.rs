@@ -163,6 +163,13 @@ fn cost(graph: &Graph, id: NodeId) -> u32 {
     own + node.inputs.iter().map(|&i| if graph.nodes[i].op.is_elementwise() { 1 } else { 0 }).sum::<u32>()
 }
 
+/// Keeps to the limits where views have got buffers of their own: expressions then read several copies in the place of one buffer.
+pub(super) fn limit_again(graph: &Graph, materialised: &mut [bool], options: Options) {
+    if options.fuse {
+        limit(graph, &bases(graph), materialised, options.max_operands);
+    }
+}
+
 /// Keeps expressions below the limits on terms and on distinct buffers.
 fn limit(graph: &Graph, bases: &[NodeId], materialised: &mut [bool], max_operands: usize) {
     // What each unmaterialised node pulls in: fused nodes, and buffers. Sorted, unique.
@@ -202,7 +209,8 @@ fn limit(graph: &Graph, bases: &[NodeId], materialised: &mut [bool], max_operand
         let base = bases[id];
         if node.op.is_movement() && (materialised[base] || !graph.nodes[base].op.is_elementwise()) {
             // However many movements there are, they are one view.
-            (fused[id], buffers[id]) = (vec![id], buffers[base].clone());
+            let own = materialised[id];
+            (fused[id], buffers[id]) = if own { (vec![], vec![id]) } else { (vec![id], buffers[node.inputs[0]].clone()) };
             continue;
         }
         let inputs = if node.op.is_movement() { &node.inputs[..1] } else { &node.inputs[..] };

@@ -198,7 +198,7 @@ pub enum Kernel {
     Conv2d(Conv2d),
     /// An attention, or its gradient.
     Attention(Attention),
-    /// A recurrent layer, or its gradient; reads its operands, contiguous. CPU plans only.
+    /// A recurrent layer, or its gradient; reads its operands, contiguous.
     Recurrent(RecurrentOp),
     /// Pooling; reads and writes contiguous tensors as [`PoolOp`] lists them.
     Pool {
@@ -267,6 +267,14 @@ impl Kernel {
             Self::Elementwise(e) => format!("elementwise[{}]", e.terms.len()),
             Self::MatMul(m) => format!("matmul {}x{}x{}", m.m, m.n, m.k),
             other => other.name().to_owned(),
+        }
+    }
+
+    /// Parts of equal work that follow one another, none of which a GPU runs together with another.
+    pub fn rounds(&self) -> usize {
+        match self {
+            Self::Recurrent(op) => op.steps,
+            _ => 1,
         }
     }
 

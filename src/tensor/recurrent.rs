@@ -1,4 +1,4 @@
-//! A recurrent layer in one direction: as one op where the device has it, or step by step.
+//! A recurrent layer in one direction: as one op, or step by step: f64, derivatives of its gradient, and what no buffer holds.
 
 use super::Tensor;
 use crate::dtype::DType;
@@ -43,10 +43,6 @@ impl Recurrence {
     /// Runs the layer.
     #[track_caller]
     pub fn run(&self) -> Result<States> {
-        let one = self.input.dtype()? == DType::F32 && self.input.device()?.executor().fuses_recurrence();
-        if !one {
-            return self.unrolled();
-        }
         let [t, n, _] = self.input.dims::<3>()?;
         let h = self.first.dims::<2>()?[1];
         let operands = self.operands(h);
@@ -60,6 +56,10 @@ impl Recurrence {
             batch: n,
             hidden: h,
         };
+        let most = op.elements().max(if wanted { op.slopes().len } else { 0 }) as u64;
+        if self.input.dtype()? != DType::F32 || most.saturating_mul(4) > self.input.device()?.executor().most_bytes() {
+            return self.unrolled();
+        }
         let visible = Shape::of(&[op.record(wanted).cells]);
         let (record, value) = no_grad(|| {
             let inputs: Vec<&Tensor> = operands.iter().collect();

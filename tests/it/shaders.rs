@@ -1,13 +1,16 @@
-//! Shaders are valid for WebGPU and translate to every backend: those of optimizers here, those of samples in the sweeps.
+//! Shaders are valid for WebGPU and translate to every backend: those of optimizers and recurrent layers here, those of samples in
+//! the sweeps.
 
 use crate::common::{has_short_texts, open_unlimited, upload};
 use crate::fxc;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
-use wgrad::{DType, Device, DeviceKind, Param};
+use wgrad::nn::{Gru, Init, Lstm, RecurrentConfig, Rnn, RnnNonlinearity, Sequence, SequenceOptions};
+use wgrad::{DType, Device, DeviceKind, Param, no_grad};
 
-/// Runs every optimizer, with each kind of step.
+/// Runs every optimizer, with each kind of step, and every recurrent layer.
 pub fn emit(device: &Device) {
+    recurrent(device);
     for row in crate::rows::ROWS {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device)).expect("float");
         let mut optimizer = (row.make)(std::slice::from_ref(&w)).expect("valid");
@@ -27,8 +30,31 @@ pub fn emit(device: &Device) {
     }
 }
 
+/// Steps of recurrent layers, of whole vectors and of others, with and without gradients and lengths.
+fn recurrent(device: &Device) {
+    let init = Init::new(device, 1);
+    for (hidden, lengths) in [(8, None), (7, None), (8, Some(vec![3, 1])), (7, Some(vec![3, 1]))] {
+        let options = SequenceOptions { lengths, ..SequenceOptions::default() };
+        let x = upload(&[0.5; 24], &[3, 2, 4], DType::F32, device);
+        let relu = RecurrentConfig { nonlinearity: RnnNonlinearity::Relu, bidirectional: true, ..RecurrentConfig::default() };
+        let run = |y: wgrad::Result<Sequence>| {
+            let y = y.expect("valid").output;
+            y.square().sum().backward().and_then(|gradients| gradients.eval()).expect("differentiable");
+        };
+        let config = RecurrentConfig::default();
+        let (lstm, gru) = (Lstm::new(4, hidden, &init).expect("valid"), Gru::new(4, hidden, &init).expect("valid"));
+        let [rnn, rectified] = [config, relu].map(|config| Rnn::with(4, hidden, config, &init).expect("valid"));
+        run(lstm.run(&x, &options));
+        run(gru.run(&x, &options));
+        run(rnn.run(&x, &options));
+        run(rectified.run(&x, &options));
+        no_grad(|| lstm.run(&x, &options).and_then(|y| y.output.eval())).expect("valid");
+        no_grad(|| gru.run(&x, &options).and_then(|y| y.output.eval())).expect("valid");
+    }
+}
+
 #[test]
-fn every_optimizers_shaders_are_valid_and_translate() {
+fn shaders_of_optimizers_and_recurrent_layers_are_valid_and_translate() {
     let mut sources = Vec::new();
     for unfused in [false, true] {
         let device = open_unlimited(unfused);

@@ -12,6 +12,7 @@ pub(crate) mod matmul;
 pub(crate) mod optim;
 mod path;
 pub(crate) mod pool;
+pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod row_norm;
 mod rows;
@@ -65,7 +66,7 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::MatMul(_) => matmul::lower(step, plan, caps),
         Kernel::Conv2d(_) => conv2d::lower(step, plan, caps),
         Kernel::Attention(_) => attention::lower(step, plan, caps),
-        Kernel::Recurrent(_) => Err(Error::internal("a recurrent layer reached a GPU as one op")),
+        Kernel::Recurrent(op) => recurrent::lower(*op, step, plan, caps),
         Kernel::Pool { .. } => pool::lower(step, plan, caps),
         Kernel::Row(row) => match row.op {
             RowOp::ArgSort { descending } => sort::lower(row, descending, step, plan, caps),

@@ -7,6 +7,7 @@ mod norm;
 mod optim;
 mod pair;
 mod product;
+mod recurrent;
 mod row;
 mod sentinels;
 

@@ -129,6 +129,14 @@ fn recurrence(device: &Device) -> Result<()> {
     let mut parameters = embedding.parameters()?;
     parameters.extend(lstm.parameters()?);
     optim::RmsProp::new(&parameters, optim::RmsPropConfig::default())?.step(gradients)?;
+    // Sequences that end, states that are not whole vectors.
+    let (gru, rnn) = (nn::Gru::new(12, 7, &init)?, nn::Rnn::new(7, 8, &init)?);
+    let options = nn::SequenceOptions { lengths: Some(vec![3, 1, 2, 3, 1]), ..Default::default() };
+    let y = gru.run(&noise(&[3, 5, 12], device)?, &options)?.output;
+    let gradients = rnn.forward(&y)?.square().mean().backward()?;
+    parameters = gru.parameters()?;
+    parameters.extend(rnn.parameters()?);
+    optim::RmsProp::new(&parameters, optim::RmsPropConfig::default())?.step(gradients)?;
     device.flush()
 }
 
