@@ -66,9 +66,10 @@ pub struct Launch {
     pub step: usize,
     /// Its time: by the GPU's clock, or wall time on the CPU device; `None` if the device takes no timestamps.
     pub time: Option<Duration>,
-    /// Floating-point operations, an estimate. If a kernel has several launches, the first one counts them all.
+    /// Floating-point operations, an estimate. If a kernel has several launches, the first one counts them all, unless each does a
+    /// part, as each time step of a recurrent layer.
     pub flops: u64,
-    /// Bytes read and written, at least. If a kernel has several launches, the first one counts them all.
+    /// Bytes read and written, at least. Counted as the operations are.
     pub bytes: u64,
 }
 
