@@ -268,13 +268,14 @@ impl Device {
     /// meanwhile, from any thread. The results are those of an unprofiled run, bit for bit.
     ///
     /// On a GPU each launch is a pass between two timestamps, and each plan is waited for; without timestamps there are only
-    /// counts. The first profile of a device measures its [`Device::ceilings`] before. What nobody evaluates does not run: end `work` with a step, [`Tensor::eval`](crate::Tensor::eval) or a read. The
-    /// first step of its kind compiles plans, so profile a later one.
+    /// counts. The first profile of a device measures its [`Device::ceilings`] before. What nobody evaluates does not run: end
+    /// `work` with a step, [`Tensor::eval`](crate::Tensor::eval) or a read. The first step of its kind compiles plans, so profile
+    /// a later one.
     ///
     /// ```
-    /// use wgrad::{Device, Tensor};
+    /// use wgrad::{Device, DeviceOptions, Tensor};
     ///
-    /// let device = Device::cpu()?;
+    /// let device = Device::cpu_with(DeviceOptions::default())?; // nobody else profiles this one
     /// let a = Tensor::ones([64, 64], &device)?;
     /// let (sum, profile) = device.profile(|| a.matmul(&a).relu().sum().item())?;
     /// assert_eq!(sum, 64.0 * 64.0 * 64.0);

@@ -9,9 +9,9 @@ impl Profile {
     /// plan, step, FLOPs and bytes. A launch without a time takes a microsecond.
     ///
     /// ```
-    /// use wgrad::{Device, Tensor};
+    /// use wgrad::{Device, DeviceOptions, Tensor};
     ///
-    /// let device = Device::cpu()?;
+    /// let device = Device::cpu_with(DeviceOptions::default())?; // nobody else profiles this one
     /// let a = Tensor::ones([8, 8], &device)?;
     /// let (_, profile) = device.profile(|| a.matmul(&a).eval())?;
     /// assert!(profile.to_chrome_trace().contains("\"name\":\"matmul 8x8x8\""));
