@@ -40,7 +40,7 @@
 //! | normalisation | [`BatchNorm1d`] [`BatchNorm2d`] [`BatchNorm3d`] [`BatchNormConfig`] [`InstanceNorm1d`] [`InstanceNorm2d`] [`InstanceNorm3d`] [`InstanceNormConfig`] [`LayerNorm`] [`LayerNormConfig`] [`RmsNorm`] [`RmsNormConfig`] [`GroupNorm`] [`GroupNormConfig`] |
 //! | dropout | [`Dropout`] [`Dropout1d`] [`Dropout2d`] [`Dropout3d`] [`DropPath`] |
 //! | activation | [`Relu`] [`Relu6`] [`LeakyRelu`] [`PRelu`] [`PReluConfig`] [`Elu`] [`Celu`] [`Selu`] [`Gelu`] [`GeluTanh`] [`Silu`] [`Mish`] [`Sigmoid`] [`LogSigmoid`] [`Tanh`] [`Hardtanh`] [`Hardsigmoid`] [`Hardswish`] [`Hardshrink`] [`Softshrink`] [`Tanhshrink`] [`Threshold`] [`Softplus`] [`Softsign`] [`Softmax`] [`Softmin`] [`LogSoftmax`] [`Glu`] |
-//! | recurrent | [`Lstm`] [`Gru`] [`Rnn`] [`RnnNonlinearity`] [`RecurrentConfig`] [`Sequence`] [`SequenceOptions`] |
+//! | recurrent | [`Lstm`] [`Gru`] [`Rnn`] [`RnnNonlinearity`] [`RecurrentConfig`] [`Sequence`] [`SequenceOptions`], [`LstmCell`] [`GruCell`] [`RecurrentCellConfig`] |
 //! | attention, transformers | [`MultiheadAttention`] [`MultiheadAttentionConfig`] [`TransformerEncoder`] [`TransformerEncoderLayer`] [`TransformerDecoder`] [`TransformerDecoderLayer`] [`FeedForward`] [`TransformerConfig`] |
 //! | containers | [`Sequential`] [`sequential!`] [`ModuleList`] [`Residual`] |
 //!
@@ -81,6 +81,7 @@ mod module;
 mod norm;
 mod pool;
 mod recurrent;
+mod recurrent_cell;
 mod residual;
 mod running;
 mod sequential;
@@ -121,6 +122,7 @@ pub use pool::{
     AvgPool2d, AvgPool3d, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool1d, MaxPool2d, MaxPool3d, Unflatten,
 };
 pub use recurrent::{Gru, Lstm, RecurrentConfig, Rnn, RnnNonlinearity, Sequence, SequenceOptions};
+pub use recurrent_cell::{GruCell, LstmCell, RecurrentCellConfig};
 pub use residual::{ModuleList, Residual};
 pub use sequential::Sequential;
 pub use snapshot::Snapshot;

@@ -126,8 +126,9 @@ impl Sequence {
     }
 }
 
+/// Which of the three layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Rnn,
     Lstm,
     Gru,
@@ -348,6 +349,65 @@ impl Recurrent {
             running: running.cloned(),
         };
         recurrence.run()
+    }
+}
+
+/// A layer of one pass, of which a step is run at a time.
+#[derive(Debug)]
+pub(super) struct Steps(Recurrent);
+
+impl Steps {
+    #[track_caller]
+    pub fn new(name: &'static str, kind: Kind, sizes: [usize; 2], config: RecurrentConfig, init: &Init) -> Result<Self> {
+        let steps = Self(Recurrent::new(name, kind, sizes, config, init)?);
+        steps.named().for_each(|(name, param)| param.set_name(name));
+        Ok(steps)
+    }
+
+    fn named(&self) -> impl Iterator<Item = (&'static str, &Param)> {
+        let pass = self.0.passes.iter().take(1);
+        let all = pass.flat_map(|pass| [&pass.weight_ih, &pass.weight_hh].into_iter().chain(pass.bias.iter().flatten()));
+        ["weight_ih", "weight_hh", "bias_ih", "bias_hh"].into_iter().zip(all)
+    }
+
+    pub fn list(&self, fields: &mut Fields) {
+        self.named().for_each(|(name, param)| fields.parameter(name, param));
+    }
+
+    pub fn copied(&self, copier: &mut Copier) -> Result<Self> {
+        Ok(Self(self.0.copied(copier)?))
+    }
+
+    /// A step over `[n, inputs]` from a hidden state and a cell state, `[n, h]`, which default to 0.
+    #[track_caller]
+    pub fn step(&self, x: &Tensor, states: [Option<&Tensor>; 2]) -> Result<States> {
+        let (layer, shape) = (&self.0, x.shape()?);
+        if shape.rank() != 2 {
+            let reason = format!("the input {shape} has {}, not 2", counted(shape.rank(), "axis"));
+            return layer.refuse(reason, "give [n, inputs]");
+        }
+        if shape[0] == 0 {
+            return layer.refuse(format!("the input {shape} is empty"), "give at least one sequence");
+        }
+        if shape[1] != layer.inputs {
+            let reason = format!("the input {shape} has {} in its last axis, and the layer takes {}", shape[1], layer.inputs);
+            return layer.refuse(reason, "give [n, inputs], or make the layer for this width");
+        }
+        let expected = [shape[0], layer.hidden];
+        let mut first = Vec::with_capacity(2);
+        for (given, what) in states.into_iter().zip(["hidden", "cell"]) {
+            first.push(match given {
+                None => Tensor::zeros(expected, &x.device()?)?.cast(x.dtype()?),
+                Some(state) if state.shape()?.dims() == expected => state.clone(),
+                Some(state) => {
+                    let reason = format!("the {what} state is {} and not {expected:?}", state.shape()?);
+                    return layer.refuse(reason, "give [n, hidden]");
+                }
+            });
+        }
+        let next = layer.pass(&layer.passes[0], &x.unsqueeze(0), [&first[0], &first[1]], false, None)?;
+        next.hidden.check()?;
+        Ok(next)
     }
 }
 

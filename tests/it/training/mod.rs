@@ -4,6 +4,7 @@ mod atomic;
 mod augment;
 mod augmentations;
 mod by_name;
+mod cells;
 mod copies;
 mod formula;
 mod half;
