@@ -374,6 +374,7 @@ impl Steps {
         self.named().for_each(|(name, param)| fields.parameter(name, param));
     }
 
+    #[track_caller]
     pub fn copied(&self, copier: &mut Copier) -> Result<Self> {
         Ok(Self(self.0.copied(copier)?))
     }

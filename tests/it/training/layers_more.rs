@@ -310,7 +310,7 @@ enum Without {
     MadeOfOthers(&'static str),
 }
 
-const LAYERS_WITHOUT: [(&str, Without); 16] = [
+const LAYERS_WITHOUT: [(&str, Without); 18] = [
     ("Copier", Without::NotALayer),
     ("Counter", Without::NotALayer),
     ("Field", Without::NotALayer),
@@ -325,6 +325,8 @@ const LAYERS_WITHOUT: [(&str, Without); 16] = [
     ("Snapshot", Without::NotALayer),
     ("Summary", Without::NotALayer),
     ("SummaryRow", Without::NotALayer),
+    ("GruCell", Without::MadeOfOthers("cells::cells_step_as_layers_do")),
+    ("LstmCell", Without::MadeOfOthers("cells::cells_step_as_layers_do")),
     ("DropPath", Without::Random("layers::dropouts_drop_whole_channels_and_examples")),
     ("ModuleList", Without::MadeOfOthers("modules::names_are_pytorchs")),
 ];
