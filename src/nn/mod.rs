@@ -40,7 +40,7 @@
 //! | normalisation | [`BatchNorm1d`] [`BatchNorm2d`] [`BatchNorm3d`] [`BatchNormConfig`] [`InstanceNorm1d`] [`InstanceNorm2d`] [`InstanceNorm3d`] [`InstanceNormConfig`] [`LayerNorm`] [`LayerNormConfig`] [`RmsNorm`] [`RmsNormConfig`] [`GroupNorm`] [`GroupNormConfig`] |
 //! | dropout | [`Dropout`] [`Dropout1d`] [`Dropout2d`] [`Dropout3d`] [`DropPath`] |
 //! | activation | [`Relu`] [`Relu6`] [`LeakyRelu`] [`PRelu`] [`PReluConfig`] [`Elu`] [`Celu`] [`Selu`] [`Gelu`] [`GeluTanh`] [`Silu`] [`Mish`] [`Sigmoid`] [`LogSigmoid`] [`Tanh`] [`Hardtanh`] [`Hardsigmoid`] [`Hardswish`] [`Hardshrink`] [`Softshrink`] [`Tanhshrink`] [`Threshold`] [`Softplus`] [`Softsign`] [`Softmax`] [`Softmin`] [`LogSoftmax`] [`Glu`] |
-//! | recurrent | [`Lstm`] [`Gru`] [`Rnn`] [`RnnNonlinearity`] [`RecurrentConfig`] [`Sequence`] [`SequenceOptions`], [`LstmCell`] [`GruCell`] [`RecurrentCellConfig`] |
+//! | recurrent | [`Lstm`] [`Gru`] [`Rnn`] [`RnnNonlinearity`] [`RecurrentConfig`] [`Sequence`] [`SequenceOptions`] [`LstmCell`] [`GruCell`] [`RecurrentCellConfig`] |
 //! | attention, transformers | [`MultiheadAttention`] [`MultiheadAttentionConfig`] [`TransformerEncoder`] [`TransformerEncoderLayer`] [`TransformerDecoder`] [`TransformerDecoderLayer`] [`FeedForward`] [`TransformerConfig`] |
 //! | containers | [`Sequential`] [`sequential!`] [`ModuleList`] [`Residual`] |
 //!
