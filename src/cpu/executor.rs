@@ -207,8 +207,7 @@ impl CpuExecutor {
                 self.memory().shrink(&mut slot.loan, 0);
             }
         });
-        let thread = workspace.scratch.first().copied().unwrap_or(0);
-        self.threads.broadcast(|_| scratch::fit(thread));
+        self.threads.broadcast(|_| scratch::fit(&workspace.scratch));
         let used = slots.iter().rposition(|s| s.loan.size > 0).map_or(0, |last| last + 1);
         slots.truncate(used);
     }
@@ -284,8 +283,8 @@ impl CpuExecutor {
     }
 }
 
-/// What a plan works in; its scratch memory is one piece of a size for every thread. Storage types are planned as packed, but
-/// have one word per element here.
+/// What a plan works in; its scratch memory is a piece per level, of a size for every thread. Storage types are planned as packed,
+/// but have one word per element here.
 fn workspace(plan: &Plan) -> Workspace {
     let mut slots: Vec<u64> = plan.slots.iter().map(|&bytes| (bytes as u64).next_multiple_of(4)).collect();
     for info in &plan.buffers {
@@ -295,12 +294,14 @@ fn workspace(plan: &Plan) -> Workspace {
     }
     let floats = plan.steps.iter().map(|step| match &step.kernel {
         Kernel::Conv2d(conv) => conv2d::scratch(conv),
-        Kernel::MatMul(product) => matmul::scratch(product),
-        Kernel::Attention(a) => attention::scratch(a),
+        Kernel::MatMul(product) => [matmul::scratch(product), 0],
+        Kernel::Attention(a) => [0, attention::scratch(a)],
         Kernel::Recurrent(op) => recurrent::scratch(*op),
-        _ => 0,
+        _ => [0; 2],
     });
-    Workspace { slots, scratch: vec![4 * floats.max().unwrap_or(0) as u64] }
+    // Any thread may be the one that lends what all share.
+    let [outer, inner] = floats.fold([0; 2], |all, [shared, own]| [all[0].max(shared).max(own), all[1].max(own)]);
+    Workspace { slots, scratch: vec![4 * outer as u64, 4 * inner as u64] }
 }
 
 /// The words in this many bytes; for more bytes than memory can have, the most there are.

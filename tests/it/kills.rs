@@ -21,11 +21,28 @@ fn agrees(what: &str, operands: &[&[usize]], f: impl Fn(&[Tensor]) -> Vec<Tensor
 #[test]
 fn weight_gradients_of_many_images_and_channels() {
     let options = ConvOptions { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1, ..Default::default() };
-    agrees("dw", &[&[40, 40, 3, 3], &[56, 40, 3, 3]], |t| {
-        let y = t[0].conv2d(&t[1], None, options);
-        let g = y.backward_with(&(&y * 0.5).detach()).expect("differentiable");
-        vec![g.get(&t[1]).expect("dw")]
-    });
+    for sizes in [[&[40, 40, 3, 3], &[56, 40, 3, 3]], [&[36, 3, 11, 12], &[7, 3, 3, 3]]] {
+        agrees("dw", &[sizes[0], sizes[1]], |t| {
+            let y = t[0].conv2d(&t[1], None, options);
+            let g = y.backward_with(&(&y * 0.5).detach()).expect("differentiable");
+            vec![g.get(&t[1]).expect("dw")]
+        });
+    }
+}
+
+/// More terms than are added up at once, and a kernel per channel.
+#[test]
+fn convolutions_of_many_channels() {
+    for (sizes, groups) in
+        [([&[2, 70, 6, 5], &[9, 70, 3, 3]], 1), ([&[3, 60, 3, 3], &[50, 60, 3, 3]], 1), ([&[2, 6, 9, 7], &[6, 1, 3, 3]], 6)]
+    {
+        let options = ConvOptions { stride: [2, 1], padding: [1; 2], dilation: [1; 2], groups, ..Default::default() };
+        agrees("many channels", &[sizes[0], sizes[1]], |t| {
+            let y = t[0].conv2d(&t[1], None, options);
+            let g = y.backward_with(&(&y * 0.5).detach()).expect("differentiable");
+            vec![y, g.get(&t[0]).expect("dx"), g.get(&t[1]).expect("dw")]
+        });
+    }
 }
 
 #[test]

@@ -30,12 +30,12 @@ pub(super) fn check(op: RecurrentOp, reads: &[&BufferInfo]) -> Result<()> {
     Ok(())
 }
 
-/// The floats that a thread works in, with those of the panels, which one thread holds.
-pub(super) fn scratch(op: RecurrentOp) -> usize {
+/// The floats that all threads share, which are the panels, and those that each works in.
+pub(super) fn scratch(op: RecurrentOp) -> [usize; 2] {
     let [rows, width] = [op.batch, op.width()];
     match op.part {
-        RecurrentPart::Forward { .. } => panels::len(op.hidden, width) + rows * forward::scratch(op),
-        RecurrentPart::Gradient => panels::len(width, op.hidden) + rows * gradient::scratch(op),
+        RecurrentPart::Forward { .. } => [panels::len(op.hidden, width), rows * forward::scratch(op)],
+        RecurrentPart::Gradient => [panels::len(width, op.hidden), rows * gradient::scratch(op)],
     }
 }
 
