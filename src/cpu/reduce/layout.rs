@@ -4,19 +4,23 @@ use crate::cpu::expr::BLOCK;
 use crate::graph::View;
 use crate::plan::expr::{Expr, Term};
 use crate::shape::Shape;
+use std::ops::Range;
 
 /// Elements that a parallel task combines.
 pub(super) const PIECE: usize = 32 * BLOCK;
 
-/// Whether more loads have neighbouring elements along the last kept axis than along the last reduced one.
+/// Whether more loads have neighbouring elements along the last kept axis than along the last reduced one. What is the same for all
+/// results, or for all that one result is made of, does not count: it is small.
 pub(super) fn prefers_transposed(value: &Expr, kept: usize) -> bool {
-    let neighbours = |axes: std::ops::Range<usize>| {
+    let rank = value.shape.rank();
+    let moves = |view: &View, axes: Range<usize>| axes.into_iter().any(|d| value.shape[d] > 1 && view.strides()[d] != 0);
+    let neighbours = |axes: Range<usize>, others: Range<usize>| {
         let inner = axes.rev().find(|&d| value.shape[d] > 1);
-        let unit = |view: &View| inner.is_some_and(|d| view.strides()[d] == 1);
+        let unit = |view: &View| inner.is_some_and(|d| view.strides()[d] == 1) && moves(view, others.clone());
         let loads = value.terms.iter().filter(|(t, _)| matches!(t, Term::Load { view, .. } if unit(view)));
         loads.count()
     };
-    neighbours(0..kept) > neighbours(kept..value.shape.rank())
+    neighbours(0..kept, kept..rank) > neighbours(kept..rank, 0..kept)
 }
 
 /// The same values over `[reduced.., kept..]`.
