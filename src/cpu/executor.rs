@@ -378,7 +378,7 @@ impl<'a> Memory<'a> {
     }
 
     fn run(&mut self, step: &Step, kernel: &Prepared) -> Result<()> {
-        let in_place = if let Prepared::Elementwise { in_place, .. } = kernel { *in_place } else { None };
+        let in_place = kernel.in_place();
         let target = step.write.map(|id| self.info(id));
         let reads = self.reads(step, target, in_place)?;
         let mut write = match target {

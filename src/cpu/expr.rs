@@ -2,6 +2,7 @@
 //!
 //! All elements are 32-bit words; a term's dtype says how its loop reads them.
 
+mod hoist;
 mod ops;
 mod walk;
 
@@ -13,6 +14,7 @@ use crate::plan::expr::{Expr, Term, TermId, operands};
 use crate::rng::RandomKey;
 use crate::rng::threefry2x32;
 use crate::storage::bindings::Bindings;
+pub(super) use hoist::hoist;
 use std::cell::RefCell;
 pub(super) use walk::Walk;
 
@@ -56,6 +58,8 @@ pub(super) struct Program {
     pub cost: usize,
     /// Whether nothing needs to be done to the accumulator.
     pub is_identity: bool,
+    /// Where both values of a pair are.
+    pair: Option<[Place; 2]>,
     actions: Vec<(Action, usize)>,
     constants: Vec<(usize, Constant)>,
     columns: usize,
@@ -93,6 +97,7 @@ impl Program {
             len: expr.shape.numel(),
             cost: 0,
             is_identity: expr.is_identity(),
+            pair: None,
             actions: Vec::new(),
             constants: Vec::new(),
             columns: 1,
@@ -108,6 +113,10 @@ impl Program {
         let mut free: Vec<usize> = Vec::new();
         for (id, (term, dtype)) in expr.terms.iter().enumerate() {
             let dtype = *dtype;
+            if let Term::Pair(a, b) = *term {
+                program.pair = Some([places[a], places[b]]);
+                break;
+            }
             let fixed = match term {
                 Term::Acc => Some(program.output_column()),
                 Term::Load { operand, view } if Some(*operand) == in_place => {
@@ -226,6 +235,23 @@ impl<'a> Evaluator<'a> {
         }
     }
 
+    /// Both values of a pair of `len` elements, a block at most.
+    pub fn pair(&mut self, start: usize, len: usize) -> [&[u32]; 2] {
+        for (action, column) in &self.program.actions {
+            let mut target = std::mem::take(&mut self.columns[*column]);
+            self.act(action, start, &mut target[..len]);
+            self.columns[*column] = target;
+        }
+        self.program.pair.map_or([&[]; 2], |pair| pair.map(|place| self.at(place, start, len)))
+    }
+
+    fn at(&self, place: Place, start: usize, len: usize) -> &[u32] {
+        match place {
+            Place::Column(c) => &self.columns[c][..len],
+            Place::Operand(o) => &self.context.operands[o][start..start + len],
+        }
+    }
+
     fn block(&mut self, start: usize, out: &mut [u32]) {
         let len = out.len();
         if self.program.reads_output {
@@ -246,10 +272,7 @@ impl<'a> Evaluator<'a> {
     #[allow(clippy::cast_possible_truncation, reason = "casts truncate and saturate; an index has 32 bits")]
     fn act(&self, action: &Action, start: usize, out: &mut [u32]) {
         let len = out.len();
-        let at = |place: Place| match place {
-            Place::Column(c) => &self.columns[c][..len],
-            Place::Operand(o) => &self.context.operands[o][start..start + len],
-        };
+        let at = |place: Place| self.at(place, start, len);
         match action {
             Action::Load { operand, walk } => walk.load(start, self.context.operands[*operand], out),
             Action::Random { slot, word, walk } => random(self.context.bindings.randoms[*slot], *word, walk, start, out),

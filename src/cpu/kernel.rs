@@ -1,16 +1,24 @@
 //! A plan's kernels, prepared for this device.
 
-use super::expr::{Context, Program};
+use super::expr::{Context, Program, hoist};
 use super::reduce::{ArgReduce, Pair, Reduce};
 use super::{attention, conv2d, elementwise, matmul, pool, recurrent, row};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::host::zeroed;
 use crate::plan::expr::{Expr, Term};
 use crate::plan::{BufferInfo, Kernel, Plan, Step};
 
 /// A kernel with its expressions compiled.
 #[derive(Debug)]
-pub(super) enum Prepared {
+pub(super) struct Prepared {
+    /// What is computed first, and read after the step's reads.
+    tables: Vec<Program>,
+    body: Body,
+}
+
+#[derive(Debug)]
+enum Body {
     /// `in_place` is the read that is also written, if any.
     Elementwise { program: Program, in_place: Option<usize> },
     /// A reduction.
@@ -33,62 +41,90 @@ impl Prepared {
         for expr in step.kernel.exprs() {
             check_loads(expr, &reads)?;
         }
+        let mut tables = Vec::new();
+        let body = Self::body(plan, step, &reads, &mut tables)?;
+        Ok(Self { tables, body })
+    }
+
+    fn body(plan: &Plan, step: &Step, reads: &[&BufferInfo], tables: &mut Vec<Program>) -> Result<Body> {
+        let mut hoisted = |expr: &Expr| -> Result<Expr> {
+            let (found, rest) = hoist(expr, reads.len() + tables.len());
+            for table in &found {
+                tables.push(Program::new(table, None)?);
+            }
+            Ok(rest)
+        };
         Ok(match &step.kernel {
             Kernel::Elementwise(expr) => {
-                let write = step.write.map(info).transpose()?;
+                let write = step.write.and_then(|id| plan.buffers.get(id));
                 let shared = reads.iter().position(|r| write.is_some_and(|w| w.place == r.place));
                 // What is read in a different order from the one in which it is written needs a copy, which the executor makes.
                 let in_place = shared.filter(|&operand| reads_in_order(expr, operand));
-                let program = Program::new(expr, in_place)?;
+                let program = Program::new(&hoisted(expr)?, in_place)?;
                 if write.is_none_or(|w| w.len != program.len) {
                     return Err(Error::internal(format!("{} elements are computed for {write:?}", program.len)));
                 }
-                Self::Elementwise { program, in_place }
+                Body::Elementwise { program, in_place }
             }
-            Kernel::Reduce { op, value, kept, epilogue } => Self::Reduce(Reduce::new(*op, value, *kept, epilogue)?),
+            Kernel::Reduce { op, value, kept, epilogue } => {
+                Body::Reduce(Reduce::new(*op, &hoisted(value)?, *kept, &hoisted(epilogue)?)?)
+            }
             Kernel::Pair { further, .. } if !further.is_empty() => {
                 return Err(Error::internal("the CPU writes no further results"));
             }
-            Kernel::Pair { op, value, kept, .. } => Self::Pair(Pair::new(*op, value, *kept)?),
-            Kernel::ArgReduce { op, value } => Self::ArgReduce(ArgReduce::new(*op, value)?),
+            Kernel::Pair { op, value, kept, .. } => Body::Pair(Pair::new(*op, &hoisted(value)?, *kept)?),
+            Kernel::ArgReduce { op, value } => Body::ArgReduce(ArgReduce::new(*op, &hoisted(value)?)?),
             Kernel::MatMul(m) => {
                 check_f32("matmul", &reads[..2.min(reads.len())])?;
-                Self::Described { epilogue: Some(Program::new(&m.epilogue, None)?) }
+                Body::Described { epilogue: Some(Program::new(&hoisted(&m.epilogue)?, None)?) }
             }
             Kernel::Conv2d(c) => {
                 check_f32("conv2d", &reads[..2.min(reads.len())])?;
-                Self::Described { epilogue: Some(Program::new(&c.epilogue, None)?) }
+                Body::Described { epilogue: Some(Program::new(&hoisted(&c.epilogue)?, None)?) }
             }
             Kernel::Row(row) => {
                 let read = reads.first().ok_or_else(|| Error::internal(format!("{} reads nothing", row.op.name())))?;
-                Self::Row(read.dtype)
+                Body::Row(read.dtype)
             }
             Kernel::Attention(a) => {
-                attention::check(a, &reads)?;
-                Self::Described { epilogue: None }
+                attention::check(a, reads)?;
+                Body::Described { epilogue: None }
             }
             Kernel::Recurrent(op) => {
-                recurrent::check(*op, &reads)?;
-                Self::Described { epilogue: None }
+                recurrent::check(*op, reads)?;
+                Body::Described { epilogue: None }
             }
-            Kernel::Pool { .. } | Kernel::OptimStep { .. } => Self::Described { epilogue: None },
+            Kernel::Pool { .. } | Kernel::OptimStep { .. } => Body::Described { epilogue: None },
         })
+    }
+
+    /// The read that is also written, if any.
+    pub fn in_place(&self) -> Option<usize> {
+        if let Body::Elementwise { in_place, .. } = self.body { in_place } else { None }
     }
 
     /// Runs the kernel; `context.operands` are the step's reads, `out` what it writes.
     pub fn run(&self, kernel: &Kernel, context: Context, out: &mut [u32]) -> Result<()> {
-        let operands = context.operands;
-        match (self, kernel) {
-            (Self::Elementwise { program, .. }, _) => elementwise::run(program, context, out),
-            (Self::Reduce(reduce), _) => reduce.run(context, out),
-            (Self::Pair(pair), _) => pair.run(context, out),
-            (Self::ArgReduce(reduce), _) => reduce.run(context, out),
-            (Self::Described { epilogue: Some(epilogue) }, Kernel::MatMul(m)) => matmul::run(m, epilogue, context, out)?,
-            (Self::Described { epilogue: Some(epilogue) }, Kernel::Conv2d(c)) => conv2d::run(c, epilogue, context, out)?,
+        let tables = self.tables.iter().map(|table| {
+            let mut values = zeroed("values that channels share", table.len)?;
+            elementwise::run(table, context, &mut values);
+            Ok(values)
+        });
+        let tables = tables.collect::<Result<Vec<Vec<u32>>>>()?;
+        let operands: Vec<&[u32]> = context.operands.iter().copied().chain(tables.iter().map(Vec::as_slice)).collect();
+        let operands = &operands[..];
+        let context = Context { operands, ..context };
+        match (&self.body, kernel) {
+            (Body::Elementwise { program, .. }, _) => elementwise::run(program, context, out),
+            (Body::Reduce(reduce), _) => reduce.run(context, out),
+            (Body::Pair(pair), _) => pair.run(context, out),
+            (Body::ArgReduce(reduce), _) => reduce.run(context, out),
+            (Body::Described { epilogue: Some(epilogue) }, Kernel::MatMul(m)) => matmul::run(m, epilogue, context, out)?,
+            (Body::Described { epilogue: Some(epilogue) }, Kernel::Conv2d(c)) => conv2d::run(c, epilogue, context, out)?,
             (_, Kernel::Attention(a)) => attention::run(a, operands, out)?,
             (_, Kernel::Recurrent(op)) => recurrent::run(*op, operands, out)?,
             (_, &Kernel::Pool { op, ref spec, x, y }) => pool::run(op, spec, x, y, operands, out),
-            (&Self::Row(dtype), Kernel::Row(row)) => row::run(row, dtype, operands, out),
+            (&Body::Row(dtype), Kernel::Row(row)) => row::run(row, dtype, operands, out),
             (_, kernel) => return Err(Error::internal(format!("the CPU does not run {} here", kernel.name()))),
         }
         Ok(())

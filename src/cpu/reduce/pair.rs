@@ -6,7 +6,8 @@ use crate::cpu::expr::{BLOCK, Context, Evaluator, Program};
 use crate::cpu::simd::vectorize;
 use crate::error::Result;
 use crate::graph::op::PairOp;
-use crate::plan::expr::Expr;
+use crate::plan::expr::{Expr, Term};
+use bytemuck::cast_slice;
 use rayon::prelude::*;
 
 /// Independent partial results of a segment, so that its loop vectorises.
@@ -153,8 +154,8 @@ impl Partial for Moments {
 #[derive(Debug)]
 pub(in crate::cpu) struct Pair {
     op: PairOp,
-    /// Of moments the second value is the first.
-    values: Vec<Program>,
+    /// Both values; of moments the second is the first.
+    values: Program,
     kept: usize,
     reduced: usize,
     /// Whether the values run over `[reduced.., kept..]`, because memory does.
@@ -166,10 +167,14 @@ impl Pair {
     pub fn new(op: PairOp, value: &Expr, kept: usize) -> Result<Self> {
         let dims = value.shape.dims();
         let transposed = prefers_transposed(value, kept);
-        let ordered = if transposed { transpose(value, kept) } else { value.clone() };
+        let mut ordered = if transposed { transpose(value, kept) } else { value.clone() };
+        if !matches!(ordered.terms.last(), Some((Term::Pair(..), _))) {
+            let only = ordered.terms.len().saturating_sub(1);
+            ordered.push(Term::Pair(only, only), value.dtype());
+        }
         Ok(Self {
             op,
-            values: ordered.parts().iter().map(|part| Program::new(part, None)).collect::<Result<_>>()?,
+            values: Program::new(&ordered, None)?,
             kept: dims[..kept].iter().product(),
             reduced: dims[kept..].iter().product(),
             transposed,
@@ -196,16 +201,9 @@ impl Pair {
         }
     }
 
-    /// Evaluates values from `start` on.
-    fn evaluate(evaluators: &mut [Evaluator<'_>], start: usize, blocks: &mut [[u32; BLOCK]; 2], len: usize) {
-        for (evaluator, block) in evaluators.iter_mut().zip(blocks) {
-            evaluator.run(start, &mut block[..len]);
-        }
-    }
-
     /// For so many results at a time, parts of them: whole rows per task, or pieces of long ones.
     fn rows<P: Partial>(&self, context: Context) -> (usize, Vec<Vec<Vec<P>>>) {
-        let cost = self.values.iter().map(|v| v.cost).sum::<usize>().max(1);
+        let cost = self.values.cost.max(1);
         let pieces = if self.reduced > 2 * PIECE && self.kept < 64 { self.reduced.div_ceil(PIECE) } else { 1 };
         let width = if pieces > 1 { 1 } else { (PIECE / cost / self.reduced.max(1)).max(1) };
         let task = |i: usize| {
@@ -214,14 +212,12 @@ impl Pair {
             let piece_len = if pieces > 1 { PIECE } else { self.reduced };
             let from = piece * piece_len;
             let length = piece_len.min(self.reduced - from);
-            let mut evaluators: Vec<_> = self.values.iter().map(|value| Evaluator::new(value, context)).collect();
-            let mut blocks = [[0; BLOCK]; 2];
+            let mut evaluator = Evaluator::new(&self.values, context);
             let mut acc = vec![P::NONE; rows];
             let (start, total) = (first * self.reduced + from, rows * length);
             for at in (0..total).step_by(BLOCK) {
                 let len = BLOCK.min(total - at);
-                Self::evaluate(&mut evaluators, start + at, &mut blocks, len);
-                let [x, y] = self.floats(&blocks, len);
+                let [x, y] = evaluator.pair(start + at, len).map(cast_slice::<u32, f32>);
                 let mut seen = 0;
                 while seen < len {
                     let (row, column) = ((at + seen) / length, (at + seen) % length);
@@ -244,12 +240,10 @@ impl Pair {
             let (first, piece) = (i / pieces * width, i % pieces);
             let len = width.min(self.kept - first);
             let (from, to) = ((piece * rows).min(self.reduced), ((piece + 1) * rows).min(self.reduced));
-            let mut evaluators: Vec<_> = self.values.iter().map(|value| Evaluator::new(value, context)).collect();
-            let mut blocks = [[0; BLOCK]; 2];
+            let mut evaluator = Evaluator::new(&self.values, context);
             let mut columns: Vec<P::Column> = Vec::new();
             for row in from..to {
-                Self::evaluate(&mut evaluators, row * self.kept + first, &mut blocks, len);
-                let [x, y] = self.floats(&blocks, len);
+                let [x, y] = evaluator.pair(row * self.kept + first, len).map(cast_slice::<u32, f32>);
                 if columns.is_empty() {
                     columns = x.iter().zip(y).map(|(&x, &y)| P::open(x, y)).collect();
                     continue;
@@ -266,12 +260,6 @@ impl Pair {
             if from == to { vec![P::NONE; len] } else { columns.into_iter().map(|c| P::close(c, to - from)).collect() }
         };
         (width, self.tasks(width, pieces, task))
-    }
-
-    /// Both values of a block; of moments the second is the first.
-    fn floats<'b>(&self, blocks: &'b [[u32; BLOCK]; 2], len: usize) -> [&'b [f32]; 2] {
-        let second = self.values.len() - 1;
-        [bytemuck::cast_slice(&blocks[0][..len]), bytemuck::cast_slice(&blocks[second][..len])]
     }
 
     /// Runs tasks, those of one group of results next to each other.
