@@ -90,7 +90,8 @@ class Turns:
             if share < QUIET:
                 return
             if time.monotonic() > end:
-                return self.note(f"{what}: others had {share:.0%} of the machine after {self.patience:g} s of waiting; went on")
+                text = f"{what}: others have {share:.0%} of the machine after {self.patience:g} s of waiting; going on"
+                return print(text, file=sys.stderr, flush=True)
 
     def run(self, what, program):
         """The program's output, from the run that others disturbed least."""
@@ -108,5 +109,5 @@ class Turns:
             if share < QUIET:
                 break
         if best[0] >= QUIET:
-            self.note(f"{what}: others had {best[0]:.0%} of the machine in the best of {1 + AGAIN} runs")
+            self.note(f"{what}: others had {best[0]:.0%} of the machine during the best of {1 + AGAIN} runs")
         return best[1]

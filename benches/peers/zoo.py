@@ -16,6 +16,7 @@ import math
 import os
 import pathlib
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -177,6 +178,15 @@ def onnx_row(name, options):
     }
 
 
+def burn(peer, environment):
+    """Builds Burn's networks with a backend and returns the program."""
+    command = ["cargo", "build", "-q", "--release", "--locked", "--manifest-path", "benches/peers/burn/Cargo.toml"]
+    command += ["--target-dir", "target/peers", "--no-default-features", "--features", peer.removeprefix("burn-")]
+    program = pathlib.Path(turns.built(command, "burn-zoo", environment))
+    # The next backend's program has the same name.
+    return str(shutil.copy2(program, program.with_name(peer)))
+
+
 class Programs:
     """How each peer runs a row."""
 
@@ -187,11 +197,7 @@ class Programs:
         self.burn = {}
         for peer in options.peers:
             if peer.startswith("burn-"):
-                self.burn[peer] = turns.built(
-                    ["cargo", "build", "-q", "--release", "--locked", "--manifest-path", "benches/peers/burn/Cargo.toml",
-                     "--target-dir", "target/peers", "--no-default-features", "--features", peer.removeprefix("burn-")],
-                    "burn-zoo", environment,
-                )
+                self.burn[peer] = burn(peer, environment)
 
     def of(self, row, folder):
         """Names and command lines, ours first. PyTorch's two Adams are two programs."""
@@ -210,7 +216,8 @@ class Programs:
                     subprocess.run([sys.executable, __file__, "--export", path, "--one", row], check=True, capture_output=True)
                     yield "onnx", [*here, "--one", row, "--onnx", path]
             else:
-                device = "best" if options.device == "cpu" else options.device
+                # Flex is for CPUs, wgpu for adapters.
+                device = "cpu" if peer == "burn-flex" else "best" if options.device == "cpu" else options.device
                 yield peer, [self.burn[peer], "--json", "--device", device, *self.steps, row]
 
 

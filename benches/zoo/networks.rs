@@ -1,5 +1,6 @@
 //! The networks. Those that the library has ready come from `wgrad::nn::models`; the others are written here as a user would.
 
+use crate::shared::rows::{CHARACTERS, CLASSES, COMMANDS, MANY_CLASSES, Network, WORDS};
 use wgrad::nn::models::{
     Gpt, GptConfig, LstmTagger, M5, M5Config, Mlp, MobileNetConfig, MobileNetV2, ResNet, ResNetConfig, TaggerConfig, UNet,
     UNetConfig,
@@ -11,73 +12,36 @@ use wgrad::nn::{
 };
 use wgrad::{Param, Result, Tensor};
 
-/// Words that a tagger or a sentence encoder knows.
-pub const WORDS: i32 = 10_000;
-/// Characters that the GPT knows.
-pub const CHARACTERS: i32 = 65;
-/// Classes of small images, of time steps and of words.
-pub const CLASSES: i32 = 10;
-/// Classes of large images.
-pub const MANY_CLASSES: i32 = 1000;
-/// Spoken commands.
-pub const COMMANDS: i32 = 35;
-
-#[derive(Debug, Clone, Copy)]
-pub enum Network {
-    Mlp,
-    Cnn,
-    Gpt,
-    M5,
-    /// ResNet-18 for images of 224 x 224.
-    ResNet,
-    /// ResNet-18 for small images, of this width.
-    SmallResNet(usize),
-    ConvNext,
-    Tagger,
-    /// Two LSTM layers of 64, and a linear layer on each step's output.
-    Lstm,
-    UNet,
-    MobileNet,
-    SentenceEncoder,
-    /// Three LSTM layers of 256, whose last output stands for the whole sequence.
-    LstmEncoder,
-}
-
-fn size(n: i32) -> usize {
-    n.unsigned_abs() as usize
-}
-
-impl Network {
-    pub fn build(self, init: &Init) -> Result<Box<dyn Module>> {
-        let layers = |num_layers| RecurrentConfig { num_layers, ..RecurrentConfig::default() };
-        Ok(match self {
-            Self::Mlp => Box::new(Mlp::new(&[784, 512, 512, size(CLASSES)], init)?),
-            Self::Cnn => Box::new(cnn(init)?),
-            Self::Gpt => {
-                let sizes = GptConfig { vocab_size: size(CHARACTERS), block_size: 128, n_layer: 4, ..GptConfig::default() };
-                Box::new(Gpt::new(GptConfig { n_head: 4, n_embd: 128, ..sizes }, init)?)
-            }
-            Self::M5 => Box::new(M5::new(M5Config { classes: size(COMMANDS), ..M5Config::default() }, init)?),
-            Self::ResNet => Box::new(ResNet::new(ResNetConfig { classes: size(MANY_CLASSES), ..ResNetConfig::default() }, init)?),
-            Self::SmallResNet(width) => {
-                let small = ResNetConfig { classes: size(CLASSES), width, small_images: true, ..ResNetConfig::default() };
-                Box::new(ResNet::new(small, init)?)
-            }
-            Self::ConvNext => Box::new(convnext(init)?),
-            Self::Tagger => {
-                let sizes = TaggerConfig { vocab_size: size(WORDS), tags: size(CLASSES), ..TaggerConfig::default() };
-                Box::new(LstmTagger::new(TaggerConfig { embedding_dim: 128, hidden_dim: 128, ..sizes }, init)?)
-            }
-            Self::Lstm => Box::new(sequential![Lstm::with(64, 64, layers(2), init)?, Linear::new(64, size(CLASSES), init)?]),
-            Self::UNet => Box::new(UNet::new(UNetConfig { width: 16, ..UNetConfig::default() }, init)?),
-            Self::MobileNet => {
-                let config = MobileNetConfig { classes: size(MANY_CLASSES), ..MobileNetConfig::default() };
-                Box::new(MobileNetV2::new(config, init)?)
-            }
-            Self::SentenceEncoder => Box::new(SentenceEncoder::new(init)?),
-            Self::LstmEncoder => Box::new(LstmEncoder { lstm: Lstm::with(40, 256, layers(3), init)? }),
-        })
-    }
+/// A network with random weights.
+pub fn build(network: Network, init: &Init) -> Result<Box<dyn Module>> {
+    let layers = |num_layers| RecurrentConfig { num_layers, ..RecurrentConfig::default() };
+    Ok(match network {
+        Network::Mlp => Box::new(Mlp::new(&[784, 512, 512, CLASSES], init)?),
+        Network::Cnn => Box::new(cnn(init)?),
+        Network::Gpt => {
+            let sizes = GptConfig { vocab_size: CHARACTERS, block_size: 128, n_layer: 4, ..GptConfig::default() };
+            Box::new(Gpt::new(GptConfig { n_head: 4, n_embd: 128, ..sizes }, init)?)
+        }
+        Network::M5 => Box::new(M5::new(M5Config { classes: COMMANDS, ..M5Config::default() }, init)?),
+        Network::ResNet => Box::new(ResNet::new(ResNetConfig { classes: MANY_CLASSES, ..ResNetConfig::default() }, init)?),
+        Network::SmallResNet(width) => {
+            let small = ResNetConfig { classes: CLASSES, width, small_images: true, ..ResNetConfig::default() };
+            Box::new(ResNet::new(small, init)?)
+        }
+        Network::ConvNext => Box::new(convnext(init)?),
+        Network::Tagger => {
+            let sizes = TaggerConfig { vocab_size: WORDS, tags: CLASSES, ..TaggerConfig::default() };
+            Box::new(LstmTagger::new(TaggerConfig { embedding_dim: 128, hidden_dim: 128, ..sizes }, init)?)
+        }
+        Network::Lstm => Box::new(sequential![Lstm::with(64, 64, layers(2), init)?, Linear::new(64, CLASSES, init)?]),
+        Network::UNet => Box::new(UNet::new(UNetConfig { width: 16, ..UNetConfig::default() }, init)?),
+        Network::MobileNet => {
+            let config = MobileNetConfig { classes: MANY_CLASSES, ..MobileNetConfig::default() };
+            Box::new(MobileNetV2::new(config, init)?)
+        }
+        Network::SentenceEncoder => Box::new(SentenceEncoder::new(init)?),
+        Network::LstmEncoder => Box::new(LstmEncoder { lstm: Lstm::with(40, 256, layers(3), init)? }),
+    })
 }
 
 fn cnn(init: &Init) -> Result<Sequential> {
@@ -92,7 +56,7 @@ fn cnn(init: &Init) -> Result<Sequential> {
         Flatten,
         Linear::new(1568, 128, init)?,
         Relu,
-        Linear::new(128, size(CLASSES), init)?,
+        Linear::new(128, CLASSES, init)?,
     ])
 }
 
@@ -163,7 +127,7 @@ fn convnext(init: &Init) -> Result<Sequential> {
         }
     }
     let [.., last] = widths;
-    Ok(layers.push(GlobalAvgPool).push(Flatten).push(LayerNorm::new([last], init)?).push(Linear::new(last, size(CLASSES), init)?))
+    Ok(layers.push(GlobalAvgPool).push(Flatten).push(LayerNorm::new([last], init)?).push(Linear::new(last, CLASSES, init)?))
 }
 
 /// Embeddings of words and places, six transformer layers, and the mean over the words: `[n, l]` to `[n, 384]`.
@@ -185,7 +149,7 @@ impl SentenceEncoder {
         let config = TransformerConfig { dim_feedforward: 1536, activation: FeedForward::Gelu, ..TransformerConfig::default() };
         let layer = |_| TransformerEncoderLayer::with(Self::WIDTH, Self::HEADS, config, init);
         Ok(Self {
-            words: Embedding::new(size(WORDS), Self::WIDTH, init)?,
+            words: Embedding::new(WORDS, Self::WIDTH, init)?,
             places: Embedding::new(Self::LONGEST, Self::WIDTH, init)?,
             norm: LayerNorm::new([Self::WIDTH], init)?,
             encoder: TransformerEncoder::new((0..Self::LAYERS).map(layer).collect::<Result<_>>()?, None),

@@ -1,8 +1,18 @@
 //! What is measured, and the made-up batches.
 
-use crate::networks::{CHARACTERS, CLASSES, COMMANDS, MANY_CLASSES, Network, WORDS};
 use fastrand::Rng;
-use wgrad::{Device, Result, Tensor};
+use std::rc::Rc;
+
+/// Words that a tagger or a sentence encoder knows.
+pub const WORDS: usize = 10_000;
+/// Characters that the GPT knows.
+pub const CHARACTERS: usize = 65;
+/// Classes of small images, of time steps and of words.
+pub const CLASSES: usize = 10;
+/// Classes of large images.
+pub const MANY_CLASSES: usize = 1000;
+/// Spoken commands.
+pub const COMMANDS: usize = 35;
 
 /// What a network sees.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +20,7 @@ enum Input {
     /// Numbers from -1 to 1.
     Numbers(&'static [usize]),
     /// Integers below the number.
-    Tokens([usize; 2], i32),
+    Tokens([usize; 2], usize),
 }
 
 /// A network on batches of one shape.
@@ -20,10 +30,32 @@ pub struct Row {
     pub network: Network,
     input: Input,
     /// The labels' shape and the number of classes; without them there is only the forward pass.
-    labels: Option<(&'static [usize], i32)>,
+    labels: Option<(&'static [usize], usize)>,
 }
 
-const fn training(name: &'static str, network: Network, input: Input, labels: &'static [usize], classes: i32) -> Row {
+/// The networks, which each program writes in its own library.
+#[derive(Debug, Clone, Copy)]
+pub enum Network {
+    Mlp,
+    Cnn,
+    Gpt,
+    M5,
+    /// ResNet-18 for images of 224 x 224.
+    ResNet,
+    /// ResNet-18 for small images, of this width.
+    SmallResNet(usize),
+    ConvNext,
+    Tagger,
+    /// Two LSTM layers of 64, and a linear layer on each step's output.
+    Lstm,
+    UNet,
+    MobileNet,
+    SentenceEncoder,
+    /// Three LSTM layers of 256, whose last output stands for the whole sequence.
+    LstmEncoder,
+}
+
+const fn training(name: &'static str, network: Network, input: Input, labels: &'static [usize], classes: usize) -> Row {
     Row { name, network, input, labels: Some((labels, classes)) }
 }
 
@@ -60,48 +92,53 @@ pub const ROWS: [Row; 20] = {
 
 /// A batch in host memory, as a data loader hands it over.
 pub struct Batch {
-    input: HostInput,
-    labels: Vec<i32>,
+    pub input: HostInput,
+    /// Of the shape that the row has; none for a forward pass.
+    pub labels: Vec<i32>,
 }
 
-enum HostInput {
+pub enum HostInput {
     Numbers(Vec<f32>),
     Tokens(Vec<i32>),
 }
+
+/// How many batches there are, which steps take in turn.
+const BATCHES: usize = 8;
 
 impl Row {
     pub fn is_training(&self) -> bool {
         self.labels.is_some()
     }
 
-    pub fn batch(&self, rng: &mut Rng) -> Batch {
-        let mut integers = |count: usize, below: i32| (0..count).map(|_| rng.i32(0..below)).collect::<Vec<_>>();
+    pub fn input_shape(&self) -> &[usize] {
+        match &self.input {
+            Input::Numbers(shape) => shape,
+            Input::Tokens(shape, _) => shape,
+        }
+    }
+
+    /// A label per image, time step, word or pixel.
+    pub fn label_shape(&self) -> &[usize] {
+        self.labels.map_or(&[], |(shape, _)| shape)
+    }
+
+    /// Made-up batches, again and again.
+    pub fn batches(&self) -> impl Iterator<Item = Rc<Batch>> + use<> {
+        let mut rng = Rng::with_seed(0);
+        let batches: Vec<_> = (0..BATCHES).map(|_| self.batch(&mut rng).into()).collect();
+        batches.into_iter().cycle()
+    }
+
+    fn batch(&self, rng: &mut Rng) -> Batch {
+        let mut integers = |count: usize, below: usize| {
+            let below = i32::try_from(below).unwrap_or(i32::MAX);
+            (0..count).map(|_| rng.i32(0..below)).collect::<Vec<_>>()
+        };
         let labels = self.labels.map(|(shape, classes)| integers(shape.iter().product(), classes)).unwrap_or_default();
         let input = match self.input {
             Input::Tokens([n, length], below) => HostInput::Tokens(integers(n * length, below)),
             Input::Numbers(shape) => HostInput::Numbers((0..shape.iter().product()).map(|_| 2.0 * rng.f32() - 1.0).collect()),
         };
         Batch { input, labels }
-    }
-
-    /// The inputs on a device.
-    pub fn input(&self, batch: &Batch, device: &Device) -> Result<Tensor> {
-        let shape = match &self.input {
-            Input::Numbers(shape) => shape,
-            Input::Tokens(shape, _) => &shape[..],
-        };
-        match &batch.input {
-            HostInput::Numbers(numbers) => Tensor::from_slice(numbers, shape, device),
-            HostInput::Tokens(tokens) => Tensor::from_slice(tokens, shape, device),
-        }
-    }
-
-    /// The mean cross-entropy of a network's output with the batch's labels.
-    pub fn loss(&self, output: &Tensor, batch: &Batch, device: &Device) -> Result<Tensor> {
-        let shape = self.labels.map_or(&[][..], |(shape, _)| shape);
-        let labels = Tensor::from_slice(&batch.labels, shape, device)?;
-        // Time steps and words count as examples; pixels keep their axes.
-        let logits = if let [count] = shape { output.reshape([*count, output.dim(-1)?]) } else { output.clone() };
-        Ok(logits.cross_entropy(&labels))
     }
 }
