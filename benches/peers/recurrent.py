@@ -9,9 +9,10 @@ least over rounds of the medians of 40 steps, and PyTorch's time over ours: abov
 
 import argparse
 import os
-import subprocess
 import sys
 import time
+
+import turns
 
 CASES = [
     f"{kind}:{sizes}"
@@ -56,20 +57,21 @@ def main():
     parser.add_argument("cases", nargs="*", default=CASES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--patience", type=float, default=60, help=turns.PATIENCE)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         return steps_of(options.one, options.threads)
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(options.threads)}
-    ours = ["cargo", "bench", "-q", "--bench", "recurrent", "--"]
-    subprocess.run([*ours, "--help"], check=True, stdout=subprocess.DEVNULL, env=environment)
+    environment = turns.threads(options.threads)
+    ours = [turns.bench("recurrent", environment)]
+    runner = turns.Turns(options.patience, environment)
     print("| case | ours, ms | PyTorch, ms | ratio |\n|---|---|---|---|")
     for case in options.cases:
         times = ([], [])
         for _ in range(options.rounds):
             theirs = [sys.executable, __file__, "--one", case, "--threads", str(options.threads)]
             for program, found in zip(([*ours, case], theirs), times):
-                out = subprocess.run(program, check=True, capture_output=True, text=True, env=environment).stdout.split()
+                out = (runner.run(case, program) or sys.exit(1)).split()
                 found.append(float(out[out.index("median") + 1] if "median" in out else out[-1]))
         mine, theirs = map(min, times)
         print(f"| {case} | {mine:.2f} | {theirs:.2f} | {theirs / mine:.2f} |", flush=True)
