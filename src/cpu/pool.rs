@@ -7,6 +7,11 @@ use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 use std::ops::Range;
 
+/// Windows that are compared at a time.
+const TOGETHER: usize = 32;
+/// The index of what is in no plane.
+const NOWHERE: u32 = u32::MAX;
+
 /// Geometry of one plane.
 #[derive(Clone, Copy)]
 struct Plane<'a> {
@@ -39,24 +44,53 @@ impl Plane<'_> {
         }
     }
 
-    /// The first NaN of a window, or else the first of its largest, as an index into the plane.
+    /// Calls `visit(first output pixel, largest values, their indices into the plane)` for some neighbouring windows at a time. The
+    /// largest is the first NaN, or else the first of the largest; a window without elements has -∞ and [`NOWHERE`].
     #[inline(always)]
-    fn argmax(&self, x: &[f32], rows: usize, top: usize, cols: usize, left: usize) -> Option<usize> {
-        let [down, right] = self.spec.dilation;
-        if rows * cols == 0 {
-            return None;
-        }
-        let first = top * self.x[1] + left;
-        let (mut best, mut max) = (first, x[first]);
-        for r in 0..rows {
-            for c in 0..cols {
-                let at = first + r * down * self.x[1] + c * right;
-                if x[at] > max || (x[at].is_nan() && !max.is_nan()) {
-                    (best, max) = (at, x[at]);
+    fn largest(&self, x: &[f32], mut visit: impl FnMut(usize, &[f32], &[u32])) {
+        for oh in 0..self.y[0] {
+            let (rows, top) = self.taps(0, oh);
+            for first in (0..self.y[1]).step_by(TOGETHER) {
+                let count = TOGETHER.min(self.y[1] - first);
+                let (mut best, mut at) = ([f32::NEG_INFINITY; TOGETHER], [NOWHERE; TOGETHER]);
+                for r in 0..rows.len() {
+                    let start = (top + r * self.spec.dilation[0]) * self.x[1];
+                    let line = &x[start..start + self.x[1]];
+                    for c in 0..self.spec.kernel[1] {
+                        self.tap(c, first..first + count, line, start, &mut best[..count], &mut at[..count]);
+                    }
                 }
+                visit(oh * self.y[1] + first, &best[..count], &at[..count]);
             }
         }
-        Some(best)
+    }
+
+    /// Compares a column's tap of each window with the largest so far; `line` starts at element `start` of the plane.
+    #[inline(always)]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "an axis has fewer than 2^31 elements, and so has a plane that a window covers"
+    )]
+    fn tap(&self, c: usize, windows: Range<usize>, line: &[f32], start: usize, best: &mut [f32], at: &mut [u32]) {
+        let (stride, pad, reach) = (self.spec.stride[1], self.spec.padding[1], c * self.spec.dilation[1]);
+        let from = pad.saturating_sub(reach).div_ceil(stride).max(windows.start);
+        let to = (self.x[1] + pad).saturating_sub(reach).div_ceil(stride).min(windows.end);
+        if from >= to {
+            return;
+        }
+        let column = from * stride + reach - pad;
+        let own = from - windows.start..to - windows.start;
+        let (mut elements, mut indices) = ([0.0; TOGETHER], [0; TOGETHER]);
+        for (i, (element, index)) in elements.iter_mut().zip(&mut indices).enumerate().take(own.len()) {
+            *element = line[column + i * stride];
+            *index = (start + column + i * stride) as u32;
+        }
+        let largest = best[own.clone()].iter_mut().zip(&mut at[own]);
+        for ((best, at), (&x, &index)) in largest.zip(elements.iter().zip(&indices)) {
+            let wins = (x > *best) | (x.is_nan() & !best.is_nan()) | (*at == NOWHERE);
+            *best = if wins { x } else { *best };
+            *at = if wins { index } else { *at };
+        }
     }
 
     fn divisor(&self, rows: usize, cols: usize) -> f32 {
@@ -84,9 +118,10 @@ impl Plane<'_> {
                 },
             );
         }
-        self.each(|pixel, rows, top, cols, left| {
-            y[pixel] = self.argmax(x, rows, top, cols, left).map_or(f32::NEG_INFINITY, |at| x[at]);
-        });
+        vectorize(
+            #[inline(always)]
+            || self.largest(x, |first, best, _| y[first..first + best.len()].copy_from_slice(best)),
+        );
     }
 
     fn max_scatter(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
@@ -94,11 +129,15 @@ impl Plane<'_> {
             return self.max_scatter_two_by_two(x, dy, dx);
         }
         dx.fill(0.0);
-        self.each(|pixel, rows, top, cols, left| {
-            if let Some(at) = self.argmax(x, rows, top, cols, left) {
-                dx[at] += dy[pixel];
+        let mut scatter = |first: usize, at: &[u32]| {
+            for (&at, dy) in at.iter().zip(&dy[first..]).filter(|&(&at, _)| at != NOWHERE) {
+                dx[at as usize] += dy;
             }
-        });
+        };
+        vectorize(
+            #[inline(always)]
+            || self.largest(x, |first, _, at| scatter(first, at)),
+        );
     }
 
     /// Tiles do not overlap, so each of the four elements is dy or 0, without branches.
@@ -132,8 +171,10 @@ impl Plane<'_> {
     }
 
     fn max_select(&self, x: &[f32], u: &[f32], y: &mut [f32]) {
-        self.each(|pixel, rows, top, cols, left| {
-            y[pixel] = self.argmax(x, rows, top, cols, left).map_or(0.0, |at| u[at]);
+        self.largest(x, |first, _, at| {
+            for (y, &at) in y[first..].iter_mut().zip(at) {
+                *y = if at == NOWHERE { 0.0 } else { u[at as usize] };
+            }
         });
     }
 
