@@ -1,5 +1,6 @@
 //! Walks a view in row-major order, a run of equal steps at a time.
 
+use crate::cpu::simd::vectorize;
 use crate::graph::View;
 use crate::shape::MAX_RANK;
 
@@ -48,10 +49,10 @@ impl Walk {
         Self { axes, offset: view.offset }
     }
 
-    /// Calls `run(position in the block, length, first index, step)` for every run of valid elements in
-    /// `start..start + len`, and `gap(position, length)` for every run of masked ones.
+    /// Calls `run(position in the block, length, first index and step)` for every run of elements in `start..start + len`; what is
+    /// masked has no index.
     #[inline(always)]
-    fn runs(&self, start: usize, len: usize, mut run: impl FnMut(usize, usize, i64, i64), mut gap: impl FnMut(usize, usize)) {
+    fn runs(&self, start: usize, len: usize, mut run: impl FnMut(usize, usize, Option<(i64, i64)>)) {
         let Some((inner, outer)) = self.axes.split_last() else { return };
         let mut coord = [0; MAX_RANK];
         let mut rest = start / inner.len.max(1);
@@ -72,13 +73,14 @@ impl Walk {
             let from = inner.valid.0.clamp(column, column + n);
             let to = if valid { inner.valid.1.clamp(from, column + n) } else { from };
             if from > column {
-                gap(at, from - column);
+                run(at, from - column, None);
             }
             if to > from {
-                run(at + from - column, to - from, base.wrapping_add((from as i64).wrapping_mul(inner.stride)), inner.stride);
+                let first = base.wrapping_add((from as i64).wrapping_mul(inner.stride));
+                run(at + from - column, to - from, Some((first, inner.stride)));
             }
             if column + n > to {
-                gap(at + to - column, column + n - to);
+                run(at + to - column, column + n - to, None);
             }
             at += n;
             column = 0;
@@ -93,43 +95,49 @@ impl Walk {
     }
 
     /// `out[i] = data[index of element start + i]`, 0 where masked.
-    #[allow(clippy::cast_possible_truncation, reason = "positions of a view lie within its buffer")]
     pub fn load(&self, start: usize, data: &[u32], out: &mut [u32]) {
-        let len = out.len();
-        let out = std::cell::Cell::from_mut(out).as_slice_of_cells();
+        vectorize(
+            #[inline(always)]
+            || self.load_runs(start, data, out),
+        );
+    }
+
+    #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "positions of a view lie within its buffer")]
+    fn load_runs(&self, start: usize, data: &[u32], out: &mut [u32]) {
         self.runs(
             start,
-            len,
-            |at, n, first, step| {
-                let (target, first) = (&out[at..at + n], first as usize);
-                match step {
-                    0 => target.iter().for_each(|o| o.set(data[first])),
-                    1 => target.iter().zip(&data[first..first + n]).for_each(|(o, &x)| o.set(x)),
-                    2.. => target.iter().zip(data[first..].iter().step_by(step as usize)).for_each(|(o, &x)| o.set(x)),
-                    _ => {
-                        let backwards = data[..=first].iter().rev().step_by(step.unsigned_abs() as usize);
-                        target.iter().zip(backwards).for_each(|(o, &x)| o.set(x));
+            out.len(),
+            #[inline(always)]
+            |at, n, from| {
+                let target = &mut out[at..at + n];
+                match from {
+                    None => target.fill(0),
+                    Some((first, 0)) => target.fill(data[first as usize]),
+                    Some((first, 1)) => target.copy_from_slice(&data[first as usize..first as usize + n]),
+                    Some((first, step @ 2..)) => {
+                        let from = data[first as usize..].iter().step_by(step as usize);
+                        target.iter_mut().zip(from).for_each(|(o, &x)| *o = x);
+                    }
+                    Some((first, step)) => {
+                        let backwards = data[..=first as usize].iter().rev().step_by(step.unsigned_abs() as usize);
+                        target.iter_mut().zip(backwards).for_each(|(o, &x)| *o = x);
                     }
                 }
             },
-            |at, n| out[at..at + n].iter().for_each(|o| o.set(0)),
         );
     }
 
     /// `out[i] = value(index of element start + i)`, 0 where masked.
     pub fn fill(&self, start: usize, out: &mut [u32], value: impl Fn(i64) -> u32) {
-        let len = out.len();
-        let out = std::cell::Cell::from_mut(out).as_slice_of_cells();
-        self.runs(
-            start,
-            len,
-            |at, n, first, step| {
-                for (i, o) in out[at..at + n].iter().enumerate() {
-                    o.set(value(first + i as i64 * step));
+        self.runs(start, out.len(), |at, n, from| match from {
+            None => out[at..at + n].fill(0),
+            Some((first, step)) => {
+                for (i, o) in out[at..at + n].iter_mut().enumerate() {
+                    *o = value(first + i as i64 * step);
                 }
-            },
-            |at, n| out[at..at + n].iter().for_each(|o| o.set(0)),
-        );
+            }
+        });
     }
 
     /// The smallest and largest index that the walk reaches, if any.
