@@ -135,6 +135,7 @@ impl Product {
             return;
         }
         let [group, down, channel] = self.strides;
+        let taps = window.taps.len();
         for (g, packed) in packed.chunks_mut(self.rows * terms).enumerate() {
             let weights = &weights[g * group..];
             let each = each(terms);
@@ -147,11 +148,16 @@ impl Product {
                     while !lines.is_empty() {
                         let rows = block(self.tile.rows, lines.len() / count);
                         let (own, rest) = lines.split_at_mut(rows * count);
-                        for (k, to) in own.chunks_mut(rows).enumerate() {
-                            let term = i * each + k;
-                            let tap = &window.taps[term % window.taps.len()];
-                            let from = &weights[term / window.taps.len() * channel + tap.weight + row * down..];
-                            to.iter_mut().zip(from.iter().step_by(down)).for_each(|(to, &w)| *to = w);
+                        let (mut from, mut tap) = (i * each / taps * channel + row * down, i * each % taps);
+                        for to in own.chunks_exact_mut(rows) {
+                            let column = &weights[from + window.taps[tap].weight..];
+                            for (r, to) in to.iter_mut().enumerate() {
+                                *to = column[r * down];
+                            }
+                            tap += 1;
+                            if tap == taps {
+                                (from, tap) = (from + channel, 0);
+                            }
                         }
                         (lines, row) = (rest, row + rows);
                     }

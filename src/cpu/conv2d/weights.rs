@@ -237,35 +237,36 @@ impl WeightGrad {
         }
     }
 
-    /// Adds the parts up, in the order of weights.
+    /// Adds the parts up, in the order of weights; a vector of output channels at a time.
     fn gather(&self, sums: &[f32], each: usize, dw: &mut [f32]) {
         let (taps, width, parts) = (self.taps().len(), self.width(), self.parts());
-        let widths = self.panels();
         let row = self.channels * self.area;
-        let lines = dw.par_chunks_mut(row.max(1)).enumerate().with_min_len((1 << 12) / row.max(1) + 1);
-        lines.for_each(|(i, dw)| {
-            let (group, row) = (i / self.rows, i % self.rows);
-            // The panel that the row is in, and how many rows are before it.
-            let (mut before, mut panel) = (0, 0);
-            while row >= before + widths[panel] * self.lanes {
-                before += widths[panel] * self.lanes;
-                panel += 1;
-            }
-            dw.fill(0.0);
-            for first in (0..self.channels).step_by(each) {
-                let channels = first..(first + each).min(self.channels);
-                let own = channels.len() * taps;
-                let start = parts * taps * width * (group * self.channels + first);
-                for part in 0..parts {
-                    let sums = &sums[start + part * own * width + before * own + row - before..];
-                    let mut sums = sums.iter().step_by(widths[panel] * self.lanes);
-                    for channel in channels.clone() {
-                        for (tap, sum) in self.taps().iter().zip(&mut sums) {
-                            dw[channel * self.area + tap.weight] += sum;
+        // Of each vector, the rows before its panel, the rows of the panel, and its place there.
+        let mut places = Vec::new();
+        let mut before = 0;
+        for vectors in self.panels() {
+            places.extend((0..vectors).map(|v| (before, vectors * self.lanes, v * self.lanes)));
+            before += vectors * self.lanes;
+        }
+        for (group, dw) in dw.chunks_mut((self.rows * row).max(1)).enumerate() {
+            let vectors = dw.par_chunks_mut(self.lanes * row).zip(&places);
+            vectors.with_min_len((1 << 12) / (self.lanes * row) + 1).for_each(|(dw, &(before, rows, place))| {
+                dw.fill(0.0);
+                for first in (0..self.channels).step_by(each) {
+                    let channels = first..(first + each).min(self.channels);
+                    let own = channels.len() * taps;
+                    let start = parts * taps * width * (group * self.channels + first);
+                    for part in 0..parts {
+                        let mut sums = sums[start + part * own * width + before * own..].chunks_exact(rows);
+                        for channel in channels.clone() {
+                            for (tap, sums) in self.taps().iter().zip(&mut sums) {
+                                let to = dw[channel * self.area + tap.weight..].iter_mut().step_by(row);
+                                to.zip(&sums[place..place + self.lanes]).for_each(|(to, &sum)| *to += sum);
+                            }
                         }
                     }
                 }
-            }
-        });
+            });
+        }
     }
 }
