@@ -124,14 +124,6 @@ impl Expr {
         self
     }
 
-    /// The expressions of both values of a pair; the expression itself for one value.
-    pub fn parts(&self) -> Vec<Self> {
-        match self.terms.last() {
-            Some(&(Term::Pair(a, b), _)) => vec![self.clone().finish(a), self.clone().finish(b)],
-            _ => vec![self.clone()],
-        }
-    }
-
     /// The dtype of the result.
     pub fn dtype(&self) -> DType {
         self.terms.last().map_or(DType::F32, |t| t.1)

@@ -236,12 +236,6 @@ fn each(terms: usize) -> usize {
     terms.div_ceil(terms.div_ceil(TERMS).max(1))
 }
 
-/// Bounds of panels of about equal width, in vectors.
-fn bounds(range: Range<usize>) -> Vec<usize> {
-    let count = range.len().div_ceil(VECTORS);
-    (0..=count).map(|i| range.start + i * range.len() / count.max(1)).collect()
-}
-
 /// Some channels of a group's result, of some images, at the places of a window.
 struct Part<'a> {
     product: &'a Product,

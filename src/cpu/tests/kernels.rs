@@ -331,7 +331,7 @@ fn convolutions_and_their_gradients() {
         // A kernel per channel.
         ([2, 8, 9, 11], 8, [3, 3], ConvSpec { padding: [1, 1], stride: [2, 2], groups: 8, ..plain }),
         ([2, 6, 7, 7], 6, [7, 7], ConvSpec { padding: [3, 3], groups: 6, ..plain }),
-        ([2, 3, 8, 5], 3, [2, 3], ConvSpec { padding: [1, 2], stride: [3, 1], dilation: [2, 2], groups: 3, ..plain }),
+        ([2, 3, 8, 5], 3, [2, 3], ConvSpec { padding: [1, 2], stride: [3, 1], dilation: [2, 2], groups: 3 }),
     ];
     for (x, co, k, spec) in rows {
         let w = [co, x[1] / spec.groups, k[0], k[1]];
