@@ -27,7 +27,7 @@ import turns
 WORDS, CHARACTERS, CLASSES, MANY_CLASSES, COMMANDS = 10_000, 65, 10, 1000, 35
 
 # Network, shape of the inputs, number of different tokens (None: numbers), shape of the labels, classes (None: a forward pass); as in
-# `benches/zoo/rows.rs`.
+# `benches/zoo/shared/rows.rs`.
 ROWS = {
     "mlp": ("mlp", (128, 784), None, (128,), CLASSES),
     "cnn": ("cnn", (64, 1, 28, 28), None, (64,), CLASSES),
