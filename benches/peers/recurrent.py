@@ -1,6 +1,6 @@
 """Training steps of recurrent layers here and in PyTorch, on the CPU, in turn.
 
-    python benches/peers/recurrent.py [CASE ...] [--rounds 3] [--threads 2]
+    python benches/peers/recurrent.py [CASE ...] [--rounds 3] [--threads 2] [--patience 60]
 
 Needs PyTorch. A case is kind:layers:steps:batch:inputs:hidden, as for `cargo bench --bench recurrent`; by default LSTM and GRU from
 50 to 500 steps. Each program is a process of its own, one at a time; PyTorch uses the better of its two Adams. Prints a table of the

@@ -2,11 +2,12 @@
 
     python benches/peers/zoo.py [ROW ...] [--device cpu] [--rounds 3] [--threads 2] [--peers torch,burn-flex] [--json FILE]
 
-Needs PyTorch for the peer `torch`; `onnx` runs the forward passes and needs onnxruntime and PyTorch's exporter (onnx, onnxscript).
+Needs PyTorch for the peer `torch`; `onnx` runs the forward passes and needs onnxruntime, onnx and onnxscript besides PyTorch.
 `burn-flex` and `burn-wgpu` are built from `benches/peers/burn`, which takes long the first time. Each program is a process of its
 own, one at a time, with the given number of threads. Prints a table as Markdown: a figure is the least over rounds, of a step the
 least of the medians. PyTorch runs eagerly, without compilation, and uses the better of its two Adams. Ratios are a peer's figure
 over ours: above 1, ours is faster or smaller. Memory is the process's at its peak, without what PyTorch holds on a CUDA device.
+On an adapter, first steps depend on what earlier runs left on disk: the driver's shaders and what Burn has found out by trials.
 """
 
 import argparse
@@ -26,8 +27,8 @@ import turns
 
 WORDS, CHARACTERS, CLASSES, MANY_CLASSES, COMMANDS = 10_000, 65, 10, 1000, 35
 
-# Network, shape of the inputs, number of different tokens (None: numbers), shape of the labels, classes (None: a forward pass); as in
-# `benches/zoo/rows.rs`.
+# Network, shape of the inputs, number of different tokens (None: numbers), shape of the labels, classes (None: a forward pass), as
+# in `benches/zoo/shared/rows.rs`.
 ROWS = {
     "mlp": ("mlp", (128, 784), None, (128,), CLASSES),
     "cnn": ("cnn", (64, 1, 28, 28), None, (64,), CLASSES),
@@ -307,11 +308,12 @@ def at_least_one(text):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"by default all of {', '.join(ROWS)}")
-    parser.add_argument("--device", default="cpu", help="ours, by kind, index or part of a name; Burn's wgpu takes kinds and indices")
+    parser.add_argument("--device", default="cpu", help="ours, by kind, index or part of a name; Burn takes kinds and numbers")
     parser.add_argument("--rounds", type=at_least_one, default=3)
     parser.add_argument("--steps", type=at_least_one, default=40, help="fewer where they take more than 10 s")
     parser.add_argument("--threads", type=at_least_one, default=os.cpu_count())
-    parser.add_argument("--peers", type=peers_of, default=["torch", "onnx"], help=f"some of {','.join(PEERS)}; default: torch,onnx")
+    some = f"some of {','.join(PEERS)}; default: torch,onnx"
+    parser.add_argument("--peers", type=peers_of, default=["torch", "onnx"], help=some)
     parser.add_argument("--patience", type=float, default=60, help=turns.PATIENCE)
     parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
     for flag in ("--one", "--onnx", "--export"):
