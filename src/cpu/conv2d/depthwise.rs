@@ -19,6 +19,8 @@ const GRAIN: usize = 1 << 13;
 /// Such a convolution, or one of its gradients.
 pub(super) struct Depthwise {
     stencils: Vec<Stencil>,
+    /// Whether they are all of the result; the rest is 0.
+    all: bool,
     channels: usize,
     /// Elements of a kernel, of a channel of the source, of a channel of the result.
     area: usize,
@@ -35,12 +37,12 @@ impl Depthwise {
 
     pub fn new(conv: &Conv2d) -> Self {
         let [x, y] = [conv.x, conv.y].map(|t| t[2] * t[3]);
-        let (windows, source, plane) = match conv.role {
+        let ((windows, all), source, plane) = match conv.role {
             ConvRole::InputGrad => (Window::input_grad(conv), y, x),
-            _ => (vec![Window::forward(conv)], x, y),
+            _ => ((vec![Window::forward(conv)], true), x, y),
         };
         let stencils = windows.into_iter().map(Stencil::new).collect();
-        Self { stencils, channels: conv.x[1], area: conv.w[2] * conv.w[3], source, plane }
+        Self { stencils, all, channels: conv.x[1], area: conv.w[2] * conv.w[3], source, plane }
     }
 
     /// The floats that a thread works in.
@@ -53,6 +55,9 @@ impl Depthwise {
     pub fn run(&self, source: &[f32], weights: &[f32], epilogue: &Program, context: Context, out: &mut [u32]) -> Result<()> {
         let together = (GRAIN / self.plane).max(1);
         out.par_chunks_mut(together * self.plane).enumerate().try_for_each(|(i, chunk)| {
+            if !self.all {
+                chunk.fill(0);
+            }
             with_scratch(self.scratch(), |memory| {
                 memory.fill(0.0);
                 for (j, out) in cast_slice_mut(chunk).chunks_mut(self.plane).enumerate() {

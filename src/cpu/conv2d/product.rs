@@ -23,6 +23,8 @@ const FLOATS: usize = 1 << 16;
 pub(super) struct Product {
     tile: Tile,
     layouts: Vec<Layout>,
+    /// Whether they are all of the result; the rest is 0.
+    all: bool,
     groups: usize,
     /// Channels of a group's result.
     rows: usize,
@@ -54,8 +56,9 @@ impl Product {
         let [x, y] = [conv.x, conv.y].map(|t| t[2] * t[3]);
         let group = outputs * inputs * area;
         let tile = Tile::new();
-        let common = |windows: Vec<Window>, rows, channels, strides, plane, source| Self {
+        let common = |(windows, all): (Vec<Window>, bool), rows, channels, strides, plane, source| Self {
             tile,
+            all,
             layouts: windows.into_iter().map(|window| Layout::new(window, rows)).collect(),
             groups,
             rows,
@@ -67,7 +70,7 @@ impl Product {
         };
         match conv.role {
             ConvRole::InputGrad => common(Window::input_grad(conv), inputs, outputs, [group, area, inputs * area], x, y),
-            _ => common(vec![Window::forward(conv)], outputs, inputs, [group, inputs * area, area], y, x),
+            _ => common((vec![Window::forward(conv)], true), outputs, inputs, [group, inputs * area, area], y, x),
         }
     }
 
@@ -117,6 +120,9 @@ impl Product {
             }
             let packed = &*packed;
             self.tasks(out).into_par_iter().try_for_each(|task| {
+                if !self.all {
+                    task.out.fill(0);
+                }
                 let start = (task.images.start * self.groups * self.rows + task.rows.start) * self.plane;
                 with_scratch(own, |memory| {
                     self.part(source, packed, (task.images, task.rows), cast_slice_mut(task.out), memory);

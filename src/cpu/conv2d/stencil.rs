@@ -16,8 +16,8 @@ pub(super) struct Stencil {
     before: [usize; 2],
     /// Rows and columns of a part.
     part: [usize; 2],
-    /// Which part has a remainder's pixels.
-    parts: Vec<Option<usize>>,
+    /// The remainders of each part's rows and columns.
+    parts: Vec<[usize; 2]>,
     /// How far each tap's first pixel is from the start, and the tap's weight.
     pub taps: Vec<(usize, usize)>,
 }
@@ -31,15 +31,15 @@ impl Stencil {
         let [down, right] = [0, 1].map(|d| reach(d).map(|o| distance(d, o) / window.stride[d]).max().unwrap_or(0));
         let part = [window.grid[0] + down, window.grid[1] + right];
         let [sy, sx] = window.stride;
-        let mut parts = vec![None; sy * sx];
-        let mut count = 0;
+        let mut parts: Vec<[usize; 2]> = Vec::new();
         let mut taps = Vec::with_capacity(window.taps.len());
         for tap in &window.taps {
             let [y, x] = [0, 1].map(|d| distance(d, tap.offset[d]));
-            let which = *parts[y % sy * sx + x % sx].get_or_insert_with(|| {
-                count += 1;
-                count - 1
-            });
+            let remainder = [y % sy, x % sx];
+            let which = parts.iter().position(|part| *part == remainder).unwrap_or(parts.len());
+            if which == parts.len() {
+                parts.push(remainder);
+            }
             taps.push(((which * part[0] + y / sy) * part[1] + x / sx, tap.weight));
         }
         Self { before, part, parts, taps, window }
@@ -47,7 +47,7 @@ impl Stencil {
 
     /// Elements of a plane with its padding.
     pub fn plane(&self) -> usize {
-        self.parts.iter().flatten().count() * self.part[0] * self.part[1]
+        self.parts.len() * self.part[0] * self.part[1]
     }
 
     /// Elements of the results, with those that are none.
@@ -68,22 +68,23 @@ impl Stencil {
     /// Copies a plane to where its pixels are; what is around them stays as it is.
     pub fn pad(&self, source: &[f32], padded: &mut [f32]) {
         let [height, width] = self.window.source;
-        let [sy, sx] = self.window.stride;
-        for (row, line) in source.chunks_exact(width).take(height).enumerate() {
-            let y = row + self.before[0];
-            if y / sy >= self.part[0] {
-                break;
+        let ([sy, sx], [rows, columns]) = (self.window.stride, self.part);
+        for (&[y, x], part) in self.parts.iter().zip(padded.chunks_exact_mut((rows * columns).max(1))) {
+            // The first column of the part that is in the source, and where there.
+            let column = self.before[1].saturating_sub(x).div_ceil(sx);
+            let from = (column * sx + x).saturating_sub(self.before[1]);
+            if column >= columns || from >= width {
+                continue;
             }
-            for first in 0..sx.min(width) {
-                let x = first + self.before[1];
-                let Some(which) = self.parts[y % sy * sx + x % sx] else { continue };
-                let start = (which * self.part[0] + y / sy) * self.part[1];
-                let to = &mut padded[start..start + self.part[1]][(x / sx).min(self.part[1])..];
+            for (row, line) in part.chunks_exact_mut(columns).enumerate() {
+                let row = (row * sy + y).checked_sub(self.before[0]).filter(|&row| row < height);
+                let Some(row) = row else { continue };
+                let (line, source) = (&mut line[column..], &source[row * width + from..(row + 1) * width]);
                 if sx == 1 {
-                    let len = to.len().min(width);
-                    to[..len].copy_from_slice(&line[..len]);
+                    let len = line.len().min(source.len());
+                    line[..len].copy_from_slice(&source[..len]);
                 } else {
-                    to.iter_mut().zip(line[first..].iter().step_by(sx)).for_each(|(to, &x)| *to = x);
+                    line.iter_mut().zip(source.iter().step_by(sx)).for_each(|(to, &x)| *to = x);
                 }
             }
         }

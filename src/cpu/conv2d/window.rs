@@ -1,6 +1,7 @@
 //! Which pixels a convolution multiplies: a grid of results, each of which reads a source at some taps.
 
 use crate::plan::Conv2d;
+use std::collections::BTreeMap;
 
 /// One tap of a kernel: the pixel that it reads is `offset` away from the result's, times the stride.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,23 +43,28 @@ impl Window {
         Self { source, grid, stride: spec.stride, taps, width: grid[1], first: [0, 0], step: [1, 1] }.simplified()
     }
 
-    /// Gradients of the input from those of the outputs: a window for each remainder of rows and columns by the stride.
-    pub fn input_grad(conv: &Conv2d) -> Vec<Self> {
+    /// Gradients of the input from those of the outputs: a window for each remainder of rows and columns by the stride that some tap
+    /// reaches, and whether these are all of the input.
+    pub fn input_grad(conv: &Conv2d) -> (Vec<Self>, bool) {
         let [_, _, kh, kw] = conv.w;
         let (spec, source, target) = (&conv.spec, [conv.y[2], conv.y[3]], [conv.x[2], conv.x[3]]);
-        let phases = (0..spec.stride[0].min(target[0])).flat_map(|h| (0..spec.stride[1].min(target[1])).map(move |w| [h, w]));
-        let window = |first: [usize; 2]| {
-            let tap = |weight: usize| {
-                let k = [weight / kw, weight % kw];
-                let reach = [0, 1].map(|d| signed(first[d] + spec.padding[d]) - signed(k[d] * spec.dilation[d]));
-                let even = [0, 1].iter().all(|&d| reach[d] % signed(spec.stride[d]) == 0);
-                even.then(|| Tap { offset: [0, 1].map(|d| reach[d] / signed(spec.stride[d])), weight })
-            };
+        let mut windows: BTreeMap<[usize; 2], Vec<Tap>> = BTreeMap::new();
+        for weight in 0..kh * kw {
+            let k = [weight / kw, weight % kw];
+            let reach = [0, 1].map(|d| signed(k[d] * spec.dilation[d]) - signed(spec.padding[d]));
+            let first = [0, 1].map(|d| reach[d].rem_euclid(signed(spec.stride[d])).unsigned_abs());
+            // How many outputs further up and to the left the tap of the first pixel lies.
+            let offset = [0, 1].map(|d| (signed(first[d]) - reach[d]) / signed(spec.stride[d]));
+            if first[0] < target[0] && first[1] < target[1] {
+                windows.entry(first).or_default().push(Tap { offset, weight });
+            }
+        }
+        let all = windows.len() == spec.stride[0].min(target[0]).saturating_mul(spec.stride[1].min(target[1]));
+        let window = |(first, taps): ([usize; 2], Vec<Tap>)| {
             let grid = [0, 1].map(|d| (target[d] - first[d]).div_ceil(spec.stride[d]));
-            let taps = (0..kh * kw).filter_map(tap).collect();
             Self { source, grid, stride: [1, 1], taps, width: target[1], first, step: spec.stride }.simplified()
         };
-        phases.map(window).collect()
+        (windows.into_iter().map(window).collect(), all)
     }
 
     /// Without taps that read nothing, and as one long row where rows continue each other.

@@ -328,6 +328,10 @@ fn convolutions_and_their_gradients() {
         ([2, 3, 1, 40], 20, [1, 9], ConvSpec { padding: [0, 4], stride: [1, 4], ..plain }),
         ([2, 8, 6, 6], 12, [3, 3], ConvSpec { padding: [1, 1], groups: 4, ..plain }),
         ([2, 2, 6, 6], 9, [3, 3], ConvSpec { padding: [3, 3], dilation: [3, 3], ..plain }),
+        // Steps that leave pixels out, and steps larger than the image.
+        ([2, 3, 9, 10], 4, [2, 2], ConvSpec { stride: [5, 4], padding: [1, 0], ..plain }),
+        ([2, 3, 5, 4], 3, [2, 2], ConvSpec { stride: [70_000, 90_000], padding: [1, 1], groups: 3, ..plain }),
+        ([1, 2, 5, 4], 3, [2, 2], ConvSpec { stride: [70_000, 90_000], padding: [1, 1], ..plain }),
         // A kernel per channel.
         ([2, 8, 9, 11], 8, [3, 3], ConvSpec { padding: [1, 1], stride: [2, 2], groups: 8, ..plain }),
         ([2, 6, 7, 7], 6, [7, 7], ConvSpec { padding: [3, 3], groups: 6, ..plain }),
