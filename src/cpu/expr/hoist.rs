@@ -6,11 +6,14 @@ use crate::shape::Shape;
 
 /// Elements of the whole for one of a table, at least.
 const LEAST: usize = 16;
+/// Elements of a table at most, as a plan's memory does not count them.
+const MOST: usize = 1 << 16;
 
 /// Splits an expression into tables and the rest, which reads them as operands `first..`.
 pub(in crate::cpu) fn hoist(expr: &Expr, first: usize) -> (Vec<Expr>, Expr) {
     let axes = axes(expr);
-    let small = |id: TermId| sizes(expr, axes[id]).iter().product::<usize>() * LEAST <= expr.shape.numel();
+    let len = |id: TermId| sizes(expr, axes[id]).iter().product::<usize>();
+    let small = |id: TermId| len(id) <= MOST && len(id) * LEAST <= expr.shape.numel();
     let computed = |id: TermId| !operands(&expr.terms[id].0).is_empty();
     let mut wanted = vec![false; expr.terms.len()];
     for (id, (term, _)) in expr.terms.iter().enumerate() {
