@@ -2,10 +2,10 @@
 
 use crate::common::{Noise, close, device, upload, values};
 use wgrad::nn::{
-    BatchNorm1d, BatchNorm3d, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, GroupNorm, Init,
-    InstanceNorm2d, LayerNorm, LayerNormConfig, Module, MultiheadAttention, RmsNorm,
+    BatchNorm1d, BatchNorm2d, BatchNorm3d, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, GroupNorm,
+    Init, InstanceNorm2d, LayerNorm, LayerNormConfig, Module, MultiheadAttention, RmsNorm,
 };
-use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Result, Tensor};
+use wgrad::{AttentionOptions, ConvOptions, ConvTransposeOptions, DType, Result, Tensor, no_grad};
 
 type Made = Result<Box<dyn Module>>;
 
@@ -123,6 +123,34 @@ fn long_attention_in_blocks_agrees_and_never_holds_all_scores() {
         assert!(slots(&whole) >= 2 * 4 * heads * l * l, "{whole}");
         assert!(slots(&blocked) < 4 * heads * l * l / 2, "{blocked}");
     }
+}
+
+/// In evaluation, a residual block is its convolutions: normalization, activation and shortcut are computed with their results.
+#[test]
+fn convolutions_take_over_what_follows_them_in_evaluation() {
+    let init = Init::new(device(), 3);
+    let conv = || Conv2d::with(4, 4, 3, ConvOptions::default().padding(1).bias(false), &init).expect("valid");
+    let norm = || BatchNorm2d::new(4, &init).expect("valid");
+    let (conv1, norm1, conv2, norm2) = (conv(), norm(), conv(), norm());
+    let x = upload(&Noise(5).values(2 * 4 * 6 * 5, -1.0, 1.0), &[2, 4, 6, 5], DType::F32, device());
+    let block = |x: &Tensor| -> Result<Tensor> {
+        let y = norm1.forward(&conv1.forward(x)?)?.relu();
+        Ok((norm2.forward(&conv2.forward(&y)?)? + x).relu())
+    };
+    // Running statistics that are not 0 and 1, and that no later evaluation has to bring up to date.
+    block(&x).expect("runs").eval().expect("runs");
+    norm1.eval();
+    norm2.eval();
+    no_grad(|| block(&x)).expect("runs").eval().expect("runs");
+    let y = no_grad(|| block(&x)).expect("runs");
+    let plan = y.explain().expect("plans");
+    assert!(plan.lines().last().is_some_and(|l| l.starts_with("2 kernels")), "{plan}");
+    let apart = no_grad(|| {
+        let each = |y: Tensor| y.eval().map(|()| y);
+        let y = each(norm1.forward(&each(conv1.forward(&x)?)?)?)?.relu();
+        Ok::<_, wgrad::Error>((each(norm2.forward(&each(conv2.forward(&each(y)?)?)?)?)? + &x).relu())
+    });
+    close("by itself, each", &values(&y), &values(&apart.expect("runs")), 1e-6, 1e-6);
 }
 
 /// As one op and from others: several tiles, heads that share keys, masks that broadcast, in place in a projection's result.
