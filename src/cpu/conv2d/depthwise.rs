@@ -1,6 +1,6 @@
 //! Convolutions in which every channel has a kernel of its own: whole planes of results are computed as one long row.
 
-use super::stencil::{LANES, Stencil, VECTORS};
+use super::stencil::{LANES, Stencil};
 use super::window::Window;
 use crate::cpu::elementwise;
 use crate::cpu::expr::{Context, Program};
@@ -11,6 +11,8 @@ use bytemuck::cast_slice_mut;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+/// Vectors of results that are computed at a time.
+const VECTORS: usize = 4;
 /// Taps whose sums are kept at a time.
 const TAPS: usize = 8;
 /// Elements of a task's results.

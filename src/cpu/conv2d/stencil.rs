@@ -2,8 +2,6 @@
 
 use super::window::{Window, signed};
 
-/// Vectors of results that are computed at a time, at most.
-pub(super) const VECTORS: usize = 4;
 /// The most lanes of a vector; sums over pixels have as many on every machine.
 pub(super) const LANES: usize = 16;
 
