@@ -1,5 +1,6 @@
 //! The fast kernels against the reference: one row per case, with graph and plan made by hand.
 
+mod convolutions;
 mod effects;
 mod examples;
 mod kernels;
