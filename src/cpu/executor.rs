@@ -2,6 +2,7 @@
 
 mod f64_graph;
 
+use super::awake::Awake;
 use super::expr::Context;
 use super::kernel::Prepared;
 use super::{attention, conv2d, matmul, optim, recurrent, scratch};
@@ -182,7 +183,9 @@ impl CpuExecutor {
                 check_leaves(plan, bindings)?;
                 let mut memory = Memory { plan, slots: &mut slots, outputs: &outputs, bindings };
                 self.threads.install(|| {
+                    let awake = Awake::default();
                     plan.steps.iter().zip(kernels).enumerate().try_for_each(|(n, (step, kernel))| {
+                        awake.keep();
                         let Some(launched) = launched.as_deref_mut() else { return memory.run(step, kernel) };
                         let since = Instant::now();
                         memory.run(step, kernel)?;

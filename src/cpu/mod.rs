@@ -5,6 +5,7 @@
 //! on every run, whatever the threads' timing.
 
 pub(crate) mod attention;
+mod awake;
 mod conv2d;
 mod elementwise;
 mod executor;
