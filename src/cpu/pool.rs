@@ -1,8 +1,9 @@
 //! 2-D pooling and its adjoints, plane by plane.
 
+mod tiles;
+
 use super::simd::vectorize;
 use crate::graph::op::{PoolOp, PoolSpec};
-use crate::math::fast;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -97,26 +98,21 @@ impl Plane<'_> {
         if self.spec.count_include_pad { (self.spec.kernel[0] * self.spec.kernel[1]) as f32 } else { (rows * cols) as f32 }
     }
 
-    /// Whether windows are the dense 2 by 2 tiles that most networks pool over.
-    fn is_two_by_two(&self) -> bool {
-        let s = self.spec;
-        s.kernel == [2, 2] && s.stride == [2, 2] && s.padding == [0, 0] && s.dilation == [1, 1]
+    /// The windows' size if they lie side by side, without padding.
+    fn tiles(&self) -> Option<[usize; 2]> {
+        let PoolSpec { kernel, stride, padding, dilation, .. } = *self.spec;
+        (kernel == stride && padding == [0, 0] && dilation == [1, 1]).then_some(kernel)
     }
 
     fn max(&self, x: &[f32], y: &mut [f32]) {
-        if self.is_two_by_two() {
-            return vectorize(
-                #[inline(always)]
-                || {
-                    for (oh, line) in y.chunks_exact_mut(self.y[1]).enumerate() {
-                        let (upper, lower) = x[2 * oh * self.x[1]..][..2 * self.x[1]].split_at(self.x[1]);
-                        let pairs = upper.as_chunks::<2>().0.iter().zip(lower.as_chunks::<2>().0);
-                        for (y, (a, b)) in line.iter_mut().zip(pairs) {
-                            *y = fast::maximum(fast::maximum(a[0], a[1]), fast::maximum(b[0], b[1]));
-                        }
-                    }
-                },
-            );
+        let ([_, width], [_, columns]) = (self.x, self.y);
+        match self.tiles() {
+            Some([2, 2]) => return tiles::max::<2, 2>(x, width, y, columns),
+            Some([3, 3]) => return tiles::max::<3, 3>(x, width, y, columns),
+            Some([1, 2]) => return tiles::max::<1, 2>(x, width, y, columns),
+            Some([1, 3]) => return tiles::max::<1, 3>(x, width, y, columns),
+            Some([1, 4]) => return tiles::max::<1, 4>(x, width, y, columns),
+            _ => {}
         }
         vectorize(
             #[inline(always)]
@@ -125,8 +121,14 @@ impl Plane<'_> {
     }
 
     fn max_scatter(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-        if self.is_two_by_two() {
-            return self.max_scatter_two_by_two(x, dy, dx);
+        let ([_, width], [_, columns]) = (self.x, self.y);
+        match self.tiles() {
+            Some([2, 2]) => return tiles::scatter::<2, 2>(x, width, dy, columns, dx),
+            Some([3, 3]) => return tiles::scatter::<3, 3>(x, width, dy, columns, dx),
+            Some([1, 2]) => return tiles::scatter::<1, 2>(x, width, dy, columns, dx),
+            Some([1, 3]) => return tiles::scatter::<1, 3>(x, width, dy, columns, dx),
+            Some([1, 4]) => return tiles::scatter::<1, 4>(x, width, dy, columns, dx),
+            _ => {}
         }
         dx.fill(0.0);
         let mut scatter = |first: usize, at: &[u32]| {
@@ -138,36 +140,6 @@ impl Plane<'_> {
             #[inline(always)]
             || self.largest(x, |first, _, at| scatter(first, at)),
         );
-    }
-
-    /// Tiles do not overlap, so each of the four elements is dy or 0, without branches.
-    fn max_scatter_two_by_two(&self, x: &[f32], dy: &[f32], dx: &mut [f32]) {
-        let (width, tiles) = (self.x[1], self.y[1]);
-        dx[self.y[0] * 2 * width..].fill(0.0);
-        for (oh, dy) in dy.chunks_exact(tiles).enumerate() {
-            let (a, b) = x[2 * oh * width..][..2 * width].split_at(width);
-            let (da, db) = dx[2 * oh * width..][..2 * width].split_at_mut(width);
-            da[2 * tiles..].fill(0.0);
-            db[2 * tiles..].fill(0.0);
-            let (a, b) = (a.as_chunks::<2>().0, b.as_chunks::<2>().0);
-            let (da, db) = (da.as_chunks_mut::<2>().0, db.as_chunks_mut::<2>().0);
-            vectorize(
-                #[inline(always)]
-                || {
-                    let (a, b, da, db) = (&a[..tiles], &b[..tiles], &mut da[..tiles], &mut db[..tiles]);
-                    for i in 0..tiles {
-                        // `later` wins over `earlier` only if it is larger, or the first NaN.
-                        let wins = |later: f32, earlier: f32| (later > earlier) | (later.is_nan() & !earlier.is_nan());
-                        let ([a0, a1], [b0, b1], dy) = (a[i], b[i], dy[i]);
-                        let (upper_right, lower_right) = (wins(a1, a0), wins(b1, b0));
-                        let lower = wins(if lower_right { b1 } else { b0 }, if upper_right { a1 } else { a0 });
-                        let (upper, lower) = (if lower { 0.0 } else { dy }, if lower { dy } else { 0.0 });
-                        da[i] = [if upper_right { 0.0 } else { upper }, if upper_right { upper } else { 0.0 }];
-                        db[i] = [if lower_right { 0.0 } else { lower }, if lower_right { lower } else { 0.0 }];
-                    }
-                },
-            );
-        }
     }
 
     fn max_select(&self, x: &[f32], u: &[f32], y: &mut [f32]) {

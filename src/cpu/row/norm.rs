@@ -7,16 +7,17 @@ use crate::graph::row::RowNorm;
 use bytemuck::{cast_slice, cast_slice_mut};
 use rayon::prelude::*;
 
-/// `Σ f(i)` over `0..len`, in eight sums.
+/// `Σ f(x, y)` over pairs of elements, in eight sums.
 #[inline(always)]
-fn sum(len: usize, f: impl Fn(usize) -> f64) -> f64 {
+fn sum(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f64) -> f64 {
     let mut lanes = [0.0; 8];
-    for at in (0..len - len % 8).step_by(8) {
-        for (lane, sum) in lanes.iter_mut().enumerate() {
-            *sum += f(at + lane);
+    let ((x, x_tail), (y, y_tail)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
+    for (x, y) in x.iter().zip(y) {
+        for ((sum, &x), &y) in lanes.iter_mut().zip(x).zip(y) {
+            *sum += f(x, y);
         }
     }
-    let tail = (len - len % 8..len).fold(0.0, |sum, i| sum + f(i));
+    let tail = x_tail.iter().zip(y_tail).fold(0.0, |sum, (&x, &y)| sum + f(x, y));
     lanes.iter().fold(tail, |sum, lane| sum + lane)
 }
 
@@ -24,8 +25,8 @@ fn sum(len: usize, f: impl Fn(usize) -> f64) -> f64 {
 #[inline(always)]
 fn statistics(norm: &RowNorm, x: &[f32]) -> (f32, f32) {
     let count = x.len() as f64;
-    let mean = if norm.centre { (sum(x.len(), |i| f64::from(x[i])) / count) as f32 } else { 0.0 };
-    let variance = sum(x.len(), |i| f64::from(x[i] - mean) * f64::from(x[i] - mean)) / count;
+    let mean = if norm.centre { (sum(x, x, |x, _| f64::from(x)) / count) as f32 } else { 0.0 };
+    let variance = sum(x, x, |x, _| f64::from(x - mean) * f64::from(x - mean)) / count;
     (mean, (1.0 / (variance + norm.eps()).sqrt()) as f32)
 }
 
@@ -127,8 +128,8 @@ fn row_gradient(norm: &RowNorm, scale: &[f32], x: &[f32], ct: &[f32], dx: &mut [
     dx.copy_from_slice(ct);
     dx.iter_mut().zip(scale).for_each(|(g, &scale)| *g *= scale);
     let g = &*dx;
-    let mean_g = if norm.centre { (sum(g.len(), |i| f64::from(g[i])) / count) as f32 } else { 0.0 };
-    let product = sum(g.len(), |i| f64::from(g[i]) * f64::from((x[i] - mean) * root)) / count;
+    let mean_g = if norm.centre { (sum(g, g, |g, _| f64::from(g)) / count) as f32 } else { 0.0 };
+    let product = sum(g, x, |g, x| f64::from(g) * f64::from((x - mean) * root)) / count;
     let mean_product = product as f32;
     dx.iter_mut().zip(x).for_each(|(g, &x)| *g = (*g - mean_g - (x - mean) * root * mean_product) * root);
     (mean, root)
@@ -144,8 +145,8 @@ fn add_sums(norm: &RowNorm, (mean, root): (f32, f32), x: &[f32], ct: &[f32], sca
     }
     let channels = x.chunks(norm.positions).zip(ct.chunks(norm.positions));
     for ((scale, shift), (x, ct)) in scales.iter_mut().zip(shifts).zip(channels) {
-        *scale += sum(x.len(), |i| f64::from(ct[i]) * f64::from((x[i] - mean) * root));
-        *shift += sum(ct.len(), |i| f64::from(ct[i]));
+        *scale += sum(ct, x, |ct, x| f64::from(ct) * f64::from((x - mean) * root));
+        *shift += sum(ct, ct, |ct, _| f64::from(ct));
     }
 }
 
