@@ -11,6 +11,7 @@
 mod measure;
 mod networks;
 mod shared;
+mod work;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! The networks. Those that the library has ready come from `wgrad::nn::models`; the others are written here as a user would.
 
-use crate::shared::rows::{CHARACTERS, CLASSES, COMMANDS, MANY_CLASSES, Network, WORDS};
+use super::shared::rows::{CHARACTERS, CLASSES, COMMANDS, MANY_CLASSES, Network, WORDS};
 use wgrad::nn::models::{
     Gpt, GptConfig, LstmTagger, M5, M5Config, Mlp, MobileNetConfig, MobileNetV2, ResNet, ResNetConfig, TaggerConfig, UNet,
     UNetConfig,

@@ -5,6 +5,7 @@ mod convolutions;
 pub mod networks;
 mod others;
 mod products;
+pub mod zoo;
 
 use wgrad::{Device, Generator, Result, Tensor};
 

@@ -31,8 +31,14 @@ pub const KERNELS: [Column; 6] = [
 ];
 
 /// The numbers of a training step.
-pub const STEPS: [Column; 4] =
-    [column("launches", false, 0), column("barriers", false, 0), column("levels", false, 0), column("submissions", false, 0)];
+pub const STEPS: [Column; 6] = [
+    column("launches", false, 0),
+    column("barriers", false, 0),
+    column("levels", false, 0),
+    column("submissions", false, 0),
+    column("MB", false, 2),
+    column("MFLOP", false, 2),
+];
 
 /// Under which steps stand in place of a family of GPUs.
 pub const STEP: &str = "step";
@@ -263,7 +269,7 @@ mod tests {
         let held = floors(&[
             ("a", "x", &[0.9, f64::NAN, f64::NAN, 128.0, 0.0, f64::NAN]),
             ("a", "y", &[f64::NAN, f64::NAN, f64::NAN, 128.0, 0.0, 1.25]),
-            (STEP, "mlp", &[24.0, 23.0, 8.0, 2.0]),
+            (STEP, "mlp", &[24.0, 23.0, 8.0, 2.0, 1.25, 30.5]),
         ]);
         let path = std::env::temp_dir().join(format!("wgrad-floors-{}.txt", std::process::id()));
         held.write(&path).expect("written");
@@ -272,8 +278,8 @@ mod tests {
             ("a x 1 2", "2 numbers, not 6"),
             ("a", "a family"),
             ("a x 1 2 3 4 five", "five"),
-            ("step m 1 2 3", "3 numbers, not 4"),
-            ("step m 1 2 3 4\nstep m 1 2 3 4", ":2:"),
+            ("step m 1 2 3 4 5", "5 numbers, not 6"),
+            ("step m 1 2 3 4 5 6\nstep m 1 2 3 4 5 6", ":2:"),
         ] {
             std::fs::write(&path, text).expect("written");
             let error = Floors::read(&path).expect_err(text).to_string();

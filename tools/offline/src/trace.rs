@@ -7,6 +7,7 @@ use crate::session::{Launch, Session, Submitted};
 use crate::spirv::Access;
 use std::collections::HashMap;
 use wgrad_catalogue::networks::{Network, Training};
+use wgrad_catalogue::zoo::{ROWS, Row, Work};
 
 /// A step and the level of each of its launches.
 pub struct Trace {
@@ -14,24 +15,41 @@ pub struct Trace {
     pub submitted: Submitted,
     /// Counted from 1: one more than the highest level among the launches that wrote what it reads.
     pub levels: Vec<usize>,
+    /// The bytes that the plan says all launches read and write.
+    bytes: u64,
+    /// And their floating-point operations.
+    flops: u64,
 }
 
 impl Trace {
-    /// The third step of a network: it makes nothing that stays.
+    /// Of a network in training.
     ///
     /// # Errors
     /// The device's.
     pub fn of(session: &mut Session, network: Network) -> Result<Self> {
         let mut training = Training::new(network, &session.device)?;
-        training.step()?;
-        training.step()?;
+        Self::of_steps(session, || training.step().map(drop))
+    }
+
+    /// Of a row of the benchmark of networks.
+    fn of_row(session: &mut Session, row: &'static Row) -> Result<Self> {
+        let mut work = Work::new(row, &session.device)?;
+        Self::of_steps(session, || work.submit()?.to_vec::<f32>().map(drop))
+    }
+
+    /// The third step: it makes nothing that stays. The fourth is profiled.
+    fn of_steps(session: &mut Session, mut step: impl FnMut() -> wgrad::Result<()>) -> Result<Self> {
+        step()?;
+        step()?;
         session.device.flush()?;
         session.take()?;
-        training.step()?;
+        step()?;
         session.device.flush()?;
         let submitted = session.take()?;
         let levels = levels(&submitted.launches);
-        Ok(Self { submitted, levels })
+        let ((), profile) = session.device.profile(step)?;
+        session.take()?;
+        Ok(Self { submitted, levels, bytes: profile.bytes(), flops: profile.flops() })
     }
 
     /// How many levels there are.
@@ -40,9 +58,11 @@ impl Trace {
     }
 
     /// The numbers that have floors.
-    fn row(&self) -> [Option<f64>; 4] {
+    fn row(&self) -> [Option<f64>; 6] {
         let s = &self.submitted;
-        [s.launches.len(), s.barriers, self.depth(), s.submissions].map(|n| Some(n as f64))
+        let [launches, barriers, depth, submissions] =
+            [s.launches.len(), s.barriers, self.depth(), s.submissions].map(|n| n as f64);
+        [launches, barriers, depth, submissions, self.bytes as f64 / 1e6, self.flops as f64 / 1e6].map(Some)
     }
 }
 
@@ -98,31 +118,39 @@ pub fn print(session: &mut Session, network: Network) -> Result<()> {
     let trace = Trace::of(session, network)?;
     report::header();
     trace.submitted.launches.iter().for_each(report::row);
-    summary(network, &trace);
+    summary(network.name(), &trace);
     Ok(())
 }
 
-fn summary(network: Network, trace: &Trace) {
+fn summary(network: &str, trace: &Trace) {
     let s = &trace.submitted;
     println!(
-        "{network}: {} launches, {} barriers, {} levels, {} copies, {} submissions",
+        "{network}: {} launches, {} barriers, {} levels, {} copies, {} submissions, {:.1} MB, {:.1} MFLOP",
         s.launches.len(),
         s.barriers,
         trace.depth(),
         s.copies,
-        s.submissions
+        s.submissions,
+        trace.bytes as f64 / 1e6,
+        trace.flops as f64 / 1e6
     );
 }
 
-/// Measures the steps of all networks.
+/// Measures the steps of all networks, the benchmark's among them.
 ///
 /// # Errors
 /// The device's.
 pub fn measure(session: &mut Session, measured: &mut Floors) -> Result<()> {
     for network in Network::ALL {
         let trace = Trace::of(session, network)?;
-        summary(network, &trace);
+        summary(network.name(), &trace);
         measured.measure(STEP, network.name(), &trace.row());
+    }
+    for row in &ROWS {
+        let trace = Trace::of_row(session, row)?;
+        let name = format!("zoo-{}", row.name);
+        summary(&name, &trace);
+        measured.measure(STEP, &name, &trace.row());
     }
     Ok(())
 }

@@ -1,0 +1,16 @@
+//! The networks of `cargo bench --bench zoo`, from its own files.
+
+#[path = "../../../../benches/zoo/networks.rs"]
+mod networks;
+#[path = "../../../../benches/zoo/shared/rows.rs"]
+mod rows;
+#[path = "../../../../benches/zoo/work.rs"]
+mod work;
+
+/// Where the files look for the rows.
+mod shared {
+    pub use super::rows;
+}
+
+pub use rows::{ROWS, Row};
+pub use work::Work;
