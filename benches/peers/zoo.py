@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 
+import picture
 import turns
 
 WORDS, CHARACTERS, CLASSES, MANY_CLASSES, COMMANDS = 10_000, 65, 10, 1000, 35
@@ -316,6 +317,7 @@ def arguments():
     parser.add_argument("--peers", type=peers_of, default=["torch", "onnx"], help=some)
     parser.add_argument("--patience", type=float, default=60, help=turns.PATIENCE)
     parser.add_argument("--json", metavar="FILE", help="also write all figures to this file")
+    parser.add_argument("--svg", metavar="FILE", help="also draw the ratios to the first peer of the list to this file")
     for flag in ("--one", "--onnx", "--export"):
         parser.add_argument(flag, help=argparse.SUPPRESS)
     parser.add_argument("--fused", action="store_true", help=argparse.SUPPRESS)
@@ -323,8 +325,10 @@ def arguments():
     for row in [*options.rows, *filter(None, [options.one])]:
         if row not in ROWS:
             parser.error(f"there is no row {row!r}: give some of {', '.join(ROWS)}")
-    if options.json and not pathlib.Path(options.json).resolve().parent.is_dir():
-        parser.error(f"--json: there is no folder {pathlib.Path(options.json).parent}; make it first")
+    for flag in ("json", "svg"):
+        path = getattr(options, flag)
+        if path and not pathlib.Path(path).resolve().parent.is_dir():
+            parser.error(f"--{flag}: there is no folder {pathlib.Path(path).parent}; make it first")
     return options
 
 
@@ -348,10 +352,13 @@ def main():
         found = compare(row, options, programs, runner)
         results.append(found)
         print(line(found, options.peers), flush=True)
+        report = {**machine(), "device": options.device, "threads": options.threads, "rounds": options.rounds}
+        report |= {"notes": runner.notes, "rows": results}
         if options.json:
-            report = {**machine(), "device": options.device, "threads": options.threads, "rounds": options.rounds}
-            with open(options.json, "w") as file:
-                json.dump({**report, "notes": runner.notes, "rows": results}, file, indent=1)
+            pathlib.Path(options.json).write_text(json.dumps(report, indent=1))
+        if options.svg and options.peers:
+            peer = options.peers[0]
+            pathlib.Path(options.svg).write_text(picture.svg(report, peer, PEERS[peer]))
     for note in runner.notes:
         print(f"\n{note}")
 
