@@ -230,23 +230,51 @@ impl HostData {
         }
     }
 
-    /// One 32-bit word for each element of a storage type, as the CPU device stores them; others as they are.
-    pub(crate) fn unpacked(self) -> Self {
-        match self {
-            Self::U8(v) => Self::U32(v.into_iter().map(u32::from).collect()),
-            Self::F16(v) => Self::U32(v.into_iter().map(u32::from).collect()),
+    /// One 32-bit word for each element of a storage type, as the CPU device stores them; others as they are. `None`: memory has
+    /// run out.
+    pub(crate) fn unpacked(self) -> Option<Self> {
+        Some(match self {
+            Self::U8(v) => Self::U32(mapped(&v, |&x| u32::from(x))?),
+            Self::F16(v) => Self::U32(mapped(&v, |&x| u32::from(x))?),
             other => other,
-        }
+        })
     }
 
     /// The inverse of [`HostData::unpacked`].
     #[allow(clippy::cast_possible_truncation, reason = "the words hold no more than the elements' bits")]
-    pub(crate) fn packed(self, dtype: DType) -> Self {
-        match (self, dtype) {
-            (Self::U32(v), DType::U8) => Self::U8(v.into_iter().map(|x| x as u8).collect()),
-            (Self::U32(v), DType::F16) => Self::F16(v.into_iter().map(|x| x as u16).collect()),
+    pub(crate) fn packed(self, dtype: DType) -> Option<Self> {
+        Some(match (self, dtype) {
+            (Self::U32(v), DType::U8) => Self::U8(mapped(&v, |&x| x as u8)?),
+            (Self::U32(v), DType::F16) => Self::F16(mapped(&v, |&x| x as u16)?),
             (other, _) => other,
+        })
+    }
+
+    /// Overwrites the elements with those of other data. Returns false, and changes nothing, if type or number are not the same.
+    pub(crate) fn copy_from(&mut self, other: &Self) -> bool {
+        let same = self.kind() == other.kind() && self.len() == other.len();
+        match (self, other) {
+            (Self::U8(to), Self::U8(from)) if same => to.copy_from_slice(from),
+            (Self::U32(to), Self::U32(from)) if same => to.copy_from_slice(from),
+            (Self::I32(to), Self::I32(from)) if same => to.copy_from_slice(from),
+            (Self::F16(to), Self::F16(from)) if same => to.copy_from_slice(from),
+            (Self::F32(to), Self::F32(from)) if same => to.copy_from_slice(from),
+            (Self::F64(to), Self::F64(from)) if same => to.copy_from_slice(from),
+            _ => return false,
         }
+        true
+    }
+
+    /// A copy. `None`: memory has run out.
+    pub(crate) fn try_clone(&self) -> Option<Self> {
+        Some(match self {
+            Self::U8(v) => Self::U8(copied(v)?),
+            Self::U32(v) => Self::U32(copied(v)?),
+            Self::I32(v) => Self::I32(copied(v)?),
+            Self::F16(v) => Self::F16(copied(v)?),
+            Self::F32(v) => Self::F32(copied(v)?),
+            Self::F64(v) => Self::F64(copied(v)?),
+        })
     }
 
     /// Every element as `f64`; exact for all dtypes.
@@ -260,6 +288,18 @@ impl HostData {
             Self::F64(v) => v.clone(),
         }
     }
+}
+
+/// What `f` makes of each element, if there is memory for it.
+fn mapped<T, U>(values: &[T], f: impl Fn(&T) -> U) -> Option<Vec<U>> {
+    let mut made = Vec::new();
+    made.try_reserve_exact(values.len()).ok()?;
+    made.extend(values.iter().map(f));
+    Some(made)
+}
+
+fn copied<T: Copy>(values: &[T]) -> Option<Vec<T>> {
+    mapped(values, |&x| x)
 }
 
 mod sealed {
@@ -283,8 +323,8 @@ mod sealed {
 pub trait Element: Copy + Send + Sync + 'static + sealed::Sealed {
     /// The dtype of a tensor of these elements.
     const DTYPE: DType;
-    /// Packs a slice for upload.
-    fn pack(values: &[Self]) -> HostData;
+    /// Packs a slice for upload. `None`: memory has run out.
+    fn pack(values: &[Self]) -> Option<HostData>;
     /// Unpacks the elements of a tensor of exactly this dtype.
     fn unpack(data: HostData) -> Option<Vec<Self>>;
     /// The bytes that [`Element::pack`] would give, if they lie in memory so.
@@ -301,8 +341,8 @@ macro_rules! element {
             fn bytes(values: &[Self]) -> Option<&[u8]> {
                 Some(bytemuck::cast_slice(values))
             }
-            fn pack(values: &[Self]) -> HostData {
-                HostData::$dtype(values.to_vec())
+            fn pack(values: &[Self]) -> Option<HostData> {
+                Some(HostData::$dtype(copied(values)?))
             }
             fn unpack(data: HostData) -> Option<Vec<Self>> {
                 match data {
@@ -317,8 +357,8 @@ element!(f32 => F32, f64 => F64, i32 => I32, u32 => U32, u8 => U8);
 
 impl Element for F16 {
     const DTYPE: DType = DType::F16;
-    fn pack(values: &[Self]) -> HostData {
-        HostData::F16(values.iter().map(|x| x.to_bits()).collect())
+    fn pack(values: &[Self]) -> Option<HostData> {
+        Some(HostData::F16(mapped(values, |x| x.to_bits())?))
     }
     fn unpack(data: HostData) -> Option<Vec<Self>> {
         match data {
@@ -330,8 +370,8 @@ impl Element for F16 {
 
 impl Element for bool {
     const DTYPE: DType = DType::Bool;
-    fn pack(values: &[Self]) -> HostData {
-        HostData::U32(values.iter().map(|&b| u32::from(b)).collect())
+    fn pack(values: &[Self]) -> Option<HostData> {
+        Some(HostData::U32(mapped(values, |&b| u32::from(b))?))
     }
     fn unpack(data: HostData) -> Option<Vec<Self>> {
         match data {

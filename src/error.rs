@@ -2,6 +2,7 @@
 
 use crate::dims::Shape;
 use crate::dtype::DType;
+use crate::memory::MemoryUse;
 use std::fmt;
 use std::panic::Location;
 use std::path::PathBuf;
@@ -161,11 +162,20 @@ pub enum Error {
         help: String,
     },
     /// The device does not have enough memory, or a single buffer exceeds its limit.
-    #[error("[memory] {reason} ({bytes} bytes asked for); help: {help}")]
+    ///
+    /// Nothing has changed: weights, an optimizer's state and counts are as before the call. What the device only kept for later
+    /// has been released.
+    #[error("[memory] {reason} ({wanted} bytes asked for{}); help: {help}", held(*.in_use, *.limit, .by_use.as_deref()))]
     OutOfMemory {
         /// Bytes asked for.
-        bytes: u64,
-        /// What the device said.
+        wanted: u64,
+        /// Bytes that the device holds; 0 if no device holds any, as for a size that none can have.
+        in_use: u64,
+        /// The most that it may hold, if that is known: see [`DeviceOptions::memory`](crate::DeviceOptions::memory).
+        limit: Option<u64>,
+        /// What the device holds, by use, where the call knows the device.
+        by_use: Option<Box<MemoryUse>>,
+        /// What there is no room for, or what the driver said.
         reason: String,
         /// What to do about it.
         help: String,
@@ -296,9 +306,24 @@ impl Error {
         Self::Other(error.into().into())
     }
 
+    /// An [`Error::OutOfMemory`] that has nothing to do with what a device holds.
+    pub(crate) fn out_of_memory(wanted: u64, reason: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::OutOfMemory { wanted, in_use: 0, limit: None, by_use: None, reason: reason.into(), help: help.into() }
+    }
+
     /// An [`Error::Internal`].
     pub(crate) fn internal(reason: impl Into<String>) -> Self {
         Self::Internal(reason.into())
+    }
+}
+
+/// What an error says about the memory that a device holds.
+fn held(in_use: u64, limit: Option<u64>, by_use: Option<&MemoryUse>) -> String {
+    let of = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+    match by_use {
+        Some(by_use) => format!("; {in_use}{of} are in use: {by_use}"),
+        None if in_use > 0 || limit.is_some() => format!("; {in_use}{of} are in use"),
+        None => String::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Host memory that may not be available: `vec![0; len]` and `collect` end the process when memory runs out, these give an error.
 
+use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use bytemuck::Zeroable;
 
@@ -21,17 +22,61 @@ pub(crate) fn zeroed<T: Zeroable>(what: &str, len: usize) -> Result<Vec<T>> {
     bytemuck::allocation::try_zeroed_vec(len).map_err(|()| no_room::<T>(what, len))
 }
 
+/// A copy.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn copied<T: Copy>(what: &str, values: &[T]) -> Result<Vec<T>> {
+    let mut made = reserved(what, values.len())?;
+    made.extend_from_slice(values);
+    Ok(made)
+}
+
+/// What [`HostData`] could make only if there was memory for as many elements.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn had_room(made: Option<HostData>, what: &str, dtype: DType, len: usize) -> Result<HostData> {
+    let reason = || format!("the host has no room for {len} elements of {what}");
+    made.ok_or_else(|| Error::out_of_memory(dtype.bytes(len) as u64, reason(), "use smaller sizes, batches or parts"))
+}
+
 fn no_room<T>(what: &str, len: usize) -> Error {
-    Error::OutOfMemory {
-        bytes: (len as u64).saturating_mul(size_of::<T>() as u64),
-        reason: format!("the host has no room for {len} elements of {what}"),
-        help: "use smaller sizes, batches or parts".into(),
-    }
+    let bytes = (len as u64).saturating_mul(size_of::<T>() as u64);
+    let reason = format!("the host has no room for {len} elements of {what}");
+    Error::out_of_memory(bytes, reason, "use smaller sizes, batches or parts")
+}
+
+/// The memory that this process can still have, in bytes: the machine's, its control group's, or of its address space, whichever is
+/// least. Nothing where the system does not say.
+pub(crate) fn available() -> Option<u64> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let machine = Some(system.available_memory()).filter(|&bytes| bytes > 0);
+    let group = system.cgroup_limits().map(|group| group.free_memory);
+    [machine, group, address_space()].into_iter().flatten().min()
+}
+
+/// What is left of the address space that `ulimit -v` allows.
+fn address_space() -> Option<u64> {
+    let number = |file: &str, line: &str, unit: u64| {
+        let text = std::fs::read_to_string(file).ok()?;
+        let line = text.lines().find_map(|l| l.strip_prefix(line))?;
+        line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(unit)
+    };
+    let limit = number("/proc/self/limits", "Max address space", 1)?;
+    Some(limit.saturating_sub(number("/proc/self/status", "VmSize:", 1 << 10)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_some_memory() {
+        let bytes = available().expect("known on Linux, Windows and macOS");
+        assert!((1 << 20..1 << 50).contains(&bytes), "{bytes}");
+    }
 
     #[test]
     fn what_memory_cannot_hold_is_an_error() {
@@ -43,5 +88,8 @@ mod tests {
         }
         assert_eq!(zeroed::<f32>("a test", 3).unwrap(), [0.0; 3]);
         assert!(reserved::<u8>("a test", 3).unwrap().capacity() >= 3);
+        assert_eq!(copied("a test", &[1, 2]).unwrap(), [1, 2]);
+        let error = had_room(None, "a test", DType::U8, 7).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory { wanted: 7, .. }), "{error}");
     }
 }

@@ -96,6 +96,7 @@ pub(crate) mod host;
 pub mod io;
 pub(crate) mod lazy;
 pub(crate) mod math;
+pub(crate) mod memory;
 pub mod nn;
 pub mod optim;
 pub mod param;
@@ -109,8 +110,8 @@ pub mod train;
 
 pub use autodiff::{Differentiable, Gradients, Measured, grad};
 pub use device::{
-    CacheLimits, Ceilings, Choice, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions, Launch, LayerRow, Pass, Profile,
-    ProfileRow,
+    CacheLimits, Ceilings, Choice, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions, Launch, LayerRow, MemoryUse, Pass,
+    Profile, ProfileRow,
 };
 pub use dtype::{DType, Element, HostData};
 pub use error::{Error, Result};

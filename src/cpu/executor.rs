@@ -9,7 +9,7 @@ use super::{attention, conv2d, matmul, optim, recurrent, scratch};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::host::zeroed;
+use crate::host::{copied, had_room, zeroed};
 use crate::plan::{BufferInfo, Kernel, Launched, Place, Plan, Step};
 use crate::storage::Storage;
 use crate::storage::bindings::{Bindings, Leaf};
@@ -30,9 +30,8 @@ pub(crate) struct CpuExecutor {
     /// Held for the whole of a run, so runs follow each other.
     slots: Mutex<Vec<Slot>>,
     kernels: AtomicU64,
-    /// The most bytes that a test lets this executor hold.
-    #[cfg(test)]
-    pub capacity: AtomicU64,
+    /// Bytes of scratch memory for which there was room.
+    granted: AtomicU64,
 }
 
 /// Memory for intermediate results.
@@ -88,24 +87,33 @@ impl CpuExecutor {
                 reason: format!("its threads could not be started: {e}"),
                 help: "raise the limit on threads of this process".into(),
             })?;
-        Ok(Self {
-            threads,
-            memory,
-            slots: Mutex::default(),
-            kernels: AtomicU64::new(0),
-            #[cfg(test)]
-            capacity: AtomicU64::new(u64::MAX),
-        })
+        Ok(Self { threads, memory, slots: Mutex::default(), kernels: AtomicU64::new(0), granted: AtomicU64::new(0) })
     }
 
     /// Makes a buffer from host data. Elements of storage types have a word each: see [`HostData::unpacked`].
-    pub fn upload(&self, data: HostData) -> Buffer {
-        Buffer::new(data, &self.memory)
+    ///
+    /// # Errors
+    /// Past the device's limit.
+    pub fn upload(&self, data: HostData) -> Result<Buffer> {
+        self.make_room(data.bytes().len() as u64, "a tensor")?;
+        Ok(Buffer::new(data, &self.memory))
+    }
+
+    /// Releases waiting memory for this many bytes.
+    ///
+    /// # Errors
+    /// Past the device's limit.
+    pub fn make_room(&self, bytes: u64, what: &str) -> Result<()> {
+        self.memory().make_room(bytes).map_err(|full| full.error(what))
     }
 
     /// A copy of a buffer's elements.
-    pub fn read(&self, buffer: &Buffer) -> HostData {
-        buffer.read().clone()
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn read(&self, buffer: &Buffer) -> Result<HostData> {
+        let data = buffer.read();
+        had_room(data.try_clone(), "a tensor", data.kind(), data.len())
     }
 
     /// The memory of results, free and lent.
@@ -149,10 +157,14 @@ impl CpuExecutor {
     pub fn room(&self, compiled: &Compiled) -> Result<Room<'_>> {
         let mut slots = lock(&self.slots);
         let outputs = match &compiled.code {
-            Code::Graph(_) => Vec::new(),
+            Code::Graph(graph) => {
+                self.make_room(f64_graph::bytes(graph), "values of a graph in f64")?;
+                Vec::new()
+            }
             Code::Plan { plan, .. } => {
                 self.memory().begin();
                 self.grow(&mut slots, &compiled.workspace)?;
+                self.grant(&compiled.workspace)?;
                 self.outputs(plan)?
             }
         };
@@ -177,7 +189,7 @@ impl CpuExecutor {
                     // The reference walks the whole graph at once.
                     launched.push(Launched { step: 0, name: "f64 graph".into(), time: Some(since.elapsed()) });
                 }
-                Ok(outputs.into_iter().map(|data| Storage::Cpu(self.upload(data))).collect())
+                outputs.into_iter().map(|data| Ok(Storage::Cpu(self.upload(data)?))).collect()
             }
             Code::Plan { plan, kernels } => {
                 check_leaves(plan, bindings)?;
@@ -211,8 +223,26 @@ impl CpuExecutor {
             }
         });
         self.threads.broadcast(|_| scratch::fit(&workspace.scratch));
+        self.granted.fetch_min(self.scratch_bytes(workspace), Ordering::Relaxed);
         let used = slots.iter().rposition(|s| s.loan.size > 0).map_or(0, |last| last + 1);
         slots.truncate(used);
+    }
+
+    /// Makes room for the scratch memory that a plan wants, which threads take when they need it.
+    fn grant(&self, workspace: &Workspace) -> Result<()> {
+        let wanted = self.scratch_bytes(workspace);
+        let more = wanted.saturating_sub(self.granted.load(Ordering::Relaxed));
+        if more > 0 {
+            self.make_room(more, "what kernels work in")?;
+            self.granted.fetch_add(more, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// One thread has what all share, and each has its own.
+    fn scratch_bytes(&self, workspace: &Workspace) -> u64 {
+        let [shared, own] = [0, 1].map(|level| workspace.scratch.get(level).copied().unwrap_or(0));
+        shared + own * self.threads.current_num_threads() as u64
     }
 
     /// Grows slots to what a plan wants.
@@ -259,30 +289,16 @@ impl CpuExecutor {
         if let Some(found) = memory.reuse(bytes, holder) {
             return Ok(found);
         }
-        let words = match self.make(&memory, what, len) {
+        memory.make_room(bytes).map_err(|full| full.error(what))?;
+        let words = match zeroed(what, len) {
             Ok(words) => words,
             Err(_) => {
                 memory.clear();
-                self.make(&memory, what, len)?
+                zeroed(what, len)?
             }
         };
         let loan = memory.adopt(bytes, holder);
         Ok((words, loan))
-    }
-
-    #[cfg(not(test))]
-    #[allow(clippy::unused_self, reason = "under test there is a capacity")]
-    fn make(&self, _: &Pool<Words>, what: &str, len: usize) -> Result<Words> {
-        zeroed(what, len)
-    }
-
-    #[cfg(test)]
-    fn make(&self, memory: &Pool<Words>, what: &str, len: usize) -> Result<Words> {
-        let account = memory.account();
-        let taken = account.live + account.working + account.pooled;
-        let full = taken + 4 * len as u64 > self.capacity.load(Ordering::Relaxed);
-        // No machine has that many.
-        zeroed(what, if full { usize::MAX } else { len })
     }
 }
 
@@ -428,6 +444,7 @@ impl<'a> Memory<'a> {
 
     /// Locks what a step reads. What it also writes is read in place, or copied first.
     fn reads(&self, step: &Step, target: Option<&BufferInfo>, in_place: Option<usize>) -> Result<Vec<Read<'a>>> {
+        const WHAT: &str = "an operand";
         let written = target.map(|t| self.shared(t.place)).transpose()?.flatten();
         // A gradient may be a parameter itself, which the optimizer is about to lock.
         let stepped = self.stepped(step)?;
@@ -440,11 +457,11 @@ impl<'a> Memory<'a> {
             reads.push(match (info.place, shared) {
                 _ if in_place == Some(i) => Read::InPlace,
                 (Place::Slot(slot), _) if target.is_some_and(|t| t.place == info.place) => {
-                    Read::Copy(self.slots[slot].words.clone())
+                    Read::Copy(copied(WHAT, &self.slots[slot].words)?)
                 }
                 (Place::Slot(slot), _) => Read::Slot(slot),
-                (_, Some(buffer)) if written.is_some_and(same) => Read::Copy(words(&buffer.read()).to_vec()),
-                (_, Some(buffer)) if stepped.contains(&buffer.address()) => Read::Copy(words(&buffer.read()).to_vec()),
+                (_, Some(buffer)) if written.is_some_and(same) => Read::Copy(copied(WHAT, words(&buffer.read()))?),
+                (_, Some(buffer)) if stepped.contains(&buffer.address()) => Read::Copy(copied(WHAT, words(&buffer.read()))?),
                 (_, Some(buffer)) => match buffers.iter().position(|b| b.is_some_and(same)) {
                     Some(first) => Read::Again(first),
                     None => Read::Shared(buffer.read()),

@@ -80,7 +80,7 @@ impl Case {
 
     pub fn bindings(&self, cpu: &CpuExecutor) -> Bindings {
         Bindings {
-            leaves: self.leaves.iter().map(|d| Leaf::Data(Storage::Cpu(cpu.upload(d.clone())))).collect(),
+            leaves: self.leaves.iter().map(|d| Leaf::Data(Storage::Cpu(cpu.upload(d.clone()).expect("there is room")))).collect(),
             scalars: self.scalars.clone(),
             randoms: self.randoms.clone(),
             ..Bindings::default()
@@ -122,7 +122,7 @@ pub(super) fn entry(parameter: &Storage, len: usize) -> Entry {
 
 pub(super) fn download(cpu: &CpuExecutor, storage: &Storage) -> HostData {
     match storage {
-        Storage::Cpu(buffer) => cpu.read(buffer),
+        Storage::Cpu(buffer) => cpu.read(buffer).expect("there is room"),
         Storage::Gpu(_) => panic!("the CPU device returned a GPU buffer"),
     }
 }

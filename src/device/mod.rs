@@ -12,6 +12,9 @@ pub use choice::{Choice, DeviceInfo};
 use crate::error::{Error, Result};
 use crate::executor::{self, Executor};
 use crate::gpu::context;
+use crate::host;
+use crate::lazy::Holding;
+pub use crate::memory::MemoryUse;
 use crate::sync::lock;
 use std::panic::Location;
 use std::path::Path;
@@ -38,6 +41,16 @@ pub struct DeviceOptions {
     /// How long the work of one submission may take, on a GPU. A kernel that takes longer is split into launches over parts of
     /// its output, with the same results. Defaults to 200 ms on a hardware GPU: Windows and macOS end work that takes seconds.
     pub submission: Option<Duration>,
+    /// The most bytes that the device may hold, caches included, which make room before an allocation fails with
+    /// [`Error::OutOfMemory`]. A few kilobytes of bookkeeping per plan and tensor are not counted, nor
+    /// are rows that kernels copy. Defaults on the CPU device and on software adapters to nine tenths of the memory that the
+    /// machine, the control group or `ulimit -v` has left when the device is opened; on a GPU its driver decides.
+    pub memory: Option<u64>,
+}
+
+/// What a device takes of the host's memory at most.
+fn host_memory() -> Option<u64> {
+    host::available().map(|bytes| bytes / 10 * 9)
 }
 
 impl Device {
@@ -95,6 +108,7 @@ impl Device {
     /// The thread pool cannot be made.
     pub fn cpu_with(options: DeviceOptions) -> Result<Self> {
         let executor = Executor::cpu(!options.unfused)?;
+        executor.limit_memory(options.memory.or_else(host_memory).unwrap_or(u64::MAX));
         Ok(Self::new(DeviceKind::Cpu, choice::cpu_name(), executor).profiled_unasked())
     }
 
@@ -141,9 +155,11 @@ impl Device {
     pub fn open(info: &DeviceInfo, options: DeviceOptions) -> Result<Self> {
         let Some(adapter) = info.adapter else { return Self::cpu_with(options) };
         let checks = options.checks.unwrap_or(cfg!(debug_assertions));
-        let DeviceOptions { clamped, hardware_kernels, short_texts, unfused, self_test, submission, .. } = options;
+        let DeviceOptions { clamped, hardware_kernels, short_texts, unfused, self_test, submission, memory, .. } = options;
         let options = context::Options { clamped, checks, hardware_kernels, short_texts, self_test, submission };
         let executor = Executor::gpu(adapter, options, !unfused)?;
+        let on_host = || if info.kind == DeviceKind::Software { host_memory() } else { None };
+        executor.limit_memory(memory.or_else(on_host).unwrap_or(u64::MAX));
         Ok(Self::new(info.kind, info.name.clone(), executor).profiled_unasked())
     }
 
@@ -241,7 +257,44 @@ impl Device {
 
     /// What the device has done, and what it holds in memory.
     pub fn counters(&self) -> Counters {
-        Counters { bytes_kept: self.kept_bytes(), ..self.executor().counters() }
+        Counters { bytes_kept: self.held(Holding::Old), ..self.executor().counters() }
+    }
+
+    /// What the device's memory is used for.
+    ///
+    /// ```
+    /// use wgrad::{Device, DeviceOptions, Param, Tensor};
+    ///
+    /// let device = Device::cpu_with(DeviceOptions::default())?;
+    /// let weights = Param::new(&Tensor::zeros([256, 4], &device)?)?;
+    /// assert_eq!(device.memory_use().parameters, 4096);
+    /// drop(weights);
+    /// assert_eq!(device.memory_use().parameters, 0);
+    /// # Ok::<(), wgrad::Error>(())
+    /// ```
+    pub fn memory_use(&self) -> MemoryUse {
+        self.measured_use()
+    }
+
+    /// The most bytes that the device may hold: see [`DeviceOptions::memory`]. Nothing where only its driver knows.
+    pub fn memory_limit(&self) -> Option<u64> {
+        self.executor().memory_limit()
+    }
+
+    /// Sets the most bytes that the device may hold. What it holds stays, even past the limit. All callers of [`Device::cpu`] share
+    /// one device, with one limit.
+    ///
+    /// ```
+    /// use wgrad::{Device, DeviceOptions, Error, Tensor};
+    ///
+    /// let device = Device::cpu_with(DeviceOptions::default())?;
+    /// device.set_memory_limit(1 << 20);
+    /// let error = Tensor::zeros([1024, 1024], &device)?.eval().unwrap_err();
+    /// assert!(matches!(error, Error::OutOfMemory { wanted: 4_194_304, limit: Some(1_048_576), .. }), "{error}");
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn set_memory_limit(&self, bytes: u64) {
+        self.executor().limit_memory(bytes);
     }
 
     /// What the device may keep for later.

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::op::by_operand;
 use crate::graph::saved::Kept;
 use crate::graph::{NodeId, Op};
-use crate::lazy::{Cell, Device, Node};
+use crate::lazy::{Cell, Device, Holding, Node};
 use crate::storage::Storage;
 use crate::storage::pool::Counted;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -258,7 +258,7 @@ impl Resolved {
         for (cell, reader) in &self.readers {
             let copy = copies.entry(cell.id).or_insert_with(|| {
                 let copy = device.executor().duplicate(&cell.storage(), cell.dtype, cell.shape.numel()).ok()?;
-                Some((copy, device.keep(cell.dtype.bytes(cell.shape.numel()) as u64)))
+                Some((copy, device.count(Holding::Old, cell.dtype.bytes(cell.shape.numel()) as u64)))
             });
             if let Some((copy, kept)) = copy {
                 let mut state = reader.state();

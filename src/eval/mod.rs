@@ -31,7 +31,8 @@ pub(crate) fn evaluate(roots: &[Arc<Node>]) -> Result<()> {
 pub(crate) fn start_read(node: &Arc<Node>) -> Result<Transfer> {
     let mut session = Session::new(&node.device);
     session.evaluate(std::slice::from_ref(node))?;
-    node.device.executor().start_read(&node.memory()?, node.dtype, node.shape.numel())
+    let transfer = node.device.executor().start_read(&node.memory()?, node.dtype, node.shape.numel());
+    node.device.says_what_it_holds(transfer)
 }
 
 /// A node's value. Waits for the device.
@@ -149,7 +150,7 @@ impl<'d> Session<'d> {
                 assign.target().into_iter().for_each(|target| target.cell.done(assign));
             }
         }
-        outcome
+        self.device.says_what_it_holds(outcome)
     }
 }
 

@@ -4,6 +4,7 @@ use super::Executor;
 use crate::dtype::{DType, HostData};
 use crate::error::Result;
 use crate::graph::optim::{BLOCK, Coefficients};
+use crate::host::zeroed;
 use crate::storage::Storage;
 use crate::storage::bindings::{Entry, OptimStore};
 
@@ -39,7 +40,11 @@ impl Executor {
         let mut state = Vec::with_capacity(states * parameters.len());
         for _ in 0..states {
             for p in parameters {
-                let zeros = if p.dtype == DType::F64 { HostData::F64(vec![0.0; p.len]) } else { HostData::F32(vec![0.0; p.len]) };
+                self.expect_upload(p.dtype.bytes(p.len) as u64)?;
+                let zeros = match p.dtype {
+                    DType::F64 => HostData::F64(zeroed("an optimizer's state", p.len)?),
+                    _ => HostData::F32(zeroed("an optimizer's state", p.len)?),
+                };
                 state.push(self.upload(zeros)?);
             }
         }

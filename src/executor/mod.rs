@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::gpu::download::Download;
 use crate::gpu::{self, GpuExecutor};
 use crate::graph::{Graph, NodeId};
+use crate::host::{had_room, zeroed};
 use crate::plan::Plan;
 use crate::plan::materialise::{MAX_OPERANDS, Options};
 use crate::storage::Storage;
@@ -195,14 +196,6 @@ impl Executor {
         }
     }
 
-    #[cfg(test)]
-    pub fn as_cpu(&self) -> Option<&CpuExecutor> {
-        match &self.backend {
-            Backend::Cpu(cpu) => Some(cpu),
-            Backend::Gpu(_) => None,
-        }
-    }
-
     /// What has been done so far, and what is held.
     pub fn counters(&self) -> Counters {
         let account = self.account();
@@ -251,10 +244,48 @@ impl Executor {
 
     // ---- memory ----
 
+    /// Sets the most bytes that the device may hold.
+    pub fn limit_memory(&self, bytes: u64) {
+        match &self.backend {
+            Backend::Cpu(cpu) => cpu.memory().limit_to(bytes),
+            Backend::Gpu(gpu) => gpu.limit_memory(bytes),
+        }
+    }
+
+    /// The most bytes that the device may hold, if there is a limit.
+    pub fn memory_limit(&self) -> Option<u64> {
+        let limit = match &self.backend {
+            Backend::Cpu(cpu) => cpu.memory().limit(),
+            Backend::Gpu(gpu) => gpu.memory_limit(),
+        };
+        (limit < u64::MAX).then_some(limit)
+    }
+
+    /// The bytes that plans work in.
+    pub fn working_bytes(&self) -> u64 {
+        self.account().working
+    }
+
+    /// Releases what is only cached for host memory of this many bytes, which the CPU device is about to hold.
+    ///
+    /// # Errors
+    /// Past the device's limit.
+    pub fn expect_upload(&self, bytes: u64) -> Result<()> {
+        match &self.backend {
+            Backend::Cpu(cpu) => self.with_room(None, || cpu.make_room(bytes, "a tensor")),
+            Backend::Gpu(_) => Ok(()),
+        }
+    }
+
     /// Memory with these values.
     pub fn upload(&self, data: HostData) -> Result<Storage> {
         match &self.backend {
-            Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(data.unpacked()))),
+            Backend::Cpu(cpu) => {
+                let (dtype, len) = (data.kind(), data.len());
+                let data = had_room(data.unpacked(), "a tensor", dtype, len)?;
+                self.with_room(None, || cpu.make_room(data.bytes().len() as u64, "a tensor"))?;
+                Ok(Storage::Cpu(cpu.upload(data)?))
+            }
             Backend::Gpu(gpu) => Ok(Storage::Gpu(self.with_room(None, || gpu.upload(&data))?)),
         }
     }
@@ -270,7 +301,10 @@ impl Executor {
     /// A value's elements. Waits for the device.
     pub fn read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<HostData> {
         match &self.backend {
-            Backend::Cpu(cpu) => Ok(cpu.read(storage.on_cpu()?).packed(dtype)),
+            Backend::Cpu(cpu) => {
+                let buffer = storage.on_cpu()?;
+                self.with_room(None, || had_room(cpu.read(buffer)?.packed(dtype), "a tensor", dtype, len))
+            }
             Backend::Gpu(gpu) => {
                 let buffer = storage.on_gpu()?;
                 self.with_room(None, || gpu.read(buffer, dtype, len))
@@ -286,9 +320,9 @@ impl Executor {
                 self.with_room(None, || gpu.copy(from, to))
             }
             Backend::Cpu(_) => {
-                let data = from.on_cpu()?.read().clone();
-                *to.on_cpu()?.write() = data;
-                Ok(())
+                let (from, to) = (from.on_cpu()?, to.on_cpu()?);
+                let copied = from.is_same(to) || to.write().copy_from(&from.read());
+                if copied { Ok(()) } else { Err(Error::internal("a copy is not of the same elements")) }
             }
         }
     }
@@ -296,7 +330,10 @@ impl Executor {
     /// Other memory with the same contents.
     pub fn duplicate(&self, storage: &Storage, dtype: DType, len: usize) -> Result<Storage> {
         match &self.backend {
-            Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(cpu.read(storage.on_cpu()?)))),
+            Backend::Cpu(cpu) => {
+                let buffer = storage.on_cpu()?;
+                self.upload(self.with_room(None, || cpu.read(buffer))?)
+            }
             Backend::Gpu(gpu) => {
                 let copy = self.with_room(None, || gpu.alloc(dtype.bytes(len) as u64))?;
                 if len > 0 {
@@ -310,7 +347,10 @@ impl Executor {
     /// `len` f32 elements that are 0.
     fn zeroed(&self, len: usize) -> Result<Storage> {
         match &self.backend {
-            Backend::Cpu(_) => self.upload(HostData::F32(self.with_room(None, || crate::host::zeroed("a tensor", len))?)),
+            Backend::Cpu(_) => {
+                self.expect_upload(4 * len as u64)?;
+                self.upload(HostData::F32(zeroed("a tensor", len)?))
+            }
             Backend::Gpu(gpu) => Ok(Storage::Gpu(self.with_room(None, || gpu.alloc(len as u64 * 4))?)),
         }
     }

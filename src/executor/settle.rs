@@ -161,7 +161,7 @@ impl Executor {
     /// is only cached is gone, except for the plan that is to run.
     pub(super) fn with_room<T>(&self, plan: Option<&Compiled>, work: impl Fn() -> Result<T>) -> Result<T> {
         match work() {
-            Err(Error::OutOfMemory { bytes, .. }) if bytes <= self.most_bytes() => {
+            Err(Error::OutOfMemory { wanted, .. }) if wanted <= self.most_bytes() => {
                 self.reclaim(plan)?;
                 work()
             }

@@ -218,10 +218,9 @@ fn memory_that_is_only_cached_makes_room() {
     const CAPACITY: u64 = 10_000_000;
     for executor in both() {
         executor.set_cache_limits(CacheLimits { bytes: u64::MAX, plans: usize::MAX });
-        match (executor.as_cpu(), executor.as_gpu()) {
-            (Some(cpu), _) => cpu.capacity.store(CAPACITY, std::sync::atomic::Ordering::Relaxed),
-            (_, Some(gpu)) => gpu.limit_capacity(CAPACITY),
-            _ => unreachable!("an executor is of one of two kinds"),
+        match executor.as_gpu() {
+            Some(gpu) => gpu.limit_capacity(CAPACITY),
+            None => executor.limit_memory(CAPACITY),
         }
         let (weights, _) = run(&executor, &working(10)).expect("runs");
         for m in (500..10_000).step_by(500) {

@@ -183,6 +183,8 @@ methods! {
     wait() -> Result<()>;
     counters() -> Counters;
     account() -> Account;
+    limit_memory(bytes: u64) -> ();
+    memory_limit() -> u64;
     aside() -> Arc<AtomicU64>;
     allow(bytes: u64, latest: u64) -> ();
     uses() -> u64;

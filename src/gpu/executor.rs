@@ -232,6 +232,16 @@ impl GpuExecutor {
         self.memory.pool().uses()
     }
 
+    /// Sets the most bytes that the device may hold.
+    pub fn limit_memory(&self, bytes: u64) {
+        self.memory.pool().limit_to(bytes);
+    }
+
+    /// The most bytes that the device may hold.
+    pub fn memory_limit(&self) -> u64 {
+        self.memory.pool().limit()
+    }
+
     /// Releases buffers that wait: see [`Pool::forget`](crate::storage::pool::Pool::forget).
     pub fn forget(&self, uses: u64) {
         self.memory.pool().forget(uses);

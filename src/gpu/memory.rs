@@ -24,28 +24,27 @@ impl Memory {
     pub fn take(&self, context: &Context, bytes: u64, holder: Holder, what: &str) -> Result<Buffer> {
         let size = padded(bytes);
         if size > context.caps.max_binding || size > context.limits.max_buffer_size {
-            return Err(Error::OutOfMemory {
-                bytes,
-                reason: format!(
-                    "{what} is past {}'s limit of {} bytes per buffer",
-                    context.info.name,
-                    context.caps.max_binding.min(context.limits.max_buffer_size)
-                ),
-                help: "use smaller batches or tensors".into(),
-            });
+            let most = context.caps.max_binding.min(context.limits.max_buffer_size);
+            let reason = format!("{what} is past {}'s limit of {most} bytes per buffer", context.info.name);
+            return Err(Error::out_of_memory(bytes, reason, "use smaller batches or tensors"));
         }
         if let Some(buffer) = Buffer::reuse(&self.pool, bytes, holder) {
             return Ok(buffer);
         }
+        self.pool().make_room(size).map_err(|full| full.error(what))?;
         let buffer = match self.create(context, size) {
             Ok(buffer) => buffer,
             Err(_) => {
                 // Waiting memory may make room, once the GPU has let go of it.
                 self.pool().clear();
                 context.wait(None)?;
+                let in_use = self.account().live;
                 self.create(context, size).map_err(|reason| Error::OutOfMemory {
-                    bytes,
-                    reason: format!("{what}: {reason}; {} bytes are in use", self.account().live),
+                    wanted: bytes,
+                    in_use,
+                    limit: None,
+                    by_use: None,
+                    reason: format!("{what}: {reason}"),
                     help: "use smaller batches, or drop tensors that are no longer needed".into(),
                 })?
             }

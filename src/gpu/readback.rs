@@ -40,11 +40,8 @@ impl Readback {
             usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         };
-        let buffer = context.guarded(|device| device.create_buffer(&descriptor)).map_err(|reason| Error::OutOfMemory {
-            bytes: size,
-            reason: format!("memory to read into: {reason}"),
-            help: "read smaller tensors".into(),
-        })?;
+        let refused = |reason| Error::out_of_memory(size, format!("memory to read into: {reason}"), "read smaller tensors");
+        let buffer = context.guarded(|device| device.create_buffer(&descriptor)).map_err(refused)?;
         self.created += 1;
         Ok(Arc::new(Mappable::new(buffer, &self.tally)))
     }

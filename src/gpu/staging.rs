@@ -198,11 +198,8 @@ impl Staging {
             usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: true,
         };
-        let buffer = context.guarded(|device| device.create_buffer(&descriptor)).map_err(|reason| Error::OutOfMemory {
-            bytes: size,
-            reason: format!("staging memory: {reason}"),
-            help: "upload in smaller pieces".into(),
-        })?;
+        let refused = |reason| Error::out_of_memory(size, format!("staging memory: {reason}"), "upload in smaller pieces");
+        let buffer = context.guarded(|device| device.create_buffer(&descriptor)).map_err(refused)?;
         self.created += 1;
         Ok(Mappable::new(buffer, &self.tally))
     }

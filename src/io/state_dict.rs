@@ -3,6 +3,7 @@
 use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, Result, counted};
+use crate::host::had_room;
 use crate::shape::{IntoShape, Shape};
 use crate::tensor::Tensor;
 use std::collections::BTreeMap;
@@ -45,7 +46,7 @@ impl HostTensor {
     /// The number of values differs from the shape's.
     #[track_caller]
     pub fn from_slice<T: Element>(values: &[T], shape: impl IntoShape) -> Result<Self> {
-        Self::new(T::DTYPE, shape.into_shape()?, T::pack(values))
+        Self::new(T::DTYPE, shape.into_shape()?, had_room(T::pack(values), "a tensor", T::DTYPE, values.len())?)
     }
 
     /// A 0-d f64 tensor.
@@ -78,7 +79,7 @@ impl HostTensor {
             }
             #[allow(clippy::cast_possible_truncation, reason = "every half-precision number is one of single precision")]
             (DType::F16, DType::F32) => HostData::F32(self.data.to_f64().iter().map(|&x| x as f32).collect()),
-            (DType::U8, DType::U32) => self.data.clone().unpacked(),
+            (DType::U8, DType::U32) => self.data.clone().unpacked()?,
             (DType::F16 | DType::F32, DType::F64) => HostData::F64(self.data.to_f64()),
             _ => return None,
         };

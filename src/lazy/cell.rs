@@ -1,6 +1,8 @@
 //! Cells: memory with versions.
 
-use super::{Cell, CellState, Device, Handle, Inputs, Node, Payload, Pending, Tally, Target, Ticket, fresh_id, snapshot, thread};
+use super::{
+    Cell, CellState, Device, Handle, Holding, Inputs, Node, Payload, Pending, Tally, Target, Ticket, fresh_id, snapshot, thread,
+};
 use crate::dtype::DType;
 use crate::graph::Op;
 use crate::shape::Shape;
@@ -12,7 +14,9 @@ use std::sync::{Arc, Mutex, Weak};
 impl Cell {
     /// A cell over memory that nobody else writes.
     pub fn new(storage: Storage, shape: Shape, dtype: DType, device: Device, trainable: bool) -> Arc<Self> {
+        let holding = if trainable { Holding::Parameters } else { Holding::State };
         Arc::new(Self {
+            counted: device.count(holding, dtype.bytes(shape.numel()) as u64),
             id: fresh_id(),
             shape,
             dtype,

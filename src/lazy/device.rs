@@ -1,9 +1,10 @@
 //! What a device is inside: a name, an executor, and a registry.
 
-use super::{Cell, Device, DeviceKind, Handle, Inner, Node, Registry, fresh_id};
+use super::{Cell, Device, DeviceKind, Handle, Holding, Inner, Node, Registry, fresh_id};
 use crate::dtype::{DType, HostData};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::executor::Executor;
+use crate::memory::MemoryUse;
 use crate::storage::Storage;
 use crate::storage::pool::Counted;
 use crate::sync::lock;
@@ -70,17 +71,51 @@ impl Device {
 
     /// Memory with these values.
     pub(crate) fn upload(&self, data: HostData) -> Result<Storage> {
-        self.executor().upload(data)
+        self.says_what_it_holds(self.executor().upload(data))
+    }
+
+    /// Room for as many bytes of host memory that are about to be uploaded, on the CPU device.
+    pub(crate) fn expect_upload(&self, bytes: u64) -> Result<()> {
+        self.says_what_it_holds(self.executor().expect_upload(bytes))
     }
 
     /// A GPU's memory with these bytes.
     pub(crate) fn upload_bytes(&self, bytes: &[u8]) -> Result<Storage> {
-        self.executor().upload_bytes(bytes)
+        self.says_what_it_holds(self.executor().upload_bytes(bytes))
     }
 
     /// A realised value's elements. Waits for the device.
     pub(crate) fn read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<HostData> {
-        self.executor().read(storage, dtype, len)
+        self.says_what_it_holds(self.executor().read(storage, dtype, len))
+    }
+
+    /// What the device's memory is used for.
+    pub(crate) fn measured_use(&self) -> MemoryUse {
+        let counters = self.executor().counters();
+        let [parameters, state, kept] = [Holding::Parameters, Holding::State, Holding::Old].map(|what| self.held(what));
+        let work = self.executor().working_bytes();
+        MemoryUse {
+            parameters,
+            state,
+            kept,
+            // The others count elements, and live memory has paddings, too.
+            tensors: counters.bytes_live.saturating_sub(parameters + state + kept),
+            working: work,
+            cached: counters.bytes_cached.saturating_sub(work),
+        }
+    }
+
+    /// Adds what the device holds to an error that says that memory has run out.
+    pub(crate) fn says_what_it_holds<T>(&self, outcome: Result<T>) -> Result<T> {
+        outcome.map_err(|mut error| {
+            if let Error::OutOfMemory { by_use: by_use @ None, in_use, limit, .. } = &mut error
+                && (limit.is_some() || *in_use > 0)
+            {
+                let now = self.measured_use();
+                (*in_use, *by_use) = (now.total(), Some(Box::new(now)));
+            }
+            error
+        })
     }
 
     /// Keeps others from reading and changing the contents of nodes and cells. Returns the last number that an evaluation gave to
@@ -135,14 +170,14 @@ impl Device {
         sorted(self.waiting().iter().flat_map(|cell| cell.all_pending()).collect())
     }
 
-    /// Counts contents that an overwrite has kept.
-    pub(crate) fn keep(&self, bytes: u64) -> Arc<Counted> {
-        Arc::new(Counted::new(bytes, &self.0.registry.kept))
+    /// Counts live memory by what it holds, until the result is dropped.
+    pub(crate) fn count(&self, what: Holding, bytes: u64) -> Arc<Counted> {
+        Arc::new(Counted::new(bytes, &self.0.registry.held[what as usize]))
     }
 
-    /// The bytes of old contents that are kept now.
-    pub(crate) fn kept_bytes(&self) -> u64 {
-        self.0.registry.kept.load(Ordering::Relaxed)
+    /// The bytes that hold something now.
+    pub(crate) fn held(&self, what: Holding) -> u64 {
+        self.0.registry.held[what as usize].load(Ordering::Relaxed)
     }
 }
 

@@ -105,8 +105,19 @@ struct Registry {
     live: Mutex<Slots<Handle>>,
     /// Cells with pending assignments, by id.
     waiting: Mutex<BTreeMap<u64, Weak<Cell>>>,
-    /// Bytes of old contents that are kept.
-    kept: Arc<AtomicU64>,
+    /// Bytes of live memory, by [`Holding`].
+    held: [Arc<AtomicU64>; 3],
+}
+
+/// What live memory may hold, other than tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holding {
+    /// Parameters.
+    Parameters,
+    /// The state of optimizers, and buffers of layers.
+    State,
+    /// Old contents of cells that handles still need.
+    Old,
 }
 
 /// An n-dimensional array on a device, computed when it is needed.
@@ -255,6 +266,9 @@ pub(crate) struct Cell {
     trainable: AtomicBool,
     name: Mutex<String>,
     state: Mutex<CellState>,
+    /// Its bytes in the device's account.
+    #[allow(dead_code, reason = "counts until it is dropped")]
+    counted: Arc<Counted>,
 }
 
 #[derive(Debug)]

@@ -9,11 +9,12 @@ use crate::eval::Session;
 use crate::executor::arena::Adoptee;
 use crate::graph::Op;
 use crate::graph::optim::{Coefficients, Gate, OptimRule, VARIANTS};
-use crate::lazy::{Cell, Inputs, Node, Payload, no_grad};
+use crate::lazy::{Cell, Holding, Inputs, Node, Payload, no_grad};
 use crate::param::Param;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
+use crate::storage::pool::Counted;
 use crate::sync::lock;
 use crate::tensor::Tensor;
 use std::sync::{Arc, Mutex};
@@ -47,6 +48,8 @@ pub(super) struct Stepper {
     /// Per arena, its entries' parameters.
     cells: Vec<Arc<[Arc<Cell>]>>,
     counts: Mutex<Counts>,
+    /// The bytes of state in the device's account.
+    counted: Option<Arc<Counted>>,
 }
 
 impl Stepper {
@@ -82,6 +85,7 @@ impl Stepper {
             places: Vec::new(),
             cells: Vec::new(),
             counts,
+            counted: None,
         };
         stepper.adopt()?;
         Ok(stepper)
@@ -351,6 +355,8 @@ impl Stepper {
             inside.map(|(param, _)| param.cell().clone()).collect()
         };
         self.cells = (0..stores.len()).map(cells_of).collect();
+        let elements: usize = adoptees.iter().map(|p| p.dtype.bytes(p.len)).sum();
+        self.counted = Some(device.count(Holding::State, (elements * self.states()) as u64));
         self.stores = stores;
         self.places = places;
         Ok(())

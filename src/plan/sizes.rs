@@ -65,11 +65,9 @@ fn need_countable(name: &str, elements: u64, dtype: DType) -> Result<()> {
     if elements <= MAX_ELEMENTS {
         return Ok(());
     }
-    Err(Error::OutOfMemory {
-        bytes: elements.saturating_mul(dtype.size() as u64),
-        reason: format!("{name} would run over {elements} elements, and a kernel runs over {MAX_ELEMENTS} (2^32 - 1) at most"),
-        help: "reduce before you expand, or use smaller batches or tensors".into(),
-    })
+    let reason = format!("{name} would run over {elements} elements, and a kernel runs over {MAX_ELEMENTS} (2^32 - 1) at most");
+    let help = "reduce before you expand, or use smaller batches or tensors";
+    Err(Error::out_of_memory(elements.saturating_mul(dtype.size() as u64), reason, help))
 }
 
 fn need_room(name: &str, elements: u64, dtype: DType, max_bytes: u64) -> Result<()> {
@@ -77,11 +75,8 @@ fn need_room(name: &str, elements: u64, dtype: DType, max_bytes: u64) -> Result<
     if bytes <= max_bytes {
         return Ok(());
     }
-    Err(Error::OutOfMemory {
-        bytes,
-        reason: format!("a value of {name} takes {bytes} bytes, and the device's limit is {max_bytes} bytes per buffer"),
-        help: "use smaller batches or tensors".into(),
-    })
+    let reason = format!("a value of {name} takes {bytes} bytes, and the device's limit is {max_bytes} bytes per buffer");
+    Err(Error::out_of_memory(bytes, reason, "use smaller batches or tensors"))
 }
 
 /// Floating-point operations of a kernel that writes `written` elements, roughly.

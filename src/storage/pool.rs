@@ -1,5 +1,6 @@
 //! Memory that waits for its next use, and the account of all that a device holds.
 
+use crate::error::Error;
 use crate::sync::lock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,6 +91,33 @@ pub(crate) struct Pool<M> {
     aside: Arc<AtomicU64>,
     /// The bytes that may be cached, and the latest uses whose memory stays all the same.
     allowed: (u64, u64),
+    /// The bytes that may be held.
+    limit: u64,
+}
+
+/// Memory past a device's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full {
+    /// Bytes asked for.
+    wanted: u64,
+    /// Bytes held, without what waited.
+    in_use: u64,
+    limit: u64,
+}
+
+impl Full {
+    /// That there is no room for `what`.
+    pub fn error(self, what: &str) -> Error {
+        let Self { wanted, in_use, limit } = self;
+        Error::OutOfMemory {
+            wanted,
+            in_use,
+            limit: Some(limit),
+            by_use: None,
+            reason: format!("there is no room for {what}"),
+            help: "use smaller batches, drop tensors that are no longer needed, or raise DeviceOptions::memory".into(),
+        }
+    }
 }
 
 impl<M> Default for Pool<M> {
@@ -102,6 +130,7 @@ impl<M> Default for Pool<M> {
             account: Account::default(),
             aside: Arc::default(),
             allowed: (u64::MAX, 0),
+            limit: u64::MAX,
         }
     }
 }
@@ -115,6 +144,34 @@ impl<M: Memory> Pool<M> {
     /// How many uploads and runs have begun.
     pub fn uses(&self) -> u64 {
         self.use_now
+    }
+
+    /// Sets the bytes that may be held. What is past them now stays.
+    pub fn limit_to(&mut self, bytes: u64) {
+        self.limit = bytes;
+    }
+
+    /// The bytes that may be held.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Makes room for as many bytes: what waits is released, the least recently used first, as far as the limit asks for it.
+    ///
+    /// # Errors
+    /// There is no room even so; then all of it is released.
+    pub fn make_room(&mut self, wanted: u64) -> Result<(), Full> {
+        loop {
+            let account = self.account();
+            let in_use = account.live + account.cached();
+            if in_use.saturating_add(wanted) <= self.limit {
+                return Ok(());
+            }
+            if self.order.is_empty() {
+                return Err(Full { wanted, in_use, limit: self.limit });
+            }
+            self.release_oldest();
+        }
     }
 
     /// Memory of exactly this size that waits.
@@ -319,6 +376,26 @@ mod tests {
         pool.give_back(m, loan);
         pool.clear();
         assert_eq!((pool.account().live, pool.account().cached()), (0, 0));
+    }
+
+    #[test]
+    fn what_waits_makes_room_and_no_more_than_the_limit_is_held() {
+        let mut pool = Pool::default();
+        pool.limit_to(100);
+        let taken = [10, 20, 30].map(|size| take(&mut pool, size));
+        let [_, b, c] = taken;
+        [b, c].into_iter().for_each(|(m, loan)| pool.give_back(m, loan));
+        assert_eq!(pool.make_room(40), Ok(()));
+        assert_eq!(waiting(&pool), [2, 3], "nothing was in the way");
+        assert_eq!(pool.make_room(41), Ok(()));
+        assert_eq!(waiting(&pool), [3], "the older one was");
+        let beside = Counted::new(15, pool.aside());
+        assert_eq!(pool.make_room(76), Err(Full { wanted: 76, in_use: 25, limit: 100 }));
+        assert!(waiting(&pool).is_empty());
+        assert_eq!(pool.make_room(75), Ok(()));
+        assert!(pool.make_room(u64::MAX).is_err());
+        drop(beside);
+        assert_eq!(pool.make_room(90), Ok(()));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Op;
 use crate::graph::op::RandomWord;
+use crate::host::had_room;
 use crate::lazy::Origin;
 use crate::lazy::Payload;
 use crate::rng::Generator;
@@ -39,7 +40,11 @@ impl Tensor {
                 need_dtype(T::DTYPE, device)?;
                 Self::uploaded(device.upload_bytes(bytes)?, Origin::Host(Arc::default()), T::DTYPE, shape, device)
             }
-            _ => Self::from_host(T::pack(values), T::DTYPE, shape, device),
+            _ => {
+                // Elements of storage types have a word each.
+                device.expect_upload((values.len() * size_of::<T>().max(4)) as u64)?;
+                Self::from_host(had_room(T::pack(values), "a tensor", T::DTYPE, values.len())?, T::DTYPE, shape, device)
+            }
         }
     }
 

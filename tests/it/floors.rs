@@ -11,7 +11,7 @@ use syn::visit::{self, Visit};
 
 /// The floors from the ground up: rooms on one floor do not import each other.
 const FLOORS: [&[&str]; 22] = [
-    &["sync", "math"],
+    &["sync", "math", "memory"],
     &["dtype"],
     &["dims"],
     &["error"],

@@ -38,6 +38,7 @@ mod huge;
 mod huge_parts;
 mod kills;
 mod layers_image;
+mod limits;
 mod logging;
 mod magnitudes;
 mod manifest;

@@ -444,7 +444,7 @@ fn what_is_too_large_is_refused_before_any_allocation() {
         ];
         for (name, make) in made {
             let error = make(n, d).expect_err(name);
-            assert!(matches!(error, Error::OutOfMemory { bytes: 0x8000_0000, .. }), "{name}: {error}");
+            assert!(matches!(error, Error::OutOfMemory { wanted: 0x8000_0000, .. }), "{name}: {error}");
         }
     }
     // The device keeps working.

@@ -3,7 +3,7 @@
 use super::super::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, StoreValues, Value};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Op};
+use crate::graph::{Graph, GraphNode, Op};
 use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
 use crate::storage::bindings::{Bindings, Leaf};
@@ -12,7 +12,7 @@ use crate::sync::lock;
 /// Runs a graph and writes back the cells and stores that its effects changed.
 pub(super) fn run(graph: &Graph, bindings: &Bindings) -> Result<Vec<HostData>> {
     let leaf_nodes = graph.nodes.iter().filter(|n| matches!(n.op, Op::Data | Op::Cell | Op::OptimStore));
-    let bind = |(node, leaf): (&crate::graph::GraphNode, &Leaf)| match leaf {
+    let bind = |(node, leaf): (&GraphNode, &Leaf)| match leaf {
         Leaf::Data(storage) | Leaf::Cell(storage) => {
             Ok(ReferenceLeaf::Value(Value::from_host(&storage.on_cpu()?.read(), node.dtype, node.shape)))
         }
@@ -42,6 +42,26 @@ pub(super) fn run(graph: &Graph, bindings: &Bindings) -> Result<Vec<HostData>> {
         }
     }
     Ok(outputs.iter().map(Value::to_host).collect())
+}
+
+/// The most bytes that a run of a graph holds at once: nodes until their last use, and the leaves.
+pub(super) fn bytes(graph: &Graph) -> u64 {
+    let mut uses = graph.uses();
+    let size = |n: &GraphNode| (n.shape.numel() as u64).saturating_mul(size_of::<f64>() as u64);
+    let leaves = graph.nodes.iter().filter(|n| n.inputs.is_empty()).map(size);
+    let mut held = leaves.fold(0, u64::saturating_add);
+    let mut most = held;
+    for node in &graph.nodes {
+        held = held.saturating_add(size(node));
+        most = most.max(held);
+        for &input in &node.inputs {
+            uses[input] -= 1;
+            if uses[input] == 0 {
+                held = held.saturating_sub(size(&graph.nodes[input]));
+            }
+        }
+    }
+    most
 }
 
 fn store_values(store: &OptimStore) -> Result<StoreValues> {

@@ -87,7 +87,10 @@ impl Value {
     /// A value from host memory.
     pub fn from_host(data: &HostData, dtype: DType, shape: Shape) -> Self {
         let data = match data {
-            HostData::U32(_) if dtype == DType::F16 => Numbers::Float(data.clone().packed(dtype).to_f64()),
+            #[allow(clippy::cast_possible_truncation, reason = "the words hold no more than the elements' bits")]
+            HostData::U32(v) if dtype == DType::F16 => {
+                Numbers::Float(v.iter().map(|&x| f64::from(F16::from_bits(x as u16).to_f32())).collect())
+            }
             HostData::U8(v) => Numbers::U32(v.iter().map(|&x| u32::from(x)).collect()),
             HostData::U32(v) => Numbers::U32(v.clone()),
             HostData::I32(v) => Numbers::I32(v.clone()),

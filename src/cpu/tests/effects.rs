@@ -48,13 +48,13 @@ fn cells_are_overwritten_in_place_and_slots_are_shared() {
         slots: vec![4 * n],
         outputs: vec![3],
     };
-    let cell = cpu.upload(HostData::F32(vec![0.0; n]));
-    let x = cpu.upload(HostData::F32((1..=6).map(|x| x as f32).collect()));
+    let cell = cpu.upload(HostData::F32(vec![0.0; n])).expect("there is room");
+    let x = cpu.upload(HostData::F32((1..=6).map(|x| x as f32).collect())).expect("there is room");
     let bindings =
         Bindings { leaves: vec![Leaf::Cell(Storage::Cpu(cell.clone())), Leaf::Data(Storage::Cpu(x))], ..Bindings::default() };
     let compiled = cpu.compile(&Graph::default(), Arc::new(plan)).expect("the plan is valid");
     let first = run(&cpu, &compiled, &bindings).expect("the plan runs");
-    assert_eq!(cpu.read(&cell), HostData::F32(vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0]));
+    assert_eq!(cpu.read(&cell).expect("there is room"), HostData::F32(vec![6.0, 5.0, 4.0, 3.0, 2.0, 1.0]));
     assert_eq!(download(&cpu, &first[0]), HostData::F32(vec![8.0, 9.0, 10.0, 11.0, 12.0, 13.0]));
     // A held output keeps its value; a dropped one is reused.
     let second = run(&cpu, &compiled, &bindings).expect("the plan runs");
@@ -91,9 +91,12 @@ fn optimizer_steps_match_the_reference() {
         let c = Coefficients { extra, ..c };
         // Entry 1 is frozen.
         let entries = vec![0, 2];
-        let zeros = |n: usize| Storage::Cpu(cpu.upload(HostData::F32(vec![0.0; n])));
-        let parameters: Vec<Storage> =
-            lens.iter().enumerate().map(|(i, &n)| Storage::Cpu(cpu.upload(floats(n, i as u32)))).collect();
+        let zeros = |n: usize| Storage::Cpu(cpu.upload(HostData::F32(vec![0.0; n])).expect("there is room"));
+        let parameters: Vec<Storage> = lens
+            .iter()
+            .enumerate()
+            .map(|(i, &n)| Storage::Cpu(cpu.upload(floats(n, i as u32)).expect("there is room")))
+            .collect();
         let store = Arc::new(OptimStore {
             entries: parameters.iter().zip(lens).map(|(p, len)| entry(p, len)).collect(),
             state: (0..rule.states()).flat_map(|_| lens.map(zeros)).collect(),
@@ -114,7 +117,7 @@ fn optimizer_steps_match_the_reference() {
             outputs: vec![],
         };
         let mut leaves = vec![Leaf::Store(Arc::clone(&store))];
-        leaves.extend(gradients.iter().map(|g| Leaf::Data(Storage::Cpu(cpu.upload(g.clone())))));
+        leaves.extend(gradients.iter().map(|g| Leaf::Data(Storage::Cpu(cpu.upload(g.clone()).expect("there is room")))));
         let bindings = Bindings { leaves, ..Bindings::default() };
         let compiled = cpu.compile(&Graph::default(), Arc::new(plan)).expect("the plan is valid");
         for _ in 0..3 {
@@ -145,7 +148,7 @@ fn optimizer_steps_match_the_reference() {
 fn a_gradient_may_be_the_parameter_itself() {
     let cpu = cpu();
     let rule = OptimRule::Sgd { momentum: false, nesterov: false };
-    let parameter = Storage::Cpu(cpu.upload(HostData::F32(vec![1.0, 2.0])));
+    let parameter = Storage::Cpu(cpu.upload(HostData::F32(vec![1.0, 2.0])).expect("there is room"));
     let c = Coefficients { lr: 0.5, shrink: 1.0, grad_scale: 1.0, ..Coefficients::default() };
     let store = OptimStore {
         entries: vec![entry(&parameter, 2)],
@@ -178,12 +181,12 @@ fn f64_graphs_run_unrounded_and_write_their_cells() {
         outputs: vec![1],
         ..Graph::default()
     };
-    let cell = cpu.upload(HostData::F64(vec![1.0]));
+    let cell = cpu.upload(HostData::F64(vec![1.0])).expect("there is room");
     let leaves = vec![Leaf::Cell(Storage::Cpu(cell.clone()))];
     let compiled = cpu.compile(&graph, Arc::new(Plan::default())).expect("no plan is needed");
     let out = run(&cpu, &compiled, &Bindings { leaves, ..Bindings::default() }).expect("the graph runs");
     assert_eq!(download(&cpu, &out[0]), HostData::F64(vec![crate::math::portable::exp(1.0)]));
-    assert_eq!(cpu.read(&cell), HostData::F64(vec![crate::math::portable::exp(1.0)]));
+    assert_eq!(cpu.read(&cell).expect("there is room"), HostData::F64(vec![crate::math::portable::exp(1.0)]));
 }
 
 #[test]
@@ -201,6 +204,6 @@ fn broken_plans_are_errors() {
     assert!(cpu.compile(&Graph::default(), Arc::new(plan(3))).is_err(), "a view that reaches too far");
     let compiled = cpu.compile(&Graph::default(), Arc::new(plan(4))).expect("the plan is valid");
     assert!(run(&cpu, &compiled, &Bindings::default()).is_err(), "an unbound leaf");
-    let leaves = vec![Leaf::Data(Storage::Cpu(cpu.upload(HostData::F32(vec![0.0; 3]))))];
+    let leaves = vec![Leaf::Data(Storage::Cpu(cpu.upload(HostData::F32(vec![0.0; 3])).expect("there is room")))];
     assert!(run(&cpu, &compiled, &Bindings { leaves, ..Bindings::default() }).is_err(), "a leaf that is too short");
 }

@@ -15,7 +15,11 @@ fn agrees(example: Example) {
     let step = Step { kernel: example.kernel, reads, write: Some(buffers.len() - 1), level: 0, flops: 0, bytes: 0, node: 0 };
     let plan = Plan { outputs: vec![buffers.len() - 1], steps: vec![step], buffers, slots: vec![] };
     let compiled = cpu.compile(&Graph::default(), Arc::new(plan)).expect("the plan is valid");
-    let leaves = example.reads.iter().map(|(_, data)| Leaf::Data(Storage::Cpu(cpu.upload(data.clone())))).collect();
+    let leaves = example
+        .reads
+        .iter()
+        .map(|(_, data)| Leaf::Data(Storage::Cpu(cpu.upload(data.clone()).expect("there is room"))))
+        .collect();
     let bindings = Bindings { leaves, ..Bindings::default() };
     let [got, again] = [0; 2].map(|_| download(&cpu, &run(&cpu, &compiled, &bindings).expect("the plan runs")[0]));
     assert_eq!(got.bytes(), again.bytes(), "{} differs from run to run", example.name);

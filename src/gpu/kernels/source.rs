@@ -95,10 +95,9 @@ pub(crate) fn check_bindings(count: usize, caps: &Caps, step: &Step) -> Result<(
 
 /// A size as a record word.
 pub(crate) fn size_word(n: usize) -> Result<u32> {
-    u32::try_from(n).map_err(|_| Error::OutOfMemory {
-        bytes: n as u64 * 4,
-        reason: "a kernel can index at most 2^32 elements".into(),
-        help: "use smaller tensors or batches".into(),
+    u32::try_from(n).map_err(|_| {
+        let reason = "a kernel can index at most 2^32 elements";
+        Error::out_of_memory((n as u64).saturating_mul(4), reason, "use smaller tensors or batches")
     })
 }
 
