@@ -208,6 +208,9 @@ pub(crate) mod tests {
         assert!(std::fs::metadata(&path).unwrap().len() < 20_000);
         assert_eq!(read_within(&path, 2, 1_000_000).unwrap().bytes, vec![7; 1_000_000]);
         let message = read_within(&path, 2, 999_999).unwrap_err().to_string();
+        std::fs::write(&path, encode(&[u32::MAX, u32::MAX], &[7; 100_000])).unwrap();
+        let endless = read_within(&path, 2, usize::MAX).unwrap_err().to_string();
+        assert!(endless.contains(if cfg!(target_pointer_width = "64") { "ends after 100000" } else { "the limit" }), "{endless}");
         assert!(message.contains("the limit of 999999") && message.contains("a larger limit"), "{message}");
     }
 

@@ -1,5 +1,7 @@
 //! Files that are damaged or hostile: flipped bits, headers that would take long or much memory, data that expand.
 
+#![cfg_attr(not(target_os = "linux"), allow(unused_imports, dead_code, reason = "memory is measured on Linux alone"))]
+
 use crate::common::this_program;
 use crate::mutations::{in_sweep, unsealed};
 use std::fs;
@@ -216,10 +218,11 @@ fn hostile_headers_take_neither_time_nor_memory() {
     for (name, header, refused) in hostile() {
         with_header(&path, &header);
         drop(header);
-        // Other processes may take the processor for a while.
-        let tries: Vec<(f64, f64, bool)> = (0..3).map(|_| measured("safetensors", &path)).collect();
-        let seconds = tries.iter().map(|t| t.0).fold(f64::INFINITY, f64::min);
-        let (_, kib, read) = tries[0];
+        let (mut seconds, kib, read) = measured("safetensors", &path);
+        if seconds > MOST_SECONDS {
+            // Other processes may have taken the processor for a while.
+            seconds = measured("safetensors", &path).0;
+        }
         println!("{name}: {seconds:.3} s, {:.1} MiB", kib / 1024.0);
         assert_eq!(read, !refused, "{name}");
         assert!(seconds <= MOST_SECONDS && kib <= MOST_KIB, "{name}: {seconds} s, {kib} KiB");
@@ -294,6 +297,11 @@ fn rates_of_a_large_file() {
         println!("{what}: {:.2} GiB/s", gib / best);
     };
     timed("StateDict::save", &mut || dict.save(&path).unwrap());
+    timed("the checksum alone", &mut || {
+        let mut sum = crc32fast::Hasher::new();
+        dict.tensors.values().for_each(|tensor| sum.update(tensor.data.bytes()));
+        std::hint::black_box(sum.finalize());
+    });
     drop(dict);
     // Straight from the disk, where there is a program that drops what the system keeps of the file.
     let evict = || {

@@ -1,5 +1,7 @@
 //! Saves that something disturbs: left-over temporary files, kills, permissions, and what is not a file.
 
+#![cfg_attr(not(target_os = "linux"), allow(unused_imports, dead_code, reason = "some of it needs FIFOs, signals or /proc"))]
+
 use crate::common::this_program;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
