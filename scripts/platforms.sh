@@ -7,8 +7,8 @@ built="$PWD/target/platforms"
 not_elsewhere=(--skip api:: --skip manifest:: --skip training::mistakes::)
 # Tests of the host, which one device runs for all.
 host_alone=()
-for test in bits columns depth english environment files floors host_indices huge huge_parts logging names no_grad pages pieces \
-    sounds state state_numbers table threads; do
+for test in bits columns damage depth english environment files floors host_indices huge huge_parts logging mutations names no_grad \
+    pages pieces saves sounds state state_numbers table threads; do
     host_alone+=(--skip "$test::")
 done
 

@@ -103,6 +103,7 @@ pub mod param;
 pub(crate) mod plan;
 pub mod rng;
 pub mod shape;
+pub(crate) mod source;
 pub(crate) mod storage;
 pub(crate) mod sync;
 pub mod tensor;

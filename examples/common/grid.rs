@@ -1,6 +1,5 @@
 //! Pictures of many small images, as PNG files.
 
-use std::io;
 use std::path::Path;
 use wgrad::{Error, Tensor};
 
@@ -50,12 +49,8 @@ impl Grid {
                 }
             }
         }
-        let failed = |error: io::Error| Error::io(path, error);
-        let png = encode_png(full, &pixels).map_err(|error| failed(error.into()))?;
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(failed)?;
-        }
-        std::fs::write(path, png).map_err(failed)
+        let png = encode_png(full, &pixels).map_err(|error| Error::io(path, error.into()))?;
+        wgrad::io::atomic::write(path, &png)
     }
 }
 

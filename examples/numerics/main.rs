@@ -41,9 +41,9 @@ fn main() -> ExitCode {
     };
     print!("{}", report.text);
     if let Some(path) = &options.markdown
-        && let Err(error) = std::fs::write(path, &report.text)
+        && let Err(error) = wgrad::io::atomic::write(path, report.text.as_bytes())
     {
-        eprintln!("cannot write {}: {error}", path.display());
+        eprintln!("{error}");
         return ExitCode::FAILURE;
     }
     for line in &report.over {

@@ -1,17 +1,20 @@
 //! The IDX format of MNIST: a magic number, big-endian dimensions, then bytes; plain or compressed with gzip.
 //!
 //! Nothing in a file is trusted: the header is checked, and the size it claims is limited, before memory is allocated for it.
+//! Half a megabyte of gzip may expand to half a gigabyte.
 //!
 //! Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
 
 use crate::error::{Error, Result};
+use crate::source;
 use flate2::read::MultiGzDecoder;
-use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
-/// The most elements that a file may have: 1 GiB, twenty times the full MNIST.
-pub const MAX_ELEMENTS: usize = 1 << 30;
+/// The most elements that [`read`] takes: 256 MiB, five times the full MNIST. [`read_within`] takes another limit.
+pub const MAX_ELEMENTS: usize = 1 << 28;
+/// How much memory is asked for at first, before the file has proved that it fills it.
+const FIRST: usize = 1 << 16;
 
 const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 const UNSIGNED_BYTE: u8 = 0x08;
@@ -30,15 +33,31 @@ pub struct IdxArray {
 ///
 /// # Errors
 /// [`Error::Io`] if the file cannot be read; [`Error::Format`] if it is not an IDX file, is truncated, is longer than its header
-/// says, has another rank or element type, claims more than [`MAX_ELEMENTS`], or its gzip stream is damaged.
+/// says, has another rank or element type, claims more than [`MAX_ELEMENTS`], or its gzip stream is damaged. A path that leads to
+/// something other than a regular file is an [`Error::Io`].
 #[track_caller]
 pub fn read(path: &Path, rank: usize) -> Result<IdxArray> {
-    let mut file = BufReader::new(File::open(path).map_err(|e| Error::io(path, e))?);
+    read_within(path, rank, MAX_ELEMENTS)
+}
+
+/// As [`read`], with at most `most` elements, which is the most memory that the array takes.
+///
+/// # Errors
+/// As [`read`], with this limit.
+#[track_caller]
+pub fn read_within(path: &Path, rank: usize, most: usize) -> Result<IdxArray> {
+    let (file, _) = source::open(path)?;
+    let mut file = BufReader::new(file);
     let mut start = Vec::new();
     file.by_ref().take(2).read_to_end(&mut start).map_err(|e| Error::io(path, e))?;
     let compressed = start == GZIP_MAGIC;
     let whole = start.as_slice().chain(file);
-    if compressed { parse(&mut MultiGzDecoder::new(whole), path, rank) } else { parse(&mut { whole }, path, rank) }
+    if compressed { parse(&mut MultiGzDecoder::new(whole), path, rank, most) } else { parse(&mut { whole }, path, rank, most) }
+}
+
+fn no_room(count: usize) -> Error {
+    let reason = format!("the host has no room for {count} elements of an IDX file");
+    Error::out_of_memory(count as u64, reason, "use a smaller file")
 }
 
 /// Reads exactly `buffer`, or says what was missing.
@@ -56,7 +75,7 @@ fn read_error(error: &std::io::Error, path: &Path, what: &str) -> Error {
     }
 }
 
-fn parse(reader: &mut impl Read, path: &Path, rank: usize) -> Result<IdxArray> {
+fn parse(reader: &mut impl Read, path: &Path, rank: usize, most: usize) -> Result<IdxArray> {
     let mut magic = [0; 4];
     fill(reader, &mut magic, path, "the magic number")?;
     let [0, 0, element, found] = magic else {
@@ -76,14 +95,21 @@ fn parse(reader: &mut impl Read, path: &Path, rank: usize) -> Result<IdxArray> {
         fill(reader, &mut word, path, &format!("the length of axis {axis}"))?;
         dims.push(u32::from_be_bytes(word) as usize);
     }
-    let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_ELEMENTS);
+    let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= most);
     let Some(count) = count else {
-        let reason = format!("the header claims {dims:?} elements, more than the limit of {MAX_ELEMENTS}");
-        return Err(Error::format(path, reason, FETCH));
+        let reason = format!("the header claims {dims:?} elements, more than the limit of {most}");
+        return Err(Error::format(path, reason, format!("{FETCH}; if it is right, read it with a larger limit")));
     };
-    // `take` keeps a lying header from reserving memory that the file cannot fill; one more byte shows a longer file.
-    let mut bytes = Vec::new();
-    reader.take(count as u64 + 1).read_to_end(&mut bytes).map_err(|e| read_error(&e, path, "the elements"))?;
+    // A lying header reserves no memory that the file does not half fill; one more byte shows a longer file.
+    let mut bytes: Vec<u8> = Vec::new();
+    loop {
+        let next = bytes.len().max(FIRST).min((count - bytes.len()).saturating_add(1));
+        bytes.try_reserve_exact(next).map_err(|_| no_room(count))?;
+        let read = reader.by_ref().take(next as u64).read_to_end(&mut bytes).map_err(|e| read_error(&e, path, "the elements"))?;
+        if read < next || bytes.len() > count {
+            break;
+        }
+    }
     if bytes.len() < count {
         let reason = format!("the header says {dims:?}, that is {count} elements, and the file ends after {}", bytes.len());
         return Err(Error::format(path, reason, FETCH));
@@ -155,7 +181,7 @@ pub(crate) mod tests {
             ("short body", good[..13].to_vec(), 2, "ends after 1"),
             ("long body", longer, 2, "there are more"),
             ("lying header", encode(&[u32::MAX, u32::MAX], &[1; 6]), 2, "limit"),
-            ("large header", encode(&[1 << 14, 1 << 15], &[1; 6]), 2, "ends after 6"),
+            ("large header", encode(&[1 << 13, 1 << 15], &[1; 6]), 2, "ends after 6"),
             ("short gzip", packed[..packed.len() - 12].to_vec(), 2, "ends within"),
             ("damaged gzip", damaged, 2, "gzip"),
         ];
@@ -169,6 +195,20 @@ pub(crate) mod tests {
             }
         }
         assert!(matches!(read(Path::new("/nonexistent/file"), 1), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn limits_are_the_callers() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, gzip(&encode(&[1000, 1000], &vec![7; 1_000_000]))).unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() < 20_000);
+        assert_eq!(read_within(&path, 2, 1_000_000).unwrap().bytes, vec![7; 1_000_000]);
+        let message = read_within(&path, 2, 999_999).unwrap_err().to_string();
+        std::fs::write(&path, encode(&[u32::MAX, u32::MAX], &[7; 100_000])).unwrap();
+        let endless = read_within(&path, 2, usize::MAX).unwrap_err().to_string();
+        assert!(endless.contains(if cfg!(target_pointer_width = "64") { "ends after 100000" } else { "the limit" }), "{endless}");
+        assert!(message.contains("the limit of 999999") && message.contains("a larger limit"), "{message}");
     }
 
     #[test]

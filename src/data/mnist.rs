@@ -24,11 +24,21 @@ impl Mnist {
     /// Reads the four files of a directory, under MNIST's own names (`train-images-idx3-ubyte` ...), with or without `.gz`.
     ///
     /// # Errors
-    /// A file is missing or malformed; images and labels differ in number; a label is above 9; a set is empty.
+    /// A file is missing, malformed or of more than [`idx::MAX_ELEMENTS`] pixels; images and labels differ in number; a label is above 9; a set is empty.
     #[track_caller]
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::load_within(dir, idx::MAX_ELEMENTS)
+    }
+
+    /// As [`Mnist::load`], with at most `most` pixels in each file, whatever a compressed one expands to. Defaults to
+    /// [`idx::MAX_ELEMENTS`].
+    ///
+    /// # Errors
+    /// As [`Mnist::load`], with this limit.
+    #[track_caller]
+    pub fn load_within(dir: impl AsRef<Path>, most: usize) -> Result<Self> {
         let dir = dir.as_ref();
-        let (train, test) = (load_set(dir, "train")?, load_set(dir, "t10k")?);
+        let (train, test) = (load_set(dir, "train", most)?, load_set(dir, "t10k", most)?);
         if train.size() != test.size() {
             let reason = format!("training images are {:?} and test images {:?}", train.size(), test.size());
             return Err(Error::format(dir, reason, "take all four files from one data set"));
@@ -50,11 +60,11 @@ fn locate(dir: &Path, name: &str) -> Result<PathBuf> {
     }
 }
 
-fn load_set(dir: &Path, prefix: &str) -> Result<LabelledImages> {
+fn load_set(dir: &Path, prefix: &str, most: usize) -> Result<LabelledImages> {
     let image_path = locate(dir, &format!("{prefix}-images-idx3-ubyte"))?;
     let label_path = locate(dir, &format!("{prefix}-labels-idx1-ubyte"))?;
-    let images = idx::read(&image_path, 3)?;
-    let labels = idx::read(&label_path, 1)?;
+    let images = idx::read_within(&image_path, 3, most)?;
+    let labels = idx::read_within(&label_path, 1, most)?;
     let &[n, height, width] = images.dims.as_slice() else {
         return Err(Error::internal("an image file was read with another rank than 3"));
     };
@@ -104,7 +114,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             fs::write(dir.path().join("train-images-idx3-ubyte"), train_images).unwrap();
             fs::write(dir.path().join("train-labels-idx1-ubyte.gz"), gzip(&train_labels)).unwrap();
-            let error = load_set(dir.path(), "train").unwrap_err().to_string();
+            let error = load_set(dir.path(), "train", idx::MAX_ELEMENTS).unwrap_err().to_string();
             assert!(error.contains(expected), "{name}: {error}");
         }
         let dir = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::host::reserved;
 use crate::rng::Generator;
+use crate::source;
 use crate::tensor::Tensor;
 use std::collections::{BTreeSet, HashMap};
 use std::panic::Location;
@@ -316,11 +317,11 @@ impl Dataset for Windows {
 /// Reads a UTF-8 text file as it stands: line ends of two characters stay, which [`str::lines`] knows.
 ///
 /// # Errors
-/// The file cannot be read, or is not UTF-8.
+/// The file cannot be read, is not a regular file, or is not UTF-8.
 #[track_caller]
 pub fn read_text(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let bytes = source::read(path)?;
     String::from_utf8(bytes).map_err(|e| {
         let reason = format!("byte {} is not UTF-8", e.utf8_error().valid_up_to());
         Error::format(path, reason, "convert the file to UTF-8")

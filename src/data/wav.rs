@@ -4,6 +4,7 @@
 //! audio data and WAVE files", 2007 (`WAVE_FORMAT_EXTENSIBLE`).
 
 use crate::error::{Error, Result};
+use crate::source;
 use std::path::Path;
 
 const CONVERT: &str = "convert it to PCM or float WAV, or take it out of the folder";
@@ -25,7 +26,7 @@ pub struct Wav {
 /// integers of 1 to 4 bytes or floats of 4 or 8, or has a sample that is not finite.
 #[track_caller]
 pub fn read(path: &Path) -> Result<Wav> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let bytes = source::read(path)?;
     parse(&bytes).map_err(|(reason, help)| Error::format(path, reason, help))
 }
 

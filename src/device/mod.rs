@@ -9,12 +9,14 @@ pub use crate::executor::{CacheLimits, Ceilings, Counters, Launch, LayerRow, Pas
 pub use crate::lazy::{Device, DeviceKind};
 pub use choice::{Choice, DeviceInfo};
 
+use crate::atomic;
 use crate::error::{Error, Result};
 use crate::executor::{self, Executor};
 use crate::gpu::context;
 use crate::host;
 use crate::lazy::Holding;
 pub use crate::memory::MemoryUse;
+use crate::source;
 use crate::sync::lock;
 use std::panic::Location;
 use std::path::Path;
@@ -219,7 +221,7 @@ impl Device {
         self.executor().self_test()
     }
 
-    /// Writes the results of the kernels' tests so far to a file, so that a later process need not repeat them. Nothing is written
+    /// Writes the results of the kernels' tests so far to a file, whole or not at all, so that a later process need not repeat them. Nothing is written
     /// on the CPU device, which has none.
     ///
     /// ```no_run
@@ -234,10 +236,10 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Io`]: the file cannot be written.
+    #[track_caller]
     pub fn save_self_test(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
         let Some(record) = self.executor().trial_record() else { return Ok(()) };
-        std::fs::write(path, record).map_err(|error| Error::io(path, error))
+        atomic::write(path.as_ref(), record.as_bytes())
     }
 
     /// Takes over results that [`Device::save_self_test`] wrote: kernels that passed are not tested again, and those that a plainer
@@ -246,12 +248,12 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Io`]: the file is there and cannot be read.
+    #[track_caller]
     pub fn load_self_test(&self, path: impl AsRef<Path>) -> Result<bool> {
-        let path = path.as_ref();
-        match std::fs::read(path) {
+        match source::read(path.as_ref()) {
             Ok(record) => Ok(std::str::from_utf8(&record).is_ok_and(|record| self.executor().adopt_trial_record(record))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io(path, error)),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
         }
     }
 

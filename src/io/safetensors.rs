@@ -1,187 +1,194 @@
 //! The safetensors format, which PyTorch and Hugging Face share: a JSON header and the tensors' bytes.
 
-use super::state_dict::{HostTensor, StateDict};
+use super::header::{self, Entry, Header, MOST_BYTES, MOST_NOTES, MOST_TENSORS, NOTES};
+use super::state_dict::{HostTensor, Origin, StateDict};
+use super::stored::{Fault, PIECE, Reading, Stored, each_piece};
+use super::{foreign, seal};
 use crate::atomic;
-use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::shape::Shape;
-use safetensors::tensor::{Dtype as Stored, SafeTensors, TensorView};
-use std::collections::BTreeMap;
+use crate::source;
+use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// The key of the notes among the tensors' names in a file's header.
-const NOTES: &str = "__metadata__";
-/// The most bytes of a header that readers accept.
-const MAX_HEADER: usize = 100_000_000;
+const SAVE: &str = "StateDict::save";
 const DAMAGED: &str = "save or download it again";
-const FROM_TORCH: &str =
-    "convert it in Python: safetensors.torch.save_file(torch.load(path, map_location=\"cpu\"), \"model.safetensors\")";
-const FROM_PAGE: &str = "download the file itself";
-/// What other files begin with, what they are, and what to do with them.
-const FOREIGN: [(&[u8], &str, &str); 10] = [
-    (b"PK\x03\x04", "a zip file, as torch.save writes", FROM_TORCH),
-    (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46", "a PyTorch pickle", FROM_TORCH),
-    (b"\x80\x02}", "a Python pickle", FROM_TORCH),
-    (b"\x80\x04\x95", "a Python pickle", FROM_TORCH),
-    (
-        b"\x93NUMPY",
-        "a NumPy array",
-        "convert it in Python: safetensors.numpy.save_file({\"x\": numpy.load(path)}, \"x.safetensors\")",
-    ),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras writes", "save the weights with safetensors in Python"),
-    (b"GGUF", "a GGUF file", "download the model's *.safetensors"),
-    (b"version https://git-lfs", "a pointer of Git LFS", "fetch the file itself: git lfs pull"),
-    (b"<!DOCTYPE", "a web page", FROM_PAGE),
-    (b"<html", "a web page", FROM_PAGE),
-];
+/// Tensors that are shorter are read and written together.
+const BUFFER: usize = PIECE / 16;
 
 impl StateDict {
-    /// Writes a `.safetensors` file, whole or not at all.
+    /// Writes a `.safetensors` file, whole or not at all. Checksums of the header and the data are in it, which only this crate
+    /// reads: [`StateDict::load`] reports a flipped bit anywhere. Tensors are written one after the other, and equal contents give
+    /// equal files.
     ///
     /// # Errors
     /// The file cannot be written; a tensor's data do not fit its shape or dtype; a tensor has the name `__metadata__`, which the
-    /// format reserves for notes.
+    /// format reserves for notes, or a note the key `wgrad.checksum`; there are more than 100,000 tensors or 10,000 notes, or the
+    /// names and notes take more than 16 MiB.
     #[track_caller]
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        let path = path.as_ref();
-        atomic::write(path, &self.to_bytes()?)
+        let (mut header, rows) = self.layout()?;
+        atomic::write_with(path.as_ref(), |file| write_to(file, &mut header, &rows))
     }
 
-    /// Reads a `.safetensors` file. BF16 becomes F32; I64 becomes I32 if every value fits.
+    /// Reads a `.safetensors` file. BF16 becomes F32; I64 becomes I32 if every value fits. The field `origin` says whether the
+    /// file has checksums, as those of this crate have; files of other programs are read without.
     ///
     /// # Errors
-    /// The file cannot be read or is malformed; a dtype has no counterpart here; an integer is out of range.
+    /// The file cannot be read, or is not a regular file; it is malformed, or its checksums do not fit; a dtype has no counterpart
+    /// here; an integer is out of range; there are more than 100,000 tensors or 10,000 notes, or the header has more than 16 MiB.
     #[track_caller]
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        Self::from_bytes(&bytes, path)
+        let (file, len) = source::open(path)?;
+        Self::read_from(file, len, path)
     }
 
-    /// The file's bytes.
+    /// The header, with blanks in place of the checksums, and the tensors in the order of their bytes.
     #[track_caller]
-    fn to_bytes(&self) -> Result<Vec<u8>> {
+    fn layout(&self) -> Result<(Vec<u8>, Vec<&HostTensor>)> {
+        let refuse = |reason: String, help: &str| Err(Error::argument(SAVE, reason, help));
         if self.tensors.contains_key(NOTES) {
-            let reason = format!("a tensor is named \"{NOTES}\", which the format reserves for notes");
-            return Err(Error::argument("StateDict::save", reason, "choose another name"));
+            return refuse(format!("a tensor is named \"{NOTES}\", which the format reserves for notes"), "choose another name");
         }
-        let mut views = Vec::with_capacity(self.tensors.len());
+        if self.metadata.contains_key(seal::KEY) {
+            return refuse(format!("a note is named \"{}\", which is reserved for checksums", seal::KEY), "choose another name");
+        }
+        let (tensors, notes) = (self.tensors.len(), self.metadata.len());
+        if tensors > MOST_TENSORS || notes > MOST_NOTES {
+            let reason =
+                format!("there are {tensors} tensors and {notes} notes, and a file has at most {MOST_TENSORS} and {MOST_NOTES}");
+            return refuse(reason, "write several files");
+        }
+        let quoted = |text: &str| serde_json::to_string(text).map_err(|e| Error::internal(format!("{text:?}: {e}")));
+        let mut header = [seal::OPENING, seal::BLANK].concat();
+        for (key, value) in &self.metadata {
+            header += &format!(",{}:{}", quoted(key)?, quoted(value)?);
+        }
+        header.push('}');
+        let mut rows = Vec::with_capacity(tensors);
         for (name, tensor) in &self.tensors {
-            tensor.check("StateDict::save", name)?;
-            let bytes = stored_bytes(tensor);
-            views.push((name, stored_dtype(tensor.dtype), tensor.shape.dims().to_vec(), bytes));
+            tensor.check(SAVE, name)?;
+            rows.push((name, tensor));
         }
-        let mut borrowed = Vec::with_capacity(views.len());
-        for (name, dtype, shape, bytes) in &views {
-            let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| Error::internal(format!("{name}: {e}")))?;
-            borrowed.push((name.as_str(), view));
+        // Wide elements come first, so that all of them are at multiples of their size.
+        rows.sort_by_key(|(_, tensor)| std::cmp::Reverse(Stored::of(tensor.dtype).width()));
+        let mut end = 0;
+        for (name, tensor) in &rows {
+            let stored = Stored::of(tensor.dtype);
+            let start = end;
+            end += tensor.data.len() as u64 * stored.width().unwrap_or(0);
+            let dims = tensor.shape.dims();
+            header +=
+                &format!(",{}:{{\"dtype\":\"{stored}\",\"shape\":{dims:?},\"data_offsets\":[{start},{end}]}}", quoted(name)?);
         }
-        let bytes = safetensors::serialize(borrowed, None).map_err(|e| Error::internal(format!("safetensors: {e}")))?;
-        with_notes(&bytes, &self.metadata)
+        header.push('}');
+        // The tensors begin at a multiple of 8 bytes.
+        let len = (header.len() + seal::SPACES).next_multiple_of(8);
+        if len > MOST_BYTES {
+            let reason = format!("names and notes take {len} bytes, and a file has room for {MOST_BYTES}");
+            return refuse(reason, "write shorter notes, or keep them in a file of their own");
+        }
+        let mut header = header.into_bytes();
+        header.resize(len, b' ');
+        Ok((header, rows.into_iter().map(|(_, tensor)| tensor).collect()))
     }
 
-    /// Parses a file's bytes; `path` is for messages.
-    fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self> {
-        let malformed = |e: safetensors::SafeTensorError| match FOREIGN.iter().find(|f| bytes.starts_with(f.0)) {
-            Some((_, what, help)) => Error::format(path, format!("this is {what}, not a safetensors file"), *help),
-            None => Error::format(path, format!("this is not a whole safetensors file ({e})"), DAMAGED),
+    /// Reads a file of `len` bytes; `path` is for messages.
+    #[track_caller]
+    fn read_from(file: impl Read, len: u64, path: &Path) -> Result<Self> {
+        let mut file = BufReader::with_capacity(BUFFER, file);
+        let failed = |e: io::Error| match e.kind() {
+            io::ErrorKind::UnexpectedEof => malformed("the file ends early", path),
+            _ => Error::io(path, e),
         };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
-        let file = SafeTensors::deserialize(bytes).map_err(malformed)?;
-        let mut dict = Self::new();
-        if let Some(metadata) = header.metadata() {
-            dict.metadata.extend(metadata.iter().map(|(k, v)| (k.clone(), v.clone())));
+        let mut start = Vec::new();
+        (&mut file).take(8).read_to_end(&mut start).map_err(failed)?;
+        let told = start.first_chunk().map(|word| u64::from_le_bytes(*word));
+        let size = match told.map(usize::try_from) {
+            None => Err("header too small"),
+            Some(Ok(size)) if size > MOST_BYTES => Err("header too large"),
+            Some(Ok(size)) if size as u64 > len.saturating_sub(8) => Err("the header ends after the file"),
+            Some(size) => size.map_err(|_| "header too large"),
+        };
+        let known = |start: &[u8]| {
+            let (what, help) = foreign::recognised(start, path)?;
+            Some(Error::format(path, format!("this is {what}, not a safetensors file"), help))
+        };
+        let size = match size {
+            Ok(size) => size,
+            Err(reason) => {
+                (&mut file).take(foreign::ENOUGH as u64).read_to_end(&mut start).map_err(failed)?;
+                return Err(known(&start).unwrap_or_else(|| malformed(reason, path)));
+            }
+        };
+        let mut header = vec![0; size];
+        file.read_exact(&mut header).map_err(failed)?;
+        let damaged = |part: &str| {
+            let reason = format!("the {part} does not fit its checksum: the file is damaged");
+            Err(Error::format(path, reason, "restore it from a copy, or save or download it again"))
+        };
+        let Ok(expected) = seal::check(&header) else { return damaged("header") };
+        let Header { notes, entries } = header::parse(&header, len - 8 - size as u64).map_err(|reason| {
+            start.extend(header.iter().take(foreign::ENOUGH));
+            known(&start).unwrap_or_else(|| malformed(&reason, path))
+        })?;
+        drop(header);
+        let origin = if expected.is_some() { Origin::Checked } else { Origin::Unchecked };
+        let mut dict = Self { metadata: notes, origin, ..Self::new() };
+        let mut reading = Reading { from: file, sum: crc32fast::Hasher::new() };
+        for Entry { name, dtype, shape, .. } in entries {
+            let (dtype, data) = reading.data(&dtype, shape.numel()).map_err(|fault| match fault {
+                Fault::Io(e) => failed(e),
+                Fault::Refused(reason, help) => Error::format(path, format!("tensor \"{name}\" {reason}"), help),
+                Fault::Memory(e) => e,
+            })?;
+            dict.insert(name, HostTensor { dtype, shape, data })?;
         }
-        for (name, view) in file.iter() {
-            let shape = Shape::new(view.shape()).map_err(|e| Error::format(path, format!("tensor \"{name}\": {e}"), DAMAGED))?;
-            let (dtype, data) = decode(view.dtype(), view.data())
-                .map_err(|(reason, help)| Error::format(path, format!("tensor \"{name}\" {reason}"), help))?;
-            let tensor = HostTensor::new(dtype, shape, data)
-                .map_err(|e| Error::format(path, format!("tensor \"{name}\": {e}"), DAMAGED))?;
-            dict.insert(name, tensor)?;
-        }
-        Ok(dict)
+        if expected.is_some_and(|expected| reading.sum.finalize() != expected) { damaged("data") } else { Ok(dict) }
     }
 }
 
-/// A file with notes in its header, in the order of their names: `safetensors` would write them in any order, and equal contents
-/// must give equal files.
 #[track_caller]
-fn with_notes(file: &[u8], notes: &BTreeMap<String, String>) -> Result<Vec<u8>> {
-    let broken = || Error::internal("safetensors wrote no header");
-    let (len, rest) = file.split_first_chunk::<8>().ok_or_else(broken)?;
-    let len = usize::try_from(u64::from_le_bytes(*len)).map_err(|_| broken())?;
-    let (header, data) = rest.split_at_checked(len).ok_or_else(broken)?;
-    let entries = header.trim_ascii_end().strip_prefix(b"{").ok_or_else(broken)?;
-    let notes = serde_json::to_string(notes).map_err(|e| Error::internal(format!("notes: {e}")))?;
-    let separator = if entries == b"}" { "" } else { "," };
-    let mut header = format!("{{\"{NOTES}\":{notes}{separator}").into_bytes();
-    header.extend_from_slice(entries);
-    // The tensors begin at a multiple of 8 bytes.
-    header.resize(header.len().next_multiple_of(8), b' ');
-    if header.len() > MAX_HEADER {
-        let reason = format!("names and notes take {} bytes, and the format has room for {MAX_HEADER}", header.len());
-        return Err(Error::argument("StateDict::save", reason, "write shorter notes, or keep them in a file of their own"));
+fn malformed(reason: &str, path: &Path) -> Error {
+    Error::format(path, format!("this is not a whole safetensors file ({reason})"), DAMAGED)
+}
+
+/// Writes a file: the header with blanks, the data, and then the checksums over the blanks.
+fn write_to(file: &mut (impl Write + Seek), header: &mut [u8], rows: &[&HostTensor]) -> io::Result<()> {
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(header)?;
+    let mut sum = crc32fast::Hasher::new();
+    let mut out = BufWriter::with_capacity(BUFFER, &mut *file);
+    for tensor in rows {
+        each_piece(tensor, |piece| {
+            sum.update(piece);
+            out.write_all(piece)
+        })?;
     }
-    Ok([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
-}
-
-/// The bytes as the format stores them: little-endian, a truth value in one byte.
-fn stored_bytes(tensor: &HostTensor) -> Vec<u8> {
-    match &tensor.data {
-        HostData::U32(v) if tensor.dtype == DType::Bool => v.iter().map(|&x| u8::from(x != 0)).collect(),
-        HostData::U8(v) => v.clone(),
-        HostData::F16(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        HostData::U32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        HostData::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        HostData::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        HostData::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-    }
-}
-
-fn stored_dtype(dtype: DType) -> Stored {
-    match dtype {
-        DType::Bool => Stored::BOOL,
-        DType::U8 => Stored::U8,
-        DType::F16 => Stored::F16,
-        DType::U32 => Stored::U32,
-        DType::I32 => Stored::I32,
-        DType::F32 => Stored::F32,
-        DType::F64 => Stored::F64,
-    }
-}
-
-/// Splits bytes into little-endian words of `N` bytes.
-fn words<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
-    let (chunks, _) = bytes.as_chunks::<N>();
-    chunks.iter().map(|&chunk| read(chunk)).collect()
-}
-
-/// The elements, or what is wrong with them and what to do about it.
-fn decode(dtype: Stored, bytes: &[u8]) -> std::result::Result<(DType, HostData), (String, &'static str)> {
-    Ok(match dtype {
-        Stored::BOOL => (DType::Bool, HostData::U32(bytes.iter().map(|&b| u32::from(b != 0)).collect())),
-        Stored::U8 => (DType::U8, HostData::U8(bytes.to_vec())),
-        Stored::U32 => (DType::U32, HostData::U32(words(bytes, u32::from_le_bytes))),
-        Stored::I32 => (DType::I32, HostData::I32(words(bytes, i32::from_le_bytes))),
-        Stored::I64 => {
-            let wide = words(bytes, i64::from_le_bytes);
-            let narrow: std::result::Result<Vec<i32>, i64> = wide.into_iter().map(|x| i32::try_from(x).map_err(|_| x)).collect();
-            let data = narrow.map_err(|x| (format!("holds {x}, which does not fit in 32 bits"), "store it as i32"))?;
-            (DType::I32, HostData::I32(data))
-        }
-        Stored::F16 => (DType::F16, HostData::F16(words(bytes, u16::from_le_bytes))),
-        // A bfloat16 is the upper half of an f32.
-        Stored::BF16 => (DType::F32, HostData::F32(words(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)))),
-        Stored::F32 => (DType::F32, HostData::F32(words(bytes, f32::from_le_bytes))),
-        Stored::F64 => (DType::F64, HostData::F64(words(bytes, f64::from_le_bytes))),
-        other => return Err((format!("has dtype {other:?}, which is not supported"), "convert it to f32 or i32 first")),
-    })
+    out.flush()?;
+    drop(out);
+    seal::fill(header, sum.finalize());
+    file.seek(SeekFrom::Start(8))?;
+    file.write_all(header.get(..seal::HEAD).unwrap_or_default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::{DType, HostData};
+    use crate::shape::Shape;
+    use std::collections::BTreeMap;
+
+    fn bytes_of(dict: &StateDict) -> Vec<u8> {
+        let (mut header, rows) = dict.layout().unwrap();
+        let mut file = io::Cursor::new(Vec::new());
+        write_to(&mut file, &mut header, &rows).unwrap();
+        file.into_inner()
+    }
+
+    fn read(bytes: &[u8]) -> Result<StateDict> {
+        StateDict::read_from(bytes, bytes.len() as u64, Path::new("x"))
+    }
 
     fn sample() -> StateDict {
         let mut dict = StateDict::new();
@@ -210,8 +217,9 @@ mod tests {
         let dict = sample();
         dict.save(&path).unwrap();
         assert_eq!(StateDict::load(&path).unwrap(), dict);
-        let bytes = dict.to_bytes().unwrap();
-        (0..20).for_each(|_| assert_eq!(sample().to_bytes().unwrap(), bytes));
+        let bytes = bytes_of(&dict);
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        (0..20).for_each(|_| assert_eq!(bytes_of(&sample()), bytes));
         for dict in [StateDict::new(), StateDict { tensors: dict.tensors.clone(), ..StateDict::new() }] {
             dict.save(&path).unwrap();
             assert_eq!(StateDict::load(&path).unwrap(), dict);
@@ -222,26 +230,84 @@ mod tests {
 
     #[test]
     fn damaged_files_are_typed_errors() {
-        let good = sample().to_bytes().unwrap();
+        let good = bytes_of(&sample());
         for cut in [0, 4, 8, 40, good.len() - 1] {
-            let result = StateDict::from_bytes(&good[..cut], Path::new("x"));
+            let result = read(&good[..cut]);
             assert!(matches!(result, Err(Error::Format { .. })), "{cut} bytes: {result:?}");
         }
         let mut lying = good;
         lying[0..8].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert!(matches!(StateDict::from_bytes(&lying, Path::new("x")), Err(Error::Format { .. })));
+        assert!(matches!(read(&lying), Err(Error::Format { .. })));
         assert!(matches!(StateDict::load("/nonexistent/x"), Err(Error::Io { .. })));
     }
 
+    /// Every bit of a file, wherever it is: length, notes, names, offsets, padding, the checksums and their key, data.
     #[test]
-    fn narrow_types_are_widened() {
-        let brain = [1.5f32, -0.0, f32::INFINITY].map(|x| (x.to_bits() >> 16) as u16);
-        let bytes: Vec<u8> = brain.iter().flat_map(|b| b.to_le_bytes()).collect();
-        let expected = HostData::F32(vec![1.5, -0.0, f32::INFINITY]);
-        assert_eq!(decode(Stored::BF16, &bytes).unwrap(), (DType::F32, expected));
-        let long = 5i64.to_le_bytes();
-        assert_eq!(decode(Stored::I64, &long).unwrap(), (DType::I32, HostData::I32(vec![5])));
-        assert!(decode(Stored::I64, &i64::MAX.to_le_bytes()).is_err());
+    fn every_flipped_bit_is_an_error() {
+        let small = StateDict { metadata: BTreeMap::from([("wgrad.checksun".into(), "x".into())]), ..StateDict::new() };
+        let rows = [("a whole dictionary", sample()), ("one note", small), ("nothing", StateDict::new())];
+        for (what, dict) in rows {
+            let good = bytes_of(&dict);
+            assert_eq!(read(&good).unwrap().origin, Origin::Checked, "{what}");
+            for bit in 0..8 * good.len() {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                let found = read(&bad);
+                assert!(matches!(found, Err(Error::Format { .. })), "{what}: bit {bit} of {}: {found:?}", good.len() * 8);
+            }
+            // And longer damage: two bytes anywhere near each other.
+            for at in 0..good.len() - 3 {
+                for mask in [[0xFF, 0xFF, 0], [0x20, 0, 0x20], [1, 0, 1]] {
+                    let mut bad = good.clone();
+                    bad.iter_mut().skip(at).zip(mask).for_each(|(b, m)| *b ^= m);
+                    assert!(read(&bad).is_err(), "{what}: {mask:?} at {at}");
+                }
+            }
+        }
+    }
+
+    /// Files of others, and of earlier versions of this crate, with the checksum of another file among their notes or none.
+    #[test]
+    fn files_of_others_are_read_without_checksums() {
+        let dict = sample();
+        let views: Vec<(String, safetensors::tensor::TensorView<'_>)> = Vec::new();
+        let notes = std::collections::HashMap::from([(seal::KEY.to_owned(), "crc32:12345678:9abcdef0".to_owned())]);
+        for (notes, kept) in [(Some(notes), 0), (None, 0), (Some([("a".to_owned(), "b".to_owned())].into()), 1)] {
+            let theirs = safetensors::serialize(views.clone(), notes).unwrap();
+            let found = read(&theirs).unwrap();
+            assert_eq!((found.origin, found.metadata.len()), (Origin::Unchecked, kept));
+        }
+        // Their library reads ours.
+        let ours = bytes_of(&dict);
+        let theirs = safetensors::SafeTensors::deserialize(&ours).unwrap();
+        assert_eq!(theirs.len(), dict.tensors.len());
+        for (name, tensor) in &dict.tensors {
+            let view = theirs.tensor(name).unwrap();
+            assert_eq!(view.shape(), tensor.shape.dims(), "{name}");
+            if tensor.dtype != DType::Bool {
+                assert_eq!(HostData::from_bytes(tensor.dtype, view.data()), tensor.data, "{name}");
+            }
+        }
+        let (_, header) = safetensors::SafeTensors::read_metadata(&ours).unwrap();
+        assert_eq!(header.metadata().as_ref().unwrap().len(), dict.metadata.len() + 1);
+        let again = StateDict { metadata: BTreeMap::from([(seal::KEY.into(), "x".into())]), ..StateDict::new() };
+        assert!(again.layout().unwrap_err().to_string().contains("reserved for checksums"));
+    }
+
+    #[test]
+    fn writers_keep_to_the_bounds_of_readers() {
+        let note = |len: usize| StateDict { metadata: BTreeMap::from([("a".into(), "x".repeat(len))]), ..StateDict::new() };
+        let long = note(MOST_BYTES - 200);
+        assert_eq!(read(&bytes_of(&long)).unwrap(), long);
+        assert!(note(MOST_BYTES).layout().unwrap_err().to_string().contains("room for 16777216"));
+        let empty = HostTensor::from_slice::<f32>(&[], [0]).unwrap();
+        let most = |n: usize| StateDict { tensors: (0..n).map(|i| (i.to_string(), empty.clone())).collect(), ..StateDict::new() };
+        assert_eq!(read(&bytes_of(&most(MOST_TENSORS))).unwrap().tensors.len(), MOST_TENSORS);
+        assert!(most(MOST_TENSORS + 1).layout().is_err());
+        let notes =
+            |n: usize| StateDict { metadata: (0..n).map(|i| (i.to_string(), String::new())).collect(), ..StateDict::new() };
+        assert_eq!(read(&bytes_of(&notes(MOST_NOTES))).unwrap().metadata.len(), MOST_NOTES);
+        assert!(notes(MOST_NOTES + 1).layout().is_err());
     }
 
     #[test]

@@ -87,15 +87,50 @@ impl HostTensor {
     }
 }
 
+/// Where a [`StateDict`] comes from, and whether its bytes have been checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// It has been made in this process.
+    #[default]
+    Memory,
+    /// A file of this crate, which fits its checksums.
+    Checked,
+    /// A file without checksums, as other programs write: a flipped bit in it goes unnoticed.
+    Unchecked,
+}
+
 /// Tensors by name, and notes: the contents of one safetensors file.
 ///
-/// Names are ordered, so that equal contents give equal files.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// Names are ordered, so that equal contents give equal files. Two are equal if their tensors and notes are, wherever they come
+/// from.
+#[derive(Debug, Clone, Default)]
 pub struct StateDict {
     /// The tensors.
     pub tensors: BTreeMap<String, HostTensor>,
     /// Free-form notes, such as the epoch of a checkpoint.
     pub metadata: BTreeMap<String, String>,
+    /// Where it comes from, and whether its bytes have been checked: [`StateDict::load`] checks the files that this crate has
+    /// written. What [`StateDict::under`] takes keeps it.
+    ///
+    /// ```
+    /// # use wgrad::io::{HostTensor, Origin, StateDict};
+    /// # fn main() -> wgrad::Result<()> {
+    /// # let folder = std::env::temp_dir().join(format!("wgrad-origin-{}", std::process::id()));
+    /// # let path = folder.join("x.safetensors");
+    /// let mut dict = StateDict::new();
+    /// dict.insert("x", HostTensor::from_slice(&[1f32, 2.0], [2])?)?;
+    /// dict.save(&path)?;
+    /// assert_eq!(StateDict::load(&path)?.origin, Origin::Checked);
+    /// # let _ = std::fs::remove_dir_all(folder);
+    /// # Ok(()) }
+    /// ```
+    pub origin: Origin,
+}
+
+impl PartialEq for StateDict {
+    fn eq(&self, other: &Self) -> bool {
+        self.tensors == other.tensors && self.metadata == other.metadata
+    }
 }
 
 impl StateDict {
@@ -136,7 +171,7 @@ impl StateDict {
     /// The tensors whose names begin with `prefix`, under the rest of their names.
     pub fn under(&self, prefix: &str) -> Self {
         let strip = |(name, tensor): (&String, &HostTensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()));
-        Self { tensors: self.tensors.iter().filter_map(strip).collect(), metadata: BTreeMap::new() }
+        Self { tensors: self.tensors.iter().filter_map(strip).collect(), metadata: BTreeMap::new(), origin: self.origin }
     }
 
     /// A copy of one tensor on a device, like `load_file(path, device=d)["weight"]` in Python.

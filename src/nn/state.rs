@@ -7,7 +7,7 @@ use super::mode::Counter;
 use crate::dtype::DType;
 use crate::error::{Result, counted};
 use crate::io::number::{self, Range};
-use crate::io::{HostTensor, StateDict};
+use crate::io::{HostTensor, Origin, StateDict};
 use crate::param::Param;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -28,6 +28,8 @@ pub struct LoadReport {
     pub unexpected: Vec<String>,
     /// Names, with the shape in the file and the one in the module, that were skipped because they differ.
     pub mismatched: Vec<(String, Shape, Shape)>,
+    /// Where the tensors come from: a file whose checksums fit, one without any, or memory.
+    pub origin: Origin,
 }
 
 impl fmt::Display for LoadReport {
@@ -43,7 +45,10 @@ impl fmt::Display for LoadReport {
                 write!(f, "\n  and {} more", names.len() - LISTED)?;
             }
         }
-        Ok(())
+        match self.origin {
+            Origin::Unchecked => f.write_str("\nthe file has no checksums: damage to it would go unnoticed"),
+            Origin::Memory | Origin::Checked => Ok(()),
+        }
     }
 }
 
@@ -97,6 +102,7 @@ pub(crate) fn prepare<'f>(fields: &'f Fields, dict: &StateDict, options: &LoadOp
     let tensors = options.prepare(dict)?;
     let mut report = LoadReport {
         unexpected: tensors.keys().filter(|k| !known.contains(k.as_str())).cloned().collect(),
+        origin: dict.origin,
         ..LoadReport::default()
     };
     let mut misfit = Misfit { file: tensors.len(), module: known.len(), ..Misfit::default() };

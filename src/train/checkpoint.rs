@@ -90,7 +90,7 @@ impl Checkpoint {
         if self.dict.tensors.keys().chain(self.dict.metadata.keys()).any(|key| key.starts_with(&prefix)) {
             return self.refuse(WITH, format!("there is a state \"{name}\" already"));
         }
-        let StateDict { tensors, metadata } = state;
+        let StateDict { tensors, metadata, .. } = state;
         self.dict.tensors.extend(tensors.into_iter().map(|(key, tensor)| (format!("{prefix}{key}"), tensor)));
         self.dict.metadata.extend(metadata.into_iter().map(|(key, value)| (format!("{prefix}{key}"), value)));
         self
@@ -136,7 +136,7 @@ impl Checkpoint {
     /// Reads a file.
     ///
     /// # Errors
-    /// The file cannot be read, is malformed, or is not a checkpoint.
+    /// The file cannot be read, is malformed or damaged (see [`StateDict::load`]), or is not a checkpoint.
     #[track_caller]
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();

@@ -118,6 +118,7 @@ fn the_texts_have_none_of_these_habits() {
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "SECURITY.md",
         "Cargo.toml",
     ] {
         collect(&root.join(part), &mut files);

@@ -10,13 +10,14 @@ use std::path::Path;
 use syn::visit::{self, Visit};
 
 /// The floors from the ground up: rooms on one floor do not import each other.
-const FLOORS: [&[&str]; 22] = [
+const FLOORS: [&[&str]; 23] = [
     &["sync", "math", "memory"],
     &["dtype"],
     &["dims"],
     &["error"],
     &["shape"],
     &["atomic", "host"],
+    &["source"],
     &["rng"],
     &["graph"],
     &["plan"],

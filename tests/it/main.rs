@@ -12,6 +12,7 @@ mod callers;
 mod columns;
 mod common;
 mod confined;
+mod damage;
 mod depth;
 mod empty;
 mod english;
@@ -44,6 +45,7 @@ mod magnitudes;
 mod manifest;
 mod memory;
 mod messages;
+mod mutations;
 mod names;
 mod no_grad;
 #[path = "../../examples/numerics/table/mod.rs"]
@@ -66,6 +68,7 @@ mod refusals_shape;
 #[path = "../rows/optimizers.rs"]
 mod rows;
 mod samples;
+mod saves;
 mod shaders;
 mod sizes;
 mod sounds;

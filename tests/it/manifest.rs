@@ -152,7 +152,7 @@ fn every_dependency_says_why_it_is_there() {
 #[test]
 fn inner_rooms_are_private() {
     let root = read("src/lib.rs");
-    for room in ["cpu", "eval", "executor", "gpu", "graph", "host", "lazy", "plan", "storage", "sync"] {
+    for room in ["cpu", "eval", "executor", "gpu", "graph", "host", "lazy", "plan", "source", "storage", "sync"] {
         assert!(root.contains(&format!("\npub(crate) mod {room};")), "{room} is public");
     }
 }

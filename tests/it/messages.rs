@@ -244,8 +244,7 @@ fn a_device_that_is_not_there_is_told_shortly() {
 #[test]
 fn files_of_other_formats_are_named() {
     let folder = tempfile::tempdir().unwrap();
-    let torch =
-        "help: convert it in Python: safetensors.torch.save_file(torch.load(path, map_location=\"cpu\"), \"model.safetensors\")";
+    let torch = "help: convert it in Python:\n    import safetensors.torch, torch\n    state = torch.load(\"";
     let rows: [(&[u8], &str, &str); 8] = [
         (b"PK\x03\x04\0\0\x08\x08archive/data.pkl", "this is a zip file, as torch.save writes, not a safetensors file", torch),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "this is a PyTorch pickle, not a safetensors file", torch),
