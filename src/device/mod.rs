@@ -2,6 +2,8 @@
 
 mod ceilings;
 mod choice;
+#[cfg(any(test, feature = "faults"))]
+mod faults;
 #[cfg(all(test, feature = "gpu"))]
 mod tests;
 
@@ -38,6 +40,10 @@ pub struct DeviceOptions {
     /// How long the work of one submission may take, on a GPU. A kernel that takes longer is split into launches over parts of
     /// its output, with the same results. Defaults to 200 ms on a hardware GPU: Windows and macOS end work that takes seconds.
     pub submission: Option<Duration>,
+    /// How long a wait for a GPU may see no work come to an end, besides what the work is estimated to take on a slow one; after
+    /// that the device counts as lost ([`Error::DeviceStalled`]). Defaults to two minutes;
+    /// `Duration::MAX` waits for ever.
+    pub stall: Option<Duration>,
 }
 
 impl Device {
@@ -141,8 +147,8 @@ impl Device {
     pub fn open(info: &DeviceInfo, options: DeviceOptions) -> Result<Self> {
         let Some(adapter) = info.adapter else { return Self::cpu_with(options) };
         let checks = options.checks.unwrap_or(cfg!(debug_assertions));
-        let DeviceOptions { clamped, hardware_kernels, short_texts, unfused, self_test, submission, .. } = options;
-        let options = context::Options { clamped, checks, hardware_kernels, short_texts, self_test, submission };
+        let DeviceOptions { clamped, hardware_kernels, short_texts, unfused, self_test, submission, stall, .. } = options;
+        let options = context::Options { clamped, checks, hardware_kernels, short_texts, self_test, submission, stall };
         let executor = Executor::gpu(adapter, options, !unfused)?;
         Ok(Self::new(info.kind, info.name.clone(), executor).profiled_unasked())
     }

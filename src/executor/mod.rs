@@ -18,6 +18,7 @@ pub use profile::{Ceilings, Launch, LayerRow, Pass, Profile, ProfileRow};
 use crate::cpu::{self, CpuExecutor};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
+use crate::faults::{self, FaultKind, Faults};
 use crate::gpu::download::Download;
 use crate::gpu::{self, GpuExecutor};
 use crate::graph::{Graph, NodeId};
@@ -111,6 +112,8 @@ pub(crate) struct Executor {
     pub ceilings: OnceLock<Option<Ceilings>>,
     /// What `WGRAD_PROFILE` asks for.
     unasked: OnceLock<Arc<Unasked<Compiled>>>,
+    /// What is to go wrong on purpose.
+    faults: Arc<Faults>,
 }
 
 fn mixed() -> Error {
@@ -136,9 +139,28 @@ impl Executor {
 
     fn over(backend: Backend, fuse: bool) -> Self {
         let (plans, record, ceilings, unasked) = (Mutex::default(), Mutex::default(), OnceLock::new(), OnceLock::new());
-        let executor = Self { backend, fuse, plans, record, ceilings, unasked };
+        let faults = match &backend {
+            Backend::Cpu(_) => Arc::default(),
+            Backend::Gpu(gpu) => gpu.faults(),
+        };
+        let executor = Self { backend, fuse, plans, record, ceilings, unasked, faults };
         executor.set_cache_limits(CacheLimits::default());
         executor
+    }
+
+    /// What is to go wrong on purpose.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Memory of the CPU device: fails if it is to fail on purpose.
+    fn allocates(&self) -> Result<()> {
+        if !self.faults.strikes(FaultKind::Allocation) {
+            return Ok(());
+        }
+        let help = "try again".into();
+        Err(Error::OutOfMemory { bytes: 0, reason: faults::REASON.into(), help })
     }
 
     /// Whether the device is gone for good.
@@ -254,7 +276,10 @@ impl Executor {
     /// Memory with these values.
     pub fn upload(&self, data: HostData) -> Result<Storage> {
         match &self.backend {
-            Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(data.unpacked()))),
+            Backend::Cpu(cpu) => {
+                self.with_room(None, || self.allocates())?;
+                Ok(Storage::Cpu(cpu.upload(data.unpacked())))
+            }
             Backend::Gpu(gpu) => Ok(Storage::Gpu(self.with_room(None, || gpu.upload(&data))?)),
         }
     }
@@ -296,7 +321,10 @@ impl Executor {
     /// Other memory with the same contents.
     pub fn duplicate(&self, storage: &Storage, dtype: DType, len: usize) -> Result<Storage> {
         match &self.backend {
-            Backend::Cpu(cpu) => Ok(Storage::Cpu(cpu.upload(cpu.read(storage.on_cpu()?)))),
+            Backend::Cpu(cpu) => {
+                self.with_room(None, || self.allocates())?;
+                Ok(Storage::Cpu(cpu.upload(cpu.read(storage.on_cpu()?))))
+            }
             Backend::Gpu(gpu) => {
                 let copy = self.with_room(None, || gpu.alloc(dtype.bytes(len) as u64))?;
                 if len > 0 {
@@ -388,7 +416,7 @@ impl Executor {
         let mut launched = Vec::new();
         let outputs = match (&self.backend, &compiled.code) {
             (Backend::Cpu(cpu), Code::Cpu(code)) => {
-                let room = self.with_room(Some(compiled), || cpu.room(code))?;
+                let room = self.with_room(Some(compiled), || self.allocates().and_then(|()| cpu.room(code)))?;
                 cpu.run(code, bindings, room, recorded.then_some(&mut launched))
             }
             (Backend::Gpu(gpu), Code::Gpu(code)) => {

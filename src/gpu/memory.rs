@@ -42,7 +42,7 @@ impl Memory {
             Err(_) => {
                 // Waiting memory may make room, once the GPU has let go of it.
                 self.pool().clear();
-                context.wait(None)?;
+                context.wait(None, format_args!("memory that is given back"))?;
                 self.create(context, size).map_err(|reason| Error::OutOfMemory {
                     bytes,
                     reason: format!("{what}: {reason}; {} bytes are in use", self.account().live),

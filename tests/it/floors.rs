@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 22] = [
     &["dims"],
     &["error"],
     &["shape"],
-    &["atomic", "host"],
+    &["atomic", "faults", "host"],
     &["rng"],
     &["graph"],
     &["plan"],
