@@ -7,6 +7,7 @@ use std::fmt;
 use std::panic::Location;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The result of everything in this crate that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -188,6 +189,32 @@ pub enum Error {
         /// What the driver said.
         reason: String,
     },
+    /// What the device was given to do did not come to an end ([`DeviceOptions::stall`](crate::DeviceOptions::stall)), so that it
+    /// counts as lost: every later call on it fails with this, even if the driver recovers.
+    #[error(
+        "device {device} has stalled: no progress in {limit:?}, waiting for {waited_for}; help: make a new Device and reload the \
+         last checkpoint, or raise DeviceOptions::stall if the work takes that long"
+    )]
+    DeviceStalled {
+        /// The device's name.
+        device: String,
+        /// What was waited for, and the submission that it is behind.
+        waited_for: String,
+        /// How long a wait may see no progress.
+        limit: Duration,
+    },
+    /// The driver refused a kernel, a submission or a mapping. What was computed before is intact, and so is the device.
+    #[error("device {device} refused {what}: {reason}; help: {help}")]
+    DeviceRefused {
+        /// The device's name.
+        device: String,
+        /// What was refused: a kernel with its name and its operands, a submission, a mapping.
+        what: String,
+        /// What the driver said.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
     /// The op or dtype does not exist on this device.
     #[error("[{op}] {reason}; help: {help}")]
     Unsupported {
@@ -230,6 +257,11 @@ impl Error {
     #[track_caller]
     pub fn argument(what: impl Into<String>, reason: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Argument { what: what.into(), reason: reason.into(), help: help.into(), at: Location::caller() }
+    }
+
+    /// Whether the device is gone, lost or stalled: a new one has to be opened, as [`supervise`](crate::train::supervise) does.
+    pub fn is_device_loss(&self) -> bool {
+        matches!(self, Self::DeviceLost { .. } | Self::DeviceStalled { .. })
     }
 
     /// The same, with the name of the layer where a wrong call was found. Names of layers within layers become dotted.

@@ -88,6 +88,7 @@ pub mod dtype;
 pub mod error;
 pub(crate) mod eval;
 pub(crate) mod executor;
+pub(crate) mod faults;
 #[cfg_attr(not(feature = "gpu"), path = "gpu/absent.rs")]
 pub(crate) mod gpu;
 pub(crate) mod graph;
@@ -116,6 +117,8 @@ pub use device::{
 };
 pub use dtype::{DType, Element, HostData};
 pub use error::{Error, Result};
+#[cfg(feature = "faults")]
+pub use faults::{Fault, FaultKind};
 pub use lazy::no_grad;
 pub use param::Param;
 pub use rng::Generator;

@@ -2,6 +2,8 @@
 
 mod ceilings;
 mod choice;
+#[cfg(any(test, feature = "faults"))]
+mod faults;
 #[cfg(all(test, feature = "gpu"))]
 mod tests;
 
@@ -44,10 +46,13 @@ pub struct DeviceOptions {
     /// its output, with the same results. Defaults to 200 ms on a hardware GPU: Windows and macOS end work that takes seconds.
     pub submission: Option<Duration>,
     /// The most bytes that the device may hold, caches included, which make room before an allocation fails with
-    /// [`Error::OutOfMemory`]. A few kilobytes of bookkeeping per plan and tensor are not counted, nor
-    /// are rows that kernels copy. Defaults on the CPU device and on software adapters to nine tenths of the memory that the
-    /// machine, the control group or `ulimit -v` has left when the device is opened; on a GPU its driver decides.
+    /// [`Error::OutOfMemory`]. A few kilobytes of bookkeeping per plan and tensor are not counted, nor are rows that kernels copy.
+    /// Defaults on the CPU device and on software adapters to nine tenths of the memory that the machine, the control group or
+    /// `ulimit -v` has left when the device is opened; on a GPU its driver decides.
     pub memory: Option<u64>,
+    /// How long a wait for a GPU may see no work come to an end, besides what the work is estimated to take on a slow one; after
+    /// that the device counts as lost ([`Error::DeviceStalled`]). Defaults to two minutes; `Duration::MAX` waits for ever.
+    pub stall: Option<Duration>,
 }
 
 /// What a device takes of the host's memory at most.
@@ -157,8 +162,8 @@ impl Device {
     pub fn open(info: &DeviceInfo, options: DeviceOptions) -> Result<Self> {
         let Some(adapter) = info.adapter else { return Self::cpu_with(options) };
         let checks = options.checks.unwrap_or(cfg!(debug_assertions));
-        let DeviceOptions { clamped, hardware_kernels, short_texts, unfused, self_test, submission, memory, .. } = options;
-        let options = context::Options { clamped, checks, hardware_kernels, short_texts, self_test, submission };
+        let DeviceOptions { clamped, hardware_kernels, short_texts, unfused, self_test, submission, memory, stall, .. } = options;
+        let options = context::Options { clamped, checks, hardware_kernels, short_texts, self_test, submission, stall };
         let executor = Executor::gpu(adapter, options, !unfused)?;
         let on_host = || if info.kind == DeviceKind::Software { host_memory() } else { None };
         executor.limit_memory(memory.or_else(on_host).unwrap_or(u64::MAX));

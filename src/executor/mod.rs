@@ -18,6 +18,7 @@ pub use profile::{Ceilings, Launch, LayerRow, Pass, Profile, ProfileRow};
 use crate::cpu::{self, CpuExecutor};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
+use crate::faults::{self, FaultKind, Faults};
 use crate::gpu::download::Download;
 use crate::gpu::{self, GpuExecutor};
 use crate::graph::{Graph, NodeId};
@@ -112,6 +113,8 @@ pub(crate) struct Executor {
     pub ceilings: OnceLock<Option<Ceilings>>,
     /// What `WGRAD_PROFILE` asks for.
     unasked: OnceLock<Arc<Unasked<Compiled>>>,
+    /// What is to go wrong on purpose.
+    faults: Arc<Faults>,
 }
 
 fn mixed() -> Error {
@@ -137,9 +140,27 @@ impl Executor {
 
     fn over(backend: Backend, fuse: bool) -> Self {
         let (plans, record, ceilings, unasked) = (Mutex::default(), Mutex::default(), OnceLock::new(), OnceLock::new());
-        let executor = Self { backend, fuse, plans, record, ceilings, unasked };
+        let faults = match &backend {
+            Backend::Cpu(_) => Arc::default(),
+            Backend::Gpu(gpu) => gpu.faults(),
+        };
+        let executor = Self { backend, fuse, plans, record, ceilings, unasked, faults };
         executor.set_cache_limits(CacheLimits::default());
         executor
+    }
+
+    /// What is to go wrong on purpose.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Memory of the CPU device: fails if it is to fail on purpose.
+    fn allocates(&self) -> Result<()> {
+        if !self.faults.strikes(FaultKind::Allocation) {
+            return Ok(());
+        }
+        Err(Error::out_of_memory(0, faults::REASON, "try again"))
     }
 
     /// Whether the device is gone for good.
@@ -283,6 +304,7 @@ impl Executor {
             Backend::Cpu(cpu) => {
                 let (dtype, len) = (data.kind(), data.len());
                 let data = had_room(data.unpacked(), "a tensor", dtype, len)?;
+                self.with_room(None, || self.allocates())?;
                 self.with_room(None, || cpu.make_room(data.bytes().len() as u64, "a tensor"))?;
                 Ok(Storage::Cpu(cpu.upload(data)?))
             }
@@ -331,6 +353,7 @@ impl Executor {
     pub fn duplicate(&self, storage: &Storage, dtype: DType, len: usize) -> Result<Storage> {
         match &self.backend {
             Backend::Cpu(cpu) => {
+                self.with_room(None, || self.allocates())?;
                 let buffer = storage.on_cpu()?;
                 self.upload(self.with_room(None, || cpu.read(buffer))?)
             }
@@ -428,7 +451,7 @@ impl Executor {
         let mut launched = Vec::new();
         let outputs = match (&self.backend, &compiled.code) {
             (Backend::Cpu(cpu), Code::Cpu(code)) => {
-                let room = self.with_room(Some(compiled), || cpu.room(code))?;
+                let room = self.with_room(Some(compiled), || self.allocates().and_then(|()| cpu.room(code)))?;
                 cpu.run(code, bindings, room, recorded.then_some(&mut launched))
             }
             (Backend::Gpu(gpu), Code::Gpu(code)) => {

@@ -169,6 +169,12 @@ impl Executor {
         }
     }
 
+    /// Releases everything that is only cached, so that what runs next allocates and compiles, for tests.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) -> Result<()> {
+        self.reclaim(None)
+    }
+
     /// Releases everything that is only cached, except for one plan and what it works in.
     fn reclaim(&self, plan: Option<&Compiled>) -> Result<()> {
         let gone = lock(&self.plans).evict_others(plan);

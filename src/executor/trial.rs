@@ -104,7 +104,7 @@ pub(super) fn adopt(gpu: &GpuExecutor, record: &str) -> bool {
 fn prove_one(gpu: &GpuExecutor, family: &'static str) -> Result<()> {
     let tried = || graphs(family).iter().try_for_each(|graph| run(gpu, graph)).and_then(|()| optim::run(gpu, family, wrong));
     while let Err(reason) = tried() {
-        if matches!(reason, Error::DeviceLost { .. } | Error::OutOfMemory { .. }) {
+        if reason.is_device_loss() || matches!(reason, Error::OutOfMemory { .. }) {
             return Err(reason);
         }
         let name = gpu.name();

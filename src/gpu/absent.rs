@@ -69,6 +69,7 @@ pub(crate) mod context {
         pub short_texts: bool,
         pub self_test: Option<bool>,
         pub submission: Option<Duration>,
+        pub stall: Option<Duration>,
     }
 }
 
@@ -171,6 +172,7 @@ macro_rules! methods {
 methods! {
     name() -> &str;
     identity() -> String;
+    faults() -> Arc<crate::faults::Faults>;
     is_lost() -> bool;
     is_software() -> bool;
     caps() -> Caps;

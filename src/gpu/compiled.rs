@@ -7,7 +7,7 @@ use super::pipeline::Pipeline;
 use super::program::{Operand, Program, Word};
 use super::rooms::{self, Scratch};
 use crate::dtype::{DType, F16};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::plan::Plan;
 use crate::storage::bindings::Bindings;
 use crate::storage::bindings::OptimStore;
@@ -23,6 +23,8 @@ pub(crate) struct Compiled {
     pub(super) dispatches: Vec<Dispatch>,
     /// All of it.
     pub(super) work: Work,
+    /// What it launches, in short.
+    pub(super) label: Arc<str>,
     /// The slots, and the buffers for scratch memory alone.
     pub(super) workspace: Workspace,
     /// Per step, where its scratch buffers are.
@@ -108,7 +110,7 @@ impl Compiled {
             }
         }
         let layout = Layout::of(programs.iter().map(|(_, _, p)| p), &gpu.context.limits);
-        let pipelines = compile_all(gpu, &programs)?;
+        let pipelines = compile_all(gpu, &plan, &programs)?;
         let record = gpu.memory.take(&gpu.context, layout.template.len() as u64, Holder::Plan, "a plan's records")?;
         let mut dispatches = Vec::with_capacity(programs.len());
         for (((step, work, program), pipeline), place) in programs.into_iter().zip(pipelines).zip(&layout.places) {
@@ -134,7 +136,8 @@ impl Compiled {
         let (scratch, spares) = rooms::place(&plan, &scratch);
         let workspace = Workspace { slots: plan.slots.iter().map(|&bytes| bytes as u64).collect(), scratch: spares };
         let work = dispatches.iter().fold(Work::default(), |sum, d| sum.and(d.work));
-        let compiled = Self { plan, dispatches, work, workspace, scratch, state: Mutex::new(state) };
+        let label = label(&dispatches);
+        let compiled = Self { plan, dispatches, work, label, workspace, scratch, state: Mutex::new(state) };
         let submissions = compiled.cuts(&gpu.pace).into_iter().filter(|&cut| cut).count() + 1;
         if submissions > 1 {
             let launches = compiled.launches();
@@ -257,7 +260,32 @@ impl Layout {
     }
 }
 
-fn compile_all(gpu: &GpuExecutor, programs: &[(usize, Work, Program)]) -> Result<Vec<Arc<Pipeline>>> {
+fn compile_all(gpu: &GpuExecutor, plan: &Plan, programs: &[(usize, Work, Program)]) -> Result<Vec<Arc<Pipeline>>> {
     let mut pipelines = lock(&gpu.pipelines);
-    pipelines.all(&gpu.context, programs.iter().map(|(_, _, p)| p))
+    pipelines.all(&gpu.context, programs.iter().map(|(_, _, p)| p)).map_err(|(refused, mut error)| {
+        if let Error::DeviceRefused { what, .. } = &mut error {
+            let step = programs.iter().find(|(_, _, program)| std::ptr::eq(program, refused)).map(|(step, ..)| *step);
+            *what = format!("the kernel {}{}", refused.name, step.map_or(String::new(), |step| operands(plan, step)));
+        }
+        error
+    })
+}
+
+/// The operands of a step: ` of f32 x 640 and f32 x 10 for f32 x 64`.
+fn operands(plan: &Plan, step: usize) -> String {
+    let Some(step) = plan.steps.get(step) else { return String::new() };
+    let value = |&b: &usize| plan.buffers.get(b).map(|b| format!("{} x {}", b.dtype, b.len)).unwrap_or_default();
+    let reads: Vec<String> = step.reads.iter().map(value).collect();
+    let of = if reads.is_empty() { String::new() } else { format!(" of {}", reads.join(" and ")) };
+    let written = step.write.as_ref().map(value).map_or(String::new(), |value| format!(" for {value}"));
+    of + &written
+}
+
+/// The first few of a plan's kernels.
+fn label(dispatches: &[Dispatch]) -> Arc<str> {
+    const NAMED: usize = 3;
+    let names: Vec<&str> = dispatches.iter().take(NAMED).map(|d| d.name.as_str()).collect();
+    let more = dispatches.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {} more", counted(more, "kernel")) };
+    format!("{}{more}", names.join(", ")).into()
 }

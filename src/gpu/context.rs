@@ -3,7 +3,9 @@
 use super::adapters::{self, AdapterSummary, Found};
 use super::failure::{Failure, Point, record};
 use super::program::{Caps, UNROLLED};
+use super::watch::Watch;
 use crate::error::{Error, Result};
+use crate::faults::{self, FaultKind, Faults};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ pub(crate) struct Options {
     pub self_test: Option<bool>,
     /// How long one submission may take; `None` for the default.
     pub submission: Option<Duration>,
+    /// How long a wait may see no progress; `None` for the default.
+    pub stall: Option<Duration>,
 }
 
 /// An open device.
@@ -42,12 +46,10 @@ pub(crate) struct Context {
     /// Whether timestamps can be taken.
     pub timestamps: bool,
     pub(super) failure: Arc<Mutex<Option<Failure>>>,
-    /// At which point of loss, counted from 1, a test has the device lost; see `loss.rs`.
-    #[cfg(test)]
-    pub(super) until_loss: std::sync::atomic::AtomicUsize,
-    /// Which submission, counted from 1, a test has killed silently.
-    #[cfg(test)]
-    pub(super) until_kill: std::sync::atomic::AtomicUsize,
+    /// The submissions that may be under way.
+    pub(super) watch: Arc<Watch>,
+    /// What is to go wrong on purpose.
+    pub(super) faults: Arc<Faults>,
 }
 
 /// Opens an adapter of [`adapters::list`]. One that refuses is looked up once more first: after a loss or a driver's update
@@ -101,7 +103,9 @@ fn request(found: &Found, options: Options) -> std::result::Result<Context, Stri
             record(&lost, Failure::Lost(message));
         }
     });
-    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| record(&uncaught, Failure::Uncaught(error.to_string()))));
+    device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+        record(&uncaught, Failure::Uncaught(error.to_string()));
+    }));
     log::info!(target: "wgrad::device", "opened {} ({}, {}, {})", info.name, info.kind, info.backend, info.driver);
     for (what, instead) in info.quirks.iter().map(|quirk| quirk.text()) {
         log::info!(target: "wgrad::device", "{}: {what}: {instead}", info.name);
@@ -119,10 +123,8 @@ fn request(found: &Found, options: Options) -> std::result::Result<Context, Stri
         options,
         timestamps,
         failure,
-        #[cfg(test)]
-        until_loss: std::sync::atomic::AtomicUsize::new(usize::MAX),
-        #[cfg(test)]
-        until_kill: std::sync::atomic::AtomicUsize::new(usize::MAX),
+        watch: Arc::new(Watch::new(options.stall)),
+        faults: Arc::default(),
     })
 }
 
@@ -137,31 +139,55 @@ impl Context {
             limits: self.limits.clone(),
             options: Options { checks: false, ..self.options },
             failure: self.failure.clone(),
-            until_loss: std::sync::atomic::AtomicUsize::new(usize::MAX),
-            until_kill: std::sync::atomic::AtomicUsize::new(usize::MAX),
+            watch: self.watch.clone(),
+            faults: self.faults.clone(),
             ..*self
         }
     }
 
-    /// Runs `work` and returns the validation or internal error that it caused, if any, as [`Error::Internal`].
+    /// Runs `work` and returns the error that it caused, if any: what the driver refused, lack of memory, or what wgpu found
+    /// invalid, which is a mistake of this crate.
     pub fn scoped<T>(&self, what: &str, work: impl FnOnce() -> T) -> Result<T> {
-        // Scopes are a stack of this thread: they are popped in reverse, before anything else may fail.
+        // Scopes are a stack of this thread: they are popped in reverse, before anything else may fail. Nothing waits: the futures
+        // are ready.
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let value = work();
-        let errors = [pollster::block_on(validation.pop()), pollster::block_on(internal.pop())];
-        match errors.into_iter().flatten().next() {
-            None => Ok(value),
-            Some(error) => {
-                self.check()?;
-                Err(Error::internal(format!("{what}: {error}")))
+        let scopes = [validation.pop(), internal.pop(), memory.pop()].map(pollster::block_on);
+        let Some(error) = scopes.into_iter().flatten().next() else { return Ok(value) };
+        self.check()?;
+        Err(match error {
+            wgpu::Error::Internal { .. } => self.refused(what, &error.to_string()),
+            wgpu::Error::OutOfMemory { .. } => {
+                let help = "use smaller batches, or drop tensors that are no longer needed";
+                Error::out_of_memory(0, format!("{what}: {error}"), help)
             }
+            wgpu::Error::Validation { .. } => Error::internal(format!("{what}: {error}")),
+        })
+    }
+
+    /// What the driver does not do, though it is there and the call is valid.
+    pub fn refused(&self, what: &str, reason: &str) -> Error {
+        Error::DeviceRefused {
+            device: self.info.name.clone(),
+            what: what.to_owned(),
+            reason: reason.to_owned(),
+            help: format!("update or reinstall its driver ({}), or use another device", self.info.driver),
         }
+    }
+
+    /// Fails if a call of this kind is to fail on purpose.
+    pub fn unless_fault(&self, kind: FaultKind, what: &str) -> Result<()> {
+        if self.faults.strikes(kind) { Err(self.refused(what, faults::REASON)) } else { Ok(()) }
     }
 
     /// Makes a buffer, or returns what the driver said instead.
     pub fn guarded(&self, make: impl FnOnce(&wgpu::Device) -> wgpu::Buffer) -> Result<wgpu::Buffer, String> {
         self.at(Point::Create);
+        if self.faults.strikes(FaultKind::Allocation) {
+            return Err(faults::REASON.into());
+        }
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let buffer = make(&self.device);
@@ -173,11 +199,6 @@ impl Context {
     pub fn encoder(&self) -> wgpu::CommandEncoder {
         self.at(Point::Encode);
         self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default())
-    }
-
-    /// Blocks until the queue has done everything, or one submission.
-    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        self.poll(wgpu::PollType::Wait { submission_index: submission, timeout: None })
     }
 }
 

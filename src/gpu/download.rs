@@ -3,15 +3,12 @@
 use super::executor::GpuExecutor;
 use super::proof::{PROOF, checked};
 use super::queue::{FAILED, MAPPED, Mapping, Pending, Progress, QUEUED, SUBMITTED};
+use super::readback::MAPPING;
 use super::staging::Mappable;
 use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
-
-/// How long a thread may take from learning that a copy has arrived to reporting it.
-const TOLD: Duration = Duration::from_secs(10);
 
 /// A value on its way to the host.
 #[derive(Debug)]
@@ -45,9 +42,7 @@ impl GpuExecutor {
             }
             match download.progress.state.load(Ordering::Acquire) {
                 MAPPED => {}
-                FAILED => {
-                    return Err(Error::internal("a read buffer could not be mapped"));
-                }
+                FAILED => return Err(self.context.refused(MAPPING, "wgpu gives no reason")),
                 _ => return Ok(None),
             }
             let value = {
@@ -67,14 +62,8 @@ impl GpuExecutor {
             if download.progress.state.load(Ordering::Acquire) == QUEUED {
                 self.submit()?;
             }
-            if download.progress.state.load(Ordering::Acquire) == SUBMITTED {
-                self.context.wait(None)?;
-            }
-            // The thread that learns of it first reports it: that may be another one, which has not got round to it yet.
-            let since = Instant::now();
-            while download.progress.state.load(Ordering::Acquire) == SUBMITTED && since.elapsed() < TOLD {
-                std::thread::yield_now();
-            }
+            let has_arrived = || download.progress.state.load(Ordering::Acquire) != SUBMITTED;
+            self.context.wait_until(has_arrived, format_args!("a read of {} bytes", download.bytes))?;
             self.try_download(download, read)?.ok_or_else(|| Error::internal("a download did not arrive"))
         })
     }

@@ -10,8 +10,10 @@ use super::program::Caps;
 use super::proof::{PROOF, Proof, checked};
 use super::queue::{Pending, Queue};
 use super::readback::read_mapped;
+use super::watch::Job;
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
+use crate::faults::Faults;
 use crate::storage::gpu::Buffer;
 use crate::storage::pool::{Account, Holder, Workspace};
 use crate::sync::lock;
@@ -65,7 +67,14 @@ impl GpuExecutor {
     /// What a trial's result depends on, in one line: the adapter, its driver, and the device's options.
     pub fn identity(&self) -> String {
         let Context { info, options, .. } = &self.context;
+        // Results do not depend on how long waits may take.
+        let options = Options { stall: None, ..*options };
         format!("{} {} {} {options:?}", info.name, info.backend, info.driver).replace(char::is_whitespace, " ")
+    }
+
+    /// What is to go wrong on purpose.
+    pub fn faults(&self) -> Arc<Faults> {
+        self.context.faults.clone()
     }
 
     /// Whether the device is gone for good.
@@ -167,7 +176,7 @@ impl GpuExecutor {
             let (target, proof, submission) = {
                 let mut queue = self.queue();
                 let target = queue.readback.take(&self.context, bytes + PROOF)?;
-                let (proof, submission) = self.context.scoped("read", || {
+                let (proof, submission) = self.context.scoped("read", || -> Result<_> {
                     let mut encoder = self.context.encoder();
                     if !queue.pending.is_empty() {
                         queue.encode_pending(&mut encoder);
@@ -175,8 +184,8 @@ impl GpuExecutor {
                     }
                     encoder.copy_buffer_to_buffer(buffer.raw(), buffer.offset, &target.buffer, 0, bytes);
                     let proof = queue.proof.append(&mut encoder, &target, bytes);
-                    (proof, queue.submit(&self.context, encoder))
-                })?;
+                    Ok((proof, queue.submit(&self.context, encoder, Job::transfer("a read"))?))
+                })??;
                 (target, proof, submission)
             };
             let data = read_mapped(&self.context, &target.buffer, bytes + PROOF, submission, |b| {
@@ -196,7 +205,7 @@ impl GpuExecutor {
     pub fn wait(&self) -> Result<()> {
         self.context.unless_lost(|| {
             self.submit()?;
-            self.context.wait(None)
+            self.context.wait(None, format_args!("all that was submitted"))
         })
     }
 
@@ -260,12 +269,12 @@ impl GpuExecutor {
         self.context.unless_lost(|| {
             let mut queue = self.queue();
             queue.flush(&self.context)?;
-            self.context.wait(None)?;
+            self.context.wait(None, format_args!("memory that is given back"))?;
             queue.staging.trim(0);
             queue.readback.trim();
             drop(queue);
             self.memory.pool().clear();
-            self.context.wait(None)
+            self.context.wait(None, format_args!("memory that is given back"))
         })
     }
 

@@ -2,28 +2,48 @@
 
 use crate::sync::lock;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// What the driver reported outside of any call.
 #[derive(Debug, Clone)]
 pub(super) enum Failure {
     /// The device is gone.
     Lost(String),
+    /// What it was given to do does not come to an end: it counts as gone.
+    Stalled {
+        /// What was waited for.
+        waited_for: String,
+        /// For how long there has been no progress.
+        limit: Duration,
+    },
     /// An error that no scope caught.
     Uncaught(String),
 }
 
-/// The first report wins, except that a lost device outlives other errors.
-pub(super) fn record(slot: &Mutex<Option<Failure>>, failure: Failure) {
+impl Failure {
+    /// Whether nothing works after it.
+    fn is_final(&self) -> bool {
+        !matches!(self, Self::Uncaught(_))
+    }
+}
+
+/// The first report wins, except that the end of a device outlives other errors. Returns whether this is the device's end.
+pub(super) fn record(slot: &Mutex<Option<Failure>>, failure: Failure) -> bool {
     let mut slot = lock(slot);
-    let lost = matches!(*slot, Some(Failure::Lost(_)));
+    let ended = slot.as_ref().is_some_and(Failure::is_final);
     match &failure {
-        Failure::Lost(reason) if !lost => log::error!(target: "wgrad::device", "the device is lost: {reason}"),
-        Failure::Lost(_) => {}
+        _ if ended => {}
+        Failure::Lost(reason) => log::error!(target: "wgrad::device", "the device is lost: {reason}"),
+        Failure::Stalled { waited_for, limit } => {
+            log::error!(target: "wgrad::device", "the device has stalled: no progress in {limit:?}, waiting for {waited_for}");
+        }
         Failure::Uncaught(reason) => log::warn!(target: "wgrad::device", "outside of any call: {reason}"),
     }
-    if slot.is_none() || (!lost && matches!(failure, Failure::Lost(_))) {
+    let ends = !ended && failure.is_final();
+    if slot.is_none() || ends {
         *slot = Some(failure);
     }
+    ends
 }
 
 /// Where a test may have the device lost.

@@ -6,34 +6,35 @@
 use super::context::Context;
 use super::failure::{Failure, Point, record};
 use crate::error::{Error, Result};
+#[cfg(any(test, feature = "faults"))]
+use crate::faults::FaultKind;
 use crate::sync::lock;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
+use std::time::Duration;
 
 impl Context {
     /// Fails if the device is lost, or (once) if the driver reported an error that no call has returned.
     pub fn check(&self) -> Result<()> {
+        self.check_lost()?;
         let mut failure = lock(&self.failure);
-        let reported = match failure.as_ref() {
-            None => return Ok(()),
-            Some(Failure::Lost(reason)) => return Err(self.lost(reason)),
-            Some(Failure::Uncaught(reason)) => Error::internal(format!("{} reported: {reason}", self.info.name)),
-        };
-        *failure = None;
-        Err(reported)
-    }
-
-    /// Fails if the device is lost.
-    pub fn check_lost(&self) -> Result<()> {
-        match lock(&self.failure).as_ref() {
-            Some(Failure::Lost(reason)) => Err(self.lost(reason)),
+        match failure.take_if(|failure| matches!(failure, Failure::Uncaught(_))) {
+            Some(Failure::Uncaught(reason)) => Err(Error::internal(format!("{} reported: {reason}", self.info.name))),
             _ => Ok(()),
         }
     }
 
-    fn lost(&self, reason: &str) -> Error {
-        Error::DeviceLost { device: self.info.name.clone(), reason: reason.to_owned() }
+    /// Fails if the device is lost, or has stalled, which is as good as lost: what it holds is behind work that does not end.
+    pub fn check_lost(&self) -> Result<()> {
+        let device = || self.info.name.clone();
+        match lock(&self.failure).as_ref() {
+            Some(Failure::Lost(reason)) => Err(Error::DeviceLost { device: device(), reason: reason.clone() }),
+            Some(Failure::Stalled { waited_for, limit }) => {
+                Err(Error::DeviceStalled { device: device(), waited_for: waited_for.clone(), limit: *limit })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes a call of the executor. Whatever its outcome, the loss is reported if the device is lost by then.
@@ -44,33 +45,39 @@ impl Context {
         outcome
     }
 
-    /// Asks the driver how far it is, or waits for it. The only place that polls.
-    pub fn poll(&self, poll: wgpu::PollType) -> Result<()> {
+    /// Asks the driver how far it is, or waits for it: false once the time for that is over. The only place that polls.
+    pub fn poll(&self, poll: wgpu::PollType) -> Result<bool> {
         self.check_lost()?;
         let polled = caught(|| {
             self.at(Point::Poll);
-            self.device.poll(poll).map_err(|e| e.to_string())
-        });
-        match polled {
-            Ok(Ok(_)) => self.check(),
-            Ok(Err(reason)) => self.check().and(Err(Error::internal(format!("waiting: {reason}")))),
-            Err(reason) => {
-                record(&self.failure, Failure::Lost(reason));
-                self.check()
+            if self.faults.is_stalled() {
+                std::thread::sleep(Duration::from_millis(1));
+                return Ok(false);
             }
+            match self.device.poll(poll) {
+                Ok(_) => Ok(true),
+                Err(wgpu::PollError::Timeout) => Ok(false),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        if let Err(reason) = &polled {
+            record(&self.failure, Failure::Lost(reason.clone()));
         }
+        // What else the driver has reported is for the next call: this one may have done its work.
+        self.check_lost()?;
+        polled.unwrap_or_else(Err).map_err(|reason| Error::internal(format!("waiting: {reason}")))
     }
 
     /// Marks a place where tests may have the device lost.
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "faults")))]
     pub(super) fn at(&self, _: Point) {}
 
-    /// Loses the device if a test has asked for that here, as closely as possible to what wgpu does when a driver reports it: the
-    /// callback gives the reason, the device is invalid from then on, and a poll panics.
-    #[cfg(test)]
+    /// Loses the device if that was asked for here, as closely as possible to what wgpu does when a driver reports it: the callback
+    /// gives the reason, the device is invalid from then on, and a poll panics. Or has it stall.
+    #[cfg(any(test, feature = "faults"))]
     pub(super) fn at(&self, point: Point) {
-        use std::sync::atomic::Ordering;
-        if self.until_loss.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) != Ok(1) {
+        let _ = self.faults.strikes(FaultKind::Stall);
+        if !self.faults.strikes(FaultKind::Loss) {
             return;
         }
         record(&self.failure, Failure::Lost("Parent device is lost".into()));
@@ -81,19 +88,15 @@ impl Context {
 
 impl Context {
     /// What is submitted in place of an encoder: itself.
-    #[cfg(not(test))]
+    #[cfg(not(any(test, feature = "faults")))]
     pub(super) fn unless_killed(&self, encoder: wgpu::CommandEncoder) -> wgpu::CommandEncoder {
         encoder
     }
 
-    /// What is submitted in place of an encoder: nothing, if a test has this submission killed, which Metal does not report.
-    #[cfg(test)]
+    /// What is submitted in place of an encoder: nothing, if this submission is to be killed, which Metal does not report.
+    #[cfg(any(test, feature = "faults"))]
     pub(super) fn unless_killed(&self, encoder: wgpu::CommandEncoder) -> wgpu::CommandEncoder {
-        use std::sync::atomic::Ordering;
-        match self.until_kill.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
-            Ok(1) => self.encoder(),
-            _ => encoder,
-        }
+        if self.faults.strikes(FaultKind::Kill) { self.encoder() } else { encoder }
     }
 }
 
@@ -107,7 +110,7 @@ thread_local! {
 /// A last resort. `wgpu::Device::poll` returns time-outs and panics on every other failure, a lost device above all
 /// (`handle_error_fatal`), so do its siblings, and no other call runs the callbacks of mappings. wgpu has released its locks by
 /// then. In a program that is built with `panic = "abort"` a loss that a wait sees ends the process.
-fn caught<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
     static HOOK: Once = Once::new();
     // Once for the process: whoever had a hook before keeps it, for all other panics.
     HOOK.call_once(|| {

@@ -37,7 +37,7 @@ impl Memory {
             Err(_) => {
                 // Waiting memory may make room, once the GPU has let go of it.
                 self.pool().clear();
-                context.wait(None)?;
+                context.wait(None, format_args!("memory that is given back"))?;
                 let in_use = self.account().live;
                 self.create(context, size).map_err(|reason| Error::OutOfMemory {
                     wanted: bytes,

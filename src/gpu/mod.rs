@@ -29,6 +29,8 @@ pub(crate) mod staging;
 #[cfg(test)]
 mod tests;
 mod timestamps;
+mod wait;
+mod watch;
 
 pub(crate) use compiled::Compiled;
 pub(crate) use executor::GpuExecutor;

@@ -5,6 +5,7 @@
 //! have been measured.
 
 use super::context::Context;
+use super::watch::Job;
 use crate::sync::{lock, remembered};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +21,9 @@ const SOFTWARE: Rate = Rate { flops: 5e9, bytes: 2e9 };
 
 /// How many times slower than [`GPU`] a GPU is taken to be before it was measured: 50 GFLOP/s.
 const UNKNOWN: f64 = 20.0;
+
+/// How many times slower than [`SOFTWARE`] a software adapter is where other programs use the cores.
+const SHARED: f64 = 4.0;
 
 /// How many runs are measured, and how many seconds they must take at the assumed rate.
 const RUNS: usize = 3;
@@ -104,6 +108,12 @@ impl Pace {
                 cut
             })
             .collect()
+    }
+
+    /// A submission of a run of this much work, as it is waited for: as long as a slow device of the class takes, or one that was
+    /// found to be slower.
+    pub fn job(&self, what: &Arc<str>, work: Work) -> Job {
+        Job { what: what.clone(), seconds: work.0 * lock(&self.known).slowness.max(if self.software { SHARED } else { UNKNOWN }) }
     }
 
     /// Whether a run of this much work is to be timed, alone on the device.

@@ -4,6 +4,7 @@ use super::context::Context;
 use super::program::Program;
 use super::proof::COUNT;
 use crate::error::{Error, Result};
+use crate::faults::FaultKind;
 use crate::storage::gpu::Buffer;
 use crate::storage::pool::Counted;
 use std::collections::HashMap;
@@ -85,8 +86,12 @@ impl Pipelines {
     /// first step.
     ///
     /// # Errors
-    /// A text does not compile, which is a mistake of this crate.
-    pub fn all<'p>(&mut self, context: &Context, programs: impl Iterator<Item = &'p Program>) -> Result<Vec<Arc<Pipeline>>> {
+    /// A text does not compile, with its program: the driver refuses it, or it is a mistake of this crate.
+    pub fn all<'p>(
+        &mut self,
+        context: &Context,
+        programs: impl Iterator<Item = &'p Program>,
+    ) -> Result<Vec<Arc<Pipeline>>, (&'p Program, Error)> {
         let keyed: Vec<(&Program, Key)> = programs.map(|p| (p, key(p))).collect();
         // Held from here on, so that a plan that is dropped meanwhile takes none of them along.
         let mut found: HashMap<&Key, Arc<Pipeline>> = HashMap::new();
@@ -95,7 +100,7 @@ impl Pipelines {
             if let Some(pipeline) = self.made.get(key).and_then(Weak::upgrade) {
                 found.insert(key, pipeline);
             } else if !new.contains_key(key) {
-                let (layout, pipeline_layout) = self.layout(context, program, &key.1)?;
+                let (layout, pipeline_layout) = self.layout(context, program, &key.1).map_err(|error| (*program, error))?;
                 new.insert(key, Task { program, layout, pipeline_layout });
             }
         }
@@ -104,13 +109,13 @@ impl Pipelines {
         }
         let (keys, tasks): (Vec<&Key>, Vec<Task<'_>>) = new.into_iter().unzip();
         for (n, made) in compile(context, &tasks) {
-            let (pipeline, layout) = (made?, tasks[n].layout.clone());
+            let (pipeline, layout) = (made.map_err(|error| (tasks[n].program, error))?, tasks[n].layout.clone());
             let pipeline = Arc::new(Pipeline { pipeline, layout, _counted: Counted::new(self.weight(keys[n]), &self.tally) });
             self.created += 1;
             self.made.insert(keys[n].clone(), Arc::downgrade(&pipeline));
             found.insert(keys[n], pipeline);
         }
-        let missing = |p: &Program| Error::internal(format!("{} was not compiled", p.name));
+        let missing = |p: &'p Program| (p, Error::internal(format!("{} was not compiled", p.name)));
         keyed.iter().map(|(program, key)| found.get(key).cloned().ok_or_else(|| missing(program))).collect()
     }
 
@@ -168,7 +173,10 @@ fn compile(context: &Context, tasks: &[Task<'_>]) -> Vec<(usize, Result<wgpu::Co
             let Some(task) = tasks.get(n) else { return made };
             // Errors are caught by thread.
             let since = Instant::now();
-            let pipeline = context.scoped(&task.program.name, || make_pipeline(context, task.program, &task.pipeline_layout));
+            let name = &task.program.name;
+            let pipeline = context
+                .unless_fault(FaultKind::Pipeline, name)
+                .and_then(|()| context.scoped(name, || make_pipeline(context, task.program, &task.pipeline_layout)));
             let ms = since.elapsed().as_secs_f64() * 1e3;
             log::debug!(target: "wgrad::compile", "{}: a pipeline in {ms:.1} ms", task.program.name);
             made.push((n, pipeline));

@@ -4,7 +4,7 @@ use super::compiled::{Compiled, Dispatch};
 use super::executor::GpuExecutor;
 use super::queue::Queue;
 use super::readback::read_mapped;
-use super::run::{Ready, with_launches};
+use super::run::{Ready, submit, with_launches};
 use super::staging::Mappable;
 use super::timestamps::{MAX_PASSES, Timestamps, seconds};
 use crate::error::Result;
@@ -35,15 +35,24 @@ impl GpuExecutor {
             let mut queue = self.queue();
             let mut parts = parts(self, &mut queue, compiled)?;
             let outputs = with_launches(self, &mut queue, compiled, bindings, |queue, ready| {
-                self.context.scoped("run", || parts.iter_mut().for_each(|part| part.submit(self, queue, compiled, ready)))
+                let mut submitted = 0;
+                let mut submit = |part: &mut Part| part.submit(self, queue, compiled, ready, &mut submitted);
+                self.context.scoped("run", || parts.iter_mut().try_for_each(&mut submit))?
             })?;
             drop(queue);
             let mut times = Vec::with_capacity(compiled.dispatches.len());
             for part in parts {
                 let Some(submission) = part.submission else { continue };
                 let bytes = part.timestamps.bytes();
-                times.extend(read_mapped(&self.context, &part.target.buffer, bytes, submission, |b| seconds(&self.context, b))?);
-                self.queue().readback.give_back(part.target);
+                match read_mapped(&self.context, &part.target.buffer, bytes, submission, |b| seconds(&self.context, b)) {
+                    Ok(read) => {
+                        times.extend(read);
+                        self.queue().readback.give_back(part.target);
+                    }
+                    // The run has run: without its times it is no failure.
+                    Err(error) if !error.is_device_loss() => times.extend(part.launches.map(|_| None)),
+                    Err(error) => return Err(error),
+                }
             }
             let timed = compiled.dispatches.iter().zip(times);
             Ok((outputs, timed.map(|(d, s)| launched(d, s.map(Duration::from_secs_f64))).collect()))
@@ -69,7 +78,14 @@ fn parts(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled) -> Result<Ve
 }
 
 impl Part {
-    fn submit(&mut self, gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) {
+    fn submit(
+        &mut self,
+        gpu: &GpuExecutor,
+        queue: &mut Queue,
+        compiled: &Compiled,
+        ready: &[Ready],
+        submitted: &mut usize,
+    ) -> Result<()> {
         let mut encoder = gpu.context.encoder();
         queue.encode_pending(&mut encoder);
         for (n, launch) in self.launches.clone().enumerate() {
@@ -79,6 +95,7 @@ impl Part {
         queue.proof.count_apart(&mut encoder);
         self.timestamps.resolve(&mut encoder, &self.target.buffer);
         queue.dispatches += self.launches.len() as u64;
-        self.submission = Some(queue.submit(&gpu.context, encoder));
+        self.submission = Some(submit(gpu, queue, encoder, compiled, submitted)?);
+        Ok(())
     }
 }

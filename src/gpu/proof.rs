@@ -29,6 +29,8 @@ pub(super) struct Proof {
     group: wgpu::BindGroup,
     /// The submissions that have been encoded with a count.
     counted: u32,
+    /// Those that were submitted.
+    submitted: u32,
 }
 
 impl Proof {
@@ -55,7 +57,7 @@ impl Proof {
             let entries = [wgpu::BindGroupEntry { binding: 0, resource: counter.as_entire_binding() }];
             let layout = &pipeline.get_bind_group_layout(0);
             let group = device.create_bind_group(&wgpu::BindGroupDescriptor { label: Some("proof"), layout, entries: &entries });
-            Self { counter, pipeline, group, counted: 0 }
+            Self { counter, pipeline, group, counted: 0, submitted: 0 }
         })
     }
 
@@ -65,6 +67,16 @@ impl Proof {
         pass.set_bind_group(0, &self.group, &[]);
         pass.dispatch_workgroups(1, 1, 1);
         self.counted = self.counted.wrapping_add(1);
+    }
+
+    /// What was encoded is submitted.
+    pub fn confirm(&mut self) {
+        self.submitted = self.counted;
+    }
+
+    /// What was encoded will not run.
+    pub fn forget(&mut self) {
+        self.counted = self.submitted;
     }
 
     /// Counts, in a pass of its own.

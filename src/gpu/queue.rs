@@ -5,7 +5,9 @@ use super::failure::Point;
 use super::proof::{PROOF, Proof};
 use super::readback::Readback;
 use super::staging::{Mappable, Staging};
+use super::watch::Job;
 use crate::error::{Error, Result};
+use crate::faults::FaultKind;
 use crate::storage::gpu::{Buffer, padded};
 use crate::storage::pool::Workspace;
 use std::collections::VecDeque;
@@ -17,6 +19,9 @@ const FLUSH_BYTES: u64 = 32 << 20;
 
 /// Submissions under way before the host waits for the oldest: bounds what a loop that never reads can pile up.
 const IN_FLIGHT: usize = 8;
+
+/// What an error says that a driver refused if it does not take work.
+const SUBMISSION: &str = "a submission";
 
 /// A copy to the host waits for a submission.
 pub(super) const QUEUED: u8 = 0;
@@ -58,10 +63,10 @@ pub(super) struct Queue {
     pub proof: Proof,
     pub staging: Staging,
     pub readback: Readback,
+    /// Until they are submitted: if the driver refuses a submission, the next one makes them. They hold what they refer to: a
+    /// buffer that nobody holds may be destroyed.
     pub pending: Vec<Pending>,
     pending_bytes: u64,
-    /// What encoded copies refer to, until they are submitted: a buffer that nobody holds may be destroyed.
-    encoded: Vec<Buffer>,
     /// Slot i of every plan; as large as any plan in the cache needs.
     pub slots: Vec<Option<Buffer>>,
     /// Buffer n of every plan that is for scratch memory alone.
@@ -70,8 +75,6 @@ pub(super) struct Queue {
     pub dispatches: u64,
     submissions: u64,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
-    /// Copies to the host that are encoded and not yet submitted.
-    mappings: Vec<Mapping>,
 }
 
 /// A copy that was encoded and is mapped once its submission is under way.
@@ -103,14 +106,12 @@ impl Queue {
             readback: Readback::new(tally.clone()),
             pending: Vec::new(),
             pending_bytes: 0,
-            encoded: Vec::new(),
             slots: Vec::new(),
             scratch: Vec::new(),
             bind_groups: 0,
             dispatches: 0,
             submissions: 0,
             in_flight: VecDeque::new(),
-            mappings: Vec::new(),
         }
     }
 
@@ -148,7 +149,7 @@ impl Queue {
             }
             self.flush(context)?;
             let oldest = self.in_flight.pop_front();
-            context.wait(oldest)?;
+            context.wait(oldest, format_args!("memory to upload {} bytes", bytes.len()))?;
         }
         Err(Error::internal("staging memory does not come back from the GPU"))
     }
@@ -172,56 +173,60 @@ impl Queue {
             let mut encoder = context.encoder();
             self.encode_pending(&mut encoder);
             self.proof.count_apart(&mut encoder);
-            self.submit(context, encoder);
-        })
+            self.submit(context, encoder, Job::transfer("copies")).map(drop)
+        })?
     }
 
-    /// Moves the queued copies into an encoder.
+    /// Encodes the queued copies, all of which the same encoder's submission makes.
     pub fn encode_pending(&mut self, encoder: &mut wgpu::CommandEncoder) {
-        self.pending_bytes = 0;
-        for work in self.pending.drain(..) {
+        for work in &self.pending {
             match work {
-                Pending::Write { from, at, to } => {
-                    encoder.copy_buffer_to_buffer(&from, at, to.raw(), to.offset, to.bytes);
-                    self.encoded.push(to);
-                }
+                Pending::Write { from, at, to } => encoder.copy_buffer_to_buffer(from, *at, to.raw(), to.offset, to.bytes),
                 Pending::Copy(_, to) | Pending::Clear(to) if to.bytes == 0 => {}
                 Pending::Copy(from, to) => {
                     encoder.copy_buffer_to_buffer(from.raw(), from.offset, to.raw(), to.offset, from.bytes);
-                    self.encoded.extend([from, to]);
                 }
-                Pending::Read { from, mapping } => {
-                    mapping.encode(&from, encoder, &mut self.proof);
-                    self.mappings.push(mapping);
-                    self.encoded.push(from);
-                }
-                Pending::Clear(to) => {
-                    encoder.clear_buffer(to.raw(), to.offset, Some(to.bytes.next_multiple_of(4)));
-                    self.encoded.push(to);
-                }
+                Pending::Read { from, mapping } => mapping.encode(from, encoder, &mut self.proof),
+                Pending::Clear(to) => encoder.clear_buffer(to.raw(), to.offset, Some(to.bytes.next_multiple_of(4))),
             }
         }
     }
 
-    /// Submits an encoder, which counts itself at its end, after everything that it copies from staging memory was written.
-    pub fn submit(&mut self, context: &Context, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+    /// Submits an encoder with all queued copies, which counts itself at its end, after everything that it copies from staging
+    /// memory was written. While too many are under way it waits for the oldest.
+    ///
+    /// # Errors
+    /// The driver refuses it, or there is no memory for it: then none of it runs, and the copies are queued as before. A lost
+    /// device.
+    pub fn submit(&mut self, context: &Context, encoder: wgpu::CommandEncoder, job: Job) -> Result<wgpu::SubmissionIndex> {
+        let submitted = self.try_submit(context, encoder);
+        let submission = submitted.inspect_err(|_| self.proof.forget())?;
+        self.proof.confirm();
+        context.at(Point::Map);
+        self.staging.recall(context);
+        self.pending_bytes = 0;
+        for work in self.pending.drain(..) {
+            if let Pending::Read { mapping, .. } = work {
+                mapping.request(context);
+            }
+        }
+        self.submissions += 1;
+        context.watch.submitted(&context.queue, self.submissions, job);
+        self.in_flight.push_back(submission.clone());
+        Ok(submission)
+    }
+
+    fn try_submit(&mut self, context: &Context, encoder: wgpu::CommandEncoder) -> Result<wgpu::SubmissionIndex> {
+        // Before it is made: a wait that fails must not leave one behind that the caller does not know of.
+        if self.in_flight.len() >= IN_FLIGHT {
+            let oldest = self.in_flight.pop_front();
+            context.wait(oldest, format_args!("the oldest of {IN_FLIGHT} submissions under way"))?;
+        }
         self.staging.seal();
         context.at(Point::Submit);
+        context.unless_fault(FaultKind::Submission, SUBMISSION)?;
         let encoder = context.unless_killed(encoder);
-        let submission = context.queue.submit([encoder.finish()]);
-        self.encoded.clear();
-        context.at(Point::Map);
-        self.staging.recall();
-        self.mappings.drain(..).for_each(Mapping::request);
-        self.submissions += 1;
-        self.in_flight.push_back(submission.clone());
-        if self.in_flight.len() > IN_FLIGHT
-            && let Some(oldest) = self.in_flight.pop_front()
-        {
-            // A failure shows in the next call's check.
-            let _ = context.wait(Some(oldest));
-        }
-        submission
+        context.scoped(SUBMISSION, || context.queue.submit([encoder.finish()]))
     }
 }
 
@@ -233,11 +238,12 @@ impl Mapping {
     }
 
     /// Asks for the mapping; its submission is under way.
-    fn request(self) {
+    fn request(self, context: &Context) {
         let progress = self.progress.clone();
+        let refused = context.faults.strikes(FaultKind::Map);
         progress.state.store(SUBMITTED, Ordering::Release);
         self.target.buffer.slice(..self.bytes + PROOF).map_async(wgpu::MapMode::Read, move |result| {
-            progress.state.store(if result.is_ok() { MAPPED } else { FAILED }, Ordering::Release);
+            progress.state.store(if result.is_ok() && !refused { MAPPED } else { FAILED }, Ordering::Release);
         });
     }
 }

@@ -4,9 +4,9 @@ use super::context::Context;
 use super::failure::Point;
 use super::staging::Mappable;
 use crate::error::{Error, Result};
-use std::sync::Arc;
+use crate::faults::FaultKind;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 
 /// Buffers that the host can read, by power of two.
 #[derive(Debug, Default)]
@@ -74,6 +74,9 @@ impl Readback {
     }
 }
 
+/// What an error says that a driver refused if it does not map a buffer.
+pub(super) const MAPPING: &str = "to map a buffer that the host reads";
+
 /// Waits for a submission that copies into `buffer`, and reads its first `bytes` through `read`.
 pub(crate) fn read_mapped<T>(
     context: &Context,
@@ -82,18 +85,19 @@ pub(crate) fn read_mapped<T>(
     submission: wgpu::SubmissionIndex,
     read: impl FnOnce(&[u8]) -> T,
 ) -> Result<T> {
-    let (done, mapped) = channel();
-    let slice = buffer.slice(..bytes);
+    let mapped = Arc::new(OnceLock::new());
+    let (slice, done) = (buffer.slice(..bytes), mapped.clone());
     context.at(Point::Map);
+    context.unless_fault(FaultKind::Map, MAPPING)?;
     slice.map_async(wgpu::MapMode::Read, move |result| {
-        // The receiver waits below.
-        let _ = done.send(result);
+        let _ = done.set(result);
     });
-    context.wait(Some(submission))?;
-    mapped
-        .recv()
-        .map_err(|e| Error::internal(format!("a mapping was dropped: {e}")))?
-        .map_err(|e| Error::internal(format!("a read buffer could not be mapped: {e}")))?;
+    let what = format_args!("a read of {bytes} bytes");
+    context.wait(Some(submission), what)?;
+    context.wait_until(|| mapped.get().is_some(), what)?;
+    if let Some(Err(reason)) = mapped.get() {
+        return Err(context.refused(MAPPING, &reason.to_string()));
+    }
     let value = {
         let view = slice.get_mapped_range().map_err(|e| Error::internal(format!("a read buffer is not mapped: {e}")))?;
         read(&view)

@@ -2,6 +2,7 @@
 
 use super::compiled::{Compiled, Dispatch, Optimizer, State};
 use super::executor::GpuExecutor;
+use super::failure::{Failure, record};
 use super::kernels::optim::block_table;
 use super::program::{Arena, Operand};
 use super::queue::Queue;
@@ -49,14 +50,14 @@ impl GpuExecutor {
             let timed = compiled.has_run() && self.pace.wants(compiled.work);
             if timed {
                 queue.flush(&self.context)?;
-                self.context.wait(None)?;
+                self.context.wait(None, format_args!("the device to be idle before a run is timed"))?;
             }
             let since = Instant::now();
             let outputs = with_launches(self, &mut queue, compiled, bindings, |queue, ready| {
-                self.context.scoped("run", || encode(self, queue, compiled, ready))
+                self.context.scoped("run", || encode(self, queue, compiled, ready))?
             })?;
             if timed {
-                self.context.wait(None)?;
+                self.context.wait(None, format_args!("a run that is timed"))?;
                 self.pace.measured(compiled.work, since.elapsed());
             }
             Ok(outputs)
@@ -293,18 +294,18 @@ fn separate(gpu: &GpuExecutor, dispatch: &Dispatch, bound: &mut [Buffer]) -> Res
 }
 
 /// Encodes everything that is queued and all launches, one pass per submission.
-fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) {
+fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Ready]) -> Result<()> {
     let cuts = compiled.cuts(&gpu.pace);
     let mut encoder = gpu.context.encoder();
     queue.encode_pending(&mut encoder);
     if ready.is_empty() {
         queue.proof.count_apart(&mut encoder);
     }
-    let mut n = 0;
+    let (mut n, mut submitted) = (0, 0);
     while n < ready.len() {
         if cuts[n] && n > 0 {
             let full = std::mem::replace(&mut encoder, gpu.context.encoder());
-            queue.submit(&gpu.context, full);
+            submit(gpu, queue, full, compiled, &mut submitted)?;
         }
         ready[n].copy_first(&mut encoder);
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
@@ -318,5 +319,26 @@ fn encode(gpu: &GpuExecutor, queue: &mut Queue, compiled: &Compiled, ready: &[Re
         }
     }
     queue.dispatches += ready.len() as u64;
-    queue.submit(&gpu.context, encoder);
+    submit(gpu, queue, encoder, compiled, &mut submitted).map(drop)
+}
+
+/// Makes one of a run's submissions; counts them. If the first is refused, nothing has run; if a later one is, what the run writes
+/// is half old and half new, and the device counts as lost.
+pub(super) fn submit(
+    gpu: &GpuExecutor,
+    queue: &mut Queue,
+    encoder: wgpu::CommandEncoder,
+    compiled: &Compiled,
+    submitted: &mut usize,
+) -> Result<wgpu::SubmissionIndex> {
+    let outcome = queue.submit(&gpu.context, encoder, gpu.pace.job(&compiled.label, compiled.work));
+    match &outcome {
+        Err(error) if *submitted > 0 && !error.is_device_loss() => {
+            let reason = format!("after {submitted} of a run's submissions, the next one failed: {error}");
+            record(&gpu.context.failure, Failure::Lost(reason));
+            gpu.context.check_lost()?;
+        }
+        _ => *submitted += 1,
+    }
+    outcome
 }

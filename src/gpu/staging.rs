@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use crate::error::{Error, Result};
+use crate::faults::FaultKind;
 use crate::storage::pool::Counted;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -64,9 +65,9 @@ pub(crate) struct Staging {
     open: Vec<(Mappable, u64)>,
     /// Unmapped, with copies out of them encoded.
     sealed: Vec<Mappable>,
-    /// Come back here, mapped, once the GPU has read them.
-    returned: Receiver<Mappable>,
-    back: Sender<Mappable>,
+    /// Come back here, mapped, once the GPU has read them; of one that the driver does not map any more, its size.
+    returned: Receiver<Result<Mappable, u64>>,
+    back: Sender<Result<Mappable, u64>>,
     rings: HashMap<u64, Ring>,
     submissions: u64,
     created: u64,
@@ -125,25 +126,39 @@ impl Staging {
     }
 
     /// After the submission: asks for the buffers back.
-    pub fn recall(&mut self) {
+    pub fn recall(&mut self, context: &Context) {
         self.submissions += 1;
         for chunk in self.sealed.drain(..) {
             if chunk.buffer.size() > KEEP {
                 continue;
             }
             let (back, buffer) = (self.back.clone(), chunk.buffer.clone());
+            let refused = context.faults.strikes(FaultKind::Map);
             buffer.slice(..).map_async(wgpu::MapMode::Write, move |result| {
-                if result.is_ok() {
-                    // The receiver is gone only when the device is.
-                    let _ = back.send(chunk);
-                }
+                let mapped = result.is_ok() && !refused;
+                // The receiver is gone only when the device is.
+                let _ = back.send(if mapped { Ok(chunk) } else { Err(chunk.buffer.size()) });
             });
+        }
+    }
+
+    /// Takes what has come back.
+    fn collect(&mut self) {
+        for chunk in self.returned.try_iter() {
+            match chunk {
+                Ok(chunk) => self.free.push(chunk),
+                Err(size) => {
+                    if let Some(ring) = self.rings.get_mut(&size) {
+                        ring.made = ring.made.saturating_sub(1);
+                    }
+                }
+            }
         }
     }
 
     /// Releases free buffers of sizes that nobody has asked for in the latest `submissions` submissions.
     pub fn trim(&mut self, submissions: u64) {
-        self.free.extend(self.returned.try_iter());
+        self.collect();
         let (rings, now) = (&mut self.rings, self.submissions);
         self.free.retain(|chunk| match rings.get_mut(&chunk.buffer.size()) {
             Some(ring) if ring.used + submissions <= now => {
@@ -157,7 +172,7 @@ impl Staging {
     /// Adds up the buffers, all of which must have come back.
     #[cfg(test)]
     pub fn bytes(&mut self) -> u64 {
-        self.free.extend(self.returned.try_iter());
+        self.collect();
         self.free.iter().map(|chunk| chunk.buffer.size()).sum()
     }
 
@@ -173,14 +188,13 @@ impl Staging {
         }
         let class = if size <= CHUNK { CHUNK } else { size.next_power_of_two() };
         let wanted = if class == CHUNK { RING } else { LARGE_RING };
-        let mut ring = self.rings.get(&class).copied().unwrap_or_default();
-        ring.used = self.submissions;
-        self.rings.insert(class, ring);
+        self.rings.entry(class).or_default().used = self.submissions;
         if !self.free.iter().any(|b| b.buffer.size() == class) {
             // Runs the callbacks of mappings that are done.
             context.poll(wgpu::PollType::Poll)?;
-            self.free.extend(self.returned.try_iter());
+            self.collect();
         }
+        let mut ring = self.rings.get(&class).copied().unwrap_or_default();
         while ring.made < wanted {
             let chunk = self.create(context, class)?;
             self.free.push(chunk);

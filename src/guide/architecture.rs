@@ -68,7 +68,8 @@
 //! # When the caller waits
 //! Only where a value must be on the host: [`Tensor::to_vec`], [`Tensor::item`], `Display`, [`Tensor::to_device`], saving.
 //! [`Tensor::eval`] and optimizer steps return when the work is queued. [`Tensor::read_later`] has a value copied to the host
-//! with the next submission; [`train::Meter`] averages losses that way.
+//! with the next submission; [`train::Meter`] averages losses that way. A wait ends with an error if the device is lost, or if
+//! nothing that it was given comes to an end for too long ([`DeviceOptions::stall`]).
 //!
 //! # Gradients
 //! [`Tensor::backward`] is a transform from graph to graph, made of the same ops: gradients are lazy tensors, fused and
@@ -146,6 +147,7 @@
 //! [`Param`]: crate::Param
 //! [`CacheLimits`]: crate::CacheLimits
 //! [`Device::counters`]: crate::Device::counters
+//! [`DeviceOptions::stall`]: crate::DeviceOptions::stall
 //! [`Tensor::item`]: crate::Tensor::item
 //! [`Tensor::to_device`]: crate::Tensor::to_device
 //! [`Tensor::read_later`]: crate::Tensor::read_later

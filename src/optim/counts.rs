@@ -14,8 +14,8 @@ pub(super) struct Counts {
     pub skipped: Option<Tensor>,
     /// How many of them the host knows of.
     pub known: u64,
-    /// The number after each later step, on its way to the host.
-    coming: VecDeque<PendingValue>,
+    /// The number after each later step, on its way to the host, or why it is not.
+    coming: VecDeque<Result<PendingValue>>,
     /// The parameters of the steps in `coming`, the same for all of them.
     active: Vec<usize>,
 }
@@ -31,13 +31,20 @@ impl Counts {
     pub fn settle(&mut self, left: usize) -> Result<()> {
         while self.coming.len() > left {
             let Some(value) = self.coming.pop_front() else { break };
+            let read = value.and_then(PendingValue::wait).map(|data| data.to_f64().first().copied().unwrap_or(0.0));
+            let read = match (read, &self.skipped) {
+                // What a driver refused once it may do now, and the latest number covers all steps before.
+                (Err(error), Some(latest)) if !error.is_device_loss() => latest.item(),
+                (read, _) => read,
+            };
+            let total = read.inspect_err(|error| self.coming.push_front(Err(error.clone())))?;
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-            let total = value.wait()?.to_f64().first().copied().unwrap_or(0.0) as u64;
+            let total = total as u64;
             let new = total.saturating_sub(self.known);
             for &i in &self.active {
                 self.steps[i] = self.steps[i].saturating_sub(new);
             }
-            self.known = total;
+            self.known = self.known.max(total);
         }
         Ok(())
     }
@@ -60,7 +67,8 @@ impl Counts {
         }
         if let Some(after) = after {
             self.skipped = Some(after.clone());
-            self.coming.push_back(after.read_later()?);
+            // The step is queued: it does not fail because its count cannot be read yet.
+            self.coming.push_back(after.read_later());
         }
         Ok(())
     }

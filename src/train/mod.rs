@@ -1,4 +1,4 @@
-//! Parts of a training program: progress, averages, a confusion matrix, curves, checkpoints.
+//! Parts of a training program: progress, averages, a confusion matrix, curves, checkpoints, restarts.
 //!
 //! | subject | |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | stopping | [`EarlyStopping`] [`EarlyStoppingConfig`] |
 //! | progress, curves | [`Progress`] [`History`] [`EpochRecord`] [`chart`] [`Chart`] [`Panel`] [`Series`] |
 //! | saving and resuming | [`Checkpoint`] |
+//! | losses of the device | [`supervise`] [`SuperviseConfig`] [`Keeper`] [`Resume`] [`Training`] |
 
 pub mod chart;
 mod checkpoint;
@@ -15,6 +16,9 @@ mod evaluate;
 mod history;
 mod meter;
 mod progress;
+mod supervise;
+#[cfg(test)]
+mod tests;
 
 pub use chart::{Chart, Panel, Series};
 pub use checkpoint::Checkpoint;
@@ -24,3 +28,4 @@ pub use evaluate::{Evaluation, evaluate};
 pub use history::{EpochRecord, History};
 pub use meter::Meter;
 pub use progress::Progress;
+pub use supervise::{Keeper, Resume, SuperviseConfig, Training, supervise};

@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 23] = [
     &["dims"],
     &["error"],
     &["shape"],
-    &["atomic", "host"],
+    &["atomic", "faults", "host"],
     &["source"],
     &["rng"],
     &["graph"],

@@ -99,7 +99,7 @@ impl Lab {
             };
             found.map(|g| g.value.clone()).ok_or_else(|| Error::internal(format!("{operand:?} has no memory in the lab")))
         };
-        let pipelines = lock(&self.pipelines).all(&self.context, lowered.programs.iter())?;
+        let pipelines = lock(&self.pipelines).all(&self.context, lowered.programs.iter()).map_err(|(_, error)| error)?;
         let records = Layout::of(lowered.programs.iter(), &self.context.limits);
         let record = self.memory.take(&self.context, records.template.len() as u64, Holder::Plan, "records")?;
         self.context.queue.write_buffer(record.raw(), 0, &records.template);
@@ -132,7 +132,7 @@ impl Lab {
             prepared.encode(times, &mut encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()));
             self.context.queue.submit([encoder.finish()])
         })?;
-        self.context.wait(Some(submission))
+        self.context.wait(Some(submission), format_args!("a kernel"))
     }
 
     /// The clock that [`Lab::time`] uses.

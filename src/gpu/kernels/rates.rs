@@ -69,7 +69,7 @@ impl Case {
         for variant in Variant::all(&self.kernel).into_iter().filter(|_| wanted.variants) {
             match variant.lower(step, &plan, caps).and_then(|l| self.line(lab, &format!("{variant:?}"), &l, wanted.seconds)) {
                 Ok(()) => {}
-                Err(error @ crate::error::Error::DeviceLost { .. }) => return Err(error),
+                Err(error) if error.is_device_loss() => return Err(error),
                 Err(error) => println!("  {variant:?}: {error}"),
             }
         }

@@ -3,12 +3,12 @@
 use super::*;
 use crate::device::{Device, DeviceKind, DeviceOptions};
 use crate::error::{Error, Result};
+use crate::faults::{Fault, FaultKind};
 use crate::gpu::failure::{Failure, Point, record};
 use crate::optim::{Adam, AdamConfig, LossScaler, LossScalerConfig, Optimizer};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 const N: usize = 300;
 
@@ -78,7 +78,7 @@ fn a_loss_at_any_point_is_one_typed_error() {
     let mut struck = BTreeSet::new();
     for n in 1.. {
         let work = Work::new(adapter);
-        work.gpu.context.until_loss.store(n, Ordering::SeqCst);
+        work.gpu.context.faults.set(Fault::new(FaultKind::Loss, n));
         let calls = work.calls();
         let Some(first) = calls.iter().position(|(_, result)| result.is_err()) else {
             assert!(n > 57, "only {n} points were met");
@@ -98,7 +98,7 @@ fn a_loss_at_any_point_is_one_typed_error() {
     }
     // How many points there are before this one depends on how often the calls before it polled.
     let work = Work::new(adapter);
-    work.gpu.context.until_loss.store(1, Ordering::SeqCst);
+    work.gpu.context.faults.set(Fault::new(FaultKind::Loss, 1));
     assert!(is_lost(&work.gpu.wait()), "no loss was seen by wait");
     drop(work);
     // A device that was opened afterwards works.
@@ -109,7 +109,7 @@ fn a_loss_at_any_point_is_one_typed_error() {
 fn a_poll_that_panics_says_why_and_nothing_else() {
     let Some(adapter) = software() else { return };
     let gpu = GpuExecutor::open(adapter, Options::default()).expect("opens");
-    gpu.context.until_loss.store(1, Ordering::SeqCst);
+    gpu.context.faults.set(Fault::new(FaultKind::Loss, 1));
     match gpu.wait() {
         Err(Error::DeviceLost { device, reason }) => {
             assert_eq!((device.as_str(), reason.as_str()), (gpu.context.info.name.as_str(), "Parent device is lost"));
@@ -150,16 +150,34 @@ fn a_loss_by_another_thread_ends_a_wait() {
 }
 
 #[test]
+fn a_wait_without_an_end_ends_with_a_loss() {
+    let Some(adapter) = software() else { return };
+    let work = Work::new(adapter);
+    work.gpu.context.faults.set(Fault::new(FaultKind::Stall, 1));
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| {
+            let since = std::time::Instant::now();
+            (work.gpu.read(&work.x, DType::F32, N), since.elapsed())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!read.is_finished(), "nothing comes to an end");
+        record(&work.gpu.context.failure, Failure::Lost("by another thread".into()));
+        let (outcome, took) = read.join().expect("no panic");
+        assert!(is_lost(&outcome) && took.as_secs() < 2, "{outcome:?} after {took:?}");
+    });
+}
+
+#[test]
 fn a_training_loop_ends_with_the_loss() {
     if software().is_none() {
         return;
     }
-    let train = |device: &Device, after: usize| -> Vec<Error> {
+    let train = |device: &Device, after: u64| -> Vec<Error> {
         let gpu = device.executor().as_gpu().expect("a GPU");
         let w = Param::new(&Tensor::ones([40], device).expect("ones")).expect("a parameter");
         let mut adam = Adam::new(std::slice::from_ref(&w), AdamConfig::default()).expect("an optimizer");
         let mut scaler = LossScaler::new(device, LossScalerConfig::default()).expect("a scaler");
-        gpu.context.until_loss.store(after, Ordering::SeqCst);
+        gpu.context.faults.set(Fault::new(FaultKind::Loss, after));
         let mut errors = Vec::new();
         for _ in 0..10 {
             let mut step = || -> Result<()> {
@@ -182,7 +200,7 @@ fn a_training_loop_ends_with_the_loss() {
     let shared = || Device::software().expect("opens");
     let first = shared();
     assert!(first == shared());
-    first.executor().as_gpu().expect("a GPU").context.until_loss.store(1, std::sync::atomic::Ordering::SeqCst);
+    first.executor().as_gpu().expect("a GPU").context.faults.set(Fault::new(FaultKind::Loss, 1));
     assert!(matches!(Tensor::ones([3], &first).and_then(|x| x.to_vec::<f32>()), Err(Error::DeviceLost { .. })));
     assert!(first != shared() && shared() == shared());
     let open = || Device::first(DeviceKind::Software, DeviceOptions::default()).expect("opens");
@@ -191,7 +209,7 @@ fn a_training_loop_ends_with_the_loss() {
         let lost = errors.iter().filter(|e| matches!(e, Error::DeviceLost { .. })).count();
         assert!(lost == errors.len() && lost >= 1, "point {after}: {errors:?}");
     }
-    assert!(train(&open(), usize::MAX).is_empty());
+    assert!(train(&open(), u64::MAX).is_empty());
 }
 
 fn floats32(data: HostData) -> Vec<f32> {
@@ -244,7 +262,7 @@ fn a_submission_that_is_killed_without_a_word_is_found_by_the_next_read() {
     assert!(expected.len() == 10 && submissions >= expected.len());
     for killed in 1..=submissions {
         let device = open();
-        device.executor().as_gpu().expect("a GPU").context.until_kill.store(killed, Ordering::SeqCst);
+        device.executor().as_gpu().expect("a GPU").context.faults.set(Fault::new(FaultKind::Kill, killed as u64));
         let got = readings(&device);
         let first = got.iter().position(Result::is_err).unwrap_or_else(|| panic!("{killed}: nobody noticed: {got:?}"));
         for (n, result) in got.iter().enumerate() {
