@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(zeroed::<f32>("a test", 3).unwrap(), [0.0; 3]);
         assert!(reserved::<u8>("a test", 3).unwrap().capacity() >= 3);
         assert_eq!(copied("a test", &[1, 2]).unwrap(), [1, 2]);
-        let error = had_room(None, "a test", DType::U8, 7).unwrap_err();
-        assert!(matches!(error, Error::OutOfMemory { wanted: 7, .. }), "{error}");
+        let error = had_room(None, "a test", DType::U32, 2).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory { wanted: 8, .. }), "{error}");
     }
 }

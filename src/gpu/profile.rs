@@ -55,7 +55,7 @@ impl GpuExecutor {
                 }
             }
             let timed = compiled.dispatches.iter().zip(times);
-            Ok((outputs, timed.map(|(d, s)| launched(d, s.map(Duration::from_secs_f64))).collect()))
+            Ok((outputs, timed.map(|(d, s)| launched(d, s.and_then(|s| Duration::try_from_secs_f64(s).ok()))).collect()))
         })
     }
 }

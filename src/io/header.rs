@@ -46,6 +46,7 @@ fn quoted(text: &str) -> String {
 /// # Errors
 /// What is wrong, in words: no JSON, or not that of a safetensors file; too many tensors, notes or axes; bytes that overlap, leave
 /// gaps, do not fit the shape, or are not in the file.
+#[track_caller]
 pub fn parse(text: &[u8], len: u64) -> Result<Header, String> {
     if !text.starts_with(b"{") {
         return Err("the header does not begin with {".into());

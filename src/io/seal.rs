@@ -65,6 +65,7 @@ fn is_ours(header: &[u8]) -> bool {
 ///
 /// # Errors
 /// The header is one of ours and damaged.
+#[track_caller]
 pub fn check(header: &[u8]) -> Result<Option<u32>, ()> {
     if !is_ours(header) {
         return Ok(None);

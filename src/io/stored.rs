@@ -87,6 +87,7 @@ impl fmt::Display for Stored {
 }
 
 /// Hands out a tensor's bytes as a file stores them, piece by piece.
+#[track_caller]
 pub fn each_piece(tensor: &HostTensor, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     if let (HostData::U32(words), DType::Bool) = (&tensor.data, tensor.dtype) {
         return words.chunks(PIECE).try_for_each(|piece| take(&piece.iter().map(|&x| u8::from(x != 0)).collect::<Vec<u8>>()));
@@ -131,6 +132,7 @@ impl<R: Read> Reading<R> {
     ///
     /// # Errors
     /// The file fails or ends early; the type has no counterpart; an integer is out of range; there is no room.
+    #[track_caller]
     pub fn data(&mut self, dtype: &Stored, len: usize) -> Result<(DType, HostData), Fault> {
         Ok(match dtype {
             Stored::U8 => (DType::U8, HostData::U8(self.direct(len)?)),

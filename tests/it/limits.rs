@@ -81,24 +81,28 @@ fn forget(device: &Device) {
 
 #[test]
 fn a_step_without_room_changes_nothing() {
-    let parts = if in_part() { 6 } else { 24 };
+    let parts: u32 = if in_part() { 6 } else { 12 };
     let (mut refused, mut tried) = (0, 0);
     for case in CASES {
         for adam in [false, true] {
             let what = format!("{}, {}", case.0, if adam { "Adam" } else { "SGD" });
             let device = open(false);
             let mut undisturbed = Training::new(case, adam, &device);
-            let expected: Vec<f64> = (0..=parts).map(|_| undisturbed.step().expect("steps")).collect();
+            let expected: Vec<f64> = (0..parts + 2).map(|_| undisturbed.step().expect("steps")).collect();
             drop(undisturbed);
             let device = open(false);
             let mut training = Training::new(case, adam, &device);
             assert_eq!(training.step().expect("steps"), expected[0], "{what}");
+            forget(&device);
+            assert_eq!(training.step().expect("steps"), expected[1], "{what}");
             let most = device.memory_use().total();
             for part in 0..parts {
-                forget(&device);
                 let before = training.state();
+                forget(&device);
                 let held = device.memory_use().total();
-                device.set_memory_limit(held + (most - held) * part as u64 / parts as u64);
+                // Four times less each time: plans and pipelines take much more than values, or much less.
+                let room = (2 * (most - held)).checked_shr(2 * (parts - 1 - part)).unwrap_or(0);
+                device.set_memory_limit(held + room);
                 let outcome = training.step();
                 device.set_memory_limit(u64::MAX);
                 tried += 1;
@@ -115,11 +119,12 @@ fn a_step_without_room_changes_nothing() {
                         training.step().unwrap_or_else(|e| panic!("{what}, part {part}: the next step: {e}"))
                     }
                 };
-                assert_eq!(loss, expected[part + 1], "{what}, part {part}");
+                assert_eq!(loss, expected[part as usize + 2], "{what}, part {part}");
             }
         }
     }
-    assert!(refused >= tried / 4 && refused < tried, "{refused} of {tried} steps were refused");
+    println!("{refused} of {tried} steps were refused");
+    assert!(refused >= tried / 12 && refused < tried, "{refused} of {tried} steps were refused");
 }
 
 #[test]

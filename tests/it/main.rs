@@ -17,6 +17,7 @@ mod depth;
 mod empty;
 mod english;
 mod environment;
+mod errors;
 mod eval;
 mod extremes;
 mod extremes_algebra;

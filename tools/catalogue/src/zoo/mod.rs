@@ -9,7 +9,7 @@ mod work;
 
 /// Where the files look for the rows.
 mod shared {
-    pub use super::rows;
+    pub(super) use super::rows;
 }
 
 pub use rows::{ROWS, Row};
