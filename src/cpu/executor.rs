@@ -189,7 +189,8 @@ impl CpuExecutor {
                     // The reference walks the whole graph at once.
                     launched.push(Launched { step: 0, name: "f64 graph".into(), time: Some(since.elapsed()) });
                 }
-                outputs.into_iter().map(|data| Ok(Storage::Cpu(self.upload(data)?))).collect()
+                // There was room for them; the graph's effects have happened.
+                Ok(outputs.into_iter().map(|data| Storage::Cpu(Buffer::new(data, &self.memory))).collect())
             }
             Code::Plan { plan, kernels } => {
                 check_leaves(plan, bindings)?;

@@ -42,7 +42,7 @@ impl Tensor {
             }
             _ => {
                 // Elements of storage types have a word each.
-                device.expect_upload((values.len() * size_of::<T>().max(4)) as u64)?;
+                device.expect_upload(values.len() as u64 * size_of::<T>().max(4) as u64)?;
                 Self::from_host(had_room(T::pack(values), "a tensor", T::DTYPE, values.len())?, T::DTYPE, shape, device)
             }
         }
