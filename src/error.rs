@@ -165,7 +165,8 @@ pub enum Error {
     /// The device does not have enough memory, or a single buffer exceeds its limit.
     ///
     /// Nothing has changed: weights, an optimizer's state and counts are as before the call. What the device only kept for later
-    /// has been released.
+    /// has been released. One exception: if other programs or threads take the memory that a run on the CPU device has just been
+    /// found to have, and the system refuses it to a kernel, the kernels before that one have run.
     #[error("[memory] {reason} ({wanted} bytes asked for{}); help: {help}", held(*.in_use, *.limit, .by_use.as_deref()))]
     OutOfMemory {
         /// Bytes asked for.

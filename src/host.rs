@@ -14,12 +14,37 @@ pub(crate) fn reserved<T>(what: &str, len: usize) -> Result<Vec<T>> {
     Ok(vector)
 }
 
+/// Whether there is room for this many bytes, which others are about to take piece by piece.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn probe(what: &str, bytes: u64) -> Result<()> {
+    // The pages are never touched.
+    reserved::<u8>(what, usize::try_from(bytes).unwrap_or(usize::MAX)).map(drop)
+}
+
 /// `len` zeros. Pages are first touched when they are written, as with `vec![0; len]`.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
 pub(crate) fn zeroed<T: Zeroable>(what: &str, len: usize) -> Result<Vec<T>> {
     bytemuck::allocation::try_zeroed_vec(len).map_err(|()| no_room::<T>(what, len))
+}
+
+/// As many zeros of a dtype: what is read from a device that has no values.
+///
+/// # Errors
+/// [`Error::OutOfMemory`].
+pub(crate) fn zeros(dtype: DType, len: usize) -> Result<HostData> {
+    let what = "a tensor";
+    Ok(match dtype {
+        DType::F32 => HostData::F32(zeroed(what, len)?),
+        DType::F64 => HostData::F64(zeroed(what, len)?),
+        DType::I32 => HostData::I32(zeroed(what, len)?),
+        DType::U32 | DType::Bool => HostData::U32(zeroed(what, len)?),
+        DType::U8 => HostData::U8(zeroed(what, len)?),
+        DType::F16 => HostData::F16(zeroed(what, len)?),
+    })
 }
 
 /// A copy.

@@ -112,8 +112,8 @@ pub mod train;
 
 pub use autodiff::{Differentiable, Gradients, Measured, grad};
 pub use device::{
-    CacheLimits, Ceilings, Choice, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions, Launch, LayerRow, MemoryUse, Pass,
-    Profile, ProfileRow,
+    CacheLimits, Ceilings, Choice, Counters, Device, DeviceInfo, DeviceKind, DeviceOptions, GpuModel, Launch, LayerRow,
+    MemoryEstimate, MemoryUse, Pass, Profile, ProfileRow,
 };
 pub use dtype::{DType, Element, HostData};
 pub use error::{Error, Result};

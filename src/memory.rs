@@ -10,8 +10,11 @@ pub struct MemoryUse {
     pub parameters: u64,
     /// The state of optimizers, and layers' buffers, such as running statistics.
     pub state: u64,
-    /// Tensors: data, results, and the values that wait for a backward pass.
+    /// Tensors: data and results.
     pub tensors: u64,
+    /// Values that are kept because a backward pass reads them. Where one step computes them and reads them, they are among what
+    /// its plan works in.
+    pub saved: u64,
     /// Old values of parameters, which tensors still need.
     pub kept: u64,
     /// The memory that plans work in.
@@ -26,11 +29,12 @@ impl MemoryUse {
         self.rows().iter().map(|row| row.1).sum()
     }
 
-    fn rows(&self) -> [(&'static str, u64); 6] {
+    fn rows(&self) -> [(&'static str, u64); 7] {
         [
             ("parameters", self.parameters),
             ("optimizers and buffers", self.state),
             ("tensors", self.tensors),
+            ("saved for backward", self.saved),
             ("old values", self.kept),
             ("work", self.working),
             ("caches", self.cached),

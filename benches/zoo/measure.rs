@@ -1,6 +1,6 @@
 //! Steps with this library.
 
-use crate::shared::figures::{Figures, milliseconds, resident, time};
+use crate::shared::figures::{Expected, Figures, milliseconds, resident, time};
 use crate::shared::rows::Row;
 use crate::work::Work;
 use std::time::Instant;
@@ -16,15 +16,31 @@ pub fn take(row: &'static Row, device: &str, steps: u32) -> Result<Figures> {
     let start_memory = resident();
     let mut work = Work::new(row, &device)?;
     let parameters = work.model.parameters()?.iter().map(|p| p.shape().numel()).sum();
-    let times = time(steps, || {
-        let value = work.submit()?;
-        if row.is_training() { value.item() } else { Ok(f64::from(value.to_vec::<f32>()?[0])) }
-    })?;
+    let times = time(steps, || step(&mut work))?;
     let device_memory = Some(device.counters().bytes_peak as f64 / MIB);
     let mut host = (0..HOST_STEPS).map(|_| host(&mut work)).collect::<Result<Vec<_>>>()?;
     host.sort_by(f64::total_cmp);
     let host = Some(host[HOST_STEPS / 2]);
-    Ok(Figures { program: "wgrad", device: device.to_string(), parameters, times, host, start_memory, device_memory })
+    drop(work);
+    let expected = Some(expected(row, &device)?);
+    Ok(Figures { program: "wgrad", device: device.to_string(), parameters, times, host, start_memory, device_memory, expected })
+}
+
+/// A step, and what it reads.
+fn step(work: &mut Work) -> Result<f64> {
+    let value = work.submit()?;
+    if work.is_training() { value.item() } else { Ok(f64::from(value.to_vec::<f32>()?[0])) }
+}
+
+/// What the row would take, from a stand-in for the device.
+fn expected(row: &'static Row, device: &Device) -> Result<Expected> {
+    let start = Instant::now();
+    let estimate = device.memory_estimate(|device| {
+        let mut work = Work::new(row, device)?;
+        step(&mut work)?;
+        step(&mut work)
+    })?;
+    Ok(Expected { peak: estimate.peak as f64 / MIB, held: estimate.held as f64 / MIB, time: milliseconds(start) })
 }
 
 /// What a step costs the host, in milliseconds. The CPU device computes while a step is submitted, in launches that a profile

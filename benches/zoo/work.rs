@@ -31,6 +31,11 @@ impl Work {
         Ok(Self { row, device: device.clone(), model, adam, batches: Box::new(row.batches()) })
     }
 
+    /// Whether its steps train.
+    pub fn is_training(&self) -> bool {
+        self.row.is_training()
+    }
+
     /// Queues a step: a batch is uploaded, and the loss or the outputs remain to be read.
     pub fn submit(&mut self) -> Result<Tensor> {
         let Some(batch) = self.batches.next() else { return Tensor::scalar(f64::NAN, &self.device) };

@@ -9,7 +9,7 @@ use super::{attention, conv2d, matmul, optim, recurrent, scratch};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
-use crate::host::{copied, had_room, zeroed};
+use crate::host::{copied, had_room, probe, zeroed};
 use crate::plan::{BufferInfo, Kernel, Launched, Place, Plan, Step};
 use crate::storage::Storage;
 use crate::storage::bindings::{Bindings, Leaf};
@@ -107,6 +107,25 @@ impl CpuExecutor {
         self.memory().make_room(bytes).map_err(|full| full.error(what))
     }
 
+    /// Whether memory is counted and not there: nothing is computed.
+    pub fn is_hollow(&self) -> bool {
+        self.memory().is_hollow()
+    }
+
+    /// A hollow device's memory of `len` elements, as much as data of the host would take.
+    ///
+    /// # Errors
+    /// Past the device's limit.
+    pub fn of_nothing(&self, dtype: DType, len: usize) -> Result<Storage> {
+        // Storage types have a word per element.
+        let bytes = dtype.size().max(4) as u64 * len as u64;
+        let mut memory = self.memory();
+        memory.make_room(bytes).map_err(|full| full.error("a tensor"))?;
+        let loan = memory.lend(bytes, Holder::Handle);
+        drop(memory);
+        Ok(Storage::Cpu(Buffer::of_nothing(dtype, loan, &self.memory)))
+    }
+
     /// A copy of a buffer's elements.
     ///
     /// # Errors
@@ -158,7 +177,11 @@ impl CpuExecutor {
         let mut slots = lock(&self.slots);
         let outputs = match &compiled.code {
             Code::Graph(graph) => {
-                self.make_room(f64_graph::bytes(graph), "values of a graph in f64")?;
+                let (what, bytes) = ("values of a graph in f64", f64_graph::bytes(graph));
+                self.make_room(bytes, what)?;
+                if !self.is_hollow() {
+                    probe(what, bytes)?;
+                }
                 Vec::new()
             }
             Code::Plan { plan, .. } => {
@@ -181,6 +204,13 @@ impl CpuExecutor {
     ) -> Result<Vec<Storage>> {
         let Room { mut slots, outputs } = room;
         match &compiled.code {
+            Code::Graph(graph) if self.is_hollow() => {
+                let made = graph.outputs.iter().filter_map(|&id| graph.nodes.get(id));
+                made.map(|node| self.of_nothing(node.dtype, node.shape.numel())).collect()
+            }
+            Code::Plan { plan, .. } if self.is_hollow() => {
+                plan.outputs.iter().map(|&id| output(plan, id, &outputs, bindings)).collect()
+            }
             Code::Graph(graph) => {
                 self.kernels.fetch_add(graph.nodes.len() as u64, Ordering::Relaxed);
                 let since = Instant::now();
@@ -224,7 +254,13 @@ impl CpuExecutor {
             }
         });
         self.threads.broadcast(|_| scratch::fit(&workspace.scratch));
-        self.granted.fetch_min(self.scratch_bytes(workspace), Ordering::Relaxed);
+        let wanted = self.scratch_bytes(workspace);
+        let granted = self.granted.fetch_min(wanted, Ordering::Relaxed);
+        let memory = self.memory();
+        if memory.is_hollow() {
+            memory.aside().fetch_sub(granted.saturating_sub(wanted), Ordering::Relaxed);
+        }
+        drop(memory);
         let used = slots.iter().rposition(|s| s.loan.size > 0).map_or(0, |last| last + 1);
         slots.truncate(used);
     }
@@ -234,8 +270,17 @@ impl CpuExecutor {
         let wanted = self.scratch_bytes(workspace);
         let more = wanted.saturating_sub(self.granted.load(Ordering::Relaxed));
         if more > 0 {
-            self.make_room(more, "what kernels work in")?;
+            let what = "what kernels work in";
+            self.make_room(more, what)?;
+            if !self.is_hollow() {
+                probe(what, more)?;
+            }
             self.granted.fetch_add(more, Ordering::Relaxed);
+            let memory = self.memory();
+            if memory.is_hollow() {
+                // Threads count what they take; here none takes any.
+                memory.aside().fetch_add(more, Ordering::Relaxed);
+            }
         }
         Ok(())
     }
@@ -253,7 +298,7 @@ impl CpuExecutor {
                 slots.push(Slot { words: Vec::new(), loan: self.memory().lend(0, Holder::Plan) });
             }
             let slot = &mut slots[n];
-            if 4 * (slot.words.len() as u64) < bytes {
+            if slot.loan.size < bytes {
                 // Old contents need no copy, and their memory is free for the new.
                 slot.words = Vec::new();
                 self.memory().shrink(&mut slot.loan, 0);
@@ -291,7 +336,7 @@ impl CpuExecutor {
             return Ok(found);
         }
         memory.make_room(bytes).map_err(|full| full.error(what))?;
-        let words = match zeroed(what, len) {
+        let words = match zeroed(what, if memory.is_hollow() { 0 } else { len }) {
             Ok(words) => words,
             Err(_) => {
                 memory.clear();

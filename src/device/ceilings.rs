@@ -11,7 +11,7 @@ const ROUNDS: usize = 4;
 
 impl Device {
     /// The rates of a large product and of a large sum, measured when first asked for: some ten milliseconds, and on a GPU two
-    /// kernels to compile. `None` if the device takes no timestamps. [`Device::profile`] compares kernels with them.
+    /// kernels to compile. `None` if the device takes no timestamps, or stands for another. [`Device::profile`] compares kernels with them.
     ///
     /// # Errors
     /// Those of an evaluation, such as a lack of memory; a profile is being recorded.
@@ -19,6 +19,9 @@ impl Device {
     pub fn ceilings(&self) -> Result<Option<Ceilings>> {
         if let Some(known) = self.executor().ceilings.get() {
             return Ok(*known);
+        }
+        if self.is_stand_in() {
+            return Ok(None);
         }
         let hardware = !matches!(self.kind(), DeviceKind::Cpu | DeviceKind::Software);
         let (side, len) = if hardware { (2048, 1 << 24) } else { (512, 1 << 22) };

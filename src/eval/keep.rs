@@ -159,7 +159,9 @@ impl Wanted {
     /// made of it.
     pub fn release(&self, saved: &[Arc<Node>], resolved: &Resolved) {
         for node in self.unheld(saved).filter(|node| !resolved.realised.contains(&node.id)) {
-            let freed = node.state().value.take();
+            let mut state = node.state();
+            let freed = (state.value.take(), state.kept.take());
+            drop(state);
             drop(freed);
         }
     }

@@ -11,7 +11,7 @@ mod tests;
 use crate::dtype::{DType, HostData};
 use crate::error::Result;
 use crate::executor::Transfer;
-use crate::lazy::{Cell, Device, Node, Verdict, grad_enabled, snapshot};
+use crate::lazy::{Cell, Device, Holding, Node, Verdict, grad_enabled, snapshot};
 use crate::storage::Storage;
 use gather::{Gathered, Numbering, Purpose};
 use keep::Wanted;
@@ -182,8 +182,16 @@ fn compute(device: &Device, numbering: &mut Numbering, roots: &[Arc<Node>], keep
     resolved.keep_contents(device);
     phase::reached();
     // From here on only the plan knows what is in their memory.
-    spent.iter().for_each(|node| node.state().value = None);
+    let take = |node: &Arc<Node>| {
+        let mut state = node.state();
+        state.value = None;
+        state.kept.take()
+    };
+    let counted: Vec<_> = spent.iter().map(take).collect();
+    let count = |(_, node): &(_, Arc<Node>)| device.count(Holding::Saved, node.dtype.bytes(node.shape.numel()) as u64);
+    let counts: Vec<_> = resolved.values.iter().filter(|_| keep_saved).map(count).collect();
     let values = executor.run(&compiled, &numbering.out.bindings)?;
+    drop(counted);
     writes.written = true;
     phase::reached();
     let asked = numbering.out.graph.outputs.iter().zip(&numbering.out.outputs);
@@ -191,6 +199,9 @@ fn compute(device: &Device, numbering: &mut Numbering, roots: &[Arc<Node>], keep
     for (id, node) in asked.chain(resolved.values.iter().map(|(id, node)| (*id, node))) {
         let value = compiled.outputs.binary_search(&id).ok().and_then(|at| values.get(at));
         value.into_iter().for_each(|value| realise(node, value));
+    }
+    for ((_, node), count) in resolved.values.iter().zip(counts) {
+        node.state().kept = Some(count);
     }
     let verdict = verdict(device, numbering);
     writes.commit(&numbering.out, verdict.as_ref().ok().and_then(Option::as_ref));

@@ -22,15 +22,16 @@ use crate::faults::{self, FaultKind, Faults};
 use crate::gpu::download::Download;
 use crate::gpu::{self, GpuExecutor};
 use crate::graph::{Graph, NodeId};
-use crate::host::{had_room, zeroed};
+use crate::host::{had_room, zeroed, zeros};
 use crate::plan::Plan;
 use crate::plan::materialise::{MAX_OPERANDS, Options};
 use crate::storage::Storage;
 use crate::storage::bindings::Bindings;
-use crate::storage::pool::Counted;
+use crate::storage::pool::{Account, Counted, KINDS};
 use crate::sync::lock;
 use cache::PlanCache;
 use profile::Record;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 use unasked::Unasked;
@@ -130,6 +131,55 @@ impl Executor {
         Ok(Self::over(Backend::Cpu(CpuExecutor::new()?), fuse))
     }
 
+    /// Of the same kind as another, with the same kernels, which counts memory and computes nothing. Every reading gives zeros.
+    ///
+    /// # Errors
+    /// Its threads, or the device behind it, cannot be made.
+    pub fn stand_in(&self) -> Result<Self> {
+        let backend = match &self.backend {
+            Backend::Cpu(_) => Backend::Cpu(CpuExecutor::new()?),
+            Backend::Gpu(gpu) => Backend::Gpu(Box::new(gpu.stand_in()?)),
+        };
+        Ok(Self::over(backend, self.fuse))
+    }
+
+    /// As [`Executor::stand_in`], for a GPU that need not be there.
+    ///
+    /// # Errors
+    /// The device behind it cannot be made.
+    pub fn of_model(model: &gpu::model::GpuModel, options: gpu::context::Options, fuse: bool) -> Result<Self> {
+        Ok(Self::over(Backend::Gpu(Box::new(GpuExecutor::of_model(model, options)?)), fuse))
+    }
+
+    /// Has memory counted, with these counts noted at its peak, and not made: before any is.
+    pub fn hollow_out(&self, kinds: [Arc<AtomicU64>; KINDS]) {
+        match &self.backend {
+            Backend::Cpu(cpu) => cpu.memory().hollow_out(kinds),
+            Backend::Gpu(gpu) => gpu.hollow_out(kinds),
+        }
+    }
+
+    /// Whether memory is counted and not there.
+    pub fn is_hollow(&self) -> bool {
+        match &self.backend {
+            Backend::Cpu(cpu) => cpu.is_hollow(),
+            Backend::Gpu(gpu) => gpu.is_hollow(),
+        }
+    }
+
+    /// What a stand-in's live memory held, and its account, when the most was in use.
+    pub fn at_peak(&self) -> ([u64; KINDS], Account) {
+        match &self.backend {
+            Backend::Cpu(cpu) => cpu.memory().at_peak(),
+            Backend::Gpu(gpu) => gpu.at_peak(),
+        }
+    }
+
+    /// The most bytes that were held, caches included.
+    pub fn most_held(&self) -> u64 {
+        self.account().most
+    }
+
     /// On the adapter of this number.
     ///
     /// # Errors
@@ -175,6 +225,7 @@ impl Executor {
     pub fn self_test(&self) -> Result<Vec<&'static str>> {
         match &self.backend {
             Backend::Cpu(_) => Ok(Vec::new()),
+            Backend::Gpu(gpu) if gpu.is_hollow() => Ok(gpu.forms.replaced()),
             Backend::Gpu(gpu) => self.with_room(None, || trial::prove_all(gpu)),
         }
     }
@@ -323,6 +374,7 @@ impl Executor {
     /// A value's elements. Waits for the device.
     pub fn read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<HostData> {
         match &self.backend {
+            Backend::Cpu(cpu) if cpu.is_hollow() => zeros(dtype, len),
             Backend::Cpu(cpu) => {
                 let buffer = storage.on_cpu()?;
                 self.with_room(None, || had_room(cpu.read(buffer)?.packed(dtype), "a tensor", dtype, len))
@@ -341,6 +393,7 @@ impl Executor {
                 let (from, to) = (from.on_gpu()?, to.on_gpu()?);
                 self.with_room(None, || gpu.copy(from, to))
             }
+            Backend::Cpu(cpu) if cpu.is_hollow() => Ok(()),
             Backend::Cpu(_) => {
                 let (from, to) = (from.on_cpu()?, to.on_cpu()?);
                 let copied = from.is_same(to) || to.write().copy_from(&from.read());
@@ -352,6 +405,7 @@ impl Executor {
     /// Other memory with the same contents.
     pub fn duplicate(&self, storage: &Storage, dtype: DType, len: usize) -> Result<Storage> {
         match &self.backend {
+            Backend::Cpu(cpu) if cpu.is_hollow() => self.with_room(None, || cpu.of_nothing(dtype, len)),
             Backend::Cpu(cpu) => {
                 self.with_room(None, || self.allocates())?;
                 let buffer = storage.on_cpu()?;
@@ -389,6 +443,10 @@ impl Executor {
     /// Starts to bring a value to the host.
     pub fn start_read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<Transfer> {
         match &self.backend {
+            Backend::Gpu(gpu) if gpu.is_hollow() && len > 0 => {
+                gpu.pretend_download(storage.on_gpu()?);
+                Ok(Transfer::Arrived(zeros(dtype, len)?))
+            }
             Backend::Gpu(gpu) if len > 0 => {
                 let buffer = storage.on_gpu()?;
                 self.with_room(None, || gpu.start_download(buffer, dtype.bytes(len) as u64)).map(Transfer::Coming)
@@ -432,7 +490,9 @@ impl Executor {
         let code = match &self.backend {
             Backend::Cpu(cpu) => Code::Cpu(cpu.compile(&granted, plan.clone())?),
             Backend::Gpu(gpu) => Code::Gpu(self.with_room(None, || {
-                trial::prove(gpu, &plan)?;
+                if !gpu.is_hollow() {
+                    trial::prove(gpu, &plan)?;
+                }
                 gpu.compile(plan.clone())
             })?),
         };

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plan::{Launched, Plan};
 use crate::storage::bindings::Bindings;
 use crate::storage::gpu::Buffer;
-use crate::storage::pool::{Account, Workspace};
+use crate::storage::pool::{Account, KINDS, Workspace};
 use std::convert::Infallible;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -72,6 +72,9 @@ pub(crate) mod context {
         pub stall: Option<Duration>,
     }
 }
+
+#[path = "model.rs"]
+pub(crate) mod model;
 
 pub(crate) mod download {
     //! Downloads.
@@ -197,6 +200,11 @@ methods! {
     run(compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>>;
     run_timed(compiled: &Compiled, bindings: &Bindings) -> Result<(Vec<Option<Buffer>>, Vec<Launched>)>;
     start_download(from: &Buffer, bytes: u64) -> Result<download::Download>;
+    stand_in() -> Result<GpuExecutor>;
+    hollow_out(kinds: [Arc<AtomicU64>; KINDS]) -> ();
+    is_hollow() -> bool;
+    at_peak() -> ([u64; KINDS], Account);
+    pretend_download(from: &Buffer) -> ();
 }
 
 impl GpuExecutor {
@@ -206,6 +214,15 @@ impl GpuExecutor {
             wanted: format!("adapter {adapter}"),
             reason: "this build has no GPU devices".into(),
             help: "build wgrad with its default features, or use the CPU device".into(),
+        })
+    }
+
+    /// Nothing stands for what this build knows nothing of.
+    pub fn of_model(model: &model::GpuModel, _: context::Options) -> Result<Self> {
+        Err(crate::Error::Unsupported {
+            op: "Device::stand_in_for",
+            reason: format!("this build knows nothing of GPUs such as {}", model.name),
+            help: "build wgrad with its default features".into(),
         })
     }
 

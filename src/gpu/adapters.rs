@@ -276,6 +276,7 @@ fn describe(adapter: &wgpu::Adapter, id: usize) -> AdapterSummary {
         ("workgroup memory, bytes", offered.max_compute_workgroup_storage_size.to_string()),
         ("workgroups per dimension", offered.max_compute_workgroups_per_dimension.to_string()),
         ("binding alignment, bytes", offered.min_storage_buffer_offset_alignment.to_string()),
+        ("uniform alignment, bytes", offered.min_uniform_buffer_offset_alignment.to_string()),
         ("subgroup sizes", format!("{} to {}", info.subgroup_min_size, info.subgroup_max_size)),
         ("timestamps", has(wgpu::Features::TIMESTAMP_QUERY)),
         ("f16 arithmetic", has(wgpu::Features::SHADER_F16)),

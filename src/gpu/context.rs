@@ -2,6 +2,7 @@
 
 use super::adapters::{self, AdapterSummary, Found};
 use super::failure::{Failure, Point, record};
+use super::hollow::Hollow;
 use super::program::{Caps, UNROLLED};
 use super::watch::Watch;
 use crate::error::{Error, Result};
@@ -50,6 +51,8 @@ pub(crate) struct Context {
     pub(super) watch: Arc<Watch>,
     /// What is to go wrong on purpose.
     pub(super) faults: Arc<Faults>,
+    /// Without memory: what stands for it.
+    pub(super) hollow: Option<Arc<Hollow>>,
 }
 
 /// Opens an adapter of [`adapters::list`]. One that refuses is looked up once more first: after a loss or a driver's update
@@ -125,6 +128,7 @@ fn request(found: &Found, options: Options) -> std::result::Result<Context, Stri
         failure,
         watch: Arc::new(Watch::new(options.stall)),
         faults: Arc::default(),
+        hollow: None,
     })
 }
 
@@ -141,6 +145,7 @@ impl Context {
             failure: self.failure.clone(),
             watch: self.watch.clone(),
             faults: self.faults.clone(),
+            hollow: self.hollow.clone(),
             ..*self
         }
     }
@@ -211,7 +216,7 @@ fn wanted_limits(offered: &wgpu::Limits, options: Options) -> wgpu::Limits {
 }
 
 /// Storage bindings end below 2^31 bytes, whatever a driver says.
-fn caps(limits: &wgpu::Limits, software: bool) -> Caps {
+pub(super) fn caps(limits: &wgpu::Limits, software: bool) -> Caps {
     Caps {
         software,
         unrolled: UNROLLED,

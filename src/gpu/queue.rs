@@ -133,9 +133,15 @@ impl Queue {
         if bytes.is_empty() {
             return Ok(());
         }
+        let to = to.range(0, bytes.len() as u64);
+        if context.hollow.is_some() {
+            self.staging.pretend(bytes.len() as u64);
+            self.pending_bytes += bytes.len() as u64;
+            self.pending.push(Pending::Clear(to));
+            return Ok(());
+        }
         let (from, at) = self.stage(context, bytes)?;
         self.pending_bytes += bytes.len() as u64;
-        let to = to.range(0, bytes.len() as u64);
         self.pending.push(Pending::Write { from, at, to });
         Ok(())
     }
@@ -169,12 +175,23 @@ impl Queue {
         if self.pending.is_empty() {
             return Ok(());
         }
+        if context.hollow.is_some() {
+            self.let_go();
+            return Ok(());
+        }
         context.scoped("upload", || {
             let mut encoder = context.encoder();
             self.encode_pending(&mut encoder);
             self.proof.count_apart(&mut encoder);
             self.submit(context, encoder, Job::transfer("copies")).map(drop)
         })?
+    }
+
+    /// Drops the queued copies, on a device that makes none.
+    pub fn let_go(&mut self) {
+        self.pending.clear();
+        self.pending_bytes = 0;
+        self.staging.pretend_submission();
     }
 
     /// Encodes the queued copies, all of which the same encoder's submission makes.

@@ -5,6 +5,7 @@ use super::failure::Point;
 use super::staging::Mappable;
 use crate::error::{Error, Result};
 use crate::faults::FaultKind;
+use crate::storage::pool::Counted;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +13,8 @@ use std::sync::{Arc, OnceLock};
 #[derive(Debug, Default)]
 pub(crate) struct Readback {
     free: Vec<Arc<Mappable>>,
+    /// On a device without memory: the bytes of those that wait, by size.
+    pretended: Vec<(u64, Counted)>,
     created: u64,
     tally: Arc<AtomicU64>,
 }
@@ -24,6 +27,18 @@ impl Readback {
     /// None yet; their bytes will be in the tally.
     pub fn new(tally: Arc<AtomicU64>) -> Self {
         Self { tally, ..Self::default() }
+    }
+
+    /// Counts what a read of `size` bytes keeps, on a device that makes none.
+    pub fn pretend(&mut self, size: u64) {
+        let size = size.max(256).next_power_of_two();
+        if size > KEEP || self.pretended.iter().any(|(waiting, _)| *waiting == size) {
+            return;
+        }
+        if self.pretended.len() == WAITING {
+            self.pretended.remove(0);
+        }
+        self.pretended.push((size, Counted::new(size, &self.tally)));
     }
 
     /// A mappable buffer of at least `size` bytes.
@@ -60,6 +75,7 @@ impl Readback {
     /// Releases all that wait.
     pub fn trim(&mut self) {
         self.free.clear();
+        self.pretended.clear();
     }
 
     /// Adds up the buffers, all of which must have come back.

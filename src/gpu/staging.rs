@@ -47,6 +47,11 @@ impl Mappable {
     }
 }
 
+/// The size of the buffers that serve `size` bytes, and how many there are.
+fn class(size: u64) -> (u64, usize) {
+    if size <= CHUNK { (CHUNK, RING) } else { (size.next_power_of_two(), LARGE_RING) }
+}
+
 /// The buffers of one size.
 #[derive(Debug, Default, Clone, Copy)]
 struct Ring {
@@ -72,6 +77,8 @@ pub(crate) struct Staging {
     submissions: u64,
     created: u64,
     tally: Arc<AtomicU64>,
+    /// On a device without memory: the bytes of each size's ring.
+    pretended: HashMap<u64, Counted>,
 }
 
 impl Staging {
@@ -88,7 +95,24 @@ impl Staging {
             submissions: 0,
             created: 0,
             tally,
+            pretended: HashMap::new(),
         }
+    }
+
+    /// Counts what an upload of `size` bytes takes, on a device that makes none.
+    pub fn pretend(&mut self, size: u64) {
+        if size > KEEP {
+            return;
+        }
+        let (class, wanted) = class(size);
+        self.rings.entry(class).or_default().used = self.submissions;
+        let tally = &self.tally;
+        self.pretended.entry(class).or_insert_with(|| Counted::new(class * wanted as u64, tally));
+    }
+
+    /// As after a submission and its end.
+    pub fn pretend_submission(&mut self) {
+        self.submissions += 1;
     }
 
     /// Puts bytes (a multiple of 4, at least 4) into staging memory; returns the buffer and offset to copy from, or `None` if
@@ -160,6 +184,7 @@ impl Staging {
     pub fn trim(&mut self, submissions: u64) {
         self.collect();
         let (rings, now) = (&mut self.rings, self.submissions);
+        self.pretended.retain(|class, _| rings.get(class).is_some_and(|ring| ring.used + submissions > now));
         self.free.retain(|chunk| match rings.get_mut(&chunk.buffer.size()) {
             Some(ring) if ring.used + submissions <= now => {
                 ring.made -= 1;
@@ -186,8 +211,7 @@ impl Staging {
         if size > KEEP {
             return self.create(context, size.next_multiple_of(8)).map(Some);
         }
-        let class = if size <= CHUNK { CHUNK } else { size.next_power_of_two() };
-        let wanted = if class == CHUNK { RING } else { LARGE_RING };
+        let (class, wanted) = class(size);
         self.rings.entry(class).or_default().used = self.submissions;
         if !self.free.iter().any(|b| b.buffer.size() == class) {
             // Runs the callbacks of mappings that are done.

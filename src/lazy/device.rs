@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::executor::Executor;
 use crate::memory::MemoryUse;
 use crate::storage::Storage;
-use crate::storage::pool::Counted;
+use crate::storage::pool::{Counted, KINDS};
 use crate::sync::lock;
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -47,6 +47,13 @@ impl Device {
     pub(crate) fn new(kind: DeviceKind, name: String, executor: Executor) -> Self {
         let (registry, evaluation) = (Registry::default(), Mutex::default());
         Self(Arc::new(Inner { number: fresh_id(), kind, name, executor, registry, evaluation }))
+    }
+
+    /// A device that counts memory and computes nothing.
+    pub(crate) fn hollow(kind: DeviceKind, name: String, executor: Executor) -> Self {
+        let device = Self::new(kind, name, executor);
+        device.executor().hollow_out(device.0.registry.held.clone());
+        device
     }
 
     /// The device's kind.
@@ -92,17 +99,15 @@ impl Device {
     /// What the device's memory is used for.
     pub(crate) fn measured_use(&self) -> MemoryUse {
         let counters = self.executor().counters();
-        let [parameters, state, kept] = [Holding::Parameters, Holding::State, Holding::Old].map(|what| self.held(what));
         let work = self.executor().working_bytes();
-        MemoryUse {
-            parameters,
-            state,
-            kept,
-            // The others count elements, and live memory has paddings, too.
-            tensors: counters.bytes_live.saturating_sub(parameters + state + kept),
-            working: work,
-            cached: counters.bytes_cached.saturating_sub(work),
-        }
+        let held = self.0.registry.held.each_ref().map(|held| held.load(Ordering::Relaxed));
+        split(held, counters.bytes_live, work, counters.bytes_cached.saturating_sub(work))
+    }
+
+    /// What a stand-in's memory was used for when the most was in use.
+    pub(crate) fn use_at_peak(&self) -> MemoryUse {
+        let (held, account) = self.executor().at_peak();
+        split(held, account.live, account.working, 0)
     }
 
     /// Adds what the device holds to an error that says that memory has run out.
@@ -178,6 +183,21 @@ impl Device {
     /// The bytes that hold something now.
     pub(crate) fn held(&self, what: Holding) -> u64 {
         self.0.registry.held[what as usize].load(Ordering::Relaxed)
+    }
+}
+
+/// Memory by use: bytes by what live memory holds, all live bytes, those that plans work in, and those that are only cached.
+fn split(held: [u64; KINDS], live: u64, working: u64, cached: u64) -> MemoryUse {
+    let of = |what: Holding| held[what as usize];
+    MemoryUse {
+        parameters: of(Holding::Parameters),
+        state: of(Holding::State),
+        kept: of(Holding::Old),
+        saved: of(Holding::Saved),
+        // The others count elements, and live memory has paddings, too.
+        tensors: live.saturating_sub(held.iter().sum()),
+        working,
+        cached,
     }
 }
 

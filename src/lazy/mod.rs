@@ -56,7 +56,7 @@ use crate::rng::RandomKey;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::storage::bindings::OptimStore;
-use crate::storage::pool::Counted;
+use crate::storage::pool::{Counted, KINDS};
 use slots::Slots;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -106,7 +106,7 @@ struct Registry {
     /// Cells with pending assignments, by id.
     waiting: Mutex<BTreeMap<u64, Weak<Cell>>>,
     /// Bytes of live memory, by [`Holding`].
-    held: [Arc<AtomicU64>; 3],
+    held: [Arc<AtomicU64>; KINDS],
 }
 
 /// What live memory may hold, other than tensors.
@@ -118,6 +118,8 @@ pub(crate) enum Holding {
     State,
     /// Old contents of cells that handles still need.
     Old,
+    /// Values that a backward pass reads.
+    Saved,
 }
 
 /// An n-dimensional array on a device, computed when it is needed.
@@ -195,7 +197,7 @@ pub(crate) struct State {
     pub inputs: Inputs,
     /// The value, once realised. For a node that reads a cell, the contents that an overwrite kept for it.
     pub value: Option<Storage>,
-    /// Counts the bytes of contents that an overwrite kept.
+    /// Counts the bytes of contents that an overwrite kept, or of a value that a backward pass reads.
     pub kept: Option<Arc<Counted>>,
     /// Assignments that run with the first evaluation that reaches this node.
     pub anchored: Vec<Arc<Node>>,

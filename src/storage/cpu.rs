@@ -37,18 +37,22 @@ impl Drop for Inner {
             HostData::F32(v) => cast_vec(v),
             HostData::F64(_) | HostData::U8(_) | HostData::F16(_) => Vec::new(),
         };
-        if self.pooled && words.len() as u64 * 4 == self.loan.size {
-            lock(&pool).give_back(words, self.loan);
+        let mut pool = lock(&pool);
+        if self.pooled && (words.len() as u64 * 4 == self.loan.size || pool.is_hollow()) {
+            pool.give_back(words, self.loan);
         } else {
-            lock(&pool).end(self.loan);
+            pool.end(self.loan);
         }
     }
 }
 
 impl Buffer {
-    /// A caller's data as a buffer.
+    /// A caller's data as a buffer; a hollow pool's counts it and drops it.
     pub fn new(data: HostData, pool: &Arc<Mutex<Pool<Words>>>) -> Self {
-        let loan = lock(pool).lend(data.bytes().len() as u64, Holder::Handle);
+        let mut locked = lock(pool);
+        let loan = locked.lend(data.bytes().len() as u64, Holder::Handle);
+        let data = if locked.is_hollow() { HostData::from_bytes(data.kind(), &[]) } else { data };
+        drop(locked);
         Self(Arc::new(Inner { data: RwLock::new(data), loan, pooled: false, pool: Arc::downgrade(pool) }))
     }
 
@@ -60,6 +64,12 @@ impl Buffer {
             DType::Bool | DType::U32 | DType::U8 | DType::F16 | DType::F64 => HostData::U32(words),
         };
         Self(Arc::new(Inner { data: RwLock::new(data), loan, pooled: true, pool: Arc::downgrade(pool) }))
+    }
+
+    /// Memory of a hollow pool that holds as much as data of the host.
+    pub fn of_nothing(dtype: DType, loan: Loan, pool: &Arc<Mutex<Pool<Words>>>) -> Self {
+        let data = RwLock::new(HostData::from_bytes(dtype, &[]));
+        Self(Arc::new(Inner { data, loan, pooled: false, pool: Arc::downgrade(pool) }))
     }
 
     /// What tells buffers apart.

@@ -57,6 +57,8 @@ pub(crate) struct Account {
     pub aside: u64,
     /// The most that was ever live and working at once.
     pub peak: u64,
+    /// The most that was ever held, as far as the pool knows: it learns what is aside when it lends.
+    pub most: u64,
 }
 
 impl Account {
@@ -93,6 +95,17 @@ pub(crate) struct Pool<M> {
     allowed: (u64, u64),
     /// The bytes that may be held.
     limit: u64,
+    hollow: Option<Watched>,
+}
+
+/// How many kinds of live memory are told apart at the peak.
+pub(crate) const KINDS: usize = 4;
+
+/// Counts of live memory by kind, and what they and the account were when the most was in use.
+#[derive(Debug)]
+struct Watched {
+    kinds: [Arc<AtomicU64>; KINDS],
+    at_peak: ([u64; KINDS], Account),
 }
 
 /// Memory past a device's limit.
@@ -131,11 +144,27 @@ impl<M> Default for Pool<M> {
             aside: Arc::default(),
             allowed: (u64::MAX, 0),
             limit: u64::MAX,
+            hollow: None,
         }
     }
 }
 
 impl<M: Memory> Pool<M> {
+    /// Makes it a pool of memory that is counted and not there, and has it note these counts of live memory at its peak.
+    pub fn hollow_out(&mut self, kinds: [Arc<AtomicU64>; KINDS]) {
+        self.hollow = Some(Watched { kinds, at_peak: Default::default() });
+    }
+
+    /// Whether its memory is counted and not there.
+    pub fn is_hollow(&self) -> bool {
+        self.hollow.is_some()
+    }
+
+    /// What the counts and the account were when the most was in use.
+    pub fn at_peak(&self) -> ([u64; KINDS], Account) {
+        self.hollow.as_ref().map(|watched| watched.at_peak).unwrap_or_default()
+    }
+
     /// Begins an upload or a run.
     pub fn begin(&mut self) {
         self.use_now += 1;
@@ -218,7 +247,14 @@ impl<M: Memory> Pool<M> {
             Holder::Handle => self.account.live += size,
             Holder::Plan => self.account.working += size,
         }
-        self.account.peak = self.account.peak.max(self.account.live + self.account.working);
+        let in_use = self.account.live + self.account.working;
+        let peaks = in_use > self.account.peak;
+        self.account.peak = self.account.peak.max(in_use);
+        self.account.most = self.account.most.max(self.account().live + self.account().cached());
+        if let Some(watched) = self.hollow.as_mut().filter(|_| peaks) {
+            let counts = std::array::from_fn(|kind| watched.kinds[kind].load(Ordering::Relaxed));
+            watched.at_peak = (counts, self.account);
+        }
         Loan { size, holder, used: self.use_now }
     }
 
@@ -345,7 +381,26 @@ mod tests {
         assert_eq!(take(&mut pool, 8).0, 2);
         assert_eq!(take(&mut pool, 8).0, 1);
         assert_eq!(take(&mut pool, 8).0, 4, "a new one");
-        assert_eq!(pool.account(), Account { created: 4, live: 24, pooled: 16, peak: 32, ..Account::default() });
+        assert_eq!(pool.account(), Account { created: 4, live: 24, pooled: 16, peak: 32, most: 40, ..Account::default() });
+    }
+
+    #[test]
+    fn a_hollow_pool_notes_what_its_peak_was_made_of() {
+        let mut pool = Pool::default();
+        assert!(!pool.is_hollow());
+        let kinds: [Arc<AtomicU64>; KINDS] = Default::default();
+        pool.hollow_out(kinds.clone());
+        let parameters = Counted::new(10, &kinds[0]);
+        let (_, held) = take(&mut pool, 10);
+        let work = pool.lend(5, Holder::Plan);
+        drop(parameters);
+        [held, work].into_iter().for_each(|loan| pool.end(loan));
+        take(&mut pool, 14);
+        let (counts, account) = pool.at_peak();
+        assert_eq!((counts[0], account.live, account.working), (10, 10, 5));
+        take(&mut pool, 2);
+        let (counts, account) = pool.at_peak();
+        assert_eq!((counts[0], account.live, account.working), (0, 16, 0));
     }
 
     #[test]

@@ -219,7 +219,8 @@ impl HostLeaf {
         match &self.source {
             HostSource::Kept(data) => Ok(on_host(data, None)),
             HostSource::Node(node) => {
-                if node.device.is_cpu() {
+                // A stand-in has no values at hand, and reads zeros.
+                if node.device.is_cpu() && !node.device.is_stand_in() {
                     let storage = crate::eval::fixed(node)?;
                     return Ok(on_host(&storage.on_cpu()?.read(), Some(node.dtype)));
                 }

@@ -138,7 +138,7 @@ fn uses_add_up_to_what_is_held() {
         device.flush().expect("idle");
         let (now, counters) = (device.memory_use(), device.counters());
         assert_eq!((now.parameters, now.state, now.kept), (4 * count as u64, 8 * count as u64, 0), "{now}");
-        assert_eq!(now.parameters + now.state + now.tensors + now.kept, counters.bytes_live, "{now}");
+        assert_eq!(now.parameters + now.state + now.tensors + now.saved + now.kept, counters.bytes_live, "{now}");
         assert_eq!(now.working + now.cached, counters.bytes_cached, "{now}");
         assert_eq!(now.total(), counters.bytes_live + counters.bytes_cached);
     }

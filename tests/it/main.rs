@@ -18,6 +18,7 @@ mod empty;
 mod english;
 mod environment;
 mod errors;
+mod estimates;
 mod eval;
 mod extremes;
 mod extremes_algebra;

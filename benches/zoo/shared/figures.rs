@@ -21,6 +21,19 @@ pub struct Figures {
     pub start_memory: Option<f64>,
     /// What the device held at its peak, if that is known.
     pub device_memory: Option<f64>,
+    /// What was to be expected, if the program knows beforehand.
+    pub expected: Option<Expected>,
+}
+
+/// Memory that was estimated without running, in MiB.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected {
+    /// What is in use at the peak.
+    pub peak: f64,
+    /// What is held at most, caches included.
+    pub held: f64,
+    /// How long the estimate took, with the model that is made for it, in milliseconds.
+    pub time: f64,
 }
 
 #[derive(Debug)]
@@ -80,6 +93,7 @@ impl Figures {
             "row": row.name, "program": self.program, "device": self.device, "parameters": self.parameters, "steps": steps,
             "first_ms": first, "median_ms": median, "least_ms": least, "host_ms": self.host, "start_mib": self.start_memory,
             "peak_mib": peak_memory, "device_peak_mib": self.device_memory, "value": value,
+            "expected_peak_mib": self.expected.map(|e| e.peak), "expected_held_mib": self.expected.map(|e| e.held),
         })
     }
 
@@ -87,8 +101,14 @@ impl Figures {
         let Times { first, median, least, peak_memory, .. } = self.times;
         let known = |figure: Option<f64>, digits: usize| figure.map_or("-".into(), |figure| format!("{figure:.digits$}"));
         let (host, peak, device) = (known(self.host, 3), known(peak_memory, 0), known(self.device_memory, 0));
+        let grown = peak_memory.zip(self.start_memory).map(|(peak, start)| peak - start);
+        let expected = self.expected.map_or(String::new(), |Expected { peak, held, time }| {
+            let exact = if self.device_memory == Some(peak) { "to the byte" } else { "NOT WHAT IT TOOK" };
+            let grown = known(grown, 1);
+            format!(", estimated {peak:.2} {exact} and {held:.1} with caches in {time:.0} ms, the process grew by {grown}")
+        });
         format!(
-            "{:20} first {first:.2} median {median:.3} least {least:.3} host {host} ms, peak {peak} MiB, on the device {device}",
+            "{:20} first {first:.2} median {median:.3} least {least:.3} host {host} ms, peak {peak} MiB, on the device {device}{expected}",
             row.name
         )
     }

@@ -115,6 +115,7 @@ fn take<M: Network>(row: &'static Row, name: &str, steps: u32, build: impl FnOnc
         host: None,
         start_memory,
         device_memory: None,
+        expected: None,
     })
 }
 
