@@ -26,6 +26,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct CpuExecutor {
     threads: rayon::ThreadPool,
+    scratch: Arc<scratch::Device>,
     memory: Arc<Mutex<Pool<Words>>>,
     /// Held for the whole of a run, so runs follow each other.
     slots: Mutex<Vec<Slot>>,
@@ -74,12 +75,13 @@ impl CpuExecutor {
     /// An executor with as many threads as the machine offers.
     pub fn new() -> Result<Self> {
         let memory: Arc<Mutex<Pool<Words>>> = Arc::default();
-        let aside = tally(&memory);
+        let scratch = scratch::Device::new(tally(&memory));
+        let of_threads = scratch.clone();
         let threads = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("wgrad-cpu-{i}"))
             .start_handler(move |_| {
                 super::simd::flush_subnormals();
-                scratch::count_in(aside.clone());
+                scratch::work_for(of_threads.clone());
             })
             .build()
             .map_err(|e| Error::NoDevice {
@@ -87,7 +89,7 @@ impl CpuExecutor {
                 reason: format!("its threads could not be started: {e}"),
                 help: "raise the limit on threads of this process".into(),
             })?;
-        Ok(Self { threads, memory, slots: Mutex::default(), kernels: AtomicU64::new(0), granted: AtomicU64::new(0) })
+        Ok(Self { threads, scratch, memory, slots: Mutex::default(), kernels: AtomicU64::new(0), granted: AtomicU64::new(0) })
     }
 
     /// Makes a buffer from host data. Elements of storage types have a word each: see [`HostData::unpacked`].
@@ -151,7 +153,7 @@ impl CpuExecutor {
         let slots: usize = lock(&self.slots).iter().map(|slot| 4 * slot.words.len()).sum();
         let threads: usize = self.threads.broadcast(|_| scratch::bytes()).iter().sum();
         let pooled: usize = self.memory().waiting().map(|(_, words)| 4 * words.len()).sum();
-        (slots + threads + pooled) as u64
+        (slots + self.scratch.bytes() + threads + pooled) as u64
     }
 
     /// Kernels run so far.
@@ -253,7 +255,9 @@ impl CpuExecutor {
                 self.memory().shrink(&mut slot.loan, 0);
             }
         });
-        self.threads.broadcast(|_| scratch::fit(&workspace.scratch));
+        let [shared, own] = scratch_of(workspace);
+        self.scratch.fit(shared);
+        self.threads.broadcast(|_| scratch::fit(own));
         let wanted = self.scratch_bytes(workspace);
         let granted = self.granted.fetch_min(wanted, Ordering::Relaxed);
         let memory = self.memory();
@@ -285,9 +289,9 @@ impl CpuExecutor {
         Ok(())
     }
 
-    /// One thread has what all share, and each has its own.
+    /// What all threads share, and each has its own.
     fn scratch_bytes(&self, workspace: &Workspace) -> u64 {
-        let [shared, own] = [0, 1].map(|level| workspace.scratch.get(level).copied().unwrap_or(0));
+        let [shared, own] = scratch_of(workspace);
         shared + own * self.threads.current_num_threads() as u64
     }
 
@@ -348,7 +352,7 @@ impl CpuExecutor {
     }
 }
 
-/// What a plan works in; its scratch memory is a piece per level, of a size for every thread. Storage types are planned as packed,
+/// What a plan works in; its scratch memory is what all threads share, and what each has. Storage types are planned as packed,
 /// but have one word per element here.
 fn workspace(plan: &Plan) -> Workspace {
     let mut slots: Vec<u64> = plan.slots.iter().map(|&bytes| (bytes as u64).next_multiple_of(4)).collect();
@@ -364,9 +368,13 @@ fn workspace(plan: &Plan) -> Workspace {
         Kernel::Recurrent(op) => recurrent::scratch(*op),
         _ => [0; 2],
     });
-    // Any thread may be the one that lends what all share.
-    let [outer, inner] = floats.fold([0; 2], |all, [shared, own]| [all[0].max(shared).max(own), all[1].max(own)]);
-    Workspace { slots, scratch: vec![4 * outer as u64, 4 * inner as u64] }
+    let [shared, own] = floats.fold([0; 2], |all, [shared, own]| [all[0].max(shared), all[1].max(own)]);
+    Workspace { slots, scratch: vec![4 * shared as u64, 4 * own as u64] }
+}
+
+/// The bytes of scratch memory that all threads share, and those of each.
+fn scratch_of(workspace: &Workspace) -> [u64; 2] {
+    [0, 1].map(|n| workspace.scratch.get(n).copied().unwrap_or(0))
 }
 
 /// The words in this many bytes; for more bytes than memory can have, the most there are.

@@ -4,7 +4,7 @@ use super::elementwise;
 use super::expr::{Context, Program};
 use super::gemm::gemm;
 use super::matrix::Matrix;
-use super::scratch::with_scratch;
+use super::scratch::with_shared;
 use crate::error::Result;
 use crate::plan::{MatMul, MatrixView};
 use bytemuck::{cast_slice, cast_slice_mut};
@@ -59,7 +59,7 @@ fn is_transposed(kernel: &MatMul) -> bool {
     batch.numel() == 1 && a.col == 1 && b.row == 1 && 2 * m <= n && k >= 64
 }
 
-/// The floats that a thread works in.
+/// The floats that all threads work in together.
 pub(super) fn scratch(kernel: &MatMul) -> usize {
     if is_transposed(kernel) { kernel.m * kernel.n } else { 0 }
 }
@@ -69,7 +69,7 @@ fn transposed(kernel: &MatMul, epilogue: &Program, context: Context, [a, b]: [&[
     let (m, n, k) = (kernel.m, kernel.n, kernel.k);
     let a = Matrix { data: a, offset: kernel.a.offset, row: kernel.a.row, col: kernel.a.col };
     let b = Matrix { data: b, offset: kernel.b.offset, row: kernel.b.row, col: kernel.b.col };
-    with_scratch(m * n, |columns| {
+    with_shared(m * n, |columns| {
         gemm([n, m, k], columns, false, b.transposed(), a.transposed(), true)?;
         let columns = &*columns;
         let rows = (8192 / n).clamp(1, m);

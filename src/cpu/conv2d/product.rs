@@ -6,7 +6,7 @@ use super::tile::{Panel, Right, Tile, VECTORS, block, multiply};
 use super::window::Window;
 use crate::cpu::elementwise;
 use crate::cpu::expr::{Context, Program};
-use crate::cpu::scratch::with_scratch;
+use crate::cpu::scratch::{with_scratch, with_shared};
 use crate::error::Result;
 use crate::plan::{Conv2d, ConvRole};
 use bytemuck::cast_slice_mut;
@@ -111,7 +111,7 @@ impl Product {
     /// Fills `out`, with the epilogue.
     pub fn run(&self, source: &[f32], weights: &[f32], epilogue: &Program, context: Context, out: &mut [u32]) -> Result<()> {
         let [shared, own] = self.scratch();
-        with_scratch(shared, |packed| {
+        with_shared(shared, |packed| {
             let mut rest = &mut *packed;
             for window in self.layouts.iter().map(Layout::window) {
                 let (part, after) = rest.split_at_mut(self.packed(window));

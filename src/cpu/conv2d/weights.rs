@@ -4,7 +4,7 @@ use super::columns::{Columns, runs};
 use super::stencil::Layout;
 use super::tile::{Right, Tile, VECTORS, correlate};
 use super::window::{Tap, Window};
-use crate::cpu::scratch::with_scratch;
+use crate::cpu::scratch::{with_scratch, with_shared};
 use crate::error::Result;
 use crate::plan::Conv2d;
 use rayon::prelude::*;
@@ -108,7 +108,7 @@ impl WeightGrad {
     /// Fills `dw` from the input and the output's gradients.
     pub fn run(&self, x: &[f32], dy: &[f32], dw: &mut [f32]) -> Result<()> {
         let [shared, own] = self.scratch();
-        with_scratch(shared, |sums| {
+        with_shared(shared, |sums| {
             let mut each = self.channels;
             self.tasks(sums, &mut each).into_par_iter().try_for_each(|task| {
                 with_scratch(own, |memory| {

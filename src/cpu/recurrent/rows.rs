@@ -2,7 +2,7 @@
 
 use super::panels;
 use crate::cpu::matrix::Matrix;
-use crate::cpu::scratch::with_scratch;
+use crate::cpu::scratch::{with_scratch, with_shared};
 use crate::error::Result;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -24,7 +24,7 @@ pub(super) fn each_task<P: Send>(
     floats: usize,
     body: impl Fn(&[f32], Range<usize>, P, &mut [f32]) + Sync,
 ) -> Result<()> {
-    with_scratch(panels::len(sizes[0], sizes[1]), |panels| {
+    with_shared(panels::len(sizes[0], sizes[1]), |panels| {
         panels::pack(matrix, sizes, panels);
         let panels = &*panels;
         parts.into_par_iter().zip(tasks).try_for_each(|(part, rows)| {
