@@ -283,12 +283,17 @@ impl Error {
 
     /// The same, with the caller's line in place of a line of this crate, which a layer behind a pointer reported.
     pub(crate) fn seen_from(mut self, caller: &'static Location<'static>) -> Self {
-        if let (Some(at), Some(here)) = (self.place(), file!().strip_suffix("error.rs"))
-            && at.file().starts_with(here)
+        if let Some(at) = self.place()
+            && Self::is_own(at)
         {
             *at = caller;
         }
         self
+    }
+
+    /// Whether a place is in this crate.
+    pub(crate) fn is_own(at: &Location<'_>) -> bool {
+        file!().strip_suffix("error.rs").is_some_and(|here| at.file().starts_with(here))
     }
 
     /// The same, as seen by the caller of an op, a part of which found it.

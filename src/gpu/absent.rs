@@ -196,7 +196,7 @@ methods! {
     compile(plan: Arc<Plan>) -> Result<Compiled>;
     run(compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>>;
     run_timed(compiled: &Compiled, bindings: &Bindings) -> Result<(Vec<Option<Buffer>>, Vec<Launched>)>;
-    start_download(from: &Buffer, bytes: u64) -> Result<download::Download>;
+    start_download(from: &Buffer, bytes: u64, flag: Option<&Buffer>) -> Result<download::Download>;
 }
 
 impl GpuExecutor {
@@ -209,11 +209,11 @@ impl GpuExecutor {
         })
     }
 
-    pub fn try_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+    pub fn try_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8], &[u8]) -> T) -> Result<Option<T>> {
         match self.never {}
     }
 
-    pub fn finish_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    pub fn finish_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8], &[u8]) -> T) -> Result<T> {
         match self.never {}
     }
 }

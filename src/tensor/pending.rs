@@ -48,12 +48,11 @@ impl PendingValue {
     /// A lost device.
     #[track_caller]
     pub fn is_ready(&mut self) -> Result<bool> {
-        if let Transfer::Coming(download) = &self.transfer
-            && let Some(data) = self.device.executor().try_read(download, self.dtype, self.len)?
-        {
-            self.transfer = Transfer::Arrived(data);
-        }
-        Ok(matches!(self.transfer, Transfer::Arrived(_)))
+        let Some((data, outcome)) = self.device.executor().try_read(&self.transfer, self.dtype, self.len)? else {
+            return Ok(matches!(self.transfer, Transfer::Arrived(_)));
+        };
+        self.transfer = Transfer::Arrived(data);
+        outcome.map(|()| true)
     }
 
     /// The elements in row-major order; waits for them if need be.
