@@ -81,7 +81,8 @@ pub enum Error {
         /// The caller's file and line.
         at: &'static Location<'static>,
     },
-    /// A label or index is outside its range.
+    /// A label or index is outside its range. What the host knows is found by the call; what a device computed, by the next value
+    /// that is read.
     #[error("[{op}] index {index} at position {position} is outside 0..{len}; help: {help} (at {}:{})", .at.file(), .at.line())]
     Index {
         /// The op that uses the index.

@@ -132,7 +132,7 @@ fn share(ct: &Tensor, a: &Tensor, b: &Tensor) -> (Tensor, Tensor) {
 fn row(op: RowOp, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts> {
     Ok(match op {
         // Positions change with the values only in jumps.
-        RowOp::ArgSort { .. } | RowOp::Check { .. } => vec![None],
+        RowOp::ArgSort { .. } => vec![None],
         RowOp::Softmax { log } => vec![Some(softmax_grad(log, out, ct)?)],
         RowOp::SoftmaxGrad { log: false } => {
             let (y, g) = (&inputs[0], &inputs[1]);
@@ -156,6 +156,7 @@ fn row(op: RowOp, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts>
         RowOp::RowNormGrad(norm) => row_norm::gradient(norm, inputs, ct)?,
         RowOp::Gather => vec![Some(ct.scatter_add_rows_within(inputs[0].shape()?[0], &inputs[1])), None],
         RowOp::ScatterAdd => vec![Some(ct.gather_rows_within(&inputs[1])), None],
+        RowOp::Check { .. } => vec![None],
     })
 }
 

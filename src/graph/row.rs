@@ -143,7 +143,7 @@ impl RowOp {
     pub(crate) const fn kept(self) -> &'static [Kept] {
         use Kept::{Input, Output};
         match self {
-            Self::ArgSort { .. } | Self::Check { .. } => &[],
+            Self::ArgSort { .. } => &[],
             Self::Softmax { .. } => &[Output],
             Self::SoftmaxGrad { .. } => &[Input(0), Input(1)],
             Self::CrossEntropy => &[Input(0), Input(1), Output],
@@ -153,6 +153,7 @@ impl RowOp {
             Self::RowNormGrad(norm) if norm.scale => &[Input(0), Input(1), Input(2)],
             Self::RowNormGrad(_) => &[Input(0), Input(1)],
             Self::Gather | Self::ScatterAdd => &[Input(1)],
+            Self::Check { .. } => &[],
         }
     }
 
@@ -161,8 +162,9 @@ impl RowOp {
         match self {
             Self::ScatterAdd => Some(0.0),
             Self::ArgSort { .. } | Self::Softmax { .. } | Self::SoftmaxGrad { .. } => None,
-            Self::CrossEntropy | Self::CrossEntropyGrad | Self::Gather | Self::Check { .. } => None,
+            Self::CrossEntropy | Self::CrossEntropyGrad | Self::Gather => None,
             Self::RowNorm(_) | Self::RowNormGrad(_) => None,
+            Self::Check { .. } => None,
         }
     }
 
@@ -174,8 +176,9 @@ impl RowOp {
             Self::SoftmaxGrad { .. } => 4,
             Self::RowNorm(_) => 8,
             Self::RowNormGrad(_) => 16,
-            Self::ScatterAdd | Self::Check { .. } => 1,
+            Self::ScatterAdd => 1,
             Self::Gather => 0,
+            Self::Check { .. } => 1,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Few indices are compared with positions inside one fused reduction: the comparison's `[rows, len, n]` is never in memory, and
 //! gradients are reductions of the same kind. With many indices, floats are gathered and added up by row, and what has no such
-//! kernel is sorted. Indices out of range are clamped.
+//! kernel is sorted. Indices out of range are clamped; who calls has them checked.
 
 use super::Tensor;
 use crate::dtype::DType;

@@ -45,7 +45,7 @@ impl PendingValue {
     /// Whether the value has arrived; if so, [`PendingValue::wait`] does not wait.
     ///
     /// # Errors
-    /// A lost device.
+    /// A lost device; an index out of range that a device computed, after which the value has arrived.
     #[track_caller]
     pub fn is_ready(&mut self) -> Result<bool> {
         let Some((data, outcome)) = self.device.executor().try_read(&self.transfer, self.dtype, self.len)? else {
@@ -58,7 +58,7 @@ impl PendingValue {
     /// The elements in row-major order; waits for them if need be.
     ///
     /// # Errors
-    /// A lost device.
+    /// A lost device; an index out of range that a device computed, after which the tensor can be read again.
     #[track_caller]
     pub fn wait(self) -> Result<HostData> {
         self.device.executor().finish_read(self.transfer, self.dtype, self.len)

@@ -86,7 +86,7 @@ pub fn ctc(
             }
         }
         let on_device = Range::is_computed(nodes[1]).then_some(range);
-        let alignments = Alignments { n, time, longest, blank: options.blank, on_device };
+        let alignments = Alignments { n, time, longest, classes, blank: options.blank, on_device };
         Ok(alignments.loss(log_probabilities, &labels, times, counts, options).unwrap_or_else(Tensor::from_error))
     })
 }
@@ -96,6 +96,7 @@ struct Alignments {
     n: usize,
     time: usize,
     longest: usize,
+    classes: usize,
     blank: usize,
     /// What labels that only a device knows must be.
     on_device: Option<Range>,
@@ -126,8 +127,12 @@ impl Alignments {
         let log_probabilities = running.where_(log_probabilities, &log_probabilities.scalar_like(0.0));
         let position = Tensor::iota(self.longest, DType::I32, &device)?;
         let labels = position.lt(&counts).where_(labels, &labels.scalar_like(self.blank as f64));
-        let labels = self.on_device.map_or_else(|| labels.clone(), |range| range.on_device(&labels));
-        let class = self.classes(&labels, &state);
+        let labels = match self.on_device {
+            // In range, so that the states take the class that their scores are of.
+            Some(range) => range.on_device(&labels).clamp(0.0, self.classes as f64 - 1.0),
+            None => labels,
+        };
+        let class = self.states(&labels, &state);
         // A label may follow another at once, unless they are equal.
         let skips = class.ne(&shifted(&class, states, 2, &class.scalar_like(self.blank as f64), &state));
         let never = log_probabilities.scalar_like(NEVER);
@@ -161,7 +166,7 @@ impl Alignments {
     }
 
     /// The class of each state: blanks, and labels between them. `[n, states]`.
-    fn classes(&self, labels: &Tensor, state: &Tensor) -> Tensor {
+    fn states(&self, labels: &Tensor, state: &Tensor) -> Tensor {
         // Each label after a blank, and one more blank: label i at state 2i + 1.
         let spaced = labels.unsqueeze(2).pad(&[(0, 0), (0, 0), (1, 0)]).reshape([self.n, 2 * self.longest]);
         let odd = (state % 2).eq(&state.scalar_like(1.0));
