@@ -81,7 +81,8 @@ pub enum Error {
         /// The caller's file and line.
         at: &'static Location<'static>,
     },
-    /// A label or index is outside its range.
+    /// A label or index is outside its range. What the host knows is found by the call; what a device computed, by the next value
+    /// that is read.
     #[error("[{op}] index {index} at position {position} is outside 0..{len}; help: {help} (at {}:{})", .at.file(), .at.line())]
     Index {
         /// The op that uses the index.
@@ -284,12 +285,17 @@ impl Error {
 
     /// The same, with the caller's line in place of a line of this crate, which a layer behind a pointer reported.
     pub(crate) fn seen_from(mut self, caller: &'static Location<'static>) -> Self {
-        if let (Some(at), Some(here)) = (self.place(), file!().strip_suffix("error.rs"))
-            && at.file().starts_with(here)
+        if let Some(at) = self.place()
+            && Self::is_own(at)
         {
             *at = caller;
         }
         self
+    }
+
+    /// Whether a place is in this crate.
+    pub(crate) fn is_own(at: &Location<'_>) -> bool {
+        file!().strip_suffix("error.rs").is_some_and(|here| at.file().starts_with(here))
     }
 
     /// The same, as seen by the caller of an op, a part of which found it.

@@ -104,6 +104,7 @@ pub mod param;
 pub(crate) mod plan;
 pub mod rng;
 pub mod shape;
+pub(crate) mod site;
 pub(crate) mod source;
 pub(crate) mod storage;
 pub(crate) mod sync;

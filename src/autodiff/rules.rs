@@ -154,8 +154,9 @@ fn row(op: RowOp, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts>
         RowOp::CrossEntropyGrad => cross_entropy_grad(inputs, ct)?,
         RowOp::RowNorm(norm) => row_norm::forward(norm, inputs, ct)?,
         RowOp::RowNormGrad(norm) => row_norm::gradient(norm, inputs, ct)?,
-        RowOp::Gather => vec![Some(ct.scatter_add_rows(inputs[0].shape()?[0], &inputs[1])), None],
-        RowOp::ScatterAdd => vec![Some(ct.gather_rows(&inputs[1])), None],
+        RowOp::Gather => vec![Some(ct.scatter_add_rows_within(inputs[0].shape()?[0], &inputs[1])), None],
+        RowOp::ScatterAdd => vec![Some(ct.gather_rows_within(&inputs[1])), None],
+        RowOp::Check { .. } => vec![None],
     })
 }
 

@@ -2,10 +2,13 @@
 
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::executor::Flag;
 use crate::graph::layer::Layer;
+use crate::graph::row::RowOp;
 use crate::graph::{Graph, GraphNode, NodeId, Op};
 use crate::lazy::{Cell, Inputs, Node, Payload, Target};
 use crate::shape::Shape;
+use crate::site::FLAG;
 use crate::storage::bindings::{Bindings, Leaf};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -37,6 +40,10 @@ pub(super) struct Gathered {
     pub saved: Vec<Arc<Node>>,
     /// The cells that an optimizer step updates.
     pub stepped: Vec<Arc<Cell>>,
+    /// Checks of indices that run, in program order once they are all there.
+    pub checks: Vec<Arc<Node>>,
+    /// The node that is the flag after them, and the flag before them.
+    pub flag: Option<(NodeId, Flag)>,
     /// Whether gradients of a backward pass are evaluated separately from a step.
     pub gradients: bool,
     /// Whether results of handles that nobody has asked for are computed along the way.
@@ -271,6 +278,14 @@ impl Numbering {
             return Ok(());
         }
         let ids = inputs.iter().map(|i| self.number_of(i).ok_or_else(lost)).collect::<Result<Vec<_>>>()?;
+        if let ([index], true) = (&ids[..], node.is_check()) {
+            // The op reads the indices themselves.
+            node.set_number(self.base, *index);
+            if !node.is_done() {
+                self.out.checks.push(node);
+            }
+            return Ok(());
+        }
         if let (Op::OptimStep { entries, .. }, Some(first)) = (&node.op, inputs.first())
             && let Payload::Store { cells, .. } = &first.payload
         {
@@ -352,6 +367,31 @@ impl Numbering {
         NODES.set(self.out.graph.nodes.len());
         self.out.graph.outputs = outputs.keys().copied().collect();
         self.out.outputs = outputs.into_values().collect();
+        self.add_checks()
+    }
+
+    /// Adds the checks of indices, one after the other. The flag after the last one is an output that belongs to no node.
+    fn add_checks(&mut self) -> Result<()> {
+        self.out.checks.sort_by_key(|n| n.id);
+        let Some(first) = self.out.checks.first() else { return Ok(()) };
+        let before = first.device.flag()?;
+        let shape = Shape::of(&[FLAG]);
+        self.out.bindings.leaves.push(Leaf::Data(before.storage().clone()));
+        let mut flag = self.add_node(Op::Data, Vec::new(), shape, DType::I32);
+        let mut done: Vec<(NodeId, u32)> = Vec::new();
+        for n in 0..self.out.checks.len() {
+            let check = &self.out.checks[n];
+            let Op::Row(RowOp::Check { len, site }) = check.op else { continue };
+            let index = self.number_of(check).ok_or_else(|| Error::internal("a check has no number"))?;
+            // What one call has found to be in range is in range of what is as long.
+            if !done.iter().any(|&(i, least)| i == index && least <= len) {
+                done.push((index, len));
+                flag = self.add_node(Op::Row(RowOp::Check { len, site }), vec![index, flag], shape, DType::I32);
+            }
+        }
+        self.out.graph.outputs.push(flag);
+        self.out.outputs.push(Vec::new());
+        self.out.flag = Some((flag, before));
         Ok(())
     }
 }

@@ -193,6 +193,9 @@ impl Wanted {
     pub fn wishes(&self, numbering: &Numbering) -> Vec<NodeId> {
         let mut wishes = Vec::new();
         descend(&self.nodes, |node| {
+            if node.is_check() {
+                return true;
+            }
             if let Some(id) = numbering.number_of(node) {
                 if node.cell_read().is_none() && !node.is_realised() && !node.op.is_source() {
                     wishes.push(id);
@@ -227,6 +230,9 @@ impl Wanted {
             if node.is_realised() {
                 realised.insert(node.id);
                 return false;
+            }
+            if node.is_check() {
+                return true;
             }
             match numbering.number_of(node).filter(|id| kept.binary_search(id).is_ok()) {
                 Some(id) => {

@@ -31,8 +31,20 @@ pub(crate) fn evaluate(roots: &[Arc<Node>]) -> Result<()> {
 pub(crate) fn start_read(node: &Arc<Node>) -> Result<Transfer> {
     let mut session = Session::new(&node.device);
     session.evaluate(std::slice::from_ref(node))?;
-    let transfer = node.device.executor().start_read(&node.memory()?, node.dtype, node.shape.numel());
+    let (executor, memory) = (node.device.executor(), node.memory()?);
+    let transfer = executor.start_read(&memory, node.dtype, node.shape.numel(), executor.latest_flag());
     node.device.says_what_it_holds(transfer)
+}
+
+/// A node's value. Waits for the device, and leaves reports of indices out of range to the next read.
+pub(crate) fn read_quietly(node: &Arc<Node>) -> Result<HostData> {
+    let mut session = Session::new(&node.device);
+    session.evaluate(std::slice::from_ref(node))?;
+    let memory = node.memory()?;
+    let transfer = node.device.executor().start_read(&memory, node.dtype, node.shape.numel(), None);
+    drop(session);
+    let data = transfer.and_then(|transfer| node.device.executor().finish_read(transfer, node.dtype, node.shape.numel()));
+    node.device.says_what_it_holds(data)
 }
 
 /// A node's value. Waits for the device.
@@ -203,6 +215,11 @@ fn compute(device: &Device, numbering: &mut Numbering, roots: &[Arc<Node>], keep
     for ((_, node), count) in resolved.values.iter().zip(counts) {
         node.state().kept = Some(count);
     }
+    if let Some((id, before)) = numbering.out.flag.take() {
+        let after = compiled.outputs.binary_search(&id).ok().and_then(|at| values.get(at));
+        after.into_iter().for_each(|after| executor.set_flag(&before, after));
+        numbering.out.checks.iter().for_each(|check| check.mark_done());
+    }
     let verdict = verdict(device, numbering);
     writes.commit(&numbering.out, verdict.as_ref().ok().and_then(Option::as_ref));
     if numbering.is_step() {
@@ -219,7 +236,7 @@ fn verdict(device: &Device, numbering: &Numbering) -> Result<Option<Arc<Verdict>
     }
     let memory = gate.memory()?;
     // The step has run: what fails from here on must not be its failure.
-    let transfer = device.executor().start_read(&memory, DType::F32, 1);
+    let transfer = device.executor().start_read(&memory, DType::F32, 1, None);
     let device = device.clone();
     Ok(Some(Verdict::new(move || {
         let executor = device.executor();

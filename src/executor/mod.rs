@@ -1,6 +1,7 @@
 //! What runs plans: the CPU device or a GPU, with the plans that it has compiled. The one place where the two are told apart;
 //! their memory is told apart in [`storage`](crate::storage).
 
+mod alarm;
 pub(crate) mod arena;
 mod cache;
 mod profile;
@@ -12,6 +13,7 @@ mod trace;
 mod trial;
 mod unasked;
 
+pub(crate) use alarm::Flag;
 pub use cache::CacheLimits;
 pub use profile::{Ceilings, Launch, LayerRow, Pass, Profile, ProfileRow};
 
@@ -25,10 +27,12 @@ use crate::graph::{Graph, NodeId};
 use crate::host::{had_room, zeroed, zeros};
 use crate::plan::Plan;
 use crate::plan::materialise::{MAX_OPERANDS, Options};
+use crate::site::FLAG;
 use crate::storage::Storage;
 use crate::storage::bindings::Bindings;
 use crate::storage::pool::{Account, Counted, KINDS};
 use crate::sync::lock;
+use alarm::Alarm;
 use cache::PlanCache;
 use profile::Record;
 use std::sync::atomic::AtomicU64;
@@ -97,8 +101,8 @@ pub(crate) struct Compiled {
 pub(crate) enum Transfer {
     /// It is here.
     Arrived(HostData),
-    /// The copy joins the next submission.
-    Coming(Download),
+    /// The copy joins the next submission; the flag comes with it.
+    Coming(Download, Option<Flag>),
 }
 
 /// A backend and its plans.
@@ -116,6 +120,8 @@ pub(crate) struct Executor {
     unasked: OnceLock<Arc<Unasked<Compiled>>>,
     /// What is to go wrong on purpose.
     faults: Arc<Faults>,
+    /// What checks of indices have found.
+    alarm: Alarm,
 }
 
 fn mixed() -> Error {
@@ -194,7 +200,7 @@ impl Executor {
             Backend::Cpu(_) => Arc::default(),
             Backend::Gpu(gpu) => gpu.faults(),
         };
-        let executor = Self { backend, fuse, plans, record, ceilings, unasked, faults };
+        let executor = Self { backend, fuse, plans, record, ceilings, unasked, faults, alarm: Alarm::default() };
         executor.set_cache_limits(CacheLimits::default());
         executor
     }
@@ -440,38 +446,75 @@ impl Executor {
         }
     }
 
-    /// Starts to bring a value to the host.
-    pub fn start_read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<Transfer> {
+    /// Starts to bring a value to the host, and with it a flag, if the value has elements.
+    pub fn start_read(&self, storage: &Storage, dtype: DType, len: usize, flag: Option<Flag>) -> Result<Transfer> {
         match &self.backend {
             Backend::Gpu(gpu) if gpu.is_hollow() && len > 0 => {
                 gpu.pretend_download(storage.on_gpu()?);
+                if let Some(flag) = flag {
+                    self.alarm.arrived(&flag, &[0; 4 * FLAG])?;
+                }
                 Ok(Transfer::Arrived(zeros(dtype, len)?))
             }
             Backend::Gpu(gpu) if len > 0 => {
-                let buffer = storage.on_gpu()?;
-                self.with_room(None, || gpu.start_download(buffer, dtype.bytes(len) as u64)).map(Transfer::Coming)
+                let (buffer, bytes) = (storage.on_gpu()?, dtype.bytes(len) as u64);
+                let words = flag.as_ref().map(|flag| flag.storage().on_gpu()).transpose()?;
+                let download = self.with_room(None, || gpu.start_download(buffer, bytes, words))?;
+                Ok(Transfer::Coming(download, flag))
+            }
+            Backend::Cpu(_) if len > 0 => {
+                if let Some(flag) = flag {
+                    let words = self.read(flag.storage(), DType::I32, FLAG)?;
+                    self.alarm.arrived(&flag, words.bytes())?;
+                }
+                Ok(Transfer::Arrived(self.read(storage, dtype, len)?))
             }
             _ => Ok(Transfer::Arrived(self.read(storage, dtype, len)?)),
         }
     }
 
-    /// The value, if it has arrived.
-    pub fn try_read(&self, download: &Download, dtype: DType, len: usize) -> Result<Option<HostData>> {
-        match &self.backend {
-            Backend::Gpu(gpu) => gpu.try_download(download, |bytes| HostData::from_padded(dtype, bytes, len)),
-            Backend::Cpu(_) => Err(mixed()),
+    /// A value that is on its way, if it has arrived, and what its flag says.
+    pub fn try_read(&self, transfer: &Transfer, dtype: DType, len: usize) -> Result<Option<(HostData, Result<()>)>> {
+        match (transfer, &self.backend) {
+            (Transfer::Arrived(_), _) => Ok(None),
+            (Transfer::Coming(download, flag), Backend::Gpu(gpu)) => gpu.try_download(download, |bytes, words| {
+                (HostData::from_padded(dtype, bytes, len), flag.as_ref().map_or(Ok(()), |flag| self.alarm.arrived(flag, words)))
+            }),
+            (Transfer::Coming(..), Backend::Cpu(_)) => Err(mixed()),
         }
     }
 
     /// The value, once it has arrived.
+    ///
+    /// # Errors
+    /// The flag says that an index was out of range.
     pub fn finish_read(&self, transfer: Transfer, dtype: DType, len: usize) -> Result<HostData> {
         match (transfer, &self.backend) {
+            (Transfer::Arrived(data), Backend::Gpu(gpu)) if gpu.is_hollow() => gpu.submit().map(|()| data),
             (Transfer::Arrived(data), _) => Ok(data),
-            (Transfer::Coming(download), Backend::Gpu(gpu)) => {
-                gpu.finish_download(&download, |bytes| HostData::from_padded(dtype, bytes, len))
-            }
-            (Transfer::Coming(_), Backend::Cpu(_)) => Err(mixed()),
+            (Transfer::Coming(download, flag), Backend::Gpu(gpu)) => gpu.finish_download(&download, |bytes, words| {
+                flag.map_or(Ok(()), |flag| self.alarm.arrived(&flag, words))?;
+                Ok(HostData::from_padded(dtype, bytes, len))
+            })?,
+            (Transfer::Coming(..), Backend::Cpu(_)) => Err(mixed()),
         }
+    }
+
+    // ---- indices out of range ----
+
+    /// The flag that the next value to the host brings with it, if there is one.
+    pub fn latest_flag(&self) -> Option<Flag> {
+        self.alarm.latest()
+    }
+
+    /// The flag that checks of indices go on from.
+    pub fn flag(&self) -> Result<Flag> {
+        self.alarm.begin(|| self.upload(HostData::I32(vec![0; FLAG])))
+    }
+
+    /// The flag after checks that went on from another.
+    pub fn set_flag(&self, before: &Flag, after: &Storage) {
+        self.alarm.set(before, after);
     }
 
     // ---- plans ----

@@ -65,7 +65,7 @@ fn a_graph_runs_without_a_device_or_a_tensor() {
                 assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() < 1e-5), "{executor:?}: {got:?}, not {want:?}");
                 let copy = executor.duplicate(out, DType::F32, want.len()).expect("copies");
                 assert!(!copy.is_same(out));
-                let transfer = executor.start_read(&copy, DType::F32, want.len()).expect("starts");
+                let transfer = executor.start_read(&copy, DType::F32, want.len(), None).expect("starts");
                 assert_eq!(executor.finish_read(transfer, DType::F32, want.len()).expect("arrives").to_f64(), got);
             }
         }

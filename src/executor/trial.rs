@@ -48,6 +48,7 @@ pub(super) const FAMILIES: &[&str] = &[
     "row_norm_grad",
     "gather",
     "scatter_add",
+    "check_indices",
     "sgd",
     "adam",
     "rmsprop",
@@ -212,6 +213,7 @@ pub(super) fn graphs(family: &str) -> Vec<Graph> {
         "cross_entropy_grad" => vec![indexed(RowOp::CrossEntropyGrad, &[33, 100], &[33, 100], &[&[3, 33], &[33]])],
         "gather" => vec![indexed(RowOp::Gather, &[7, 33], &[33, 33], &[])],
         "scatter_add" => vec![indexed(RowOp::ScatterAdd, &[33, 20], &[7, 20], &[])],
+        "check_indices" => vec![check(33, 7), check(33, 6), check(10_000, 7), check(10_000, 6)],
         "row_norm" => vec![norm([37, 768], 1, 1, false), norm([24, 1568], 3, 196, false), norm([5, 33], 1, 1, false)],
         "row_norm_grad" => vec![norm([37, 768], 1, 1, true), norm([24, 1568], 3, 196, true), norm([5, 33], 1, 1, true)],
         _ => Vec::new(),
@@ -248,6 +250,13 @@ fn indexed(op: RowOp, rows: &[usize], out: &[usize], further: &[&[usize]]) -> Gr
     let inputs: Vec<usize> = (0..nodes.len()).collect();
     nodes.push(node(Op::Row(op), &inputs, out, DType::F32));
     Graph { outputs: vec![nodes.len() - 1], nodes, ..Graph::default() }
+}
+
+/// A check of n indices below 7; the first word of the flag before them is 0.
+fn check(n: usize, len: u32) -> Graph {
+    let source = |shape: &[usize]| node(Op::Data, &[], shape, DType::I32);
+    let check = node(Op::Row(RowOp::Check { len, site: 9 }), &[0, 1], &[4], DType::I32);
+    Graph { nodes: vec![source(&[n]), source(&[4]), check], outputs: vec![2], ..Graph::default() }
 }
 
 /// Weights of attention are about 1: the sums of exponentials that the gradient is given are not those of the scores.

@@ -185,6 +185,7 @@ methods! {
     alloc(bytes: u64) -> Result<Buffer>;
     copy(src: &Buffer, dst: &Buffer) -> Result<()>;
     read(buffer: &Buffer, dtype: DType, len: usize) -> Result<HostData>;
+    submit() -> Result<()>;
     wait() -> Result<()>;
     counters() -> Counters;
     account() -> Account;
@@ -199,7 +200,7 @@ methods! {
     compile(plan: Arc<Plan>) -> Result<Compiled>;
     run(compiled: &Compiled, bindings: &Bindings) -> Result<Vec<Option<Buffer>>>;
     run_timed(compiled: &Compiled, bindings: &Bindings) -> Result<(Vec<Option<Buffer>>, Vec<Launched>)>;
-    start_download(from: &Buffer, bytes: u64) -> Result<download::Download>;
+    start_download(from: &Buffer, bytes: u64, flag: Option<&Buffer>) -> Result<download::Download>;
     stand_in() -> Result<GpuExecutor>;
     hollow_out(kinds: [Arc<AtomicU64>; KINDS]) -> ();
     is_hollow() -> bool;
@@ -226,11 +227,11 @@ impl GpuExecutor {
         })
     }
 
-    pub fn try_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+    pub fn try_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8], &[u8]) -> T) -> Result<Option<T>> {
         match self.never {}
     }
 
-    pub fn finish_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    pub fn finish_download<T>(&self, _: &download::Download, _: impl FnOnce(&[u8], &[u8]) -> T) -> Result<T> {
         match self.never {}
     }
 }

@@ -16,26 +16,29 @@ pub(crate) struct Download {
     target: Arc<Mappable>,
     bytes: u64,
     progress: Arc<Progress>,
+    /// Bytes of the flag after the proof.
+    flag: u64,
 }
 
 impl GpuExecutor {
-    /// Queues a copy of a buffer's first `bytes` bytes.
-    pub fn start_download(&self, from: &Buffer, bytes: u64) -> Result<Download> {
+    /// Queues a copy of a buffer's first `bytes` bytes, and of a flag.
+    pub fn start_download(&self, from: &Buffer, bytes: u64, flag: Option<&Buffer>) -> Result<Download> {
         self.context.unless_lost(|| {
             if bytes > from.bytes || bytes == 0 {
                 return Err(Error::internal(format!("a read of {bytes} bytes from {}", from.bytes)));
             }
             let mut queue = self.queue();
-            let target = queue.readback.take(&self.context, bytes + PROOF)?;
+            let room = flag.map_or(0, |flag| flag.bytes);
+            let target = queue.readback.take(&self.context, bytes + PROOF + room)?;
             let progress = Arc::new(Progress::default());
-            let mapping = Mapping { target: target.clone(), bytes, progress: progress.clone() };
+            let mapping = Mapping { target: target.clone(), bytes, flag: flag.cloned(), progress: progress.clone() };
             queue.pending.push(Pending::Read { from: from.clone(), mapping });
-            Ok(Download { target, bytes, progress })
+            Ok(Download { target, bytes, progress, flag: room })
         })
     }
 
-    /// The bytes, if they have arrived. Does not wait.
-    pub fn try_download<T>(&self, download: &Download, read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>> {
+    /// The bytes and those of the flag, if they have arrived. Does not wait.
+    pub fn try_download<T>(&self, download: &Download, read: impl FnOnce(&[u8], &[u8]) -> T) -> Result<Option<T>> {
         self.context.unless_lost(|| {
             if download.progress.state.load(Ordering::Acquire) == SUBMITTED {
                 self.context.poll(wgpu::PollType::Poll)?;
@@ -46,9 +49,11 @@ impl GpuExecutor {
                 _ => return Ok(None),
             }
             let value = {
-                let view = download.target.buffer.slice(..download.bytes + PROOF).get_mapped_range();
+                let proven = download.bytes + PROOF;
+                let view = download.target.buffer.slice(..proven + download.flag).get_mapped_range();
                 let view = view.map_err(|e| Error::internal(format!("a read buffer is not mapped: {e}")))?;
-                read(checked(&self.context, &view, download.progress.proof.load(Ordering::Acquire))?)
+                let (value, flag) = view.split_at(usize::try_from(proven).unwrap_or(usize::MAX).min(view.len()));
+                read(checked(&self.context, value, download.progress.proof.load(Ordering::Acquire))?, flag)
             };
             download.target.buffer.unmap();
             self.queue().readback.give_back(download.target.clone());
@@ -56,8 +61,8 @@ impl GpuExecutor {
         })
     }
 
-    /// The bytes; submits the copy if nothing has yet, and waits.
-    pub fn finish_download<T>(&self, download: &Download, read: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    /// The bytes and those of the flag; submits the copies if nothing has yet, and waits.
+    pub fn finish_download<T>(&self, download: &Download, read: impl FnOnce(&[u8], &[u8]) -> T) -> Result<T> {
         self.context.unless_lost(|| {
             if download.progress.state.load(Ordering::Acquire) == QUEUED {
                 self.submit()?;

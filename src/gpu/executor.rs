@@ -15,6 +15,7 @@ use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::host::zeros;
+use crate::site::FLAG;
 use crate::storage::gpu::Buffer;
 use crate::storage::pool::{Account, Holder, Workspace};
 use crate::sync::lock;
@@ -99,8 +100,9 @@ impl GpuExecutor {
 
     /// The most bytes of one buffer.
     pub fn max_bytes(&self) -> u64 {
-        // Memory is taken in grains of 16 bytes; what is read has its proof after it.
-        self.context.caps.max_binding.min(self.context.limits.max_buffer_size.saturating_sub(PROOF)) / 16 * 16
+        // Memory is taken in grains of 16 bytes; what is read has its proof and a flag after it.
+        let after = PROOF + 4 * FLAG as u64;
+        self.context.caps.max_binding.min(self.context.limits.max_buffer_size.saturating_sub(after)) / 16 * 16
     }
 
     /// New memory with `data` in it. The bytes are staged now and copied by the next submission.

@@ -84,6 +84,8 @@ pub(super) struct Mapping {
     pub target: Arc<Mappable>,
     /// How many they are.
     pub bytes: u64,
+    /// What comes after their proof.
+    pub flag: Option<Buffer>,
     /// How far it is.
     pub progress: Arc<Progress>,
 }
@@ -252,6 +254,9 @@ impl Mapping {
     fn encode(&self, from: &Buffer, encoder: &mut wgpu::CommandEncoder, proof: &mut Proof) {
         encoder.copy_buffer_to_buffer(from.raw(), from.offset, &self.target.buffer, 0, self.bytes);
         self.progress.proof.store(proof.append(encoder, &self.target, self.bytes), Ordering::Release);
+        if let Some(flag) = &self.flag {
+            encoder.copy_buffer_to_buffer(flag.raw(), flag.offset, &self.target.buffer, self.bytes + PROOF, flag.bytes);
+        }
     }
 
     /// Asks for the mapping; its submission is under way.
@@ -259,7 +264,8 @@ impl Mapping {
         let progress = self.progress.clone();
         let refused = context.faults.strikes(FaultKind::Map);
         progress.state.store(SUBMITTED, Ordering::Release);
-        self.target.buffer.slice(..self.bytes + PROOF).map_async(wgpu::MapMode::Read, move |result| {
+        let flag = self.flag.map_or(0, |flag| flag.bytes);
+        self.target.buffer.slice(..self.bytes + PROOF + flag).map_async(wgpu::MapMode::Read, move |result| {
             progress.state.store(if result.is_ok() && !refused { MAPPED } else { FAILED }, Ordering::Release);
         });
     }

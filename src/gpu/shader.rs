@@ -16,6 +16,7 @@ const FILES: &[(&str, &str)] = &[
     ("attention_grad_kv", include_str!("../../shaders/attention_grad_kv.wgsl")),
     ("attention_grad_q", include_str!("../../shaders/attention_grad_q.wgsl")),
     ("attention_plain", include_str!("../../shaders/attention_plain.wgsl")),
+    ("check_indices", include_str!("../../shaders/check_indices.wgsl")),
     ("conv2d", include_str!("../../shaders/conv2d.wgsl")),
     ("conv2d_dgrad", include_str!("../../shaders/conv2d_dgrad.wgsl")),
     ("conv2d_pack", include_str!("../../shaders/conv2d_pack.wgsl")),

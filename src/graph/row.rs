@@ -108,10 +108,18 @@ pub enum RowOp {
     /// else `[parts, groups, channels, 4]`, of which the first element belongs to the scale, the second to the shift, and the
     /// others are 0.
     RowNormGrad(RowNorm),
-    /// `(table [rows, d], index: I32 [n])` to `[n, d]`: row `index[i]`; out of range clamps
+    /// `(table [rows, d], index: I32 [n])` to `[n, d]`: row `index[i]`; out of range clamps, which `Check` reports
     Gather,
     /// `(src [n, d], index: I32 [n])` to the node's shape `[rows, d]`: sums the rows of src that share an index, in a fixed order
     ScatterAdd,
+    /// `(index: I32, flag: I32 [4])` to `[4]`: the flag, unless its first word is 0 and an index is outside `0..len`; then the
+    /// call's number, the position of the first such index, the index, and len. In a lazy graph, `(index)`, whose value it has.
+    Check {
+        /// How many rows or classes there are.
+        len: u32,
+        /// The call whose indices they are: a number of [`Site`](crate::site::Site).
+        site: u32,
+    },
 }
 
 impl RowOp {
@@ -127,6 +135,7 @@ impl RowOp {
             Self::RowNormGrad(_) => "row_norm_grad",
             Self::Gather => "gather",
             Self::ScatterAdd => "scatter_add",
+            Self::Check { .. } => "check_indices",
         }
     }
 
@@ -144,6 +153,7 @@ impl RowOp {
             Self::RowNormGrad(norm) if norm.scale => &[Input(0), Input(1), Input(2)],
             Self::RowNormGrad(_) => &[Input(0), Input(1)],
             Self::Gather | Self::ScatterAdd => &[Input(1)],
+            Self::Check { .. } => &[],
         }
     }
 
@@ -154,6 +164,7 @@ impl RowOp {
             Self::ArgSort { .. } | Self::Softmax { .. } | Self::SoftmaxGrad { .. } => None,
             Self::CrossEntropy | Self::CrossEntropyGrad | Self::Gather => None,
             Self::RowNorm(_) | Self::RowNormGrad(_) => None,
+            Self::Check { .. } => None,
         }
     }
 
@@ -167,6 +178,7 @@ impl RowOp {
             Self::RowNormGrad(_) => 16,
             Self::ScatterAdd => 1,
             Self::Gather => 0,
+            Self::Check { .. } => 1,
         }
     }
 }

@@ -106,7 +106,7 @@
 //! | no dtype is promoted silently except F16, to F32 (see [`dtype`]); numbers take the tensor's dtype | promotion lattice |
 //! | integer division by 0 gives 0 | an error |
 //! | a gradient exists only for parameters and variables | also for `retain_grad` tensors |
-//! | labels and indices that a device computed are clamped into range; those from the host are checked, through views and casts | a device-side assertion |
+//! | indices out of range are errors: of the call if they are from the host, through views and casts; of the next value that is read if a device computed them, which clamps them and works on | a device-side assertion |
 //! | of several elements scattered to one place, the last one is taken | any one |
 //! | an infinite CTC loss has gradient 0 | NaN |
 //! | a Bool attention mask is true where a key may be seen | in `MultiheadAttention`, where it may not |

@@ -3,7 +3,7 @@
 use super::{Cell, Device, DeviceKind, Handle, Holding, Inner, Node, Registry, fresh_id};
 use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
-use crate::executor::Executor;
+use crate::executor::{Executor, Flag};
 use crate::memory::MemoryUse;
 use crate::storage::Storage;
 use crate::storage::pool::{Counted, KINDS};
@@ -93,7 +93,14 @@ impl Device {
 
     /// A realised value's elements. Waits for the device.
     pub(crate) fn read(&self, storage: &Storage, dtype: DType, len: usize) -> Result<HostData> {
-        self.says_what_it_holds(self.executor().read(storage, dtype, len))
+        let executor = self.executor();
+        let transfer = executor.start_read(storage, dtype, len, executor.latest_flag());
+        self.says_what_it_holds(transfer.and_then(|transfer| executor.finish_read(transfer, dtype, len)))
+    }
+
+    /// The flag of indices out of range, to go on from.
+    pub(crate) fn flag(&self) -> Result<Flag> {
+        self.says_what_it_holds(self.executor().flag())
     }
 
     /// What the device's memory is used for.

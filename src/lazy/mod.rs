@@ -201,7 +201,8 @@ pub(crate) struct State {
     pub kept: Option<Arc<Counted>>,
     /// Assignments that run with the first evaluation that reaches this node.
     pub anchored: Vec<Arc<Node>>,
-    /// For `Op::Assign`: the version that it made of its cell, once it has run; [`SUPERSEDED`] if a later one stands for it.
+    /// For `Op::Assign`: the version that it made of its cell, once it has run; [`SUPERSEDED`] if a later one stands for it. For a
+    /// check of indices: something, once it has run.
     pub assigned: Option<u64>,
     /// For a gradient: all those of its backward pass, which the first read of one evaluates together.
     pub siblings: Option<Arc<Siblings>>,

@@ -6,6 +6,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
 use crate::graph::layer::Layer;
+use crate::graph::row::RowOp;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::sync::{self, lock};
@@ -135,6 +136,21 @@ impl Node {
             Payload::Target(target) => Some(target),
             _ => None,
         }
+    }
+
+    /// Whether it is a check of indices, which has the indices as its operand and its value.
+    pub fn is_check(&self) -> bool {
+        matches!(self.op, Op::Row(RowOp::Check { .. }))
+    }
+
+    /// For a check of indices: whether it has run.
+    pub fn is_done(&self) -> bool {
+        self.state().assigned.is_some()
+    }
+
+    /// For a check of indices: notes that it has run.
+    pub fn mark_done(&self) {
+        self.state().assigned = Some(0);
     }
 
     /// For a pending assignment: gives way to a later one if its value is at hand.

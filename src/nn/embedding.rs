@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::fields;
 use crate::param::Param;
 use crate::tensor::Tensor;
+use std::panic::Location;
 
 /// Settings of an [`Embedding`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,7 +88,9 @@ impl Module for Embedding {
     #[track_caller]
     fn forward(&self, index: &Tensor) -> Result<Tensor> {
         let rows = self.weight.shape()[0];
-        let y = observe(self, "Embedding", self.weight.tensor().embedding(index, self.padding_idx));
+        let help = "use tokens below the number of the layer's rows, or make the layer with more rows";
+        let y = self.weight.tensor().embedding_as("Embedding", help, index, self.padding_idx, Location::caller());
+        let y = observe(self, "Embedding", y);
         y.map_err(|error| match error {
             Error::Index { index, position, len, at, .. } => Error::Index {
                 at,

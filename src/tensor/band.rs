@@ -148,7 +148,7 @@ impl Pass {
         order.swap(0, axis);
         let front = x.permute(&order);
         let rest = shape.numel() / from;
-        let rows = front.reshape([from, rest]).gather_rows(&taken.reshape([count * to])).reshape([count, to, rest]);
+        let rows = front.reshape([from, rest]).gather_rows_within(&taken.reshape([count * to])).reshape([count, to, rest]);
         // A table in memory: worked out once, not again for every position along the other axes.
         let share = (weight.cast(rows.dtype()?) / band.unit() as f64).unsqueeze(2).settled();
         let share_of = |rows: &Tensor, share: &Tensor| {

@@ -69,7 +69,7 @@ impl fmt::Debug for Tensor {
             return f.write_str(", not computed)");
         }
         if node.shape.numel() <= FEW
-            && let Ok(data) = crate::eval::read(node)
+            && let Ok(data) = crate::eval::read_quietly(node)
         {
             let cells: Vec<String> =
                 cells(&data, node.dtype, f.precision()).into_iter().map(|cell| cell.trim_start().to_owned()).collect();

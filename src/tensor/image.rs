@@ -161,7 +161,7 @@ impl Tensor {
             let weight_y = if dy == 1 { fy.clone() } else { 1.0 - &fy };
             let inside = within(&x, w).logical_and(&within(&y, h)).reshape([n * points, 1]);
             let weight = (weight_x * weight_y).reshape([n * points, 1]);
-            let value = table.gather_rows(&flat.reshape([n * points])) * weight;
+            let value = table.gather_rows_within(&flat.reshape([n * points])) * weight;
             let corner = inside.where_(&value, &value.scalar_like(0.0));
             sum = Some(sum.map_or(corner.clone(), |s| s + corner));
         }

@@ -3,14 +3,15 @@
 //! Indices of the tensor's rank are merged into rows, whose elements `index_rows` reads and writes; whole slices go through
 //! [`Tensor::gather_rows`] and its adjoint.
 //!
-//! Indices that were made on the host are checked against their range, through views and casts (see [`origin`]); indices that a
-//! device computed are clamped.
+//! Indices that were made on the host are checked against their range, through views and casts (see [`origin`]); those that a
+//! device computes are clamped, and checked there (see [`range`]).
 //!
 //! [`origin`]: super::origin
+//! [`range`]: super::range
 
 use super::index_rows::{added, last_writers, picked};
-use super::rows::{as_index, check_range, need_index};
-use super::{Fault, Tensor, need_axis, need_float};
+use super::range::{Range, as_index, need_index};
+use super::{At, Fault, Tensor, need_axis, need_float};
 use crate::dtype::DType;
 use crate::error::{Error, Result, counted};
 use crate::shape::{MAX_RANK, Shape};
@@ -37,8 +38,18 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn gather(&self, axis: isize, index: &Self) -> Self {
+        self.gather_as(axis, index, true, Location::caller())
+    }
+
+    /// As [`Tensor::gather`], by an index that is within range.
+    #[track_caller]
+    pub(crate) fn gather_within(&self, axis: isize, index: &Self) -> Self {
+        self.gather_as(axis, index, false, Location::caller())
+    }
+
+    fn gather_as(&self, axis: isize, index: &Self, check: bool, at: At) -> Self {
         let index = as_index(index);
-        Self::guard("gather", &[self, &index], Location::caller(), |n| {
+        Self::guard("gather", &[self, &index], at, |n| {
             let (shape, to) = (n[0].shape, n[1].shape);
             let axis = need_axis(&shape, axis)?;
             need_index(n[1])?;
@@ -46,9 +57,7 @@ impl Tensor {
             if shape[axis] == 0 && to.numel() > 0 {
                 return Err(Fault::shape(format!("axis {axis} has no elements"), "gather along an axis with elements"));
             }
-            if let Some(error) = check_range("gather", n[1], shape[axis], FROM_ZERO) {
-                return Ok(Self::from_error(error));
-            }
+            let index = if check { Range::new("gather", shape[axis], FROM_ZERO, at).checked(&index) } else { index.clone() };
             let picked = picked(&self.cut(&to, Some(axis)).lines(axis), &index.lines(axis));
             Ok(picked.map_or_else(Self::from_error, |p| p.lines_back(&to, axis)))
         })
@@ -112,8 +121,8 @@ impl Tensor {
         src: &Self,
         write: impl FnOnce(&Self, &Self, &Self, &Shape, usize) -> Result<Self>,
     ) -> Self {
-        let index = as_index(index);
-        Self::guard(name, &[self, &index, src], Location::caller(), |n| {
+        let (index, at) = (as_index(index), Location::caller());
+        Self::guard(name, &[self, &index, src], at, |n| {
             let (shape, from) = (n[0].shape, n[1].shape);
             let axis = need_axis(&shape, axis)?;
             need_index(n[1])?;
@@ -125,10 +134,8 @@ impl Tensor {
             }
             covers("source", &n[2].shape, &from, None)?;
             covers("tensor", &shape, &from, Some(axis))?;
-            if let Some(error) = check_range(name, n[1], shape[axis], FROM_ZERO) {
-                return Ok(Self::from_error(error));
-            }
-            if from.numel() == 0 || shape[axis] == 0 {
+            let index = Range::new(name, shape[axis], FROM_ZERO, at).checked(&index);
+            if index.check().is_ok() && (from.numel() == 0 || shape[axis] == 0) {
                 return Ok(self.clone());
             }
             let src = src.cut(&from, None).lines(axis);
@@ -150,8 +157,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn index_select(&self, axis: isize, index: &Self) -> Self {
-        let index = as_index(index);
-        Self::guard("index_select", &[self, &index], Location::caller(), |n| {
+        let (index, at) = (as_index(index), Location::caller());
+        Self::guard("index_select", &[self, &index], at, |n| {
             let shape = n[0].shape;
             let axis = need_axis(&shape, axis)?;
             need_index(n[1])?;
@@ -159,10 +166,8 @@ impl Tensor {
             if shape[axis] == 0 && count > 0 {
                 return Err(Fault::shape(format!("axis {axis} has no elements"), "select from an axis with elements"));
             }
-            if let Some(error) = check_range("index_select", n[1], shape[axis], FROM_ZERO) {
-                return Ok(Self::from_error(error));
-            }
-            Ok(self.slices(axis).gather_rows(&index).slices_back(&shape.with(axis, count), axis))
+            let index = Range::new("index_select", shape[axis], FROM_ZERO, at).checked(&index);
+            Ok(self.slices(axis).gather_rows_within(&index).slices_back(&shape.with(axis, count), axis))
         })
     }
 
@@ -181,8 +186,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn index_add(&self, axis: isize, index: &Self, src: &Self) -> Self {
-        let index = as_index(index);
-        Self::guard("index_add", &[self, &index, src], Location::caller(), |n| {
+        let (index, at) = (as_index(index), Location::caller());
+        Self::guard("index_add", &[self, &index, src], at, |n| {
             let shape = n[0].shape;
             let axis = need_axis(&shape, axis)?;
             need_index(n[1])?;
@@ -194,10 +199,8 @@ impl Tensor {
                 let reason = format!("the source must have shape {}, not {}", shape.with(axis, count), n[2].shape);
                 return Err(Fault::shape(reason, "give one slice per index"));
             }
-            if let Some(error) = check_range("index_add", n[1], shape[axis], FROM_ZERO) {
-                return Ok(Self::from_error(error));
-            }
-            if shape[axis] == 0 || count == 0 {
+            let index = Range::new("index_add", shape[axis], FROM_ZERO, at).checked(&index);
+            if index.check().is_ok() && (shape[axis] == 0 || count == 0) {
                 return Ok(self.clone());
             }
             if !n[0].dtype.is_float() {
@@ -205,7 +208,7 @@ impl Tensor {
                 dims[axis] = count;
                 return Ok(self.scatter_add(axis as isize, &index.reshape(dims).broadcast_to(n[2].shape), src));
             }
-            Ok(self + src.slices(axis).scatter_add_rows(shape[axis], &index).slices_back(&shape, axis))
+            Ok(self + src.slices(axis).scatter_add_rows_within(shape[axis], &index).slices_back(&shape, axis))
         })
     }
 
@@ -221,8 +224,8 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn one_hot(&self, classes: usize) -> Self {
-        let index = as_index(self);
-        Self::guard("one_hot", &[&index], Location::caller(), |n| {
+        let (index, at) = (as_index(self), Location::caller());
+        Self::guard("one_hot", &[&index], at, |n| {
             need_index(n[0])?;
             if classes == 0 {
                 return Err(Fault::attribute("there are no classes", "use at least 1"));
@@ -234,9 +237,7 @@ impl Tensor {
             let mut dims = shape.to_vec();
             dims.push(classes);
             let to = Shape::new(&dims).map_err(|e| Fault::shape(e.to_string(), "use fewer classes"))?;
-            if let Some(error) = check_range("one_hot", n[0], classes, "indices count classes from 0") {
-                return Ok(Self::from_error(error));
-            }
+            let index = Range::new("one_hot", classes, "indices count classes from 0", at).checked(&index);
             let class = match Self::iota(classes, DType::I32, &n[0].device) {
                 Ok(class) => class,
                 Err(error) => return Ok(Self::from_error(error)),
@@ -261,8 +262,20 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn embedding(&self, index: &Self, padding: Option<usize>) -> Self {
+        self.embedding_as("embedding", "indices count rows from 0", index, padding, Location::caller())
+    }
+
+    /// As [`Tensor::embedding`]; errors in the index give this name and help.
+    pub(crate) fn embedding_as(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        index: &Self,
+        padding: Option<usize>,
+        at: At,
+    ) -> Self {
         let index = as_index(index);
-        Self::guard("embedding", &[self, &index], Location::caller(), |n| {
+        Self::guard("embedding", &[self, &index], at, |n| {
             let (table, shape) = (n[0].shape, n[1].shape);
             need_float(n[0])?;
             need_index(n[1])?;
@@ -279,11 +292,9 @@ impl Tensor {
             if table[0] == 0 && shape.numel() > 0 {
                 return Err(Fault::shape("the table has no rows", "use a table with rows"));
             }
-            if let Some(error) = check_range("embedding", n[1], table[0], "indices count rows from 0") {
-                return Ok(Self::from_error(error));
-            }
+            let index = Range::new(name, table[0], help, at).checked(&index);
             let flat = index.reshape([shape.numel()]);
-            let mut rows = self.gather_rows(&flat);
+            let mut rows = self.gather_rows_within(&flat);
             if let Some(row) = padding {
                 let padded = flat.eq(&flat.scalar_like(row as f64)).unsqueeze(1);
                 rows = padded.where_(&rows.detach(), &rows);

@@ -2,7 +2,7 @@
 //!
 //! Few indices are compared with positions inside one fused reduction: the comparison's `[rows, len, n]` is never in memory, and
 //! gradients are reductions of the same kind. With many indices, floats are gathered and added up by row, and what has no such
-//! kernel is sorted. Indices out of range are clamped.
+//! kernel is sorted. Indices out of range are clamped; who calls has them checked.
 
 use super::Tensor;
 use crate::dtype::DType;
@@ -17,7 +17,7 @@ pub(super) fn picked(x: &Tensor, index: &Tensor) -> Result<Tensor> {
     let [rows, len] = x.dims::<2>()?;
     let count = index.dims::<2>()?[1];
     if let Some(flat) = flat(index, len)?.filter(|_| !x.requires_grad() || product(&[len, count]) > SEARCHED) {
-        return Ok(x.reshape([rows * len, 1]).gather_rows(&flat).reshape([rows, count]));
+        return Ok(x.reshape([rows * len, 1]).gather_rows_within(&flat).reshape([rows, count]));
     }
     // A sum of one term: its gradient is a sum over the few indices.
     let chosen = hits(index, len)?.permute(&[0, 2, 1]);
@@ -29,7 +29,7 @@ pub(super) fn added(src: &Tensor, index: &Tensor, len: usize) -> Result<Tensor> 
     let [rows, count] = src.dims::<2>()?;
     match flat(index, len)?.filter(|_| product(&[len, count]) > SEARCHED) {
         Some(flat) if src.dtype()?.is_float() => {
-            Ok(src.reshape([rows * count, 1]).scatter_add_rows(rows * len, &flat).reshape([rows, len]))
+            Ok(src.reshape([rows * count, 1]).scatter_add_rows_within(rows * len, &flat).reshape([rows, len]))
         }
         Some(_) => {
             // Differences of running sums: integers wrap around, so that these are exact.

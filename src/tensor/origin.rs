@@ -224,7 +224,7 @@ impl HostLeaf {
                     let storage = crate::eval::fixed(node)?;
                     return Ok(on_host(&storage.on_cpu()?.read(), Some(node.dtype)));
                 }
-                Ok(on_host(&crate::eval::read(node)?, None))
+                Ok(on_host(&crate::eval::read_quietly(node)?, None))
             }
         }
     }

@@ -45,21 +45,20 @@ impl PendingValue {
     /// Whether the value has arrived; if so, [`PendingValue::wait`] does not wait.
     ///
     /// # Errors
-    /// A lost device.
+    /// A lost device; an index out of range that a device computed, after which the value has arrived.
     #[track_caller]
     pub fn is_ready(&mut self) -> Result<bool> {
-        if let Transfer::Coming(download) = &self.transfer
-            && let Some(data) = self.device.executor().try_read(download, self.dtype, self.len)?
-        {
-            self.transfer = Transfer::Arrived(data);
-        }
-        Ok(matches!(self.transfer, Transfer::Arrived(_)))
+        let Some((data, outcome)) = self.device.executor().try_read(&self.transfer, self.dtype, self.len)? else {
+            return Ok(matches!(self.transfer, Transfer::Arrived(_)));
+        };
+        self.transfer = Transfer::Arrived(data);
+        outcome.map(|()| true)
     }
 
     /// The elements in row-major order; waits for them if need be.
     ///
     /// # Errors
-    /// A lost device.
+    /// A lost device; an index out of range that a device computed, after which the tensor can be read again.
     #[track_caller]
     pub fn wait(self) -> Result<HostData> {
         self.device.executor().finish_read(self.transfer, self.dtype, self.len)

@@ -1,15 +1,13 @@
 //! Row-wise functions: softmax, cross-entropy, gathering and scattering rows.
 
-use super::origin::outside;
+use super::range::{Range, as_index, need_index};
 use super::{Fault, Tensor, need_axis, need_float};
 use crate::dtype::DType;
-use crate::error::{Error, counted};
+use crate::error::counted;
 use crate::graph::Op;
 use crate::graph::row::RowOp;
-use crate::lazy::Node;
 use crate::shape::Shape;
 use std::panic::Location;
-use std::sync::Arc;
 
 /// The rows of [`Tensor`]'s table for the methods of this file, to which an op adds its name.
 macro_rules! subjects {
@@ -69,8 +67,8 @@ impl Tensor {
     /// The cross-entropy of each row: logits `[n, c]` and integer labels `[n]` give `[n]`,
     /// `-log_softmax(logits)[i, labels[i]]`. [`cross_entropy`](Self::cross_entropy) is the usual loss.
     ///
-    /// Labels that were made on the host are checked against `0..c`, through any views and casts; labels that a device computed
-    /// are clamped.
+    /// Labels are checked against `0..c`: those that were made on the host at once, through any views and casts; those that a device
+    /// computed when they are used, which the next value that is read reports ([`Error::Index`](crate::Error::Index)).
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -107,9 +105,8 @@ impl Tensor {
                 return Err(Fault::shape("there are no classes", "give logits of at least one class"));
             }
             let help = "labels count classes from 0; the logits' second axis is the class count";
-            if let Some(error) = check_range(name, n[1], logits[1], help) {
-                return Ok(Self::from_error(ignorable(error, "use cross_entropy_with and set")));
-            }
+            let range = Range::new(name, logits[1], help, at).ignorable("use cross_entropy_with and set");
+            let labels = range.checked(&labels);
             let kept = Self::build(Op::Row(RowOp::CrossEntropy), &[self, &labels], Shape::of(&[3, logits[0]]), n[0].dtype);
             Ok(kept.slice(0, 0, 1).reshape([logits[0]]))
         })
@@ -118,8 +115,8 @@ impl Tensor {
     /// Rows by index: a table `[rows, d]` and an index `[n]` give `[n, d]`. The gradient adds up rows that are taken
     /// several times.
     ///
-    /// Indices that were made on the host are checked against `0..rows`, through any views and casts; indices that a device
-    /// computed are clamped.
+    /// Indices are checked against `0..rows`: those that were made on the host at once, through any views and casts; those that a
+    /// device computed when they are used, which the next value that is read reports ([`Error::Index`](crate::Error::Index)).
     ///
     /// ```
     /// # use wgrad::{Device, Tensor};
@@ -132,8 +129,18 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn gather_rows(&self, index: &Self) -> Self {
+        self.gathered(index, true, Location::caller())
+    }
+
+    /// As [`Tensor::gather_rows`], by an index that is within range.
+    #[track_caller]
+    pub(crate) fn gather_rows_within(&self, index: &Self) -> Self {
+        self.gathered(index, false, Location::caller())
+    }
+
+    fn gathered(&self, index: &Self, check: bool, at: super::At) -> Self {
         let index = as_index(index);
-        Self::guard("gather_rows", &[self, &index], Location::caller(), |n| {
+        Self::guard("gather_rows", &[self, &index], at, |n| {
             if n[0].shape.rank() != 2 || n[1].shape.rank() != 1 {
                 return Err(Fault::shape("the table must be [rows, d] and the index [n]", "reshape them first"));
             }
@@ -141,9 +148,8 @@ impl Tensor {
             if n[0].shape[0] == 0 && n[1].shape[0] > 0 {
                 return Err(Fault::shape("the table has no rows", "gather from a table with rows"));
             }
-            if let Some(error) = check_range("gather_rows", n[1], n[0].shape[0], "indices count rows from 0") {
-                return Ok(Self::from_error(error));
-            }
+            let range = Range::new("gather_rows", n[0].shape[0], "indices count rows from 0", at);
+            let index = if check { range.checked(&index) } else { index.clone() };
             let shape = Shape::of(&[n[1].shape[0], n[0].shape[1]]);
             Ok(Self::build(Op::Row(RowOp::Gather), &[self, &index], shape, n[0].dtype))
         })
@@ -163,8 +169,18 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn scatter_add_rows(&self, rows: usize, index: &Self) -> Self {
+        self.scattered_rows(rows, index, true, Location::caller())
+    }
+
+    /// As [`Tensor::scatter_add_rows`], by an index that is within range.
+    #[track_caller]
+    pub(crate) fn scatter_add_rows_within(&self, rows: usize, index: &Self) -> Self {
+        self.scattered_rows(rows, index, false, Location::caller())
+    }
+
+    fn scattered_rows(&self, rows: usize, index: &Self, check: bool, at: super::At) -> Self {
         let index = as_index(index);
-        Self::guard("scatter_add_rows", &[self, &index], Location::caller(), |n| {
+        Self::guard("scatter_add_rows", &[self, &index], at, |n| {
             if n[0].shape.rank() != 2 || n[1].shape.rank() != 1 || n[0].shape[0] != n[1].shape[0] {
                 return Err(Fault::shape("the rows must be [n, d] and the index [n]", "reshape them first"));
             }
@@ -173,53 +189,10 @@ impl Tensor {
             if rows == 0 && n[1].shape[0] > 0 {
                 return Err(Fault::attribute("there are no rows to add to", "use rows >= 1"));
             }
-            if let Some(error) = check_range("scatter_add_rows", n[1], rows, "indices count rows from 0") {
-                return Ok(Self::from_error(error));
-            }
+            let range = Range::new("scatter_add_rows", rows, "indices count rows from 0", at);
+            let index = if check { range.checked(&index) } else { index.clone() };
             let shape = Shape::new(&[rows, n[0].shape[1]]).map_err(|e| Fault::shape(e.to_string(), "use fewer rows"))?;
             Ok(Self::build(Op::Row(RowOp::ScatterAdd), &[self, &index], shape, n[0].dtype))
         })
-    }
-}
-
-/// U32 indices are taken as i32.
-pub(crate) fn as_index(index: &Tensor) -> Tensor {
-    match index.dtype() {
-        Ok(DType::U32) => index.cast(DType::I32),
-        _ => index.clone(),
-    }
-}
-
-/// Faults on indices that are not i32.
-pub(crate) fn need_index(node: &Node) -> Result<(), Fault> {
-    if node.dtype == DType::I32 {
-        return Ok(());
-    }
-    Err(Fault::dtype(format!("indices are {}, not i32", node.dtype), "cast them: .cast(DType::I32)"))
-}
-
-/// The error of a label that is below 0, with help on leaving out its samples, which `how` begins.
-pub(crate) fn ignorable(mut error: Error, how: &str) -> Error {
-    if let Error::Index { index, help, .. } = &mut error
-        && *index < 0
-    {
-        *help = format!("to leave out the samples of label {index}, {how} ignore_index: Some({index})");
-    }
-    error
-}
-
-/// Checks indices that came from the host, through any views and casts.
-#[track_caller]
-pub(crate) fn check_range(op: &'static str, index: &Arc<Node>, len: usize, help: &str) -> Option<Error> {
-    check_range_but(op, index, len, None, help)
-}
-
-/// As [`check_range`], but one index may be outside.
-#[track_caller]
-pub(crate) fn check_range_but(op: &'static str, index: &Arc<Node>, len: usize, but: Option<i32>, help: &str) -> Option<Error> {
-    let at = Location::caller();
-    match outside(index, len, but) {
-        Ok(found) => found.map(|(position, index)| Error::Index { op, index, position, len, help: help.into(), at }),
-        Err(error) => Some(error),
     }
 }

@@ -110,6 +110,6 @@ fn sorted(x: &Tensor, n: usize, k: usize, descending: bool) -> Result<(Tensor, T
     }
     let first = Tensor::iota(shape[0], DType::I32, &x.device()?)?.reshape([shape[0], 1]) * n as f64;
     let flat = (&indices + first).reshape([taken.numel()]);
-    let values = x.reshape([shape.numel(), 1]).gather_rows(&flat).reshape(taken);
+    let values = x.reshape([shape.numel(), 1]).gather_rows_within(&flat).reshape(taken);
     Ok((values, indices))
 }

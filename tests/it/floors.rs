@@ -16,7 +16,7 @@ const FLOORS: [&[&str]; 23] = [
     &["dims"],
     &["error"],
     &["shape"],
-    &["atomic", "faults", "host"],
+    &["atomic", "faults", "host", "site"],
     &["source"],
     &["rng"],
     &["graph"],

@@ -7,9 +7,21 @@ use wgrad::{DType, Device, Error, HostData, Tensor};
 /// An op that takes indices of `shape`, which must lie in `0..len`.
 pub struct Indexed {
     pub op: &'static str,
-    shape: &'static [usize],
+    pub shape: &'static [usize],
     len: usize,
     run: fn(&Tensor) -> wgrad::Result<Tensor>,
+}
+
+impl Indexed {
+    /// The op, of these indices.
+    pub fn of(&self, index: &Tensor) -> wgrad::Result<Tensor> {
+        (self.run)(index)
+    }
+
+    /// The op, of indices from the host.
+    pub fn run(&self, index: &[i32], device: &Device) -> wgrad::Result<Tensor> {
+        self.of(&ints(index, self.shape, device))
+    }
 }
 
 fn f(like: &Tensor, shape: &[usize]) -> Tensor {

@@ -14,6 +14,7 @@ mod common;
 mod confined;
 mod damage;
 mod depth;
+mod device_indices;
 mod empty;
 mod english;
 mod environment;

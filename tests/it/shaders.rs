@@ -8,9 +8,13 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use wgrad::nn::{Gru, Init, Lstm, RecurrentConfig, Rnn, RnnNonlinearity, Sequence, SequenceOptions};
 use wgrad::{DType, Device, DeviceKind, Param, no_grad};
 
-/// Runs every optimizer, with each kind of step, and every recurrent layer.
+/// Runs every optimizer, with each kind of step, every recurrent layer, and checks of few and of many indices.
 pub fn emit(device: &Device) {
     recurrent(device);
+    for n in [3, 5000] {
+        let index = (upload(&vec![1.0; n], &[n], DType::F32, device) * 1.0).cast(DType::I32);
+        upload(&[1.0, 2.0], &[2, 1], DType::F32, device).gather_rows(&index).eval().expect("valid");
+    }
     for row in crate::rows::ROWS {
         let w = Param::new(&upload(&[1.0, 2.0], &[2], DType::F32, device)).expect("float");
         let mut optimizer = (row.make)(std::slice::from_ref(&w)).expect("valid");

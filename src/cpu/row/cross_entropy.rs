@@ -1,4 +1,4 @@
-//! Cross-entropy of logits with integer labels, and its gradient. Labels out of range clamp.
+//! Cross-entropy of logits with integer labels, and its gradient. Labels out of range clamp; a check reports them.
 
 use super::softmax::{exponentials, rows_of_task};
 use crate::cpu::simd::vectorize;

@@ -1,4 +1,4 @@
-//! Rows by index, and sums of rows by index. Indices out of range clamp.
+//! Rows by index, and sums of rows by index. Indices out of range clamp; a check reports them.
 
 use super::cross_entropy::clamp;
 use bytemuck::{cast_slice, cast_slice_mut};

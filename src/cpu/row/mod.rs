@@ -1,5 +1,6 @@
 //! Ops over rows: for each op a file with its kernel and, separate from it, its reference in f64.
 
+mod check;
 mod cross_entropy;
 mod gather;
 mod norm;
@@ -27,6 +28,7 @@ pub(super) fn run(row: &Row, dtype: DType, operands: &[&[u32]], out: &mut [u32])
         RowOp::RowNormGrad(norm) => norm::gradient(&norm, row.x, operands, out),
         RowOp::Gather => gather::gather(rows, cols, operands, out),
         RowOp::ScatterAdd => gather::scatter_add(row.out[0], cols, operands, out),
+        RowOp::Check { len, site } => out.copy_from_slice(&check::check(len, site, operands[0], operands[1])),
     }
 }
 
@@ -42,5 +44,6 @@ pub(super) fn reference(op: RowOp, x: &[&Value], out: &Shape) -> Result<Numbers>
         RowOp::RowNormGrad(norm) => norm::reference::gradient(&norm, x),
         RowOp::Gather => gather::reference::gather(x[0], x[1]),
         RowOp::ScatterAdd => gather::reference::scatter_add(x[0], x[1], out),
+        RowOp::Check { len, site } => check::reference::check(len, site, x[0], x[1]),
     }
 }

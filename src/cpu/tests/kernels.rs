@@ -424,6 +424,21 @@ fn rows_by_index() {
 }
 
 #[test]
+fn checks_of_indices() {
+    let cpu = cpu();
+    for (n, len, site) in [(1, 1, 1), (20, 5, 2), (3000, 8, 3), (7, u32::MAX, 4), (0, 3, 5)] {
+        for (low, before) in [(0, 0), (-1, 0), (-1, 8)] {
+            let mut case = Case::new();
+            let index = case.leaf(&[n], DType::I32, ints(n, 4, low, 7));
+            let flag = case.leaf(&[4], DType::I32, HostData::I32(vec![before, 1, -2, 3]));
+            case.node(Op::Row(RowOp::Check { len, site }), &[index, flag], &[4], DType::I32);
+            let kernel = rows_of(RowOp::Check { len, site }, [1, n], [1, 4]);
+            case.check(&format!("check of {n}, {len}, from {low}, after {before}"), &cpu, kernel, 0.0);
+        }
+    }
+}
+
+#[test]
 fn orders_of_rows() {
     let cpu = cpu();
     for (rows, cols) in [(1, 1), (7, 5), (3, 700), (2, 40_000), (40_000, 2), (0, 3), (3, 0)] {

@@ -138,7 +138,7 @@ impl RandomAffine {
         let first = Tensor::iota(n, DType::I32, &x.device()?)?.reshape([1, n, 1]) * image as f64;
         let index = (y0 * columns as f64 + x0 + first + &self.step).reshape(4 * n * pixels);
         let table = x.pad(&[(0, 0), (0, 0), PAD, PAD]).permute(&[0, 2, 3, 1]).reshape([all, c]);
-        let taps = table.gather_rows(&index).reshape([4, n * pixels, c]);
+        let taps = table.gather_rows_within(&index).reshape([4, n * pixels, c]);
         let [a, b, d, e] = &self.weights;
         let weights = ((&fx * b + a) * (&fy * e + d)).reshape([4, n * pixels, 1]);
         Ok((taps * weights).sum_dim(0).reshape([n, pixels, c]).permute(&[0, 2, 1]).reshape([n, c, h, w]))

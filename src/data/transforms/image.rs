@@ -94,8 +94,8 @@ impl Transform for RandomCrop {
         };
         let down = places(0, down, rows)?.reshape([n, 1, rows, 1]);
         let right = places(1, right, columns)?.reshape([n, 1, 1, columns]);
-        let cut = padded.gather(2, &down.expand([n, c, rows, w]));
-        Ok(cut.gather(3, &right.expand([n, c, rows, columns])))
+        let cut = padded.gather_within(2, &down.expand([n, c, rows, w]));
+        Ok(cut.gather_within(3, &right.expand([n, c, rows, columns])))
     }
 }
 

@@ -22,7 +22,7 @@ impl Transform for TimeShift {
         let span = 2 * self.limit;
         let first = (per_sample(x, generator)? * (span + 1) as f64).cast(DType::I32).clamp(0.0, span as f64);
         let index = first + Tensor::iota(length, DType::I32, &x.device()?)?.reshape([1, length]);
-        Ok(padded.gather(1, &index.expand([n, length])))
+        Ok(padded.gather_within(1, &index.expand([n, length])))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod arg_reduce;
 pub(crate) mod attention;
+pub(crate) mod check_indices;
 pub(crate) mod conv2d;
 pub(crate) mod cross_entropy;
 pub(crate) mod elementwise;
@@ -78,6 +79,7 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
             RowOp::RowNormGrad(norm) => row_norm::lower_gradient(&norm, row, step, plan, caps),
             RowOp::Gather => gather::lower(row, step, plan, caps),
             RowOp::ScatterAdd => scatter_add::lower(row, step, plan, caps),
+            RowOp::Check { len, site } => check_indices::lower(len, site, step, plan, caps),
         },
         Kernel::OptimStep { blocks: 0, .. } => Ok(Lowered::default()),
         Kernel::OptimStep { rule, gated, clipped, blocks, entries, .. } => {

@@ -41,7 +41,7 @@ impl Work {
     fn calls(&self) -> Vec<(&'static str, Result<()>)> {
         let Self { gpu, plan, compiled, x, y } = self;
         let bindings = |s: f64| Bindings { leaves: vec![leaf(x)], scalars: vec![s], ..Bindings::default() };
-        let download = || gpu.start_download(x, 64);
+        let download = || gpu.start_download(x, 64, None);
         let bytes = N as u64 * 4;
         let mut calls = vec![
             ("upload", gpu.upload(&HostData::F32(vec![1.0; 5 * N])).map(drop)),
@@ -53,8 +53,11 @@ impl Work {
             ("compile", gpu.compile(plan.clone()).map(drop)),
             ("run", gpu.run(compiled, &bindings(3.0)).map(drop)),
             ("read", gpu.read(x, DType::F32, N).map(drop)),
-            ("try_download", download().and_then(|d| gpu.submit().and_then(|()| gpu.try_download(&d, <[u8]>::len))).map(drop)),
-            ("finish_download", download().and_then(|d| gpu.finish_download(&d, <[u8]>::len)).map(drop)),
+            (
+                "try_download",
+                download().and_then(|d| gpu.submit().and_then(|()| gpu.try_download(&d, |bytes, _| bytes.len()))).map(drop),
+            ),
+            ("finish_download", download().and_then(|d| gpu.finish_download(&d, |bytes, _| bytes.len())).map(drop)),
             ("run again", gpu.run(compiled, &bindings(4.0)).map(drop)),
             ("wait", gpu.wait()),
         ];

@@ -5,7 +5,7 @@ use crate::dtype::DType;
 use crate::error::Result;
 use crate::lazy::Node;
 use crate::shape::Shape;
-use crate::tensor::{At, Fault, Tensor, as_index, check_range_but, ignorable, need_float, need_index};
+use crate::tensor::{At, Fault, Range, Tensor, as_index, need_float, need_index};
 use std::panic::Location;
 
 /// `-log_softmax(logits)[i, labels[i]]` for logits `[n, classes, ..]` and integer labels `[n, ..]`, or `-Σ_c t_c·log_softmax(logits)_c`
@@ -22,7 +22,8 @@ use std::panic::Location;
 /// ```
 ///
 /// # Errors
-/// Shapes or dtypes that do not fit; labels from the host outside `0..classes`.
+/// Shapes or dtypes that do not fit; labels from the host outside `0..classes`; those of a device are reported by the next value
+/// that is read.
 #[track_caller]
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, reduction: Reduction) -> Result<Tensor> {
     let by_rows = logits.shape()?.rank() == 2 && labels.shape()?.rank() == 1;
@@ -122,7 +123,8 @@ fn general(name: &'static str, logits: &Tensor, target: &Tensor, options: &Cross
             let losses = -terms.sum_dim(-1);
             return Ok(options.reduction.apply(&losses.reshape(without_classes(&n[0].shape))));
         }
-        let labels = match Labels::new(name, n, &target, classes, options.ignore_index)? {
+        let range = labels_range(name, classes, options.ignore_index, at);
+        let labels = match Labels::new(n, &target, range)? {
             Ok(labels) => labels,
             Err(error) => return Ok(Tensor::from_error(error)),
         };
@@ -164,16 +166,18 @@ pub fn nll(
     let target = as_index(labels);
     let mut operands = vec![log_probabilities, &target];
     operands.extend(weight);
-    loss("nll", &operands, Location::caller(), |n| {
+    let at = Location::caller();
+    loss("nll", &operands, at, |n| {
         let classes = class_axis(n[0])?;
         check_weight(n, classes)?;
-        let labels = match Labels::new("nll", n, &target, classes, ignore_index)? {
+        let range = labels_range("nll", classes, ignore_index, at);
+        let labels = match Labels::new(n, &target, range)? {
             Ok(labels) => labels,
             Err(error) => return Ok(Tensor::from_error(error)),
         };
         let rows = labels.counted(&rows(log_probabilities, &n[0].shape));
         let scale = labels.scale(weight, &rows);
-        let picked = rows.gather(1, &labels.index.unsqueeze(1)).squeeze(1);
+        let picked = rows.gather_within(1, &labels.index.unsqueeze(1)).squeeze(1);
         Ok(labels.reduce(&(-picked * &scale), &scale, reduction))
     })
 }
@@ -207,29 +211,23 @@ struct Labels {
 
 impl Labels {
     /// Checks labels against logits `n[0]`. The outer fault is a wrong shape or dtype, the inner a label out of range.
-    fn new(
-        name: &'static str,
-        n: &[&std::sync::Arc<Node>],
-        labels: &Tensor,
-        classes: usize,
-        ignore: Option<i32>,
-    ) -> Result<Result<Self>, Fault> {
+    fn new(n: &[&std::sync::Arc<Node>], labels: &Tensor, range: Range) -> Result<Result<Self>, Fault> {
         need_index(n[1])?;
         let shape = without_classes(&n[0].shape);
         if n[1].shape != shape {
             let reason = format!("labels have shape {}, not {shape}", n[1].shape);
             return Err(Fault::shape(reason, "give one label per sample: the logits' shape without its second axis"));
         }
-        let help = "labels count classes from 0; the second axis has the classes";
-        if let Some(error) = check_range_but(name, n[1], classes, ignore, help) {
-            return Ok(Err(ignorable(error, "set")));
+        if let Some(error) = range.wrong(n[1]) {
+            return Ok(Err(error));
         }
         let flat = labels.reshape([shape.numel()]);
-        let counts = ignore.map(|ignore| flat.ne(&flat.scalar_like(f64::from(ignore))));
+        let counts = range.ignored().map(|ignored| flat.ne(&flat.scalar_like(f64::from(ignored))));
         let index = match &counts {
             Some(counts) => counts.where_(&flat, &flat.scalar_like(0.0)),
             None => flat,
         };
+        let index = if Range::is_for_device(n[1]) { range.on_device(&index) } else { index };
         Ok(Ok(Self { index, counts, shape }))
     }
 
@@ -244,7 +242,7 @@ impl Labels {
     /// How much each sample counts: the weight of its class, or 0 where it is ignored.
     fn scale(&self, weight: Option<&Tensor>, like: &Tensor) -> Tensor {
         let own = match weight {
-            Some(weight) => weight.unsqueeze(1).gather_rows(&self.index).squeeze(1),
+            Some(weight) => weight.unsqueeze(1).gather_rows_within(&self.index).squeeze(1),
             None => like.scalar_like(1.0).broadcast_to(Shape::of(&[self.shape.numel()])),
         };
         match &self.counts {
@@ -265,6 +263,12 @@ impl Labels {
             Reduction::None => losses.reshape(self.shape),
         }
     }
+}
+
+/// What labels of a loss must be.
+fn labels_range(name: &'static str, classes: usize, ignored: Option<i32>, at: At) -> Range {
+    let help = "labels count classes from 0; the second axis has the classes";
+    Range::new(name, classes, help, at).but(ignored).ignorable("set")
 }
 
 /// The number of classes of `[n, classes, ..]`.

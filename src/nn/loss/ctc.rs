@@ -3,7 +3,7 @@
 use super::common::{Reduction, loss};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::tensor::{Fault, Tensor, as_index, check_range, need_few, need_float, need_index};
+use crate::tensor::{Fault, Range, Tensor, as_index, need_few, need_float, need_index};
 use std::panic::Location;
 
 /// A logarithm of 0 that stays finite over any number of steps, so that no gradient is NaN.
@@ -50,8 +50,8 @@ pub fn ctc(
     counts: &[usize],
     options: CtcOptions,
 ) -> Result<Tensor> {
-    let labels = as_index(labels);
-    loss("ctc", &[log_probabilities, &labels], Location::caller(), |nodes| {
+    let (labels, at) = (as_index(labels), Location::caller());
+    loss("ctc", &[log_probabilities, &labels], at, |nodes| {
         need_float(nodes[0])?;
         need_index(nodes[1])?;
         let (&[time, n, classes], &[rows, longest]) = (nodes[0].shape.dims(), nodes[1].shape.dims()) else {
@@ -74,9 +74,10 @@ pub fn ctc(
             return Err(Fault::attribute(format!("{len} labels are outside 0..={longest}"), "check the label lengths"));
         }
         // Row by row, without the padding.
+        let range = Range::new("ctc", classes, "labels count classes from 0", at);
         for (i, &count) in counts.iter().enumerate() {
             let row = labels.slice(0, i as isize, i as isize + 1).slice(1, 0, count as isize);
-            let wrong = row.node().map(|row| check_range("ctc", row, classes, "labels count classes from 0"));
+            let wrong = row.node().map(|row| range.wrong(row));
             if let Some(mut error) = wrong.unwrap_or_else(Some) {
                 if let Error::Index { position, .. } = &mut error {
                     *position += i * longest;
@@ -84,7 +85,8 @@ pub fn ctc(
                 return Ok(Tensor::from_error(error));
             }
         }
-        let alignments = Alignments { n, time, longest, blank: options.blank };
+        let on_device = Range::is_computed(nodes[1]).then_some(range);
+        let alignments = Alignments { n, time, longest, classes, blank: options.blank, on_device };
         Ok(alignments.loss(log_probabilities, &labels, times, counts, options).unwrap_or_else(Tensor::from_error))
     })
 }
@@ -94,7 +96,10 @@ struct Alignments {
     n: usize,
     time: usize,
     longest: usize,
+    classes: usize,
     blank: usize,
+    /// What labels that only a device knows must be.
+    on_device: Option<Range>,
 }
 
 impl Alignments {
@@ -122,12 +127,17 @@ impl Alignments {
         let log_probabilities = running.where_(log_probabilities, &log_probabilities.scalar_like(0.0));
         let position = Tensor::iota(self.longest, DType::I32, &device)?;
         let labels = position.lt(&counts).where_(labels, &labels.scalar_like(self.blank as f64));
-        let class = self.classes(&labels, &state);
+        let labels = match self.on_device {
+            // In range, so that the states take the class that their scores are of.
+            Some(range) => range.on_device(&labels).clamp(0.0, self.classes as f64 - 1.0),
+            None => labels,
+        };
+        let class = self.states(&labels, &state);
         // A label may follow another at once, unless they are equal.
         let skips = class.ne(&shifted(&class, states, 2, &class.scalar_like(self.blank as f64), &state));
         let never = log_probabilities.scalar_like(NEVER);
         let each = class.unsqueeze(0).expand([self.time, n, states]);
-        let scores = log_probabilities.gather(2, &each).maximum(&never);
+        let scores = log_probabilities.gather_within(2, &each).maximum(&never);
         let at = |t: usize| scores.slice(0, t as isize, t as isize + 1).reshape([n, states]);
         let mut reached = state.lt(&state.scalar_like(2.0)).where_(&at(0), &never);
         for t in 1..self.time {
@@ -156,7 +166,7 @@ impl Alignments {
     }
 
     /// The class of each state: blanks, and labels between them. `[n, states]`.
-    fn classes(&self, labels: &Tensor, state: &Tensor) -> Tensor {
+    fn states(&self, labels: &Tensor, state: &Tensor) -> Tensor {
         // Each label after a blank, and one more blank: label i at state 2i + 1.
         let spaced = labels.unsqueeze(2).pad(&[(0, 0), (0, 0), (1, 0)]).reshape([self.n, 2 * self.longest]);
         let odd = (state % 2).eq(&state.scalar_like(1.0));

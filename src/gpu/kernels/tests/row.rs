@@ -111,6 +111,29 @@ fn gather_and_scatter_match_loops() {
 }
 
 #[test]
+fn checks_find_the_first_index_out_of_range() {
+    let lab = Lab::open(true).unwrap();
+    for n in [1, 63, 65, 4096, 4097, 300_000] {
+        for wrong in [None, Some(0), Some(n / 2), Some(n - 1)] {
+            for (value, len, before) in [(7, 7, 0), (-1, 7, 0), (i32::MIN, u32::MAX, 0), (99, 7, 5)] {
+                let mut index: Vec<i32> = (0..n).map(|i| (i % 7) as i32).collect();
+                // A later one does not count.
+                wrong.into_iter().for_each(|at| (index[n - 1], index[at]) = (-9, value));
+                let flag = [before, 2, 3, 4];
+                let expected = match wrong {
+                    Some(at) if before == 0 => [12, at as i32, value, len.cast_signed()],
+                    _ => flag,
+                };
+                let reads = [HostData::I32(index), HostData::I32(flag.to_vec())];
+                let kernel = row(RowOp::Check { len, site: 12 }, [1, n], [1, 4]);
+                let got = run_as(&lab, kernel, &reads, HostData::I32(vec![-1; 4]), &Caps::webgpu_defaults(true));
+                close(&format!("{n}, {wrong:?}, {value} of {len}"), &got, &expected.map(f64::from), 0.0);
+            }
+        }
+    }
+}
+
+#[test]
 fn orders_match_a_stable_sort() {
     let lab = Lab::open(true).unwrap();
     for (rows, cols) in [(1, 1), (3, 64), (70, 65), (2, 1000), (1, 5000)] {
