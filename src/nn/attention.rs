@@ -8,10 +8,12 @@ use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result, counted};
 use crate::fields;
+use crate::lazy::anomaly;
 use crate::param::Param;
 use crate::rng::Generator;
 use crate::shape::{Shape, product};
 use crate::tensor::{AttentionOptions, Tensor, mask_help, reaching, zeroed};
+use std::panic::Location;
 
 /// Settings of a [`MultiheadAttention`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,6 +107,7 @@ impl MultiheadAttention {
     /// Tensors that do not fit the layer or each other.
     #[track_caller]
     pub fn attend(&self, query: &Tensor, key: &Tensor, value: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
+        let _seen = anomaly::seen_from(Location::caller());
         let (weight, bias) = (self.in_proj_weight.tensor(), self.in_proj_bias.as_ref().map(Param::tensor));
         let embed = self.in_proj_weight.shape()[1];
         let shape = query.shape()?;

@@ -8,9 +8,10 @@ use super::state::{self, LoadReport};
 use crate::device::Device;
 use crate::error::Result;
 use crate::io::StateDict;
-use crate::lazy::no_grad;
+use crate::lazy::{anomaly, no_grad};
 use crate::param::Param;
 use crate::tensor::Tensor;
+use std::panic::Location;
 use std::path::Path;
 
 /// A layer or a model.
@@ -310,6 +311,7 @@ macro_rules! boxed {
             #[inline]
             #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                let _seen = anomaly::seen_from(Location::caller());
                 (**self).forward(x)
             }
 

@@ -3,6 +3,7 @@
 use super::fields::{Copier, Field, Fields};
 use super::module::Module;
 use crate::error::{Error, OpError, OpErrorKind, Result};
+use crate::lazy::anomaly;
 use crate::tensor::Tensor;
 use std::collections::BTreeSet;
 use std::panic::Location;
@@ -149,6 +150,7 @@ impl Module for Sequential {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let caller = Location::caller();
+        let _seen = anomaly::seen_from(caller);
         let mut y = self.input(x)?;
         for (name, layer) in &self.layers {
             y = output(name, (**layer).forward(&y), caller)?;

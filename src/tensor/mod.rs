@@ -115,8 +115,9 @@ use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, OpErrorKind, Result, counted};
 use crate::graph::Op;
+use crate::graph::layer::Layer;
 use crate::graph::row::RowOp;
-use crate::lazy::{Inputs, Node, Origin, Payload, grad_enabled, no_grad};
+use crate::lazy::{Inputs, Node, Origin, Payload, anomaly, grad_enabled, no_grad};
 use crate::shape::Shape;
 pub(crate) use attention::{mask_help, reaching, zeroed};
 use fault::CAST_U8;
@@ -144,6 +145,7 @@ impl Tensor {
             return Self::refuse(op.name(), inputs, Location::caller(), Fault::too_large(&shape));
         }
         let device = first.device.clone();
+        let _call = anomaly::called(op.name(), Location::caller());
         // The one place where storage types meet arithmetic: F16 is widened, U8 refused.
         let selects = op == Op::Where && given.get(1).map(|n| n.dtype) == given.get(2).map(|n| n.dtype);
         let stores = selects || op.is_movement() || matches!(op, Op::Cast | Op::Row(RowOp::Gather) | Op::Assign);
@@ -204,6 +206,8 @@ impl Tensor {
         at: At,
         rule: impl FnOnce(&[&Arc<Node>]) -> Result<Self, Fault>,
     ) -> Self {
+        let layer = |operand: &&Self| operand.node().ok().map(|node| node.layer);
+        let _call = anomaly::called_on(op, at, || Layer::of(operands.iter().map(layer)));
         let mut nodes = Vec::with_capacity(operands.len());
         for operand in operands {
             match operand.outcome() {
