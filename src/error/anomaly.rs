@@ -22,7 +22,7 @@ pub enum AnomalyKind {
 
 /// The first value, in the order of the program, that is not finite: what [`AnomalyMode`](crate::train::AnomalyMode) finds, and
 /// [`Error::NotFinite`](super::Error::NotFinite) reports.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Anomaly {
     /// What is not finite.
@@ -40,7 +40,7 @@ pub struct Anomaly {
     pub parameter: Option<String>,
     /// The shape of what is not finite.
     pub shape: Shape,
-    /// The position of the first element that is not finite, in row-major order.
+    /// The position of the first NaN in row-major order, or, if there is none, of the first infinity.
     pub position: usize,
     /// That element: NaN, or an infinity.
     pub value: f64,
@@ -52,15 +52,18 @@ pub struct Anomaly {
     /// The caller's file and line: for a gradient, those of the call that it goes back through; for an input or a parameter, of
     /// the call that reads it; for an update, of the step. `None` if that call was made before the mode was on.
     pub at: Option<&'static Location<'static>>,
-    /// In how many evaluations and steps it was found. An anomaly of the same kind, op, line and parameter is the same one.
+    /// How many times it was found: of the same kind, in the same op and layer, at the same line. What a value spoils in further
+    /// evaluations does not count again.
     pub times: usize,
 }
 
 impl Anomaly {
     /// Whether another one is of the same place in the program.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        let place = |a: &Self| (a.kind, a.at, a.part.clone(), a.layer.clone(), a.parameter.clone());
-        self.op == other.op && place(self) == place(other)
+        let is_parameter = matches!(self.kind, AnomalyKind::Parameter | AnomalyKind::Update);
+        let alike = (self.kind, self.at, &self.op, &self.part, &self.layer)
+            == (other.kind, other.at, &other.op, &other.part, &other.layer);
+        alike && (!is_parameter || self.parameter == other.parameter)
     }
 
     /// The coordinates of the element.

@@ -156,7 +156,7 @@ pub(super) fn measure(
         return Ok(Default::default());
     }
     let mut part = Part::of(graph, bindings, &[&nodes[..], values].concat())?;
-    let lost = || Error::internal("a measured node is no part of its graph");
+    let lost = || Error::internal("a measured node is missing from its graph");
     let own = |part: &Part, id: NodeId| part.numbers[id].ok_or_else(lost);
     let mut wanted = Vec::new();
     for &id in &nodes {

@@ -7,6 +7,7 @@ mod gather;
 mod keep;
 mod measure;
 mod phase;
+mod survey;
 #[cfg(test)]
 mod tests;
 

@@ -302,6 +302,11 @@ impl Watch {
         lock(&self.found).cells.insert(cell.id, Arc::downgrade(cell));
     }
 
+    /// Whether losses are scaled at all.
+    pub fn has_scales(&self) -> bool {
+        !lock(&self.found).scales.is_empty()
+    }
+
     /// Whether losses are multiplied by a cell.
     pub fn is_scale(&self, cell: u64) -> bool {
         lock(&self.found).scales.contains(&cell)

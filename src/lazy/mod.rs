@@ -44,7 +44,6 @@ pub(crate) mod snapshot;
 mod tally;
 mod thread;
 
-pub use anomaly::{AnomalyMode, AnomalyPolicy};
 pub use recording::no_grad;
 pub(crate) use recording::{grad_enabled, with_grad_mode};
 pub(crate) use tally::{Tally, Ticket, Verdict};

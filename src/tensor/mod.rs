@@ -206,8 +206,7 @@ impl Tensor {
         at: At,
         rule: impl FnOnce(&[&Arc<Node>]) -> Result<Self, Fault>,
     ) -> Self {
-        let layer = |operand: &&Self| operand.node().ok().map(|node| node.layer);
-        let _call = anomaly::called_on(op, at, || Layer::of(operands.iter().map(layer)));
+        let _call = Self::called(op, operands, at);
         let mut nodes = Vec::with_capacity(operands.len());
         for operand in operands {
             match operand.outcome() {
@@ -244,6 +243,12 @@ impl Tensor {
             return Self::from_error(Error::clone(error).met_at(at));
         }
         out.returned()
+    }
+
+    /// Until the result is dropped, what is built belongs to this call, for anomaly mode; [`Tensor::guard`] begins with it.
+    pub(crate) fn called(op: &'static str, operands: &[&Self], at: At) -> Option<anomaly::Within> {
+        let layer = |operand: &&Self| operand.node().ok().map(|node| node.layer);
+        anomaly::called_on(op, at, || Layer::of(operands.iter().map(layer)))
     }
 
     /// What an op or a layer returns to its caller: under `no_grad` an operand that it passes on is detached.

@@ -21,7 +21,7 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 
-pub use crate::lazy::{AnomalyMode, AnomalyPolicy};
+pub use crate::lazy::anomaly::{AnomalyMode, AnomalyPolicy};
 pub use chart::{Chart, Panel, Series};
 pub use checkpoint::Checkpoint;
 pub use confusion::ConfusionMatrix;
