@@ -169,14 +169,16 @@ const POISONS: [(usize, Poison); 11] = [
     (
         3,
         (
-            "weights that have grown",
-            |m, x| {
-                set(m, "lstm.weight_ih_l0", 3e38);
-                x.fill(1.0);
+        3,
+        (
+            "a head that has grown",
+            |m, _| {
+                set(m, "lstm.bias_ih_l1", 10.0);
+                set(m, "fc.weight", 3e38);
             },
             AnomalyKind::Value,
-            "Lstm",
-            "lstm",
+            "matmul",
+            "fc",
         ),
     ),
 ];
