@@ -169,8 +169,6 @@ const POISONS: [(usize, Poison); 11] = [
     (
         3,
         (
-        3,
-        (
             "a head that has grown",
             |m, _| {
                 set(m, "lstm.bias_ih_l1", 10.0);
