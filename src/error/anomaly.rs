@@ -127,11 +127,9 @@ impl fmt::Display for Anomaly {
             (false, true) => write!(f, ", from {}", numbers.join(" and "))?,
             (false, false) => write!(f, ", from operands of up to {}", numbers.join(" and "))?,
         }
-        match (&self.parameter, self.kind) {
-            (Some(parameter), AnomalyKind::Value | AnomalyKind::Gradient | AnomalyKind::Input) => {
-                write!(f, "; it reaches parameter {parameter}")?;
-            }
-            _ => {}
+        let is_own = matches!(self.kind, AnomalyKind::Parameter | AnomalyKind::Update);
+        if let Some(parameter) = self.parameter.as_ref().filter(|_| !is_own) {
+            write!(f, "; it reaches parameter {parameter}")?;
         }
         write!(f, "; help: {}", self.help())?;
         match self.at {

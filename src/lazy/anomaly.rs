@@ -188,7 +188,7 @@ pub(crate) fn current() -> Option<Arc<Watch>> {
 /// Until the result is dropped, nodes belong to this call, unless it is a part of another one.
 #[inline]
 pub(crate) fn called(op: &'static str, at: At) -> Option<Within> {
-    called_on(op, at, || Layer::default())
+    called_on(op, at, Layer::default)
 }
 
 /// As [`called`], for a call on operands of a layer.
