@@ -1,5 +1,9 @@
 //! Every failure a caller, a file or a driver can cause, as one typed enum.
 
+mod anomaly;
+
+pub use anomaly::{Anomaly, AnomalyKind};
+
 use crate::dims::Shape;
 use crate::dtype::DType;
 use crate::memory::MemoryUse;
@@ -123,6 +127,11 @@ pub enum Error {
         /// The version that is in memory.
         current: u64,
     },
+    /// A value, a gradient or a parameter is not finite: what [`AnomalyMode`](crate::train::AnomalyMode) reports if it is to stop.
+    ///
+    /// Nothing has changed: weights, an optimizer's state and counts are as before the call.
+    #[error("{0}")]
+    NotFinite(Box<Anomaly>),
     // ---- files ----
     /// A file or directory could not be read or written.
     #[error("{path}: {source}", path = .path.display())]

@@ -1,4 +1,5 @@
-//! Calls of ops whose indices a device checks, by number: a device reports the number, and the host makes the error of it.
+//! Where the program calls ops. Calls whose indices a device checks have a number: a device reports it, and the host makes the
+//! error of it.
 
 use crate::error::{Error, Result};
 use crate::sync::lock;
@@ -37,7 +38,7 @@ thread_local! {
     static CALLER: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
 }
 
-/// As long as it lives, ops that this crate calls through a pointer count as called from one place.
+/// As long as it lives, ops that this crate calls count as called from one place.
 #[derive(Debug)]
 pub(crate) struct Caller(Option<&'static Location<'static>>);
 
@@ -59,12 +60,15 @@ impl Drop for Caller {
     }
 }
 
+/// The line of the program that a call counts as made in: its own, or, if that is one of this crate, its [`Caller`]'s.
+pub(crate) fn of_program(at: &'static Location<'static>) -> &'static Location<'static> {
+    if Error::is_own(at) { CALLER.get().unwrap_or(at) } else { at }
+}
+
 impl Site {
     /// Its number, from 1.
     pub fn number(mut self) -> u32 {
-        if Error::is_own(self.at) {
-            self.at = CALLER.get().unwrap_or(self.at);
-        }
+        self.at = of_program(self.at);
         let mut sites = lock(&SITES);
         let at = sites.iter().position(|site| *site == self).unwrap_or_else(|| {
             sites.push(self);

@@ -202,6 +202,14 @@ impl Gradients {
         Tensor::eval_all(&self.by_key.values().chain(&self.gate).chain(factor).collect::<Vec<_>>())
     }
 
+    /// The gradients of cells, and the cells' ids.
+    pub(super) fn of_cells(&self) -> impl Iterator<Item = (&Arc<Node>, u64)> {
+        self.by_key.iter().filter_map(|(key, gradient)| match (key, gradient.outcome()) {
+            (Key::Cell(id), Ok(handle)) => Some((&handle.node, *id)),
+            _ => None,
+        })
+    }
+
     /// The gradient of a cell, if there is one.
     pub(crate) fn of_cell(&self, id: u64) -> Option<Tensor> {
         self.by_key.get(&Key::Cell(id)).map(|g| self.clipped(g))

@@ -14,7 +14,7 @@ pub use clip::Measured;
 pub use gradients::{Differentiable, Gradients};
 
 use crate::error::{Error, Result};
-use crate::lazy::{Node, no_grad, with_grad_mode};
+use crate::lazy::{Node, anomaly, no_grad, with_grad_mode};
 use crate::tensor::Tensor;
 use gradients::key;
 use propagate::propagate;
@@ -66,8 +66,11 @@ impl Tensor {
             });
         }
         let at = Location::caller();
+        let _call = anomaly::backward(at);
         let found = no_grad(|| propagate(self, cotangent, &[])).map_err(|error| error.seen_from(at))?;
-        Ok(Gradients::together(found.by_source()))
+        let gradients = Gradients::together(found.by_source());
+        anomaly::went_backward(node, gradients.of_cells());
+        Ok(gradients)
     }
 }
 
@@ -108,6 +111,7 @@ impl Tensor {
 #[track_caller]
 pub fn grad<'a, D: Differentiable + 'a>(output: &Tensor, wrt: impl IntoIterator<Item = &'a D>) -> Result<Vec<Tensor>> {
     let at = Location::caller();
+    let _call = anomaly::backward(at);
     let mut targets = Vec::new();
     for (i, of) in wrt.into_iter().enumerate() {
         let tensor = of.value();

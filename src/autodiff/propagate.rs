@@ -3,7 +3,7 @@
 use super::gradients::{Key, key};
 use super::rules;
 use crate::error::{Error, Result};
-use crate::lazy::{Inputs, Node, Payload};
+use crate::lazy::{Inputs, Node, Payload, anomaly};
 use crate::tensor::Tensor;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::panic::Location;
@@ -67,7 +67,7 @@ pub(super) fn propagate(output: &Tensor, cotangent: &Tensor, ends: &[u64]) -> Re
             continue;
         }
         let Some(ct) = cotangents.remove(&node.id) else { continue };
-        let _through = node.layer.backward();
+        let (_through, _call) = (node.layer.backward(), anomaly::differentiating(node));
         // The output's handle keeps them all obtainable; a user's rule may keep what it is given.
         let handed = if matches!(node.payload, Payload::Gradient(_)) { Tensor::from_node } else { Tensor::passing };
         let inputs: Vec<Tensor> = node.inputs().iter().cloned().map(handed).collect();

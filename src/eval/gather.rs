@@ -129,6 +129,11 @@ impl Numbering {
         self.purpose.gate.as_ref()
     }
 
+    /// The nodes whose values are wanted.
+    pub fn values(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.roots.iter().filter(|root| root.why == Why::Value).map(|root| &root.node)
+    }
+
     /// A node's number here, if it has one.
     pub fn number_of(&self, node: &Node) -> Option<NodeId> {
         node.number(self.base)

@@ -2,16 +2,19 @@
 //!
 //! Everything that reads or changes contents happens within a [`Session`], of which a device has one at a time.
 
+mod anomaly;
 mod gather;
 mod keep;
+mod measure;
 mod phase;
+mod survey;
 #[cfg(test)]
 mod tests;
 
 use crate::dtype::{DType, HostData};
 use crate::error::Result;
 use crate::executor::Transfer;
-use crate::lazy::{Cell, Device, Holding, Node, Verdict, grad_enabled, snapshot};
+use crate::lazy::{self, Cell, Device, Holding, Node, Verdict, grad_enabled, snapshot};
 use crate::storage::Storage;
 use gather::{Gathered, Numbering, Purpose};
 use keep::Wanted;
@@ -108,16 +111,24 @@ impl<'d> Session<'d> {
         if wanted.is_empty() {
             return Ok(());
         }
+        if let Some(watch) = lazy::anomaly::current() {
+            self.inspect(&watch, &wanted)?;
+        }
         self.run(wanted, Purpose::default(), grad_enabled())
     }
 
     /// Runs an optimizer's step; `roots` are realised on the way, and what the forward pass tracks goes with it. Nothing is kept
-    /// for a later backward. If it is gated, the device decides whether it is taken.
+    /// for a later backward. If it is gated, the device decides whether it is taken. Returns false if anomaly mode skips it.
     ///
     /// # Errors
     /// Whatever evaluation reports; in that case nothing changes, and the assignments that the step would have run are dropped.
-    pub fn step(&mut self, roots: Vec<Arc<Node>>, gate: Option<Arc<Node>>) -> Result<()> {
-        self.run(roots, Purpose { step: true, gate }, false)
+    pub fn step(&mut self, roots: Vec<Arc<Node>>, gate: Option<Arc<Node>>) -> Result<bool> {
+        if let Some(watch) = lazy::anomaly::current()
+            && !self.approves(&watch, &roots)?
+        {
+            return Ok(false);
+        }
+        self.run(roots, Purpose { step: true, gate }, false).map(|()| true)
     }
 
     /// Overwrites memory with the contents of other memory.

@@ -7,6 +7,7 @@ use crate::graph::optim::{BLOCK, Coefficients};
 use crate::host::zeroed;
 use crate::storage::Storage;
 use crate::storage::bindings::{Entry, OptimStore};
+use crate::sync::lock;
 
 /// A parameter that an optimizer adopts.
 #[derive(Debug, Clone)]
@@ -31,6 +32,31 @@ impl Executor {
             None => self.beside(parameters, states),
             Some(limit) => self.in_arenas(parameters, states, limit),
         }
+    }
+
+    /// A store with copies of another one's contents. `parameters` are the dtypes and lengths of its entries.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn copy_store(&self, of: &OptimStore, parameters: &[(DType, usize)]) -> Result<OptimStore> {
+        let coefficients = lock(&of.coefficients).clone().into();
+        let (Some(arena), Some(gradients)) = (&of.parameters, &of.gradients) else {
+            let mut entries = Vec::new();
+            for (entry, &(dtype, len)) in of.entries.iter().zip(parameters) {
+                entries.push(Entry { parameter: self.duplicate(&entry.parameter, dtype, len)?, len, offset: entry.offset });
+            }
+            let states = of.state.iter().zip(parameters.iter().cycle());
+            let state = states.map(|(state, &(dtype, len))| self.duplicate(state, dtype, len)).collect::<Result<_>>()?;
+            return Ok(OptimStore { entries, state, parameters: None, gradients: None, coefficients });
+        };
+        let ends = of.entries.iter().map(|e| e.offset + e.len.next_multiple_of(BLOCK).max(BLOCK));
+        let len = ends.max().unwrap_or(0);
+        let copy = |storage: &Storage| self.duplicate(storage, DType::F32, len);
+        let (arena, gradients) = (copy(arena)?, copy(gradients)?);
+        let state = of.state.iter().map(copy).collect::<Result<_>>()?;
+        let entry = |e: &Entry| Entry { parameter: arena.range(e.offset, e.len), len: e.len, offset: e.offset };
+        let entries = of.entries.iter().map(entry).collect();
+        Ok(OptimStore { entries, state, parameters: Some(arena), gradients: Some(gradients), coefficients })
     }
 
     /// Parameters stay where they are, and state is kept beside them.

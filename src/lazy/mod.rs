@@ -34,6 +34,7 @@
 //! - An assignment is pending for the thread that made it: this thread reads the new value, all others the committed one. What
 //!   a training pass tracks, such as running statistics, is run with the thread's next step, if that is taken.
 
+pub(crate) mod anomaly;
 mod cell;
 mod device;
 mod node;

@@ -1,7 +1,7 @@
 //! Nodes, and the handles that users hold.
 
 use super::{Cell, Device, Handle, HostSource, Inputs, Node, Origin, Outcome, Payload, SUPERSEDED, State, Target, Tensor};
-use super::{fresh_id, thread};
+use super::{anomaly, fresh_id, thread};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::graph::Op;
@@ -83,7 +83,7 @@ impl Node {
             }
         };
         let reads_cell = matches!(payload, Payload::Cell(..) | Payload::Target(..)) || inputs.iter().any(reads);
-        Arc::new(Self {
+        let node = Arc::new(Self {
             id: fresh_id(),
             op,
             shape,
@@ -96,7 +96,9 @@ impl Node {
             number: AtomicU64::new(0),
             differentiated: AtomicBool::new(false),
             state: Mutex::new(State { inputs, ..State::default() }),
-        })
+        });
+        anomaly::made(&node);
+        node
     }
 
     /// The mutable part.

@@ -11,7 +11,9 @@ use crate::fields;
 use crate::param::Param;
 use crate::rng::Generator;
 use crate::shape::{Shape, product};
+use crate::site::Caller;
 use crate::tensor::{AttentionOptions, Tensor, mask_help, reaching, zeroed};
+use std::panic::Location;
 
 /// Settings of a [`MultiheadAttention`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -105,6 +107,7 @@ impl MultiheadAttention {
     /// Tensors that do not fit the layer or each other.
     #[track_caller]
     pub fn attend(&self, query: &Tensor, key: &Tensor, value: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
+        let _caller = Caller::of(Location::caller());
         let (weight, bias) = (self.in_proj_weight.tensor(), self.in_proj_bias.as_ref().map(Param::tensor));
         let embed = self.in_proj_weight.shape()[1];
         let shape = query.shape()?;

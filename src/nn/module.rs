@@ -10,7 +10,9 @@ use crate::error::Result;
 use crate::io::StateDict;
 use crate::lazy::no_grad;
 use crate::param::Param;
+use crate::site::Caller;
 use crate::tensor::Tensor;
+use std::panic::Location;
 use std::path::Path;
 
 /// A layer or a model.
@@ -310,6 +312,7 @@ macro_rules! boxed {
             #[inline]
             #[track_caller]
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                let _caller = Caller::of(Location::caller());
                 (**self).forward(x)
             }
 

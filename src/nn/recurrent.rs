@@ -11,11 +11,13 @@ use super::module::Module;
 use super::summary::observe;
 use crate::error::{Error, Result, counted};
 use crate::graph::recurrent::RecurrentCell;
+use crate::lazy::anomaly;
 use crate::param::Param;
 use crate::rng::Generator;
 use crate::shape::product;
 use crate::tensor::Tensor;
 use crate::tensor::recurrent::{Recurrence, States, unstack};
+use std::panic::Location;
 
 /// The hidden activation of an [`Rnn`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -266,6 +268,7 @@ impl Recurrent {
 
     #[track_caller]
     fn run(&self, x: &Tensor, options: &SequenceOptions) -> Result<Sequence> {
+        let _call = anomaly::called(self.name, Location::caller());
         let shape = x.shape()?;
         let (layout, batch) = if self.config.batch_first { ("[n, t, inputs]", 0) } else { ("[t, n, inputs]", 1) };
         if shape.rank() == 2 {

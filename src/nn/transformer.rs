@@ -9,7 +9,9 @@ use super::norm::{LayerNorm, LayerNormConfig};
 use super::summary::observe;
 use crate::error::{Error, Result};
 use crate::fields;
+use crate::site::Caller;
 use crate::tensor::{AttentionOptions, Tensor};
+use std::panic::Location;
 
 /// The activation between a transformer layer's two linear layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -160,6 +162,7 @@ impl TransformerEncoderLayer {
     /// An input or a mask that does not fit.
     #[track_caller]
     pub fn encode(&self, x: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
+        let _caller = Caller::of(Location::caller());
         let x = &without_padding(x, options);
         let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&self.self_attn.attend(x, x, x, options)?))?;
         self.config.join(&x, &self.norm2, |x| {
@@ -244,6 +247,7 @@ impl TransformerDecoderLayer {
     /// Inputs or masks that do not fit.
     #[track_caller]
     pub fn decode(&self, x: &Tensor, memory: &Tensor, target: &AttentionOptions, source: &AttentionOptions) -> Result<Tensor> {
+        let _caller = Caller::of(Location::caller());
         let x = &without_padding(x, target);
         let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&self.self_attn.attend(x, x, x, target)?))?;
         let x = self
@@ -293,6 +297,7 @@ impl TransformerEncoder {
     /// As [`TransformerEncoderLayer::encode`].
     #[track_caller]
     pub fn encode(&self, x: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
+        let _caller = Caller::of(Location::caller());
         let x = self.layers.iter().try_fold(x.clone(), |x, layer| layer.encode(&x, options))?;
         self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))
     }
@@ -328,6 +333,7 @@ impl TransformerDecoder {
     /// As [`TransformerDecoderLayer::decode`].
     #[track_caller]
     pub fn decode(&self, x: &Tensor, memory: &Tensor, target: &AttentionOptions, source: &AttentionOptions) -> Result<Tensor> {
+        let _caller = Caller::of(Location::caller());
         let x = self.layers.iter().try_fold(x.clone(), |x, layer| layer.decode(&x, memory, target, source))?;
         self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))
     }

@@ -9,7 +9,7 @@ use crate::eval::Session;
 use crate::executor::arena::Adoptee;
 use crate::graph::Op;
 use crate::graph::optim::{Coefficients, Gate, OptimRule, VARIANTS};
-use crate::lazy::{Cell, Holding, Inputs, Node, Payload, no_grad};
+use crate::lazy::{Cell, Holding, Inputs, Node, Payload, anomaly, no_grad};
 use crate::param::Param;
 use crate::shape::Shape;
 use crate::storage::Storage;
@@ -17,6 +17,7 @@ use crate::storage::bindings::OptimStore;
 use crate::storage::pool::Counted;
 use crate::sync::lock;
 use crate::tensor::Tensor;
+use std::panic::Location;
 use std::sync::{Arc, Mutex};
 
 /// Memory, and where it is to be copied to.
@@ -135,6 +136,7 @@ impl Stepper {
     #[track_caller]
     pub fn step(&mut self, gradients: Gradients, coefficients: &mut dyn FnMut(usize, u64) -> Coefficients) -> Result<()> {
         let device = self.device.clone();
+        let _call = anomaly::called("step", Location::caller());
         let limit = self.limit(&gradients);
         let open = gradients.gate().cloned();
         let active = self.collect(&gradients, limit.is_some())?;
@@ -150,7 +152,9 @@ impl Stepper {
         // The step holds the gradients as operands; as handles they would have to outlive it.
         drop(gradients);
         self.reclaim(&mut session)?;
-        session.step(nodes, gate)?;
+        if !session.step(nodes, gate)? {
+            return Ok(());
+        }
         drop(session);
         counts.add(&stepped, after)
     }

@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::io::number::Range;
 use crate::io::{HostTensor, StateDict};
-use crate::lazy::no_grad;
+use crate::lazy::{anomaly, no_grad};
 use crate::param::Param;
 use crate::tensor::Tensor;
 
@@ -84,7 +84,9 @@ impl LossScaler {
     }
 
     /// The loss times the scale.
+    #[track_caller]
     pub fn scale(&self, loss: &Tensor) -> Tensor {
+        anomaly::scaled_by(self.scale.id());
         loss * &self.scale.tensor().detach().cast(loss.dtype().unwrap_or(DType::F32))
     }
 

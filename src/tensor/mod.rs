@@ -116,8 +116,9 @@ use crate::device::Device;
 use crate::dtype::{DType, Element, HostData};
 use crate::error::{Error, OpErrorKind, Result, counted};
 use crate::graph::Op;
+use crate::graph::layer::Layer;
 use crate::graph::row::RowOp;
-use crate::lazy::{Inputs, Node, Origin, Payload, grad_enabled, no_grad};
+use crate::lazy::{Inputs, Node, Origin, Payload, anomaly, grad_enabled, no_grad};
 use crate::shape::Shape;
 pub(crate) use attention::{mask_help, reaching, zeroed};
 use fault::CAST_U8;
@@ -145,6 +146,7 @@ impl Tensor {
             return Self::refuse(op.name(), inputs, Location::caller(), Fault::too_large(&shape));
         }
         let device = first.device.clone();
+        let _call = anomaly::called(op.name(), Location::caller());
         // The one place where storage types meet arithmetic: F16 is widened, U8 refused.
         let selects = op == Op::Where && given.get(1).map(|n| n.dtype) == given.get(2).map(|n| n.dtype);
         let stores = selects || op.is_movement() || matches!(op, Op::Cast | Op::Row(RowOp::Gather) | Op::Assign);
@@ -205,6 +207,7 @@ impl Tensor {
         at: At,
         rule: impl FnOnce(&[&Arc<Node>]) -> Result<Self, Fault>,
     ) -> Self {
+        let _call = Self::called(op, operands, at);
         let mut nodes = Vec::with_capacity(operands.len());
         for operand in operands {
             match operand.outcome() {
@@ -241,6 +244,12 @@ impl Tensor {
             return Self::from_error(Error::clone(error).met_at(at));
         }
         out.returned()
+    }
+
+    /// Until the result is dropped, what is built belongs to this call, for anomaly mode; [`Tensor::guard`] begins with it.
+    pub(crate) fn called(op: &'static str, operands: &[&Self], at: At) -> Option<anomaly::Within> {
+        let layer = |operand: &&Self| operand.node().ok().map(|node| node.layer);
+        anomaly::called_on(op, at, || Layer::of(operands.iter().map(layer)))
     }
 
     /// What an op or a layer returns to its caller: under `no_grad` an operand that it passes on is detached.

@@ -172,7 +172,9 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn batch_norm(&self, weight: Option<&Self>, bias: Option<&Self>, eps: f64) -> (Self, Self, Self) {
-        let checked = Self::guard("batch_norm", &listed(self, weight, bias), Location::caller(), |n| {
+        let (operands, at) = (listed(self, weight, bias), Location::caller());
+        let _call = Self::called("batch_norm", &operands, at);
+        let checked = Self::guard("batch_norm", &operands, at, |n| {
             let channels = need_channels(n, 2)?;
             need_eps(eps)?;
             if n[0].shape.numel() == channels {

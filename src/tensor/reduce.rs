@@ -293,6 +293,7 @@ impl Tensor {
     #[track_caller]
     pub fn standardize(&self, axes: &[usize], eps: f64) -> (Self, Self, Self) {
         let at = Location::caller();
+        let _call = Self::called("standardize", &[self], at);
         // What does not fit an isize is not an axis either.
         let signed: Vec<isize> = axes.iter().map(|&a| isize::try_from(a).unwrap_or(isize::MAX)).collect();
         let checked = Self::guard("standardize", &[self], at, |n| {

@@ -6,6 +6,7 @@
 //! | stopping | [`EarlyStopping`] [`EarlyStoppingConfig`] |
 //! | progress, curves | [`Progress`] [`History`] [`EpochRecord`] [`chart`] [`Chart`] [`Panel`] [`Series`] |
 //! | saving and resuming | [`Checkpoint`] |
+//! | values that are not finite | [`AnomalyMode`] [`AnomalyPolicy`] |
 //! | losses of the device | [`supervise`] [`SuperviseConfig`] [`Keeper`] [`Resume`] [`Training`] |
 
 pub mod chart;
@@ -20,6 +21,7 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 
+pub use crate::lazy::anomaly::{AnomalyMode, AnomalyPolicy};
 pub use chart::{Chart, Panel, Series};
 pub use checkpoint::Checkpoint;
 pub use confusion::ConfusionMatrix;

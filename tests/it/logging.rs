@@ -1,6 +1,7 @@
 //! What the library logs, tested in a separate process with a logger that prints.
 
 use crate::common::{device, open, this_program};
+use wgrad::train::{AnomalyMode, AnomalyPolicy};
 use wgrad::{CacheLimits, Device, Tensor};
 
 /// Prints what is logged.
@@ -34,6 +35,10 @@ fn program() {
     for n in [3, 4] {
         Tensor::ones([n], &device).and_then(|x| x.exp().sum().item()).expect("computes");
     }
+    let mode = AnomalyMode::new(AnomalyPolicy::Ignore);
+    for _ in 0..2 {
+        mode.watch(|| Tensor::full([2], -1.0, &device).and_then(|x| x.log().sum().item())).expect("only tells");
+    }
 }
 
 #[test]
@@ -48,6 +53,7 @@ fn choices_compiles_and_evictions_are_logged() {
         format!("INFO wgrad::device: {choice}"),
         "DEBUG wgrad::compile: a plan of ".into(),
         "DEBUG wgrad::cache: the least recently used of ".into(),
+        "WARN wgrad::train: not finite: [log] the result is NaN at [0] of [2], from -1.0; help: ".into(),
     ];
     if device().kind() != wgrad::DeviceKind::Cpu {
         expected.push(format!("INFO wgrad::device: opened {} (", device().name()));
@@ -56,4 +62,5 @@ fn choices_compiles_and_evictions_are_logged() {
     for line in expected {
         assert!(text.contains(&line), "{line} is not in {text}");
     }
+    assert_eq!(text.matches("WARN wgrad::train").count(), 1, "{text}");
 }

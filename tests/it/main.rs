@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail by a panic, and knows its numbers")]
 
 mod adapters;
+mod anomalies;
 mod api;
 mod bits;
 mod callers;

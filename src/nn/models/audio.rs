@@ -4,7 +4,9 @@ use crate::error::Result;
 use crate::nn::transfer::replace_head;
 use crate::nn::{BatchNorm1d, Conv1d, Init, Linear, Module, fields};
 use crate::shape::product;
+use crate::site::Caller;
 use crate::tensor::{ConvOptions, Tensor};
+use std::panic::Location;
 
 /// Settings of an [`M5`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,7 @@ impl M5 {
     /// Samples that do not fit, or too few of them.
     #[track_caller]
     pub fn features(&self, x: &Tensor) -> Result<Tensor> {
+        let _caller = Caller::of(Location::caller());
         let stages = [(&self.conv1, &self.bn1), (&self.conv2, &self.bn2), (&self.conv3, &self.bn3), (&self.conv4, &self.bn4)];
         let x = stages
             .into_iter()

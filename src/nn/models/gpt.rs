@@ -7,7 +7,9 @@ use crate::nn::{
 };
 use crate::param::Param;
 use crate::shape::product;
+use crate::site::Caller;
 use crate::tensor::{AttentionOptions, Tensor};
+use std::panic::Location;
 
 /// Settings of a [`Gpt`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -179,6 +181,7 @@ pub struct Transformer {
 impl Module for Transformer {
     #[track_caller]
     fn forward(&self, tokens: &Tensor) -> Result<Tensor> {
+        let _caller = Caller::of(Location::caller());
         let [_, l] = tokens.dims::<2>()?;
         let longest = self.wpe.weight.shape()[0];
         if l > longest {

@@ -6,7 +6,9 @@ use crate::nn::transfer::replace_head;
 use crate::nn::{BatchNorm2d, Conv2d, ConvOptions, Fields, Init, Linear, Module, Sequential, fields};
 use crate::param::Param;
 use crate::shape::product;
+use crate::site::Caller;
 use crate::tensor::{PoolOptions, Tensor};
+use std::panic::Location;
 
 /// Sizes from the paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,7 @@ impl Block {
 impl Module for Block {
     #[track_caller]
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let _caller = Caller::of(Location::caller());
         let mut y = self.bn1.forward(&self.conv1.forward(x)?)?.relu();
         y = self.bn2.forward(&self.conv2.forward(&y)?)?;
         if let (Some(conv), Some(bn)) = (&self.conv3, &self.bn3) {
