@@ -193,6 +193,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// The device is out of memory; a module within lists its fields by hand, or skips one that is not `Clone`.
+    #[track_caller]
     fn duplicate(&self) -> Result<Self>
     where
         Self: Sized,
@@ -216,6 +217,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// As [`Module::duplicate`]; a dtype that the device does not have.
+    #[track_caller]
     fn to(&self, device: &Device) -> Result<Self>
     where
         Self: Sized,
@@ -272,6 +274,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// Evaluation errors; the file cannot be written.
+    #[track_caller]
     fn save(&self, path: impl AsRef<Path>) -> Result<()>
     where
         Self: Sized,
@@ -284,6 +287,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// The file cannot be read or does not fit the module.
+    #[track_caller]
     fn load(&self, path: impl AsRef<Path>) -> Result<()>
     where
         Self: Sized,

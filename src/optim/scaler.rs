@@ -84,6 +84,7 @@ impl LossScaler {
     }
 
     /// The loss times the scale.
+    #[track_caller]
     pub fn scale(&self, loss: &Tensor) -> Tensor {
         loss * &self.scale.tensor().detach().cast(loss.dtype().unwrap_or(DType::F32))
     }

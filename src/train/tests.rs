@@ -219,7 +219,9 @@ fn walk_to_the_end(subject: Subject, adam: bool, kind: FaultKind, cold: bool, st
                 Ok(()) => assert!(call == 0, "{told}: call {call} works"),
             }
         }
-        assert!(took < AT_ONCE.max(stall + AT_ONCE / 2), "{told}: it took {took:?}");
+        // A device that stalls still compiles the kernels that are left: that is no wait.
+        let most = if cold && kind == FaultKind::Stall { stall + 5 * AT_ONCE } else { AT_ONCE };
+        assert!(took < most, "{told}: it took {took:?}");
         drop((run, device));
         struck += 1;
         at += stride;

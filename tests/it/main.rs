@@ -84,3 +84,4 @@ mod tiles;
 mod tint;
 mod training;
 mod ulp;
+mod wrong;
