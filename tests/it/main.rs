@@ -62,6 +62,7 @@ mod pieces;
 mod printing;
 mod profile;
 mod random;
+mod readers;
 mod refusals;
 mod refusals_image;
 mod refusals_index;

@@ -43,8 +43,8 @@ impl Table {
     /// A call with each of some arguments, which stands on this line or the next ones.
     #[track_caller]
     pub fn each<A: Debug + Clone + 'static>(&mut self, what: &str, arguments: &[A], call: fn(A) -> Result<()>) {
-        for argument in arguments.iter().cloned() {
-            let row = format!("{what} of {argument:?}");
+        for argument in arguments {
+            let (row, argument) = (format!("{what} of {argument:?}"), argument.clone());
             self.0.push(Row { what: row, at: Location::caller(), call: Box::new(move || call(argument.clone())) });
         }
     }
@@ -52,8 +52,8 @@ impl Table {
     /// A call that gives a tensor, with each of some arguments.
     #[track_caller]
     pub fn tensors<A: Debug + Clone + 'static>(&mut self, what: &str, arguments: &[A], call: fn(A) -> Tensor) {
-        for argument in arguments.iter().cloned() {
-            let row = format!("{what} of {argument:?}");
+        for argument in arguments {
+            let (row, argument) = (format!("{what} of {argument:?}"), argument.clone());
             self.0.push(Row { what: row, at: Location::caller(), call: Box::new(move || call(argument.clone()).check()) });
         }
     }
