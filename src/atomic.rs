@@ -1,8 +1,11 @@
 //! Whole-file writes: a reader sees the old file or the new one, never half of one.
 
+pub(crate) mod faults;
+
 use crate::error::{Error, Result};
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use faults::FileFault;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -50,6 +53,7 @@ fn kind(found: &Metadata) -> (ErrorKind, &'static str) {
 
 /// Gives a file another's name. Windows refuses for as long as someone else, such as a virus scanner, has the other file open.
 fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    faults::unless(FileFault::Rename)?;
     let tries = if cfg!(windows) { 10 } else { 1 };
     for wait in 1..tries {
         match fs::rename(from, to) {
@@ -62,7 +66,7 @@ fn replace(from: &Path, to: &Path) -> io::Result<()> {
 
 /// A temporary file, which is deleted unless the write succeeds. It is locked for as long as it is open: the system unlocks it
 /// when the process ends, however it ends, so that a later save knows it for a left-over.
-struct Scratch {
+pub(crate) struct Scratch {
     file: File,
     path: PathBuf,
     keep: bool,
@@ -71,9 +75,32 @@ struct Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if !self.keep {
-            // Nothing more can be done about a file that cannot be deleted.
-            let _ = fs::remove_file(&self.path);
+            // Nothing more can be done about a file that cannot be deleted: the next save to the same path tries again.
+            let _ = remove(&self.path);
         }
+    }
+}
+
+impl Write for Scratch {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        faults::unless(FileFault::Write)?;
+        let (half, _) = bytes.split_at(bytes.len().div_ceil(2));
+        if faults::strikes(FileFault::Full) {
+            self.file.write_all(half)?;
+            return Err(faults::error(FileFault::Full));
+        }
+        self.file.write(if faults::strikes(FileFault::Short) { half } else { bytes })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Seek for Scratch {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        faults::unless(FileFault::Seek)?;
+        self.file.seek(to)
     }
 }
 
@@ -85,18 +112,29 @@ impl Scratch {
             // Two saves of one process must not share a file, and processes of two containers may have one number.
             let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
             let path = target.with_file_name(format!(".{name}.{}-{serial}.tmp", std::process::id()));
-            let file = match File::create_new(&path) {
+            let file = match faults::unless(FileFault::Create).and_then(|()| File::create_new(&path)) {
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
                 result => result?,
             };
             let scratch = Self { file, path, keep: false };
             // Another save may take it for a left-over before it is locked. Some file systems have no locks.
-            let locked = !matches!(scratch.file.try_lock(), Err(TryLockError::WouldBlock));
+            let locked = faults::strikes(FileFault::Lock) || !matches!(scratch.file.try_lock(), Err(TryLockError::WouldBlock));
             if locked && scratch.has_its_name()? {
                 return Ok(scratch);
             }
         }
         Err(io::Error::new(ErrorKind::AlreadyExists, "no name is free for a temporary file"))
+    }
+
+    #[cfg_attr(not(unix), allow(dead_code, reason = "others have no such permissions"))]
+    fn set_permissions(&self, permissions: Permissions) -> io::Result<()> {
+        faults::unless(FileFault::Permissions)?;
+        self.file.set_permissions(permissions)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        faults::unless(FileFault::Sync)?;
+        self.file.sync_all()
     }
 
     /// Whether the path still leads to the file.
@@ -111,6 +149,11 @@ impl Scratch {
         #[cfg(not(unix))]
         Ok(named.is_file())
     }
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    faults::unless(FileFault::Remove)?;
+    fs::remove_file(path)
 }
 
 /// A name with as many whole characters as a temporary file's name has room for.
@@ -137,7 +180,7 @@ fn remove_left_over(folder: &Path, name: &str) {
         let path = entry.path();
         let opened = OpenOptions::new().read(true).write(true).open(&path).or_else(|_| File::open(&path));
         if opened.is_ok_and(|file| file.try_lock().is_ok()) {
-            let _ = fs::remove_file(&path);
+            let _ = remove(&path);
         }
     }
 }
@@ -148,6 +191,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     let Ok(opened) = File::open(folder) else { return Ok(()) };
+    faults::unless(FileFault::SyncFolder)?;
     match opened.sync_all() {
         Err(e) if !matches!(e.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput) => Err(e),
         _ => Ok(()),
@@ -158,7 +202,10 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 fn make_folders(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let above = |folder: &Path| folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_path_buf();
     let missing = folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists());
-    let changed = missing.map(above).collect();
+    let changed: Vec<PathBuf> = missing.map(above).collect();
+    if !changed.is_empty() {
+        faults::unless(FileFault::Folder)?;
+    }
     fs::create_dir_all(folder)?;
     Ok(changed)
 }
@@ -180,7 +227,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// As [`write`], with contents that are written piece by piece.
 #[track_caller]
-pub(crate) fn write_with(path: &Path, contents: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
+pub(crate) fn write_with(path: &Path, contents: impl FnOnce(&mut Scratch) -> io::Result<()>) -> Result<()> {
     let target = through_links(path).map_err(|e| Error::io(path, e))?;
     let (Some(_), Some(name)) = (path.file_name(), target.file_name()) else {
         return Err(Error::argument("path", format!("\"{}\" names no file", path.display()), "give a file's path"));
@@ -200,11 +247,11 @@ pub(crate) fn write_with(path: &Path, contents: impl FnOnce(&mut File) -> io::Re
         // Before the contents, which others may not be allowed to read.
         #[cfg(unix)]
         if let Some(before) = &before {
-            scratch.file.set_permissions(before.permissions())?;
+            scratch.set_permissions(before.permissions())?;
         }
-        contents(&mut scratch.file)?;
+        contents(&mut scratch)?;
         // The contents must reach the disk before the name does, or a crash leaves an empty file.
-        scratch.file.sync_all()?;
+        scratch.sync()?;
         if cfg!(windows) {
             // A lock there keeps readers out, who may open the file as soon as it has its name.
             let _ = scratch.file.unlock();

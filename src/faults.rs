@@ -6,6 +6,8 @@
 use crate::sync::lock;
 #[cfg(any(test, feature = "faults"))]
 use std::sync::Mutex;
+#[cfg(any(test, feature = "faults"))]
+use std::time::Instant;
 
 /// What goes wrong.
 #[cfg_attr(not(all(feature = "gpu", any(test, feature = "faults"))), allow(dead_code, reason = "only a GPU meets all of them"))]
@@ -32,12 +34,13 @@ pub enum FaultKind {
 #[cfg(any(test, feature = "faults"))]
 const KINDS: usize = 7;
 
-/// A kind of fault, and when a device meets it: see [`Device::inject`](crate::Device::inject).
+/// A kind of fault, and when it is met: by a device, see [`Device::inject`](crate::Device::inject), or by a file that is saved,
+/// see [`io::inject`](crate::io::inject).
 #[cfg_attr(not(any(test, feature = "faults")), allow(dead_code, reason = "for the feature"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub struct Fault<K = FaultKind> {
     /// What goes wrong.
-    pub kind: FaultKind,
+    pub kind: K,
     /// At which call of the kind, counted from 1 from now on.
     pub at: u64,
     /// How many calls fail, one after the other. A device asks a second time for memory once it has released what it only caches.
@@ -45,9 +48,9 @@ pub struct Fault {
 }
 
 #[cfg_attr(not(any(test, feature = "faults")), allow(dead_code, reason = "for the feature"))]
-impl Fault {
+impl<K> Fault<K> {
     /// Of the kind, at its call number `at`, once.
-    pub fn new(kind: FaultKind, at: u64) -> Self {
+    pub fn new(kind: K, at: u64) -> Self {
         Self { kind, at, times: 1 }
     }
 
@@ -60,8 +63,8 @@ impl Fault {
 
 /// When a kind of fault is met next.
 #[cfg(any(test, feature = "faults"))]
-#[derive(Debug, Clone, Copy, Default)]
-struct Plan {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
     /// Calls of the kind since the fault was set.
     calls: u64,
     /// The first that fails; 0 for none.
@@ -69,13 +72,46 @@ struct Plan {
     times: u64,
 }
 
+#[cfg(any(test, feature = "faults"))]
+impl Plan {
+    /// Never.
+    pub const NONE: Self = Self { calls: 0, at: 0, times: 0 };
+
+    /// From now on.
+    pub fn of<K>(fault: Fault<K>) -> Self {
+        Self { calls: 0, at: fault.at, times: fault.times }
+    }
+
+    /// The calls so far.
+    pub fn calls(self) -> u64 {
+        self.calls
+    }
+
+    /// Counts a call; whether it goes wrong.
+    pub fn strikes(&mut self) -> bool {
+        self.calls += 1;
+        self.at > 0 && self.calls >= self.at && self.calls - self.at < self.times
+    }
+}
+
 /// The faults of a device.
-#[derive(Debug, Default)]
+#[derive(Debug)]
+#[cfg_attr(not(any(test, feature = "faults")), derive(Default))]
 pub(crate) struct Faults {
     #[cfg(any(test, feature = "faults"))]
     plans: Mutex<[Plan; KINDS]>,
     #[cfg(any(test, feature = "faults"))]
     stalled: std::sync::atomic::AtomicBool,
+    /// When a call went wrong last.
+    #[cfg(any(test, feature = "faults"))]
+    struck: Mutex<Option<Instant>>,
+}
+
+#[cfg(any(test, feature = "faults"))]
+impl Default for Faults {
+    fn default() -> Self {
+        Self { plans: Mutex::new([Plan::NONE; KINDS]), stalled: false.into(), struck: Mutex::default() }
+    }
 }
 
 #[cfg(not(any(test, feature = "faults")))]
@@ -95,7 +131,7 @@ impl Faults {
 impl Faults {
     /// Sets a fault, in place of an earlier one of its kind, and counts the kind's calls anew.
     pub fn set(&self, fault: Fault) {
-        lock(&self.plans)[fault.kind as usize] = Plan { calls: 0, at: fault.at, times: fault.times };
+        lock(&self.plans)[fault.kind as usize] = Plan::of(fault);
     }
 
     /// The calls of a kind since its fault was set, or since the device was opened.
@@ -105,14 +141,20 @@ impl Faults {
 
     /// Counts a call; whether it goes wrong.
     pub fn strikes(&self, kind: FaultKind) -> bool {
-        let mut plans = lock(&self.plans);
-        let plan = &mut plans[kind as usize];
-        plan.calls += 1;
-        let strikes = plan.at > 0 && plan.calls >= plan.at && plan.calls - plan.at < plan.times;
+        let strikes = lock(&self.plans)[kind as usize].strikes();
+        if strikes {
+            *lock(&self.struck) = Some(Instant::now());
+        }
         if strikes && kind == FaultKind::Stall {
             self.stalled.store(true, std::sync::atomic::Ordering::SeqCst);
         }
         strikes
+    }
+
+    /// When a call went wrong last.
+    #[cfg(test)]
+    pub fn struck(&self) -> Option<Instant> {
+        *lock(&self.struck)
     }
 
     /// Whether nothing comes to an end any more.

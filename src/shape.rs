@@ -55,6 +55,7 @@ pub trait IntoShape {
     ///
     /// # Errors
     /// As [`Shape::new`].
+    #[track_caller]
     fn into_shape(self) -> Result<Shape>;
 }
 

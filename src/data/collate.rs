@@ -57,6 +57,7 @@ pub trait Collate: Sized + Send {
     ///
     /// # Errors
     /// Samples do not fit each other; there are none, so that their shape is unknown; the device is out of memory.
+    #[track_caller]
     fn collate(samples: Vec<Self>, device: &Device) -> Result<Self::Batch>;
 }
 
@@ -180,6 +181,7 @@ pub trait Inputs: Sized {
     ///
     /// # Errors
     /// Those of `f`.
+    #[track_caller]
     fn map_inputs(self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Self>;
 }
 

@@ -61,6 +61,7 @@ pub trait Dataset: Send + Sync {
     ///
     /// # Errors
     /// As [`Dataset::get`]; samples do not fit each other; there are none; the device is out of memory.
+    #[track_caller]
     fn batch(&self, indices: &[usize], device: &Device) -> Result<Batch<Self>> {
         let mut samples = reserved("a batch of samples", indices.len())?;
         for &index in indices {

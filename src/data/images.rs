@@ -115,6 +115,7 @@ impl LabelledImages {
     }
 
     /// The images at `indices` with their labels mapped.
+    #[track_caller]
     fn select(&self, op: &'static str, indices: &[usize], relabel: impl Fn(i32) -> i32) -> Result<Self> {
         let mut pixels = reserved("a set of images", product(&[indices.len(), product(&self.shape)]))?;
         let mut labels = Vec::with_capacity(indices.len());

@@ -117,18 +117,21 @@ pub trait Rows {
     ///
     /// # Errors
     /// There is no first axis; the parts of a tuple differ in it.
+    #[track_caller]
     fn count(&self) -> Result<usize>;
 
     /// Row `index`, without the first axis.
     ///
     /// # Errors
     /// `index` is out of range.
+    #[track_caller]
     fn row(&self, index: usize) -> Result<Self::Row>;
 
     /// Several rows, as a batch on a device.
     ///
     /// # Errors
     /// An index is out of range; the device is out of memory.
+    #[track_caller]
     fn rows(&self, indices: &[usize], device: &Device) -> Result<<Self::Row as Collate>::Batch>;
 }
 

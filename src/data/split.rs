@@ -18,6 +18,7 @@ pub trait Portion: Copy + sealed::Sealed {
     ///
     /// # Errors
     /// Shares do not add up to 1, or counts to `len`; a part has no samples.
+    #[track_caller]
     fn counts(portions: &[Self], len: usize) -> Result<Vec<usize>>;
 }
 

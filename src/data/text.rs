@@ -22,6 +22,7 @@ pub trait Tokenizer {
     ///
     /// # Errors
     /// The text has a part that no token stands for.
+    #[track_caller]
     fn encode(&self, text: &str) -> Result<Vec<i32>>;
 
     /// The text of tokens.

@@ -51,6 +51,8 @@ pub(super) fn record(slot: &Mutex<Option<Failure>>, failure: Failure) -> bool {
 pub(super) enum Point {
     /// A buffer is about to be made.
     Create,
+    /// A kernel is about to be compiled.
+    Compile,
     /// Commands are about to be encoded.
     Encode,
     /// Commands are about to be submitted.

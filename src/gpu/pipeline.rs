@@ -1,6 +1,7 @@
 //! Compute pipelines, cached by their final text.
 
 use super::context::Context;
+use super::failure::Point;
 use super::hollow::NOTHING;
 use super::program::Program;
 use super::proof::COUNT;
@@ -178,6 +179,7 @@ fn compile(context: &Context, tasks: &[Task<'_>]) -> Vec<(usize, Result<wgpu::Co
             // Errors are caught by thread.
             let since = Instant::now();
             let name = &task.program.name;
+            context.at(Point::Compile);
             let pipeline = context
                 .unless_fault(FaultKind::Pipeline, name)
                 .and_then(|()| context.scoped(name, || make_pipeline(context, task.program, &task.pipeline_layout)));

@@ -17,6 +17,8 @@ mod seal;
 mod state_dict;
 mod stored;
 
+#[cfg(feature = "faults")]
+pub use crate::atomic::faults::{FileFault, fault_calls, inject};
 pub use number::{SettingChange, StateReport};
 pub use pattern::{captures, matches};
 pub use state_dict::{HostTensor, Origin, StateDict};

@@ -46,7 +46,6 @@ impl StateDict {
     /// The header, with blanks in place of the checksums, and the tensors in the order of their bytes.
     #[track_caller]
     fn layout(&self) -> Result<(Vec<u8>, Vec<&HostTensor>)> {
-        let refuse = |reason: String, help: &str| Err(Error::argument(SAVE, reason, help));
         if self.tensors.contains_key(NOTES) {
             return refuse(format!("a tensor is named \"{NOTES}\", which the format reserves for notes"), "choose another name");
         }
@@ -146,6 +145,11 @@ impl StateDict {
         }
         if expected.is_some_and(|expected| reading.sum.finalize() != expected) { damaged("data") } else { Ok(dict) }
     }
+}
+
+#[track_caller]
+fn refuse<T>(reason: String, help: &str) -> Result<T> {
+    Err(Error::argument(SAVE, reason, help))
 }
 
 #[track_caller]

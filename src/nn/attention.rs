@@ -135,11 +135,13 @@ impl MultiheadAttention {
             }
             None => [query, key, value].map(Tensor::clone),
         };
+        let caller = Location::caller();
         // [n, l, e] to [n, heads, l, e/heads].
         let project = |x: &Tensor, part: usize| {
             let (from, to) = ((part * embed) as isize, ((part + 1) * embed) as isize);
             let y = x.matmul(&weight.slice(0, from, to).t());
             let y = bias.as_ref().map_or(y.clone(), |b| y + b.slice(0, from, to));
+            y.check().map_err(|error| error.seen_from(caller))?;
             let mut dims = x.shape()?.to_vec();
             dims.pop();
             dims.extend([self.heads, embed / self.heads]);

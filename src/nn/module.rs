@@ -195,6 +195,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// The device is out of memory; a module within lists its fields by hand, or skips one that is not `Clone`.
+    #[track_caller]
     fn duplicate(&self) -> Result<Self>
     where
         Self: Sized,
@@ -218,6 +219,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// As [`Module::duplicate`]; a dtype that the device does not have.
+    #[track_caller]
     fn to(&self, device: &Device) -> Result<Self>
     where
         Self: Sized,
@@ -274,6 +276,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// Evaluation errors; the file cannot be written.
+    #[track_caller]
     fn save(&self, path: impl AsRef<Path>) -> Result<()>
     where
         Self: Sized,
@@ -286,6 +289,7 @@ pub trait Module: Send + Sync {
     ///
     /// # Errors
     /// The file cannot be read or does not fit the module.
+    #[track_caller]
     fn load(&self, path: impl AsRef<Path>) -> Result<()>
     where
         Self: Sized,

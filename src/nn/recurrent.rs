@@ -253,6 +253,7 @@ impl Recurrent {
     }
 
     /// `[t, n, 1]`: true where a sequence still runs.
+    #[track_caller]
     fn running(&self, lengths: Option<&[usize]>, n: usize, t: usize, x: &Tensor) -> Result<Option<Tensor>> {
         let Some(lengths) = lengths else { return Ok(None) };
         if lengths.len() != n {

@@ -162,9 +162,11 @@ impl TransformerEncoderLayer {
     /// An input or a mask that does not fit.
     #[track_caller]
     pub fn encode(&self, x: &Tensor, options: &AttentionOptions) -> Result<Tensor> {
-        let _caller = Caller::of(Location::caller());
+        let caller = Location::caller();
+        let _caller = Caller::of(caller);
         let x = &without_padding(x, options);
-        let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&self.self_attn.attend(x, x, x, options)?))?;
+        let attend = |x: &Tensor| self.self_attn.attend(x, x, x, options).map_err(|error| error.seen_from(caller));
+        let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&attend(x)?))?;
         self.config.join(&x, &self.norm2, |x| {
             let inner = self.config.activation.apply(&self.linear1.forward(x)?);
             self.dropout2.forward(&self.linear2.forward(&self.dropout.forward(&inner)?)?)
@@ -247,12 +249,13 @@ impl TransformerDecoderLayer {
     /// Inputs or masks that do not fit.
     #[track_caller]
     pub fn decode(&self, x: &Tensor, memory: &Tensor, target: &AttentionOptions, source: &AttentionOptions) -> Result<Tensor> {
-        let _caller = Caller::of(Location::caller());
+        let caller = Location::caller();
+        let _caller = Caller::of(caller);
         let x = &without_padding(x, target);
-        let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&self.self_attn.attend(x, x, x, target)?))?;
-        let x = self
-            .config
-            .join(&x, &self.norm2, |x| self.dropout2.forward(&self.multihead_attn.attend(x, memory, memory, source)?))?;
+        let attend = |x: &Tensor| self.self_attn.attend(x, x, x, target).map_err(|error| error.seen_from(caller));
+        let look_up = |x: &Tensor| self.multihead_attn.attend(x, memory, memory, source).map_err(|error| error.seen_from(caller));
+        let x = self.config.join(x, &self.norm1, |x| self.dropout1.forward(&attend(x)?))?;
+        let x = self.config.join(&x, &self.norm2, |x| self.dropout2.forward(&look_up(x)?))?;
         self.config.join(&x, &self.norm3, |x| {
             let inner = self.config.activation.apply(&self.linear1.forward(x)?);
             self.dropout3.forward(&self.linear2.forward(&self.dropout.forward(&inner)?)?)

@@ -28,6 +28,7 @@ pub trait Formula: Config {
         0.0
     }
     /// Checks the settings for what their ranges do not cover.
+    #[track_caller]
     fn validate(&self) -> Result<()> {
         Ok(())
     }

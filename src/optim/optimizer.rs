@@ -12,6 +12,7 @@ pub trait Optimizer {
     ///
     /// # Errors
     /// Evaluation errors; no parameter changes in that case.
+    #[track_caller]
     fn step(&mut self, gradients: Gradients) -> Result<()>;
 
     /// The first group's learning rate.
@@ -30,6 +31,7 @@ pub trait Optimizer {
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
+    #[track_caller]
     fn state_dict(&self) -> Result<StateDict>;
 
     /// Checks a state and brings it to the device; [`PreparedState::commit`] then applies it. Until then nothing changes,
@@ -38,6 +40,7 @@ pub trait Optimizer {
     /// # Errors
     /// The state belongs to another optimizer, or to other parameters; a number is outside its range; the device is out of
     /// memory or lost.
+    #[track_caller]
     fn prepare_state_dict(&mut self, dict: &StateDict) -> Result<PreparedState<'_>>;
 
     /// Restores what [`Optimizer::state_dict`] gave, whole or not at all. As in PyTorch, the settings (learning rate, betas and

@@ -24,7 +24,11 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn matmul(&self, other: &Self) -> Self {
-        Self::guard("matmul", &[self, other], Location::caller(), |n| {
+        self.matmul_at(other, Location::caller())
+    }
+
+    fn matmul_at(&self, other: &Self, at: &'static Location<'static>) -> Self {
+        Self::guard("matmul", &[self, other], at, |n| {
             let (a, b) = (n[0], n[1]);
             need_float(a)?;
             if a.dtype.arithmetic() != b.dtype.arithmetic() {
@@ -34,10 +38,10 @@ impl Tensor {
                 return Err(Fault::shape("a scalar is not a matrix", "multiply with * instead"));
             }
             if a.shape.rank() == 1 {
-                return Ok(self.unsqueeze(0).matmul(other).squeeze(if b.shape.rank() == 1 { 0 } else { -2 }));
+                return Ok(self.unsqueeze(0).matmul_at(other, at).squeeze(if b.shape.rank() == 1 { 0 } else { -2 }));
             }
             if b.shape.rank() == 1 {
-                return Ok(self.matmul(&other.unsqueeze(1)).squeeze(-1));
+                return Ok(self.matmul_at(&other.unsqueeze(1), at).squeeze(-1));
             }
             let (ra, rb) = (a.shape.rank(), b.shape.rank());
             let (m, k, k2, cols) = (a.shape[ra - 2], a.shape[ra - 1], b.shape[rb - 2], b.shape[rb - 1]);

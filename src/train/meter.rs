@@ -43,9 +43,18 @@ impl Meter {
     /// optimizer's step.
     ///
     /// # Errors
-    /// Errors of the values read, which are those of earlier steps.
+    /// The value has not one element; a weight is not finite or below 0; errors of the values read, which are those of earlier steps.
     #[track_caller]
     pub fn push(&mut self, value: &Tensor, weight: f64) -> Result<()> {
+        let shape = value.shape()?;
+        if shape.numel() != 1 {
+            let reason = format!("a tensor of shape {shape} is not one value");
+            return Err(Error::argument("Meter::push", reason, "reduce it first, say with .mean()"));
+        }
+        if !(weight.is_finite() && weight >= 0.0) {
+            let help = "give the number of samples that the value is the mean of";
+            return Err(Error::argument("Meter::push", format!("weight is {weight}"), help));
+        }
         self.fetch()?;
         self.fresh = Some((value.clone(), weight));
         while let Some((value, _)) = self.coming.front_mut()

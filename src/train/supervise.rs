@@ -70,12 +70,14 @@ pub trait Resume {
     ///
     /// # Errors
     /// Errors of earlier steps; a lost device.
+    #[track_caller]
     fn capture(&self) -> Result<Checkpoint>;
 
     /// Puts a run that was just built into the state that was captured.
     ///
     /// # Errors
     /// The checkpoint belongs to something else; the device is out of memory or lost.
+    #[track_caller]
     fn restore(&mut self, checkpoint: &Checkpoint) -> Result<()>;
 }
 

@@ -1,11 +1,15 @@
-//! Errors name the caller's file and line: public functions that can fail are `#[track_caller]`.
+//! Errors name the caller's file and line: public functions that can fail are `#[track_caller]`. `wrong` checks the lines.
 
 use syn::visit::Visit;
 
 /// Rooms whose functions a program calls with tensors, settings and files of its own.
 const ROOMS: [&str; 7] = ["autodiff", "data", "io", "nn", "optim", "tensor", "train"];
 
-/// Public functions that return a `Result` without `#[track_caller]`, and how many return one.
+/// Functions of traits without it: layers behind a pointer have their errors' lines replaced by who holds them, and the others are
+/// called by this crate alone.
+const BY_OTHER_MEANS: [&str; 7] = ["forward", "copied", "boxed_copy", "lookup", "value", "title", "beside"];
+
+/// Public functions and functions of public traits that return a `Result` without `#[track_caller]`, and how many return one.
 #[derive(Default)]
 struct Fallible {
     untracked: Vec<String>,
@@ -36,6 +40,15 @@ impl<'ast> Visit<'ast> for Fallible {
             self.look(&item.attrs, &item.sig);
         }
     }
+    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
+        for part in item.items.iter().filter(|_| matches!(item.vis, syn::Visibility::Public(_))) {
+            if let syn::TraitItem::Fn(f) = part
+                && !BY_OTHER_MEANS.contains(&&*f.sig.ident.to_string())
+            {
+                self.look(&f.attrs, &f.sig);
+            }
+        }
+    }
     fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
         if matches!(item.vis, syn::Visibility::Public(_)) {
             self.look(&item.attrs, &item.sig);
@@ -52,8 +65,11 @@ fn fallible(text: &str) -> Fallible {
 
 #[test]
 fn public_functions_that_can_fail_are_track_caller() {
-    let planted = fallible("pub fn a() -> Result<()> {} #[track_caller] pub fn b() -> Result<()> {} fn c() -> Result<()> {}");
-    assert_eq!((planted.found, planted.untracked), (2, vec!["a".to_owned()]));
+    let planted = fallible(
+        "pub fn a() -> Result<()> {} #[track_caller] pub fn b() -> Result<()> {} fn c() -> Result<()> {} \
+        pub trait T { fn d() -> Result<()>; #[track_caller] fn e() -> Result<()>; fn forward() -> Result<()>; }",
+    );
+    assert_eq!((planted.found, planted.untracked), (4, vec!["a".to_owned(), "d".to_owned()]));
     let (mut found, mut untracked) = (0, Vec::new());
     for (path, text) in crate::floors::sources() {
         if ROOMS.contains(&path.split('/').next().unwrap_or_default()) || path == "param.rs" {

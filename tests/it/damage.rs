@@ -3,7 +3,8 @@
 #![cfg_attr(not(target_os = "linux"), allow(unused_imports, dead_code, reason = "memory is measured on Linux alone"))]
 
 use crate::common::this_program;
-use crate::mutations::{in_sweep, unsealed};
+use crate::mutations::in_sweep;
+use crate::readers::unsealed;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};

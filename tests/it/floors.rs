@@ -12,11 +12,11 @@ use syn::visit::{self, Visit};
 /// The floors from the ground up: rooms on one floor do not import each other.
 const FLOORS: [&[&str]; 23] = [
     &["sync", "math", "memory"],
-    &["dtype"],
+    &["dtype", "faults"],
     &["dims"],
     &["error"],
     &["shape"],
-    &["atomic", "faults", "host", "site"],
+    &["atomic", "host", "site"],
     &["source"],
     &["rng"],
     &["graph"],

@@ -279,6 +279,7 @@ impl Transform for Cutout {
 }
 
 /// Bool `[n, 1, 1, 1]`: true with probability `p`.
+#[track_caller]
 fn chance(x: &Tensor, p: f64, generator: &Generator) -> Result<Tensor> {
     x.dims::<4>()?;
     let random = per_sample(x, generator)?;

@@ -2,11 +2,12 @@
 
 use super::transform::Transform;
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, counted};
 use crate::rng::Generator;
 use crate::tensor::Tensor;
 
-/// `(x - mean) / std`, a mean and a standard deviation per channel of `[n, c, h, w]` or `[c, h, w]`; nothing about it is random.
+/// `(x - mean) / std`, a mean and a standard deviation per channel of `[n, c, h, w]` or `[c, h, w]`, or one for all channels; nothing
+/// about it is random.
 #[derive(Debug, Clone)]
 pub struct Normalize {
     mean: Tensor,
@@ -38,6 +39,16 @@ impl Normalize {
 
 impl Transform for Normalize {
     fn apply(&self, x: &Tensor, _: &Generator) -> Result<Tensor> {
+        let (shape, known) = (x.shape()?, self.mean.shape()?.numel());
+        // One statistic serves any number of channels.
+        if !matches!(shape.dims(), [.., channels, _, _] if known == 1 || *channels == known) {
+            let reason = format!("the input {shape} does not have {} in its third axis from the end", counted(known, "channel"));
+            return Err(Error::argument(
+                "Normalize",
+                reason,
+                "give [n, c, h, w] or [c, h, w], or statistics of that many channels",
+            ));
+        }
         let normalized = (x - &self.mean) * &self.inverse_std;
         normalized.check()?;
         Ok(normalized)

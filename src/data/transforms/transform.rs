@@ -5,6 +5,7 @@ use crate::lazy::no_grad;
 use crate::rng::Generator;
 use crate::tensor::Tensor;
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 /// What changes a batch of inputs on the device: preparation, such as [`Normalize`](super::Normalize), which draws nothing, and
@@ -39,6 +40,7 @@ pub trait Transform: Send + Sync {
     ///
     /// # Errors
     /// The batch does not have the rank, number of channels or size that the transform is for.
+    #[track_caller]
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor>;
 }
 
@@ -110,11 +112,14 @@ impl fmt::Debug for Compose {
 
 impl Transform for Compose {
     fn apply(&self, x: &Tensor, generator: &Generator) -> Result<Tensor> {
-        no_grad(|| self.steps.iter().try_fold(x.detach(), |x, step| step.apply(&x, generator)))
+        let caller = Location::caller();
+        let one = |x: Tensor, step: &Arc<dyn Transform>| step.apply(&x, generator).map_err(|error| error.seen_from(caller));
+        no_grad(|| self.steps.iter().try_fold(x.detach(), one))
     }
 }
 
 /// Uniform in 0..1, one number per sample of `x`, with the rank of `x`.
+#[track_caller]
 pub(super) fn per_sample(x: &Tensor, generator: &Generator) -> Result<Tensor> {
     let mut shape = vec![1; x.shape()?.rank()];
     if let Some(first) = shape.first_mut() {

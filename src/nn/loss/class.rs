@@ -2,7 +2,7 @@
 
 use super::common::{Reduction, checked, loss, one_dtype};
 use crate::dtype::DType;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lazy::Node;
 use crate::shape::Shape;
 use crate::tensor::{At, Fault, Range, Tensor, as_index, need_float, need_index};
@@ -198,7 +198,13 @@ pub fn nll(
 /// Shapes or dtypes that do not fit.
 #[track_caller]
 pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    checked(logits.detach().argmax_dim(-1).eq(labels).cast(DType::F32).mean())
+    let predicted = logits.detach().argmax_dim(-1);
+    let (rows, given) = (predicted.shape()?, labels.shape()?);
+    if rows != given {
+        let reason = format!("labels of shape {given} for predictions of shape {rows}");
+        return Err(Error::argument("accuracy", reason, "give one label for each row of logits"));
+    }
+    checked(predicted.eq(labels).cast(DType::F32).mean())
 }
 
 /// Integer labels as one vector, those to ignore as 0.
