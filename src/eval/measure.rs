@@ -170,8 +170,11 @@ pub(super) fn measure(
     let mut memory = part.run(executor, &wanted)?;
     let kept = memory.split_off(2 * nodes.len());
     // All of them are on their way before the first one is waited for.
-    let coming: Vec<(Transfer, DType)> =
-        memory.iter().zip(dtypes).map(|(m, dtype)| Ok((executor.start_read(m, dtype, 1)?, dtype))).collect::<Result<_>>()?;
+    let coming: Vec<(Transfer, DType)> = memory
+        .iter()
+        .zip(dtypes)
+        .map(|(m, dtype)| Ok((executor.start_read(m, dtype, 1, None)?, dtype)))
+        .collect::<Result<_>>()?;
     let mut numbers = Vec::with_capacity(coming.len());
     for (transfer, dtype) in coming {
         let data = executor.finish_read(transfer, dtype, 1)?;
