@@ -70,7 +70,8 @@ impl Device {
 
     /// The largest of the batch sizes 1 to `most` with which `work` fits into the memory that this device has left: its limit
     /// ([`DeviceOptions::memory`]) without what is in use now. `work` runs on stand-ins, as for [`Device::memory_estimate`], with up
-    /// to 2 log2(`most`) sizes; it must take more memory for a larger batch.
+    /// to 2 log2(`most`) sizes; it must take more memory for a larger batch. What kernels of the CPU device may work in counts for each
+    /// thread, as it is charged.
     ///
     /// ```
     /// use wgrad::{Device, DeviceOptions, Tensor};
