@@ -69,7 +69,7 @@ impl Device {
     }
 
     /// The largest of the batch sizes 1 to `most` with which `work` fits into the memory that this device has left: its limit
-    /// ([`DeviceOptions::memory`]) without what is in use now. `work` runs on stand-ins, as for [`Device::memory_estimate`], with up
+    /// ([`DeviceOptions::memory`]) without what tensors, parameters and optimizers hold now. `work` runs on stand-ins, as for [`Device::memory_estimate`], with up
     /// to 2 log2(`most`) sizes; it must take more memory for a larger batch. What kernels of the CPU device may work in counts for each
     /// thread, as it is charged.
     ///
@@ -96,7 +96,8 @@ impl Device {
             return Err(Error::argument(NAME, reason, "call set_memory_limit, or open it with DeviceOptions::memory"));
         };
         let now = self.measured_use();
-        let left = limit.saturating_sub(now.total() - now.cached);
+        // What plans work in is shared by all of them, and caches make room.
+        let left = limit.saturating_sub(now.total() - now.cached - now.working);
         let mut fits = |n: usize| {
             let device = self.stand_in()?;
             device.set_memory_limit(left);

@@ -7,6 +7,7 @@ use std::panic::Location;
 use wgrad::nn::loss::{CrossEntropyOptions, CtcOptions, Reduction, cross_entropy_with, ctc, nll};
 use wgrad::nn::{Embedding, Init, Linear, Module, sequential};
 use wgrad::optim::{Optimizer, Sgd, SgdConfig};
+use wgrad::train::{AnomalyMode, AnomalyPolicy};
 use wgrad::{DType, Device, DeviceKind, Error, Param, PendingValue, Tensor, no_grad};
 
 /// A device of its own: what another test's read reports would be missing here.
@@ -118,6 +119,27 @@ fn a_step_of_training_reports_with_the_loss() {
 }
 
 /// The backward pass of an evaluated loss neither checks again nor reports again.
+/// Anomaly mode runs what is to be evaluated twice, and an index that is out of range is still reported once, with the loss.
+#[test]
+fn anomaly_mode_leaves_reports_to_the_read() {
+    let d = own();
+    let w = Param::new(&upload(&[0.5; 12], &[3, 4], DType::F32, &d)).expect("float");
+    let mut sgd = Sgd::new(std::slice::from_ref(&w), SgdConfig::default()).expect("valid");
+    let x = upload(&[1.0; 6], &[2, 3], DType::F32, &d);
+    let mode = AnomalyMode::new(AnomalyPolicy::Stop);
+    let mut step = |labels: &[i32]| {
+        mode.watch(|| {
+            let loss = x.matmul(&w.tensor()).cross_entropy(&made(labels, &[2], &d));
+            sgd.step(loss.backward()?)?;
+            loss.item()
+        })
+    };
+    let error = step(&[0, 7]).expect_err("7 is no class");
+    assert_eq!(report(&error).1, 7);
+    step(&[0, 3]).expect("reported once");
+    assert!(mode.found().is_empty());
+}
+
 #[test]
 fn backward_does_not_check_twice() {
     let d = own();

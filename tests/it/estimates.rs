@@ -120,6 +120,18 @@ const PROGRAMS: &[Program] = &[
         later.eval()?;
         Ok(Box::new((weights, old, later, sgd)))
     }),
+    ("labels that a device computes", |device, n| {
+        let model = Mlp::new(&[20, 64, 5], &Init::new(device, 0))?;
+        let mut sgd = Sgd::new(&model.parameters()?, SgdConfig::default())?;
+        for _ in 0..3 {
+            let x = Tensor::from_slice(&vec![0.5f32; n * 20], [n, 20], device)?;
+            let labels = (x.sum_dim(1) * 0.25).cast(DType::I32);
+            let loss = model.forward(&x)?.cross_entropy(&labels);
+            sgd.step(loss.backward()?)?;
+            loss.read_later()?.wait()?;
+        }
+        Ok(Box::new((model, sgd)))
+    }),
     ("integers, bytes and truth values", |device, n| {
         let bytes = Tensor::from_slice(&vec![3u8; n * 7], [n, 7], device)?;
         let words = bytes.cast(DType::I32) * 2;
