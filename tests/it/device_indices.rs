@@ -134,7 +134,7 @@ fn anomaly_mode_leaves_reports_to_the_read() {
             loss.item()
         })
     };
-    let error = step(&[0, 7]).expect_err("7 is no class");
+    let error = step(&[0, 7]).expect_err("there are four classes");
     assert_eq!(report(&error).1, 7);
     step(&[0, 3]).expect("reported once");
     assert!(mode.found().is_empty());

@@ -2,8 +2,10 @@
 
 #[path = "../../../../benches/zoo/networks.rs"]
 mod networks;
+#[allow(missing_docs, reason = "of a benchmark")]
 #[path = "../../../../benches/zoo/shared/rows.rs"]
 mod rows;
+#[allow(missing_docs, reason = "of a benchmark")]
 #[path = "../../../../benches/zoo/work.rs"]
 mod work;
 
