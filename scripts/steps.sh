@@ -1,6 +1,6 @@
 # Steps of scripts/test and scripts/sweep, sourced by both: they count tests, time, processor time and memory.
 
-MAX_TEST_GIB=3
+MAX_TEST_GIB=4
 
 passed=0
 failed=0
