@@ -3,6 +3,7 @@
 use super::cache::PlanCache;
 use super::*;
 use crate::cpu::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
+use crate::dtype::DType;
 use crate::graph::op::{BinaryOp, ReduceOp, UnaryOp};
 use crate::graph::{GraphNode, Op};
 use crate::plan::Kernel;
