@@ -75,7 +75,7 @@ fn collect(folder: &Path, place: &str, out: &mut BTreeSet<String>) {
 
 #[test]
 fn the_public_interface_is_as_recorded() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(crate::common::ROOT);
     // The same command as in scripts/test, which then finds the work done.
     let documented = Command::new(env!("CARGO"))
         .args(["doc", "-q", "--no-deps"])

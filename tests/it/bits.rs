@@ -16,7 +16,7 @@ use wgrad::nn::{Init, Module, RotaryEncoding, SinusoidalEncoding};
 use wgrad::optim::{Adam, AdamConfig, Optimizer, Schedule};
 use wgrad::{ConvOptions, DType, Generator, Param, Tensor};
 
-const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/bits.txt");
+const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/bits.txt");
 
 const HEAD: &str = "\
 # Hashes of what the CPU device computes in f32 (results, then gradients) and the f64 reference (the same), per op over its samples:

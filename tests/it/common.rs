@@ -9,6 +9,9 @@ use std::time::Duration;
 use wgrad::io::{HostTensor, StateDict};
 use wgrad::{CacheLimits, DType, Device, DeviceOptions, Error, HostData, Tensor};
 
+/// The repository.
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
 /// The device that this process tests, fused and unfused.
 pub struct Devices {
     pub fused: Device,
@@ -137,7 +140,7 @@ pub fn upload(values: &[f64], shape: &[usize], dtype: DType, device: &Device) ->
 
 /// One of the files that `scripts/fixtures` has written.
 pub fn fixture(name: &str) -> StateDict {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let path = Path::new(ROOT).join("tests/fixtures").join(name);
     StateDict::load(&path).unwrap_or_else(|e| panic!("{e}"))
 }
 

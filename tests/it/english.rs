@@ -105,7 +105,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
 
 #[test]
 fn the_texts_have_none_of_these_habits() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(crate::common::ROOT);
     let mut files = Vec::new();
     for part in [
         "src",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use syn::Item;
 
 fn read(path: &str) -> String {
-    std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+    std::fs::read_to_string(std::path::Path::new(crate::common::ROOT).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn every_name_can_be_saved_to_and_read_again() {
 #[test]
 fn folders_of_data_may_have_any_name() {
     let scratch = tempfile::tempdir().unwrap();
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("data");
+    let data = Path::new(crate::common::ROOT).join("data");
     for name in NAMES {
         let digits = scratch.path().join(name).join("digits");
         fs::create_dir_all(&digits).unwrap();
@@ -228,7 +228,7 @@ fn line_ends_of_two_characters_stay_and_are_no_part_of_lines() {
 /// What stands in the repository has the same bytes in every checkout, whatever git does to line ends elsewhere.
 #[test]
 fn bundled_texts_have_line_ends_of_one_character() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(crate::common::ROOT);
     for file in
         ["data/text/devils-dictionary.txt", "data/diabetes/diabetes.csv", "scripts/test", "shaders/softmax.wgsl", "docs/bits.txt"]
     {

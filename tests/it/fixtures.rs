@@ -16,7 +16,7 @@ pub struct Fixture {
 
 impl Fixture {
     pub fn open(name: &str) -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let path = Path::new(crate::common::ROOT).join("tests/fixtures").join(name);
         let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let (_, metadata): (usize, Metadata) = SafeTensors::read_metadata(&bytes).expect("a safetensors header");
         let parse = |(k, v): (&String, &String)| Some((k.clone(), serde_json::from_str(v).ok()?));

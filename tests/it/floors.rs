@@ -346,7 +346,7 @@ pub fn sources() -> Vec<(String, String)> {
             }
         }
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(crate::common::ROOT).join("src");
     let mut found = Vec::new();
     collect(&root, &root, &mut found);
     found.sort();

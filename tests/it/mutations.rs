@@ -157,7 +157,7 @@ fn mutated_files_are_read_or_refused() {
 fn files_of_the_corpus_are_read_or_refused() {
     let scratch = tempfile::tempdir().unwrap();
     for Reader { name, mut read, .. } in readers() {
-        let path = format!("{}/fuzz/corpus/{}.safetensors", env!("CARGO_MANIFEST_DIR"), name.replace(' ', "-"));
+        let path = format!("{}/fuzz/corpus/{}.safetensors", crate::common::ROOT, name.replace(' ', "-"));
         let corpus = StateDict::load(&path).unwrap_or_else(|e| panic!("{e}"));
         assert!(!corpus.tensors.is_empty(), "{path} is empty");
         for (file, bytes) in &corpus.tensors {

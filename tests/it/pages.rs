@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use syn::{ImplItem, Item, Type, UseTree, Visibility};
 
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path = Path::new(crate::common::ROOT).join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
@@ -110,7 +110,7 @@ fn faults(public: &[String], listed: &[String]) -> Vec<String> {
 #[test]
 fn the_page_of_tensor_lists_every_method_under_one_subject() {
     let mut files = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    sources(&Path::new(crate::common::ROOT).join("src"), &mut files);
     let (public, untitled) = methods(&files);
     assert!(public.len() > 200, "only {} methods were found", public.len());
     let faults = faults(&public, &subjects(&files));
@@ -193,7 +193,7 @@ fn definitions(text: &str) -> BTreeMap<&str, &str> {
 fn links_of_the_guide_lead_to_chapters_in_both_places() {
     let (pages, modules) = (read("src/guide/links.md"), read("src/guide/mod.rs"));
     let pages = definitions(&pages);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide");
+    let folder = Path::new(crate::common::ROOT).join("docs/guide");
     let mut chapters = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

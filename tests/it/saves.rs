@@ -202,7 +202,7 @@ fn a_saver_in_a_process_of_its_own() {
 /// Everything that the crate and its examples save goes through `io::atomic`.
 #[test]
 fn there_is_one_writer() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(crate::common::ROOT);
     let mut files = Vec::new();
     let mut open = vec![root.join("src"), root.join("examples")];
     while let Some(folder) = open.pop() {

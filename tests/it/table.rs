@@ -213,7 +213,7 @@ fn declared_in(text: &str, found: &mut BTreeMap<String, bool>) {
 }
 
 fn declared() -> BTreeMap<String, bool> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(crate::common::ROOT).join("src");
     let mut found = BTreeMap::new();
     for folder in ["tensor", "nn/loss"] {
         for entry in std::fs::read_dir(root.join(folder)).expect("the source is at hand") {
@@ -351,7 +351,7 @@ fn every_op_has_fixtures_made_by_pytorch_or_a_reason() {
     }
     for (op, NoFixture::Random(test)) in &without {
         let (module, function) = test.split_once("::").expect("a module and a test");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/{module}.rs"));
+        let path = Path::new(crate::common::ROOT).join(format!("tests/it/{module}.rs"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         if !text.contains(&format!("fn {function}()")) {
             short.push(format!("{op}: there is no test {test}"));

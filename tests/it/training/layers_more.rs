@@ -375,7 +375,7 @@ fn missing_tests<'a>(reasons: impl Iterator<Item = (&'a &'a str, &'a Without)>) 
     let missing = |(name, reason): (&&str, &Without)| {
         let (Without::Random(test) | Without::MadeOfOthers(test)) = reason else { return None };
         let (module, function) = test.split_once("::")?;
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/training/{module}.rs"));
+        let path = Path::new(crate::common::ROOT).join(format!("tests/it/training/{module}.rs"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         (!text.contains(&format!("fn {function}()"))).then(|| format!("{name}: there is no test {test}"))
     };
@@ -384,7 +384,7 @@ fn missing_tests<'a>(reasons: impl Iterator<Item = (&'a &'a str, &'a Without)>) 
 
 /// The types that a file's `pub use` lines export.
 fn public(file: &str) -> BTreeSet<String> {
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+    let text = std::fs::read_to_string(Path::new(crate::common::ROOT).join(file)).unwrap();
     let uses = text.split("pub use ").skip(1).map(|rest| rest.split(';').next().unwrap_or_default());
     let names = uses.flat_map(|list| list.split(|c: char| !c.is_alphanumeric() && c != '_'));
     names.filter(|n| n.starts_with(|c: char| c.is_uppercase())).map(str::to_owned).collect()

@@ -54,7 +54,7 @@ fn check((name, shape, tokens, labels, classes): Row<'_>, model: &dyn Module) {
 
 /// Loads a file that PyTorch wrote strictly, and compares names and logits.
 fn check_file((name, shape, tokens, _, _): Row<'_>, model: &dyn Module) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/files/{name}.safetensors"));
+    let path = Path::new(crate::common::ROOT).join(format!("tests/fixtures/files/{name}.safetensors"));
     StateDict::load(&path).and_then(|dict| model.load_state_dict(&dict)).unwrap_or_else(|e| panic!("{name}: {e}"));
     model.eval();
     let x = match tokens {
