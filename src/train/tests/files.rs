@@ -176,6 +176,9 @@ fn a_save_that_fails_leaves_the_old_file_and_nothing_else() {
                 continue;
             }
             for deep in [false, true] {
+                if deep && !whole() && saver.0 != "history" {
+                    continue;
+                }
                 let (met, errors) = walk(saver, kind, deep);
                 (struck, failed) = (struck + met, failed + errors);
             }
