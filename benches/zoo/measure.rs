@@ -1,6 +1,6 @@
 //! Steps with this library.
 
-use crate::shared::figures::{Expected, Figures, milliseconds, resident, time};
+use crate::shared::figures::{Expected, Figures, data, milliseconds, most_data, resident, time};
 use crate::shared::rows::Row;
 use crate::work::Work;
 use std::time::Instant;
@@ -13,16 +13,18 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// A row's figures, from this process.
 pub fn take(row: &'static Row, device: &str, steps: u32) -> Result<Figures> {
     let device = Device::named(device)?;
-    let start_memory = resident();
-    let mut work = Work::new(row, &device)?;
+    let batches = Box::new(row.batches());
+    let (start_memory, start_data) = (resident(), data());
+    let mut work = Work::with(row, &device, batches)?;
     let parameters = work.model.parameters()?.iter().map(|p| p.shape().numel()).sum();
     let times = time(steps, || step(&mut work))?;
+    let grown = most_data().zip(start_data).map(|(most, start)| most - start);
     let device_memory = Some(device.counters().bytes_peak as f64 / MIB);
     let mut host = (0..HOST_STEPS).map(|_| host(&mut work)).collect::<Result<Vec<_>>>()?;
     host.sort_by(f64::total_cmp);
     let host = Some(host[HOST_STEPS / 2]);
     drop(work);
-    let expected = Some(expected(row, &device)?);
+    let expected = Some(Expected { grown, ..expected(row, &device)? });
     Ok(Figures { program: "wgrad", device: device.to_string(), parameters, times, host, start_memory, device_memory, expected })
 }
 
@@ -40,7 +42,7 @@ fn expected(row: &'static Row, device: &Device) -> Result<Expected> {
         step(&mut work)?;
         step(&mut work)
     })?;
-    Ok(Expected { peak: estimate.peak as f64 / MIB, held: estimate.held as f64 / MIB, time: milliseconds(start) })
+    Ok(Expected { peak: estimate.peak as f64 / MIB, held: estimate.held as f64 / MIB, time: milliseconds(start), grown: None })
 }
 
 /// What a step costs the host, in milliseconds. The CPU device computes while a step is submitted, in launches that a profile

@@ -13,12 +13,20 @@ pub struct Work {
     pub device: Device,
     pub model: Box<dyn Module>,
     adam: Option<Adam>,
-    batches: Box<dyn Iterator<Item = Rc<Batch>>>,
+    batches: Batches,
 }
+
+/// A row's batches on the host, again and again.
+pub type Batches = Box<dyn Iterator<Item = Rc<Batch>>>;
 
 impl Work {
     /// With weights that are always the same.
     pub fn new(row: &'static Row, device: &Device) -> Result<Self> {
+        Self::with(row, device, Box::new(row.batches()))
+    }
+
+    /// As [`Work::new`], with batches that are there already.
+    pub fn with(row: &'static Row, device: &Device, batches: Batches) -> Result<Self> {
         let model = networks::build(row.network, &Init::new(device, 0))?;
         let params = model.parameters()?;
         let adam = if row.is_training() { Some(Adam::new(&params, AdamConfig::default())?) } else { None };
@@ -28,7 +36,7 @@ impl Work {
         let values: Vec<Tensor> = params.iter().map(|p| p.tensor().detach()).collect();
         Tensor::eval_all(&values.iter().collect::<Vec<_>>())?;
         device.flush()?;
-        Ok(Self { row, device: device.clone(), model, adam, batches: Box::new(row.batches()) })
+        Ok(Self { row, device: device.clone(), model, adam, batches })
     }
 
     /// Whether its steps train.

@@ -34,6 +34,8 @@ pub struct Expected {
     pub held: f64,
     /// How long the estimate took, with the model that is made for it, in milliseconds.
     pub time: f64,
+    /// What the process then grew by, code apart, where the system reports it.
+    pub grown: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -79,6 +81,16 @@ pub fn resident() -> Option<f64> {
     memory("VmRSS:")
 }
 
+/// The part of [`resident`] that is not code.
+pub fn data() -> Option<f64> {
+    memory("RssAnon:")
+}
+
+/// The most that [`data`] has been, if all code that has been used is still there.
+pub fn most_data() -> Option<f64> {
+    Some(memory("VmHWM:")? - memory("RssFile:")?)
+}
+
 /// A line of the system's report on this process's memory.
 fn memory(line: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
@@ -94,6 +106,7 @@ impl Figures {
             "first_ms": first, "median_ms": median, "least_ms": least, "host_ms": self.host, "start_mib": self.start_memory,
             "peak_mib": peak_memory, "device_peak_mib": self.device_memory, "value": value,
             "expected_peak_mib": self.expected.map(|e| e.peak), "expected_held_mib": self.expected.map(|e| e.held),
+            "grown_mib": self.expected.and_then(|e| e.grown),
         })
     }
 
@@ -101,8 +114,7 @@ impl Figures {
         let Times { first, median, least, peak_memory, .. } = self.times;
         let known = |figure: Option<f64>, digits: usize| figure.map_or("-".into(), |figure| format!("{figure:.digits$}"));
         let (host, peak, device) = (known(self.host, 3), known(peak_memory, 0), known(self.device_memory, 0));
-        let grown = peak_memory.zip(self.start_memory).map(|(peak, start)| peak - start);
-        let expected = self.expected.map_or(String::new(), |Expected { peak, held, time }| {
+        let expected = self.expected.map_or(String::new(), |Expected { peak, held, time, grown }| {
             let exact = if self.device_memory == Some(peak) { "to the byte" } else { "NOT WHAT IT TOOK" };
             let grown = known(grown, 1);
             format!(", estimated {peak:.2} {exact} and {held:.1} with caches in {time:.0} ms, the process grew by {grown}")
