@@ -110,7 +110,7 @@ fn every_variant_matches_loops() {
         let (mm, [x, y], want) = product(row);
         let reads = [f32s(&x), f32s(&y)];
         let tolerance = 1e-5 * (row.3 as f64).sqrt();
-        let of = [Variants::Short, Variants::Whole, Variants::ShortHalf][n.min(2)];
+        let of = [Variants::Short, Variants::Whole, Variants::ShortQuarter][n.min(2)];
         assert!(each_variant(&lab, of, &Kernel::MatMul(mm), &reads, (&format!("{row:?}"), &want), tolerance) > 1);
     }
 }
