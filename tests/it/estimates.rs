@@ -168,7 +168,7 @@ fn estimates_are_what_a_device_takes() {
                 let estimate = estimate(program, n, &device);
                 assert_eq!(device.counters().bytes_peak, 0, "{}: an estimate takes nothing", program.0);
                 let (peak, what) = (peak_of(program, n, &device), format!("{} with {n}, unfused: {unfused}", program.0));
-                // SwiftShader takes less than its stand-in for some programs; why is not known.
+                // SwiftShader takes less than its stand-in for some programs, not the same in each run; why is not known.
                 if device.name().contains("SwiftShader") {
                     assert!(estimate.peak >= peak, "{what}: {} for {peak}", estimate.peak);
                 } else {

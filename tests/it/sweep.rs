@@ -19,8 +19,8 @@ enum Part {
     /// On the fused device, an op's first samples in each layout, and every second one of the others contiguous (those that
     /// [`Part::OneIn`] two leaves out); in turn, one more layout there or one on the unfused device. On an adapter by default.
     Most,
-    /// One sample in so many, once: `scripts/test` asks for it when it runs the tests again, with other limits, other kernels or on
-    /// another adapter.
+    /// One sample in so many, once: `scripts/test` asks for each on the first adapter, and for fewer when it runs the tests again,
+    /// with other limits, other kernels or on another adapter.
     OneIn(usize),
 }
 
