@@ -2,6 +2,7 @@
 
 use super::adapters::{self, AdapterSummary, Found};
 use super::failure::{Failure, Point, record};
+use super::gate::Gate;
 use super::hollow::Hollow;
 use super::program::{Caps, UNROLLED};
 use super::watch::Watch;
@@ -47,6 +48,8 @@ pub(crate) struct Context {
     /// Whether timestamps can be taken.
     pub timestamps: bool,
     pub(super) failure: Arc<Mutex<Option<Failure>>>,
+    /// What every poll and every submission passes.
+    pub(super) gate: Arc<Gate>,
     /// The submissions that may be under way.
     pub(super) watch: Arc<Watch>,
     /// What is to go wrong on purpose.
@@ -126,6 +129,7 @@ fn request(found: &Found, options: Options) -> std::result::Result<Context, Stri
         options,
         timestamps,
         failure,
+        gate: Arc::default(),
         watch: Arc::new(Watch::new(options.stall)),
         faults: Arc::default(),
         hollow: None,
@@ -143,6 +147,7 @@ impl Context {
             limits: self.limits.clone(),
             options: Options { checks: false, ..self.options },
             failure: self.failure.clone(),
+            gate: self.gate.clone(),
             watch: self.watch.clone(),
             faults: self.faults.clone(),
             hollow: self.hollow.clone(),

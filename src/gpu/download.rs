@@ -41,7 +41,7 @@ impl GpuExecutor {
     pub fn try_download<T>(&self, download: &Download, read: impl FnOnce(&[u8], &[u8]) -> T) -> Result<Option<T>> {
         self.context.unless_lost(|| {
             if download.progress.state.load(Ordering::Acquire) == SUBMITTED {
-                self.context.poll(wgpu::PollType::Poll)?;
+                self.context.poll(wgpu::PollType::Poll, false)?;
             }
             match download.progress.state.load(Ordering::Acquire) {
                 MAPPED => {}

@@ -45,19 +45,27 @@ impl Context {
         outcome
     }
 
-    /// Asks the driver how far it is, or waits for it: false once the time for that is over. The only place that polls.
-    pub fn poll(&self, poll: wgpu::PollType) -> Result<bool> {
+    /// Asks the driver how far it is, or waits for it: false once the time for that is over. The only place that polls. `again` if
+    /// a wait does, whose first poll tests may have failed.
+    pub fn poll(&self, poll: wgpu::PollType, again: bool) -> Result<bool> {
         self.check_lost()?;
         let polled = caught(|| {
-            self.at(Point::Poll);
+            if !again {
+                self.at(Point::Poll);
+            }
             if self.faults.is_stalled() {
                 std::thread::sleep(Duration::from_millis(1));
                 return Ok(false);
             }
-            match self.device.poll(poll) {
-                Ok(_) => Ok(true),
-                Err(wgpu::PollError::Timeout) => Ok(false),
-                Err(error) => Err(error.to_string()),
+            let polled = match poll {
+                // Whoever is at it runs the callbacks of all.
+                wgpu::PollType::Poll => self.gate.pass_if_free(|| self.device.poll(poll)),
+                wgpu::PollType::Wait { .. } => Some(self.gate.pass(|| self.device.poll(poll))),
+            };
+            match polled {
+                None | Some(Ok(_)) => Ok(true),
+                Some(Err(wgpu::PollError::Timeout)) => Ok(false),
+                Some(Err(error)) => Err(error.to_string()),
             }
         });
         if let Err(reason) = &polled {

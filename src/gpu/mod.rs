@@ -9,6 +9,7 @@ pub(crate) mod executor;
 pub(crate) mod expr;
 mod failure;
 pub(crate) mod forms;
+mod gate;
 mod hollow;
 pub(crate) mod kernels;
 mod loss;

@@ -245,7 +245,10 @@ impl Queue {
         context.at(Point::Submit);
         context.unless_fault(FaultKind::Submission, SUBMISSION)?;
         let encoder = context.unless_killed(encoder);
-        context.scoped(SUBMISSION, || context.queue.submit([encoder.finish()]))
+        context.scoped(SUBMISSION, || {
+            let commands = encoder.finish();
+            context.gate.pass(|| context.queue.submit([commands]))
+        })
     }
 }
 

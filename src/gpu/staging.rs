@@ -215,7 +215,7 @@ impl Staging {
         self.rings.entry(class).or_default().used = self.submissions;
         if !self.free.iter().any(|b| b.buffer.size() == class) {
             // Runs the callbacks of mappings that are done.
-            context.poll(wgpu::PollType::Poll)?;
+            context.poll(wgpu::PollType::Poll, false)?;
             self.collect();
         }
         let mut ring = self.rings.get(&class).copied().unwrap_or_default();

@@ -48,6 +48,7 @@ fn context(info: AdapterSummary, caps: Caps, limits: wgpu::Limits, options: Opti
         options,
         timestamps: false,
         failure: Arc::default(),
+        gate: Arc::default(),
         watch: Arc::new(Watch::new(options.stall)),
         faults: Arc::default(),
         hollow: Some(Arc::new(Hollow { buffer, group })),

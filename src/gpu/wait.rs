@@ -7,10 +7,24 @@
 use super::context::Context;
 use super::failure::{Failure, record};
 use super::loss::caught;
-use super::watch::{Patience, SLICE};
+use super::watch::Patience;
 use crate::error::Result;
 use std::fmt;
 use std::time::Duration;
+
+/// How long a wait keeps others from submitting, the first time. From then on it leaves the device to them between two looks.
+const ALONE: Duration = Duration::from_millis(4);
+
+/// The time between two looks.
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// What a wait knows of its short waits so far.
+#[derive(Default)]
+struct Looks {
+    not_the_first: bool,
+    /// Other threads use the device.
+    in_company: bool,
+}
 
 impl Context {
     /// Blocks until the queue has done everything, or one submission; `what` says for what, in an error.
@@ -19,12 +33,11 @@ impl Context {
     /// A lost device; one that has stalled.
     pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>, what: fmt::Arguments<'_>) -> Result<()> {
         let mut patience = Patience::new(&self.watch);
-        loop {
-            if self.poll(wgpu::PollType::Wait { submission_index: submission.clone(), timeout: Some(SLICE) })? {
-                return Ok(());
-            }
+        let mut looks = Looks::default();
+        while !self.wait_a_little(submission.clone(), &mut looks)? {
             self.endure(&mut patience, what)?;
         }
+        Ok(())
     }
 
     /// Blocks until `done`, which the callback of a submission under way makes true.
@@ -33,14 +46,28 @@ impl Context {
     /// As [`Context::wait`].
     pub fn wait_until(&self, done: impl Fn() -> bool, what: fmt::Arguments<'_>) -> Result<()> {
         let mut patience = Patience::new(&self.watch);
+        let mut looks = Looks::default();
         while !done() {
             // Whatever is under way. The callback may be another thread's to run, which has not got round to it yet.
-            if self.poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(SLICE) })? && !done() {
+            if self.wait_a_little(None, &mut looks)? && !done() {
                 std::thread::sleep(Duration::from_micros(50));
             }
             self.endure(&mut patience, what)?;
         }
         Ok(())
+    }
+
+    /// One of the short waits, and whether it was not in vain.
+    fn wait_a_little(&self, submission: Option<wgpu::SubmissionIndex>, looks: &mut Looks) -> Result<bool> {
+        let before = self.gate.arrivals();
+        let timeout = if looks.in_company { Duration::ZERO } else { ALONE };
+        let arrived =
+            self.poll(wgpu::PollType::Wait { submission_index: submission, timeout: Some(timeout) }, looks.not_the_first)?;
+        *looks = Looks { not_the_first: true, in_company: looks.in_company || self.gate.arrivals() != before + 1 };
+        if !arrived && looks.in_company {
+            std::thread::sleep(PAUSE);
+        }
+        Ok(arrived)
     }
 
     /// After a short wait in vain: fails if that has gone on for too long.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// How long a device may take without a sign of progress by default, besides what the work is estimated to take.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How long one of the short waits takes at most.
-pub(super) const SLICE: Duration = Duration::from_millis(100);
+/// What one of the short waits counts for at most, each of which is far shorter.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// What a submission is for, in an error, and how many seconds it may take on a slow device.
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ impl Patience {
     /// After a short wait in vain: what has no progress, if that has gone on for too long.
     pub fn is_over(&mut self, watch: &Watch) -> Option<String> {
         // A short wait that took long was the host's sleep, in which the device slept, too.
-        self.waited += self.since.elapsed().min(2 * SLICE);
+        self.waited += self.since.elapsed().min(MOMENT);
         self.since = Instant::now();
         let ended = watch.ended.load(Ordering::Relaxed);
         if ended != self.ended {

@@ -9,6 +9,7 @@ use crate::optim::{Adam, AdamConfig, LossScaler, LossScalerConfig, Optimizer};
 use crate::param::Param;
 use crate::tensor::Tensor;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 const N: usize = 300;
 
@@ -142,12 +143,38 @@ fn a_loss_by_another_thread_ends_a_wait() {
                 })
             })
             .collect();
-        std::thread::sleep(std::time::Duration::from_millis(30));
+        std::thread::sleep(Duration::from_millis(30));
         record(&work.gpu.context.failure, Failure::Lost("by another thread".into()));
         work.gpu.context.device.destroy();
         for one in loops {
             let (name, error) = one.join().expect("no panic").expect("the loss is seen");
             assert!(matches!(error, Error::DeviceLost { .. }), "{name}: {error}");
+        }
+    });
+}
+
+/// Waits that are over before anything has come to an end, between submissions and waits of others.
+#[test]
+fn waits_of_many_threads_are_no_loss() {
+    let Some(adapter) = software() else { return };
+    let work = Work::new(adapter);
+    let Work { gpu, compiled, x, .. } = &work;
+    let end = Instant::now() + Duration::from_secs(1);
+    std::thread::scope(|scope| {
+        for reads in [false, false, true] {
+            scope.spawn(move || {
+                while Instant::now() < end {
+                    let bindings = Bindings { leaves: vec![leaf(x)], scalars: vec![3.0], ..Bindings::default() };
+                    gpu.run(compiled, &bindings).expect("runs");
+                    gpu.submit().expect("submits");
+                    if reads {
+                        gpu.read(x, DType::F32, N).expect("reads");
+                    } else {
+                        let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(Duration::ZERO) };
+                        gpu.context.poll(poll, false).expect("polls");
+                    }
+                }
+            });
         }
     });
 }
@@ -159,10 +186,10 @@ fn a_wait_without_an_end_ends_with_a_loss() {
     work.gpu.context.faults.set(Fault::new(FaultKind::Stall, 1));
     std::thread::scope(|scope| {
         let read = scope.spawn(|| {
-            let since = std::time::Instant::now();
+            let since = Instant::now();
             (work.gpu.read(&work.x, DType::F32, N), since.elapsed())
         });
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         assert!(!read.is_finished(), "nothing comes to an end");
         record(&work.gpu.context.failure, Failure::Lost("by another thread".into()));
         let (outcome, took) = read.join().expect("no panic");
