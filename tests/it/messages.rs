@@ -217,6 +217,7 @@ fn layers_say_what_does_not_fit() {
 }
 
 #[test]
+#[cfg_attr(target_pointer_width = "32", ignore = "with sizes of 32 bits no shape has so many elements")]
 fn a_tensor_past_what_kernels_count_says_the_bound() {
     let x = f(&[1]).expand([1 << 17, 1 << 17]);
     let message = text((&x + &x.t()).sum().eval());

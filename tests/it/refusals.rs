@@ -269,9 +269,11 @@ fn wrong_reads_and_creations() {
     assert!(text(f(&[2]).backward().map(|_| ())).contains("one element"));
     assert!(text(f(&[]).backward().map(|_| ())).contains("no trainable"));
     assert!(text(Device::named("no such thing").map(|_| ())).contains("no such thing"));
-    let huge = Tensor::zeros([1 << 20, 1 << 20], d).expect("lazy") + 1.0;
     if d.kind() != wgrad::DeviceKind::Cpu {
-        assert!(matches!(huge.eval(), Err(Error::OutOfMemory { .. })));
+        if usize::BITS == 64 {
+            let huge = Tensor::zeros([1 << 20, 1 << 20], d).expect("lazy") + 1.0;
+            assert!(matches!(huge.eval(), Err(Error::OutOfMemory { .. })));
+        }
         assert!(text(Tensor::from_slice(&[1.0f64], [1], d).map(|_| ())).contains("f64"));
     }
     assert_eq!(values(&(f(&[2]) + 1.0)), [1.5, 1.5], "the device keeps working");
