@@ -52,7 +52,7 @@ check() {
 # tests WHERE COMMAND...: runs cargo test and counts its tests one by one. A test process that takes more memory than allowed
 # is a failure.
 tests() {
-    local where="$1" rc ok bad skipped apart peak
+    local where="$1" rc
     shift
     heading "tests on $where: $*"
     begin
@@ -60,13 +60,48 @@ tests() {
     WGRAD_PEAKS="$scratch/peaks" "$@" 2>&1 | tee "$log"
     rc=${PIPESTATUS[0]}
     end
+    count_tests "$where" "$rc" "$log" "$scratch/peaks"
+}
+
+# What runs beside the steps, if anything does.
+aside=
+
+# beside WHERE COMMAND...: begins cargo test next to the steps that follow, one at a time: for what leaves a core idle. `joined`
+# waits for it, shows what it printed, and counts its tests; its processor time is part of the total alone.
+beside() {
+    aside_where="$1"
+    shift
+    aside_command="$*"
+    : >"$scratch/peaks aside"
+    (
+        SECONDS=0
+        WGRAD_PEAKS="$scratch/peaks aside" "$@" >"$scratch/log aside" 2>&1
+        echo "$? $SECONDS" >"$scratch/ended aside"
+    ) &
+    aside=$!
+}
+
+joined() {
+    local rc seconds
+    wait "$aside"
+    heading "tests on $aside_where, beside the above: $aside_command"
+    cat "$scratch/log aside"
+    read -r rc seconds <"$scratch/ended aside"
+    took="$(duration "$seconds") beside the above"
+    count_tests "$aside_where" "$rc" "$scratch/log aside" "$scratch/peaks aside"
+    aside=
+}
+
+# count_tests WHERE CODE LOG PEAKS: counts what a run of cargo test printed, and adds it to the report. Sets `result`.
+count_tests() {
+    local where="$1" rc="$2" log="$3" peaks="$4" ok bad skipped apart peak
     count() { sed $'s/\033\\[[0-9;]*m//g' "$log" | awk -v at="$1" '/^test result:/ { n += $at } END { print n + 0 }'; }
     ok=$(count 4) bad=$(count 6) skipped=$(count 8) apart=$(count 12)
     # A crash or a build error leaves no result line, and a run without tests proves nothing.
     if { [ "$rc" -ne 0 ] && [ "$bad" -eq 0 ]; } || [ $((ok + bad)) -eq 0 ]; then
         bad=$((bad + 1))
     fi
-    peak=$(awk '$1 > most { most = $1 } END { if (most) printf "%.1f", most / 1048576 }' "$scratch/peaks")
+    peak=$(awk '$1 > most { most = $1 } END { if (most) printf "%.1f", most / 1048576 }' "$peaks")
     if [ -n "$peak" ] && awk -v peak="$peak" -v most="$MAX_TEST_GIB" 'BEGIN { exit !(peak > most) }'; then
         bad=$((bad + 1))
         report+=("FAILED: a test process on $where took $peak GiB, more than $MAX_TEST_GIB")

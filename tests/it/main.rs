@@ -1,7 +1,7 @@
 //! Integration tests. One process tests one device: `WGRAD_TEST_DEVICE` is `cpu` (the default), `software`, `gpu`, or any
 //! name that `Device::named` takes; suffixes: `+clamped` opens it with WebGPU's default limits, `+hardware` chooses the kernels
 //! for hardware GPUs, `+short` those for DX12 without DXC, `+slow` splits long kernels as on a slow GPU. `WGRAD_TEST_PART=sample`
-//! (or `half`, `quarter`) takes a fixed part of each long sweep.
+//! (or `half`, `quarter`, `eighth`) takes a fixed part of each long sweep.
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test may fail by a panic, and knows its numbers")]
 

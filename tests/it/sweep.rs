@@ -34,7 +34,8 @@ fn part() -> Part {
         Ok("sample") => Part::OneIn(1),
         Ok("half") => Part::OneIn(2),
         Ok("quarter") => Part::OneIn(4),
-        other => panic!("WGRAD_TEST_PART={other:?}: none of all, sample, half, quarter"),
+        Ok("eighth") => Part::OneIn(8),
+        other => panic!("WGRAD_TEST_PART={other:?}: none of all, sample, half, quarter, eighth"),
     })
 }
 
