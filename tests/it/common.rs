@@ -77,6 +77,11 @@ pub fn this_program() -> Command {
     command
 }
 
+/// How many times the time that a test allows an emulator may take.
+pub fn allowance() -> f64 {
+    if std::env::var_os("WGRAD_TEST_RUNNER").is_some() { 30.0 } else { 1.0 }
+}
+
 /// The device under test.
 pub fn device() -> &'static Device {
     &devices().fused

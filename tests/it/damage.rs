@@ -2,7 +2,7 @@
 
 #![cfg_attr(not(target_os = "linux"), allow(unused_imports, dead_code, reason = "memory is measured on Linux alone"))]
 
-use crate::common::this_program;
+use crate::common::{allowance, this_program};
 use crate::mutations::in_sweep;
 use crate::readers::unsealed;
 use std::fs;
@@ -220,13 +220,13 @@ fn hostile_headers_take_neither_time_nor_memory() {
         with_header(&path, &header);
         drop(header);
         let (mut seconds, kib, read) = measured("safetensors", &path);
-        if seconds > MOST_SECONDS {
+        if seconds > MOST_SECONDS * allowance() {
             // Other processes may have taken the processor for a while.
             seconds = measured("safetensors", &path).0;
         }
         println!("{name}: {seconds:.3} s, {:.1} MiB", kib / 1024.0);
         assert_eq!(read, !refused, "{name}");
-        assert!(seconds <= MOST_SECONDS && kib <= MOST_KIB, "{name}: {seconds} s, {kib} KiB");
+        assert!(seconds <= MOST_SECONDS * allowance() && kib <= MOST_KIB, "{name}: {seconds} s, {kib} KiB");
     }
 }
 
@@ -256,7 +256,7 @@ fn what_expands_stays_within_its_limit() {
         let size = fs::metadata(&path).unwrap().len();
         println!("{name}, a file of {size} bytes: {seconds:.3} s, {:.1} MiB", kib / 1024.0);
         assert_eq!(read, !refused, "{name}");
-        assert!(seconds <= MOST_SECONDS && kib <= MOST_KIB, "{name}: {seconds} s, {kib} KiB");
+        assert!(seconds <= MOST_SECONDS * allowance() && kib <= MOST_KIB, "{name}: {seconds} s, {kib} KiB");
     }
 }
 
