@@ -33,7 +33,7 @@ impl Gate {
         Some(call())
     }
 
-    /// How many have come, with those who still wait for their turn.
+    /// How many have come to [`Gate::pass`], with those who still wait for their turn.
     pub fn arrivals(&self) -> u64 {
         self.arrivals.load(Ordering::Relaxed)
     }
