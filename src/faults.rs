@@ -34,8 +34,8 @@ pub enum FaultKind {
 #[cfg(any(test, feature = "faults"))]
 const KINDS: usize = 7;
 
-/// A kind of fault, and when it is met: by a device, see [`Device::inject`](crate::Device::inject), or by a file that is saved,
-/// see [`io::inject`](crate::io::inject).
+/// A kind of fault, and when it is met: by a device, see [`Device::inject`](crate::Device::inject), or by a file that is
+/// saved or read, see [`io::inject`](crate::io::inject).
 #[cfg_attr(not(any(test, feature = "faults")), allow(dead_code, reason = "for the feature"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault<K = FaultKind> {

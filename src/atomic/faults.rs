@@ -1,4 +1,4 @@
-//! Saves that fail on purpose: what a disk or a system does to a file that is written, tried out at every call where it may.
+//! Files that fail on purpose: what a disk or a system does to a file that is written or read, tried out at every call where it may.
 //!
 //! Without the feature `faults`, and outside this crate's unit tests, nothing of it is compiled in.
 
@@ -9,7 +9,7 @@ use crate::faults::{Fault, Plan};
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
 
-/// What goes wrong while a file is saved: see [`inject`](crate::io::inject).
+/// What goes wrong while a file is saved, or read: see [`inject`](crate::io::inject).
 #[cfg_attr(not(any(test, feature = "faults")), allow(dead_code, reason = "for the feature"))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -38,20 +38,30 @@ pub enum FileFault {
     SyncFolder,
     /// A temporary file is not deleted: it stays until the next save to the same path.
     Remove,
+    /// A file that is there is not opened for reading.
+    Open,
+    /// A piece is not read.
+    Read,
+    /// The first half of a piece is read and no more, as systems may do. That is no error: the rest follows.
+    ShortRead,
+    /// A signal interrupts a read. That is no error: the piece is asked for again.
+    Interrupt,
+    /// The file ends here, as one that another program cuts short meanwhile.
+    End,
 }
 
 /// How many there are.
 #[cfg(any(test, feature = "faults"))]
-const KINDS: usize = FileFault::Remove as usize + 1;
+const KINDS: usize = FileFault::End as usize + 1;
 
 #[cfg(any(test, feature = "faults"))]
 thread_local! {
-    /// When the saves of this thread meet each of them.
+    /// When the saves and reads of this thread meet each of them.
     static PLANS: Cell<[Plan; KINDS]> = const { Cell::new([Plan::NONE; KINDS]) };
 }
 
-/// Has the saves of this thread fail at a call from here on, as a disk or a system would: to test what a program makes of it. A
-/// later fault of the same kind takes the place of an earlier one; [`Fault::new`](crate::Fault::new) with `at: 0` takes it back.
+/// Has the saves or reads of this thread fail at a call from here on, as a disk or a system would: to test what a program makes of
+/// it. A later fault of the same kind takes the place of an earlier one; [`Fault::new`](crate::Fault::new) with `at: 0` takes it back.
 /// Only with the feature `faults`.
 ///
 /// ```
@@ -87,13 +97,13 @@ fn change<T>(change: impl FnOnce(&mut [Plan; KINDS]) -> T) -> T {
 
 /// Counts a call; whether it goes wrong.
 #[cfg(any(test, feature = "faults"))]
-pub(super) fn strikes(kind: FileFault) -> bool {
+pub(crate) fn strikes(kind: FileFault) -> bool {
     change(|plans| plans[kind as usize].strikes())
 }
 
 /// Nothing does.
 #[cfg(not(any(test, feature = "faults")))]
-pub(super) fn strikes(_: FileFault) -> bool {
+pub(crate) fn strikes(_: FileFault) -> bool {
     false
 }
 
@@ -102,13 +112,14 @@ pub(super) fn error(kind: FileFault) -> io::Error {
     let kind = match kind {
         FileFault::Full => ErrorKind::StorageFull,
         FileFault::Lock => ErrorKind::Unsupported,
-        FileFault::Folder | FileFault::Create | FileFault::Permissions => ErrorKind::PermissionDenied,
+        FileFault::Folder | FileFault::Create | FileFault::Permissions | FileFault::Open => ErrorKind::PermissionDenied,
+        FileFault::Interrupt => ErrorKind::Interrupted,
         _ => ErrorKind::Other,
     };
     io::Error::new(kind, REASON)
 }
 
 /// Fails if a call of this kind is to fail on purpose.
-pub(super) fn unless(kind: FileFault) -> io::Result<()> {
+pub(crate) fn unless(kind: FileFault) -> io::Result<()> {
     if strikes(kind) { Err(error(kind)) } else { Ok(()) }
 }

@@ -3,6 +3,7 @@
 //! `WGRAD_TEST_DEVICE=cpu` or `software` one device.
 
 mod files;
+mod reads;
 
 use super::{Checkpoint, SuperviseConfig, Training, supervise};
 use crate::data::{DataLoader, VecDataset};
