@@ -6,7 +6,7 @@
 //! count, too, since a step includes them. One line per network: median and minimum over `--steps` steps.
 //!
 //! ```sh
-//! cargo bench --bench host_step -- [--device software] [--steps 500]
+//! cargo bench --bench host_step -- [--device software] [--steps 500] [--only CNN]
 //! ```
 
 use clap::Parser;
@@ -15,7 +15,7 @@ use wgrad::nn::loss::{Reduction, cross_entropy};
 use wgrad::nn::models::{Gpt, GptConfig, LeNet, Mlp, ResNet, ResNetConfig};
 use wgrad::nn::{Init, Module};
 use wgrad::optim::{Adam, AdamConfig, Optimizer};
-use wgrad::{Device, Result, Tensor};
+use wgrad::{Device, DeviceOptions, Result, Tensor};
 
 #[derive(Parser)]
 struct Options {
@@ -25,6 +25,9 @@ struct Options {
     /// How many steps are timed.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
+    /// Only networks whose name contains this text.
+    #[arg(long, default_value = "")]
+    only: String,
     /// Ignored: `cargo bench` passes it.
     #[arg(long, hide = true)]
     bench: bool,
@@ -93,9 +96,10 @@ impl Case {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let device = Device::named(&options.device)?;
+    // Tests of kernels are not part of a step, and on a device that computes nothing they fail.
+    let device = Device::named_with(&options.device, DeviceOptions { self_test: Some(false), ..DeviceOptions::default() })?;
     println!("{device}");
-    for case in cases(&device)? {
+    for case in cases(&device)?.into_iter().filter(|case| case.name.contains(&options.only)) {
         let mut adam = Adam::new(&case.model.parameters()?, AdamConfig::default())?;
         let mut costs = Vec::new();
         // The first steps compile plans and pipelines.
