@@ -1,8 +1,8 @@
 //! The same networks' steps in PyTorch, where a Python has it.
 
 use crate::record::Peer;
+use crate::watch::tail;
 use serde::Deserialize;
-use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,32 +23,38 @@ fn try_run(python: &str, wanted: &[String], limit: Duration) -> Result<Peer, Str
     let begin = Instant::now();
     // The program leaves out what it has no time for, and needs some to finish the network at hand.
     let seconds = limit.as_secs() * 2 / 3;
+    // As an argument: what ends without reading its input would break a pipe, and hide its own message.
     let mut child = Command::new(python)
-        .args(["-", &seconds.to_string()])
+        .args(["-c", PROGRAM, &seconds.to_string()])
         .args(wanted)
-        .stdin(Stdio::piped())
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| format!("{python}: {e}"))?;
-    if let Some(mut input) = child.stdin.take() {
-        input.write_all(PROGRAM.as_bytes()).map_err(|e| e.to_string())?;
-    }
-    while child.try_wait().map_err(|e| e.to_string())?.is_none() {
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(format!("{python} has no pipes"));
+    };
+    // Read while it runs: a full pipe would stop it.
+    let answer = std::thread::spawn(move || std::io::read_to_string(out));
+    let errors = std::thread::spawn(move || tail(err));
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
+            break status;
+        }
         if begin.elapsed() > limit {
             let _ = child.kill();
             let _ = child.wait();
             return Err(format!("{python} took longer than {} s", limit.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(50));
-    }
-    let output = child.wait_with_output().map_err(|e| e.to_string())?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let last = errors.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no message");
+    };
+    if !status.success() {
+        let last = errors.join().unwrap_or_default().pop_back().unwrap_or_else(|| "no message".into());
         return Err(format!("{python}: {last}"));
     }
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = answer.join().map_err(|_| format!("{python}: its answer was not read"))?;
+    let text = text.map_err(|e| format!("{python}: {e}"))?;
     let Answer { name, steps } = serde_json::from_str(text.trim()).map_err(|e| format!("{python}: {e}"))?;
     Ok(Peer::Ran { name, steps })
 }

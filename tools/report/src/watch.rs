@@ -69,7 +69,7 @@ impl Worker {
 }
 
 /// The last lines of a stream.
-fn tail(stream: impl Read) -> VecDeque<String> {
+pub fn tail(stream: impl Read) -> VecDeque<String> {
     let mut kept = VecDeque::new();
     for line in BufReader::new(stream).lines().map_while(Result::ok).filter(|line| !line.trim().is_empty()) {
         kept.push_back(line);

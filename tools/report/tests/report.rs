@@ -56,18 +56,24 @@ fn a_crash_and_a_hang_are_noted_and_the_rest_goes_on() {
     }
 }
 
-#[test]
-fn a_network_stands_beside_another_library() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let python = folder.path().join("python");
-    std::fs::write(&python, "#!/bin/sh\necho '{\"name\": \"PyTorch 9\", \"steps\": [[\"mlp\", 1e6]]}'\n").expect("written");
+/// A program in place of Python, which never reads its input.
+fn script(folder: &Path, commands: &str) -> String {
+    let path = folder.join("python");
+    std::fs::write(&path, format!("#!/bin/sh\n{commands}\n")).expect("written");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     }
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_network_stands_beside_another_library() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let python = script(folder.path(), "echo '{\"name\": \"PyTorch 9\", \"steps\": [[\"mlp\", 1e6]]}'");
     let out = folder.path().join("out");
-    let made = make(&out, &["--only", "network mlp", "--python", &python.to_string_lossy()]);
+    let made = make(&out, &["--only", "network mlp", "--python", &python]);
     assert_eq!(made.output.status.code(), Some(0), "{:?}", made.output);
     let network = &outcome(&made, "network mlp")["network"];
     assert!(network["loss"].as_f64().is_some_and(f64::is_finite) && network["launches"].as_u64() > Some(5), "{network}");
@@ -75,6 +81,14 @@ fn a_network_stands_beside_another_library() {
 
     let made = make(&out, &["--only", "network mlp", "--python", "no-such-python"]);
     assert!(made.page.contains("Not compared with PyTorch (no-such-python"), "{}", made.page);
+
+    // More errors than a pipe holds, none of them lost to the answer.
+    let noisy = script(
+        folder.path(),
+        "i=0; while [ $i -lt 3000 ]; do echo 'a warning of some length' >&2; i=$((i + 1)); done; echo 'no torch' >&2; exit 1",
+    );
+    let made = make(&out, &["--only", "network mlp", "--python", &noisy]);
+    assert!(made.page.contains(&format!("Not compared with PyTorch ({noisy}: no torch)")), "{}", made.page);
 }
 
 #[test]
