@@ -15,8 +15,11 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+/// Something that is done with a file.
+type WithFile = Box<dyn Fn(&Path) -> Result<()>>;
+
 /// Something that is read: its name, what makes the file, and what reads it and compares what it reads.
-type Reader = (&'static str, Box<dyn Fn(&Path) -> Result<()>>, Box<dyn Fn(&Path) -> Result<()>>);
+type Reader = (&'static str, WithFile, WithFile);
 
 /// An IDX file of one axis.
 fn labels() -> Vec<u8> {
@@ -37,7 +40,7 @@ fn words(folder: &Path) -> Result<()> {
 }
 
 /// Bytes as they are.
-fn bytes(bytes: Vec<u8>) -> Box<dyn Fn(&Path) -> Result<()>> {
+fn bytes(bytes: Vec<u8>) -> WithFile {
     Box::new(move |path| fs::write(path, &bytes).map_err(|e| Error::io(path, e)))
 }
 
