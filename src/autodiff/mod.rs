@@ -6,6 +6,7 @@
 mod clip;
 mod custom;
 mod gradients;
+mod pair;
 mod propagate;
 mod row_norm;
 mod rules;

@@ -1,5 +1,6 @@
 //! Gradient rules of normalised rows.
 
+use super::pair;
 use crate::error::Result;
 use crate::graph::Op;
 use crate::graph::row::{RowNorm, RowOp};
@@ -38,6 +39,13 @@ pub(super) fn forward(norm: RowNorm, inputs: &[Tensor], ct: &Tensor) -> Result<V
         if norm.by_column() { parts.sum_dim(0) } else { parts.slice(2, element, element + 1).sum_dim([0, 2]) }
     };
     let mut gradients = vec![Some(piece(&all, 0, shape))];
+    if norm.by_column() && norm.scale && norm.shift {
+        // Both sums at once.
+        let both = pair::sums(&[0], &piece(&all, first, parts), &piece(&all, second, parts))?;
+        let columns = Shape::of(&shape[1..]);
+        gradients.extend([0, 1].map(|k| Some(pair::half(&both, k, columns))));
+        return Ok(gradients);
+    }
     gradients.extend(norm.scale.then(|| Some(sums(first, 0))));
     gradients.extend(norm.shift.then(|| Some(sums(second, 1))));
     Ok(gradients)

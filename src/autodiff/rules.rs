@@ -1,10 +1,11 @@
 //! Vector-Jacobian products: one rule per op, in the order of the list of ops.
 
+use super::pair::{self, half, sums};
 use super::row_norm;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::graph::Op;
-use crate::graph::op::{BinaryOp, PairOp, PoolOp, ReduceOp, RowOp, UnaryOp, by_operand, without};
+use crate::graph::op::{BinaryOp, PoolOp, ReduceOp, RowOp, UnaryOp, by_operand, without};
 use crate::lazy::Payload;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -35,7 +36,7 @@ pub(super) fn vjp(op: &Op, inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Resu
         Op::Reshape | Op::Permute(_) | Op::Expand | Op::Slice { .. } | Op::Pad { .. } => {
             vec![Some(movement(op, &inputs[0], ct)?)]
         }
-        Op::Pair { op, axes } => pair(*op, axes, inputs, out, ct)?,
+        Op::Pair { op, axes } => pair::rule(*op, axes, inputs, out, ct)?,
         Op::Reduce { op, axes } => vec![Some(reduce(*op, axes, &inputs[0], out, ct)?)],
         Op::MatMul => vec![Some(ct.matmul(&inputs[1].t())), Some(inputs[0].t().matmul(ct))],
         Op::Conv2d(_) | Op::Conv2dInputGrad(_) | Op::Conv2dWeightGrad(_) => convolution(op, inputs, ct)?,
@@ -221,31 +222,6 @@ fn reduce(op: ReduceOp, axes: &[usize], x: &Tensor, y: &Tensor, ct: &Tensor) -> 
             let hit = x.eq(y).logical_or(&x.is_nan());
             let count = hit.cast(ct.dtype()?).sum_keepdim(&axes);
             hit.where_(&(ct / count), &ct.scalar_like(0.0))
-        }
-    })
-}
-
-/// Row `k` of `[2, n]` in another shape.
-fn half(both: &Tensor, k: isize, shape: Shape) -> Tensor {
-    both.narrow(0, k, 1).reshape(shape)
-}
-
-/// Σ a and Σ b over `axes`, as `[2, n]`.
-fn sums(axes: &[usize], a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    let shape = Shape::of(&[2, without(a.shape()?, axes).numel()]);
-    Ok(Tensor::build(Op::Pair { op: PairOp::Sums, axes: axes.to_vec() }, &[a, b], shape, a.dtype()?))
-}
-
-fn pair(op: PairOp, axes: &[usize], inputs: &[Tensor], out: &Tensor, ct: &Tensor) -> Result<Parts> {
-    let x = &inputs[0];
-    let shape = x.shape()?;
-    let narrow = without(shape, axes);
-    let wide = |k| half(ct, k, narrow).broadcast_to(shape);
-    Ok(match op {
-        PairOp::Sums => vec![Some(wide(0)), Some(wide(1))],
-        PairOp::Moments => {
-            let share = narrow.numel() as f64 / shape.numel() as f64;
-            vec![Some((wide(0) + wide(1) * (x - half(out, 0, narrow)) * 2.0) * share)]
         }
     })
 }
