@@ -129,7 +129,7 @@ impl<'a> Image<'a> {
         }
         let k = self.classes.iter().map(|class| self.steps(class)).max()?;
         let batches = self.conv.spec.groups * self.classes.len();
-        tile::select([self.sides.write[0], self.pixels(), k], batches, &given, caps)
+        tile::select(tile::Kind::Convolution, [self.sides.write[0], self.pixels(), k], batches, &given, caps)
     }
 
     /// Whether each tile along the inner dimension is of one tap.
@@ -317,7 +317,7 @@ impl<'a> Weights<'a> {
             true => all.filter(|(tile, _)| large(tile)).copied().collect(),
             false => all.filter(|(tile, _)| tile.thread != [8, 8]).copied().collect(),
         };
-        tile::select([self.oc, self.columns, self.pixels], self.conv.spec.groups, &given, caps)
+        tile::select(tile::Kind::Convolution, [self.oc, self.columns, self.pixels], self.conv.spec.groups, &given, caps)
     }
 
     /// Whether all columns of a tile have the same tap.

@@ -69,7 +69,7 @@ fn hardware(mm: &MatMul, caps: &Caps) -> Variant {
     if (m == 1 || n == 1) && k > 0 && mm.batch.rank() + 3 <= MAX_RANK {
         return Variant::Reduction;
     }
-    match tile::select([m, n, k], mm.batch.numel(), &TILED, caps) {
+    match tile::select(tile::Kind::Product, [m, n, k], mm.batch.numel(), &TILED, caps) {
         Some((tile, splits)) => Variant::Tiled { tile, splits },
         // Less than WebGPU's defaults.
         None => Variant::Register { tile: [4, 4], lanes: [8, 8], splits: k.div_ceil(4 * MAX_LOOP).max(1) },

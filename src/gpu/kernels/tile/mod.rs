@@ -4,6 +4,6 @@ mod select;
 mod shape;
 mod side;
 
-pub(crate) use select::select;
+pub(crate) use select::{Kind, select};
 pub(crate) use shape::{DEPTH, Tile};
 pub(crate) use side::Side;

@@ -5,13 +5,29 @@ use super::shape::{DEPTH, Tile};
 use crate::gpu::kernels::source::MAX_LOOP;
 use crate::gpu::program::Caps;
 
-/// A hardware GPU, where it matters for a choice: multiprocessors (wgpu does not say), multiply-adds of each per clock, threads
-/// with which it reaches them, bytes of all per clock, and clocks that a further launch takes.
+/// A hardware GPU, where it matters for a choice: multiprocessors (wgpu does not say), multiply-adds of each per clock, bytes of all
+/// per clock, and clocks that a further launch takes.
 const MULTIPROCESSORS: f64 = 64.0;
 const LANES: f64 = 128.0;
-const THREADS: f64 = 512.0;
 const BYTES: f64 = 1000.0;
 const LAUNCH: f64 = 8000.0;
+
+/// Threads with which a multiprocessor reaches its rate. Products need fewer with 64 multiply-adds of each thread under way;
+/// convolutions compute addresses between, and below 64 by 128 they load more per multiply-add than they gain.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Product,
+    Convolution,
+}
+
+impl Kind {
+    fn threads(self, tile: &Tile) -> f64 {
+        match (self, tile.thread) {
+            (Self::Product, [8, 8]) => 384.0,
+            _ => 512.0,
+        }
+    }
+}
 
 /// Clocks per part in the second pass, which adds them one after the other.
 const PART: f64 = 20.0;
@@ -32,7 +48,13 @@ const FILLED: usize = 128;
 /// The tile with the lowest estimated cost for `batches` products of these rows, columns and steps, and the parts that the inner
 /// dimension is cut into: the largest of those given, with their shares, that still fills the device. None fits a device with less
 /// than WebGPU's defaults.
-pub(crate) fn select([m, n, k]: [usize; 3], batches: usize, given: &[(Tile, f64)], caps: &Caps) -> Option<(Tile, usize)> {
+pub(crate) fn select(
+    kind: Kind,
+    [m, n, k]: [usize; 3],
+    batches: usize,
+    given: &[(Tile, f64)],
+    caps: &Caps,
+) -> Option<(Tile, usize)> {
     let large = m.saturating_mul(n).saturating_mul(k).saturating_mul(batches) >= LARGE;
     let most = k.div_ceil(4 * DEPTH).clamp(1, PARTS[PARTS.len() - 1]);
     let least = k.div_ceil(DEPTH * MAX_LOOP);
@@ -56,7 +78,7 @@ pub(crate) fn select([m, n, k]: [usize; 3], batches: usize, given: &[(Tile, f64)
             if large && groups * splits < WORKGROUPS && splits < most {
                 continue;
             }
-            let at_once = THREADS / tile.threads() as f64;
+            let at_once = kind.threads(&tile) / tile.threads() as f64;
             let rounds = ((groups * splits) as f64 / (MULTIPROCESSORS * at_once)).max(1.0);
             let steps = k.div_ceil(splits).next_multiple_of(DEPTH) as f64 + ENDS;
             let first = rounds * at_once * (tile.rows * tile.columns) as f64 * steps / (LANES * share);
