@@ -8,7 +8,7 @@
 @group(0) @binding(1) var<storage, read> lhs: array<${LHS_TYPE}>;
 @group(0) @binding(2) var<storage, read> rhs: array<${RHS_TYPE}>;
 @group(0) @binding(3) var<storage, read_write> out: array<${OUT_TYPE}>;
-${OPERANDS}
+${OPERANDS}${SUMS_OPERAND}
 #import grid
 #import tile
 ${EPILOGUE_FN}
@@ -86,6 +86,7 @@ ${LHS_STORE}${RHS_STORE}        workgroupBarrier();
     }
 #end
 
+${SUMS}
     let base = (split * batches + z) * m * n;
     let here = index < count;
     let row = first_m + 4u * four.x;

@@ -4,7 +4,7 @@
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, ${RECORD}>;
 @group(0) @binding(1) var<storage, read> parts: array<f32>;
 @group(0) @binding(2) var<storage, read_write> out: array<${OUT_TYPE}>;
-${OPERANDS}
+${OPERANDS}${SUMS_OPERAND}
 #import grid
 ${EPILOGUE_FN}
 
@@ -22,4 +22,15 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     if (i < len) {
         out[i] = ${RESULT};
     }
+#if ${SUMS}
+    // Threads past the results add up the parts of sums that the product wrote besides.
+    let lines = params[0][2];
+    if (i >= len && i - len < lines) {
+        var sum = 0.0;
+        for (var s = 0u; s < splits; s++) {
+            sum += sum_parts[s * lines + i - len];
+        }
+        sums[i - len] = sum;
+    }
+#end
 }

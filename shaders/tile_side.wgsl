@@ -19,17 +19,54 @@
 #end
     var ${S}${i} = ${TYPE}();
 #end
+#if ${SUMS}
+    var ${S}_sum = ${TYPE}();
+#end
 #end
 #if ${PART} == load
 #for i in 0..${LOADS}
             ${S}${i} = ${FROM}[${S}_at${i}];
             ${S}_at${i} += ${MOVE};
+#if ${SUMS}
+            ${S}_sum += ${S}${i};
+#end
 #end
 #end
 #if ${PART} == rest
 #for i in 0..${LOADS}
         ${S}${i} = ${FROM}[select(0u, ${S}_at${i}, ${K_OF} + ${i}u * ${K_APART}u < left)];
+#if ${SUMS}
+        ${S}_sum += select(${TYPE}(), ${S}${i}, ${K_OF} + ${i}u * ${K_APART}u < left);
 #end
+#end
+#end
+#if ${PART} == sums
+    // The sums over the inner dimension of the tile's ${LINE_NAME}, each in ${SLOWS} parts of threads that load the same ones.
+    workgroupBarrier();
+#if ${SOME} != 0
+    if (lane < ${SOME}u) {
+#end
+#if ${PATH} == x
+#for u in 0..4
+    tile_${S}[${S}_slow * ${LINES}u + 4u * ${S}_fast + ${u}u] = ${S}_sum[${u}];
+#end
+#end
+#if ${PATH} == t
+    tile_${S}[${S}_slow * ${LINES}u + ${S}_fast] = ${S}_sum;
+#end
+#if ${SOME} != 0
+    }
+#end
+    workgroupBarrier();
+    for (var line = lane; line < ${LINES}u; line += ${THREADS}u) {
+        var sum = 0.0;
+        for (var part = 0u; part < ${SLOWS}u; part++) {
+            sum += tile_${S}[part * ${LINES}u + line];
+        }
+        if (index < count && ${OTHER} == 0u && ${FIRST} + line < ${EDGE}) {
+            sums[split * ${EDGE} + ${FIRST} + line] = sum;
+        }
+    }
 #end
 #if ${PART} == store
 #if ${SOME} != 0

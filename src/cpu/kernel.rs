@@ -69,7 +69,7 @@ impl Prepared {
             Kernel::Reduce { op, value, kept, epilogue } => {
                 Body::Reduce(Reduce::new(*op, &hoisted(value)?, *kept, &hoisted(epilogue)?)?)
             }
-            Kernel::Pair { further, .. } if !further.is_empty() => {
+            other if !other.further().is_empty() => {
                 return Err(Error::internal("the CPU writes no further results"));
             }
             Kernel::Pair { op, value, kept, .. } => Body::Pair(Pair::new(*op, &hoisted(value)?, *kept)?),

@@ -26,7 +26,7 @@ use crate::gpu::download::Download;
 use crate::gpu::{self, GpuExecutor};
 use crate::graph::{Graph, NodeId};
 use crate::plan::Plan;
-use crate::plan::materialise::{MAX_OPERANDS, Options};
+use crate::plan::materialise::Options;
 use crate::site::FLAG;
 use crate::storage::Storage;
 use crate::storage::bindings::Bindings;
@@ -370,8 +370,9 @@ impl Executor {
             return Ok(found);
         }
         let since = Instant::now();
-        let (gradient_arena, max_bytes) = (!self.is_cpu(), self.most_bytes());
-        let options = Options { fuse: self.fuse, gradient_arena, max_operands: MAX_OPERANDS, max_bytes };
+        let options = Options { fuse: self.fuse, gradient_arena: !self.is_cpu(), ..Options::of_gpu(self.most_bytes()) };
+        let is_hardware = matches!(&self.backend, Backend::Gpu(gpu) if !gpu.caps().software);
+        let options = if is_hardware && self.fuse { options.on_hardware() } else { options };
         let granted = crate::plan::compile::granted(graph, options);
         let plan = Arc::new(crate::plan::compile::compile(&granted, options)?);
         let code = match &self.backend {

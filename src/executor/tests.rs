@@ -77,7 +77,7 @@ fn a_graph_runs_without_a_device_or_a_tensor() {
 #[test]
 fn a_graph_is_planned_without_an_executor() {
     let (mut graph, _) = network(5, 7, 3);
-    let options = |fuse| Options { fuse, gradient_arena: false, max_operands: MAX_OPERANDS, max_bytes: u64::MAX };
+    let options = |fuse| Options { fuse, gradient_arena: false, ..Options::of_gpu(u64::MAX) };
     let plan = |graph: &Graph, fuse| crate::plan::compile::compile(graph, options(fuse)).expect("plans");
     let kernels = |plan: &Plan| plan.steps.len();
     assert_eq!((kernels(&plan(&graph, false)), kernels(&plan(&graph, true))), (4, 2));
@@ -85,6 +85,83 @@ fn a_graph_is_planned_without_an_executor() {
     assert_eq!(kernels(&plan(&graph, true)), 2);
     let product = &plan(&graph, true).steps[0];
     assert!(matches!(&product.kernel, Kernel::MatMul { .. }), "{product:?}");
+}
+
+/// The kernels of a graph's plan, by their names.
+fn kernels(nodes: Vec<GraphNode>, outputs: Vec<usize>, options: Options) -> (Vec<&'static str>, Plan) {
+    let plan = crate::plan::compile::compile(&Graph { nodes, outputs, ..Graph::default() }, options).expect("plans");
+    (plan.steps.iter().map(|step| step.kernel.name()).collect(), plan)
+}
+
+/// A value that two kernels read is computed twice on hardware if it is made of one buffer, and cheaper than memory.
+#[test]
+fn hardware_repeats_what_costs_less_than_memory() {
+    let shape = &[64, 64];
+    let options = Options::of_gpu(u64::MAX);
+    // The functions in a row, the operands of the first, and the kernels on hardware.
+    for (functions, operands, expected) in [(1, 1, 2), (7, 1, 2), (8, 1, 3), (1, 2, 3)] {
+        let mut nodes = vec![node(Op::Data, &[], shape), node(Op::Data, &[], shape)];
+        nodes.push(node(Op::Binary(BinaryOp::Mul), &[0, operands - 1], shape));
+        for _ in 0..functions {
+            nodes.push(node(Op::Unary(UnaryOp::Tanh), &[nodes.len() - 1], shape));
+        }
+        let shared = nodes.len() - 1;
+        nodes.push(node(Op::Binary(BinaryOp::Add), &[shared, 0], shape));
+        nodes.push(node(Op::Binary(BinaryOp::Mul), &[shared, 0], shape));
+        let outputs = vec![shared + 1, shared + 2];
+        assert_eq!(kernels(nodes.clone(), outputs.clone(), options).0.len(), 3, "{functions} functions of {operands}");
+        let found = kernels(nodes, outputs, options.on_hardware()).0.len();
+        assert_eq!(found, expected, "{functions} functions of {operands}");
+    }
+}
+
+/// A value that is read in another order alone is computed in that order; one that is read in both needs a copy.
+#[test]
+fn a_value_is_computed_in_the_order_in_which_it_is_read() {
+    for (read_twice, expected) in [(false, &["elementwise", "matmul"][..]), (true, &["elementwise", "elementwise", "matmul"])] {
+        let nodes = vec![
+            node(Op::Data, &[], &[2, 3, 4]),
+            node(Op::Data, &[], &[1, 8, 5]),
+            node(Op::Unary(UnaryOp::Square), &[0], &[2, 3, 4]),
+            node(Op::Permute(vec![1, 0, 2]), &[2], &[3, 2, 4]),
+            node(Op::Reshape, &[3], &[1, 3, 8]),
+            node(Op::MatMul, &[4, 1], &[1, 3, 5]),
+        ];
+        let outputs = if read_twice { vec![2, 5] } else { vec![5] };
+        assert_eq!(kernels(nodes, outputs, Options::of_gpu(u64::MAX)).0, expected);
+    }
+}
+
+/// The gradient of a bias is a further result of the product that is the gradient of its weight, where both read the same rows.
+#[test]
+fn a_bias_is_summed_by_the_product_of_its_weight() {
+    let rule = crate::graph::optim::OptimRule::Sgd { momentum: false, nesterov: false };
+    let (rows, inputs, outputs) = (12, 5, 8);
+    // What is summed up: the operand of the product, its square, or its columns.
+    for (case, sums, half) in [("operand", true, 0), ("other side", true, 1), ("square", false, 0), ("columns", false, 0)] {
+        let (a, b) = if half == 0 { (3, 1) } else { (4, 0) };
+        let (m, n) = if half == 0 { (outputs, inputs) } else { (inputs, outputs) };
+        let (axis, kept) = if case == "columns" { (2, [1, rows, 1]) } else { (1, [1, 1, outputs]) };
+        let nodes = vec![
+            node(Op::Data, &[], &[1, rows, outputs]),
+            node(Op::Data, &[], &[1, rows, inputs]),
+            node(Op::OptimStore, &[], &[]),
+            node(Op::Permute(vec![0, 2, 1]), &[0], &[1, outputs, rows]),
+            node(Op::Permute(vec![0, 2, 1]), &[1], &[1, inputs, rows]),
+            node(Op::MatMul, &[a, b], &[1, m, n]),
+            node(Op::Unary(UnaryOp::Square), &[0], &[1, rows, outputs]),
+            node(Op::Reduce { op: ReduceOp::Sum, axes: vec![axis] }, &[if case == "square" { 6 } else { 0 }], &kept),
+            node(Op::OptimStep { rule, gated: false, clipped: false, entries: vec![0, 1] }, &[2, 5, 7], &[]),
+        ];
+        let (names, plan) = kernels(nodes.clone(), vec![], Options::of_gpu(u64::MAX).on_hardware());
+        let product = plan.steps.iter().find(|step| step.kernel.name() == "matmul").expect("a product");
+        let found = product.kernel.further().first().map(|sums| (sums.half, plan.buffers[sums.buffer].place));
+        let gradient = crate::plan::Place::Gradient { store: 2, entry: 1 };
+        assert_eq!(found, sums.then_some((half, gradient)), "{case}: {names:?}");
+        assert_eq!(names.contains(&"reduce"), !sums, "{case}: {names:?}");
+        let plain = kernels(nodes, vec![], Options::of_gpu(u64::MAX)).0;
+        assert!(plain.contains(&"reduce"), "{case}: {plain:?}");
+    }
 }
 
 /// Memory of one device, or a plan for it, is refused by the other.

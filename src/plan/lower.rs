@@ -102,7 +102,7 @@ pub(super) struct Lowering<'g> {
 
 impl<'g> Lowering<'g> {
     pub fn new(graph: &'g Graph, mut materialised: Vec<bool>, options: Options) -> Result<Self> {
-        let windows = window::windows(graph, &mut materialised)?;
+        let windows = window::windows(graph, &mut materialised, options)?;
         let mut users = vec![Vec::new(); graph.nodes.len()];
         for (id, node) in graph.nodes.iter().enumerate() {
             for &input in &node.inputs {

@@ -12,15 +12,35 @@ pub(crate) struct Options {
     pub fuse: bool,
     /// Optimizer steps read gradients from an arena, rather than from buffers of their own.
     pub gradient_arena: bool,
+    /// What a kernel may compute again, in units of one arithmetic operation, rather than read it from memory.
+    pub repeat: u32,
+    /// Products write the sums of their operands' lines besides, where a bias's gradient asks for them.
+    pub sums_in_products: bool,
     /// The most buffers that a kernel reads besides the one it writes.
     pub max_operands: usize,
     /// The most bytes of one value.
     pub max_bytes: u64,
 }
 
+impl Options {
+    /// What a GPU of any kind takes.
+    pub const fn of_gpu(max_bytes: u64) -> Self {
+        Self { fuse: true, gradient_arena: true, repeat: REPEAT, sums_in_products: false, max_operands: MAX_OPERANDS, max_bytes }
+    }
+
+    /// With what a hardware GPU gains by.
+    pub const fn on_hardware(self) -> Self {
+        Self { repeat: REPEAT_ON_HARDWARE, sums_in_products: true, ..self }
+    }
+}
+
 /// The most buffers that one fused kernel reads: with its output and its table of numbers it stays within WebGPU's default
 /// limit on storage buffers.
 pub(crate) const MAX_OPERANDS: usize = 7;
+/// What a device may repeat where arithmetic costs as much as memory: the host's cores.
+pub(crate) const REPEAT: u32 = 2;
+/// The same of a hardware GPU, which computes some 20 multiply-adds in the time that an element takes to be written and read.
+pub(crate) const REPEAT_ON_HARDWARE: u32 = 32;
 /// Values of fewer elements than this are read again at no cost.
 const LARGE: usize = 4096;
 /// The most nodes that are fused into one expression.
@@ -74,7 +94,7 @@ pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
         }
     }
     if options.fuse {
-        let kernels = share(graph, &mut materialised);
+        let kernels = share(graph, &bases, &mut materialised, options.repeat);
         reread(graph, &bases, &kernels, &mut materialised);
         limit(graph, &bases, &mut materialised, options.max_operands);
     }
@@ -83,12 +103,13 @@ pub(super) fn decide(graph: &Graph, options: Options) -> Vec<bool> {
 
 /// Materialises values that several kernels would otherwise compute again at some cost. Returns, for each node, up to three of the
 /// kernels (named by the node they materialise) that its value is inlined into.
-fn share(graph: &Graph, materialised: &mut [bool]) -> Vec<Vec<NodeId>> {
+fn share(graph: &Graph, bases: &[NodeId], materialised: &mut [bool], repeat: u32) -> Vec<Vec<NodeId>> {
+    let repeated = repeated(graph, bases, materialised, repeat);
     let mut kernels: Vec<Vec<NodeId>> = vec![Vec::new(); graph.nodes.len()];
     for id in (0..graph.nodes.len()).rev() {
         let node = &graph.nodes[id];
         let view_of_output = node.op.is_movement() && graph.is_output(id);
-        if node.op.is_elementwise() && !materialised[id] && kernels[id].len() > 1 && cost(graph, id) > 2 {
+        if node.op.is_elementwise() && !materialised[id] && kernels[id].len() > 1 && cost(graph, id) > REPEAT && !repeated[id] {
             materialised[id] = true;
         }
         let own = materialised[id] || view_of_output || node.op.is_effect();
@@ -102,6 +123,42 @@ fn share(graph: &Graph, materialised: &mut [bool]) -> Vec<Vec<NodeId>> {
         }
     }
     kernels
+}
+
+/// The values that may be computed again although they cost something: all of their arithmetic is within the limit, and they read no
+/// more memory of their size than they would take.
+fn repeated(graph: &Graph, bases: &[NodeId], materialised: &[bool], repeat: u32) -> Vec<bool> {
+    let mut repeated = vec![false; graph.nodes.len()];
+    if repeat <= REPEAT {
+        return repeated;
+    }
+    let len = |id: NodeId| graph.nodes[id].shape.numel();
+    // What a value costs with all that it is made of, and the buffer of its size that it reads; a second one is too many.
+    let mut chains: Vec<(u32, Option<NodeId>)> = vec![(0, None); graph.nodes.len()];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        if matches!(node.op, Op::Data | Op::Cell) || is_heavy(&node.op) || materialised[bases[id]] {
+            chains[id].1 = Some(bases[id]);
+            continue;
+        }
+        let own = match &node.op {
+            Op::Unary(op) => op.cost(),
+            Op::Random(_) | Op::Standardize { .. } | Op::StandardizeGrad { .. } => repeat,
+            op if op.is_elementwise() => 1,
+            _ => 0,
+        };
+        let (mut all, mut read) = (own, None);
+        for &input in &node.inputs {
+            let (more, buffer) = chains[input];
+            all = all.saturating_add(more);
+            if let Some(buffer) = buffer.filter(|&b| len(b) >= len(id)) {
+                all = if read.is_some_and(|other| other != buffer) { u32::MAX } else { all };
+                read = Some(buffer);
+            }
+        }
+        chains[id] = (all, read);
+        repeated[id] = all <= repeat;
+    }
+    repeated
 }
 
 /// Materialises values for which several kernels would otherwise read more than is written and read with a buffer: gradients that

@@ -80,6 +80,9 @@ pub struct MatMul {
     pub b: MatrixView,
     /// Over the contiguous output shape.
     pub epilogue: Expr,
+    /// The sums over k of the left operand's rows (half 0) or of the right one's columns (half 1), which the kernel writes besides: a
+    /// bias's gradient, whose elements the gradient of a weight reads anyway. GPU plans only.
+    pub sums: Option<Box<Further>>,
 }
 
 /// Which of a convolution's three products.
@@ -147,7 +150,8 @@ impl Row {
     }
 }
 
-/// A value that is computed of one of two results, element by element, by the kernel that computes those.
+/// A value that is computed of one of two results, element by element, by the kernel that computes those. Of a product, they are sums
+/// of its operands' lines.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Further {
     /// Which result: 0 or 1. It is the expression's accumulator.
@@ -282,6 +286,7 @@ impl Kernel {
     pub fn further(&self) -> &[Further] {
         match self {
             Self::Pair { further, .. } => further,
+            Self::MatMul(m) => m.sums.as_deref().map_or(&[], std::slice::from_ref),
             _ => &[],
         }
     }

@@ -299,7 +299,7 @@ fn matrix_products_with_epilogue() {
             col: if transposed { rows as i64 } else { 1 },
             offset: 0,
         };
-        let kernel = MatMul { batch: Shape::of(batch), m, n, k, a: view(m, k, ta), b: view(k, n, tb), epilogue };
+        let kernel = MatMul { batch: Shape::of(batch), m, n, k, a: view(m, k, ta), b: view(k, n, tb), epilogue, sums: None };
         case.check(&format!("{batch:?} x {m} x {n} x {k}"), &cpu, Kernel::MatMul(kernel), 1e-5);
     }
 }

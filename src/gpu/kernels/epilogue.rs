@@ -88,15 +88,42 @@ pub(crate) fn split_sum(
     plan: &Plan,
     caps: &Caps,
     scratch: usize,
-    (len, splits): (usize, usize),
+    parts: (usize, usize),
 ) -> Result<Program> {
-    let mut record = vec![word(len), word(splits), word(0), word(0)];
+    split_sum_with(expr, step, plan, caps, scratch, parts, None)
+}
+
+/// The same, and the sums of so many lines, whose parts are in the scratch buffer after that one, as further result 0.
+pub(crate) fn split_sum_with(
+    expr: &Expr,
+    step: &Step,
+    plan: &Plan,
+    caps: &Caps,
+    scratch: usize,
+    (len, splits): (usize, usize),
+    lines: Option<usize>,
+) -> Result<Program> {
+    let mut record = vec![word(len), word(splits), word(lines.unwrap_or(0)), word(0)];
     let epilogue = Epilogue::new(expr, step, plan, 2, record.len());
     record.extend(&epilogue.words);
-    let source = epilogue
-        .fill(Shader::new().set("RECORD", record_len(record.len())).set("OUT_TYPE", wgsl_type(expr.dtype())), 1)
-        .render("split_sum")?;
     let mut operands = vec![Operand::ScratchRead(scratch), Operand::Write];
     operands.extend(&epilogue.operands);
-    Ok(Program { name: "split_sum".into(), source, operands, record, grid: caps.grid(len.div_ceil(64)) })
+    let mut declarations = String::new();
+    if lines.is_some() {
+        for (operand, variable) in [
+            (Operand::ScratchRead(scratch + 1), "var<storage, read> sum_parts"),
+            (Operand::Further(0), "var<storage, read_write> sums"),
+        ] {
+            operands.push(operand);
+            declarations += &format!("@group(0) @binding({}) {variable}: array<f32>;\n", operands.len());
+        }
+    }
+    let shader = Shader::new()
+        .set("RECORD", record_len(record.len()))
+        .set("OUT_TYPE", wgsl_type(expr.dtype()))
+        .set("SUMS", usize::from(lines.is_some()))
+        .set("SUMS_OPERAND", declarations);
+    let source = epilogue.fill(shader, 1).render("split_sum")?;
+    let threads = len + lines.unwrap_or(0);
+    Ok(Program { name: "split_sum".into(), source, operands, record, grid: caps.grid(threads.div_ceil(64)) })
 }

@@ -95,7 +95,7 @@ fn product(m: usize, n: usize, k: usize, ta: bool, tb: bool) -> MatMul {
         MatrixView { batch: vec![], row, col, offset: 0 }
     };
     let epilogue = Expr::identity(Shape::of(&[m, n]), DType::F32);
-    MatMul { batch: Shape::SCALAR, m, n, k, a: view(m, k, ta), b: view(k, n, tb), epilogue }
+    MatMul { batch: Shape::SCALAR, m, n, k, a: view(m, k, ta), b: view(k, n, tb), epilogue, sums: None }
 }
 
 fn products() -> Vec<Case> {

@@ -269,7 +269,7 @@ fn judge(lab: &Lab, lowered: &Lowered, lens: &[usize]) -> Result<()> {
 fn product(m: usize, n: usize, k: usize) -> Kernel {
     let view = |cols: usize| MatrixView { batch: vec![], row: cols as i64, col: 1, offset: 0 };
     let epilogue = Expr::identity(Shape::of(&[m, n]), DType::F32);
-    Kernel::MatMul(MatMul { batch: Shape::SCALAR, m, n, k, a: view(k), b: view(n), epilogue })
+    Kernel::MatMul(MatMul { batch: Shape::SCALAR, m, n, k, a: view(k), b: view(n), epilogue, sums: None })
 }
 
 #[test]

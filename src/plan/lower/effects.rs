@@ -3,13 +3,45 @@
 use super::{Attempt, Builder, Lowering};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::graph::op::ReduceOp;
 use crate::graph::optim::BLOCK;
 use crate::graph::{NodeId, Op, View};
-use crate::plan::{BufferId, BufferInfo, Expr, Further, Kernel, Place, Term};
+use crate::plan::{BufferId, BufferInfo, Expr, Further, Kernel, MatrixView, Place, Step, Term};
 use std::collections::HashSet;
 
 /// The most terms of what a reduction writes besides its results.
 const MAX_TERMS: usize = 16;
+
+/// Elements of a buffer that are added up: of each line, all steps, of lines that are neighbours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Lines {
+    len: usize,
+    steps: usize,
+    line: i64,
+    step: i64,
+    offset: i64,
+}
+
+impl Lines {
+    /// What a sum reads of a buffer, unless its lines or its steps are not evenly spaced.
+    fn of(view: &View, kept: usize) -> Option<Self> {
+        let even = |axes: std::ops::Range<usize>| {
+            let (mut len, mut stride) = (1, 0);
+            for d in axes.rev().filter(|&d| view.shape[d] != 1) {
+                if len == 1 {
+                    stride = view.strides()[d];
+                } else if view.strides()[d] != stride * len as i64 {
+                    return None;
+                }
+                len *= view.shape[d];
+            }
+            Some((len, stride))
+        };
+        let ((len, line), (steps, step)) = (even(0..kept)?, even(kept..view.shape.rank())?);
+        let is_matrix = view.mask().is_none() && line == 1 && step > 0;
+        is_matrix.then_some(Self { len, steps, line, step, offset: view.offset })
+    }
+}
 
 impl Lowering<'_> {
     /// Writes to cells and optimizer steps come last, when every reader of the old values has run.
@@ -61,6 +93,7 @@ impl Lowering<'_> {
             if !self.read.contains(&buffer) && self.uses[origin] == 1 && matches!(self.plan.buffers[buffer].place, Place::Slot(_))
             {
                 self.plan.buffers[buffer].place = place;
+                self.join_product(buffer);
                 return Ok(buffer);
             }
         }
@@ -77,6 +110,33 @@ impl Lowering<'_> {
             }
         }
         self.copy_to(id, place)
+    }
+
+    /// Leaves a sum to a product, if one sums over the same axis of the same buffer: it reads all that is added up.
+    fn join_product(&mut self, sum: BufferId) {
+        let found = self.plan.steps.iter().position(|step| step.write == Some(sum));
+        let Some(at) = found.filter(|_| self.options.sums_in_products) else { return };
+        let step = &self.plan.steps[at];
+        let Kernel::Reduce { op: ReduceOp::Sum, value, kept, epilogue } = &step.kernel else { return };
+        let (&[(Term::Load { operand: 0, view }, DType::F32)], true) = (&value.terms[..], epilogue.is_identity()) else { return };
+        let (&[read], Some(lines)) = (&step.reads[..], Lines::of(&view, *kept)) else { return };
+        let joins = |step: &Step| match &step.kernel {
+            Kernel::MatMul(m) if m.sums.is_none() && step.reads.len() + 2 <= self.options.max_operands => {
+                let is = |k: usize, of: Lines| step.reads[k] == read && of == lines;
+                let of = |view: &MatrixView, len, line, step| Lines { len, steps: m.k, line, step, offset: view.offset };
+                let halves = [of(&m.a, m.m, m.a.row, m.a.col), of(&m.b, m.n, m.b.col, m.b.row)];
+                let half = halves.into_iter().enumerate().find(|(k, of)| m.batch.numel() == 1 && is(*k, *of));
+                half.map(|(half, _)| half)
+            }
+            _ => None,
+        };
+        let product = self.plan.steps.iter().enumerate().find_map(|(n, step)| joins(step).map(|half| (n, half)));
+        let Some((product, half)) = product else { return };
+        let sums = Further { half, expr: epilogue.clone(), buffer: sum };
+        if let Kernel::MatMul(m) = &mut self.plan.steps[product].kernel {
+            m.sums = Some(Box::new(sums));
+            self.plan.steps.remove(at);
+        }
     }
 
     /// The reduction to pairs that can compute an expression besides, as it is made of one of its results and of the buffer that it

@@ -129,7 +129,7 @@ impl Lowering<'_> {
                 let batch = Shape::of(&node.shape[..rank - 2]);
                 // A product with itself binds its buffer twice: positions of operands are fixed.
                 let (epilogue, reads) = self.epilogue(heavy, finish, node.shape, vec![a_buffer, b_buffer])?;
-                (Kernel::MatMul(MatMul { batch, m, n, k, a, b, epilogue }), reads)
+                (Kernel::MatMul(MatMul { batch, m, n, k, a, b, epilogue, sums: None }), reads)
             }
             Op::Conv2d(spec) | Op::Conv2dInputGrad(spec) | Op::Conv2dWeightGrad(spec) => {
                 let reads = vec![self.leading(inputs[0])?, self.leading(inputs[1])?];

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op, View};
+use crate::plan::materialise::Options;
 use crate::shape::Shape;
 
 /// What a movement, and those below it, look at.
@@ -15,7 +16,8 @@ pub(super) struct Window {
 
 /// The windows of a graph's movements; `None` where a movement looks at a value that its readers compute, and at all other
 /// nodes. Materialises what no single view can show.
-pub(super) fn windows(graph: &Graph, materialised: &mut [bool]) -> Result<Vec<Option<Box<Window>>>> {
+pub(super) fn windows(graph: &Graph, materialised: &mut [bool], options: Options) -> Result<Vec<Option<Box<Window>>>> {
+    let uses = graph.uses();
     let mut windows: Vec<Option<Box<Window>>> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         if !node.op.is_movement() {
@@ -38,6 +40,10 @@ pub(super) fn windows(graph: &Graph, materialised: &mut [bool]) -> Result<Vec<Op
             Some(view) => Window { base: below.base, view },
             None => {
                 materialised[input] = true;
+                if options.fuse {
+                    let movements = give_up(graph, materialised, &uses, input);
+                    movements.into_iter().for_each(|node| windows[node] = None);
+                }
                 let own = own();
                 let view = moved(&own.view, &node.op, node.shape)?;
                 Window { base: input, view: view.ok_or_else(|| Error::internal("a contiguous value has no such view"))? }
@@ -46,6 +52,25 @@ pub(super) fn windows(graph: &Graph, materialised: &mut [bool]) -> Result<Vec<Op
         windows.push(Some(Box::new(window)));
     }
     Ok(windows)
+}
+
+/// Where a node that gets a buffer is another order of a computed value that nothing else reads, that value needs none: it is
+/// computed in that order at once. Returns the movements down to it, which look at no buffer any more.
+fn give_up(graph: &Graph, materialised: &mut [bool], uses: &[u32], node: NodeId) -> Vec<NodeId> {
+    let mut movements = Vec::new();
+    let mut at = node;
+    while matches!(graph.nodes[at].op, Op::Permute(_)) {
+        movements.push(at);
+        at = graph.nodes[at].inputs[0];
+        if uses[at] != 1 || graph.is_output(at) {
+            return Vec::new();
+        }
+    }
+    if movements.is_empty() || !graph.nodes[at].op.is_elementwise() {
+        return Vec::new();
+    }
+    materialised[at] = false;
+    movements
 }
 
 /// A view after one more movement, to `shape`; `None` where no view is both.

@@ -229,8 +229,10 @@ impl<'a> Image<'a> {
             line: "w_row",
             step: "w_k",
             path,
+            sums: false,
+            other: "",
         };
-        let [a_at, a_load, _, a_store] = side.texts(tile.threads())?;
+        let [a_at, a_load, _, a_store, _] = side.texts(tile.threads())?;
         // Neighbouring threads take neighbouring pixels.
         let rows = (tile.threads() / tile.columns).max(1);
         let [lines, in_memory] = match (unpacked, path) {
@@ -345,8 +347,10 @@ impl<'a> Weights<'a> {
             line: "Q",
             step: "1u",
             path,
+            sums: false,
+            other: "",
         };
-        let [_, _, _, a_store] = side.texts(tile.threads())?;
+        let [_, _, _, a_store, _] = side.texts(tile.threads())?;
         let loads = side.loads(tile.threads());
         let mut record = [count, self.pixels, part, len].map(word).to_vec();
         record.extend(taps(conv).iter().flat_map(|tap| tap.words(conv.x[3])));

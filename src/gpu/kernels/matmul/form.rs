@@ -40,6 +40,8 @@ pub(super) struct Form {
     pub depth: usize,
     /// Neighbours that a thread writes together: 4 or 1.
     pub writes: usize,
+    /// Whether it writes the sums of an operand's lines, which are then the binding `sums`.
+    pub sums: bool,
 }
 
 /// The most neighbours that fit the rows of a product.

@@ -29,5 +29,6 @@ pub(super) fn form(mm: &MatMul, [tm, tn]: [usize; 2], [lm, ln]: [usize; 2], caps
         block: [tm * lm, tn * ln],
         depth: 4,
         writes: widest(mm),
+        sums: false,
     }
 }

@@ -2,14 +2,21 @@
 
 use super::form::{Form, lhs_path, rhs_path, widest};
 use crate::error::Result;
+use crate::gpu::kernels::path::Path;
 use crate::gpu::kernels::tile::{DEPTH, Side, Tile};
 use crate::gpu::program::Caps;
 use crate::gpu::shader::Shader;
 use crate::plan::MatMul;
 
+/// The half whose sums of lines a tile writes besides, if it can.
+fn sums(mm: &MatMul, paths: [Path; 2]) -> Option<usize> {
+    mm.sums.as_ref().map(|sums| sums.half).filter(|&half| Side::can_sum(paths[half]))
+}
+
 /// The text for a tile.
 pub(super) fn form(mm: &MatMul, tile: Tile, caps: &Caps) -> Result<Form> {
     let (lhs, rhs) = (lhs_path(mm), rhs_path(mm));
+    let sums = sums(mm, [lhs, rhs]);
     let a = Side {
         place: "a",
         from: "lhs",
@@ -20,6 +27,8 @@ pub(super) fn form(mm: &MatMul, tile: Tile, caps: &Caps) -> Result<Form> {
         line: "lhs_row",
         step: "lhs_k",
         path: lhs,
+        sums: sums == Some(0),
+        other: "first_n",
     };
     let b = Side {
         place: "b",
@@ -31,9 +40,11 @@ pub(super) fn form(mm: &MatMul, tile: Tile, caps: &Caps) -> Result<Form> {
         line: "rhs_col",
         step: "rhs_k",
         path: rhs,
+        sums: sums == Some(1),
+        other: "first_m",
     };
-    let [a_at, a_load, a_rest, a_store] = a.texts(tile.threads())?;
-    let [b_at, b_load, b_rest, b_store] = b.texts(tile.threads())?;
+    let [a_at, a_load, a_rest, a_store, a_sums] = a.texts(tile.threads())?;
+    let [b_at, b_load, b_rest, b_store, b_sums] = b.texts(tile.threads())?;
     let shader = Shader::new()
         .set("LHS_TYPE", lhs.element())
         .set("RHS_TYPE", rhs.element())
@@ -45,8 +56,18 @@ pub(super) fn form(mm: &MatMul, tile: Tile, caps: &Caps) -> Result<Form> {
         .set("RHS_REST", b_rest)
         .set("TAIL", usize::from(!mm.k.is_multiple_of(DEPTH)))
         .set("LHS_STORE", a_store)
-        .set("RHS_STORE", b_store);
-    let name = format!("matmul_tiled_{}{}_{}x{}", lhs.code(), rhs.code(), tile.rows, tile.columns);
+        .set("RHS_STORE", b_store)
+        .set("SUMS", a_sums + &b_sums);
+    let with = if sums.is_some() { "_sums" } else { "" };
+    let name = format!("matmul_tiled_{}{}_{}x{}{with}", lhs.code(), rhs.code(), tile.rows, tile.columns);
     let block = [tile.rows, tile.columns];
-    Ok(Form { file: "matmul_tiled", name, shader: tile.fill(shader, caps), block, depth: DEPTH, writes: widest(mm) })
+    Ok(Form {
+        file: "matmul_tiled",
+        name,
+        shader: tile.fill(shader, caps),
+        block,
+        depth: DEPTH,
+        writes: widest(mm),
+        sums: sums.is_some(),
+    })
 }

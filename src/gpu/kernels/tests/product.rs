@@ -1,11 +1,11 @@
 //! Matrix products: layouts, odd sizes, batches, offsets, splits and epilogues.
 
-use super::{Variants, close, each_variant, f32s, noise, run};
-use crate::dtype::DType;
-use crate::gpu::kernels::lab::{Lab, bias_relu};
-use crate::gpu::kernels::matmul::{Variant, select};
-use crate::gpu::program::Caps;
-use crate::plan::{Expr, Kernel, MatMul, MatrixView};
+use super::{Variants, close, each_variant, f32s, noise, plan_of, run, texts, thorough, validate};
+use crate::dtype::{DType, HostData};
+use crate::gpu::kernels::lab::{Lab, Target, bias_relu};
+use crate::gpu::kernels::matmul::{FORCED, Variant, lower_with, select};
+use crate::gpu::program::{Caps, Operand};
+use crate::plan::{Expr, Further, Kernel, MatMul, MatrixView};
 use crate::shape::Shape;
 
 /// `[batch.., rows, cols]`, stored transposed if `t`, after `offset` unused elements.
@@ -55,7 +55,8 @@ fn product((batch, m, n, k, ta, tb, offset, shared): Row) -> (MatMul, [Vec<f64>;
     let operands = [noise(extent(&a, batch, m, k), 1), noise(extent(&b, batch, k, n), 2)];
     let mut shape = batch.to_vec();
     shape.extend([m, n]);
-    let mm = MatMul { batch: Shape::of(batch), m, n, k, a, b, epilogue: Expr::identity(Shape::of(&shape), DType::F32) };
+    let mm =
+        MatMul { batch: Shape::of(batch), m, n, k, a, b, epilogue: Expr::identity(Shape::of(&shape), DType::F32), sums: None };
     let want = expected(&mm, &operands[0], &operands[1]);
     (mm, operands, want)
 }
@@ -121,13 +122,61 @@ fn every_variant_applies_the_epilogue_once() {
     for (m, n, k) in [(13, 24, 40), (24, 13, 40), (9, 7, 515)] {
         let a = view(&[], false, m, k, false, 0);
         let b = view(&[], false, k, n, true, 0);
-        let mm = MatMul { batch: Shape::SCALAR, m, n, k, a, b, epilogue: bias_relu(&[m, n], 1, 2) };
+        let mm = MatMul { batch: Shape::SCALAR, m, n, k, a, b, epilogue: bias_relu(&[m, n], 1, 2), sums: None };
         let (x, y, bias) = (noise(m * k, 1), noise(k * n, 2), noise(n, 3));
         let want: Vec<f64> = expected(&mm, &x, &y).iter().enumerate().map(|(i, v)| (v + bias[i % n]).max(0.0)).collect();
         let reads = [f32s(&x), f32s(&y), f32s(&bias)];
         let what = format!("{m}x{n}x{k}");
         let of = if k == 515 { Variants::Whole } else { Variants::Short };
         assert!(each_variant(&lab, of, &Kernel::MatMul(mm), &reads, (&what, &want), 1e-4) > 1);
+    }
+}
+
+#[test]
+fn sums_of_lines_are_written_besides() {
+    let lab = Lab::open(true).unwrap();
+    // Lines that are neighbours, as fours and one by one, and lines that are not; whole tiles, edges, and parts of the inner dimension.
+    let rows: &[Row] = &[
+        (&[], 65, 17, 5, true, false, 0, false),
+        (&[], 33, 30, 19, false, true, 0, false),
+        (&[], 132, 140, 100, true, false, 4, false),
+    ];
+    let (whole, lab) = (thorough(), if thorough() { lab } else { lab.unchecked() });
+    let caps = texts(Caps::webgpu_defaults(true), whole);
+    for &row in rows {
+        let (mm, [x, y], want) = product(row);
+        let (m, n, k) = (mm.m as i64, mm.n as i64, mm.k as i64);
+        let line = |data: &[f64], v: &MatrixView, i: i64, along: [i64; 2]| -> f64 {
+            (0..k).map(|s| data[(v.offset + i * along[0] + s * along[1]) as usize]).sum()
+        };
+        let expected: [Vec<f64>; 2] = [
+            (0..m).map(|i| line(&x, &mm.a, i, [mm.a.row, mm.a.col])).collect(),
+            (0..n).map(|i| line(&y, &mm.b, i, [mm.b.col, mm.b.row])).collect(),
+        ];
+        let reads = [f32s(&x), f32s(&y)];
+        for (half, expected) in expected.iter().enumerate() {
+            let mut mm = mm.clone();
+            let expr = Expr::identity(Shape::of(&[expected.len()]), DType::F32);
+            mm.sums = Some(Box::new(Further { half, expr, buffer: 2 }));
+            let [out, sums] = [want.len(), expected.len()].map(|len| HostData::F32(vec![f32::NAN; len]));
+            let plan = plan_of(Kernel::MatMul(mm.clone()), &reads, &out);
+            let all = |variant: &&Variant| {
+                whole || matches!(variant, Variant::Tiled { .. } | Variant::Register { splits: 3, tile: [4, 4], .. })
+            };
+            for &variant in FORCED.iter().filter(all) {
+                let lowered = lower_with(&plan.steps[0], &plan, &caps, variant).unwrap();
+                validate(&lowered);
+                let targets = [(Operand::Write, out.clone()), (Operand::Further(0), sums.clone())];
+                let targets = targets.map(|(operand, data)| Target { operand, data });
+                let prepared = lab.prepare(&lowered, &reads, &targets);
+                lab.run(&prepared, 1);
+                let read = |target, len| lab.read(&prepared, target, DType::F32, len).to_f64();
+                let what = format!("{row:?}, half {half}, {variant:?}");
+                let tolerance = 1e-5 * (k as f64).sqrt();
+                close(&what, &read(0, want.len()), &want, tolerance);
+                close(&what, &read(1, expected.len()), expected, tolerance);
+            }
+        }
     }
 }
 
@@ -142,8 +191,9 @@ fn hardware_takes_the_largest_tile_that_fills_it() {
         (&[], 1408, 1536, 1024, Some(([128, 128], 2))),
         (&[], 1024, 1024, 1024, Some(([128, 64], 2))),
         (&[], 1023, 1023, 1023, Some(([128, 64], 2))),
-        (&[], 512, 512, 512, Some(([32, 32], 2))),
-        (&[], 64, 64, 131_072, Some(([64, 64], 512))),
+        (&[], 512, 512, 512, Some(([128, 128], 6))),
+        (&[], 2048, 768, 768, Some(([64, 64], 1))),
+        (&[], 64, 64, 131_072, Some(([64, 64], 384))),
         (&[12, 8], 256, 256, 64, Some(([128, 128], 1))),
         (&[], 8192, 10, 784, Some(([32, 32], 2))),
         (&[], 8192, 2, 784, Some(([32, 32], 2))),
@@ -155,7 +205,7 @@ fn hardware_takes_the_largest_tile_that_fills_it() {
         let mut shape = batch.to_vec();
         shape.extend([m, n]);
         let epilogue = Expr::identity(Shape::of(&shape), DType::F32);
-        match select(&MatMul { batch: Shape::of(batch), m, n, k, a, b, epilogue }, caps) {
+        match select(&MatMul { batch: Shape::of(batch), m, n, k, a, b, epilogue, sums: None }, caps) {
             Variant::Register { tile, lanes, splits } => Some(([tile[0] * lanes[0], tile[1] * lanes[1]], splits)),
             Variant::Tiled { tile, splits } => Some(([tile.rows, tile.columns], splits)),
             Variant::Reduction => None,

@@ -22,6 +22,10 @@ pub(crate) struct Side {
     pub step: &'static str,
     /// How it is read.
     pub path: Path,
+    /// Whether the sums over the inner dimension of its lines are written.
+    pub sums: bool,
+    /// Text: the first line of the other side.
+    pub other: &'static str,
 }
 
 /// What a thread loads of a side.
@@ -53,8 +57,14 @@ impl Side {
         Loads { fast, slow, count: all.div_ceil(threads), apart: threads / fast, some }
     }
 
-    /// Its texts: where a thread's loads start, the loads of a tile, those of its last few steps, and how they are stored.
-    pub fn texts(&self, threads: usize) -> Result<[String; 4]> {
+    /// Whether neighbouring threads load neighbouring lines, so that the sums of a line are in few threads.
+    pub fn can_sum(path: Path) -> bool {
+        matches!(path, Path::Outer | Path::OuterScalars)
+    }
+
+    /// Its texts: where a thread's loads start, the loads of a tile, those of its last few steps, how they are stored, and how the
+    /// sums of lines are written, if they are.
+    pub fn texts(&self, threads: usize) -> Result<[String; 5]> {
         let Loads { fast, slow, count, apart, some } = self.loads(threads);
         let place = self.place;
         let (step_of, step_apart, advance) = match self.path {
@@ -82,9 +92,13 @@ impl Side {
             .set("APART", apart)
             .set("K_OF", step_of)
             .set("K_APART", step_apart)
-            .set("MOVE", advance);
-        let [at, load, rest, store] =
-            ["at", "load", "rest", "store"].map(|part| shader.clone().set("PART", part).render("tile_side"));
-        Ok([at?, load?, rest?, store?])
+            .set("MOVE", advance)
+            .set("SUMS", usize::from(self.sums))
+            .set("SLOWS", if some > 0 { some / fast } else { threads / fast })
+            .set("THREADS", threads)
+            .set("OTHER", self.other);
+        let [at, load, rest, store, sums] =
+            ["at", "load", "rest", "store", "sums"].map(|part| shader.clone().set("PART", part).render("tile_side"));
+        Ok([at?, load?, rest?, store?, if self.sums { sums? } else { String::new() }])
     }
 }
