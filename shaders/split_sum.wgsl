@@ -27,8 +27,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     let lines = params[0][2];
     if (i >= len && i - len < lines) {
         var sum = 0.0;
-        for (var s = 0u; s < splits; s++) {
-            sum += sum_parts[s * lines + i - len];
+        for (var part = 0u; part < splits; part++) {
+            sum += sum_parts[part * lines + i - len];
         }
         sums[i - len] = sum;
     }

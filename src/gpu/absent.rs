@@ -141,6 +141,7 @@ pub(crate) struct Counters {
 
 /// What kernel choice may depend on.
 pub(crate) struct Caps {
+    pub software: bool,
     pub max_binding: u64,
 }
 
