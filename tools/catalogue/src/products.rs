@@ -48,6 +48,10 @@ pub fn cases() -> Vec<Case> {
         ("product.gpt", 8192, 768, 768, "NT"),
         ("product.gpt", 8192, 3072, 768, "NT"),
         ("product.gpt", 768, 3072, 8192, "TN"),
+        // Too few large tiles, enough of 64 by 64.
+        ("product.middle", 2048, 768, 768, "NT"),
+        ("product.middle", 2048, 768, 2304, "NN"),
+        ("product.middle", 768, 2304, 2048, "TN"),
         ("product.gpt", 2048, 384, 128, "NT"),
         ("product.gpt", 2048, 128, 512, "NT"),
         ("product.gpt", 2048, 128, 384, "NN"),
