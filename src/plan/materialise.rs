@@ -36,11 +36,11 @@ impl Options {
 
 /// The most buffers that one fused kernel reads: with its output and its table of numbers it stays within WebGPU's default
 /// limit on storage buffers.
-pub(crate) const MAX_OPERANDS: usize = 7;
+const MAX_OPERANDS: usize = 7;
 /// What a device may repeat where arithmetic costs as much as memory: the host's cores.
-pub(crate) const REPEAT: u32 = 2;
+const REPEAT: u32 = 2;
 /// The same of a hardware GPU, which computes some 20 multiply-adds in the time that an element takes to be written and read.
-pub(crate) const REPEAT_ON_HARDWARE: u32 = 32;
+const REPEAT_ON_HARDWARE: u32 = 32;
 /// Values of fewer elements than this are read again at no cost.
 const LARGE: usize = 4096;
 /// The most nodes that are fused into one expression.
