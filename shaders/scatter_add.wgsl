@@ -19,7 +19,21 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
         let row = i32(e / cols);
         let col = e % cols;
         var sum = ${TYPE}();
-        for (var i = 0u; i < n; i++) {
+        var i = 0u;
+#if ${LOADED} != 1
+        // So many loads are under way at once; the sums keep their order.
+        for (; i + ${LOADED}u <= n; i += ${LOADED}u) {
+#for k in 0..${LOADED}
+            let row_${k} = clamp(index[i + ${k}u], 0, i32(rows) - 1);
+#end
+#for k in 0..${LOADED}
+            if (row_${k} == row) {
+                sum += src[(i + ${k}u) * cols + col];
+            }
+#end
+        }
+#end
+        for (; i < n; i++) {
             if (clamp(index[i], 0, i32(rows) - 1) == row) {
                 sum += src[i * cols + col];
             }

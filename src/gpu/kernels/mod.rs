@@ -1,6 +1,7 @@
 //! Steps of a plan as WGSL programs: one file per kernel family, named as its file in `shaders/`.
 
 pub(crate) mod arg_reduce;
+mod assumed;
 pub(crate) mod attention;
 pub(crate) mod check_indices;
 pub(crate) mod conv2d;

@@ -1,6 +1,7 @@
 //! Sums of rows that share an index: `shaders/scatter_add.wgsl` for few indices; else the indices are sorted and
 //! `shaders/segment_sum.wgsl` adds what is adjacent.
 
+use super::assumed::{LANES, LAUNCH, MULTIPROCESSORS};
 use super::sort::{self, Keys};
 use super::source::word;
 use super::source::{MAX_LOOP, check_loops};
@@ -10,9 +11,17 @@ use crate::gpu::program::{Caps, Lowered, Operand, Program};
 use crate::gpu::shader::Shader;
 use crate::plan::{Plan, Row, Step};
 
-/// What the launches of a sort cost, in comparisons of an element of the result with an index; and what each index adds.
+/// What the launches of a sort cost on the host's cores, in comparisons of an element of the result with an index; and what each
+/// index adds. Measured on lavapipe.
 const LAUNCHES: usize = 1 << 17;
 const SORTED: usize = 120;
+
+/// Instructions of a comparison on hardware; and clocks that a thread takes for each index, which it reads one after the other,
+/// `LOADED` of them under way at once.
+const COMPARISON: f64 = 6.0;
+const INDEX: f64 = 24.0;
+const LOADED: usize = 8;
+
 /// The fewest pairs in a chunk that is summed beforehand.
 const CHUNK: usize = 256;
 
@@ -21,12 +30,20 @@ pub(crate) fn lower(row: &Row, step: &Step, plan: &Plan, caps: &Caps) -> Result<
     let ([rows, cols], n) = (row.out, row.x[0]);
     let kind = wgsl_type(plan.buffers[step.reads[0]].dtype);
     let (kind, bytes, cols) = if cols % 4 == 0 { (format!("vec4<{kind}>"), 16, cols / 4) } else { (kind.to_string(), 4, cols) };
-    // Sorting costs as much as this many comparisons, measured on lavapipe.
-    let sorting = LAUNCHES + SORTED * n;
-    if n <= MAX_LOOP && (n <= 16 || rows * cols * n <= sorting) {
+    let sorted = sorted(&kind, bytes, (rows, cols, n), caps)?;
+    if n <= MAX_LOOP && (n <= 16 || is_searched((rows * cols, n), sorted.programs.len(), caps)) {
         return Ok(Lowered { programs: vec![search(&kind, (rows, cols, n), caps)?], scratch: vec![] });
     }
-    sorted(&kind, bytes, (rows, cols, n), caps)
+    Ok(sorted)
+}
+
+/// Whether to compare each of these elements of the result with each of `n` indices, rather than to sort in so many launches.
+fn is_searched((elements, n): (usize, usize), launches: usize, caps: &Caps) -> bool {
+    if caps.software {
+        return elements.saturating_mul(n) <= LAUNCHES + SORTED * n;
+    }
+    let compared = elements as f64 * n as f64 * COMPARISON / (MULTIPROCESSORS * LANES);
+    compared.max(n as f64 * INDEX) <= launches.saturating_sub(1) as f64 * LAUNCH
 }
 
 /// The indices are sorted, and what is then adjacent is added.
@@ -64,7 +81,7 @@ fn sorted(kind: &str, bytes: usize, (rows, cols, n): (usize, usize, usize), caps
 fn search(kind: &str, (rows, cols, n): (usize, usize, usize), caps: &Caps) -> Result<Program> {
     Ok(Program {
         name: "scatter_add".into(),
-        source: Shader::new().set("TYPE", kind).render("scatter_add")?,
+        source: Shader::new().set("TYPE", kind).set("LOADED", if caps.software { 1 } else { LOADED }).render("scatter_add")?,
         operands: vec![Operand::Read(0), Operand::Read(1), Operand::Write],
         record: [rows * cols, rows, cols, n].map(word).to_vec(),
         grid: caps.grid((rows * cols).div_ceil(64)),

@@ -1,8 +1,9 @@
 //! Row-wise kernels: softmax, cross entropy, gather, scatter-add.
 
-use super::{close, f32s, noise, run, run_as};
+use super::{close, f32s, noise, plan_of, run, run_as, run_lowered};
 use crate::dtype::HostData;
 use crate::gpu::kernels::lab::Lab;
+use crate::gpu::kernels::lower;
 use crate::gpu::program::Caps;
 use crate::graph::row::RowOp;
 use crate::plan::{Kernel, Row};
@@ -93,9 +94,9 @@ fn gradients_of_softmax_match_loops() {
 #[test]
 fn gather_and_scatter_match_loops() {
     let lab = Lab::open(true).unwrap();
-    // The last four sort their indices; the last two sum chunks first.
+    // The last four sort their indices on the host's cores, the last two on hardware, too; the last two sum chunks first.
     let shapes = [(1, 1, 1), (5, 3, 17), (10, 8, 4), (3, 65, 40), (5000, 8, 60), (3000, 5, 300), (900, 8, 2000), (3, 257, 5000)];
-    for (rows, cols, n) in shapes {
+    for (case, (rows, cols, n)) in shapes.into_iter().enumerate() {
         let index: Vec<i32> = (0..n).map(|i| (i * 5 % (rows + 2)) as i32 - 1).collect();
         let target = |i: usize| (index[i].max(0) as usize).min(rows - 1);
         let (table, src) = (noise(rows * cols, 1), noise(n * cols, 2));
@@ -105,8 +106,17 @@ fn gather_and_scatter_match_loops() {
         let what = format!("{rows}x{cols}, {n}");
         let got = run(&lab, row(RowOp::Gather, [rows, cols], [n, cols]), &[f32s(&table), HostData::I32(index.clone())], n * cols);
         close(&format!("gather {what}"), &got, &taken, 0.0);
-        let got = run(&lab, row(RowOp::ScatterAdd, [n, cols], [rows, cols]), &[f32s(&src), HostData::I32(index)], rows * cols);
-        close(&format!("scatter {what}"), &got, &sums, 1e-6 + n as f64 / rows as f64 * 4e-8);
+        let kernel = row(RowOp::ScatterAdd, [n, cols], [rows, cols]);
+        let reads = [f32s(&src), HostData::I32(index)];
+        for (software, searched) in [(true, 4), (false, 6)] {
+            let caps = Caps::webgpu_defaults(software);
+            let out = HostData::F32(vec![f32::NAN; rows * cols]);
+            let plan = plan_of(kernel.clone(), &reads, &out);
+            let lowered = lower(&plan.steps[0], &plan, &caps).unwrap();
+            assert_eq!(lowered.programs.len() == 1, case < searched, "{what}, software {software}");
+            let got = run_lowered(&lab, &lowered, &reads, out);
+            close(&format!("scatter {what}, software {software}"), &got, &sums, 1e-6 + n as f64 / rows as f64 * 4e-8);
+        }
     }
 }
 

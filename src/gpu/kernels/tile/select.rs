@@ -2,15 +2,9 @@
 //! reruns are bit-identical.
 
 use super::shape::{DEPTH, Tile};
+use crate::gpu::kernels::assumed::{BYTES, LANES, LAUNCH, MULTIPROCESSORS};
 use crate::gpu::kernels::source::MAX_LOOP;
 use crate::gpu::program::Caps;
-
-/// A hardware GPU, where it matters for a choice: multiprocessors (wgpu does not say), multiply-adds of each per clock, bytes of all
-/// per clock, and clocks that a further launch takes.
-const MULTIPROCESSORS: f64 = 64.0;
-const LANES: f64 = 128.0;
-const BYTES: f64 = 1000.0;
-const LAUNCH: f64 = 8000.0;
 
 /// Threads with which a multiprocessor reaches its rate. Products need fewer with 64 multiply-adds of each thread under way;
 /// convolutions compute addresses between, and below 64 by 128 they load more per multiply-add than they gain.
