@@ -41,7 +41,7 @@ pub(super) fn gemm([m, n, k]: [usize; 3], dst: &mut [f32], accumulate: bool, a: 
         return Ok(());
     }
     let terms = k.div_ceil(k.div_ceil(TERMS));
-    // Of the last terms, so few are a product of another kind.
+    // One or two terms at the end are for `vectors`, too.
     let rest = if k % terms <= 2 { k % terms } else { 0 };
     let dst = &mut dst[..m * n];
     let out = Destination { data: dst.as_mut_ptr(), stride: n };
