@@ -80,7 +80,7 @@ enum Cut {
 fn cut([m, n, k]: [usize; 3], threads: usize) -> Option<Cut> {
     match () {
         () if threads < 2 || (m * n).saturating_mul(k) < WORK => None,
-        () if k >= DEEP_ROWS && m >= 2 * n && m >= ROWS * threads => Some(Cut::Rows),
+        () if m >= 2 * n => (k >= DEEP_ROWS && m >= ROWS * threads).then_some(Cut::Rows),
         () if k >= DEEP_COLUMNS && n >= COLUMNS * threads => Some(Cut::Columns),
         () => None,
     }
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn products_stay_within_their_output() {
         const GUARD: usize = 1024;
-        // The last ones are cut into rows and into columns, or have a last term of its own.
+        // The last ones are cut into rows and into columns, or leave one term at the end.
         let sizes = [[1, 1, 1], [3, 5, 7], [17, 1, 33], [1, 65, 2], [63, 65, 64], [130, 129, 3], [4, 4, 0]];
         let cut = [[517, 17, 1100], [41, 205, 700], [3, 5, 1 + 512 * 600]];
         for [m, n, k] in sizes.into_iter().chain(cut) {
@@ -177,6 +177,7 @@ mod tests {
             }
         }
     }
+
     /// The bits do not depend on how many threads there are, nor on how they share the work.
     #[test]
     fn parts_have_the_bits_of_the_whole() {
