@@ -28,7 +28,8 @@ fn main(@builtin(workgroup_id) wid: vec3<u32>, @builtin(num_workgroups) groups: 
     if (params[2][0] == 1u) {
         tap = taps - 1u - tap;
     }
-    let at = group * group_stride + i * in_stride + min(o, outputs - 1u) * out_stride + tap;
+    let first = params[2][2] + group * group_stride + i * in_stride;
+    let at = first + min(o, outputs - 1u) * out_stride + tap * params[2][1];
     let v = select(0.0, w[at], o < outputs);
     if (index < len) {
         out[index] = v;

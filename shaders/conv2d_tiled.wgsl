@@ -76,9 +76,14 @@ ${A_AT}
     var k = k_first;
     loop {
         if (k < k_whole) {
-${A_LOAD}
 #if ${WIDE}
             let tap = params[${TAPS_AT}u + first_tap + k / IC];
+#end
+#if ${JUMPS}
+            let a_jump = (tap[3] * ${TAP_STRIDE}u + k % IC * w_k) >> 2u;
+#end
+${A_LOAD}
+#if ${WIDE}
             let plane = tap[2] + (k % IC + b_step) * (IH * IW);
 #for s in 0..${SLOTS}
             let ok${s} = (y${s} + tap[0] < IH) & (x${s} + tap[1] < IW);

@@ -6,16 +6,16 @@
     let ${S}_slow = ${SLOW};
 #for i in 0..${LOADS}
 #if ${PATH} == x
-    var ${S}_at${i} = (${FROM}_base + (k_first + ${S}_slow + ${i}u * ${APART}u) * ${STEP} + min(${FIRST} + 4u * ${S}_fast, ${EDGE} - 4u)) >> 2u;
+    var ${S}_at${i} = (${FROM}_base + (${START} + ${S}_slow + ${i}u * ${APART}u) * ${STEP} + min(${FIRST} + 4u * ${S}_fast, ${EDGE} - 4u)) >> 2u;
 #end
 #if ${PATH} == k
-    var ${S}_at${i} = (${FROM}_base + min(${FIRST} + ${S}_slow + ${i}u * ${APART}u, ${EDGE} - 1u) * ${LINE} + k_first + 4u * ${S}_fast) >> 2u;
+    var ${S}_at${i} = (${FROM}_base + min(${FIRST} + ${S}_slow + ${i}u * ${APART}u, ${EDGE} - 1u) * ${LINE} + ${START} + 4u * ${S}_fast) >> 2u;
 #end
 #if ${PATH} == s
-    var ${S}_at${i} = ${FROM}_base + min(${FIRST} + ${S}_slow + ${i}u * ${APART}u, ${EDGE} - 1u) * ${LINE} + (k_first + ${S}_fast) * ${STEP};
+    var ${S}_at${i} = ${FROM}_base + min(${FIRST} + ${S}_slow + ${i}u * ${APART}u, ${EDGE} - 1u) * ${LINE} + (${START} + ${S}_fast) * ${STEP};
 #end
 #if ${PATH} == t
-    var ${S}_at${i} = ${FROM}_base + (k_first + ${S}_slow + ${i}u * ${APART}u) * ${STEP} + min(${FIRST} + ${S}_fast, ${EDGE} - 1u) * ${LINE};
+    var ${S}_at${i} = ${FROM}_base + (${START} + ${S}_slow + ${i}u * ${APART}u) * ${STEP} + min(${FIRST} + ${S}_fast, ${EDGE} - 1u) * ${LINE};
 #end
     var ${S}${i} = ${TYPE}();
 #end
@@ -25,8 +25,12 @@
 #end
 #if ${PART} == load
 #for i in 0..${LOADS}
+#if ${JUMPS}
+            ${S}${i} = ${FROM}[${S}_at${i} + ${S}_jump];
+#else
             ${S}${i} = ${FROM}[${S}_at${i}];
             ${S}_at${i} += ${MOVE};
+#end
 #if ${SUMS}
             ${S}_sum += ${S}${i};
 #end

@@ -7,7 +7,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::host::zeroed;
 use crate::plan::expr::{Expr, Term};
-use crate::plan::{BufferInfo, Kernel, Plan, Step};
+use crate::plan::{BufferInfo, Conv2d, Kernel, Plan, Step};
 
 /// A kernel with its expressions compiled.
 #[derive(Debug)]
@@ -77,6 +77,9 @@ impl Prepared {
             Kernel::MatMul(m) => {
                 check_f32("matmul", &reads[..2.min(reads.len())])?;
                 Body::Described { epilogue: Some(Program::new(&hoisted(&m.epilogue)?, None)?) }
+            }
+            Kernel::Pack { .. } | Kernel::Conv2d(Conv2d { packed: Some(_), .. }) => {
+                return Err(Error::internal("the CPU packs no weights"));
             }
             Kernel::Conv2d(c) => {
                 check_f32("conv2d", &reads[..2.min(reads.len())])?;

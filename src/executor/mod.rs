@@ -370,9 +370,10 @@ impl Executor {
             return Ok(found);
         }
         let since = Instant::now();
-        let options = Options { fuse: self.fuse, gradient_arena: !self.is_cpu(), ..Options::of_gpu(self.most_bytes()) };
-        let is_hardware = matches!(&self.backend, Backend::Gpu(gpu) if !gpu.caps().software);
-        let options = if is_hardware && self.fuse { options.on_hardware() } else { options };
+        let options = match &self.backend {
+            Backend::Gpu(gpu) if self.fuse => gpu.plan_options(),
+            _ => Options { fuse: self.fuse, gradient_arena: !self.is_cpu(), ..Options::of_gpu(self.most_bytes()) },
+        };
         let granted = crate::plan::compile::granted(graph, options);
         let plan = Arc::new(crate::plan::compile::compile(&granted, options)?);
         let code = match &self.backend {

@@ -4,7 +4,7 @@ use super::cache::PlanCache;
 use super::*;
 use crate::cpu::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use crate::dtype::DType;
-use crate::graph::op::{BinaryOp, ReduceOp, UnaryOp};
+use crate::graph::op::{BinaryOp, ConvSpec, ReduceOp, UnaryOp};
 use crate::graph::{GraphNode, Op};
 use crate::plan::Kernel;
 use crate::shape::Shape;
@@ -161,6 +161,81 @@ fn a_bias_is_summed_by_the_product_of_its_weight() {
         assert_eq!(names.contains(&"reduce"), !sums, "{case}: {names:?}");
         let plain = kernels(nodes, vec![], Options::of_gpu(u64::MAX)).0;
         assert!(plain.contains(&"reduce"), "{case}: {plain:?}");
+    }
+}
+
+/// Convolutions that share weights on hardware read them packed, those of several leaves in one buffer.
+#[test]
+fn weights_are_packed_once_for_all_that_read_them() {
+    let plain = ConvSpec { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+    let strided = ConvSpec { stride: [2; 2], ..plain };
+    // Inputs, outputs and side of a kernel; the geometry; whether weights are packed.
+    let rows = [
+        ([16, 24, 3], plain, true),
+        ([16, 24, 3], strided, true),
+        ([32, 24, 3], ConvSpec { groups: 2, ..plain }, false),
+        ([32, 48, 3], ConvSpec { groups: 2, ..plain }, true),
+        ([3, 16, 3], plain, false),
+        ([16, 3, 3], plain, false),
+        ([16, 16, 1], ConvSpec { padding: [0; 2], ..plain }, false),
+        ([8, 8, 17], ConvSpec { padding: [8; 2], ..plain }, false),
+    ];
+    for ([inputs, outputs, side], spec, packs) in rows {
+        let (x, w) = ([1, inputs, 8, 8], [outputs, inputs / spec.groups, side, side]);
+        let y = [1, outputs, 8 / spec.stride[0], 8 / spec.stride[1]];
+        let source = |shape: &[usize]| node(Op::Data, &[], shape);
+        let nodes = vec![
+            source(&x),
+            source(&w),
+            source(&y),
+            node(Op::Conv2d(spec), &[0, 1], &y),
+            node(Op::Conv2dInputGrad(spec), &[2, 1], &x),
+            node(Op::Conv2dWeightGrad(spec), &[0, 2], &w),
+        ];
+        let (names, plan) = kernels(nodes.clone(), vec![3, 4, 5], Options::of_gpu(u64::MAX).on_hardware());
+        assert_eq!(names.iter().filter(|name| **name == "pack").count(), usize::from(packs), "{w:?} {spec:?}: {names:?}");
+        let reads = plan.steps.iter().filter(|step| matches!(&step.kernel, Kernel::Conv2d(conv) if conv.packed == Some(0)));
+        assert_eq!(reads.count(), if packs { 2 } else { 0 }, "{w:?} {spec:?}");
+        assert!(!kernels(nodes, vec![3, 4, 5], Options::of_gpu(u64::MAX)).0.contains(&"pack"));
+    }
+    // A chain of nine: the weights of seven fit a launch, or those of fewer a buffer; computed ones have launches of their own, and
+    // those that the kernel's epilogue reads too stay as they are.
+    let bytes = 8 * 8 * 9 * 4;
+    for (case, most, expected) in [
+        ("leaves", u64::MAX, &[7, 2][..]),
+        ("leaves", 4 * bytes, &[4, 4, 1]),
+        ("a computed one", u64::MAX, &[7, 1, 1]),
+        ("added", u64::MAX, &[7, 1]),
+    ] {
+        let (image, weight) = ([8, 8, 3, 3], [8, 8, 3, 3]);
+        let mut nodes = vec![node(Op::Data, &[], &image)];
+        for n in 0..9 {
+            let x = nodes.len() - 1;
+            nodes.push(node(Op::Data, &[], &weight));
+            if case == "a computed one" && n == 4 {
+                nodes.push(node(Op::Unary(UnaryOp::Tanh), &[x + 1], &weight));
+            }
+            nodes.push(node(Op::Conv2d(plain), &[x, nodes.len() - 1], &image));
+            if case == "added" && n == 4 {
+                nodes.push(node(Op::Binary(BinaryOp::Add), &[x + 1, x + 2], &image));
+            }
+        }
+        let outputs = vec![nodes.len() - 1];
+        let plan = kernels(nodes, outputs, Options { max_bytes: most, ..Options::of_gpu(u64::MAX).on_hardware() }).1;
+        let mut found: Vec<usize> =
+            plan.steps.iter().filter(|step| step.kernel.name() == "pack").map(|s| s.reads.len()).collect();
+        found.sort_unstable_by_key(|&n| std::cmp::Reverse(n));
+        assert_eq!(found, expected, "{case} of at most {most} bytes");
+        let offsets: Vec<Option<usize>> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.kernel {
+                Kernel::Conv2d(conv) => Some(conv.packed),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(offsets.iter().flatten().count(), expected.iter().sum::<usize>(), "{case}: {offsets:?}");
+        assert_eq!(offsets[1], Some(8 * 8 * 9), "{case}: {offsets:?}");
     }
 }
 

@@ -17,7 +17,6 @@ use crate::graph::recurrent::{RecurrentCell, RecurrentOp, RecurrentPart};
 use crate::graph::row::{RowNorm, RowOp};
 use crate::graph::{Graph, GraphNode, Op};
 use crate::plan::Plan;
-use crate::plan::materialise::Options;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::storage::bindings::{Bindings, Leaf};
@@ -129,8 +128,7 @@ fn run(gpu: &GpuExecutor, graph: &Graph) -> Result<()> {
     let leaves = sources.zip(&data).map(|(node, d)| ReferenceLeaf::Value(Value::from_host(d, node.dtype, node.shape)));
     let mut inputs = ReferenceInputs { leaves: leaves.collect(), ..ReferenceInputs::default() };
     let expected = reference::run(graph, &mut inputs, Precision::F64)?;
-    let options = Options::of_gpu(gpu.max_bytes());
-    let compiled = gpu.compile(Arc::new(crate::plan::compile::compile(graph, options)?))?;
+    let compiled = gpu.compile(Arc::new(crate::plan::compile::compile(graph, gpu.plan_options())?))?;
     let leaves = data.iter().map(|d| gpu.upload(d).map(|buffer| Leaf::Data(Storage::Gpu(buffer)))).collect::<Result<_>>()?;
     let outputs = gpu.run(&compiled, &Bindings { leaves, ..Bindings::default() })?;
     for ((output, want), &node) in outputs.iter().zip(expected).zip(&graph.outputs) {

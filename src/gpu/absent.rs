@@ -2,6 +2,7 @@
 
 use crate::dtype::{DType, HostData};
 use crate::error::Result;
+use crate::plan::materialise::Options;
 use crate::plan::{Launched, Plan};
 use crate::storage::bindings::Bindings;
 use crate::storage::gpu::Buffer;
@@ -181,6 +182,7 @@ methods! {
     is_software() -> bool;
     caps() -> Caps;
     max_bytes() -> u64;
+    plan_options() -> Options;
     upload(data: &HostData) -> Result<Buffer>;
     upload_bytes(bytes: &[u8]) -> Result<Buffer>;
     alloc(bytes: u64) -> Result<Buffer>;

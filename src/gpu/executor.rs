@@ -15,6 +15,7 @@ use crate::dtype::{DType, HostData};
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::host::zeros;
+use crate::plan::materialise;
 use crate::site::FLAG;
 use crate::storage::gpu::Buffer;
 use crate::storage::pool::{Account, Holder, Workspace};
@@ -103,6 +104,12 @@ impl GpuExecutor {
         // Memory is taken in grains of 16 bytes; what is read has its proof and a flag after it.
         let after = PROOF + 4 * FLAG as u64;
         self.context.caps.max_binding.min(self.context.limits.max_buffer_size.saturating_sub(after)) / 16 * 16
+    }
+
+    /// What its plans are made with.
+    pub fn plan_options(&self) -> materialise::Options {
+        let options = materialise::Options::of_gpu(self.max_bytes());
+        if self.caps().software { options } else { options.on_hardware() }
     }
 
     /// New memory with `data` in it. The bytes are staged now and copied by the next submission.

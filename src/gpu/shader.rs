@@ -35,6 +35,7 @@ const FILES: &[(&str, &str)] = &[
     ("matmul", include_str!("../../shaders/matmul.wgsl")),
     ("matmul_tiled", include_str!("../../shaders/matmul_tiled.wgsl")),
     ("optim", include_str!("../../shaders/optim.wgsl")),
+    ("pack", include_str!("../../shaders/pack.wgsl")),
     ("pool", include_str!("../../shaders/pool.wgsl")),
     ("pool_cells", include_str!("../../shaders/pool_cells.wgsl")),
     ("pool_tiled", include_str!("../../shaders/pool_tiled.wgsl")),

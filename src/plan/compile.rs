@@ -4,7 +4,7 @@
 
 use super::lower::{Lowering, Outcome};
 use super::materialise::{Options, decide, is_heavy, limit_again};
-use super::{Plan, schedule};
+use super::{Plan, pack, schedule};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op};
 use std::borrow::Cow;
@@ -54,7 +54,10 @@ pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
                 nodes.into_iter().for_each(|node| materialised[node] = true);
                 limit_again(graph, &mut materialised, options);
             }
-            Outcome::Done(plan) => {
+            Outcome::Done(mut plan) => {
+                if options.packs {
+                    pack::pack(&mut plan, options);
+                }
                 super::sizes::check(&plan, options.max_bytes)?;
                 return Ok(schedule::schedule(plan, &spent_leaves(graph)));
             }

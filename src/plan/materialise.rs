@@ -16,6 +16,8 @@ pub(crate) struct Options {
     pub repeat: u32,
     /// Products write the sums of their operands' lines besides, where a bias's gradient asks for them.
     pub sums_in_products: bool,
+    /// Convolutions that share weights read them packed, and those of several are packed in one launch.
+    pub packs: bool,
     /// The most buffers that a kernel reads besides the one it writes.
     pub max_operands: usize,
     /// The most bytes of one value.
@@ -25,12 +27,20 @@ pub(crate) struct Options {
 impl Options {
     /// What a GPU of any kind takes.
     pub const fn of_gpu(max_bytes: u64) -> Self {
-        Self { fuse: true, gradient_arena: true, repeat: REPEAT, sums_in_products: false, max_operands: MAX_OPERANDS, max_bytes }
+        Self {
+            fuse: true,
+            gradient_arena: true,
+            repeat: REPEAT,
+            sums_in_products: false,
+            packs: false,
+            max_operands: MAX_OPERANDS,
+            max_bytes,
+        }
     }
 
     /// With what a hardware GPU gains by.
     pub const fn on_hardware(self) -> Self {
-        Self { repeat: REPEAT_ON_HARDWARE, sums_in_products: true, ..self }
+        Self { repeat: REPEAT_ON_HARDWARE, sums_in_products: true, packs: true, ..self }
     }
 }
 

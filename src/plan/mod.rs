@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub mod expr;
 mod lower;
 pub(crate) mod materialise;
+mod pack;
 mod schedule;
 pub(crate) mod sizes;
 
@@ -111,6 +112,8 @@ pub struct Conv2d {
     pub y: [usize; 4],
     /// Over the written tensor's shape.
     pub epilogue: Expr,
+    /// Where w begins in its buffer, as `[kh][kw][co][ci / groups]`, if [`Kernel::Pack`] wrote it. GPU plans only.
+    pub packed: Option<usize>,
 }
 
 /// An attention, or its gradient; see [`AttentionOp`].
@@ -200,6 +203,12 @@ pub enum Kernel {
     MatMul(MatMul),
     /// One of a convolution's products.
     Conv2d(Conv2d),
+    /// `out` = the reads, each `[lines][taps]` written as `[taps][lines]`, one after the other: weights of convolutions. GPU plans
+    /// only.
+    Pack {
+        /// Lines and taps of each.
+        parts: Vec<[usize; 2]>,
+    },
     /// An attention, or its gradient.
     Attention(Attention),
     /// A recurrent layer, or its gradient; reads its operands, contiguous.
@@ -249,6 +258,7 @@ impl Kernel {
                 ConvRole::InputGrad => "conv2d_dgrad",
                 ConvRole::WeightGrad => "conv2d_wgrad",
             },
+            Self::Pack { .. } => "pack",
             Self::Attention(a) => a.op.name(),
             Self::Recurrent(op) => op.name(),
             Self::Pool { .. } => "pool",
@@ -261,6 +271,8 @@ impl Kernel {
     pub fn family(&self) -> &'static str {
         match self {
             Self::OptimStep { rule, .. } => rule.facts().name,
+            // Nothing else reads what it writes.
+            Self::Pack { .. } => "conv2d",
             other => other.name(),
         }
     }
@@ -298,7 +310,12 @@ impl Kernel {
             Self::Reduce { value, epilogue, .. } => vec![value, epilogue],
             Self::MatMul(m) => vec![&m.epilogue],
             Self::Conv2d(c) => vec![&c.epilogue],
-            Self::Attention(_) | Self::Recurrent(_) | Self::Pool { .. } | Self::Row(_) | Self::OptimStep { .. } => Vec::new(),
+            Self::Pack { .. }
+            | Self::Attention(_)
+            | Self::Recurrent(_)
+            | Self::Pool { .. }
+            | Self::Row(_)
+            | Self::OptimStep { .. } => Vec::new(),
         }
     }
 }

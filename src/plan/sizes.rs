@@ -47,6 +47,7 @@ fn visited(plan: &Plan, step: &Step) -> u64 {
         Kernel::Reduce { value, .. } | Kernel::ArgReduce { value, .. } | Kernel::Pair { value, .. } => value.shape.numel() as u64,
         Kernel::MatMul(m) => product(&[m.batch.numel(), m.k, m.m.max(m.n)]),
         Kernel::Conv2d(_)
+        | Kernel::Pack { .. }
         | Kernel::Attention(_)
         | Kernel::Recurrent(_)
         | Kernel::Pool { .. }
@@ -93,6 +94,6 @@ pub(super) fn flops(kernel: &Kernel, written: usize) -> u64 {
         Kernel::Recurrent(op) => op.flops(),
         Kernel::Pool { spec, y, .. } => product(y).saturating_mul(product(&spec.kernel)),
         Kernel::Row(row) => product(&[row.x[0], row.x[1], row.op.flops(row.x[1])]),
-        Kernel::OptimStep { .. } => 0,
+        Kernel::Pack { .. } | Kernel::OptimStep { .. } => 0,
     }
 }

@@ -105,6 +105,36 @@ fn convolutions_at_the_edges_of_tiles() {
     }
 }
 
+/// More of them than one launch packs weights for, with steps in between.
+#[test]
+fn convolutions_in_a_row() {
+    const CHANNELS: [usize; 10] = [8, 24, 16, 16, 32, 8, 40, 16, 24, 8];
+    let mut noise = Noise(48);
+    let image = [2, CHANNELS[0], 9, 11];
+    let xs = noise.values(image.iter().product(), -1.0, 1.0);
+    let weights: Vec<([usize; 4], Vec<f64>)> = CHANNELS
+        .windows(2)
+        .map(|c| [c[1], c[0], 3, if c[0] == 16 { 2 } else { 3 }])
+        .map(|w| (w, noise.values(w.iter().product(), -0.2, 0.2)))
+        .collect();
+    let of = |dtype, device: &Device| {
+        let x = upload(&xs, &image, dtype, device).variable().expect("float");
+        let leaf = |(w, values): &([usize; 4], Vec<f64>)| upload(values, w, dtype, device).variable().expect("float");
+        let leaves: Vec<Tensor> = weights.iter().map(leaf).collect();
+        let mut y = x.clone();
+        for (n, w) in leaves.iter().enumerate() {
+            let options = ConvOptions { padding: [1, 1], stride: [1, 1 + usize::from(n == 2)], ..ConvOptions::default() };
+            y = y.conv2d(w, None, options).tanh();
+        }
+        let g = y.backward_with(&(&y * 0.5).detach()).expect("differentiable");
+        let gradients = [&x].into_iter().chain(&leaves).map(|t| values(&g.get(t).expect("a gradient")));
+        std::iter::once(values(&y)).chain(gradients).collect::<Vec<_>>()
+    };
+    for (n, (g, e)) in of(DType::F32, device()).iter().zip(&of(DType::F64, &oracle())).enumerate() {
+        close(&format!("result {n}"), g, e, 2e-4, 2e-4);
+    }
+}
+
 /// Operands that begin a longer buffer, as gradients of norms do: kernels that take them as they are look no further.
 #[test]
 fn operands_that_begin_a_longer_buffer() {

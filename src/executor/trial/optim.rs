@@ -8,7 +8,6 @@ use crate::gpu::GpuExecutor;
 use crate::graph::optim::{BLOCK, Coefficients, OptimRule};
 use crate::graph::{Graph, GraphNode, Op};
 use crate::plan::compile::compile;
-use crate::plan::materialise::Options;
 use crate::shape::Shape;
 use crate::storage::Storage;
 use crate::storage::bindings::{Bindings, Entry, Leaf, OptimStore};
@@ -62,8 +61,7 @@ fn step(gpu: &GpuExecutor, rule: OptimRule, clipped: bool, compare: Compare) -> 
     for (len, offset) in ENTRIES {
         leaves.push(Leaf::Data(arena(&gradients[offset..offset + len])?));
     }
-    let options = Options::of_gpu(gpu.max_bytes());
-    let compiled = gpu.compile(Arc::new(compile(&graph(rule, clipped), options)?))?;
+    let compiled = gpu.compile(Arc::new(compile(&graph(rule, clipped), gpu.plan_options())?))?;
     gpu.run(&compiled, &Bindings { leaves, ..Bindings::default() })?;
     let got = gpu.read(updated.on_gpu()?, DType::F32, ARENA)?.to_f64();
     let want = expected(rule, clipped, &parameters, &gradients)?;

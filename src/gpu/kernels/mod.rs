@@ -12,6 +12,7 @@ pub(crate) mod gather;
 mod groups;
 pub(crate) mod matmul;
 pub(crate) mod optim;
+mod pack;
 mod path;
 pub(crate) mod pool;
 pub(crate) mod recurrent;
@@ -67,6 +68,7 @@ fn launches(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         Kernel::ArgReduce { .. } => arg_reduce::lower(step, plan, caps),
         Kernel::MatMul(_) => matmul::lower(step, plan, caps),
         Kernel::Conv2d(_) => conv2d::lower(step, plan, caps),
+        Kernel::Pack { .. } => pack::lower(step, plan, caps),
         Kernel::Attention(_) => attention::lower(step, plan, caps),
         Kernel::Recurrent(op) => recurrent::lower(*op, step, plan, caps),
         Kernel::Pool { .. } => pool::lower(step, plan, caps),

@@ -28,6 +28,7 @@ impl Variant {
             Kernel::Reduce { .. } | Kernel::Pair { .. } => reduce::FORCED.iter().copied().map(Self::Reduce).collect(),
             // One form each, which follows from shape and class.
             Kernel::ArgReduce { .. }
+            | Kernel::Pack { .. }
             | Kernel::Attention(_)
             | Kernel::Recurrent(_)
             | Kernel::Pool { .. }

@@ -99,6 +99,10 @@ fn convolutions(device: &Device) -> Result<()> {
     let options = crate::ConvOptions::default().stride(2).padding(1);
     let y = x.tensor().conv2d(&noise(&[8, 3, 3, 3], device)?, None, options);
     y.square().sum().backward()?.get(&x)?.to_vec::<f32>().map(drop)?;
+    // Channels enough on both sides for packed weights.
+    let wide = Param::new(&noise(&[2, 16, 9, 9], device)?)?;
+    let y = wide.tensor().conv2d(&noise(&[24, 16, 3, 3], device)?, None, crate::ConvOptions::default());
+    y.square().sum().backward()?.get(&wide)?.to_vec::<f32>().map(drop)?;
     // Windows that overlap.
     let options = crate::PoolOptions { stride: Some([2; 2]), padding: [1; 2], ..Default::default() };
     let y = x.tensor().max_pool2d_with(3, options);
@@ -278,7 +282,7 @@ fn every_forced_variant_is_valid() {
     let spec = ConvSpec { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
     let (x, w, y) = ([2, 3, 9, 8], [5, 3, 3, 3], [2, 5, 9, 8]);
     let convolution = |role, out: [usize; 4]| {
-        Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue: Expr::identity(Shape::of(&out), DType::F32) })
+        Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue: Expr::identity(Shape::of(&out), DType::F32), packed: None })
     };
     let [nx, nw, ny] = [x, w, y].map(|s| s.iter().product::<usize>());
     for (kernel, lens) in [

@@ -23,9 +23,11 @@ pub(super) struct Sides {
     /// Channels per group, rows, columns.
     pub read: [usize; 3],
     pub write: [usize; 3],
-    /// Elements of `w` between channels of the read and the written side.
+    /// Elements of `w` between channels of the read and the written side, taps and groups.
     pub in_stride: usize,
     pub out_stride: usize,
+    pub tap_stride: usize,
+    pub group_stride: usize,
 }
 
 impl Sides {
@@ -33,10 +35,18 @@ impl Sides {
         let groups = conv.spec.groups;
         let x = [conv.x[1] / groups, conv.x[2], conv.x[3]];
         let y = [conv.y[1] / groups, conv.y[2], conv.y[3]];
-        let (taps, inner) = (conv.w[2] * conv.w[3], conv.w[1] * conv.w[2] * conv.w[3]);
+        let [outputs, inputs, kh, kw] = conv.w;
+        // Elements between input channels, taps and output channels.
+        let [input, tap, output] = match conv.packed {
+            Some(_) => [1, outputs * inputs, inputs],
+            None => [kh * kw, 1, inputs * kh * kw],
+        };
+        let (tap_stride, group_stride) = (tap, outputs / groups * output);
         match conv.role {
-            ConvRole::InputGrad => Self { read: y, write: x, in_stride: inner, out_stride: taps },
-            ConvRole::Forward | ConvRole::WeightGrad => Self { read: x, write: y, in_stride: taps, out_stride: inner },
+            ConvRole::InputGrad => Self { read: y, write: x, in_stride: output, out_stride: input, tap_stride, group_stride },
+            ConvRole::Forward | ConvRole::WeightGrad => {
+                Self { read: x, write: y, in_stride: input, out_stride: output, tap_stride, group_stride }
+            }
         }
     }
 }

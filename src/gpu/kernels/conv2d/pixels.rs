@@ -183,10 +183,11 @@ impl<'a> Geometry<'a> {
     fn pack(&self, tile: Tile, caps: &Caps) -> Result<Program> {
         let [ic, oc] = [self.sides.read[0], self.sides.write[0]];
         let weights = &self.conv.w;
-        let per_group = weights.iter().product::<usize>() / self.conv.spec.groups;
         let packed = self.packed(tile);
-        let mut record = [packed, ic, oc, self.padded_channels(tile), weights[2] * weights[3], per_group].map(word).to_vec();
-        record.extend([self.sides.in_stride, self.sides.out_stride, usize::from(self.flipped), 0, 0, 0].map(word));
+        let taps = weights[2] * weights[3];
+        let mut record = [packed, ic, oc, self.padded_channels(tile), taps, self.sides.group_stride].map(word).to_vec();
+        record.extend([self.sides.in_stride, self.sides.out_stride, usize::from(self.flipped)].map(word));
+        record.extend([self.sides.tap_stride, self.conv.packed.unwrap_or(0), 0].map(word));
         Ok(Program {
             name: "conv2d_pack".into(),
             source: Shader::new().render("conv2d_pack")?,

@@ -1,8 +1,9 @@
 //! Products whose result is an image, by tiles in workgroup memory, for hardware: `shaders/conv2d_tiled.wgsl`.
 
 use super::common::Sides;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gpu::kernels::epilogue::{Epilogue, split_sum};
+use crate::gpu::kernels::pack;
 use crate::gpu::kernels::path::Path;
 use crate::gpu::kernels::source::{record_len, word};
 use crate::gpu::kernels::tile::{self, DEPTH, Side, Tile};
@@ -68,6 +69,18 @@ fn taps(conv: &Conv2d) -> Vec<Tap> {
 struct Class {
     residue: [usize; 2],
     taps: Vec<Tap>,
+}
+
+/// Where a program reads weights, and the program that brings them there, with the elements that it writes.
+type Source = (Operand, Option<(Program, usize)>);
+
+/// How weights are read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// `[tap][co][ci]`, where each tile is of one tap: as they are if there is only one tap, else packed.
+    Taps(Path),
+    /// Packed as tiles step through them, with zeros past the last step.
+    Steps,
 }
 
 /// Forward, or the input gradient, as a product of weights and pixels.
@@ -151,17 +164,35 @@ impl<'a> Image<'a> {
         self.conv.x[0] * self.size[0] * self.size[1]
     }
 
-    /// How weights are read without being packed: of a single tap, whose channels are neighbours one way or the other.
-    fn unpacked(&self) -> Option<Path> {
-        let one_tap = matches!(&self.classes[..], [class] if class.taps.len() == 1);
+    /// How weights are read: channels are neighbours one way or the other.
+    fn order(&self) -> Order {
+        let vectors = self.sides.write[0].is_multiple_of(4);
         match self.conv.role {
-            ConvRole::InputGrad => (one_tap && self.is_wide() && self.sides.write[0].is_multiple_of(4)).then_some(Path::Outer),
-            _ => (one_tap && self.is_wide()).then_some(Path::Inner),
+            ConvRole::InputGrad if self.is_wide() && vectors => Order::Taps(Path::Outer),
+            ConvRole::InputGrad => Order::Steps,
+            _ if self.is_wide() => Order::Taps(Path::Inner),
+            _ => Order::Steps,
+        }
+    }
+
+    /// Where weights are in this order; `steps` makes the program that packs them as tiles step through them.
+    fn weights(&self, order: Order, steps: impl FnOnce() -> Result<(Program, usize)>, caps: &Caps) -> Result<Source> {
+        let w = self.conv.w;
+        match (order, self.conv.packed) {
+            (Order::Taps(_), Some(_)) => Ok((Operand::Read(1), None)),
+            (Order::Taps(_), None) if w[2] * w[3] == 1 => Ok((Operand::Read(1), None)),
+            (Order::Taps(_), None) => {
+                let part = [w[0] * w[1], w[2] * w[3]];
+                let program = pack::program(&[part], &[Operand::Read(1)], Operand::ScratchWrite(0), caps)?;
+                Ok((Operand::ScratchRead(0), Some((program, part[0] * part[1]))))
+            }
+            (Order::Steps, None) => Ok((Operand::ScratchRead(0), Some(steps()?))),
+            (Order::Steps, Some(_)) => Err(Error::internal(format!("weights of {w:?} are packed for wider tiles"))),
         }
     }
 
     /// The record that both programs read, without words of an epilogue: sizes, classes and taps.
-    fn record(&self, tile: Tile, splits: usize, channels: usize, len: usize) -> (Vec<Word>, usize, usize) {
+    fn record(&self, tile: Tile, splits: usize, order: Order, channels: usize, len: usize) -> (Vec<Word>, usize, usize) {
         let (groups, pixels) = (self.conv.spec.groups, self.pixels());
         let (tiles_m, tiles_n) = (self.sides.write[0].div_ceil(tile.rows), pixels.div_ceil(tile.columns));
         let count = tiles_m * tiles_n * groups * self.classes.len() * splits;
@@ -170,7 +201,8 @@ impl<'a> Image<'a> {
             let steps = self.steps(class);
             let total = steps.next_multiple_of(DEPTH);
             let part = total.div_ceil(splits).next_multiple_of(DEPTH).max(DEPTH);
-            classes.extend([taps.len() / 4, total, part, packed].map(word));
+            let first = if order == Order::Steps { packed } else { self.conv.packed.unwrap_or(0) };
+            classes.extend([taps.len() / 4, total, part, first].map(word));
             classes.extend([class.residue[0], class.residue[1], steps, 0].map(word));
             packed += groups * total * channels;
             for tap in &class.taps {
@@ -189,10 +221,11 @@ impl<'a> Image<'a> {
         let groups = self.conv.spec.groups;
         let [ic, ih, iw] = self.sides.read;
         let [oc, oh, ow] = self.sides.write;
-        let unpacked = self.unpacked();
+        let order = self.order();
+        let jumps = order != Order::Steps && self.conv.w[2] * self.conv.w[3] > 1;
         let channels = oc.next_multiple_of(4);
         let len = self.conv.x[0] * groups * oc * oh * ow;
-        let (mut record, count, packed) = self.record(tile, splits, channels, len);
+        let (mut record, count, packed) = self.record(tile, splits, order, channels, len);
         let taps_at = 2 + 2 * self.classes.len();
         let geometry = Shader::new()
             .set("IC", ic)
@@ -200,25 +233,29 @@ impl<'a> Image<'a> {
             .set("OCP", channels)
             .set("CLASSES", self.classes.len())
             .set("TAPS_AT", taps_at);
-        let mut lowered = Lowered::default();
-        if unpacked.is_none() {
+        let steps = || {
             let source = geometry
                 .clone()
                 .set("RECORD", record_len(record.len()))
-                .set("GROUP_STRIDE", self.conv.w.iter().product::<usize>() / groups)
+                .set("GROUP_STRIDE", self.sides.group_stride)
                 .set("IN_STRIDE", self.sides.in_stride)
                 .set("OUT_STRIDE", self.sides.out_stride)
                 .render("conv2d_weights")?;
             let operands = vec![Operand::Read(1), Operand::ScratchWrite(0)];
             let grid = caps.grid(packed.div_ceil(64));
-            lowered.programs.push(Program { name: "conv2d_weights".into(), source, operands, record: record.clone(), grid });
-            lowered.scratch.push((packed.max(1) * 4) as u64);
+            Ok((Program { name: "conv2d_weights".into(), source, operands, record: record.clone(), grid }, packed))
+        };
+        let (weights, program) = self.weights(order, steps, caps)?;
+        let mut lowered = Lowered::default();
+        if let Some((program, written)) = program {
+            lowered.programs.push(program);
+            lowered.scratch.push((written.max(1) * 4) as u64);
         }
 
         let direct = splits == 1 && Epilogue::fits(&self.conv.epilogue);
         let epilogue = if direct { Epilogue::new(&self.conv.epilogue, step, plan, 3, record.len()) } else { Epilogue::none() };
         record.extend(&epilogue.words);
-        let path = unpacked.unwrap_or(Path::Outer);
+        let path = if let Order::Taps(path) = order { path } else { Path::Outer };
         let side = Side {
             place: "a",
             from: "weights",
@@ -229,16 +266,17 @@ impl<'a> Image<'a> {
             line: "w_row",
             step: "w_k",
             path,
+            jumps,
             sums: false,
             other: "",
         };
         let [a_at, a_load, _, a_store, _] = side.texts(tile.threads())?;
         // Neighbouring threads take neighbouring pixels.
         let rows = (tile.threads() / tile.columns).max(1);
-        let [lines, in_memory] = match (unpacked, path) {
-            (None, _) => [1, channels],
-            (_, Path::Outer) => [1, oc],
-            _ => [ic, 1],
+        let [lines, in_memory] = match order {
+            Order::Steps => [1, channels],
+            Order::Taps(Path::Outer) => [1, oc],
+            Order::Taps(_) => [ic, 1],
         };
         let vectors = self.out_step == [1, 1] && (oh * ow).is_multiple_of(4);
         let shader = tile
@@ -255,11 +293,13 @@ impl<'a> Image<'a> {
             .set("SX", self.step[1])
             .set("OSY", self.out_step[0])
             .set("OSX", self.out_step[1])
-            .set("M", if path == Path::Outer && unpacked.is_none() { channels } else { oc })
+            .set("M", if order == Order::Steps { channels } else { oc })
             .set(
                 "WEIGHTS_OF_GROUP",
-                if unpacked.is_none() { format!("(k_total * {channels}u)") } else { format!("{}u", ic * oc) },
+                if order == Order::Steps { format!("(k_total * {channels}u)") } else { format!("{}u", ic * oc) },
             )
+            .set("JUMPS", usize::from(jumps))
+            .set("TAP_STRIDE", groups * ic * oc)
             .set("W_ROW", lines)
             .set("W_K", in_memory)
             .set("A_AT", a_at)
@@ -273,7 +313,6 @@ impl<'a> Image<'a> {
             .set("OUT", if vectors { "x" } else { "s" })
             .set("OUT_TYPE", if vectors { "vec4<f32>" } else { "f32" });
         let source = epilogue.fill(shader, if vectors { 4 } else { 1 }).render("conv2d_tiled")?;
-        let weights = if unpacked.is_none() { Operand::ScratchRead(0) } else { Operand::Read(1) };
         let partial = lowered.scratch.len();
         let target = if direct { Operand::Write } else { Operand::ScratchWrite(partial) };
         let mut operands = vec![Operand::Read(0), weights, target];
@@ -347,6 +386,7 @@ impl<'a> Weights<'a> {
             line: "Q",
             step: "1u",
             path,
+            jumps: false,
             sums: false,
             other: "",
         };

@@ -27,6 +27,7 @@ pub(super) fn form(mm: &MatMul, tile: Tile, caps: &Caps) -> Result<Form> {
         line: "lhs_row",
         step: "lhs_k",
         path: lhs,
+        jumps: false,
         sums: sums == Some(0),
         other: "first_n",
     };
@@ -40,6 +41,7 @@ pub(super) fn form(mm: &MatMul, tile: Tile, caps: &Caps) -> Result<Form> {
         line: "rhs_col",
         step: "rhs_k",
         path: rhs,
+        jumps: false,
         sums: sums == Some(1),
         other: "first_m",
     };

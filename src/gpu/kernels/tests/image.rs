@@ -73,7 +73,7 @@ fn convolutions_match_loops() {
         let [nx, nw, ny] = [x, w, y].map(|s| s.iter().product::<usize>());
         let (dx, dw, dy) = (noise(nx, 1), noise(nw, 2), noise(ny, 3));
         let what = format!("{x:?} {w:?} {spec:?}");
-        let kernel = |role, epilogue| Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue });
+        let kernel = |role, epilogue| Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None });
         let plain = |s: [usize; 4]| Expr::identity(Shape::of(&s), DType::F32);
         let software = |kernel: Kernel, reads: &[HostData], len: usize| {
             run_as(&lab, kernel, reads, HostData::F32(vec![f32::NAN; len]), &Caps::webgpu_defaults(true))
@@ -114,6 +114,69 @@ fn convolutions_match_loops() {
         let got = on_both(kernel(ConvRole::WeightGrad, plain(w)), &[f32s(&dx), f32s(&dy)], nw);
         close(&format!("weight grad {what}"), &got, &want, 1e-4);
         variants(&what, kernel(ConvRole::WeightGrad, plain(w)), &[f32s(&dx), f32s(&dy)], &want);
+    }
+}
+
+/// Weights as [`Kernel::Pack`] writes them.
+fn packed<T: Copy>(w: &[T], [lines, taps]: [usize; 2]) -> Vec<T> {
+    (0..taps).flat_map(|tap| (0..lines).map(move |line| w[line * taps + tap])).collect()
+}
+
+/// Of a buffer with the weights of others before and after them.
+#[test]
+fn convolutions_read_packed_weights() {
+    let lab = Lab::open(true).unwrap();
+    // (n, ci, h, w), (co, kh, kw), stride, padding, dilation, groups
+    type Row = ([usize; 4], [usize; 3], [usize; 2], [usize; 2], [usize; 2], usize);
+    let rows: &[Row] = &[
+        ([2, 16, 9, 7], [24, 3, 3], [1, 1], [1, 1], [1, 1], 1),
+        ([1, 32, 8, 8], [16, 3, 3], [2, 2], [1, 1], [1, 1], 2),
+        ([1, 8, 6, 11], [8, 1, 4], [1, 2], [0, 2], [1, 2], 1),
+        ([1, 24, 5, 5], [40, 2, 2], [3, 1], [1, 0], [2, 1], 1),
+    ];
+    for &(x, [co, kh, kw], stride, padding, dilation, groups) in rows {
+        let spec = ConvSpec { stride, padding, dilation, groups };
+        let w = [co, x[1] / groups, kh, kw];
+        let y = [x[0], co, spec.output(0, x[2], kh).unwrap(), spec.output(1, x[3], kw).unwrap()];
+        let [nx, nw, ny] = [x, w, y].map(|s| s.iter().product::<usize>());
+        let (dx, dw, dy) = (noise(nx, 1), noise(nw, 2), noise(ny, 3));
+        let others = vec![f64::NAN; 64];
+        let shared = [&others[..], &packed(&dw, [w[0] * w[1], kh * kw]), &others].concat();
+        let mut want = [vec![0.0; ny], vec![0.0; nx]];
+        taps(&spec, x, w, y, |i, j, o| {
+            want[0][o] += dx[i] * dw[j];
+            want[1][i] += dy[o] * dw[j];
+        });
+        for (role, read, out, want) in [(ConvRole::Forward, dx, y, &want[0]), (ConvRole::InputGrad, dy, x, &want[1])] {
+            let what = format!("{role:?} {x:?} {w:?} {spec:?}");
+            let epilogue = Expr::identity(Shape::of(&out), DType::F32);
+            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: Some(others.len()) });
+            let reads = [f32s(&read), f32s(&shared)];
+            close(&what, &run(&lab, kernel.clone(), &reads, want.len()), want, 1e-4);
+            each_variant(&lab, Variants::Short, &kernel, &reads, (&what, want), 1e-4);
+        }
+    }
+}
+
+#[test]
+fn weights_are_packed_tap_by_tap() {
+    let lab = Lab::open(true).unwrap();
+    let rows: &[&[[usize; 2]]] = &[
+        &[[64, 9]],
+        &[[1, 1]],
+        &[[65, 2], [3, 17]],
+        &[[7, 256], [130, 9], [64, 3]],
+        &[[64, 9], [128, 9], [192, 25], [1, 4], [63, 2], [2, 16], [5, 33]],
+    ];
+    for &parts in rows {
+        let weights: Vec<Vec<f64>> = (0..).zip(parts).map(|(n, [lines, taps])| noise(lines * taps, n)).collect();
+        let want: Vec<f64> = weights.iter().zip(parts).flat_map(|(w, &part)| packed(w, part)).collect();
+        let reads: Vec<HostData> = weights.iter().map(|w| f32s(w)).collect();
+        let kernel = || Kernel::Pack { parts: parts.to_vec() };
+        for caps in [Caps::webgpu_defaults(true), Caps::webgpu_defaults(false), Caps::webgpu_defaults(false).with_short_texts()] {
+            let out = HostData::F32(vec![f32::NAN; want.len()]);
+            assert_eq!(run_as(&lab, kernel(), &reads, out, &caps), want, "{parts:?} {caps:?}");
+        }
     }
 }
 
@@ -213,7 +276,7 @@ fn loops_of_convolutions_and_windows_stay_below_the_limit() {
         let product = |a: [usize; 4]| a.iter().product::<usize>();
         for (role, out) in [(ConvRole::Forward, y), (ConvRole::InputGrad, x), (ConvRole::WeightGrad, w)] {
             let epilogue = Expr::identity(Shape::of(&out), DType::F32);
-            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue });
+            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None });
             let programs = lowered(kernel, [product(x), product(w), product(out)]).unwrap().programs;
             let launches: Vec<_> =
                 programs.iter().filter(|p| p.name.starts_with(role_name(role)) && p.name != "conv2d_pack").collect();

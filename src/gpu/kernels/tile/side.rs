@@ -22,6 +22,9 @@ pub(crate) struct Side {
     pub step: &'static str,
     /// How it is read.
     pub path: Path,
+    /// Whether `{place}_jump`, which the text computes for each tile of the inner dimension, says where that begins; else one
+    /// follows the other.
+    pub jumps: bool,
     /// Whether the sums over the inner dimension of its lines are written.
     pub sums: bool,
     /// Text: the first line of the other side.
@@ -93,6 +96,8 @@ impl Side {
             .set("K_OF", step_of)
             .set("K_APART", step_apart)
             .set("MOVE", advance)
+            .set("JUMPS", usize::from(self.jumps))
+            .set("START", if self.jumps { "0u" } else { "k_first" })
             .set("SUMS", usize::from(self.sums))
             .set("SLOWS", if some > 0 { some / fast } else { threads / fast })
             .set("THREADS", threads)
