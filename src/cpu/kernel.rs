@@ -78,8 +78,8 @@ impl Prepared {
                 check_f32("matmul", &reads[..2.min(reads.len())])?;
                 Body::Described { epilogue: Some(Program::new(&hoisted(&m.epilogue)?, None)?) }
             }
-            Kernel::Pack { .. } | Kernel::Conv2d(Conv2d { packed: Some(_), .. }) => {
-                return Err(Error::internal("the CPU packs no weights"));
+            Kernel::Pack { .. } | Kernel::Conv2d(Conv2d { packed: Some(_), .. } | Conv2d { moments: Some(_), .. }) => {
+                return Err(Error::internal("the CPU packs no weights and writes no further results"));
             }
             Kernel::Conv2d(c) => {
                 check_f32("conv2d", &reads[..2.min(reads.len())])?;

@@ -4,11 +4,12 @@ use super::cache::PlanCache;
 use super::*;
 use crate::cpu::reference::{self, Precision, ReferenceInputs, ReferenceLeaf, Value};
 use crate::dtype::DType;
-use crate::graph::op::{BinaryOp, ConvSpec, ReduceOp, UnaryOp};
+use crate::graph::op::{BinaryOp, ConvSpec, PairOp, ReduceOp, UnaryOp};
 use crate::graph::{GraphNode, Op};
 use crate::plan::Kernel;
 use crate::shape::Shape;
 use crate::storage::bindings::Leaf;
+use std::collections::HashSet;
 
 fn node(op: Op, inputs: &[usize], shape: &[usize]) -> GraphNode {
     GraphNode { op, inputs: inputs.to_vec(), shape: Shape::of(shape), dtype: DType::F32 }
@@ -236,6 +237,54 @@ fn weights_are_packed_once_for_all_that_read_them() {
             .collect();
         assert_eq!(offsets.iter().flatten().count(), expected.iter().sum::<usize>(), "{case}: {offsets:?}");
         assert_eq!(offsets[1], Some(8 * 8 * 9), "{case}: {offsets:?}");
+    }
+}
+
+/// A convolution on hardware takes the moments of its result, if they are of each element once, and of those alone.
+#[test]
+fn moments_are_taken_by_the_convolution_that_writes() {
+    let spec = ConvSpec { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
+    let (image, weight) = ([2, 8, 4, 4], [8, 8, 3, 3]);
+    // What the moments are of, and what is left of a convolution and two reductions.
+    for (case, expected) in [
+        ("channels", &["conv2d"][..]),
+        ("rows of a permutation", &["conv2d"]),
+        ("an input gradient", &["conv2d_dgrad", "moments"]),
+        ("a part", &["conv2d", "moments"]),
+        ("other axes", &["conv2d"]),
+        ("squares", &["conv2d", "moments"]),
+        ("two sets of axes", &["conv2d", "moments"]),
+    ] {
+        let role = if case == "an input gradient" { Op::Conv2dInputGrad(spec) } else { Op::Conv2d(spec) };
+        let mut nodes = vec![node(Op::Data, &[], &image), node(Op::Data, &[], &weight), node(role, &[0, 1], &image)];
+        let mut moments = |op: Option<Op>, shape: &[usize], axes: &[usize]| {
+            let of = op.map_or(2, |op| {
+                nodes.push(node(op, &[2], shape));
+                nodes.len() - 1
+            });
+            let kept = (0..shape.len()).filter(|d| !axes.contains(d)).map(|d| shape[d]).product();
+            nodes.push(node(Op::Pair { op: PairOp::Moments, axes: axes.to_vec() }, &[of], &[2, kept]));
+            nodes.len() - 1
+        };
+        let mut outputs = match case {
+            "rows of a permutation" => vec![moments(Some(Op::Permute(vec![2, 3, 0, 1])), &[4, 4, 2, 8], &[0, 1, 2])],
+            "a part" => {
+                let part = Op::Slice { start: vec![0; 4], step: vec![1; 4] };
+                vec![moments(Some(part), &[2, 8, 4, 2], &[0, 2, 3])]
+            }
+            "other axes" => vec![moments(None, &image, &[1, 2, 3])],
+            "squares" => vec![moments(Some(Op::Unary(UnaryOp::Square)), &image, &[0, 2, 3])],
+            "two sets of axes" => vec![moments(None, &image, &[0, 2, 3]), moments(None, &image, &[1, 2, 3])],
+            _ => vec![moments(None, &image, &[0, 2, 3])],
+        };
+        outputs.push(2);
+        let options = Options::of_gpu(u64::MAX);
+        let plain = kernels(nodes.clone(), outputs.clone(), options).0;
+        assert_eq!(plain.iter().filter(|name| **name == "moments").count(), outputs.len() - 1, "{case}: {plain:?}");
+        let (names, plan) = kernels(nodes, outputs, Options { packs: false, ..options.on_hardware() });
+        assert_eq!(names, expected, "{case}");
+        let written: HashSet<_> = plan.steps.iter().flat_map(crate::plan::Step::writes).map(|b| plan.buffers[b].place).collect();
+        assert_eq!(written.len(), plan.outputs.len(), "{case}: results share memory");
     }
 }
 

@@ -182,7 +182,7 @@ pub(super) fn graphs(family: &str) -> Vec<Graph> {
             one(Op::MatMul, &[&[2, 64, 256], &[2, 256, 64]], &[2, 64, 64]),
             one(Op::MatMul, &[&[1, 5, 3000], &[1, 3000, 7]], &[1, 5, 7]),
         ],
-        "conv2d" => vec![one(Op::Conv2d(conv), &[&x, &w], &y)],
+        "conv2d" => vec![one(Op::Conv2d(conv), &[&x, &w], &y), normalised(conv)],
         "conv2d_dgrad" => vec![one(Op::Conv2dInputGrad(conv), &[&y, &w], &x)],
         "conv2d_wgrad" => vec![one(Op::Conv2dWeightGrad(conv), &[&x, &y], &w)],
         "attention" => vec![attention(AttentionPart::Forward, false), attention(AttentionPart::Forward, true)],
@@ -239,6 +239,14 @@ fn pairs(op: PairOp, operands: usize) -> Vec<Graph> {
     let over =
         |axes: &[usize], shape: &[usize], n: usize| one(Op::Pair { op, axes: axes.to_vec() }, &vec![shape; operands], &[2, n]);
     vec![over(&[1], &[37, 1000], 37), over(&[0], &[1000, 37], 37), over(&[0, 2, 3], &[4, 6, 8, 9], 6), over(&[0], &[70_001], 1)]
+}
+
+/// A convolution of many terms and the moments of its channels.
+fn normalised(conv: ConvSpec) -> Graph {
+    let mut graph = one(Op::Conv2d(conv), &[&[1, 256, 4, 4], &[32, 256, 3, 3]], &[1, 32, 4, 4]);
+    graph.nodes.push(node(Op::Pair { op: PairOp::Moments, axes: vec![0, 2, 3] }, &[2], &[2, 32], DType::F32));
+    graph.outputs.push(3);
+    graph
 }
 
 /// An op over rows and 33 indices, and further sources.

@@ -40,6 +40,10 @@ pub(crate) enum Operand {
     Read(usize),
     /// The step's written buffer, read-write.
     Write,
+    /// The same, read-only, for the programs after the one that writes it.
+    Written,
+    /// The moments of the step's result, read-write.
+    Moments,
     /// The step's further result number n, read-write.
     Further(usize),
     /// Scratch memory number n of the step, read-only.
@@ -68,7 +72,13 @@ pub(crate) enum Arena {
 impl Operand {
     /// Whether the binding is read-only.
     pub const fn is_read_only(self) -> bool {
-        matches!(self, Self::Read(_) | Self::ScratchRead(_) | Self::Arena(Arena::Blocks | Arena::Coefficients | Arena::Gradients))
+        matches!(
+            self,
+            Self::Read(_)
+                | Self::Written
+                | Self::ScratchRead(_)
+                | Self::Arena(Arena::Blocks | Arena::Coefficients | Arena::Gradients)
+        )
     }
 }
 

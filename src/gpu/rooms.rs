@@ -82,7 +82,7 @@ impl Slots {
     fn of(plan: &Plan) -> Self {
         let mut lives: Vec<Option<(u32, u32)>> = vec![None; plan.buffers.len()];
         for step in &plan.steps {
-            for &b in step.reads.iter().chain(&step.write) {
+            for b in step.reads.iter().copied().chain(step.writes()) {
                 let (first, last) = lives[b].get_or_insert((step.level, step.level));
                 (*first, *last) = ((*first).min(step.level), (*last).max(step.level));
             }

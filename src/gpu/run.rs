@@ -220,7 +220,8 @@ fn operand(
     let missing = || Error::internal(format!("{} binds {operand:?}, which is not there", dispatch.name));
     let found = match operand {
         Operand::Read(k) => step.reads.get(k).and_then(|&b| buffers[b].clone()),
-        Operand::Write => step.write.and_then(|b| buffers[b].clone()),
+        Operand::Write | Operand::Written => step.write.and_then(|b| buffers[b].clone()),
+        Operand::Moments => step.kernel.moments().and_then(|b| buffers[b].clone()),
         Operand::Further(n) => step.kernel.further().get(n).and_then(|further| buffers[further.buffer].clone()),
         Operand::ScratchRead(n) | Operand::ScratchWrite(n) => {
             let &(room, bytes) = compiled.scratch[dispatch.step].get(n).ok_or_else(missing)?;

@@ -4,7 +4,7 @@
 
 use super::lower::{Lowering, Outcome};
 use super::materialise::{Options, decide, is_heavy, limit_again};
-use super::{Plan, pack, schedule};
+use super::{Plan, join_moments, pack, schedule};
 use crate::error::{Error, Result};
 use crate::graph::{Graph, NodeId, Op};
 use std::borrow::Cow;
@@ -57,6 +57,9 @@ pub(crate) fn compile(graph: &Graph, options: Options) -> Result<Plan> {
             Outcome::Done(mut plan) => {
                 if options.packs {
                     pack::pack(&mut plan, options);
+                }
+                if options.moments_in_convolutions {
+                    join_moments::join(&mut plan);
                 }
                 super::sizes::check(&plan, options.max_bytes)?;
                 return Ok(schedule::schedule(plan, &spent_leaves(graph)));

@@ -18,6 +18,8 @@ pub(crate) struct Options {
     pub sums_in_products: bool,
     /// Convolutions that share weights read them packed, and those of several are packed in one launch.
     pub packs: bool,
+    /// Convolutions compute the moments of what they write, where batch normalisation asks for them.
+    pub moments_in_convolutions: bool,
     /// The most buffers that a kernel reads besides the one it writes.
     pub max_operands: usize,
     /// The most bytes of one value.
@@ -33,6 +35,7 @@ impl Options {
             repeat: REPEAT,
             sums_in_products: false,
             packs: false,
+            moments_in_convolutions: false,
             max_operands: MAX_OPERANDS,
             max_bytes,
         }
@@ -40,7 +43,7 @@ impl Options {
 
     /// With what a hardware GPU gains by.
     pub const fn on_hardware(self) -> Self {
-        Self { repeat: REPEAT_ON_HARDWARE, sums_in_products: true, packs: true, ..self }
+        Self { repeat: REPEAT_ON_HARDWARE, sums_in_products: true, packs: true, moments_in_convolutions: true, ..self }
     }
 }
 

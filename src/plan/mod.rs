@@ -3,6 +3,7 @@
 pub(crate) mod compile;
 pub(crate) mod explain;
 pub mod expr;
+mod join_moments;
 mod lower;
 pub(crate) mod materialise;
 mod pack;
@@ -114,6 +115,21 @@ pub struct Conv2d {
     pub epilogue: Expr,
     /// Where w begins in its buffer, as `[kh][kw][co][ci / groups]`, if [`Kernel::Pack`] wrote it. GPU plans only.
     pub packed: Option<usize>,
+    /// The moments of y, which the kernel writes besides. GPU plans only.
+    pub moments: Option<Box<Moments>>,
+}
+
+/// What a [`Kernel::Pair`] would compute of a step's result.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Moments {
+    /// What is combined, over `[kept.., reduced..]`: operand 0 is the step's result, each element once.
+    pub value: Expr,
+    /// How many leading axes are kept.
+    pub kept: usize,
+    /// What is made of the moments besides.
+    pub further: Vec<Further>,
+    /// Where the moments are written.
+    pub buffer: BufferId,
 }
 
 /// An attention, or its gradient; see [`AttentionOp`].
@@ -299,8 +315,14 @@ impl Kernel {
         match self {
             Self::Pair { further, .. } => further,
             Self::MatMul(m) => m.sums.as_deref().map_or(&[], std::slice::from_ref),
+            Self::Conv2d(c) => c.moments.as_deref().map_or(&[], |moments| &moments.further),
             _ => &[],
         }
+    }
+
+    /// Where the kernel writes the moments of its result, if it does.
+    pub fn moments(&self) -> Option<BufferId> {
+        if let Self::Conv2d(c) = self { c.moments.as_deref().map(|moments| moments.buffer) } else { None }
     }
 
     /// Every expression over the step's reads.
@@ -342,7 +364,7 @@ pub struct Step {
 impl Step {
     /// All that it writes.
     pub fn writes(&self) -> impl Iterator<Item = BufferId> + '_ {
-        self.write.into_iter().chain(self.kernel.further().iter().map(|further| further.buffer))
+        self.write.into_iter().chain(self.kernel.moments()).chain(self.kernel.further().iter().map(|further| further.buffer))
     }
 }
 

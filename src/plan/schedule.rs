@@ -1,6 +1,6 @@
 //! Orders steps by dependency level and packs values into slots by their lifetimes.
 
-use super::{BufferId, BufferInfo, Kernel, Place, Plan};
+use super::{BufferId, BufferInfo, Kernel, Place, Plan, Step};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
@@ -58,10 +58,10 @@ fn delay(plan: &mut Plan, spent: &[usize]) {
     for i in (0..plan.steps.len()).rev() {
         let step = &plan.steps[i];
         let level = step.level;
-        match step.write.map(|b| (b, &plan.buffers[b])) {
+        match step.write.map(|b| &plan.buffers[b]) {
             None => stepped = stepped.min(level),
-            Some((b, info)) if matches!(info.place, Place::Slot(_)) => {
-                let used = readers(b).iter().map(|&r| plan.steps[r].level).min();
+            Some(info) if matches!(info.place, Place::Slot(_)) => {
+                let used = step.writes().flat_map(readers).map(|&r| plan.steps[r].level).min();
                 let overwritten = step.reads.iter().filter_map(|&r| written.get(&plan.buffers[r].place).copied()).min();
                 let latest = used.into_iter().chain(overwritten).chain([stepped]).min().unwrap_or(0).saturating_sub(1);
                 let held = step.reads.iter().filter(|&&r| {
@@ -126,7 +126,7 @@ impl Free {
 fn assign_slots(plan: &mut Plan, spent: &[usize]) {
     let mut last_use: HashMap<BufferId, u32> = HashMap::new();
     for step in &plan.steps {
-        for &b in step.reads.iter().chain(&step.write) {
+        for b in step.reads.iter().copied().chain(step.writes()) {
             let level = last_use.entry(b).or_default();
             *level = (*level).max(step.level);
         }
@@ -151,28 +151,29 @@ fn assign_slots(plan: &mut Plan, spent: &[usize]) {
             busy.pop();
             free.0.insert((bytes, space));
         }
-        let Some(write) = plan.steps[i].write else { continue };
-        let info = &plan.buffers[write];
-        if !matches!(info.place, Place::Slot(_)) {
-            continue;
-        }
-        let wanted = info.len * info.dtype.size();
-        let (bytes, space) = free.take(wanted, is_word(info)).unwrap_or_else(|| {
-            slots.push(0);
-            (0, Space::Slot(slots.len() - 1))
-        });
-        let (bytes, place) = match space {
-            Space::Leaf(leaf) => (bytes, Place::Leaf(leaf)),
-            Space::Slot(slot) => {
-                slots[slot] = slots[slot].max(wanted.next_multiple_of(16));
-                (slots[slot], Place::Slot(slot))
+        for write in plan.steps[i].writes().collect::<Vec<_>>() {
+            let info = &plan.buffers[write];
+            if !matches!(info.place, Place::Slot(_)) {
+                continue;
             }
-        };
-        busy.push(Reverse((last_use[&write], bytes, space)));
-        plan.buffers[write].place = place;
+            let wanted = info.len * info.dtype.size();
+            let (bytes, space) = free.take(wanted, is_word(info)).unwrap_or_else(|| {
+                slots.push(0);
+                (0, Space::Slot(slots.len() - 1))
+            });
+            let (bytes, place) = match space {
+                Space::Leaf(leaf) => (bytes, Place::Leaf(leaf)),
+                Space::Slot(slot) => {
+                    slots[slot] = slots[slot].max(wanted.next_multiple_of(16));
+                    (slots[slot], Place::Slot(slot))
+                }
+            };
+            busy.push(Reverse((last_use[&write], bytes, space)));
+            plan.buffers[write].place = place;
+        }
     }
     // Values without elements are never written, yet kernels may bind them.
-    let written: HashSet<BufferId> = plan.steps.iter().filter_map(|s| s.write).collect();
+    let written: HashSet<BufferId> = plan.steps.iter().flat_map(Step::writes).collect();
     let empty = slots.len();
     for (b, info) in plan.buffers.iter_mut().enumerate() {
         if matches!(info.place, Place::Slot(_)) && !written.contains(&b) {

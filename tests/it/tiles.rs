@@ -1,6 +1,7 @@
 //! Products and convolutions at the edges of the tiles that hardware computes them by, on every device.
 
 use crate::common::{Noise, close, device, oracle, upload, values};
+use wgrad::nn::{BatchNorm2d, Init, Module};
 use wgrad::{ConvOptions, DType, Device, Tensor};
 
 /// Rows, inner dimension and columns: one less and one more than a tile, fewer steps than one, a row or a column, and nothing.
@@ -132,6 +133,38 @@ fn convolutions_in_a_row() {
     };
     for (n, (g, e)) in of(DType::F32, device()).iter().zip(&of(DType::F64, &oracle())).enumerate() {
         close(&format!("result {n}"), g, e, 2e-4, 2e-4);
+    }
+}
+
+/// Batch normalisation of what a convolution writes, with its running statistics: results of many terms, whose sums are split, of few,
+/// and of planes that are not made of vectors; twice, so that the statistics run.
+#[test]
+fn convolutions_before_norms() {
+    for (image, kernel) in [([2, 256, 4, 4], [32, 256, 3, 3]), ([2, 8, 16, 12], [24, 8, 1, 1]), ([3, 72, 5, 3], [20, 72, 3, 3])] {
+        let mut noise = Noise(59);
+        let [xs, ws] = [&image, &kernel].map(|shape| noise.values(shape.iter().product(), -1.0, 1.0));
+        let ct = noise.values(image[0] * kernel[0] * image[2] * image[3], -1.0, 1.0);
+        let of = |dtype, device: &Device| {
+            let norm = BatchNorm2d::new(kernel[0], &Init::new(device, 3).with_dtype(dtype)).expect("valid");
+            let w = upload(&ws, &kernel, dtype, device).variable().expect("float");
+            let padding = [kernel[2] / 2; 2];
+            let mut results = Vec::new();
+            for scale in [1.0, 0.5] {
+                let x = (upload(&xs, &image, dtype, device) * scale).variable().expect("float");
+                let y = norm.forward(&x.conv2d(&w, None, ConvOptions { padding, ..ConvOptions::default() })).expect("runs");
+                let ct = upload(&ct, &y.shape().expect("valid"), dtype, device);
+                let g = y.backward_with(&ct).expect("differentiable");
+                let gradients = [&x, &w].map(|t| g.get(t).expect("a gradient"));
+                results.extend(std::iter::once(&y).chain(&gradients).map(values));
+            }
+            let state = norm.state_dict().expect("a module").tensors.into_iter();
+            let running = state.filter(|(name, _)| name.starts_with("running"));
+            results.extend(running.map(|(_, value)| value.data.to_f64()));
+            results
+        };
+        for (n, (g, e)) in of(DType::F32, device()).iter().zip(&of(DType::F64, &oracle())).enumerate() {
+            close(&format!("{kernel:?}, result {n}"), g, e, 2e-4, 2e-4);
+        }
     }
 }
 

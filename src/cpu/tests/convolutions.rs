@@ -56,7 +56,7 @@ fn convolutions_and_their_gradients() {
             case.node(Op::Unary(UnaryOp::Square), &[conv], &out, DType::F32);
             let mut epilogue = Expr::identity(Shape::of(&out), DType::F32);
             epilogue.push(Term::Unary(UnaryOp::Square, 0), DType::F32);
-            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None });
+            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None, moments: None });
             case.check(&format!("{role:?} {x:?} {w:?} {spec:?}"), &cpu, kernel, 5e-5);
         }
     }

@@ -26,7 +26,7 @@ pub(crate) fn lower(step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
     let length: usize = value.shape[kept..].iter().product();
     let iterations = length.saturating_mul(1 + loops(value));
     if groups::suit(caps) {
-        let (form, parts) = Form::of(outputs, length, groups::across(value, kept));
+        let (form, parts) = Form::of(outputs, length, groups::across(value, kept), groups::EACH);
         let parts = parts.max(iterations.div_ceil(form.rows * MAX_LOOP));
         let lowering = Lowering { op: *op, value, step, plan, caps, kept, outputs, length, chunk: 0, parts };
         return lowering.by_groups(form);

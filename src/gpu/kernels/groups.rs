@@ -16,6 +16,9 @@ pub(crate) const FULL: usize = 262_144;
 /// From this many values on, a reduction takes longer than a second launch, and gets as many threads as the GPU holds.
 const LARGE: usize = 1 << 20;
 
+/// Values that a thread takes at least where a reduction is small.
+pub(crate) const EACH: usize = 16;
+
 /// The most parts of an output.
 pub(crate) const PARTS: usize = 1024;
 
@@ -32,10 +35,10 @@ pub(crate) struct Form {
 
 impl Form {
     /// For outputs of `length` values, with the number of parts: so many threads that they fill the GPU, as far as each of them
-    /// has something to do.
-    pub fn of(outputs: usize, length: usize, across: bool) -> (Self, usize) {
+    /// has something to do: `least` values in small reductions.
+    pub fn of(outputs: usize, length: usize, across: bool, least: usize) -> (Self, usize) {
         let total = outputs.saturating_mul(length);
-        let each = if total < LARGE { 16 } else { (total / FULL).clamp(8, 64) };
+        let each = if total < LARGE { least } else { (total / FULL).clamp(8, 64) };
         let form = Self::new(outputs, length, each, across);
         let wanted = FULL.div_ceil(form.groups(outputs).max(1) * TREE as usize);
         (form, wanted.min(length.div_ceil(form.rows * each)).clamp(1, PARTS))

@@ -93,8 +93,9 @@ impl Lab {
             let found = match operand {
                 Operand::Read(k) => inputs.get(k),
                 Operand::ScratchRead(n) | Operand::ScratchWrite(n) => scratch.get(n),
-                Operand::Write | Operand::Further(_) | Operand::Arena(_) => {
-                    targets.iter().position(|t| t.operand == operand).and_then(|n| written.get(n))
+                Operand::Write | Operand::Written | Operand::Moments | Operand::Further(_) | Operand::Arena(_) => {
+                    let target = if operand == Operand::Written { Operand::Write } else { operand };
+                    targets.iter().position(|t| t.operand == target).and_then(|n| written.get(n))
                 }
             };
             found.map(|g| g.value.clone()).ok_or_else(|| Error::internal(format!("{operand:?} has no memory in the lab")))

@@ -163,7 +163,7 @@ fn convolutions() -> Vec<Case> {
             ("forward with bias and relu", ConvRole::Forward, vec![nx, nw, co, ny], bias_relu(&y, 1, 2)),
         ] {
             let label = format!("{x:?} to {co}, {k}x{k} stride {stride}, {what}");
-            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None });
+            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None, moments: None });
             cases.push(Case { group: "conv", label, kernel, lens, work: 2e-9 * (ny * x[1] * k * k) as f64, unit: "GFLOP" });
         }
     }

@@ -8,10 +8,10 @@
 mod state;
 
 use super::groups::{self, Form};
-use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, written};
+use super::source::{Binding, MAX_LOOP, check_bindings, declare, entry, loops, size_word, word, written};
 use super::vector::{self, VectorLoads, VectorOperand};
 use crate::error::{Error, Result};
-use crate::gpu::expr::{Site, emit_at};
+use crate::gpu::expr::{self, Site, emit_at};
 use crate::gpu::math::{snippets, wgsl_type};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word, loaded};
 use crate::plan::{Expr, Further, Kernel, Plan, Step};
@@ -49,6 +49,32 @@ pub(crate) fn lower_with(step: &Step, plan: &Plan, caps: &Caps, variant: Variant
     Lowering::new(step, plan, caps)?.programs(variant)
 }
 
+/// The programs of a reduction of what another step writes, for that step; `None` where they cannot add up its parts.
+pub(super) fn lower_joined(step: &Step, plan: &Plan, caps: &Caps, joined: Joined) -> Result<Option<Lowered>> {
+    let lowering = Lowering { joined: Some(joined), ..Lowering::new(step, plan, caps)? };
+    let variant = if groups::suit(caps) { Variant::Workgroup } else { Variant::Thread };
+    let suits = joined.parts.is_none() || variant == Variant::Workgroup && lowering.meets_each_once();
+    if suits { lowering.programs(variant).map(Some) } else { Ok(None) }
+}
+
+/// A reduction to pairs whose operand 0 is the result of the step that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Joined {
+    /// The step's scratch buffers before those of the reduction.
+    pub scratch: usize,
+    /// What the result is to be added up of, if it is not there yet.
+    pub parts: Option<Parts>,
+}
+
+/// Parts of a result, one after the other in a scratch buffer of the step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts {
+    /// The buffer's number.
+    pub scratch: usize,
+    /// How many there are.
+    pub splits: usize,
+}
+
 /// How a program's work is laid out.
 #[derive(Clone, Copy)]
 enum Layout {
@@ -69,6 +95,7 @@ struct Lowering<'a> {
     caps: &'a Caps,
     outputs: usize,
     length: usize,
+    joined: Option<Joined>,
 }
 
 impl<'a> Lowering<'a> {
@@ -80,7 +107,7 @@ impl<'a> Lowering<'a> {
         };
         let outputs = value.shape[..kept].iter().product();
         let length = value.shape[kept..].iter().product();
-        Ok(Self { state, value, kept, epilogue, step, plan, caps, outputs, length })
+        Ok(Self { state, value, kept, epilogue, step, plan, caps, outputs, length, joined: None })
     }
 
     /// The operands that four neighbours along `axes` load together. What the epilogue reads too is bound as scalars.
@@ -116,6 +143,18 @@ impl<'a> Lowering<'a> {
         }
     }
 
+    /// Whether workgroups would load each value of operand 0 once, as vectors, but for the first that means are relative to.
+    fn meets_each_once(&self) -> bool {
+        let along = self.vectors(self.kept..self.value.shape.rank());
+        let (form, _) = self.form(false);
+        self.value.terms.len() == 1
+            && self.four()
+            && self.length.is_multiple_of(4)
+            && vector::pays(&along)
+            && !groups::across(self.value, self.kept)
+            && self.outputs.is_multiple_of(form.columns)
+    }
+
     /// One stage if `threads` are many or `length` is short, otherwise two.
     fn by_threads(&self, lanes: Lanes, given: Vec<VectorOperand>, threads: usize, length: usize) -> Result<Lowered> {
         let (wanted, parts_at_most) = if self.caps.software { (256, 256) } else { (groups::FULL, groups::PARTS) };
@@ -124,9 +163,15 @@ impl<'a> Lowering<'a> {
         self.staged(parts.max(self.iterations(length).div_ceil(MAX_LOOP)), [Layout::Threads; 2], lanes, &given)
     }
 
+    /// How workgroups share it, and in how many parts. To add up a result takes as many threads as to copy it.
+    fn form(&self, across: bool) -> (Form, usize) {
+        let adds = self.joined.is_some_and(|joined| joined.parts.is_some());
+        Form::of(self.outputs, self.length, across, if adds { 4 } else { groups::EACH })
+    }
+
     /// One stage if workgroups without parts fill the GPU, or the reduction is small, otherwise two.
     fn by_groups(&self, lanes: Lanes, given: &[VectorOperand], across: bool) -> Result<Lowered> {
-        let (form, parts) = Form::of(self.outputs, self.length, across);
+        let (form, parts) = self.form(across);
         let parts = parts.max(self.iterations(self.length).div_ceil(form.rows * MAX_LOOP));
         self.staged(parts, [form, Form::last(self.outputs, parts)].map(Layout::Groups), lanes, given)
     }
@@ -163,6 +208,7 @@ impl<'a> Lowering<'a> {
             record.push(Word::U32(size_word(n)?));
         }
         record.push(Word::U32(self.state.word(size_word(self.length)?)));
+        let parts_of = self.joined.and_then(|joined| joined.parts).filter(|_| stage != Stage::Final);
         let mut functions = String::new();
         let mut exprs: Vec<&Expr> = Vec::new();
         if stage == Stage::Final {
@@ -177,7 +223,14 @@ impl<'a> Lowering<'a> {
             record.extend(&loads.words);
             functions.push_str(&code.function);
             functions.push_str(&loads.functions);
-            functions.push_str(&self.state.values(lanes, element, given, &loads.lets));
+            let values = self.state.values(lanes, element, given, &loads.lets);
+            functions.push_str(&match parts_of {
+                Some(of) => {
+                    record.push(word(self.outputs * self.length / 4));
+                    added_up(&values, of.splits, &expr::word(record.len() - 1))
+                }
+                None => values,
+            });
             operands.extend(loaded(self.value));
             exprs.push(self.value);
         }
@@ -219,8 +272,15 @@ impl<'a> Lowering<'a> {
             Stage::Partial => "_partial",
             Stage::Final => "_final",
         };
+        let adds = if parts_of.is_some() { "split_sum_" } else { "" };
         let operands = bindings.iter().map(|b| b.operand).collect();
-        Ok(Program { name: format!("{}{name}", self.state.name()), source, operands, record, grid: self.caps.grid(workgroups) })
+        Ok(Program {
+            name: format!("{adds}{}{name}", self.state.name()),
+            source,
+            operands,
+            record,
+            grid: self.caps.grid(workgroups),
+        })
     }
 
     /// The bindings of a stage that loads `operands`.
@@ -229,17 +289,28 @@ impl<'a> Lowering<'a> {
         operands.dedup();
         let element = wgsl_type(self.value.dtype());
         let mut bindings: Vec<Binding> = Vec::new();
+        let parts = self.joined.and_then(|joined| joined.parts);
         for k in operands {
-            bindings.push(vector::binding(k, given, self.step, self.plan));
+            let binding = vector::binding(k, given, self.step, self.plan);
+            match (self.joined, parts) {
+                (None, _) => bindings.push(binding),
+                (_, None) => bindings.push(Binding { operand: Operand::Written, ..binding }),
+                (_, Some(parts)) => {
+                    bindings.push(Binding::new(Operand::ScratchRead(parts.scratch), "parts", &binding.element));
+                    bindings.push(Binding::new(Operand::Write, "sums", &binding.element));
+                }
+            }
         }
+        let scratch = self.joined.map_or(0, |joined| joined.scratch);
         match stage {
-            Stage::Partial => bindings.push(Binding::new(Operand::ScratchWrite(0), "out", element)),
-            Stage::Final => bindings.push(Binding::new(Operand::ScratchRead(0), "partials", element)),
+            Stage::Partial => bindings.push(Binding::new(Operand::ScratchWrite(scratch), "out", element)),
+            Stage::Final => bindings.push(Binding::new(Operand::ScratchRead(scratch), "partials", element)),
             Stage::Whole => {}
         }
         if stage != Stage::Partial {
             let written = self.plan.buffers[written(self.step)?].dtype;
-            bindings.push(Binding::new(Operand::Write, "out", wgsl_type(written)));
+            let target = if self.joined.is_some() { Operand::Moments } else { Operand::Write };
+            bindings.push(Binding::new(target, "out", wgsl_type(written)));
             for n in 0..self.step.kernel.further().len() {
                 bindings.push(Binding::new(Operand::Further(n), &format!("further{n}"), element));
             }
@@ -247,6 +318,28 @@ impl<'a> Lowering<'a> {
         check_bindings(bindings.len(), self.caps, self.step)?;
         Ok(bindings)
     }
+}
+
+/// The functions that load vectors of operand 0, which here are added up of so many parts, in their order, and written. `len` is the
+/// text for the vectors of a part.
+fn added_up(values: &str, splits: usize, len: &str) -> String {
+    let values = values.replace("b0[at0(i, j * 4u) >> 2u]", "added(at0(i, j * 4u) >> 2u)");
+    let values = values.replace("values(i, 0u).x", "sum_of(at0(i, 0u) >> 2u).x");
+    format!(
+        "fn sum_of(at: u32) -> vec4<f32> {{
+    var sum = vec4<f32>();
+    for (var part = 0u; part < {splits}u; part++) {{
+        sum += parts[part * {len} + at];
+    }}
+    return sum;
+}}
+fn added(at: u32) -> vec4<f32> {{
+    let sum = sum_of(at);
+    sums[at] = sum;
+    return sum;
+}}
+{values}"
+    )
 }
 
 /// The entry point where a thread computes a unit. In a partial stage neighbouring threads take neighbouring parts, or

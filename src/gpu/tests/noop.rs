@@ -282,7 +282,16 @@ fn every_forced_variant_is_valid() {
     let spec = ConvSpec { stride: [1; 2], padding: [1; 2], dilation: [1; 2], groups: 1 };
     let (x, w, y) = ([2, 3, 9, 8], [5, 3, 3, 3], [2, 5, 9, 8]);
     let convolution = |role, out: [usize; 4]| {
-        Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue: Expr::identity(Shape::of(&out), DType::F32), packed: None })
+        Kernel::Conv2d(Conv2d {
+            role,
+            spec,
+            x,
+            w,
+            y,
+            epilogue: Expr::identity(Shape::of(&out), DType::F32),
+            packed: None,
+            moments: None,
+        })
     };
     let [nx, nw, ny] = [x, w, y].map(|s| s.iter().product::<usize>());
     for (kernel, lens) in [

@@ -139,7 +139,19 @@ impl Lowering<'_> {
                     _ => (ConvRole::WeightGrad, shape(0), node.shape, shape(1)),
                 };
                 let (epilogue, reads) = self.epilogue(heavy, finish, node.shape, reads)?;
-                (Kernel::Conv2d(Conv2d { role, spec: *spec, x: four(x), w: four(w), y: four(y), epilogue, packed: None }), reads)
+                (
+                    Kernel::Conv2d(Conv2d {
+                        role,
+                        spec: *spec,
+                        x: four(x),
+                        w: four(w),
+                        y: four(y),
+                        epilogue,
+                        packed: None,
+                        moments: None,
+                    }),
+                    reads,
+                )
             }
             Op::Attention(op) => {
                 let found = inputs.iter().enumerate();

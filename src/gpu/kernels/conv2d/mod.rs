@@ -2,6 +2,7 @@
 //! batch is data.
 
 mod common;
+mod moments;
 mod pixels;
 mod taps;
 mod tiled;

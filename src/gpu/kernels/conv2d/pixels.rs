@@ -1,6 +1,7 @@
 //! Products whose result is an image: a thread computes neighbouring pixels of a row, in some channels.
 
 use super::common::{Sides, lanes, vector, width};
+use super::moments;
 use crate::error::Result;
 use crate::gpu::kernels::epilogue::{Epilogue, split_sum};
 use crate::gpu::kernels::source::{MAX_LOOP, check_loops, record_len, word};
@@ -294,6 +295,7 @@ impl<'a> Geometry<'a> {
             lowered.scratch.push((parts * len * 4) as u64);
             lowered.programs.push(split_sum(&self.conv.epilogue, step, plan, caps, 1, (len, parts))?);
         }
+        moments::take(&mut lowered, self.conv, step, plan, caps)?;
         Ok(lowered)
     }
 }

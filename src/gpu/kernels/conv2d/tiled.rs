@@ -1,10 +1,12 @@
 //! Products whose result is an image, by tiles in workgroup memory, for hardware: `shaders/conv2d_tiled.wgsl`.
 
 use super::common::Sides;
+use super::moments;
 use crate::error::{Error, Result};
 use crate::gpu::kernels::epilogue::{Epilogue, split_sum};
 use crate::gpu::kernels::pack;
 use crate::gpu::kernels::path::Path;
+use crate::gpu::kernels::reduce::Parts;
 use crate::gpu::kernels::source::{record_len, word};
 use crate::gpu::kernels::tile::{self, DEPTH, Side, Tile};
 use crate::gpu::program::{Caps, Lowered, Operand, Program, Word};
@@ -321,8 +323,13 @@ impl<'a> Image<'a> {
         lowered.programs.push(Program { name, source, operands, record, grid: caps.grid(count) });
         if !direct {
             lowered.scratch.push((splits * len * 4) as u64);
+            let parts = Parts { scratch: partial, splits };
+            if moments::add_up(&mut lowered, parts, self.conv, step, plan, caps)? {
+                return Ok(lowered);
+            }
             lowered.programs.push(split_sum(&self.conv.epilogue, step, plan, caps, partial, (len, splits))?);
         }
+        moments::take(&mut lowered, self.conv, step, plan, caps)?;
         Ok(lowered)
     }
 }

@@ -1,14 +1,15 @@
 //! Convolutions and pooling over odd geometries.
 
-use super::{Variants, close, each_variant, f32s, noise, run, run_as, thorough};
+use super::{Variants, close, each_variant, f32s, noise, run, run_as, thorough, validate};
 use crate::dtype::{DType, HostData};
-use crate::gpu::kernels::lab::one_step;
-use crate::gpu::kernels::lab::{Lab, bias_relu};
-use crate::gpu::kernels::lower;
+use crate::gpu::kernels::lab::{Lab, Target, bias_relu, one_step};
 use crate::gpu::kernels::source::MAX_LOOP;
-use crate::gpu::program::{Caps, Word};
-use crate::graph::op::{ConvSpec, PoolOp, PoolSpec};
-use crate::plan::{Conv2d, ConvRole, Expr, Kernel};
+use crate::gpu::kernels::tile::Tile;
+use crate::gpu::kernels::{conv2d, lower};
+use crate::gpu::program::{Caps, Lowered, Operand, Word};
+use crate::graph::View;
+use crate::graph::op::{BinaryOp, ConvSpec, PoolOp, PoolSpec};
+use crate::plan::{Conv2d, ConvRole, Expr, Further, Kernel, Moments, Plan, Term};
 use crate::shape::Shape;
 
 fn at(shape: [usize; 4], i: [usize; 4]) -> usize {
@@ -73,7 +74,7 @@ fn convolutions_match_loops() {
         let [nx, nw, ny] = [x, w, y].map(|s| s.iter().product::<usize>());
         let (dx, dw, dy) = (noise(nx, 1), noise(nw, 2), noise(ny, 3));
         let what = format!("{x:?} {w:?} {spec:?}");
-        let kernel = |role, epilogue| Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None });
+        let kernel = |role, epilogue| Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None, moments: None });
         let plain = |s: [usize; 4]| Expr::identity(Shape::of(&s), DType::F32);
         let software = |kernel: Kernel, reads: &[HostData], len: usize| {
             run_as(&lab, kernel, reads, HostData::F32(vec![f32::NAN; len]), &Caps::webgpu_defaults(true))
@@ -150,10 +151,96 @@ fn convolutions_read_packed_weights() {
         for (role, read, out, want) in [(ConvRole::Forward, dx, y, &want[0]), (ConvRole::InputGrad, dy, x, &want[1])] {
             let what = format!("{role:?} {x:?} {w:?} {spec:?}");
             let epilogue = Expr::identity(Shape::of(&out), DType::F32);
-            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: Some(others.len()) });
+            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: Some(others.len()), moments: None });
             let reads = [f32s(&read), f32s(&shared)];
             close(&what, &run(&lab, kernel.clone(), &reads, want.len()), want, 1e-4);
             each_variant(&lab, Variants::Short, &kernel, &reads, (&what, want), 1e-4);
+        }
+    }
+}
+
+/// Moments of a result that is written first, and of one that is added up for them; the result has the bits that it has without.
+#[test]
+fn convolutions_take_moments_of_their_results() {
+    let lab = Lab::open(true).unwrap();
+    // (n, ci, h, w), (co, kh, kw), a rectified sum, whether workgroups can add up parts.
+    let rows = [
+        ([2, 16, 16, 16], [32, 3, 3], false, true),
+        ([2, 8, 64, 64], [8, 1, 1], false, true),
+        ([2, 16, 16, 16], [32, 3, 3], true, false),
+        ([2, 16, 8, 8], [20, 3, 3], false, false),
+        ([3, 8, 5, 7], [16, 3, 3], false, false),
+    ];
+    for (x, [co, kh, kw], finished, adds) in rows {
+        let spec = ConvSpec { stride: [1; 2], padding: [kh / 2, kw / 2], dilation: [1; 2], groups: 1 };
+        let (w, y) = ([co, x[1], kh, kw], [x[0], co, x[2], x[3]]);
+        let [nx, nw, ny] = [x, w, y].map(|s| s.iter().product::<usize>());
+        let (dx, dw, bias) = (noise(nx, 1), noise(nw, 2), noise(co, 3));
+        let mut want = vec![0.0; ny];
+        taps(&spec, x, w, y, |i, j, o| want[o] += dx[i] * dw[j]);
+        let plane = y[2] * y[3];
+        if finished {
+            want.iter_mut().enumerate().for_each(|(i, v)| *v = (*v + bias[i / plane % co]).max(0.0));
+        }
+        let of = |channel: usize| want.iter().enumerate().filter(move |(i, _)| i / plane % co == channel).map(|(_, v)| *v);
+        let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        let means: Vec<f64> = (0..co).map(|c| mean(of(c).collect())).collect();
+        let variances = (0..co).map(|c| mean(of(c).map(|v| (v - means[c]).powi(2)).collect()));
+        let moments: Vec<f64> = means.iter().copied().chain(variances).collect();
+        // Half of each variance, besides.
+        let halved: Vec<f64> = moments[co..].iter().map(|v| v / 2.0).collect();
+
+        let view = View::contiguous(Shape::of(&y)).permute(&[1, 0, 2, 3]);
+        let mut value = Expr::new(view.shape);
+        value.push(Term::Load { operand: 0, view }, DType::F32);
+        let mut half = Expr::new(Shape::of(&[co]));
+        let (acc, two) = (half.push(Term::Acc, DType::F32), half.push(Term::Constant { bits: 0.5f64.to_bits() }, DType::F32));
+        half.push(Term::Binary(BinaryOp::Mul, acc, two), DType::F32);
+        let further = vec![Further { half: 1, expr: half, buffer: 4 }];
+        let epilogue = if finished { bias_relu(&y, 1, 2) } else { Expr::identity(Shape::of(&y), DType::F32) };
+        let conv = |moments| {
+            let epilogue = epilogue.clone();
+            Kernel::Conv2d(Conv2d { role: ConvRole::Forward, spec, x, w, y, epilogue, packed: None, moments })
+        };
+        let with = conv(Some(Box::new(Moments { value, kept: 1, further, buffer: 5 })));
+        let mut reads = vec![f32s(&dx), f32s(&dw)];
+        reads.extend(finished.then(|| f32s(&bias)));
+        let plan = |kernel: Kernel| {
+            let mut plan = one_step(kernel, &[nx, nw, co, ny, co, 2 * co].map(|len| (DType::F32, len)));
+            plan.steps[0].reads = (0..reads.len()).collect();
+            plan.steps[0].write = Some(3);
+            plan
+        };
+        let (with, without) = (plan(with), plan(conv(None)));
+        let targets = [(Operand::Write, ny), (Operand::Moments, 2 * co), (Operand::Further(0), co)];
+        let run = |lowered: &Lowered, targets: &[(Operand, usize)]| {
+            validate(lowered);
+            let out = |&(operand, len)| Target { operand, data: HostData::F32(vec![f32::NAN; len]) };
+            let prepared = lab.prepare(lowered, &reads, &targets.iter().map(out).collect::<Vec<_>>());
+            lab.run(&prepared, 1);
+            (0..).zip(targets).map(|(n, &(_, len))| lab.read(&prepared, n, DType::F32, len).to_f64()).collect::<Vec<_>>()
+        };
+        for (variant, caps) in [
+            (None, Caps::webgpu_defaults(true)),
+            (None, Caps::webgpu_defaults(false)),
+            (Some(conv2d::Variant::Image { tile: Tile::of_eights(128, 128), splits: 2 }), Caps::webgpu_defaults(false)),
+            (Some(conv2d::Variant::Image { tile: Tile::narrow(8, 256), splits: 3 }), Caps::webgpu_defaults(false)),
+            (Some(conv2d::Variant::Image { tile: Tile::of_eights(64, 128), splits: 2 }), Caps::webgpu_defaults(true)),
+        ] {
+            let lower = |plan: &Plan| match variant {
+                Some(variant) => conv2d::lower_with(&plan.steps[0], plan, &caps, variant).unwrap(),
+                None => lower(&plan.steps[0], plan, &caps).unwrap(),
+            };
+            let lowered = lower(&with);
+            let what = format!("{variant:?} of {x:?} {w:?}, {:?}", lowered.programs.iter().map(|p| &p.name).collect::<Vec<_>>());
+            let is_split = variant.is_some() && !caps.software;
+            let added = lowered.programs.iter().any(|p| p.name.starts_with("split_sum_moments"));
+            assert!(added == (adds && is_split) || variant.is_none(), "{what}");
+            let got = run(&lowered, &targets);
+            close(&what, &got[0], &want, 1e-4);
+            close(&what, &got[1], &moments, 1e-4);
+            close(&what, &got[2], &halved, 1e-4);
+            assert_eq!(run(&lower(&without), &targets[..1])[0], got[0], "{what}");
         }
     }
 }
@@ -276,7 +363,7 @@ fn loops_of_convolutions_and_windows_stay_below_the_limit() {
         let product = |a: [usize; 4]| a.iter().product::<usize>();
         for (role, out) in [(ConvRole::Forward, y), (ConvRole::InputGrad, x), (ConvRole::WeightGrad, w)] {
             let epilogue = Expr::identity(Shape::of(&out), DType::F32);
-            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None });
+            let kernel = Kernel::Conv2d(Conv2d { role, spec, x, w, y, epilogue, packed: None, moments: None });
             let programs = lowered(kernel, [product(x), product(w), product(out)]).unwrap().programs;
             let launches: Vec<_> =
                 programs.iter().filter(|p| p.name.starts_with(role_name(role)) && p.name != "conv2d_pack").collect();

@@ -61,7 +61,8 @@ impl Work {
                 // Each place is taken out, so that all can be changed at once; several views of one place are not known here.
                 let places = program.operands.iter().map(|operand| match *operand {
                     Operand::Read(k) => (false, step.reads[k]),
-                    Operand::Write => (false, step.write.expect("a result")),
+                    Operand::Write | Operand::Written => (false, step.write.expect("a result")),
+                    Operand::Moments => (false, step.kernel.moments().expect("moments")),
                     Operand::ScratchRead(n) | Operand::ScratchWrite(n) => (true, n),
                     Operand::Further(_) | Operand::Arena(_) => panic!("optimizers are not run here"),
                 });
