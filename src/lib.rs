@@ -85,6 +85,7 @@ pub mod data;
 pub mod device;
 pub(crate) mod dims;
 pub mod dtype;
+pub(crate) mod ending;
 pub mod error;
 pub(crate) mod eval;
 pub(crate) mod executor;

@@ -6,6 +6,7 @@ use super::gate::Gate;
 use super::hollow::Hollow;
 use super::program::{Caps, UNROLLED};
 use super::watch::Watch;
+use crate::ending;
 use crate::error::{Error, Result};
 use crate::faults::{self, FaultKind, Faults};
 use std::sync::{Arc, Mutex};
@@ -201,6 +202,7 @@ impl Context {
         let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let buffer = make(&self.device);
+        ending::has_called();
         let errors = [pollster::block_on(validation.pop()), pollster::block_on(memory.pop())];
         errors.into_iter().flatten().next().map_or(Ok(buffer), |error| Err(error.to_string()))
     }

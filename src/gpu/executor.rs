@@ -12,6 +12,7 @@ use super::queue::{Pending, Queue};
 use super::readback::read_mapped;
 use super::watch::Job;
 use crate::dtype::{DType, HostData};
+use crate::ending;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::host::zeros;
@@ -62,6 +63,7 @@ impl GpuExecutor {
         let aside = memory.pool().aside().clone();
         let pipelines = Pipelines::new(context.info.is_software(), aside.clone()).into();
         let queue = Queue::new(Proof::new(&context)?, &aside).into();
+        ending::has_called();
         let (pace, forms) = (Pace::of(&context), Forms::of(&context));
         Ok(Self { context, memory, pipelines, pace, forms, queue })
     }

@@ -5,6 +5,7 @@
 
 use super::context::Context;
 use super::failure::{Failure, Point, record};
+use crate::ending;
 use crate::error::{Error, Result};
 #[cfg(any(test, feature = "faults"))]
 use crate::faults::FaultKind;
@@ -41,6 +42,7 @@ impl Context {
     pub fn unless_lost<T>(&self, call: impl FnOnce() -> Result<T>) -> Result<T> {
         self.check()?;
         let outcome = call();
+        ending::has_called();
         self.check_lost()?;
         outcome
     }

@@ -2,6 +2,7 @@
 
 use super::{Cell, Device, DeviceKind, Handle, Holding, Inner, Node, Registry, fresh_id};
 use crate::dtype::{DType, HostData};
+use crate::ending::Outliving;
 use crate::error::{Error, Result};
 use crate::executor::{Executor, Flag};
 use crate::memory::MemoryUse;
@@ -45,7 +46,7 @@ impl Eq for Device {}
 impl Device {
     /// A device of this name over an executor.
     pub(crate) fn new(kind: DeviceKind, name: String, executor: Executor) -> Self {
-        let (registry, evaluation) = (Registry::default(), Mutex::default());
+        let (registry, evaluation, executor) = (Registry::default(), Mutex::default(), Outliving::new(executor));
         Self(Arc::new(Inner { number: fresh_id(), kind, name, executor, registry, evaluation }))
     }
 

@@ -49,6 +49,7 @@ pub(crate) use recording::{grad_enabled, with_grad_mode};
 pub(crate) use tally::{Tally, Ticket, Verdict};
 
 use crate::dtype::{DType, HostData};
+use crate::ending::Outliving;
 use crate::error::Error;
 use crate::executor::Executor;
 use crate::graph::layer::Layer;
@@ -93,7 +94,7 @@ struct Inner {
     number: u64,
     kind: DeviceKind,
     name: String,
-    executor: Executor,
+    executor: Outliving<Executor>,
     registry: Registry,
     /// Held while an evaluation reads and changes contents of nodes and cells: the last number that one gave to a node.
     evaluation: Mutex<u64>,

@@ -1,7 +1,9 @@
 //! GPU memory: buffers that return to a pool when their last handle drops.
 
 use super::pool::{Holder, Loan, Memory, Pool};
+use crate::ending::Outliving;
 use crate::sync::lock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 /// Sizes are rounded up to this many bytes, so that a buffer can also be bound as `array<vec4<f32>>`.
@@ -26,7 +28,7 @@ impl Memory for Allocation {
 /// A range of GPU memory. Clones share it; the last one gives it back to the device's pool.
 #[derive(Debug, Clone)]
 pub(crate) struct Buffer {
-    raw: Arc<Raw>,
+    raw: Arc<Outliving<Raw>>,
     /// First byte within the allocation.
     pub offset: u64,
     /// Bytes that hold a value.
@@ -40,14 +42,14 @@ struct Raw {
     loan: Loan,
     pool: Weak<Mutex<Pool<Allocation>>>,
     /// Whether the pool keeps it.
-    kept: bool,
+    kept: AtomicBool,
 }
 
 impl Drop for Raw {
     fn drop(&mut self) {
         let Some(pool) = self.pool.upgrade() else { return };
         let allocation = self.allocation.clone();
-        if self.kept {
+        if self.kept.load(Ordering::Relaxed) {
             lock(&pool).give_back(allocation, self.loan);
         } else {
             lock(&pool).end(self.loan);
@@ -73,7 +75,8 @@ impl Buffer {
     }
 
     fn of(pool: &Arc<Mutex<Pool<Allocation>>>, allocation: Allocation, loan: Loan, bytes: u64) -> Self {
-        Self { raw: Arc::new(Raw { allocation, loan, pool: Arc::downgrade(pool), kept: true }), offset: 0, bytes }
+        let raw = Raw { allocation, loan, pool: Arc::downgrade(pool), kept: AtomicBool::new(true) };
+        Self { raw: Arc::new(Outliving::new(raw)), offset: 0, bytes }
     }
 
     /// A part of this buffer; `offset` and `bytes` are within it.
@@ -84,7 +87,7 @@ impl Buffer {
     /// Gives the memory back to the driver rather than to the pool, if nobody else refers to it.
     pub fn discard(mut self) {
         if let Some(raw) = Arc::get_mut(&mut self.raw) {
-            raw.kept = false;
+            raw.kept.store(false, Ordering::Relaxed);
         }
     }
 

@@ -11,7 +11,7 @@ use syn::visit::{self, Visit};
 
 /// The floors from the ground up: rooms on one floor do not import each other.
 const FLOORS: [&[&str]; 23] = [
-    &["sync", "math", "memory"],
+    &["ending", "sync", "math", "memory"],
     &["dtype", "faults"],
     &["dims"],
     &["error"],

@@ -1,6 +1,8 @@
 //! One model, many threads: reads, evaluations, saves and steps at any time see only whole steps.
 
 use crate::common::open;
+use std::any::Any;
+use std::cell::RefCell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -201,4 +203,38 @@ fn what_is_saved_beside_training_is_the_state_after_some_step() {
         run.step().unwrap();
     }
     assert_eq!(run.bits(&run.model.state_dict().unwrap()), states[STEPS], "nobody disturbed the run");
+}
+
+thread_local! {
+    static KEPT: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+}
+
+/// Variables of a thread that hold the last of a device are dropped after those of the driver's library, which it has used later.
+#[test]
+fn a_thread_may_end_with_the_last_of_a_device() {
+    type Keep = fn(&Device) -> Box<dyn Any>;
+    let keeps: [(&str, Keep); 4] = [
+        ("a device", |device| Box::new(device.clone())),
+        ("a value", |device| {
+            let x = Tensor::ones([300], device).expect("uploads");
+            x.eval().expect("runs");
+            Box::new(x)
+        }),
+        ("what is not computed", |device| Box::new(Tensor::ones([300], device).expect("uploads") * 2.0)),
+        ("a parameter with an assignment", |device| {
+            let param = Param::new(&Tensor::ones([300], device).expect("uploads")).expect("valid");
+            param.set(&(param.tensor() * 2.0)).expect("assigns");
+            Box::new(param)
+        }),
+    ];
+    for (what, keep) in keeps {
+        let ended = std::thread::spawn(move || {
+            // From here on the variable has to be dropped.
+            KEPT.with(|kept| assert!(kept.borrow().is_none()));
+            let device = open(false);
+            assert_eq!(Tensor::ones([4], &device).expect("uploads").sum().item().expect("runs"), 4.0);
+            KEPT.set(Some(keep(&device)));
+        });
+        ended.join().unwrap_or_else(|_| panic!("{what}"));
+    }
 }
