@@ -56,6 +56,7 @@ fn best() {
         Err(error @ Error::NoDevice { .. }) => println!("refused {error}"),
         Err(error) => panic!("{error}"),
     }
+    Device::named("best").expect("the best device, whatever the variable says");
 }
 
 #[test]

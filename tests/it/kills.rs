@@ -217,6 +217,24 @@ fn rows_of_large_and_of_tiny_numbers() {
     close("rms_norm", &values(&x.rms_norm([3], None, Some(1e-5)))[3..], &[1e-4 * scale, 2e-4 * scale, -1e-4 * scale], 1e-4, 0.0);
 }
 
+/// A row too long for a kernel of its own, all of it far below eps.
+#[test]
+fn a_long_row_is_normalised_with_eps() {
+    let n = (1 << 15) + 1;
+    let x = upload(&vec![1e-4; n], &[1, n], DType::F32, device());
+    close("rms_norm", &values(&x.rms_norm([n], None, Some(1e-5))), &vec![1e-4 / (1e-8f64 + 1e-5).sqrt(); n], 1e-5, 0.0);
+}
+
+/// Neighbours are alike, so that most of the variance is between parts of the row.
+#[test]
+fn moments_of_rows_that_rise() {
+    let n = 5000;
+    let rising: Vec<f64> = (0..2 * n).map(|i| f64::from(i % n)).collect();
+    let (_, mean, variance) = upload(&rising, &[2, n as usize], DType::F32, device()).standardize(&[1], 1e-5);
+    close("mean", &values(&mean), &[f64::from(n - 1) / 2.0; 2], 1e-6, 0.0);
+    close("variance", &values(&variance), &[f64::from(n * n - 1) / 12.0; 2], 1e-5, 0.0);
+}
+
 /// Several rows, each long enough for a workgroup of its own.
 #[test]
 fn rows_shared_by_a_workgroup() {

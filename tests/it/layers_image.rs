@@ -162,6 +162,7 @@ fn attention_without_scores_agrees_with_attention_by_blocks() {
         (2, 1, 65, 80, true, true),
         (1, 1, 257, 128, false, false),
         (3, 3, 40, 6, true, false),
+        (1, 1, 530, 8, false, true),
     ] {
         let n = 2;
         let width = (heads + 2 * shared) * d;
