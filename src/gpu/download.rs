@@ -5,6 +5,7 @@ use super::proof::{PROOF, checked};
 use super::queue::{FAILED, MAPPED, Mapping, Pending, Progress, QUEUED, SUBMITTED};
 use super::readback::MAPPING;
 use super::staging::Mappable;
+use crate::ending::Outliving;
 use crate::error::{Error, Result};
 use crate::storage::gpu::Buffer;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::atomic::Ordering;
 /// A value on its way to the host.
 #[derive(Debug)]
 pub(crate) struct Download {
-    target: Arc<Mappable>,
+    target: Outliving<Arc<Mappable>>,
     bytes: u64,
     progress: Arc<Progress>,
     /// Bytes of the flag after the proof.
@@ -33,7 +34,7 @@ impl GpuExecutor {
             let progress = Arc::new(Progress::default());
             let mapping = Mapping { target: target.clone(), bytes, flag: flag.cloned(), progress: progress.clone() };
             queue.pending.push(Pending::Read { from: from.clone(), mapping });
-            Ok(Download { target, bytes, progress, flag: room })
+            Ok(Download { target: Outliving::new(target), bytes, progress, flag: room })
         })
     }
 

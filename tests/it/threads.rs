@@ -213,7 +213,7 @@ thread_local! {
 #[test]
 fn a_thread_may_end_with_the_last_of_a_device() {
     type Keep = fn(&Device) -> Box<dyn Any>;
-    let keeps: [(&str, Keep); 4] = [
+    let keeps: [(&str, Keep); 5] = [
         ("a device", |device| Box::new(device.clone())),
         ("a value", |device| {
             let x = Tensor::ones([300], device).expect("uploads");
@@ -221,6 +221,7 @@ fn a_thread_may_end_with_the_last_of_a_device() {
             Box::new(x)
         }),
         ("what is not computed", |device| Box::new(Tensor::ones([300], device).expect("uploads") * 2.0)),
+        ("a value on its way", |device| Box::new(Tensor::ones([300], device).expect("uploads").read_later().expect("starts"))),
         ("a parameter with an assignment", |device| {
             let param = Param::new(&Tensor::ones([300], device).expect("uploads")).expect("valid");
             param.set(&(param.tensor() * 2.0)).expect("assigns");
