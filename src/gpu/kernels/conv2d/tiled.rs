@@ -193,6 +193,21 @@ impl<'a> Image<'a> {
         }
     }
 
+    /// Steps of a class with those that fill its last tile, and of each of so many parts.
+    fn parts(&self, class: &Class, splits: usize) -> [usize; 2] {
+        let total = self.steps(class).next_multiple_of(DEPTH);
+        [total, total.div_ceil(splits).next_multiple_of(DEPTH).max(DEPTH)]
+    }
+
+    /// As many of the wanted parts as have steps.
+    fn splits(&self, wanted: usize) -> usize {
+        let filled = self.classes.iter().map(|class| {
+            let [total, part] = self.parts(class, wanted);
+            total.div_ceil(part)
+        });
+        filled.max().unwrap_or(1).max(1)
+    }
+
     /// The record that both programs read, without words of an epilogue: sizes, classes and taps.
     fn record(&self, tile: Tile, splits: usize, order: Order, channels: usize, len: usize) -> (Vec<Word>, usize, usize) {
         let (groups, pixels) = (self.conv.spec.groups, self.pixels());
@@ -200,9 +215,7 @@ impl<'a> Image<'a> {
         let count = tiles_m * tiles_n * groups * self.classes.len() * splits;
         let (mut classes, mut taps, mut packed) = (Vec::new(), Vec::new(), 0);
         for class in &self.classes {
-            let steps = self.steps(class);
-            let total = steps.next_multiple_of(DEPTH);
-            let part = total.div_ceil(splits).next_multiple_of(DEPTH).max(DEPTH);
+            let (steps, [total, part]) = (self.steps(class), self.parts(class, splits));
             let first = if order == Order::Steps { packed } else { self.conv.packed.unwrap_or(0) };
             classes.extend([taps.len() / 4, total, part, first].map(word));
             classes.extend([class.residue[0], class.residue[1], steps, 0].map(word));
@@ -220,6 +233,7 @@ impl<'a> Image<'a> {
     /// The programs for a tile and parts of the inner dimension.
     pub fn lower(&self, wanted: Tile, splits: usize, step: &Step, plan: &Plan, caps: &Caps) -> Result<Lowered> {
         let tile = if self.takes(&wanted) { wanted } else { Tile::of_eights(64, 128) };
+        let splits = self.splits(splits);
         let groups = self.conv.spec.groups;
         let [ic, ih, iw] = self.sides.read;
         let [oc, oh, ow] = self.sides.write;

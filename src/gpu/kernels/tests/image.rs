@@ -166,7 +166,7 @@ fn convolutions_take_moments_of_their_results() {
     // (n, ci, h, w), (co, kh, kw), a rectified sum, whether workgroups can add up parts.
     let rows = [
         ([2, 16, 16, 16], [32, 3, 3], false, true),
-        ([2, 8, 64, 64], [8, 1, 1], false, true),
+        ([2, 24, 64, 64], [8, 1, 1], false, true),
         ([2, 16, 16, 16], [32, 3, 3], true, false),
         ([2, 16, 8, 8], [20, 3, 3], false, false),
         ([3, 8, 5, 7], [16, 3, 3], false, false),
@@ -398,5 +398,28 @@ fn role_name(role: ConvRole) -> &'static str {
         ConvRole::Forward => "conv2d_",
         ConvRole::InputGrad => "conv2d_dgrad_",
         ConvRole::WeightGrad => "conv2d_wgrad_",
+    }
+}
+
+/// A part without steps would be zeros, written and read again.
+#[test]
+fn no_part_of_a_convolution_is_empty() {
+    // (n, ci, h, w), (co, kh, kw), the parts wanted and made: of 2304, 72, 1600 and 24 steps, eight at a time.
+    let rows = [
+        ([2, 256, 4, 4], [32, 3, 3], 128, 96),
+        ([2, 8, 4, 4], [32, 3, 3], 2, 2),
+        ([2, 64, 6, 6], [8, 5, 5], 101, 100),
+        ([1, 24, 4, 4], [8, 1, 1], 7, 3),
+    ];
+    for (x, [co, kh, kw], wanted, made) in rows {
+        let spec = ConvSpec { stride: [1; 2], padding: [kh / 2, kw / 2], dilation: [1; 2], groups: 1 };
+        let (w, y) = ([co, x[1], kh, kw], [x[0], co, x[2], x[3]]);
+        let [nx, nw, ny] = [x, w, y].map(|s| s.iter().product::<usize>());
+        let epilogue = Expr::identity(Shape::of(&y), DType::F32);
+        let kernel = Kernel::Conv2d(Conv2d { role: ConvRole::Forward, spec, x, w, y, epilogue, packed: None, moments: None });
+        let plan = one_step(kernel, &[nx, nw, ny].map(|len| (DType::F32, len)));
+        let variant = conv2d::Variant::Image { tile: Tile::of_eights(32, 128), splits: wanted };
+        let lowered = conv2d::lower_with(&plan.steps[0], &plan, &Caps::webgpu_defaults(false), variant).unwrap();
+        assert_eq!(lowered.scratch.last(), Some(&((made * ny * 4) as u64)), "{x:?} {w:?}, {wanted} parts");
     }
 }
