@@ -2,7 +2,8 @@
 
 use crate::common::{Noise, close, device, oracle, upload, values};
 use wgrad::nn::{BatchNorm2d, Init, Module};
-use wgrad::{ConvOptions, DType, Device, Tensor};
+use wgrad::optim::{Optimizer, Sgd, SgdConfig};
+use wgrad::{ConvOptions, DType, Device, Param, Tensor};
 
 /// Rows, inner dimension and columns: one less and one more than a tile, fewer steps than one, a row or a column, and nothing.
 const PRODUCTS: [[usize; 3]; 15] = [
@@ -147,19 +148,28 @@ fn convolutions_before_norms() {
         let of = |dtype, device: &Device| {
             let norm = BatchNorm2d::new(kernel[0], &Init::new(device, 3).with_dtype(dtype)).expect("valid");
             let w = upload(&ws, &kernel, dtype, device).variable().expect("float");
-            let padding = [kernel[2] / 2; 2];
+            let options = ConvOptions { padding: [kernel[2] / 2; 2], ..ConvOptions::default() };
             let mut results = Vec::new();
             for scale in [1.0, 0.5] {
                 let x = (upload(&xs, &image, dtype, device) * scale).variable().expect("float");
-                let y = norm.forward(&x.conv2d(&w, None, ConvOptions { padding, ..ConvOptions::default() })).expect("runs");
+                let y = norm.forward(&x.conv2d(&w, None, options)).expect("runs");
                 let ct = upload(&ct, &y.shape().expect("valid"), dtype, device);
                 let g = y.backward_with(&ct).expect("differentiable");
                 let gradients = [&x, &w].map(|t| g.get(t).expect("a gradient"));
                 results.extend(std::iter::once(&y).chain(&gradients).map(values));
             }
-            let state = norm.state_dict().expect("a module").tensors.into_iter();
-            let running = state.filter(|(name, _)| name.starts_with("running"));
-            results.extend(running.map(|(_, value)| value.data.to_f64()));
+            // In a step nothing is read before all of it runs.
+            let w = Param::new(&w).expect("float");
+            let params: Vec<Param> = norm.parameters().expect("a module").into_iter().chain([w.clone()]).collect();
+            let mut sgd = Sgd::new(&params, SgdConfig { lr: 0.1, ..SgdConfig::default() }).expect("float");
+            for _ in 0..2 {
+                let x = upload(&xs, &image, dtype, device);
+                let y = norm.forward(&x.conv2d(&w.tensor(), None, options)).expect("runs");
+                let ct = upload(&ct, &y.shape().expect("valid"), dtype, device);
+                sgd.step((y * ct).mean().backward().expect("differentiable")).expect("steps");
+            }
+            results.push(values(&w.tensor()));
+            results.extend(norm.state_dict().expect("a module").tensors.values().map(|value| value.data.to_f64()));
             results
         };
         for (n, (g, e)) in of(DType::F32, device()).iter().zip(&of(DType::F64, &oracle())).enumerate() {
